@@ -1,0 +1,1 @@
+"""metabench: few-shot and meta-learning benchmarks whose numbers can be checked."""

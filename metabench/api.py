@@ -1,0 +1,36 @@
+"""What a plugin author imports. Importing it loads no torch; base classes live in `metabench.modules`."""
+
+from __future__ import annotations
+
+import pluggy
+
+from metabench.data.types import ClassSplit, DataContext, split_digest
+from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.specs import (
+    AlgorithmSpec,
+    BackboneSpec,
+    DatasetSpec,
+    Param,
+    ProtocolSpec,
+    Recipe,
+    SplitSize,
+)
+
+hookimpl = pluggy.HookimplMarker("metabench")
+
+__all__ = [
+    "AlgorithmSpec",
+    "BackboneSpec",
+    "ClassSplit",
+    "DataContext",
+    "DatasetSpec",
+    "MetabenchError",
+    "MissingError",
+    "Param",
+    "ProtocolSpec",
+    "Recipe",
+    "SplitSize",
+    "UsageError",
+    "hookimpl",
+    "split_digest",
+]

@@ -1,0 +1,58 @@
+"""What a data set hands to the harness."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ClassSplit:
+    """The images of one split, sorted by class.
+
+    Attributes:
+        images: uint8 (N, height, width, channels), in memory or memory-mapped.
+        starts: int64 (classes + 1,); class c owns rows ``starts[c] .. starts[c+1]``.
+        names: the name of each class.
+    """
+
+    images: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Images in each class, shape (classes,)."""
+        return np.diff(self.starts)
+
+
+@dataclass(frozen=True)
+class DataContext:
+    """Where a data set may look and write, and how it reports progress.
+
+    Attributes:
+        cache: a folder of the data set's own for what it decodes; created on demand.
+        sources: folders that may hold the user's own copies of official files, in order of preference.
+        allow_download: whether missing files may be fetched.
+        progress: ``progress(text, done, total)``, may be called as often as wanted.
+    """
+
+    cache: Path
+    sources: tuple[Path, ...] = ()
+    allow_download: bool = False
+    progress: Callable[[str, int, int], None] = lambda text, done, total: None
+
+
+def split_digest(split: ClassSplit) -> str:
+    """Return the SHA-256 of a split's decoded content: shape, class boundaries, pixels (not names)."""
+    digest = hashlib.sha256(repr(split.images.shape).encode())
+    digest.update(np.ascontiguousarray(split.starts, dtype="<i8").tobytes())
+    step = max(1, (1 << 24) // max(1, int(np.prod(split.images.shape[1:]))))
+    for row in range(0, len(split.images), step):
+        digest.update(np.ascontiguousarray(split.images[row : row + step]).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,125 @@
+"""What a plugin declares: frozen descriptions that name their code by string and import nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Value = int | float | bool | str
+"""A parameter value: what JSON can hold without nesting."""
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter: its default (whose type is the parameter's type), one line about it, its choices."""
+
+    name: str
+    default: Value
+    doc: str
+    choices: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the harness trains an algorithm on a data set, episodically.
+
+    Episodes are counted, never epochs. ``shot = 0`` means "the shot of the evaluation".
+    """
+
+    way: int
+    shot: int
+    query: int
+    episodes: int
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    lr_step: int = 0
+    """Multiply the learning rate by `lr_gamma` every `lr_step` episodes; 0 keeps it constant."""
+    lr_gamma: float = 0.5
+    validate_every: int = 500
+    """Validate (and checkpoint) every this many episodes; the best validation loss is kept."""
+    validation_episodes: int = 400
+    validation_way: int = 5
+    patience: int = 0
+    """Stop after this many validations without a better loss; 0 never stops early."""
+    source: str = ""
+    """Where the recipe comes from, and how it differs; not part of the run key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Fields that every plugin declares. Bump `version` whenever the numbers may change."""
+
+    name: str
+    version: int
+    target: str
+    """``"package.module:Class"``; imported only when a run needs it."""
+    summary: str
+    reference: str
+    licence: str
+    params: tuple[Param, ...] = ()
+    requires: tuple[str, ...] = ()
+    """Importable modules it needs beyond metabench's own; missing ones make it unavailable."""
+    extra: str = ""
+    """The extra that installs `requires`: ``pip install 'metabench[extra]'``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmSpec(Spec):
+    """An algorithm. `takes` is what its ``logits`` sees."""
+
+    setting: Literal["inductive", "transductive"] = "inductive"
+    takes: Literal["features"] = "features"
+    trains: bool
+    backbone: str = "conv4"
+    """The backbone used when none is asked for."""
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    """Recipe by data set name; ``"*"`` is the one for every other data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec(Spec):
+    """A backbone: images to feature vectors. `trains` is False where it has no weights to learn."""
+
+    trains: bool = True
+    trained_on: str = ""
+    """Data its initial weights were trained on; empty for a random start."""
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """Number of classes and of images in a split."""
+
+    classes: int
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A data set with class-disjoint splits ``train``, ``val`` and ``test``.
+
+    `sizes` and `digests` are given for the default parameters; other parameters are checked only by
+    the loader itself.
+    """
+
+    image_shape: tuple[int, int, int]
+    """(channels, height, width) for the default parameters."""
+    sizes: Mapping[str, SplitSize]
+    digests: Mapping[str, str]
+    """SHA-256 of each split's decoded images and class boundaries (`metabench.data.split_digest`)."""
+    download: bool = False
+    """Whether it needs files that are not made by the code itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolSpec(Spec):
+    """How episodes are drawn. Its parameters include way, shot and query where they apply."""
+
+
+AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec
+
+
+def defaults(spec: Spec) -> dict[str, Any]:
+    """Return the default of every parameter of `spec`."""
+    return {param.name: param.default for param in spec.params}

@@ -1,0 +1,1 @@
+"""Built-in algorithms, registered through the public hooks."""

@@ -1,0 +1,1 @@
+"""Built-in protocols, registered through the public hooks."""
