@@ -1,1 +1,74 @@
 """Built-in algorithms, registered through the public hooks."""
+
+from __future__ import annotations
+
+from metabench.api import AlgorithmSpec, Param, Recipe, hookimpl
+
+_SNELL = "Snell et al. 2017, sections 3.1-3.2 and the authors' run_train.py"
+_OMNIGLOT = Recipe(
+    way=60,
+    shot=0,
+    query=5,
+    episodes=10_000,
+    lr_step=2000,
+    validate_every=500,
+    validation_way=20,
+    source=f"{_SNELL}; a fixed number of episodes instead of patience 200 x 100, and no re-training on validation",
+)
+_SHORT = Recipe(
+    way=20, shot=0, query=5, episodes=600, lr_step=200, validate_every=100, validation_episodes=100,
+    source="a short recipe for the built-in data and a first look at others",
+)  # fmt: skip
+
+
+@hookimpl
+def metabench_algorithms() -> list[AlgorithmSpec]:
+    """Return the built-in algorithms."""
+    return [
+        AlgorithmSpec(
+            name="protonet",
+            version=1,
+            target="metabench_algorithms.metric.protonet:ProtoNet",
+            summary="nearest class mean in a learned feature space",
+            reference="Snell, Swersky, Zemel 2017, Prototypical Networks for Few-shot Learning",
+            licence="MIT",
+            trains=True,
+            recipes={"omniglot": _OMNIGLOT, "*": _SHORT},
+        ),
+        AlgorithmSpec(
+            name="matching-net",
+            version=1,
+            target="metabench_algorithms.metric.matching_net:MatchingNet",
+            summary="attention over the support set, optionally with full-context embeddings",
+            reference="Vinyals et al. 2016, Matching Networks for One Shot Learning",
+            licence="MIT",
+            trains=True,
+            params=(
+                Param("metric", "cosine", "similarity of features", ("cosine", "euclidean")),
+                Param("temperature", 10.0, "initial scale of the similarities; learned"),
+                Param("fce", False, "full-context embeddings: bidirectional LSTM and attention LSTM"),
+                Param("steps", 5, "processing steps of the attention LSTM"),
+            ),
+            recipes={"omniglot": _OMNIGLOT, "*": _SHORT},
+        ),
+        AlgorithmSpec(
+            name="nearest-mean",
+            version=1,
+            target="metabench_algorithms.metric.protonet:ProtoNet",
+            summary="nearest class mean of the features as they are, by default of pixels",
+            reference="the rule of Snell et al. 2017 without any learning",
+            licence="MIT",
+            trains=False,
+            backbone="pixels",
+        ),
+        AlgorithmSpec(
+            name="chance",
+            version=1,
+            target="metabench_algorithms.metric.chance:Chance",
+            summary="guesses; the floor of every table",
+            reference="none",
+            licence="MIT",
+            trains=False,
+            backbone="pixels",
+        ),
+    ]

@@ -1,0 +1,217 @@
+"""``metabench datasets``: what there is, getting and preparing it, checking it, and where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
+from metabench.console import Console
+from metabench.data.types import ClassSplit, DataContext, split_digest
+from metabench.errors import MetabenchError, MissingError
+from metabench.home import Home
+from metabench.registry import availability, load_registry, load_target
+from metabench.specs import DatasetSpec, defaults
+
+SPLITS = ("train", "val", "test")
+data_option = click.option(
+    "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One split and what was found: ``ok``, ``differs``, ``unverified`` (no digest known), ``missing``."""
+
+    dataset: str
+    split: str
+    status: str
+    classes: int = 0
+    images: int = 0
+    digest: str = ""
+    expected: str = ""
+    detail: str = ""
+
+
+@click.group()
+def datasets() -> None:
+    """Get, prepare and check data sets."""
+
+
+@datasets.command("list")
+@json_option
+@home_option
+@data_option
+def list_(as_json: bool, home: str | None, data: str | None) -> None:
+    """List the data sets and whether they are ready for use."""
+    place, registry = Home.resolve(home, data), load_registry()
+    warn_of_broken(registry)
+    rows = [_described(spec, place) for spec in registry.datasets.values()]
+    if as_json:
+        echo_json(rows)
+        return
+    header = ("name", "classes", "shape", "licence", "state", "summary")
+    click.echo(columns(header, [[_flat(row[name]) for name in header] for row in rows]))
+
+
+@datasets.command()
+@click.argument("name")
+@click.option(
+    "--from", "folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Take the official files from this folder and download nothing.",
+)  # fmt: skip
+@json_option
+@home_option
+@data_option
+def download(name: str, folder: Path | None, as_json: bool, home: str | None, data: str | None) -> None:
+    """Get the official files of data set NAME, and prepare and verify its splits.
+
+    Only the default form is prepared. Other parameters need the files again: keep DIR in METABENCH_DATA.
+    """
+    place, spec = Home.resolve(home, data), load_registry().find("dataset", name)
+    place.ensure()
+    if folder:
+        place = Home(place.root, (folder.absolute(), *place.sources))
+    checks = []
+    for split, load in _loaders(spec, place, allow_download=folder is None):
+        loaded = load()
+        checks.append(Check(name, split, "ok", len(loaded.names), len(loaded.images)))
+    if as_json:
+        echo_json({"name": name, "folder": str(place.dataset_cache(name)), "splits": checks})
+        return
+    for check in checks:
+        click.echo(f"{name} {check.split}: {check.classes} classes, {check.images} images")
+
+
+@datasets.command()
+@click.argument("names", nargs=-1)
+@json_option
+@home_option
+@data_option
+def verify(names: tuple[str, ...], as_json: bool, home: str | None, data: str | None) -> None:
+    """Read data sets NAMES in full and compare them with their published digests; downloads nothing.
+
+    Without NAMES every data set is checked, and one whose files are not here is no failure.
+    """
+    place, registry = Home.resolve(home, data), load_registry()
+    specs = [registry.find("dataset", name) for name in names] or list(registry.datasets.values())
+    checks = [check for spec in specs for check in _verified(spec, place)]
+    if as_json:
+        echo_json(checks)
+    else:
+        header = ("data set", "split", "status", "classes", "images", "digest", "detail")
+        rows = [(c.dataset, c.split, c.status, c.classes, c.images, c.digest[:12], c.detail) for c in checks]
+        click.echo(columns(header, rows))
+    for check in checks:
+        if check.status in ("differs", "broken"):
+            raise MetabenchError(check.detail)
+    for check in checks:
+        if names and check.status == "missing":
+            raise MissingError(check.detail)
+
+
+@datasets.command()
+@click.argument("name", required=False)
+@json_option
+@home_option
+@data_option
+def where(name: str | None, as_json: bool, home: str | None, data: str | None) -> None:
+    """Print the folder of data set NAME, or of every data set with the space it takes."""
+    place, registry = Home.resolve(home, data), load_registry()
+    specs = [registry.find("dataset", name)] if name else list(registry.datasets.values())
+    rows = [
+        {"name": spec.name, "folder": str(place.dataset_cache(spec.name)), "bytes": _used(spec, place)}
+        for spec in specs
+    ]
+    if as_json:
+        echo_json({"datasets": rows, "sources": [str(source) for source in place.sources]})
+    elif name:
+        click.echo(rows[0]["folder"])
+    else:
+        click.echo(columns(("data set", "bytes", "folder"), [(r["name"], r["bytes"], r["folder"]) for r in rows]))
+        looked = ", ".join(str(source) for source in place.sources) or "none (--data, METABENCH_DATA)"
+        click.echo(f"your own copies are looked for in: {cell(looked)}", err=True)
+
+
+def _described(spec: DatasetSpec, place: Home) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "classes": {split: size.classes for split, size in spec.sizes.items()},
+        "images": {split: size.images for split, size in spec.sizes.items()},
+        "shape": list(spec.image_shape),
+        "licence": spec.licence,
+        "state": _state(spec, place),
+        "summary": spec.summary,
+        "reference": spec.reference,
+    }
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return "/".join(str(value[split]) for split in SPLITS if split in value)
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _state(spec: DatasetSpec, place: Home) -> str:
+    """Say whether a data set can be used, from the cache folder alone."""
+    if lacking := availability(spec):
+        return f"unavailable: {lacking}"
+    if not spec.download:
+        return "built in"
+    return "prepared" if any(place.dataset_cache(spec.name).rglob("*.npy")) else "not prepared"
+
+
+def _used(spec: DatasetSpec, place: Home) -> int:
+    """Return the bytes that a data set's folder takes."""
+    files = (file for file in place.dataset_cache(spec.name).rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in files)
+
+
+def _loaders(
+    spec: DatasetSpec, place: Home, allow_download: bool
+) -> Iterator[tuple[str, Callable[[], ClassSplit]]]:
+    """Yield each split's name and a function that loads it, with progress on stderr."""
+    dataset = load_target(spec)(**defaults(spec))
+
+    def load(split: str) -> ClassSplit:
+        with Console().progress(f"preparing {spec.name}", 100) as bar:
+            context = DataContext(
+                cache=place.dataset_cache(spec.name),
+                sources=place.sources,
+                allow_download=allow_download,
+                progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
+            )
+            loaded: ClassSplit = dataset.load(split, context)
+        return loaded
+
+    for split in SPLITS:
+        yield split, lambda split=split: load(split)  # type: ignore[misc]
+
+
+def _verified(spec: DatasetSpec, place: Home) -> Iterator[Check]:
+    """Yield a check of each split; what is missing or broken is one check for the whole data set."""
+    try:
+        for split, load in _loaders(spec, place, allow_download=False):
+            yield _compared(spec, split, load(), place)
+    except MissingError as error:
+        yield Check(spec.name, "-", "missing", detail=str(error))
+    except MetabenchError as error:
+        yield Check(spec.name, "-", "broken", detail=str(error))
+
+
+def _compared(spec: DatasetSpec, split: str, loaded: ClassSplit, place: Home) -> Check:
+    digest, expected = split_digest(loaded), spec.digests.get(split, "")
+    size = spec.sizes.get(split)
+    classes, images = len(loaded.names), len(loaded.images)
+    status, detail = ("ok", "") if expected else ("unverified", "the data set declares no digest")
+    wrong_size = size is not None and (size.classes, size.images) != (classes, images)
+    if wrong_size or (expected and digest != expected):
+        status, folder = "differs", place.dataset_cache(spec.name)
+        remedy = f"delete {folder} and run again" if spec.download else "please report it to its author"
+        detail = f"{spec.name} {split} has digest {digest[:12]}, expected {expected[:12]}; {remedy}"
+    return Check(spec.name, split, status, classes, images, digest, expected, detail)

@@ -1,0 +1,87 @@
+"""``metabench leaderboard``: add records to a leaderboard folder, build its pages, check them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metabench.errors import MetabenchError, UsageError
+from metabench.home import Home
+
+_DIR = click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("leaderboards"),
+    show_default=True,
+    help="Folder of the leaderboard.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
+
+
+@click.group()
+def leaderboard() -> None:
+    """Build and check leaderboards from records."""
+
+
+@leaderboard.command()
+@click.argument("records", nargs=-1, required=True, metavar="RECORD...")
+@_DIR
+@click.option("--home", help="Folder of the store that keys are looked up in.")
+@_JSON
+def add(records: tuple[str, ...], folder: Path, home: str | None, as_json: bool) -> None:
+    """Copy records to the leaderboard, all or none.
+
+    RECORD is the path of a record file, or the first digits of the key of a stored run.
+    """
+    from metabench.leaderboard import Leaderboard
+
+    loaded = [_load(record, home) for record in records]
+    _show("added", Leaderboard(folder).add(loaded), as_json)
+
+
+@leaderboard.command()
+@_DIR
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a page is not what it should be.")
+@_JSON
+def build(folder: Path, check: bool, as_json: bool) -> None:
+    """Generate the pages from the records and the published values."""
+    from metabench.leaderboard import Leaderboard
+
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}; name the leaderboard's folder with --dir")
+    if not check:
+        _show("changed", Leaderboard(folder).build(), as_json)
+        return
+    stale = Leaderboard(folder).stale()
+    if as_json:
+        _show("stale", stale, as_json)
+    if stale:
+        names = ", ".join(map(str, stale))
+        raise MetabenchError(f"stale: {names}; run 'metabench leaderboard build' and commit what it writes")
+
+
+def _load(record: str, home: str | None) -> dict[str, Any]:
+    from metabench.records import read_record
+    from metabench.store import Store
+
+    path = Path(record)
+    if path.suffix == ".json" or path.is_file():
+        try:
+            return read_record(path)
+        except OSError as problem:
+            raise UsageError(f"cannot read the record {path} ({problem.strerror})") from None
+    store = Store(Home.resolve(home).root, warn=lambda line: click.echo(f"warning: {line}", err=True))
+    return store.resolve(record)
+
+
+def _show(what: str, paths: Sequence[Path], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({what: [path.as_posix() for path in paths]}, indent=2, ensure_ascii=False))
+        return
+    for path in paths:
+        click.echo(f"{what} {path}")

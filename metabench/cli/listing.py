@@ -1,0 +1,204 @@
+"""``metabench list`` and ``plugins``: what is installed and what has been measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from metabench.home import Home
+from metabench.plugins import SPEC_CLASSES, Kind
+from metabench.registry import Registry, availability, kind_of, load_registry
+from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec
+
+KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
+SPLITS = ("train", "val", "test")
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+home_option = click.option(
+    "--home",
+    metavar="DIR",
+    help="Where runs are stored (default: METABENCH_HOME, then the platform's place).",
+)
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with data classes and mappings as dicts and tuples as lists, ready for JSON."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def echo_json(value: Any) -> None:
+    """Write `value` as indented JSON to stdout."""
+    click.echo(json.dumps(plain(value), indent=2))
+
+
+def cell(value: Any) -> str:
+    """Return `value` as text for a terminal: one line, and no escape codes from a stranger's record."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "".join(char if char.isprintable() else "?" for char in str(value))
+
+
+def columns(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as left-aligned text columns under their header."""
+    table = [list(header), *([cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in table)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def warn_of_broken(registry: Registry) -> None:
+    """Say on stderr, a line each, which plugins and names are left out."""
+    for info in registry.plugins.broken:
+        click.echo(f"warning: plugin {cell(info.origin)} is broken: {cell(info.error)}", err=True)
+    for (kind, name), origins in registry.clashes.items():
+        claims = " and ".join(origins)
+        click.echo(f"warning: {kind} '{name}' is provided by {claims}; neither is used", err=True)
+
+
+def _summary(spec: Spec) -> str:
+    lacking = availability(spec)
+    return f"{spec.summary} [unavailable: {lacking}]" if lacking else spec.summary
+
+
+def _algorithm_row(spec: AlgorithmSpec) -> tuple[Any, ...]:
+    return spec.name, spec.setting, spec.trains, spec.backbone, _summary(spec)
+
+
+def _dataset_row(spec: DatasetSpec) -> tuple[Any, ...]:
+    classes = "/".join(str(spec.sizes[split].classes) for split in SPLITS if split in spec.sizes)
+    images = sum(size.images for size in spec.sizes.values())
+    shape = "x".join(map(str, spec.image_shape))
+    return spec.name, shape, classes, images, "download" if spec.download else "built in", _summary(spec)
+
+
+def _backbone_row(spec: BackboneSpec) -> tuple[Any, ...]:
+    return spec.name, spec.trains, spec.trained_on or "-", _summary(spec)
+
+
+def _protocol_row(spec: Spec) -> tuple[Any, ...]:
+    return spec.name, " ".join(f"{param.name}={cell(param.default)}" for param in spec.params), _summary(spec)
+
+
+_TABLES: Mapping[str, tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]] = {
+    "algorithms": (("algorithm", "setting", "trains", "backbone", "summary"), _algorithm_row),
+    "datasets": (("data set", "shape", "classes", "images", "files", "summary"), _dataset_row),
+    "backbones": (("backbone", "trains", "trained on", "summary"), _backbone_row),
+    "protocols": (("protocol", "defaults", "summary"), _protocol_row),
+}
+
+
+@click.command("list")
+@click.argument("what", required=False, type=click.Choice([*KINDS, "runs"]))
+@json_option
+@home_option
+def list_(what: str | None, as_json: bool, home: str | None) -> None:
+    """List what is installed (all kinds unless WHAT names one), or the stored runs."""
+    if what == "runs":
+        _list_runs(Home.resolve(home), as_json)
+        return
+    registry = load_registry()
+    chosen = {name: list(registry.names(KINDS[name]).values()) for name in ([what] if what else KINDS)}
+    warn_of_broken(registry)
+    if as_json:
+        echo_json({name: [described(spec) for spec in specs] for name, specs in chosen.items()})
+        return
+    click.echo("\n\n".join(columns(_TABLES[name][0], map(_TABLES[name][1], chosen[name])) for name in chosen))
+
+
+def described(spec: AnySpec) -> dict[str, Any]:
+    """Return a spec as JSON would hold it, with its kind and what it lacks."""
+    return {"kind": kind_of(spec), "unavailable": availability(spec), **plain(spec)}
+
+
+def _list_runs(home: Home, as_json: bool) -> None:
+    from metabench.store import Store
+
+    warn: Callable[[str], None] = lambda line: click.echo(f"warning: {line}", err=True)  # noqa: E731
+    records = list(Store(home.root, warn).records())
+    if as_json:
+        echo_json(
+            [{name: record[name] for name in ("key", "status", "inputs", "summary")} for record in records]
+        )
+        return
+    if not records:
+        click.echo(f"no runs in {home.root}", err=True)
+        return
+    header = (
+        "key",
+        "status",
+        "algorithm",
+        "backbone",
+        "data set",
+        "protocol",
+        "seed",
+        "episodes",
+        "accuracy %",
+    )
+    rows = sorted((_run_row(record) for record in records), key=lambda row: row[4:6] + row[2:4] + row[:1])
+    click.echo(columns(header, rows))
+
+
+def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    inputs = record["inputs"]
+    params = inputs["protocol"]["params"]
+    protocol = " ".join(f"{name}={params[name]}" for name in ("way", "shot", "query") if name in params)
+    return (
+        record["key"][:12],
+        record["status"],
+        inputs["algorithm"]["name"],
+        inputs["backbone"]["name"],
+        inputs["dataset"]["name"],
+        protocol or inputs["protocol"]["name"],
+        (inputs["training"] or {}).get("seed", "-"),
+        inputs["evaluation"]["episodes"],
+        accuracy(record["summary"]),
+    )
+
+
+def accuracy(summary: Mapping[str, Any] | None) -> str:
+    """Return the mean and the half-width of its interval, in percent."""
+    if summary is None:
+        return "-"
+    width = summary["ci95"]
+    return f"{summary['accuracy']:.2f}" + ("" if width is None else f" ± {width:.2f}")
+
+
+@click.command("plugins")
+@json_option
+def plugins(as_json: bool) -> None:
+    """List every installed plugin: what it provides, or why it cannot be used."""
+    registry = load_registry()
+    if as_json:
+        echo_json(
+            [
+                {**plain(info), "unavailable": _unavailable(registry, info.origin)}
+                for info in registry.plugins.infos
+            ]
+        )
+        return
+    rows = []
+    for info in registry.plugins.infos:
+        lacking = [f"{name} unavailable: {why}" for name, why in _unavailable(registry, info.origin).items()]
+        rows.append(
+            (
+                info.origin,
+                info.version,
+                info.status,
+                info.error or "; ".join([", ".join(info.provides), *lacking]),
+            )
+        )
+    click.echo(columns(("plugin", "version", "status", "provides, or what is wrong"), rows))
+
+
+def _unavailable(registry: Registry, origin: str) -> dict[str, str]:
+    specs = [item.spec for item in registry.plugins.provided if item.origin == origin]
+    return {spec.name: why for spec in specs if (why := availability(spec))}

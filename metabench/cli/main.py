@@ -1,0 +1,148 @@
+"""The command ``metabench``: finds the subcommand, and turns whatever goes wrong into one line."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from metabench.errors import MetabenchError, UsageError, did_you_mean
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "run": ("metabench.cli.run:run", "Measure algorithms on few-shot episodes."),
+    "list": ("metabench.cli.listing:list_", "List what is installed, or the runs that are stored."),
+    "show": ("metabench.cli.show:show", "Show one plugin or one stored run in full."),
+    "plugins": ("metabench.cli.listing:plugins", "List the installed plugins and what is wrong with them."),
+    "doctor": ("metabench.cli.doctor:doctor", "Check the installation, the home folder and the data."),
+    "datasets": ("metabench.cli.datasets:datasets", "Get, prepare and check data sets."),
+    "leaderboard": ("metabench.cli.leaderboard:leaderboard", "Build and check leaderboards from records."),
+}
+"""Subcommand to where it is and one line about it: ``--help`` imports none of them."""
+INTERRUPTED = 130
+
+
+@dataclass
+class State:
+    """The context object (``click.pass_obj``) of every subcommand."""
+
+    verbose: bool = False
+
+
+def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(State).verbose = True
+
+
+def _accept_verbose(command: click.Command) -> None:
+    """Let a subcommand take ``-v`` too, where people type it."""
+    if not any("-v" in param.opts for param in command.params):
+        command.params.append(
+            click.Option(
+                ["-v", "--verbose"], is_flag=True, expose_value=False, callback=_set_verbose,
+                help="Show the traceback of an error.",
+            )
+        )  # fmt: skip
+    for child in getattr(command, "commands", {}).values():
+        _accept_verbose(child)
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported when they are called, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Import a subcommand; UsageError with a suggestion if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            raise UsageError(f"unknown command '{cmd_name}'{did_you_mean(cmd_name, COMMANDS)}")
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        _accept_verbose(command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose,
+    help="Show the traceback of an error.",
+)  # fmt: skip
+@click.version_option(package_name="metabench", message="metabench %(version)s")
+def cli() -> None:
+    """Few-shot and meta-learning benchmarks whose numbers can be checked."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (by default that of this process) and return its exit code.
+
+    0 done; 1 something failed; 2 usage; 3 something needed is missing; 4 nothing measured; 130 interrupted.
+    """
+    state = State()
+    try:
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        with cli.make_context("metabench", arguments, obj=state) as context:
+            cli.invoke(context)
+        sys.stdout.flush()  # so that a closed pipe shows here
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BrokenPipeError:
+        _discard_stdout()
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; run the same command again to resume", err=True)
+        return INTERRUPTED
+    except Exception as error:
+        return _report(error, state.verbose)
+    return 0
+
+
+def entry() -> None:
+    """Run the console script."""
+    sys.exit(main())
+
+
+def _report(error: Exception, verbose: bool) -> int:
+    """Write one line about `error` to stderr and return the exit code."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        error.show()  # type: ignore[attr-defined]  # the message is the help, click >= 8.2
+        return 2
+    if verbose:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    code, line = _explain(error)
+    click.echo(f"error: {' '.join(line.split())}", err=True)
+    return code
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    if isinstance(error, MetabenchError):
+        return error.exit_code, str(error)
+    if isinstance(error, click.ClickException):
+        context: Any = getattr(error, "ctx", None)
+        hint = f"; try '{context.command_path} --help'" if context else ""
+        return error.exit_code, error.format_message().rstrip(".") + hint
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename or "a file"
+        return 1, (
+            f"no space left on device while writing {where}; free some space and run the same command again"
+        )
+    return 1, f"unexpected {type(error).__name__}: {error}; run again with -v for the traceback"
+
+
+def _discard_stdout() -> None:
+    """Point stdout at nothing, or the interpreter complains about the closed pipe when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

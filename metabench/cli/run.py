@@ -1,0 +1,128 @@
+"""``metabench run``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metabench.console import Console
+from metabench.errors import UsageError
+from metabench.home import Home
+from metabench.launch import Session, outcome_rows, run_selection
+from metabench.plan import PRECISIONS, Selection
+from metabench.tables import markdown, terminal, to_csv, to_json
+
+
+def _names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def _numbers(least: int) -> Callable[[click.Context, click.Parameter, str], tuple[int, ...]]:
+    def parse(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+        flag = option.opts[0]
+        try:
+            numbers = tuple(int(word) for word in value.split(","))
+        except ValueError:
+            raise UsageError(f"{flag} takes whole numbers separated by commas, not '{value}'") from None
+        for number in numbers:
+            if number < least:
+                raise UsageError(f"{flag} must be at least {least}, not {number}")
+        return numbers
+
+    return parse
+
+
+def _settings(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    settings = {}
+    for item in value:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set {item}: write SCOPE.NAME=VALUE, as in --set train.lr=0.0005")
+        settings[name.strip()] = text.strip()
+    return settings
+
+
+@click.command()
+@click.option("--algo", required=True, callback=_names, help="Algorithms, separated by commas.")
+@click.option("--dataset", default="glyphs", show_default=True, callback=_names, help="Data sets.")
+@click.option("--backbone", default="", callback=_names, help="Backbones.  [default: the algorithm's own]")
+@click.option("--ways", default="5", show_default=True, callback=_numbers(2), help="Classes in an episode.")
+@click.option("--shots", default="1", show_default=True, callback=_numbers(1), help="Support images of a class.")
+@click.option("--query", default=15, show_default=True, help="Query images of a class.")
+@click.option("--episodes", default=2000, show_default=True, help="Test episodes.")
+@click.option("--protocol", default="fixed-way", show_default=True, help="How episodes are drawn.")
+@click.option("--seed", "seeds", default="0", show_default=True, callback=_numbers(0), help="Training seeds.")
+@click.option("--episode-seed", default=0, show_default=True, help="Seed of the test episodes.")
+@click.option("--train-episodes", type=int, help="Short for --set train.episodes=N.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Evaluate these weights; train nothing.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=_settings,
+    metavar="SCOPE.NAME=VALUE",
+    help="Set a parameter: algo.*, backbone.*, data.*, protocol.*, train.*; see 'metabench show NAME'.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", default="float32", show_default=True, type=click.Choice(PRECISIONS))
+@click.option("--home", help="Where results are kept.  [default: METABENCH_HOME, else the user's data folder]")
+@click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]")
+@click.option("--rerun", is_flag=True, help="Measure again what is in the store (trained weights are kept).")
+@click.option("--no-download", is_flag=True, help="Never use the network.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the rows to a CSV file.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.pass_context
+def run(context: click.Context, **options: Any) -> None:
+    """Measure how well algorithms learn from few examples.
+
+    Every combination of the lists is one run. A run that was made before is not made again; an
+    interrupted one goes on where it stopped.
+    """
+    verbose = bool((context.find_root().params or {}).get("verbose"))
+    console = Console(quiet=options["quiet"], verbose=verbose)
+    if options["as_json"] and options["as_markdown"]:
+        raise UsageError("--json and --markdown exclude each other")
+    csv_file: Path | None = options["csv_file"]
+    if csv_file is not None and not csv_file.absolute().parent.is_dir():
+        raise UsageError(f"--csv {csv_file}: there is no folder {csv_file.absolute().parent}")
+    session = Session(
+        Home.resolve(options["home"], options["data"]),
+        console,
+        options["device"],
+        rerun=options["rerun"],
+        allow_download=not options["no_download"],
+    )
+    outcomes = run_selection(_selection(options), session)
+    rows = outcome_rows(outcomes)
+    if csv_file is not None:
+        to_csv(rows, csv_file)
+    render = to_json if options["as_json"] else markdown if options["as_markdown"] else terminal
+    click.echo(render(rows))
+    if any(row["status"] != "ok" for row in rows):
+        context.exit(1)
+
+
+def _selection(options: Mapping[str, Any]) -> Selection:
+    settings = dict(options["settings"])
+    if options["train_episodes"] is not None:
+        settings["train.episodes"] = options["train_episodes"]
+    return Selection(
+        algorithms=options["algo"],
+        datasets=options["dataset"],
+        backbones=options["backbone"],
+        ways=options["ways"],
+        shots=options["shots"],
+        query=options["query"],
+        protocol=options["protocol"],
+        episodes=options["episodes"],
+        seeds=options["seeds"],
+        episode_seed=options["episode_seed"],
+        precision=options["precision"],
+        checkpoint=options["checkpoint"],
+        settings=settings,
+    )

@@ -1,0 +1,285 @@
+"""One RunSpec to one record: load or train the model, embed every image once, score the episodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
+from metabench.episodes import EpisodeSource
+from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.evaluate import evaluate
+from metabench.features import embed, load_features, save_features, to_device
+from metabench.interrupt import stop_on_signal
+from metabench.keys import content_key, file_sha256
+from metabench.launch import Outcome, Session
+from metabench.model import Model, build_model, load_weights, save_tensors
+from metabench.plan import Choice, RunSpec
+from metabench.records import build_record
+from metabench.registry import load_target
+from metabench.specs import Recipe
+from metabench.stats import running_interval
+from metabench.store import Partial
+from metabench.training import Progress, Trainer
+
+_FLUSH_SECONDS = 1.0
+
+
+class Executor:
+    """Executes runs one after the other on one device, sharing what they have in common."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.device = choose_device(session.device_name)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        self._features: tuple[str, Tensor] | None = None
+
+    def preflight(self, run: RunSpec) -> None:
+        """Raise UsageError or MissingError for what can be known to fail before hours of work."""
+        self._source(run, "test", {})
+        if run.recipe is not None:
+            for split in ("train", "val"):
+                self._source(run, split, self._episode_shape(run.recipe, split))
+        model = self._model(run)
+        if run.checkpoint is not None:
+            load_weights(model, run.checkpoint)
+        elif run.recipe is not None and not model.trainable():
+            name, body = run.algorithm.spec.name, run.backbone.spec.name
+            raise UsageError(f"{name} on backbone '{body}' has nothing to learn; use --algo nearest-mean")
+
+    def execute(self, run: RunSpec, digests: Mapping[str, str]) -> Outcome:
+        """Measure a run and store its record; a failure becomes a record too.
+
+        Raises:
+            UsageError, MissingError, OSError: not the run's fault, so nothing is recorded.
+            KeyboardInterrupt: after recording the run as interrupted.
+        """
+        inputs = run.inputs(digests)
+        key = content_key(inputs)
+        store = self.session.store
+        with store.lock(key):
+            if not self.session.rerun and (record := store.find(key)):
+                return Outcome(record, True)  # another process was faster
+            parts: dict[str, Any] = {}
+            try:
+                self._measure(run, digests, key, parts)
+                record = build_record(inputs, "ok", **parts)
+            except (UsageError, MissingError, OSError):
+                raise
+            except KeyboardInterrupt:
+                store.put(build_record(inputs, "interrupted", provenance=provenance(self.device)))
+                raise
+            except Exception as error:
+                message = " ".join(str(error).split())[:2000]
+                self.session.console.warn(f"{run.label} failed: {message or type(error).__name__}")
+                record = build_record(
+                    inputs,
+                    "failed",
+                    provenance=provenance(self.device),
+                    error={"type": type(error).__name__, "message": message},
+                )
+                if self.session.console.verbose:
+                    raise
+            path = store.put(record)
+            Partial(store.root, key).remove()
+        for warning in self.session.registry.plugins.run_finished(record, str(path)):
+            self.session.console.warn(warning)
+        return Outcome(record, False)
+
+    def _measure(self, run: RunSpec, digests: Mapping[str, str], key: str, parts: dict[str, Any]) -> None:
+        """Fill `parts` with the arguments of `build_record`."""
+        started = time.perf_counter()
+        model = self._model(run).to(self.device)
+        parts["training"] = self._weights(run, model, digests)
+        trained = time.perf_counter()
+        features = self._embedded(run, model, digests)
+        embedded = time.perf_counter()
+        name = [run.protocol.inputs(), digests["test"], "test", run.episode_seed]
+        source = self._source(run, "test", {}, name)
+        correct, parts["episodes_digest"] = self._score(run, model, features, source, key)
+        ended = time.perf_counter()
+        parts["correct"] = correct.tolist()
+        parts["n_query"] = source.protocol.n_query
+        parts["cost"] = {
+            "seconds": round(ended - started, 3),
+            "training_seconds": round(trained - started, 3),
+            "embedding_seconds": round(embedded - trained, 3),
+            "scoring_seconds": round(ended - embedded, 3),
+            "episodes_per_second": round(run.episodes / max(1e-9, ended - embedded), 1),
+            "peak_memory_mb": peak_memory_mb(),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        }
+        parts["provenance"] = provenance(self.device)
+
+    def _source(self, run: RunSpec, split: str, shape: Mapping[str, int], name: Any = None) -> EpisodeSource:
+        params = {**run.protocol.params, **shape}
+        protocol = load_target(run.protocol.spec)(**params)
+        return EpisodeSource(protocol, self.session.split(run.dataset, split), name)
+
+    @staticmethod
+    def _episode_shape(recipe: Recipe, split: str) -> dict[str, int]:
+        way = recipe.way if split == "train" else recipe.validation_way
+        return {"way": way, "shot": recipe.shot, "query": recipe.query}
+
+    def _model(self, run: RunSpec) -> Model:
+        split = self.session.split(run.dataset, "test")
+        height, width, channels = split.images.shape[1:]
+        return build_model(
+            load_target(run.backbone.spec),
+            run.backbone.params,
+            load_target(run.algorithm.spec),
+            run.algorithm.params,
+            (channels, height, width),
+            run.seed,
+        )
+
+    def _weights(self, run: RunSpec, model: Model, digests: Mapping[str, str]) -> dict[str, Any] | None:
+        """Bring the model's weights to where they are to be evaluated; return what happened."""
+        if run.checkpoint is not None:
+            load_weights(model, run.checkpoint)
+            return {"checkpoint": run.checkpoint.name, "weights_sha256": run.checkpoint_sha256}
+        if run.recipe is None:
+            return None
+        key = run.training_key(digests)
+        folder = self.session.home.models / key
+        weights = folder / "weights.safetensors"
+        with self.session.store.lock(key):
+            if not weights.exists() or self._unreadable(model, weights):
+                progress = self._train(run, run.recipe, model, digests, folder / "state.safetensors")
+                meta = {"made_for": _made_for(run), "training": vars(progress), "source": run.recipe.source}
+                save_tensors(weights, model.state_dict(), meta)
+                (folder / "state.safetensors").unlink(missing_ok=True)
+            meta = load_weights(model, weights)
+        return {**meta["training"], "weights_sha256": file_sha256(weights), "weights": f"models/{key}"}
+
+    def _unreadable(self, model: Model, weights: Path) -> bool:
+        try:
+            load_weights(model, weights)
+        except MetabenchError as error:
+            self.session.console.warn(f"{error}; training again")
+            return True
+        return False
+
+    def _train(
+        self, run: RunSpec, recipe: Recipe, model: Model, digests: Mapping[str, str], state: Path
+    ) -> Progress:
+        def episodes(split: str) -> EpisodeSource:
+            name = [run.protocol.inputs(), digests[split], split, run.seed, recipe.way, recipe.shot]
+            return self._source(run, split, self._episode_shape(recipe, split), name)
+
+        train, validation = (self.session.split(run.dataset, name) for name in ("train", "val"))
+        trainer = Trainer(
+            model,
+            recipe,
+            to_device(train.images, self.device),
+            episodes("train"),
+            to_device(validation.images, self.device),
+            episodes("val"),
+            state,
+            run.precision,
+        )
+        label = f"training {run.algorithm.spec.name} on {run.dataset.spec.name}, {recipe.shot}-shot"
+        if state.exists():
+            self.session.console.note(f"{label}: resuming")
+        with self.session.console.progress(label, recipe.episodes) as bar:
+
+            def report(progress: Progress, loss: float) -> None:
+                last = progress.curve[-1] if progress.curve else None
+                checked = f", validation {last['validation_accuracy']:.2f} %" if last else ""
+                bar.update(progress.episode, f"loss {loss:.3f}{checked}")
+
+            return trainer.run(run.seed, report)
+
+    def _embedded(self, run: RunSpec, model: Model, digests: Mapping[str, str]) -> Tensor:
+        """Return the features of all test images, from memory, disk or the backbone."""
+        backbone = model.backbone
+        images = self.session.split(run.dataset, "test").images
+        key = content_key(
+            {
+                "backbone": run.backbone.inputs(),
+                "weights": _weights_digest(backbone),
+                "images": digests["test"],
+                "precision": run.precision,
+                "device": self.device.type,
+                "torch": torch.__version__,
+            }
+        )
+        if self._features is not None and self._features[0] == key:
+            return self._features[1]
+        # Without weights, embedding is cheaper than reading it back from disk.
+        keep = any(True for _ in backbone.parameters())
+        path = self.session.home.features / f"{key}.npy"
+        features = load_features(path, (len(images), backbone.feature_dim)) if keep else None
+        if features is None:
+            label = f"embedding {run.dataset.spec.name}"
+            with self.session.console.progress(label, len(images)) as bar:
+                body = backbone.eval().for_inference()
+                features = embed(
+                    body, to_device(images, self.device), backbone.feature_dim, run.precision, bar.update
+                )
+            if keep:
+                save_features(path, features)
+        self._features = (key, features.to(self.device))
+        return self._features[1]
+
+    def _score(
+        self, run: RunSpec, model: Model, features: Tensor, source: EpisodeSource, key: str
+    ) -> tuple[NDArray[np.int32], str]:
+        """Score the episodes, resuming from and saving to the store's partial file."""
+        partial = Partial(self.session.store.root, key)
+        if self.session.rerun:
+            partial.remove()
+        done = partial.load()[: run.episodes]
+        counts, unsaved, saved = [done], [], time.monotonic()
+        n_query = source.protocol.n_query
+        # Running sums for the progress line only.
+        count, total, squares = len(done), float(done.sum()), float((done.astype(float) ** 2).sum())
+        with self.session.console.progress(run.label, run.episodes) as bar, stop_on_signal() as stop:
+
+            def report(correct: NDArray[np.int32]) -> None:
+                nonlocal count, total, squares, saved
+                counts.append(correct)
+                unsaved.append(correct)
+                count += len(correct)
+                total += float(correct.sum())
+                squares += float((correct.astype(float) ** 2).sum())
+                mean, half = running_interval(count, total, squares)
+                text = f"{100 * mean / n_query:.2f}" + (f" ± {100 * half / n_query:.2f} %" if half else " %")
+                bar.update(count, text)
+                if stop.requested or time.monotonic() - saved > _FLUSH_SECONDS:
+                    partial.append(np.concatenate(unsaved))
+                    unsaved.clear()
+                    saved = time.monotonic()
+                if stop.requested:
+                    raise KeyboardInterrupt
+
+            digest = evaluate(model.head, features, source, run.episodes, done, report)
+        return np.concatenate(counts), digest
+
+
+def _weights_digest(backbone: torch.nn.Module) -> str:
+    tensors = {name: value.cpu().numpy() for name, value in backbone.state_dict().items()}
+    return content_key({name: [value.shape, content_bytes(value)] for name, value in tensors.items()})
+
+
+def content_bytes(array: NDArray[Any]) -> str:
+    """Return the SHA-256 of an array's bytes."""
+    import hashlib
+
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _made_for(run: RunSpec) -> str:
+    def words(choice: Choice) -> str:
+        params = ", ".join(f"{name}={value}" for name, value in choice.params.items())
+        return f"{choice.spec.name}({params})"
+
+    return f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.dataset)}"

@@ -1,0 +1,98 @@
+"""A backbone and a head together: building, freezing to a file, reading back."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.modules import Backbone, FeatureHead
+
+
+class Model(nn.Module):
+    """What is trained: `backbone` and `head`."""
+
+    def __init__(self, backbone: Backbone, head: FeatureHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def trainable(self) -> bool:
+        """Whether there is anything to learn."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+
+def build_model(
+    backbone: type[Backbone],
+    backbone_params: Mapping[str, Any],
+    head: type[FeatureHead],
+    head_params: Mapping[str, Any],
+    image_shape: tuple[int, int, int],
+    seed: int,
+) -> Model:
+    """Build on the CPU with weights that depend on `seed` alone; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        body = backbone(image_shape, **backbone_params)
+        if body.feature_dim < 1:
+            raise UsageError(f"{backbone.__name__} has no features left of images of shape {image_shape}")
+        return Model(body, head(body.feature_dim, **head_params))
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write tensors and JSON `meta` as one safetensors file, atomically: the old file or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    os.close(handle)
+    try:
+        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        save_file(plain, name, metadata={"metabench": json.dumps(meta, sort_keys=True)})
+        Path(name).replace(path)
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote; nothing in the file is executed."""
+    if not path.is_file():
+        raise MissingError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as stream:
+            meta = json.loads((stream.metadata() or {}).get("metabench", "{}"))
+            return {key: stream.get_tensor(key) for key in stream.keys()}, meta  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        raise MetabenchError(
+            f"{path} is not a readable safetensors checkpoint ({error}); delete it"
+        ) from error
+
+
+def load_weights(model: Model, path: Path) -> dict[str, Any]:
+    """Load a checkpoint into `model` and return its meta data.
+
+    Raises:
+        UsageError: if its tensors are not those of `model`, naming the first that differs.
+    """
+    tensors, meta = load_tensors(path)
+    own = model.state_dict()
+    for name in sorted(own.keys() | tensors.keys()):
+        ours = tuple(own[name].shape) if name in own else None
+        theirs = tuple(tensors[name].shape) if name in tensors else None
+        if ours != theirs:
+            made_for = f" (made for {meta['made_for']})" if "made_for" in meta else ""
+            raise UsageError(
+                f"checkpoint {path}{made_for} does not fit this architecture: "
+                f"{name} is {theirs or 'absent'} there and {ours or 'absent'} here; check --backbone and --set"
+            )
+    model.load_state_dict(tensors)
+    return meta

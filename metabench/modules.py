@@ -1,0 +1,59 @@
+"""Base classes of what algorithms and backbones are made of (torch); the specs stay free of torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module, ABC):
+    """Images to feature vectors.
+
+    Constructed as ``Class(image_shape, **params)`` with `image_shape` = (channels, height, width).
+    ``forward`` maps float images (N, C, H, W) in [0, 1] to features (N, `feature_dim`).
+    """
+
+    feature_dim: int
+
+    def for_inference(self) -> nn.Module:
+        """Return an equivalent module for evaluation only, possibly fused; `self` is left as it is."""
+        return self
+
+
+class FeatureHead(nn.Module, ABC):
+    """An algorithm that works on feature vectors; constructed as ``Class(feature_dim, **params)``.
+
+    It must hold no state between episodes. The harness embeds, batches, trains and scores.
+    """
+
+    @abstractmethod
+    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+        """Score queries; the query labels are not to be had.
+
+        Args:
+            support: (B, S, D) features. labels: int64 (B, S) in ``[0, way)``. query: (B, Q, D).
+            way: number of classes.
+
+        Returns:
+            (B, Q, way), larger is likelier; equal largest scores are broken at random by the harness.
+        """
+
+    def loss(self, support: Tensor, labels: Tensor, query: Tensor, query_labels: Tensor, way: int) -> Tensor:
+        """Return the training loss, a scalar: the mean cross-entropy of `logits` unless overridden."""
+        scores = self.logits(support, labels, query, way)
+        return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1))
+
+
+def prototypes(support: Tensor, labels: Tensor, way: int) -> Tensor:
+    """Return the class means (B, way, D) of support features (B, S, D); classes may be uneven."""
+    onehot = nn.functional.one_hot(labels, way).to(support.dtype)
+    weights = onehot / onehot.sum(1, keepdim=True)
+    return torch.einsum("bsw,bsd->bwd", weights, support)
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Return squared Euclidean distances (B, N, M) between a (B, N, D) and b (B, M, D)."""
+    products = torch.bmm(a, b.transpose(1, 2))
+    return a.square().sum(-1, keepdim=True) - 2 * products + b.square().sum(-1)[:, None, :]

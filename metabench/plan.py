@@ -1,0 +1,236 @@
+"""From a selection (what the user asked for) to runs (fully resolved); pure, and free of torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metabench.errors import MissingError, UsageError, did_you_mean
+from metabench.keys import content_key, file_sha256
+from metabench.registry import Registry, resolve_params
+from metabench.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Recipe, Spec, Value
+
+PRECISIONS = ("float32", "bfloat16")
+MAX_EPISODES = 1_000_000
+LISTS = ("algorithms", "datasets", "backbones", "ways", "shots", "seeds")
+SCOPES = ("algo", "backbone", "data", "protocol", "train")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the user asked for; every combination of the lists is one run."""
+
+    algorithms: Sequence[str]
+    datasets: Sequence[str] = ("glyphs",)
+    backbones: Sequence[str] = ()
+    """Empty: each algorithm's own default."""
+    ways: Sequence[int] = (5,)
+    shots: Sequence[int] = (1,)
+    query: int = 15
+    protocol: str = "fixed-way"
+    episodes: int = 2000
+    seeds: Sequence[int] = (0,)
+    """Training seeds."""
+    episode_seed: int = 0
+    precision: str = "float32"
+    checkpoint: Path | None = None
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    """``scope.name`` to value, the scope one of `SCOPES`."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A spec with every one of its parameters resolved."""
+
+    spec: Spec
+    params: Mapping[str, Value]
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what goes into a run key."""
+        return {"name": self.spec.name, "version": self.spec.version, "params": dict(self.params)}
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: everything that can move its numbers, and nothing else."""
+
+    algorithm: Choice
+    backbone: Choice
+    dataset: Choice
+    protocol: Choice
+    episodes: int
+    episode_seed: int
+    precision: str
+    recipe: Recipe | None
+    """None where nothing is trained: no learning algorithm, or a checkpoint is given."""
+    seed: int
+    checkpoint: Path | None
+    checkpoint_sha256: str
+
+    @property
+    def label(self) -> str:
+        """A short name for messages."""
+        way, shot = self.protocol.params.get("way"), self.protocol.params.get("shot")
+        return f"{self.algorithm.spec.name} on {self.dataset.spec.name}, {way}-way {shot}-shot"
+
+    def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
+        """Return what determines the weights; `digests` are of the splits of the data set."""
+        if self.checkpoint is not None:
+            return {"checkpoint": self.checkpoint_sha256}
+        if self.recipe is None:
+            return None
+        recipe = dataclasses.asdict(self.recipe)
+        del recipe["source"]
+        return {**recipe, "seed": self.seed, "digests": {name: digests[name] for name in ("train", "val")}}
+
+    def inputs(self, digests: Mapping[str, str]) -> dict[str, Any]:
+        """Return the record's `inputs`, whose hash is the run key."""
+        algorithm, backbone = self.algorithm.spec, self.backbone.spec
+        assert isinstance(algorithm, AlgorithmSpec)
+        assert isinstance(backbone, BackboneSpec)
+        return {
+            "algorithm": {**self.algorithm.inputs(), "setting": algorithm.setting},
+            "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on},
+            "dataset": {**self.dataset.inputs(), "split": "test", "digest": digests["test"]},
+            "protocol": self.protocol.inputs(),
+            "evaluation": {"episodes": self.episodes, "seed": self.episode_seed},
+            "training": self.training_inputs(digests),
+            "precision": self.precision,
+        }
+
+    def training_key(self, digests: Mapping[str, str]) -> str:
+        """Return the key of the trained weights, which several runs may share."""
+        protocol = self.protocol.inputs()
+        for name in ("way", "shot", "query"):  # the recipe has its own
+            protocol["params"].pop(name, None)
+        inputs = {**self.inputs(digests), "protocol": protocol, "evaluation": None}
+        inputs["dataset"] = self.dataset.inputs()
+        return content_key(inputs)
+
+
+def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
+    """Resolve a selection into runs, in the order algorithm, data set, backbone, way, shot, seed.
+
+    Raises:
+        UsageError: an unknown name, a bad value, a parameter that nothing selected has.
+    """
+    selection = dataclasses.replace(
+        selection,
+        **{name: tuple(dict.fromkeys(getattr(selection, name))) for name in LISTS},  # each run once
+    )
+    _check(selection)
+    settings = _by_scope(selection.settings)
+    protocol = registry.find("protocol", selection.protocol)
+    sha256 = _checkpoint_sha256(selection.checkpoint)
+    runs = []
+    names = itertools.product(selection.algorithms, selection.datasets, selection.backbones or ("",))
+    for algorithm_name, dataset_name, backbone_name in names:
+        algorithm = registry.find("algorithm", algorithm_name)
+        dataset = registry.find("dataset", dataset_name)
+        backbone = registry.find("backbone", backbone_name or algorithm.backbone)
+        choices = {
+            "algorithm": _choice(algorithm, settings["algo"]),
+            "backbone": _choice(backbone, settings["backbone"]),
+            "dataset": _choice(dataset, settings["data"]),
+        }
+        for way, shot in itertools.product(selection.ways, selection.shots):
+            cell = {"way": way, "shot": shot, "query": selection.query}
+            recipe = _recipe(algorithm, dataset, shot, settings["train"], selection.checkpoint)
+            for seed in selection.seeds if recipe else (0,):
+                runs.append(
+                    RunSpec(
+                        **choices,
+                        protocol=_choice(protocol, {**settings["protocol"], **cell}),
+                        episodes=selection.episodes,
+                        episode_seed=selection.episode_seed,
+                        precision=selection.precision,
+                        recipe=recipe,
+                        seed=seed,
+                        checkpoint=selection.checkpoint if algorithm.trains else None,
+                        checkpoint_sha256=sha256,
+                    )
+                )
+    return runs
+
+
+def _check(selection: Selection) -> None:
+    for name in LISTS:
+        if name != "backbones" and not getattr(selection, name):
+            raise UsageError(f"no {name} given")
+    for name, values, least in (
+        ("--ways", selection.ways, 2),
+        ("--shots", selection.shots, 1),
+        ("--query", (selection.query,), 1),
+        ("--episodes", (selection.episodes,), 1),
+        ("--seed", selection.seeds, 0),
+        ("--episode-seed", (selection.episode_seed,), 0),
+    ):
+        for value in values:
+            if value < least:
+                raise UsageError(f"{name} must be at least {least}, not {value}")
+    if selection.episodes > MAX_EPISODES:
+        raise UsageError(f"--episodes must be at most {MAX_EPISODES}, not {selection.episodes}")
+    if selection.precision not in PRECISIONS:
+        raise UsageError(f"unknown precision '{selection.precision}'; use {' or '.join(PRECISIONS)}")
+
+
+def _by_scope(settings: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
+    scopes: dict[str, dict[str, Value]] = {scope: {} for scope in SCOPES}
+    for name, value in settings.items():
+        scope, dot, rest = name.partition(".")
+        if not dot or scope not in scopes:
+            raise UsageError(f"--set {name}: write SCOPE.NAME=VALUE with a scope of {', '.join(SCOPES)}")
+        scopes[scope][rest] = value
+    return scopes
+
+
+def _choice(spec: Spec, overrides: Mapping[str, Value]) -> Choice:
+    return Choice(spec, resolve_params(spec, overrides))
+
+
+def _checkpoint_sha256(path: Path | None) -> str:
+    if path is None:
+        return ""
+    if not path.is_file():
+        raise MissingError(f"no checkpoint at {path}; --checkpoint takes a .safetensors file")
+    return file_sha256(path)
+
+
+def _recipe(
+    algorithm: AlgorithmSpec,
+    dataset: DatasetSpec,
+    shot: int,
+    overrides: Mapping[str, Value],
+    checkpoint: Path | None,
+) -> Recipe | None:
+    """Return the recipe of (algorithm, data set), overridden and with the evaluation's shot filled in."""
+    if not algorithm.trains or checkpoint is not None:
+        return None
+    recipe = algorithm.recipes.get(dataset.name) or algorithm.recipes.get("*")
+    if recipe is None:
+        raise UsageError(f"{algorithm.name} has no training recipe for {dataset.name}; give it a '*' recipe")
+    fields = {item.name: item for item in dataclasses.fields(Recipe) if item.name != "source"}
+    values: dict[str, Any] = {}
+    for name, value in overrides.items():
+        if name not in fields:
+            raise UsageError(f"--set train.{name}: no such setting{did_you_mean(name, fields)}")
+        wanted = type(getattr(recipe, name))
+        try:
+            values[name] = wanted(value)
+        except ValueError:
+            raise UsageError(f"--set train.{name} is a {wanted.__name__}, not {value!r}") from None
+    recipe = dataclasses.replace(recipe, **values)
+    if min(recipe.episodes, recipe.lr, recipe.lr_step, recipe.patience, recipe.weight_decay) < 0:
+        raise UsageError("--set train.*: no setting may be negative")
+    if min(recipe.validate_every, recipe.validation_episodes) < 1:
+        raise UsageError("--set train.validate_every and train.validation_episodes must be at least 1")
+    return dataclasses.replace(recipe, shot=recipe.shot or shot)
+
+
+def dataset_is_default(choice: Choice) -> bool:
+    """Whether the digests of the spec apply: all parameters have their defaults."""
+    return all(choice.params[param.name] == param.default for param in choice.spec.params)

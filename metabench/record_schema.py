@@ -1,0 +1,184 @@
+"""What a record must look like. Records may come from strangers: nothing here trusts a type or a size."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from metabench.errors import MetabenchError
+from metabench.keys import content_key
+from metabench.stats import summarise
+
+SCHEMA = 1
+STATUSES = ("ok", "failed", "skipped", "interrupted")
+MAX_EPISODES = 1_000_000
+MAX_STRING = 20_000
+MAX_DEPTH = 12
+MAX_NODES = 200_000  # values outside `scores.correct`
+
+TOP = ("schema", "key", "status", "inputs", "scores", "summary", "training", "cost", "provenance", "error")
+INPUTS = ("algorithm", "backbone", "dataset", "protocol", "evaluation", "training", "precision")
+PARTS: Mapping[str, Mapping[str, type]] = {
+    "algorithm": {"name": str, "version": int, "params": dict, "setting": str},
+    "backbone": {"name": str, "version": int, "params": dict, "trained_on": str},
+    "dataset": {"name": str, "version": int, "params": dict, "split": str, "digest": str},
+    "protocol": {"name": str, "version": int, "params": dict},
+    "evaluation": {"episodes": int, "seed": int},
+}
+_SHORT = 200  # names and the like, which end up in tables and file names
+
+
+class RecordError(MetabenchError):
+    """A record is malformed, or does not hold together."""
+
+
+class NewerSchemaError(RecordError):
+    """A record was written by a newer metabench: sound perhaps, but not ours to judge."""
+
+
+def validate_record(obj: Any) -> None:
+    """Check a decoded record of the current schema.
+
+    Raises:
+        RecordError: one line that names the field and what is wrong with it.
+    """
+    need(isinstance(obj, dict), "", "is not a JSON object")
+    schema = obj.get("schema")
+    need(type(schema) is int, "schema", "is not an integer")
+    if schema > SCHEMA:
+        raise NewerSchemaError(f"record: schema {schema} is newer than {SCHEMA}; upgrade metabench")
+    need(schema == SCHEMA, "schema", f"is not {SCHEMA}")
+    _need_keys(obj, TOP, "")
+    _check_scores_shape(obj["scores"])
+    _check_bounded({k: v for k, v in obj.items() if k != "scores"})
+    need(obj["status"] in STATUSES, "status", f"is not one of {', '.join(STATUSES)}")
+    _check_inputs(obj["inputs"])
+    need(obj["key"] == content_key(obj["inputs"]), "key", "is not the key of the inputs")
+    _check_rest(obj)
+    if obj["scores"] is None:
+        need(obj["status"] != "ok", "scores", "are missing from a record with status ok")
+        need(obj["summary"] is None, "summary", "stands without scores")
+    else:
+        _check_scores(obj)
+
+
+def need(condition: bool, where: str, what: str) -> None:
+    """Raise a RecordError that says where and what, unless the condition holds."""
+    if not condition:
+        raise RecordError(f"record: {where + ' ' if where else ''}{what}")
+
+
+def _need_keys(obj: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
+    prefix = f"{where}." if where else ""
+    for key in keys:
+        need(key in obj, f"{prefix}{key}", "is missing")
+    for key in obj:
+        need(key in keys, f"{prefix}{str(key)[:40]!r}", "is not a known field")
+
+
+def _check_bounded(root: Any) -> None:
+    """Refuse values that no honest record holds: deep, huge, not finite, or not plain JSON."""
+    stack, nodes = [(root, 0)], 0
+    while stack:
+        value, depth = stack.pop()
+        nodes += 1
+        need(nodes <= MAX_NODES, "", f"holds more than {MAX_NODES} values")
+        need(depth <= MAX_DEPTH, "", f"is nested deeper than {MAX_DEPTH}")
+        if isinstance(value, dict):
+            for key, item in value.items():
+                need(isinstance(key, str) and len(key) <= _SHORT, "", "has a key that is no short string")
+                stack += [(key, depth), (item, depth + 1)]
+        elif isinstance(value, list):
+            stack += [(item, depth + 1) for item in value]
+        elif isinstance(value, str):
+            need(len(value) <= MAX_STRING, "", f"holds a string longer than {MAX_STRING}")
+            need(value.isascii() or not _has_surrogate(value), "", "holds text that is not Unicode")
+        elif isinstance(value, float):
+            need(math.isfinite(value), "", "holds a number that is not finite")
+        elif value is not None:
+            need(isinstance(value, int), "", f"holds a {type(value).__name__}")
+            need(abs(value) < 2**64, "", "holds an integer of more than 64 bits")
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _check_inputs(inputs: Any) -> None:
+    need(isinstance(inputs, dict), "inputs", "is not an object")
+    _need_keys(inputs, INPUTS, "inputs")
+    for part, fields in PARTS.items():
+        need(isinstance(inputs[part], dict), f"inputs.{part}", "is not an object")
+        for name, kind in fields.items():
+            where, value = f"inputs.{part}.{name}", inputs[part].get(name)
+            need(type(value) is kind, where, f"is not a {kind.__name__}")
+            need(kind is not str or len(inputs[part][name]) <= _SHORT, where, "is too long")
+        need(inputs[part].get("name") != "", f"inputs.{part}.name", "is empty")
+    for where, value in _cell_numbers(inputs):
+        need(type(value) is int and 0 <= value <= 10**6, where, "is not an integer in [0, 1000000]")
+    need(1 <= inputs["evaluation"]["episodes"] <= MAX_EPISODES, "inputs.evaluation.episodes",
+          f"is not in [1, {MAX_EPISODES}]")  # fmt: skip
+    precision, training = inputs["precision"], inputs["training"]
+    need(isinstance(precision, str) and 0 < len(precision) <= _SHORT, "inputs.precision", "is no name")
+    need(training is None or isinstance(training, dict), "inputs.training", "is neither null nor an object")
+    seed = (training or {}).get("seed", 0)
+    need(type(seed) is int, "inputs.training.seed", "is not an integer")
+
+
+def _cell_numbers(inputs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The numbers that name a leaderboard cell; a protocol need not have them, but then not as text."""
+    params = inputs["protocol"]["params"]
+    names = [name for name in ("way", "shot", "query") if name in params]
+    return [(f"inputs.protocol.params.{name}", params[name]) for name in names]
+
+
+def _check_rest(obj: Mapping[str, Any]) -> None:
+    for name in ("cost", "provenance"):
+        need(isinstance(obj[name], dict), name, "is not an object")
+    need(obj["training"] is None or isinstance(obj["training"], dict), "training", "is no object")
+    error = obj["error"]
+    if error is None:
+        need(obj["status"] not in ("failed", "skipped"), "error", f"is missing from a {obj['status']} run")
+        return
+    need(obj["status"] != "ok", "error", "stands in a record with status ok")
+    need(isinstance(error, dict), "error", "is not an object")
+    _need_keys(error, ("type", "message"), "error")
+    need(all(isinstance(text, str) for text in error.values()), "error", "holds something other than text")
+
+
+def _check_scores_shape(scores: Any) -> None:
+    """Types and sizes of the scores, cheaply: a record may hold a million of them."""
+    if scores is None:
+        return
+    need(isinstance(scores, dict), "scores", "is neither null nor an object")
+    _need_keys(scores, ("n_query", "correct", "episodes_digest"), "scores")
+    n_query, correct, digest = scores["n_query"], scores["correct"], scores["episodes_digest"]
+    need(type(n_query) is int and 1 <= n_query <= 10**6, "scores.n_query", "is not in [1, 1000000]")
+    need(isinstance(correct, list) and 1 <= len(correct) <= MAX_EPISODES, "scores.correct",
+          f"is not a list of 1 to {MAX_EPISODES} integers")  # fmt: skip
+    need(set(map(type, correct)) == {int}, "scores.correct", "holds something other than integers")
+    need(min(correct) >= 0 and max(correct) <= n_query, "scores.correct",
+          f"holds a count outside [0, {n_query}]")  # fmt: skip
+    is_hex = isinstance(digest, str) and re.fullmatch("[0-9a-f]{16,128}", digest)
+    need(bool(is_hex), "scores.episodes_digest", "is not a hexadecimal digest")
+
+
+def _check_scores(obj: Mapping[str, Any]) -> None:
+    scores, summary = obj["scores"], obj["summary"]
+    episodes = obj["inputs"]["evaluation"]["episodes"]
+    if obj["status"] == "ok":
+        need(len(scores["correct"]) == episodes, "scores.correct", f"does not hold {episodes} episodes")
+    need(isinstance(summary, dict), "summary", "is not an object")
+    expected = summarise(scores["correct"], scores["n_query"]).as_record()
+    _need_keys(summary, tuple(expected), "summary")
+    for name, value in expected.items():
+        need(_same(summary[name], value), f"summary.{name}", f"is not what the scores give ({value})")
+
+
+def _same(found: Any, expected: Any) -> bool:
+    """Equality, but for the last digit of a float: quantiles may differ between scipy versions."""
+    if isinstance(expected, float):
+        return type(found) in (int, float) and math.isclose(found, expected, rel_tol=1e-6, abs_tol=2e-6)
+    return type(found) is type(expected) and bool(found == expected)

@@ -1,0 +1,154 @@
+"""One run, one JSON file: its inputs, its per-episode scores, and where they came from.
+
+A record may come from a stranger, so reading one checks everything: sizes, types, bounds, and that the key
+and the summary are what the inputs and the scores make them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metabench.keys import canonical_json, content_key
+from metabench.record_schema import SCHEMA, NewerSchemaError, RecordError, need, validate_record
+from metabench.stats import summarise
+
+MAX_BYTES = 32 * 2**20
+
+__all__ = [
+    "MAX_BYTES",
+    "SCHEMA",
+    "NewerSchemaError",
+    "RecordError",
+    "build_record",
+    "read_record",
+    "upgrade",
+    "validate_record",
+    "write_atomic",
+    "write_record",
+]
+
+UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Pure functions by the schema they start from; each returns a record of the next schema."""
+
+
+def build_record(
+    inputs: Mapping[str, Any],
+    status: str,
+    *,
+    n_query: int = 0,
+    correct: Sequence[int] | None = None,
+    episodes_digest: str = "",
+    training: Mapping[str, Any] | None = None,
+    cost: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    error: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return a valid record; the key and the summary are computed here.
+
+    Args:
+        inputs: the resolved inputs, see `record_schema.PARTS`.
+        status: one of `STATUSES`; ``ok`` needs `correct`, ``failed`` and ``skipped`` need `error`.
+        n_query: queries per episode.
+        correct: (episodes,) correct answers in each episode.
+        episodes_digest: hexadecimal digest of the drawn episodes.
+        training: what happened in training, None if nothing was trained.
+        cost: seconds, episodes per second, memory and so on.
+        provenance: versions, hardware, source.
+        error: ``{"type": ..., "message": ...}``.
+
+    Raises:
+        RecordError: the parts do not make a valid record.
+    """
+    scores = summary = None
+    if correct is not None:
+        counts = [int(value) for value in correct]
+        scores = {"n_query": int(n_query), "correct": counts, "episodes_digest": episodes_digest}
+        try:
+            summary = summarise(counts, int(n_query)).as_record()
+        except ValueError as problem:
+            raise RecordError(f"record: {problem}") from None
+    record = {
+        "schema": SCHEMA,
+        "key": content_key(inputs),
+        "status": status,
+        "inputs": inputs,
+        "scores": scores,
+        "summary": summary,
+        "training": training,
+        "cost": cost or {},
+        "provenance": provenance or {},
+        "error": error,
+    }
+    plain: dict[str, Any] = json.loads(canonical_json(record))  # tuples become lists, mappings dicts
+    validate_record(plain)
+    return plain
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read, upgrade and check a record file.
+
+    Raises:
+        RecordError: too large, not JSON, or not a valid record; the message names the file.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as stream:
+        raw = stream.read(MAX_BYTES + 1)
+    try:
+        need(len(raw) <= MAX_BYTES, "", f"is larger than {MAX_BYTES} bytes")
+        record: dict[str, Any] = upgrade(_parse(raw))
+        validate_record(record)
+    except RecordError as problem:
+        raise type(problem)(f"{path}: {problem}") from None
+    return record
+
+
+def upgrade(record: Any) -> Any:
+    """Return `record` brought to the current schema by `UPGRADES`, or as it is if there is no way."""
+    while isinstance(record, dict) and type(record.get("schema")) is int and record["schema"] in UPGRADES:
+        record = UPGRADES[record["schema"]](record)
+    return record
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as canonical JSON, all or nothing; an OSError (a full disk) leaves what was there."""
+    write_atomic(path, canonical_json(record) + "\n")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write UTF-8 text through a temporary file in the same folder, which is removed on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(text.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 - the tests fail it here
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _parse(raw: bytes) -> Any:
+    """Decode JSON strictly: no repeated keys, no NaN, no depth that overflows the parser."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        obj = dict(pairs)
+        need(len(obj) == len(pairs), "", "repeats a key in one object")
+        return obj
+
+    def refuse(constant: str) -> Any:
+        raise RecordError(f"record: holds {constant}, which is not JSON")
+
+    try:
+        return json.loads(raw.decode(), object_pairs_hook=unique, parse_constant=refuse)
+    except (ValueError, RecursionError) as problem:
+        reason = str(problem) if isinstance(problem, ValueError) else "nested too deeply"
+        raise RecordError(f"record: is not JSON ({reason[:200]})") from None

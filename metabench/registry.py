@@ -1,0 +1,207 @@
+"""Names to specs, specs to classes, and a user's words to parameter values."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeVar, overload
+
+from metabench.errors import MetabenchError, MissingError, UsageError, did_you_mean
+from metabench.plugins import SPEC_CLASSES, Kind, PluginSet, load_plugins, one_line
+from metabench.specs import (
+    AlgorithmSpec,
+    AnySpec,
+    BackboneSpec,
+    DatasetSpec,
+    Param,
+    ProtocolSpec,
+    Spec,
+    Value,
+    defaults,
+)
+
+S = TypeVar("S", AlgorithmSpec, DatasetSpec, BackboneSpec, ProtocolSpec)
+
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What the installed plugins provide, by name. A name that two plugins claim is in none of the maps."""
+
+    algorithms: Mapping[str, AlgorithmSpec]
+    datasets: Mapping[str, DatasetSpec]
+    backbones: Mapping[str, BackboneSpec]
+    protocols: Mapping[str, ProtocolSpec]
+    plugins: PluginSet
+    clashes: Mapping[tuple[Kind, str], tuple[str, ...]]
+    """(kind, name) to the ``dist:name`` of every plugin that claims it."""
+
+    def names(self, kind: Kind) -> Mapping[str, AnySpec]:
+        """Return the specs of one kind by name."""
+        maps: dict[Kind, Mapping[str, AnySpec]] = {
+            "algorithm": self.algorithms,
+            "dataset": self.datasets,
+            "backbone": self.backbones,
+            "protocol": self.protocols,
+        }
+        return maps[kind]
+
+    @overload
+    def find(self, kind: Literal["algorithm"], name: str) -> AlgorithmSpec: ...
+    @overload
+    def find(self, kind: Literal["dataset"], name: str) -> DatasetSpec: ...
+    @overload
+    def find(self, kind: Literal["backbone"], name: str) -> BackboneSpec: ...
+    @overload
+    def find(self, kind: Literal["protocol"], name: str) -> ProtocolSpec: ...
+    @overload
+    def find(self, kind: Kind, name: str) -> AnySpec: ...
+    def find(self, kind: Kind, name: str) -> AnySpec:
+        """Return the spec of that name; UsageError where none or more than one plugin provides it."""
+        known = self.names(kind)
+        if name in known:
+            return known[name]
+        if origins := self.clashes.get((kind, name)):
+            raise UsageError(
+                f"{kind} '{name}' is provided by {' and '.join(origins)}; uninstall all but one of them"
+            )
+        hint = did_you_mean(name, known) or "; no plugin provides any"
+        if broken := len(self.plugins.broken):
+            hint += f" ({broken} plugin{'s are' if broken > 1 else ' is'} broken: see 'metabench plugins')"
+        raise UsageError(f"unknown {kind} '{name}'{hint}")
+
+
+@functools.lru_cache(maxsize=1)
+def load_registry() -> Registry:
+    """Return the registry of the installed plugins; loaded once, see `clear_registry`."""
+    plugins = load_plugins()
+    origins: dict[tuple[Kind, str], list[str]] = {}
+    for item in plugins.provided:
+        origins.setdefault((item.kind, item.spec.name), []).append(item.origin)
+    clashes = {key: tuple(claims) for key, claims in origins.items() if len(claims) > 1}
+    sole = [item.spec for item in plugins.provided if (item.kind, item.spec.name) not in clashes]
+    return Registry(
+        _by_name(sole, AlgorithmSpec),
+        _by_name(sole, DatasetSpec),
+        _by_name(sole, BackboneSpec),
+        _by_name(sole, ProtocolSpec),
+        plugins,
+        MappingProxyType(clashes),
+    )
+
+
+def clear_registry() -> None:
+    """Forget the cached registry, so that the next `load_registry` sees newly installed plugins."""
+    load_registry.cache_clear()
+
+
+def _by_name(specs: list[AnySpec], wanted: type[S]) -> Mapping[str, S]:
+    chosen = sorted((spec for spec in specs if isinstance(spec, wanted)), key=lambda spec: spec.name)
+    return MappingProxyType({spec.name: spec for spec in chosen})
+
+
+def kind_of(spec: Spec) -> Kind:
+    """Return the kind of a spec: algorithm, dataset, backbone or protocol."""
+    return next(kind for kind, wanted in SPEC_CLASSES.items() if isinstance(spec, wanted))
+
+
+def _importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a parent package is missing, or a module without a spec
+        return False
+
+
+def availability(spec: Spec) -> str:
+    """Return '' if everything that `spec` needs is installed, else what is missing and how to get it."""
+    missing = [module for module in spec.requires if not _importable(module)]
+    if not missing:
+        return ""
+    wanted = f"'metabench[{spec.extra}]'" if spec.extra else " ".join(missing)
+    return f"needs {', '.join(missing)}; pip install {wanted}"
+
+
+def load_target(spec: Spec) -> type:
+    """Import the class that `spec` names.
+
+    Raises:
+        MissingError: a module of `spec.requires` is not installed.
+        MetabenchError: the target cannot be imported or is not a class.
+    """
+    if lacking := availability(spec):
+        raise MissingError(f"{kind_of(spec)} '{spec.name}' {lacking}")
+    where = f"{kind_of(spec)} '{spec.name}' has the target '{spec.target}', "
+    module_name, colon, attribute = spec.target.partition(":")
+    if not (module_name and colon and attribute):
+        raise MetabenchError(f"{where}which is not of the form 'package.module:Class'")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # the plugin's own code may fail in any way
+        raise MetabenchError(f"{where}which cannot be imported ({one_line(error)})") from error
+    target = getattr(module, attribute, None)
+    if target is None:
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        raise MetabenchError(f"{where}but its module has no such class{did_you_mean(attribute, classes)}")
+    if not isinstance(target, type):
+        raise MetabenchError(f"{where}which is a {type(target).__name__}, not a class")
+    return target
+
+
+def resolve_params(spec: Spec, overrides: Mapping[str, Value]) -> dict[str, Value]:
+    """Return every parameter of `spec`: its default, or the override converted to the default's type.
+
+    Raises:
+        UsageError: no such parameter, a value of the wrong type, or one that is not among the choices.
+    """
+    known = {param.name: param for param in spec.params}
+    values: dict[str, Value] = defaults(spec)
+    for name, value in overrides.items():
+        if name not in known:
+            hint = did_you_mean(name, known) or "; it has none"
+            raise UsageError(f"{kind_of(spec)} '{spec.name}' has no parameter '{name}'{hint}")
+        values[name] = _convert(spec, known[name], value)
+    return values
+
+
+def _convert(spec: Spec, param: Param, value: Value) -> Value:
+    try:
+        result = _as_type(type(param.default), value)
+    except ValueError:
+        wanted = _TYPE_NAMES[type(param.default)]
+        raise UsageError(
+            f"parameter '{param.name}' of {kind_of(spec)} '{spec.name}' is {wanted}, not {value!r}"
+        ) from None
+    if param.choices and result not in param.choices:
+        choices = ", ".join(str(choice) for choice in param.choices)
+        raise UsageError(
+            f"parameter '{param.name}' of {kind_of(spec)} '{spec.name}' is one of {choices}, not {value!r}"
+        )
+    return result
+
+
+def _as_type(wanted: type, value: Value) -> Value:
+    """Convert `value`; ValueError where that would change its meaning (1.5 to an int, 3 to a bool)."""
+    if wanted is bool:
+        word = str(value).strip().lower()
+        if word not in _WORDS:
+            raise ValueError
+        return _WORDS[word]
+    if isinstance(value, bool):  # a bool is an int in Python, but not in a parameter file
+        raise ValueError
+    if wanted is float:
+        number = float(value)
+        if not math.isfinite(number):  # JSON has no infinity, and a record must be JSON
+            raise ValueError
+        return number + 0.0  # minus zero becomes zero: equal parameters must have equal keys
+    if wanted is int and not (isinstance(value, float) and not value.is_integer()):
+        return int(value)
+    if wanted is str and isinstance(value, str):
+        return value
+    raise ValueError

@@ -1,0 +1,213 @@
+"""Records as rows, and rows as a terminal table, Markdown, CSV, JSON or a data frame."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metabench.records import write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
+
+COLUMNS = (
+    "algorithm",
+    "params",
+    "setting",
+    "backbone",
+    "backbone_params",
+    "dataset",
+    "protocol",
+    "way",
+    "shot",
+    "query",
+    "accuracy",
+    "ci95",
+    "interval",
+    "episodes",
+    "episode_seed",
+    "seed",
+    "precision",
+    "status",
+    "note",
+    "cached",
+    "key",
+)
+_INTEGERS = ("way", "shot", "query", "episodes", "episode_seed", "seed")
+_ALWAYS = ("algorithm", "backbone", "dataset", "way", "shot")
+_IF_VARIED = (
+    "params",
+    "setting",
+    "backbone_params",
+    "protocol",
+    "query",
+    "episodes",
+    "episode_seed",
+    "seed",
+    "precision",
+)
+_REASON = 100  # characters of a failure's reason in a table; CSV and JSON hold all of it
+
+
+def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[str] = ()) -> list[Row]:
+    """Return one row (see `COLUMNS`) per record, in the order given.
+
+    Args:
+        records: valid records of any status.
+        cached: keys of the records that were found in the store rather than measured now.
+
+    Accuracy and interval are in percent and None where nothing was measured; `seed` is the seed of the
+    training; `note` is the reason where a run failed.
+    """
+    return [_row(record, record["key"] in cached) for record in records]
+
+
+def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return the rows as a data frame; integers stay integers where some are missing."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    numbers = {"accuracy": "float64", "ci95": "float64", "cached": "bool"}
+    return frame.astype({**dict.fromkeys(_INTEGERS, "Int64"), **numbers})
+
+
+def terminal(rows: Sequence[Row]) -> str:
+    """Return a plain table for people, with a last line that says what the interval is."""
+    from tabulate import tabulate
+
+    header, body = _compact(rows)
+    clean = [[printable(cell) for cell in line] for line in body]
+    table = tabulate(clean, headers=header, tablefmt="simple", disable_numparse=True)
+    return "\n".join([table, "", *_footnotes(rows)]).rstrip("\n")
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the same table as Markdown, every cell escaped."""
+    from tabulate import tabulate
+
+    header, body = _compact(rows)
+    safe = [[escape(cell) for cell in line] for line in body]
+    table = tabulate(safe, headers=header, tablefmt="github", disable_numparse=True)
+    return "\n\n".join([table, *_footnotes(rows)]) + "\n"
+
+
+def to_csv(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows as CSV, all or nothing."""
+    write_atomic(path, csv_text(COLUMNS, rows))
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """Return one JSON document ``{"rows": [...]}``."""
+    return json.dumps({"rows": list(rows)}, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return CSV text; a text cell that a spreadsheet would run as a formula gets a leading apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_inert(row[name]) for name in columns])
+    return out.getvalue()
+
+
+def accuracy_text(accuracy: float, ci95: float | None) -> str:
+    """Return ``98.21 ± 0.08``; a half-width that would round to zero keeps one digit.
+
+    >>> accuracy_text(100.0, 0.0025)
+    '100.00 ± 0.002'
+    """
+    if ci95 is None:
+        return f"{accuracy:.2f}"
+    if ci95 >= 0.005:
+        return f"{accuracy:.2f} ± {ci95:.2f}"
+    return f"{accuracy:.2f} ± {ci95:.1g}" if ci95 >= 1e-4 else f"{accuracy:.2f} ± <0.0001"
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """Return ``name=value, ...`` in the order of the names."""
+    return ", ".join(f"{name}={params[name]}" for name in sorted(params))
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, without control characters (a record must not steer a terminal)."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def escape(text: str) -> str:
+    """Return `text` as one line of Markdown that shows it and does nothing: no cells, tags, links."""
+    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)
+    return text.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
+
+
+def _row(record: Mapping[str, Any], cached: bool) -> Row:
+    inputs, summary, error = record["inputs"], record["summary"] or {}, record["error"]
+    cell = inputs["protocol"]["params"]
+    note = f"{error['type']}: {error['message']}" if error else summary.get("note", "")
+    return {
+        "algorithm": inputs["algorithm"]["name"],
+        "params": params_text(inputs["algorithm"]["params"]),
+        "setting": inputs["algorithm"]["setting"],
+        "backbone": inputs["backbone"]["name"],
+        "backbone_params": params_text(inputs["backbone"]["params"]),
+        "dataset": inputs["dataset"]["name"],
+        "protocol": inputs["protocol"]["name"],
+        **{name: cell.get(name) for name in ("way", "shot", "query")},
+        "accuracy": summary.get("accuracy"),
+        "ci95": summary.get("ci95"),
+        "interval": summary.get("interval"),
+        "episodes": summary.get("episodes", inputs["evaluation"]["episodes"]),
+        "episode_seed": inputs["evaluation"]["seed"],
+        "seed": (inputs["training"] or {}).get("seed"),
+        "precision": inputs["precision"],
+        "status": record["status"],
+        "note": note,
+        "cached": cached,
+        "key": record["key"],
+    }
+
+
+def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """The columns that identify a row, those that tell these rows apart, and the accuracy."""
+    varied = [name for name in _IF_VARIED if len({row[name] for row in rows}) > 1]
+    names = [*_ALWAYS, *varied]
+    body = [["-" if row[n] is None else str(row[n]) for n in names] + [_result(row)] for row in rows]
+    return [*names, "accuracy (%)"], body
+
+
+def _result(row: Row) -> str:
+    if row["status"] != "ok":
+        reason = f"{row['status']}: {row['note']}" if row["note"] else row["status"]
+        return reason if len(reason) <= _REASON else reason[: _REASON - 1] + "…"
+    text = accuracy_text(row["accuracy"], row["ci95"])
+    return f"{text} ({row['note']})" if row["note"] else text
+
+
+def _footnotes(rows: Sequence[Row]) -> list[str]:
+    measured = [row for row in rows if row["status"] == "ok"]
+    counts = {row["episodes"] for row in measured if row["interval"] == "closed-t"}
+    lines = []
+    if counts:
+        number = f"{counts.pop():,}" if len(counts) == 1 else "the"
+        lines.append(
+            f"± : 95 % Student-t interval over {number} episodes of a fixed test set "
+            "(closed: it does not speak of new data)"
+        )
+    if any(row["interval"] == "clopper-pearson" for row in measured):
+        lines.append(
+            "± where no two episodes differ: 95 % Clopper-Pearson interval over all queries "
+            "(ignores clustering)"
+        )
+    return lines
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value

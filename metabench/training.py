@@ -1,0 +1,221 @@
+"""The training loop: episodic, selected on validation, checkpointed, resumed exactly.
+
+The harness owns the loop so that no algorithm can see the test split. Training episode `i` is addressed
+by index, like any other, and the learning rate is a function of `i`; what must be saved to continue
+exactly is therefore the weights, the optimiser's state, the best weights so far and torch's random state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metabench.episodes import EpisodeBatch, EpisodeSource
+from metabench.errors import MetabenchError, UsageError
+from metabench.evaluate import batch_logits, chunk_size, predict
+from metabench.features import autocast, embed, normalise
+from metabench.interrupt import stop_on_signal
+from metabench.model import Model, load_tensors, save_tensors
+from metabench.specs import Recipe
+
+OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+_SAVE_SECONDS = 30.0
+
+
+@dataclass
+class Progress:
+    """How far a training is; everything of it is saved with a checkpoint."""
+
+    episode: int = 0
+    best_episode: int = 0
+    best_loss: float = float("inf")
+    stale: int = 0
+    """Validations since the best one."""
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """One entry for each validation: episode, train_loss, validation_loss, validation_accuracy (percent)."""
+
+
+class Trainer:
+    """Trains a model by a recipe.
+
+    Args:
+        model: on its device.
+        images: uint8 (N, H, W, C) of the training split, on the same device; validation likewise.
+        source: training episodes; `validation` likewise.
+        state: the file that holds the resumable state.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        images: Tensor,
+        source: EpisodeSource,
+        validation_images: Tensor,
+        validation: EpisodeSource,
+        state: Path,
+        precision: str = "float32",
+    ) -> None:
+        if recipe.optimizer not in OPTIMIZERS:
+            raise UsageError(f"unknown optimizer '{recipe.optimizer}'; known: {', '.join(OPTIMIZERS)}")
+        self.model, self.recipe, self.state, self.precision = model, recipe, state, precision
+        self.images, self.source = images, source
+        self.validation_images, self.validation = validation_images, validation
+        self.device = images.device
+        self.optimizer = OPTIMIZERS[recipe.optimizer](
+            model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
+        )  # type: ignore[call-arg]
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+        self._losses: list[float] = []
+
+    def run(self, seed: int, report: Callable[[Progress, float], None]) -> Progress:
+        """Train to the end, from the saved state if there is one; leaves the best weights in the model.
+
+        Args:
+            seed: of torch's random numbers (dropout and the like), which are left as they were.
+            report: called after each episode with the progress and the latest training loss.
+
+        Raises:
+            KeyboardInterrupt: after saving, where the user asked to stop.
+            MetabenchError: where the loss is no longer a number.
+        """
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), stop_on_signal() as stop:
+            torch.manual_seed(seed)
+            if self.state.exists():
+                self._restore()
+            saved = started = time.monotonic()
+            before = self.progress.seconds
+            while not self._finished():
+                loss = self._step()
+                self.progress.seconds = before + time.monotonic() - started
+                report(self.progress, loss)
+                if self.progress.episode % self.recipe.validate_every == 0 or self._finished():
+                    self._validate()
+                if stop.requested or time.monotonic() - saved > _SAVE_SECONDS:
+                    self._save()
+                    saved = time.monotonic()
+                if stop.requested:
+                    raise KeyboardInterrupt
+            if not self.best:
+                self._validate()
+            self._save()
+        self.model.load_state_dict(self.best)
+        return self.progress
+
+    def _finished(self) -> bool:
+        patience = self.recipe.patience
+        return self.progress.episode >= self.recipe.episodes or 0 < patience <= self.progress.stale
+
+    def _step(self) -> float:
+        episode, recipe = self.progress.episode, self.recipe
+        decays = episode // recipe.lr_step if recipe.lr_step else 0
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.lr * recipe.lr_gamma**decays
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(self.source.batch(episode, episode + 1))
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise MetabenchError(
+                f"the training loss is {value} at episode {episode}; try a lower --set train.lr"
+            )
+        self._losses.append(value)
+        self.progress.episode += 1
+        return value
+
+    def _loss(self, batch: EpisodeBatch) -> Tensor:
+        """Return the loss of a batch; support and query pass the backbone together (one batch norm batch)."""
+        n_support = batch.support.shape[1]
+        rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(self.device)
+        with autocast(self.device, self.precision):
+            features = self.model.backbone(normalise(self.images[rows.flatten()]))
+        features = features.float().view(*rows.shape, -1)
+        labels, truth = (
+            torch.from_numpy(part).to(self.device) for part in (batch.support_labels, batch.query_labels)
+        )
+        return self.model.head.loss(
+            features[:, :n_support], labels, features[:, n_support:], truth, batch.way
+        )
+
+    def _validate(self) -> None:
+        loss, accuracy = self.validation_scores()
+        progress = self.progress
+        point = {"episode": progress.episode, "validation_loss": loss, "validation_accuracy": accuracy}
+        if self._losses:
+            point["train_loss"] = float(np.mean(self._losses))
+        self._losses.clear()
+        progress.curve.append({name: round(value, 6) for name, value in point.items()})
+        progress.stale += 1
+        if loss < progress.best_loss or not self.best:
+            progress.best_loss, progress.best_episode, progress.stale = loss, progress.episode, 0
+            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def validation_scores(self) -> tuple[float, float]:
+        """Return mean loss and accuracy (percent) over the recipe's validation episodes."""
+        self.model.eval()
+        head, source = self.model.head, self.validation
+        body = self.model.backbone.for_inference()
+        features = embed(body, self.validation_images, self.model.backbone.feature_dim, self.precision)
+        losses = hits = count = 0.0
+        with torch.inference_mode():
+            size = chunk_size(source.batch(0, 1), features.shape[1], self.device)
+            for start, batch in source.chunks(self.recipe.validation_episodes, size):
+                logits = batch_logits(head, features, batch)
+                truth = torch.from_numpy(batch.query_labels).to(self.device)
+                flat = torch.nn.functional.cross_entropy(
+                    logits.flatten(0, 1), truth.flatten(), reduction="sum"
+                )
+                losses += float(flat)
+                winners = predict(logits, partial(source.tie_words, start, start + len(batch)))
+                hits += float((winners == truth).sum())
+                count += truth.numel()
+        return losses / count, 100.0 * hits / count
+
+    def _save(self) -> None:
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        for index, entries in self.optimizer.state_dict()["state"].items():
+            tensors |= {
+                f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in entries.items()
+            }
+        meta = {**vars(self.progress), "losses": self._losses}
+        save_tensors(self.state, tensors, meta)
+
+    def _restore(self) -> None:
+        tensors, meta = load_tensors(self.state)
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "random": {}, "optimizer": {}}
+        for name, value in tensors.items():
+            kind, _, rest = name.partition(".")
+            groups[kind][rest] = value
+        self.model.load_state_dict(groups["model"])
+        self.best = {name: value.to(self.device) for name, value in groups["best"].items()}
+        torch.set_rng_state(groups["random"]["cpu"])
+        if "cuda" in groups["random"]:
+            torch.cuda.set_rng_state(groups["random"]["cuda"], self.device)
+        state: dict[int, dict[str, Any]] = {}
+        for name, value in groups["optimizer"].items():
+            index, _, entry = name.partition(".")
+            state.setdefault(int(index), {})[entry] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self._losses = meta.pop("losses")
+        self.progress = Progress(**meta)

@@ -1,0 +1,18 @@
+"""Chance: the floor of every table."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from metabench.modules import FeatureHead
+
+
+class Chance(FeatureHead):
+    """Gives every class the same score; the harness breaks the ties at random, uniformly."""
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+
+    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+        """Return zeros (B, Q, way)."""
+        return query.new_zeros(*query.shape[:2], way)

@@ -1,0 +1,54 @@
+"""Conv-4: four blocks of 3x3 convolution, batch normalisation, ReLU and 2x2 max-pooling."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from metabench.modules import Backbone
+
+
+class Block(nn.Module):
+    """Convolution, batch norm, pooling, ReLU: pooling first is the same function on a quarter of the values."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.norm: nn.Module = nn.BatchNorm2d(channels_out)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Halve (N, C, H, W) in height and width."""
+        return torch.relu(nn.functional.max_pool2d(self.norm(self.conv(images)), 2))
+
+
+class Conv4(Backbone):
+    """The standard backbone of few-shot learning (Vinyals et al. 2016, section 4.1; Snell et al. 2017, 3.1).
+
+    Args:
+        image_shape: (channels, height, width); each side at least 16.
+        channels: filters in every block.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], channels: int = 64) -> None:
+        super().__init__()
+        first, height, width = image_shape
+        blocks = [Block(first, channels), *(Block(channels, channels) for _ in range(3))]
+        self.blocks = nn.Sequential(*blocks)
+        self.feature_dim = channels * (height // 16) * (width // 16)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.5-2x on CPU
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, feature_dim)."""
+        features: Tensor = self.blocks(images.contiguous(memory_format=torch.channels_last))
+        return features.flatten(1)
+
+    def for_inference(self) -> nn.Module:
+        """Fold batch norm into the convolutions, with running statistics."""
+        fused = copy.deepcopy(self).eval()
+        for block in fused.blocks:
+            assert isinstance(block, Block)
+            block.conv = nn.utils.fuse_conv_bn_eval(block.conv, block.norm)  # type: ignore[type-var]
+            block.norm = nn.Identity()
+        return fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
