@@ -45,7 +45,7 @@ def keep_freed_memory() -> None:
     m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
     libc = ctypes.CDLL(None)
     libc.mallopt(m_mmap_max, 0)
-    libc.mallopt(m_trim_threshold, 256 << 20)
+    libc.mallopt(m_trim_threshold, 1 << 30)
 
 
 def peak_memory_mb() -> float:

@@ -168,9 +168,7 @@ class Executor:
             return True
         return False
 
-    def _train(
-        self, run: RunSpec, recipe: Recipe, model: Model, digests: Mapping[str, str], state: Path
-    ) -> Progress:
+    def _train(self, run: RunSpec, recipe: Recipe, model: Model, digests: Mapping[str, str], state: Path) -> Progress:
         def episodes(split: str) -> EpisodeSource:
             name = [run.protocol.inputs(), digests[split], split, run.seed, recipe.way, recipe.shot]
             return self._source(run, split, self._episode_shape(recipe, split), name)
@@ -222,9 +220,7 @@ class Executor:
             label = f"embedding {run.dataset.spec.name}"
             with self.session.console.progress(label, len(images)) as bar:
                 body = backbone.eval().for_inference()
-                features = embed(
-                    body, to_device(images, self.device), backbone.feature_dim, run.precision, bar.update
-                )
+                features = embed(body, to_device(images, self.device), backbone.feature_dim, run.precision, bar.update)
             if keep:
                 save_features(path, features)
         self._features = (key, features.to(self.device))

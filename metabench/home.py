@@ -77,8 +77,7 @@ class Home:
                 probe.write(b"x")
         except OSError as error:
             raise MetabenchError(
-                f"home {self.root} is not writable ({error.strerror}); "
-                "choose another with --home or METABENCH_HOME"
+                f"home {self.root} is not writable ({error.strerror}); choose another with --home or METABENCH_HOME"
             ) from error
 
 

@@ -72,9 +72,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             meta = json.loads((stream.metadata() or {}).get("metabench", "{}"))
             return {key: stream.get_tensor(key) for key in stream.keys()}, meta  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
-        raise MetabenchError(
-            f"{path} is not a readable safetensors checkpoint ({error}); delete it"
-        ) from error
+        raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error}); delete it") from error
 
 
 def load_weights(model: Model, path: Path) -> dict[str, Any]:

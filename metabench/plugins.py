@@ -116,9 +116,7 @@ def _dist(entry: importlib.metadata.EntryPoint) -> tuple[str, str]:
     return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "")
 
 
-def _load(
-    manager: pluggy.PluginManager, entry: importlib.metadata.EntryPoint
-) -> tuple[PluginInfo, list[Provided]]:
+def _load(manager: pluggy.PluginManager, entry: importlib.metadata.EntryPoint) -> tuple[PluginInfo, list[Provided]]:
     dist, version = _dist(entry)
     origin = f"{dist}:{entry.name}"
     try:

@@ -69,9 +69,7 @@ class Registry:
         if name in known:
             return known[name]
         if origins := self.clashes.get((kind, name)):
-            raise UsageError(
-                f"{kind} '{name}' is provided by {' and '.join(origins)}; uninstall all but one of them"
-            )
+            raise UsageError(f"{kind} '{name}' is provided by {' and '.join(origins)}; uninstall all but one of them")
         hint = did_you_mean(name, known) or "; no plugin provides any"
         if broken := len(self.plugins.broken):
             hint += f" ({broken} plugin{'s are' if broken > 1 else ' is'} broken: see 'metabench plugins')"

@@ -55,9 +55,7 @@ class Summary:
         }
 
 
-def summarise(
-    correct: Sequence[int] | NDArray[np.integer[Any]], n_query: int, level: float = 0.95
-) -> Summary:
+def summarise(correct: Sequence[int] | NDArray[np.integer[Any]], n_query: int, level: float = 0.95) -> Summary:
     """Summarise per-episode counts of correct answers.
 
     Where every episode has the same score, Student's t gives a width of zero. Then all queries are pooled

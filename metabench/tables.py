@@ -53,6 +53,7 @@ _IF_VARIED = (
     "seed",
     "precision",
 )
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _REASON = 100  # characters of a failure's reason in a table; CSV and JSON hold all of it
 
 
@@ -203,11 +204,12 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
         )
     if any(row["interval"] == "clopper-pearson" for row in measured):
         lines.append(
-            "± where no two episodes differ: 95 % Clopper-Pearson interval over all queries "
-            "(ignores clustering)"
+            "± where no two episodes differ: 95 % Clopper-Pearson interval over all queries (ignores clustering)"
         )
     return lines
 
 
 def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

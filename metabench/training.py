@@ -133,9 +133,7 @@ class Trainer:
         self.optimizer.step()
         value = float(loss.detach())
         if not np.isfinite(value):
-            raise MetabenchError(
-                f"the training loss is {value} at episode {episode}; try a lower --set train.lr"
-            )
+            raise MetabenchError(f"the training loss is {value} at episode {episode}; try a lower --set train.lr")
         self._losses.append(value)
         self.progress.episode += 1
         return value
@@ -147,12 +145,8 @@ class Trainer:
         with autocast(self.device, self.precision):
             features = self.model.backbone(normalise(self.images[rows.flatten()]))
         features = features.float().view(*rows.shape, -1)
-        labels, truth = (
-            torch.from_numpy(part).to(self.device) for part in (batch.support_labels, batch.query_labels)
-        )
-        return self.model.head.loss(
-            features[:, :n_support], labels, features[:, n_support:], truth, batch.way
-        )
+        labels, truth = (torch.from_numpy(part).to(self.device) for part in (batch.support_labels, batch.query_labels))
+        return self.model.head.loss(features[:, :n_support], labels, features[:, n_support:], truth, batch.way)
 
     def _validate(self) -> None:
         loss, accuracy = self.validation_scores()
@@ -179,9 +173,7 @@ class Trainer:
             for start, batch in source.chunks(self.recipe.validation_episodes, size):
                 logits = batch_logits(head, features, batch)
                 truth = torch.from_numpy(batch.query_labels).to(self.device)
-                flat = torch.nn.functional.cross_entropy(
-                    logits.flatten(0, 1), truth.flatten(), reduction="sum"
-                )
+                flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="sum")
                 losses += float(flat)
                 winners = predict(logits, partial(source.tie_words, start, start + len(batch)))
                 hits += float((winners == truth).sum())
@@ -195,9 +187,7 @@ class Trainer:
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
         for index, entries in self.optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in entries.items()
-            }
+            tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in entries.items()}
         meta = {**vars(self.progress), "losses": self._losses}
         save_tensors(self.state, tensors, meta)
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
-from metabench.console import Console
+from metabench.console import Console, Progress
 from metabench.data.types import ClassSplit, DataContext, split_digest
 from metabench.errors import MetabenchError, MissingError
 from metabench.home import Home
@@ -77,8 +77,7 @@ def download(name: str, folder: Path | None, as_json: bool, home: str | None, da
     if folder:
         place = Home(place.root, (folder.absolute(), *place.sources))
     checks = []
-    for split, load in _loaders(spec, place, allow_download=folder is None):
-        loaded = load()
+    for split, loaded in _loaded(spec, place, allow_download=folder is None):
         checks.append(Check(name, split, "ok", len(loaded.names), len(loaded.images)))
     if as_json:
         echo_json({"name": name, "folder": str(place.dataset_cache(name)), "splits": checks})
@@ -132,7 +131,7 @@ def where(name: str | None, as_json: bool, home: str | None, data: str | None) -
     elif name:
         click.echo(rows[0]["folder"])
     else:
-        click.echo(columns(("data set", "bytes", "folder"), [(r["name"], r["bytes"], r["folder"]) for r in rows]))
+        click.echo(columns(("data set", "folder", "bytes"), [tuple(row.values()) for row in rows]))
         looked = ", ".join(str(source) for source in place.sources) or "none (--data, METABENCH_DATA)"
         click.echo(f"your own copies are looked for in: {cell(looked)}", err=True)
 
@@ -172,32 +171,31 @@ def _used(spec: DatasetSpec, place: Home) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _loaders(
-    spec: DatasetSpec, place: Home, allow_download: bool
-) -> Iterator[tuple[str, Callable[[], ClassSplit]]]:
-    """Yield each split's name and a function that loads it, with progress on stderr."""
+def _loaded(spec: DatasetSpec, place: Home, allow_download: bool) -> Iterator[tuple[str, ClassSplit]]:
+    """Load each split in turn, with progress on stderr."""
     dataset = load_target(spec)(**defaults(spec))
-
-    def load(split: str) -> ClassSplit:
+    for split in SPLITS:
         with Console().progress(f"preparing {spec.name}", 100) as bar:
             context = DataContext(
                 cache=place.dataset_cache(spec.name),
                 sources=place.sources,
                 allow_download=allow_download,
-                progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
+                progress=_report_to(bar),
             )
-            loaded: ClassSplit = dataset.load(split, context)
-        return loaded
+            loaded = dataset.load(split, context)
+        yield split, loaded
 
-    for split in SPLITS:
-        yield split, lambda split=split: load(split)  # type: ignore[misc]
+
+def _report_to(bar: Progress) -> Callable[[str, int, int], None]:
+    """Return a `DataContext.progress` that shows percentages on `bar`."""
+    return lambda text, done, total: bar.update(100 * done // max(1, total), text)
 
 
 def _verified(spec: DatasetSpec, place: Home) -> Iterator[Check]:
     """Yield a check of each split; what is missing or broken is one check for the whole data set."""
     try:
-        for split, load in _loaders(spec, place, allow_download=False):
-            yield _compared(spec, split, load(), place)
+        for split, loaded in _loaded(spec, place, allow_download=False):
+            yield _compared(spec, split, loaded, place)
     except MissingError as error:
         yield Check(spec.name, "-", "missing", detail=str(error))
     except MetabenchError as error:

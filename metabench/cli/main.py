@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -28,16 +27,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 INTERRUPTED = 130
 
 
-@dataclass
-class State:
-    """The context object (``click.pass_obj``) of every subcommand."""
-
-    verbose: bool = False
-
-
 def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
-    if value:
-        context.ensure_object(State).verbose = True
+    """Make ``-v`` after a subcommand the same as before it: a parameter of the whole command line."""
+    root = context.find_root()
+    if value and root is not context:
+        root.params["verbose"] = True
 
 
 def _accept_verbose(command: click.Command) -> None:
@@ -76,12 +70,9 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbose,
-    help="Show the traceback of an error.",
-)  # fmt: skip
+@click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="metabench", message="metabench %(version)s")
-def cli() -> None:
+def cli(verbose: bool) -> None:
     """Few-shot and meta-learning benchmarks whose numbers can be checked."""
 
 
@@ -90,10 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done; 1 something failed; 2 usage; 3 something needed is missing; 4 nothing measured; 130 interrupted.
     """
-    state = State()
+    context: click.Context | None = None
     try:
         arguments = list(sys.argv[1:] if argv is None else argv)
-        with cli.make_context("metabench", arguments, obj=state) as context:
+        context = cli.make_context("metabench", arguments)
+        with context:
             cli.invoke(context)
         sys.stdout.flush()  # so that a closed pipe shows here
     except click.exceptions.Exit as stop:
@@ -107,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         click.echo("interrupted; run the same command again to resume", err=True)
         return INTERRUPTED
     except Exception as error:
-        return _report(error, state.verbose)
+        return _report(error, verbose=bool(context and context.params.get("verbose")))
     return 0
 
 
@@ -137,9 +129,7 @@ def _explain(error: Exception) -> tuple[int, str]:
         return error.exit_code, error.format_message().rstrip(".") + hint
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = error.filename or "a file"
-        return 1, (
-            f"no space left on device while writing {where}; free some space and run the same command again"
-        )
+        return 1, (f"no space left on device while writing {where}; free some space and run the same command again")
     return 1, f"unexpected {type(error).__name__}: {error}; run again with -v for the traceback"
 
 

@@ -30,9 +30,7 @@ def open_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     return array  # type: ignore[no-any-return]
 
 
-def cached_array(
-    path: Path, shape: tuple[int, ...], build: Callable[[NDArray[np.uint8]], None]
-) -> NDArray[np.uint8]:
+def cached_array(path: Path, shape: tuple[int, ...], build: Callable[[NDArray[np.uint8]], None]) -> NDArray[np.uint8]:
     """Return the array at `path`, first making it with ``build(out)`` if it is not there whole.
 
     `build` fills `out`, uint8 of `shape`, and raises to refuse publication. Another process that wants the

@@ -84,9 +84,7 @@ def fetch(file: OfficialFile, context: DataContext) -> Path:
             f"{wrong}: what it sent has not the checksum of {file.name} ({file.checksum}); "
             f"set {MIRROR_VARIABLE} to a mirror, or get the file by hand and put it into {folder}"
         )
-    raise MissingError(
-        f"cannot download {file.name} ({'; '.join(failures)}); set {MIRROR_VARIABLE} to a mirror"
-    )
+    raise MissingError(f"cannot download {file.name} ({'; '.join(failures)}); set {MIRROR_VARIABLE} to a mirror")
 
 
 def _retrieve(url: str, file: OfficialFile, folder: Path, progress: Callable[[str, int, int], None]) -> Path:
@@ -124,8 +122,9 @@ class _Progress:
 
     def update(self, amount: int) -> None:
         """Count `amount` more bytes."""
-        self.done += amount
-        self.report(self.text, self.done, max(self.total, self.done))
+        self.done += amount  # pooch counts whole chunks, so the last one may overshoot
+        total = self.total or self.done
+        self.report(self.text, min(self.done, total), total)
 
     def reset(self) -> None:
         """Start again at nothing (pooch resets before it completes the bar)."""

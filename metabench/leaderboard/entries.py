@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,16 +28,20 @@ PUBLISHED_COLUMNS = (
 )
 RESERVED = ("readme", "published", "records")  # files of the folder that a data set's page must not replace
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?")
 _OF_THE_CELL = ("way", "shot", "query")
 
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A column of a page: way and shot, or where a protocol draws them anew, its name (then both are 0)."""
+    """A column of a page: way and shot, or where a protocol draws them anew, its name (then both are 0).
 
+    They sort by way and shot, and those with a name come last.
+    """
+
+    protocol: str
     way: int
     shot: int
-    protocol: str = ""
 
     @property
     def title(self) -> str:
@@ -48,16 +51,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Published:
-    """A claimed accuracy in percent with its half-width (None where the source gives none)."""
+    """A claimed accuracy in percent; `text` keeps the digits of the source, with its ± if it gives one."""
 
     algorithm: str
     backbone: str
     dataset: str
     cell: Cell
     accuracy: float
-    ci95: float | None
+    text: str
     source: str
     kind: str
+
+    @property
+    def place(self) -> tuple[str, str, str, Cell, str, str]:
+        """What sorts claims and tells them apart."""
+        return (self.dataset, self.algorithm, self.backbone, self.cell, self.kind, self.source)
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Entry:
         """The column it belongs to."""
         protocol = self.inputs["protocol"]
         way, shot = protocol["params"].get("way", 0), protocol["params"].get("shot", 0)
-        return Cell(way, shot) if way and shot else Cell(0, 0, protocol["name"])
+        return Cell("", way, shot) if way and shot else Cell(protocol["name"], 0, 0)
 
     @property
     def variant(self) -> str:
@@ -159,13 +167,17 @@ def read_published(path: Path) -> list[Published]:
     reader = csv.DictReader(text.splitlines())
     if tuple(reader.fieldnames or ()) != PUBLISHED_COLUMNS:
         raise UsageError(f"{path}: the first line must be {','.join(PUBLISHED_COLUMNS)}")
-    claims = []
+    claims: list[Published] = []
+    places = set()
     for row in reader:
         try:
             claims.append(_claim(row))
         except (TypeError, ValueError) as problem:
             raise UsageError(f"{path}, line {reader.line_num}: {problem}") from None
-    return sorted(claims, key=lambda c: (c.dataset, c.algorithm, c.backbone, c.cell, c.kind, c.source))
+        if claims[-1].place in places:
+            raise UsageError(f"{path}, line {reader.line_num}: repeats a claim of the same source")
+        places.add(claims[-1].place)
+    return sorted(claims, key=lambda claim: claim.place)
 
 
 def _group_key(entry: Entry, *, exact: bool) -> str:
@@ -199,12 +211,15 @@ def _claim(row: Mapping[str, str]) -> Published:
         raise ValueError(f"the kind must be one of {', '.join(KINDS)}")
     if not row["source"].strip():
         raise ValueError("a claim needs a source")
-    cell = Cell(int(row["way"]), int(row["shot"]))
-    accuracy, ci95 = float(row["accuracy"]), float(row["ci95"]) if row["ci95"] else None
-    if not 0 <= accuracy <= 100 or not (ci95 is None or (0 <= ci95 <= 100 and math.isfinite(ci95))):
-        raise ValueError("accuracy and ci95 are percentages")
+    cell = Cell("", int(row["way"]), int(row["shot"]))
+    if min(cell.way, cell.shot) < 1:
+        raise ValueError("way and shot start at 1")
+    for name in ("accuracy", "ci95"):
+        if (row[name] or name == "accuracy") and not (_PERCENT.fullmatch(row[name]) and float(row[name]) <= 100):
+            raise ValueError(f"{name} {row[name][:80]!r} is no percentage")
+    text = f"{row['accuracy']} ± {row['ci95']}" if row["ci95"] else row["accuracy"]
     named = (row["algorithm"], row["backbone"], row["dataset"])
-    return Published(*named, cell, accuracy, ci95, row["source"].strip(), row["kind"])
+    return Published(*named, cell, float(row["accuracy"]), text, row["source"].strip(), row["kind"])
 
 
 def claims_for(line: Line, cell: Cell, claims: Sequence[Published]) -> Published | None:

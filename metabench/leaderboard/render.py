@@ -111,16 +111,10 @@ class _Footnotes:
 
 
 def _measured(lines: Sequence[Line], claims: Sequence[Published], notes: _Footnotes) -> str:
-    cells = sorted({cell for line in lines for cell in line.cells}, key=_column_order)
+    cells = sorted({cell for line in lines for cell in line.cells})
     header = ["Algorithm", "Backbone", "Setting", *(escape(cell.title) for cell in cells)]
-    rows = [
-        [*_who(line), *(_value(line, cell, claims, notes) for cell in cells), *_how(line)] for line in lines
-    ]
+    rows = [[*_who(line), *(_value(line, cell, claims, notes) for cell in cells), *_how(line)] for line in lines]
     return _table([*header, "Episodes", "Protocol", "Training"], rows)
-
-
-def _column_order(cell: Cell) -> tuple[bool, Cell]:
-    return (bool(cell.protocol), cell)
 
 
 def _who(line: Line) -> list[str]:
@@ -168,7 +162,7 @@ def _value(line: Line, cell: Cell, claims: Sequence[Published], notes: _Footnote
     claim = claims_for(line, cell, claims)
     if claim is not None:
         gap = summary["accuracy"] - claim.accuracy
-        text += f"<br>paper {accuracy_text(claim.accuracy, claim.ci95)}{notes.cite(claim.source)}, {gap:+.2f}"
+        text += f"<br>paper {claim.text}{notes.cite(claim.source)}, {gap:+.2f}"
     return text
 
 
@@ -177,7 +171,7 @@ def _published(claims: Sequence[Published], notes: _Footnotes) -> str:
     table: dict[tuple[str, ...], dict[Cell, str]] = defaultdict(dict)
     for claim in claims:
         row = (claim.algorithm, claim.backbone, claim.kind, claim.source)
-        table[row][claim.cell] = accuracy_text(claim.accuracy, claim.ci95)
+        table[row][claim.cell] = claim.text
     rows = [
         [escape(row[0]), escape(row[1]), row[2] + notes.cite(row[3]), *(found.get(c, "") for c in cells)]
         for row, found in sorted(table.items())

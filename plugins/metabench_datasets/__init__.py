@@ -1,12 +1,14 @@
-"""Built-in data sets, registered through the public hooks."""
+"""Built-in datasets, registered through the public hooks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from metabench.api import DatasetSpec, hookimpl
-from metabench_datasets import omniglot
+from metabench_datasets import glyphs, omniglot
 
 
 @hookimpl
-def metabench_datasets() -> list[DatasetSpec]:
+def metabench_datasets() -> Iterable[DatasetSpec]:
     """Return the built-in data sets."""
-    return [omniglot.SPEC]
+    return [glyphs.SPEC, omniglot.SPEC]

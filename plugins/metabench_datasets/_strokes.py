@@ -64,7 +64,8 @@ def bezier(control: Floats, times: Floats) -> Floats:
     t = times[..., None]
     s = 1.0 - t
     a, b, c, d = (control[..., k : k + 1, :] for k in range(4))
-    return s * s * s * a + 3.0 * (s * s * t * b) + 3.0 * (s * t * t * c) + t * t * t * d
+    points: Floats = s * s * s * a + 3.0 * (s * s * t * b) + 3.0 * (s * t * t * c) + t * t * t * d
+    return points
 
 
 def _stroke(words: Words, anchor: Floats, first: bool) -> Floats:
@@ -123,7 +124,8 @@ def _fit(control: Floats) -> Floats:
     points = bezier(control, _TIMES).reshape(len(control), -1, 2)
     low, high = points.min(axis=1), points.max(axis=1)
     side = (high - low).max(axis=1)[:, None, None, None]
-    return (control - ((low + high) / 2.0)[:, None, None, :]) / side
+    fitted: Floats = (control - ((low + high) / 2.0)[:, None, None, :]) / side
+    return fitted
 
 
 def write(control: Floats, words: Words) -> tuple[Floats, Floats]:

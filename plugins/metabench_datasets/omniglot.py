@@ -139,7 +139,7 @@ class Omniglot:
         total = sum(map(len, runs))
         with ExitStack() as stack:
             archives = _open({self.layout.alphabets[run.alphabet].archive for run in runs}, context, stack)
-            context.progress(f"preparing omniglot {split}", 0, total)
+            context.progress(f"{split} split", 0, total)
             for run in runs:
                 alphabet = self.layout.alphabets[run.alphabet]
                 drawings = read_alphabet(archives[alphabet.archive], alphabet)
@@ -149,7 +149,7 @@ class Omniglot:
                             out[row, :, :, 0] = _scaled(drawing, turn, self.size)
                             row += 1
                 done += len(run)
-                context.progress(f"preparing omniglot {split}", done, total)
+                context.progress(f"{split} split", done, total)
 
 
 def _scaled(drawing: NDArray[np.uint8], turn: int, size: int) -> NDArray[np.uint8]:

@@ -44,9 +44,7 @@ class FixedWay:
         """Raise UsageError if there are too few classes, or too few images in one of them."""
         classes = len(split.names)
         if self.way > classes:
-            raise UsageError(
-                f"{self.way}-way needs {self.way} classes but the split has {classes}; use --ways"
-            )
+            raise UsageError(f"{self.way}-way needs {self.way} classes but the split has {classes}; use --ways")
         smallest = int(np.argmin(split.counts))
         images = int(split.counts[smallest])
         if self.shot + self.query > images:

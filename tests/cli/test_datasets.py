@@ -1,0 +1,195 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pluggy
+import pytest
+
+from metabench.cli.main import main
+from metabench.data import ClassSplit, split_digest
+from metabench.data.cache import cached_array
+from metabench.errors import MissingError
+from metabench.plugins import PluginSet
+from metabench.registry import Registry
+from metabench.specs import DatasetSpec, SplitSize
+from metabench_datasets import omniglot
+
+SHAPE = (6, 2, 2, 1)
+
+
+class Squares:
+    """Reads ``squares.bin`` from a source folder, or makes it up where downloading is allowed."""
+
+    def load(self, split, context):
+        def build(out):
+            files = [source / "squares.bin" for source in context.sources]
+            found = [file.read_bytes() for file in files if file.exists()]
+            if not found and not context.allow_download:
+                raise MissingError("squares: squares.bin not found; put it somewhere")
+            context.progress(f"{split} split", 1, 1)
+            out[:] = found[0][0] if found else 7
+
+        images = cached_array(context.cache / f"{split}.npy", SHAPE, build)
+        return ClassSplit(images, np.array([0, 3, 6]), ("a", "b"))
+
+
+DIGEST = split_digest(ClassSplit(np.full(SHAPE, 7, np.uint8), np.array([0, 3, 6]), ("a", "b")))
+SQUARES = DatasetSpec(
+    name="squares",
+    version=1,
+    target=f"{__name__}:Squares",
+    summary="Little squares",
+    reference="none",
+    licence="MIT",
+    image_shape=(1, 2, 2),
+    sizes={split: SplitSize(2, 6) for split in ("train", "val", "test")},
+    digests=dict.fromkeys(("train", "val", "test"), DIGEST),
+    download=True,
+)
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Run ``metabench datasets ...`` on the given specs; returns (exit code, stdout, stderr)."""
+    monkeypatch.delenv("METABENCH_DATA", raising=False)
+    monkeypatch.setenv("METABENCH_HOME", str(tmp_path / "home"))
+
+    def call(*arguments, specs=(SQUARES,)):
+        registry = Registry(
+            {}, {spec.name: spec for spec in specs}, {}, {}, PluginSet((), (), pluggy.PluginManager("x")), {}
+        )
+        monkeypatch.setattr("metabench.cli.datasets.load_registry", lambda: registry)
+        code = main(["datasets", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def put(folder, value):
+    folder.mkdir(exist_ok=True)
+    (folder / "squares.bin").write_bytes(bytes([value]))
+    return str(folder)
+
+
+def test_list_says_what_is_ready(run, tmp_path):
+    code, out, _ = run("list")
+    assert code == 0 and "squares  2/2/2    1x2x2  MIT      not prepared" in out
+    run("download", "squares")
+    made = replace(SQUARES, name="made", download=False)
+    lacking = replace(SQUARES, name="lacking", requires=("no_such_module",))
+    code, out, _ = run("list", "--json", specs=(SQUARES, made, lacking))
+    states = {row["name"]: row["state"] for row in json.loads(out)}
+    assert states["squares"] == "prepared" and states["made"] == "built in"
+    assert states["lacking"].startswith("unavailable: needs no_such_module")
+
+
+def test_download_prepares_and_reports_on_stdout_only(run, tmp_path):
+    code, out, err = run("download", "squares", "--json")
+    assert code == 0 and err == ""
+    answer = json.loads(out)
+    assert answer["folder"] == str(tmp_path / "home" / "data" / "squares")
+    assert [(s["split"], s["classes"], s["images"]) for s in answer["splits"]] == [
+        ("train", 2, 6), ("val", 2, 6), ("test", 2, 6)]  # fmt: skip
+    assert run("download", "squares")[1].splitlines()[0] == "squares train: 2 classes, 6 images"
+
+
+def test_download_from_a_folder_uses_no_network_and_wins_over_data(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, out, err = run("download", "squares", "--from", str(tmp_path / "empty"))
+    assert (code, out) == (3, "") and err == "error: squares: squares.bin not found; put it somewhere\n"
+    mine, other = put(tmp_path / "mine", 7), put(tmp_path / "other", 9)
+    assert run("download", "squares", "--from", mine, "--data", other)[0] == 0
+    assert run("verify", "squares")[0] == 0
+
+
+def test_download_from_nowhere_is_a_usage_error(run, tmp_path):
+    code, _, err = run("download", "squares", "--from", str(tmp_path / "nowhere"))
+    assert code == 2 and "nowhere" in err and err.count("\n") == 1
+
+
+def test_unknown_name(run):
+    code, _, err = run("download", "sqares")
+    assert code == 2 and "did you mean 'squares'" in err
+
+
+def test_verify_ok_and_differs(run, tmp_path):
+    assert run("download", "squares")[0] == 0
+    code, out, _ = run("verify", "squares")
+    assert code == 0 and out.count(DIGEST[:12]) == 3 and "differs" not in out
+    file = tmp_path / "home" / "data" / "squares" / "val.npy"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    code, out, err = run("verify", "--json")
+    statuses = {check["split"]: check["status"] for check in json.loads(out)}
+    assert code == 1 and statuses == {"train": "ok", "val": "differs", "test": "ok"}
+    assert err.startswith("error: squares val has digest") and f"delete {file.parent}" in err
+    assert DIGEST[:12] in err and err.count("\n") == 1
+
+
+def test_verify_compares_sizes_where_there_is_no_digest(run):
+    unknown = replace(SQUARES, digests={})
+    assert run("download", "squares", specs=(unknown,))[0] == 0
+    code, out, _ = run("verify", specs=(unknown,))
+    assert code == 0 and out.count("unverified") == 3
+    wrong = replace(unknown, sizes={split: SplitSize(3, 6) for split in SQUARES.sizes})
+    code, out, _ = run("verify", specs=(wrong,))
+    assert code == 1 and out.count("differs") == 3
+
+
+def test_verify_missing_fails_only_where_named(run):
+    code, out, err = run("verify")
+    assert code == 0 and "missing" in out and err == ""
+    code, out, err = run("verify", "squares")
+    assert code == 3 and "missing" in out and err.startswith("error: squares: squares.bin not found")
+
+
+def test_verify_broken_source(run, tmp_path):
+    (tmp_path / "official").mkdir()
+    (tmp_path / "official" / "images_background.zip").write_bytes(b"junk")
+    (tmp_path / "official" / "images_evaluation.zip").write_bytes(b"junk")
+    data = str(tmp_path / "official")
+    code, out, err = run("verify", "omniglot", "--data", data, specs=(omniglot.SPEC,))
+    assert code == 1 and "broken" in out
+    assert "images_background.zip: not a readable zip" in err and err.count("\n") == 1
+
+
+def test_omniglot_without_data_is_exit_code_3_and_one_line(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    folder = str(tmp_path / "empty")
+    code, out, err = run("download", "omniglot", "--from", folder, specs=(omniglot.SPEC,))
+    assert (code, out) == (3, "") and err.count("\n") == 1
+    assert "images_background.zip and images_evaluation.zip not found" in err
+    assert str(tmp_path / "home" / "data" / "omniglot" / "downloads") in err
+
+
+def test_where(run, tmp_path):
+    folder = tmp_path / "home" / "data" / "squares"
+    assert run("where", "squares") == (0, f"{folder}\n", "")
+    run("download", "squares")
+    source = put(tmp_path / "mine", 7)
+    code, out, _ = run("where", "--json", "--data", source)
+    used = sum(file.stat().st_size for file in folder.iterdir())
+    assert code == 0 and json.loads(out) == {
+        "datasets": [{"name": "squares", "folder": str(folder), "bytes": used}],
+        "sources": [source],
+    }
+    code, out, err = run("where")
+    assert code == 0 and str(folder) in out and "METABENCH_DATA" in err
+
+
+def test_home_option_wins_over_the_environment(run, tmp_path):
+    code, out, _ = run("where", "squares", "--home", str(tmp_path / "else"))
+    assert code == 0 and out.strip() == str(tmp_path / "else" / "data" / "squares")
+
+
+def test_imports_nothing_heavy():
+    code = (
+        "import sys, metabench.cli.datasets, metabench_datasets.omniglot; "
+        "print([name for name in ('torch', 'pandas', 'scipy', 'pooch', 'PIL', 'rich') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

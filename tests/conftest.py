@@ -1,0 +1,57 @@
+"""Fixtures for the whole test suite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from metabench.registry import clear_registry
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which pip installed the toy distributions: on the path, their entry points are seen."""
+    base = tmp_path_factory.mktemp("toys")
+    source, target = base / "source", base / "target"
+    shutil.copytree(Path(__file__).parent / "toys", source)  # setuptools builds inside the source folder
+    names = ("good", "broken", "misspelt", "clashing")
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, "--target", target, *(source / name for name in names)],
+        check=True,
+    )
+    return target
+
+
+@pytest.fixture
+def toys(toy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make the toy plugins visible to this process for one test."""
+    monkeypatch.syspath_prepend(toy_folder)
+    clear_registry()
+    yield
+    clear_registry()
+    for name in [name for name in sys.modules if name.startswith("toy_")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def command(toy_folder: Path, tmp_path: Path) -> Command:
+    """Run ``metabench`` with the toys installed, in a process of its own and a home of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != "METABENCH_DATA"}
+    paths = [str(toy_folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment |= {"PYTHONPATH": os.pathsep.join(paths), "METABENCH_HOME": str(tmp_path / "home")}
+
+    def run(*words: str, code: str = "from metabench.cli.main import entry; entry()"):
+        return subprocess.run(
+            [sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True, timeout=120
+        )
+
+    return run

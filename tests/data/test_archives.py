@@ -1,0 +1,117 @@
+import stat
+import struct
+import zipfile
+
+import pytest
+
+from metabench.data.archives import SafeZip, open_members
+from metabench.errors import MetabenchError
+
+CONTENT = b"pixels " * 2000
+
+
+def make_zip(path, members, method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def error_of(path, **limits):
+    with pytest.raises(MetabenchError) as caught, SafeZip(path, **limits) as archive:
+        for name in archive.names():
+            archive.read(name)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message and "official" in message
+    return message
+
+
+def test_zip_and_extracted_folder_read_the_same(tmp_path):
+    path = make_zip(tmp_path / "set.zip", {"set/b.png": CONTENT, "set/a/c.png": b"c", "set/a/": b""})
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path)
+    with open_members(path) as packed, open_members(tmp_path / "set") as folder:
+        assert packed.names() == folder.names() == ["set/a/c.png", "set/b.png"]
+        for name in packed.names():
+            assert packed.read(name) == folder.read(name)
+        assert packed.read("set/b.png") == CONTENT
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", "..\\evil", "C:\\evil", "\\evil"])
+def test_paths_that_leave_the_archive_are_refused(tmp_path, name):
+    path = make_zip(tmp_path / "evil.zip", {"fine": b"x", name: b"x"})
+    assert "outside the archive" in error_of(path)
+
+
+def test_names_with_dots_are_fine(tmp_path):
+    path = make_zip(tmp_path / "fine.zip", {"a..b/..c": b"x"})
+    with SafeZip(path) as archive:
+        assert archive.read("a..b/..c") == b"x"
+
+
+def test_symlinks_are_refused(tmp_path):
+    info = zipfile.ZipInfo("link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    assert "symbolic link" in error_of(make_zip(tmp_path / "link.zip", {info: b"/etc/passwd"}))
+
+
+def test_encrypted_members_are_refused(tmp_path):
+    path = make_zip(tmp_path / "secret.zip", {"a": CONTENT})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # flag bits in the central directory
+    path.write_bytes(data)
+    assert "encrypted" in error_of(path)
+
+
+def test_unbounded_compression_methods_are_refused(tmp_path):
+    path = make_zip(tmp_path / "lzma.zip", {"a": CONTENT}, zipfile.ZIP_LZMA)
+    assert "unusual method" in error_of(path)
+
+
+def test_limits_on_one_member_and_on_all(tmp_path):
+    path = make_zip(tmp_path / "bomb.zip", {"a": bytes(1000), "b": bytes(1000)})
+    assert "'a' unpacks to more" in error_of(path, member_limit=999)
+    assert "'b' unpacks to more" in error_of(path, total_limit=1999)
+    with SafeZip(path, member_limit=1000, total_limit=2000) as archive:
+        assert len(archive.read("a")) == 1000
+
+
+def test_a_member_that_lies_about_its_size_is_not_unpacked_further(tmp_path):
+    path = make_zip(tmp_path / "liar.zip", {"a": bytes(10_000_000)})
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<L", data, data.index(b"PK\x01\x02") + 24, 10)  # uncompressed size
+    path.write_bytes(data)
+    assert "not a readable zip (Bad CRC" in error_of(path)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.95])
+def test_truncated_zip(tmp_path, keep):
+    path = make_zip(tmp_path / "short.zip", {"a": CONTENT, "b": CONTENT}, zipfile.ZIP_STORED)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep) if isinstance(keep, float) else keep])
+    assert "not a readable zip" in error_of(path)
+
+
+def test_changed_byte_fails_the_crc(tmp_path):
+    path = make_zip(tmp_path / "bad.zip", {"a": CONTENT}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    data[data.index(CONTENT) + 100] ^= 1
+    path.write_bytes(data)
+    assert "Bad CRC" in error_of(path)
+
+
+def test_corrupt_deflate_stream(tmp_path):
+    path = make_zip(tmp_path / "bad.zip", {"a": CONTENT})
+    data = bytearray(path.read_bytes())
+    data[31:36] = b"\xff" * 5  # just after the local header of "a"
+    path.write_bytes(data)
+    assert "not a readable zip" in error_of(path)
+
+
+def test_missing_members_and_files(tmp_path):
+    path = make_zip(tmp_path / "set.zip", {"a": b"x"})
+    with SafeZip(path) as archive, pytest.raises(MetabenchError, match="has no 'b'"):
+        archive.read("b")
+    (tmp_path / "set").mkdir()
+    with open_members(tmp_path / "set") as folder, pytest.raises(MetabenchError, match="cannot be read"):
+        folder.read("../set.zip")

@@ -1,0 +1,44 @@
+"""Small valid records for tests."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from metabench.records import build_record
+
+INPUTS: dict[str, Any] = {
+    "algorithm": {"name": "protonet", "version": 1, "params": {}, "setting": "inductive"},
+    "backbone": {"name": "conv4", "version": 1, "params": {"channels": 64}, "trained_on": ""},
+    "dataset": {"name": "omniglot", "version": 1, "params": {}, "split": "test", "digest": "ab" * 32},
+    "protocol": {"name": "fixed-way", "version": 1, "params": {"way": 5, "shot": 1, "query": 15}},
+    "evaluation": {"episodes": 4, "seed": 0},
+    "training": {"way": 60, "shot": 1, "query": 5, "episodes": 100, "lr": 0.001, "seed": 7},
+    "precision": "float32",
+}
+
+
+def make_inputs(**changes: Any) -> dict[str, Any]:
+    """Return inputs with values replaced by dotted name, ``__`` for the dot: ``protocol__params__way=20``."""
+    inputs = copy.deepcopy(INPUTS)
+    for name, value in changes.items():
+        *parts, last = name.split("__")
+        target = inputs
+        for part in parts:
+            target = target[part]
+        target[last] = value
+    return inputs
+
+
+def make_record(correct: tuple[int, ...] = (75, 74, 75, 72), **changes: Any) -> dict[str, Any]:
+    """Return an ok record of 75 queries per episode with these scores."""
+    inputs = make_inputs(evaluation__episodes=len(correct), **changes)
+    return build_record(
+        inputs,
+        "ok",
+        n_query=75,
+        correct=correct,
+        episodes_digest="cd" * 32,
+        cost={"seconds": 1.5},
+        provenance={"metabench": "0.1.0"},
+    )

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import metabench.records as records
+from metabench.keys import canonical_json, content_key
+from metabench.record_schema import MAX_STRING
+from metabench.records import (
+    NewerSchemaError,
+    RecordError,
+    build_record,
+    read_record,
+    upgrade,
+    validate_record,
+    write_atomic,
+    write_record,
+)
+from tests.record_factory import make_inputs, make_record
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4),
+)  # fmt: skip
+
+
+@given(JSON)
+def test_canonical_json_survives_a_round_trip(value: Any) -> None:
+    assert json.loads(canonical_json(value)) == value
+    assert content_key(json.loads(canonical_json(value))) == content_key(value)
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers(), min_size=2))
+def test_the_key_does_not_depend_on_the_order(value: dict[str, int]) -> None:
+    assert content_key(dict(reversed(value.items()))) == content_key(value)
+
+
+@given(st.lists(st.integers(0, 75), min_size=1, max_size=20))
+def test_any_scores_round_trip(tmp_path_factory: pytest.TempPathFactory, correct: list[int]) -> None:
+    path = tmp_path_factory.mktemp("r") / "record.json"
+    record = make_record(tuple(correct))
+    write_record(path, record)
+    assert read_record(path) == record
+    assert path.read_text(encoding="utf-8") == canonical_json(record) + "\n"
+
+
+def test_tuples_and_numpy_counts_become_plain() -> None:
+    import numpy as np
+
+    built = build_record(make_inputs(), "ok", n_query=75, correct=np.array([1, 2, 3, 4]), episodes_digest="cd" * 32)
+    assert built["scores"]["correct"] == [1, 2, 3, 4]
+    assert built["key"] == content_key(make_inputs())
+
+
+def test_a_failure_is_a_record_without_scores(tmp_path: Path) -> None:
+    error = {"type": "RuntimeError", "message": "loss is NaN"}
+    record = build_record(make_inputs(), "failed", error=error)
+    write_record(tmp_path / "f.json", record)
+    assert read_record(tmp_path / "f.json")["error"] == error
+    assert build_record(make_inputs(), "interrupted")["summary"] is None
+
+
+@pytest.mark.parametrize(
+    ("status", "parts", "message"),
+    [
+        ("ok", {}, "scores are missing"),
+        ("failed", {}, "error is missing from a failed run"),
+        ("skipped", {}, "error is missing from a skipped run"),
+        ("done", {}, "status is not one of ok, failed"),
+        ("ok", {"n_query": 75, "correct": [1], "episodes_digest": "cd" * 32}, "does not hold 4 episodes"),
+        ("ok", {"n_query": 75, "correct": [76] * 4, "episodes_digest": "cd" * 32}, r"in \[0, 75\]"),
+        ("ok", {"n_query": 75, "correct": [1] * 4, "episodes_digest": ""}, "episodes_digest"),
+        ("failed", {"error": {"type": "X"}}, "error.message is missing"),
+    ],
+)
+def test_parts_that_make_no_record(status: str, parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecordError, match=message):
+        build_record(make_inputs(), status, **parts)
+
+
+DEEP: list[Any] = []
+for _ in range(20):
+    DEEP = [DEEP]
+
+TAMPERINGS: list[tuple[str, Any, str]] = [
+    ("schema", 0, "schema is not 1"),
+    ("schema", True, "schema is not an integer"),
+    ("key", "0" * 64, "key is not the key of the inputs"),
+    ("key", None, "key is not the key"),
+    ("status", ["ok"], "status"),
+    ("status", "failed", "error is missing"),
+    ("inputs", [], "inputs is not an object"),
+    ("inputs.precision", "float16", "key is not the key"),
+    ("inputs.algorithm", None, "inputs.algorithm is not an object"),
+    ("inputs.algorithm.version", "1", "inputs.algorithm.version is not a int"),
+    ("inputs.algorithm.version", True, "inputs.algorithm.version is not a int"),
+    ("inputs.algorithm.name", "", "inputs.algorithm.name is empty"),
+    ("inputs.algorithm.name", "x" * 201, "too long"),
+    ("inputs.backbone.params.channels", 65, "key is not the key"),
+    ("inputs.dataset.digest", 5, "inputs.dataset.digest"),
+    ("inputs.protocol.params.way", "5", "inputs.protocol.params.way is not an integer"),
+    ("inputs.protocol.params.shot", -1, "inputs.protocol.params.shot is not an integer"),
+    ("inputs.evaluation.episodes", 0, "inputs.evaluation.episodes is not in"),
+    ("inputs.evaluation.episodes", 10**7, "inputs.evaluation.episodes is not in"),
+    ("inputs.evaluation.seed", 1.0, "inputs.evaluation.seed"),
+    ("inputs.training", 3, "inputs.training"),
+    ("inputs.training.seed", "7", "inputs.training.seed"),
+    ("inputs.surprise", 1, "inputs.'surprise' is not a known field"),
+    ("scores", [1], "scores is neither"),
+    ("scores", None, "scores are missing"),
+    ("scores.n_query", 0, "scores.n_query"),
+    ("scores.n_query", 76, "summary.accuracy"),
+    ("scores.correct", [], "scores.correct is not a list"),
+    ("scores.correct", [75, 74, 75], "does not hold 4 episodes"),
+    ("scores.correct", [75, 74, 75, 73], "summary.accuracy is not what the scores give"),
+    ("scores.correct", [75, 74, 75, 76], "outside"),
+    ("scores.correct", [75, 74, 75, -1], "outside"),
+    ("scores.correct", [75, 74, 75, 72.0], "other than integers"),
+    ("scores.correct", [75, 74, 75, True], "other than integers"),
+    ("scores.episodes_digest", "zz" * 32, "scores.episodes_digest"),
+    ("summary", None, "summary is not an object"),
+    ("summary.accuracy", 99.9, "summary.accuracy"),
+    ("summary.accuracy", "98.6", "summary.accuracy"),
+    ("summary.sd", None, "summary.sd"),
+    ("summary.ci95", 0.01, "summary.ci95"),
+    ("summary.interval", "open", "summary.interval"),
+    ("summary.episodes", 400, "summary.episodes"),
+    ("summary.note", "", "summary.note"),
+    ("training", "yes", "training is no object"),
+    ("cost", None, "cost is not an object"),
+    ("cost.seconds", float("nan"), "not finite"),
+    ("cost.seconds", float("inf"), "not finite"),
+    ("cost.seconds", 2**70, "64 bits"),
+    ("provenance", [], "provenance is not an object"),
+    ("provenance.metabench", "x" * (MAX_STRING + 1), "longer than"),
+    ("provenance.metabench", "\ud800", "not Unicode"),
+    ("provenance.metabench", DEEP, "nested deeper"),
+    ("provenance.metabench", [0] * 300_000, "more than 200000 values"),
+    ("error", {"type": "X", "message": "y"}, "error stands in a record with status ok"),
+    ("surprise", 1, "'surprise' is not a known field"),
+]
+
+
+@pytest.mark.parametrize(("where", "value", "message"), TAMPERINGS)
+def test_every_tampering_is_found(where: str, value: Any, message: str) -> None:
+    record = copy.deepcopy(make_record())
+    *parts, last = where.split(".")
+    target = record
+    for part in parts:
+        target = target[part]
+    target[last] = value
+    with pytest.raises(RecordError, match=message) as caught:
+        validate_record(record)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", list(make_record()))
+def test_no_field_may_be_missing(name: str) -> None:
+    record = make_record()
+    del record[name]
+    with pytest.raises(RecordError, match=name):
+        validate_record(record)
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [], [make_record()]])
+def test_a_record_is_an_object(value: Any) -> None:
+    with pytest.raises(RecordError, match="not a JSON object"):
+        validate_record(value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 200_000, "not JSON"),
+        (b'{"schema": 1, "schema": 1}', "repeats a key"),
+        (b'{"schema": NaN}', "NaN"),
+        (b'{"schema": ' + b"9" * 5000 + b"}", "not JSON"),
+    ],
+)
+def test_files_that_are_no_records(tmp_path: Path, raw: bytes, message: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_bytes(raw)
+    with pytest.raises(RecordError, match=message) as caught:
+        read_record(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_huge_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MAX_BYTES", 100)
+    write_record(tmp_path / "r.json", make_record())
+    with pytest.raises(RecordError, match="larger than 100 bytes"):
+        read_record(tmp_path / "r.json")
+
+
+def test_a_newer_schema_is_told_apart() -> None:
+    with pytest.raises(NewerSchemaError, match="upgrade metabench"):
+        validate_record({**make_record(), "schema": 2})
+
+
+def test_upgrades_are_applied_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {-1: lambda r: {**r, "schema": 0}, 0: lambda r: {**r, "schema": 1}}
+    monkeypatch.setattr(records, "UPGRADES", steps)
+    assert upgrade({"schema": -1}) == {"schema": 1}
+    assert upgrade({"schema": "x"}) == {"schema": "x"}
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    path = tmp_path / "record.json"
+    write_record(path, make_record())
+    before = path.read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, function, full)
+    with pytest.raises(OSError, match="No space") as caught:
+        write_record(path, make_record((1, 2, 3, 4)))
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_write_that_stops_in_the_middle_changes_nothing(tmp_path: Path) -> None:
+    """A real short write: the process may not make files above one page."""
+    path = tmp_path / "text"
+    write_atomic(path, "before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError) as caught:
+            write_atomic(path, "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EFBIG
+    assert [p.name for p in tmp_path.iterdir()] == ["text"]
+    assert path.read_text() == "before"

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from metabench.records import build_record
+from metabench.tables import (
+    COLUMNS,
+    accuracy_text,
+    csv_text,
+    escape,
+    markdown,
+    printable,
+    rows_from_records,
+    terminal,
+    to_csv,
+    to_frame,
+    to_json,
+)
+from tests.record_factory import make_inputs, make_record
+
+FAILED = build_record(
+    make_inputs(protocol__params__shot=5), "failed", error={"type": "RuntimeError", "message": "a|b\n\x1b[31mred"}
+)
+
+
+def test_a_row_says_what_was_measured_and_how() -> None:
+    record = make_record(algorithm__params={"b": 2, "a": "x"})
+    (row,) = rows_from_records([record], {record["key"]})
+    assert tuple(sorted(row)) == tuple(sorted(COLUMNS))
+    assert row["accuracy"] == pytest.approx(98.666667)
+    assert row["ci95"] == record["summary"]["ci95"]
+    expected = {"algorithm": "protonet", "backbone": "conv4", "dataset": "omniglot", "way": 5, "shot": 1}
+    expected |= {"query": 15, "episodes": 4, "seed": 7, "status": "ok", "key": record["key"], "cached": True}
+    expected |= {"params": "a=x, b=2", "backbone_params": "channels=64", "note": "few episodes"}
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_a_failed_row_has_a_reason_and_no_number() -> None:
+    (row,) = rows_from_records([FAILED])
+    assert (row["accuracy"], row["ci95"], row["status"], row["cached"]) == (None, None, "failed", False)
+    assert row["note"].startswith("RuntimeError: a|b")
+
+
+def test_the_terminal_table() -> None:
+    records = [make_record((75, 74) * 1000), make_record((74, 74) * 1000, protocol__params__shot=5)]
+    assert terminal(rows_from_records(records[:1])) == (
+        "algorithm    backbone    dataset    way    shot    accuracy (%)\n"
+        "-----------  ----------  ---------  -----  ------  --------------\n"
+        "protonet     conv4       omniglot   5      1       99.33 ± 0.03\n"
+        "\n"
+        "± : 95 % Student-t interval over 2,000 episodes of a fixed test set "
+        "(closed: it does not speak of new data)"
+    )
+    both = terminal(rows_from_records(records))
+    assert "98.67 ± 0.06 (no variance)" in both
+    assert "Clopper-Pearson interval over all queries" in both
+    assert "Student-t interval over 2,000 episodes" in both
+
+
+def test_columns_appear_where_they_tell_rows_apart() -> None:
+    records = [make_record(), make_record(training__seed=8), make_record((75, 70), precision="bfloat16")]
+    text = terminal(rows_from_records(records))
+    header = text.splitlines()[0].split()
+    assert header == [
+        "algorithm", "backbone", "dataset", "way", "shot", "episodes", "seed", "precision", "accuracy", "(%)",
+    ]  # fmt: skip
+    assert "interval over the episodes of" in text
+
+
+def test_failures_and_control_characters_in_the_terminal() -> None:
+    text = terminal(rows_from_records([FAILED]))
+    assert "failed: RuntimeError: a|b  [31mred" in text
+    assert "\x1b" not in text
+    assert "±" not in text
+    long = build_record(make_inputs(), "skipped", error={"type": "X", "message": "y" * 5000})
+    assert max(map(len, terminal(rows_from_records([long])).splitlines())) < 170
+
+
+def test_no_rows_make_an_empty_table() -> None:
+    assert "algorithm" in terminal([])
+    assert "algorithm" in markdown([])
+    assert json.loads(to_json([])) == {"rows": []}
+    assert len(to_frame([])) == 0
+
+
+def test_markdown_escapes_its_cells() -> None:
+    records = [FAILED, make_record(algorithm__name="a|b`<img src=x onerror=alert(1)>")]
+    lines = markdown(rows_from_records(records)).splitlines()
+    assert len(lines) == 6
+    assert "a\\|b  \\[31mred" in lines[2]
+    assert "a\\|b\\`&lt;img src=x onerror=alert(1)&gt;" in lines[3]
+    assert all(line.replace("\\|", "").count("|") == 7 for line in lines[:4])
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("[x](http://evil)", r"\[x\](http&#58;//evil)"),
+        ("a\nb\r\tc", "a b  c"),
+        ("&amp; *b* _c_ ~d~ \\", r"&amp;amp; \*b\* \_c\_ \~d\~ \\"),
+        ("www.evil.example me@evil", "www&#46;evil.example me&#64;evil"),
+        ("-->", "--&gt;"),
+    ],
+)
+def test_escape(text: str, safe: str) -> None:
+    assert escape(text) == safe
+
+
+def test_printable_keeps_letters_of_any_script() -> None:
+    assert printable("Gödel 漢字\u202e\x00") == "Gödel 漢字  "
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "ci95", "text"),
+    [
+        (98.2149, 0.0811, "98.21 ± 0.08"),
+        (50.0, None, "50.00"),
+        (100.0, 0.0049, "100.00 ± 0.005"),
+        (100.0, 0.0002, "100.00 ± 0.0002"),
+        (100.0, 0.00001, "100.00 ± <0.0001"),
+    ],
+)
+def test_a_width_never_prints_as_zero(accuracy: float, ci95: float | None, text: str) -> None:
+    assert accuracy_text(accuracy, ci95) == text
+
+
+def test_csv_is_written_whole_and_reads_back(tmp_path: Path) -> None:
+    rows = rows_from_records([make_record(), FAILED])
+    to_csv(rows, tmp_path / "out" / "table.csv")
+    assert b"\r" not in (tmp_path / "out" / "table.csv").read_bytes()
+    with (tmp_path / "out" / "table.csv").open(newline="", encoding="utf-8") as stream:
+        first, second = csv.DictReader(stream)
+    assert float(first["accuracy"]) == rows[0]["accuracy"]
+    assert (second["accuracy"], second["note"]) == ("", rows[1]["note"])
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["table.csv"]
+
+
+def test_csv_cells_are_no_formulas() -> None:
+    assert csv_text(["a", "b"], [{"a": "=1+1", "b": -1.5}, {"a": "-x", "b": "-0.5"}]) == ("a,b\n'=1+1,-1.5\n'-x,-0.5\n")
+
+
+def test_the_frame_keeps_types() -> None:
+    frame = to_frame(rows_from_records([make_record(), FAILED, make_record(training=None)]))
+    assert tuple(frame.columns) == COLUMNS
+    assert frame["seed"].dtype == "Int64"
+    assert frame["accuracy"].isna().tolist() == [False, True, False]
+    assert frame["seed"].isna().tolist() == [False, False, True]
+
+
+def test_json_is_one_document() -> None:
+    rows = rows_from_records([make_record(), FAILED])
+    assert json.loads(to_json(rows)) == {"rows": rows}
