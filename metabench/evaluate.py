@@ -23,7 +23,7 @@ def chunk_size(batch: EpisodeBatch, feature_dim: int, device: torch.device) -> i
     """Return how many episodes like the one in `batch` make a chunk."""
     rows = batch.support.shape[1] + batch.query.shape[1]
     budget = _FLOATS_PER_CHUNK.get(device.type, _FLOATS_PER_CHUNK["cuda"])
-    return max(1, min(4096, budget // (rows * feature_dim)))
+    return int(max(1, min(4096, budget // (rows * feature_dim))))
 
 
 def gather(features: Tensor, rows: NDArray[np.int64]) -> Tensor:

@@ -120,7 +120,7 @@ class Executor:
         parts["provenance"] = provenance(self.device)
 
     def _source(self, run: RunSpec, split: str, shape: Mapping[str, int], name: Any = None) -> EpisodeSource:
-        params = {**run.protocol.params, **shape}
+        params: dict[str, Any] = {**run.protocol.params, **shape}
         protocol = load_target(run.protocol.spec)(**params)
         return EpisodeSource(protocol, self.session.split(run.dataset, split), name)
 
@@ -157,8 +157,8 @@ class Executor:
                 meta = {"made_for": _made_for(run), "training": vars(progress), "source": run.recipe.source}
                 save_tensors(weights, model.state_dict(), meta)
                 (folder / "state.safetensors").unlink(missing_ok=True)
-            meta = load_weights(model, weights)
-        return {**meta["training"], "weights_sha256": file_sha256(weights), "weights": f"models/{key}"}
+            happened = load_weights(model, weights)["training"]
+        return {**happened, "weights_sha256": file_sha256(weights), "weights": f"models/{key}"}
 
     def _unreadable(self, model: Model, weights: Path) -> bool:
         try:

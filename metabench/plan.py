@@ -118,10 +118,8 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     Raises:
         UsageError: an unknown name, a bad value, a parameter that nothing selected has.
     """
-    selection = dataclasses.replace(
-        selection,
-        **{name: tuple(dict.fromkeys(getattr(selection, name))) for name in LISTS},  # each run once
-    )
+    unique: dict[str, Any] = {name: tuple(dict.fromkeys(getattr(selection, name))) for name in LISTS}
+    selection = dataclasses.replace(selection, **unique)  # each run once
     _check(selection)
     settings = _by_scope(selection.settings)
     protocol = registry.find("protocol", selection.protocol)

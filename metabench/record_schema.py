@@ -80,26 +80,35 @@ def _need_keys(obj: Mapping[str, Any], keys: tuple[str, ...], where: str) -> Non
 
 def _check_bounded(root: Any) -> None:
     """Refuse values that no honest record holds: deep, huge, not finite, or not plain JSON."""
-    stack, nodes = [(root, 0)], 0
-    while stack:
-        value, depth = stack.pop()
-        nodes += 1
-        need(nodes <= MAX_NODES, "", f"holds more than {MAX_NODES} values")
-        need(depth <= MAX_DEPTH, "", f"is nested deeper than {MAX_DEPTH}")
-        if isinstance(value, dict):
-            for key, item in value.items():
-                need(isinstance(key, str) and len(key) <= _SHORT, "", "has a key that is no short string")
-                stack += [(key, depth), (item, depth + 1)]
-        elif isinstance(value, list):
-            stack += [(item, depth + 1) for item in value]
-        elif isinstance(value, str):
-            need(len(value) <= MAX_STRING, "", f"holds a string longer than {MAX_STRING}")
-            need(value.isascii() or not _has_surrogate(value), "", "holds text that is not Unicode")
-        elif isinstance(value, float):
-            need(math.isfinite(value), "", "holds a number that is not finite")
-        elif value is not None:
-            need(isinstance(value, int), "", f"holds a {type(value).__name__}")
-            need(abs(value) < 2**64, "", "holds an integer of more than 64 bits")
+    level, nodes = [root], 0
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner += value.values()
+                need(all(isinstance(k, str) and len(k) <= _SHORT for k in value), "", "has a bad key")
+                inner += value  # the keys once more, as text
+            elif isinstance(value, list):
+                inner += value
+            elif problem := _problem(value):
+                raise RecordError(f"record: {problem}")
+        nodes += len(level)
+        need(nodes + len(inner) <= MAX_NODES, "", f"holds more than {MAX_NODES} values")
+        level = inner
+    need(not level, "", f"is nested deeper than {MAX_DEPTH}")
+
+
+def _problem(value: Any) -> str:
+    """What is wrong with a value that is neither object nor list; empty if nothing is."""
+    if isinstance(value, str):
+        if len(value) > MAX_STRING:
+            return f"holds a string longer than {MAX_STRING}"
+        return "" if value.isascii() or not _has_surrogate(value) else "holds text that is not Unicode"
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else "holds a number that is not finite"
+    if isinstance(value, int):
+        return "" if abs(value) < 2**64 else "holds an integer of more than 64 bits"
+    return "" if value is None else f"holds a {type(value).__name__}"
 
 
 def _has_surrogate(text: str) -> bool:

@@ -171,7 +171,7 @@ def resolve_params(spec: Spec, overrides: Mapping[str, Value]) -> dict[str, Valu
 def _convert(spec: Spec, param: Param, value: Value) -> Value:
     try:
         result = _as_type(type(param.default), value)
-    except ValueError:
+    except (ValueError, OverflowError):
         wanted = _TYPE_NAMES[type(param.default)]
         raise UsageError(
             f"parameter '{param.name}' of {kind_of(spec)} '{spec.name}' is {wanted}, not {value!r}"

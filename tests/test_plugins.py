@@ -5,9 +5,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tests.conftest import Command
 
 from metabench.plugins import PluginInfo, PluginSet, load_plugins
+from tests.conftest import Command
 
 WRONG = {
     "cannot-import": "ModuleNotFoundError: No module named 'toy_dependency_that_is_not_installed'",
@@ -73,8 +73,7 @@ def test_run_finished_cannot_fail_or_change_the_record(plugins: PluginSet) -> No
     warnings = plugins.run_finished(record, "records/1.json")
     assert record == {"summary": {"accuracy": 20.0}}
     assert warnings == [
-        "plugin toy-good:good failed in metabench_run_finished: "
-        "RuntimeError: cannot upload records/1.json"
+        "plugin toy-good:good failed in metabench_run_finished: RuntimeError: cannot upload records/1.json"
     ]
 
 
@@ -93,9 +92,7 @@ def test_run_finished_reaches_every_plugin_with_its_own_record(plugins: PluginSe
     assert seen == [(20.0, "somewhere")]  # although the good toy sets it to 100 in its copy
 
 
-def test_an_entry_point_listed_by_two_names_is_loaded_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_entry_point_listed_by_two_names_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "toy_twice-1.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-twice\nVersion: 1\n")

@@ -83,24 +83,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     context: click.Context | None = None
     try:
-        arguments = list(sys.argv[1:] if argv is None else argv)
-        context = cli.make_context("metabench", arguments)
-        with context:
-            cli.invoke(context)
-        sys.stdout.flush()  # so that a closed pipe shows here
-    except click.exceptions.Exit as stop:
-        return int(stop.exit_code)
+        code = 0
+        try:
+            context = cli.make_context("metabench", list(sys.argv[1:] if argv is None else argv))
+            with context:
+                cli.invoke(context)
+        except click.exceptions.Exit as stop:
+            code = stop.exit_code
+        sys.stdout.flush()  # so that a closed pipe or a full disk shows here
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BrokenPipeError:
-        _discard_stdout()
-        return 1
+        code = 1  # whoever reads has seen enough: nothing to say
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; run the same command again to resume", err=True)
-        return INTERRUPTED
+        code = INTERRUPTED
     except Exception as error:
-        return _report(error, verbose=bool(context and context.params.get("verbose")))
-    return 0
+        code = _report(error, verbose=bool(context and context.params.get("verbose")))
+    _settle_stdout()
+    return code
 
 
 def entry() -> None:
@@ -128,11 +129,14 @@ def _explain(error: Exception) -> tuple[int, str]:
         hint = f"; try '{context.command_path} --help'" if context else ""
         return error.exit_code, error.format_message().rstrip(".") + hint
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = error.filename or "a file"
-        return 1, (f"no space left on device while writing {where}; free some space and run the same command again")
+        where = f" while writing {error.filename}" if error.filename else ""
+        return 1, f"no space left on device{where}; free some space and run the same command again"
     return 1, f"unexpected {type(error).__name__}: {error}; run again with -v for the traceback"
 
 
-def _discard_stdout() -> None:
-    """Point stdout at nothing, or the interpreter complains about the closed pipe when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _settle_stdout() -> None:
+    """Drop output that cannot be written, or the interpreter complains about it once more when it exits."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

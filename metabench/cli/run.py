@@ -77,7 +77,7 @@ def _settings(context: click.Context, option: click.Parameter, value: tuple[str,
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the rows to a CSV file.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.pass_context
-def run(context: click.Context, **options: Any) -> None:
+def run(context: click.Context, /, **options: Any) -> None:
     """Measure how well algorithms learn from few examples.
 
     Every combination of the lists is one run. A run that was made before is not made again; an

@@ -16,7 +16,7 @@ class Block(nn.Module):
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-        self.norm: nn.Module = nn.BatchNorm2d(channels_out)
+        self.norm: nn.BatchNorm2d | nn.Identity = nn.BatchNorm2d(channels_out)
 
     def forward(self, images: Tensor) -> Tensor:
         """Halve (N, C, H, W) in height and width."""
@@ -49,6 +49,8 @@ class Conv4(Backbone):
         fused = copy.deepcopy(self).eval()
         for block in fused.blocks:
             assert isinstance(block, Block)
-            block.conv = nn.utils.fuse_conv_bn_eval(block.conv, block.norm)  # type: ignore[type-var]
+            assert isinstance(block.norm, nn.BatchNorm2d)
+            block.conv = nn.utils.fuse_conv_bn_eval(block.conv, block.norm)
             block.norm = nn.Identity()
-        return fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return fused

@@ -24,7 +24,7 @@ _STROKE_COUNTS = np.array([2, 2, 3, 3])
 _STROKE_WORDS = 12
 CLASS_WORDS = 1 + _STROKES * _STROKE_WORDS
 """Random words that a class takes."""
-_HAND_WORDS = 9
+_HAND_WORDS = 8
 INSTANCE_WORDS = _HAND_WORDS + _STROKES * 4 * 2
 """Random words that an instance takes."""
 
@@ -40,8 +40,8 @@ _CONTROL_JITTER = 0.10
 _STRETCH = 0.10
 _SLANT = 0.20
 _ROTATION = 0.12
-_SHIFT = 1.3  # pixels
-_HEIGHT = 17.0  # pixels that the longer side of an undistorted character takes
+_SHIFT = 1.2  # pixels
+_HEIGHT = 16.0  # pixels that the longer side of an undistorted character takes
 
 
 def uniform(words: Words) -> Floats:
@@ -56,7 +56,8 @@ def normal(words: Words) -> Floats:
     """
     quarters = [(words >> np.uint64(shift)) & np.uint64(0xFFFF) for shift in (0, 16, 32, 48)]
     total = quarters[0] + quarters[1] + quarters[2] + quarters[3]
-    return (total.astype(np.float64) - 131070.0) * (1.7320508075688772 / 65536.0)
+    value: Floats = (total.astype(np.float64) - 131070.0) * (1.7320508075688772 / 65536.0)
+    return value
 
 
 def bezier(control: Floats, times: Floats) -> Floats:

@@ -101,9 +101,7 @@ def metabench_backbones() -> list[BackboneSpec]:
 @hookimpl
 def metabench_protocols() -> tuple[ProtocolSpec, ...]:
     params = (Param("way", 5, "classes"),)
-    return (
-        ProtocolSpec(name="toy-way", target="toy_good:ToyMedian", summary="a way", params=params, **_COMMON),
-    )
+    return (ProtocolSpec(name="toy-way", target="toy_good:ToyMedian", summary="a way", params=params, **_COMMON),)
 
 
 @hookimpl
