@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ class Executor:
                     error={"type": type(error).__name__, "message": message},
                 )
                 if self.session.console.verbose:
-                    raise
+                    self.session.console.note(traceback.format_exc())
             path = store.put(record)
             Partial(store.root, key).remove()
         for warning in self.session.registry.plugins.run_finished(record, str(path)):

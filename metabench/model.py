@@ -84,13 +84,13 @@ def load_weights(model: Model, path: Path) -> dict[str, Any]:
     tensors, meta = load_tensors(path)
     own = model.state_dict()
     for name in sorted(own.keys() | tensors.keys()):
-        ours = tuple(own[name].shape) if name in own else None
-        theirs = tuple(tensors[name].shape) if name in tensors else None
+        ours = tuple(own[name].shape) if name in own else "absent"
+        theirs = tuple(tensors[name].shape) if name in tensors else "absent"
         if ours != theirs:
             made_for = f" (made for {meta['made_for']})" if "made_for" in meta else ""
             raise UsageError(
                 f"checkpoint {path}{made_for} does not fit this architecture: "
-                f"{name} is {theirs or 'absent'} there and {ours or 'absent'} here; check --backbone and --set"
+                f"{name} is {theirs} there and {ours} here; check --backbone and --set"
             )
     model.load_state_dict(tensors)
     return meta

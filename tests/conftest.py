@@ -9,11 +9,30 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import settings
 
+from metabench.data import ClassSplit
 from metabench.registry import clear_registry
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+MakeSplit = Callable[[list[int]], ClassSplit]
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is not a failure
+settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session")
+def make_split() -> MakeSplit:
+    """Build a split of one-pixel images from the number of images in each class, named c0, c1, ..."""
+
+    def build(counts: list[int]) -> ClassSplit:
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        images = np.zeros((int(starts[-1]), 1, 1, 1), dtype=np.uint8)
+        return ClassSplit(images, starts, tuple(f"c{index}" for index in range(len(counts))))
+
+    return build
 
 
 @pytest.fixture(scope="session")

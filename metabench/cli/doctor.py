@@ -36,9 +36,7 @@ class _Preparing(Exception):
 @click.command("doctor")
 @json_option
 @home_option
-@click.option(
-    "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
-)
+@click.option("--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA).")
 @click.pass_context
 def doctor(context: click.Context, as_json: bool, home: str | None, data: str | None) -> None:
     """Check the installation, the home folder, the plugins and the data; exit code 1 if any is broken."""
@@ -48,9 +46,7 @@ def doctor(context: click.Context, as_json: bool, home: str | None, data: str | 
     if as_json:
         echo_json(checks)
     else:
-        click.echo(
-            columns(("check", "status", "what was found"), [(c.what, c.status, c.detail) for c in checks])
-        )
+        click.echo(columns(("check", "status", "what was found"), [(c.what, c.status, c.detail) for c in checks]))
     if any(check.status == "broken" for check in checks):
         context.exit(1)
 

@@ -125,9 +125,7 @@ def _list_runs(home: Home, as_json: bool) -> None:
     warn: Callable[[str], None] = lambda line: click.echo(f"warning: {line}", err=True)  # noqa: E731
     records = list(Store(home.root, warn).records())
     if as_json:
-        echo_json(
-            [{name: record[name] for name in ("key", "status", "inputs", "summary")} for record in records]
-        )
+        echo_json([{name: record[name] for name in ("key", "status", "inputs", "summary")} for record in records])
         return
     if not records:
         click.echo(f"no runs in {home.root}", err=True)
@@ -179,10 +177,7 @@ def plugins(as_json: bool) -> None:
     registry = load_registry()
     if as_json:
         echo_json(
-            [
-                {**plain(info), "unavailable": _unavailable(registry, info.origin)}
-                for info in registry.plugins.infos
-            ]
+            [{**plain(info), "unavailable": _unavailable(registry, info.origin)} for info in registry.plugins.infos]
         )
         return
     rows = []

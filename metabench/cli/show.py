@@ -33,9 +33,7 @@ from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec
 def show(name: str, as_json: bool, home: str | None) -> None:
     """Show every plugin called NAME, or the stored run whose key starts with NAME."""
     registry = load_registry()
-    kinds = [
-        kind for kind in SPEC_CLASSES if name in registry.names(kind) or (kind, name) in registry.clashes
-    ]
+    kinds = [kind for kind in SPEC_CLASSES if name in registry.names(kind) or (kind, name) in registry.clashes]
     if kinds:
         specs = [registry.find(kind, name) for kind in kinds]
         if as_json:
@@ -78,10 +76,7 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     rows = [(p.name, cell(p.default), p.doc + _choices(p.choices)) for p in spec.params]
     lines += _block(("parameter", "default", "meaning"), rows)
     if isinstance(spec, DatasetSpec):
-        sizes = [
-            (split, size.classes, size.images, spec.digests.get(split, "-"))
-            for split, size in spec.sizes.items()
-        ]
+        sizes = [(split, size.classes, size.images, spec.digests.get(split, "-")) for split, size in spec.sizes.items()]
         lines += _block(("split", "classes", "images", "digest"), sizes)
     if isinstance(spec, AlgorithmSpec):
         for dataset, recipe in spec.recipes.items():

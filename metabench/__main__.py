@@ -1,0 +1,5 @@
+"""``python -m metabench``."""
+
+from metabench.cli.main import entry
+
+entry()

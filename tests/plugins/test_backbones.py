@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from metabench_backbones.conv4 import Block, Conv4
+from metabench_backbones.pixels import Pixels
+
+
+def scrambled(shape: tuple[int, int, int] = (1, 28, 28)) -> Conv4:
+    """A Conv-4 whose batch norms have been somewhere: running statistics, and weights of both signs."""
+    torch.manual_seed(0)
+    backbone = Conv4(shape)
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+            assert (module.weight < 0).any() and (module.weight > 0).any()
+    return backbone
+
+
+def images(batch: int, shape: tuple[int, int, int]) -> Tensor:
+    return torch.rand(batch, *shape, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "expected"),
+    [((1, 28, 28), 64, 64), ((3, 84, 84), 64, 1600), ((3, 32, 32), 32, 128), ((1, 16, 40), 8, 16)],
+)
+def test_conv4_feature_dim_is_what_comes_out(shape: tuple[int, int, int], channels: int, expected: int) -> None:
+    backbone = Conv4(shape, channels).eval()
+    with torch.no_grad():
+        assert backbone.feature_dim == expected == backbone(images(2, shape)).shape[1]
+
+
+def test_conv4_has_the_published_number_of_weights() -> None:
+    convolutions = (1 * 9 + 1) * 64 + 3 * (64 * 9 + 1) * 64
+    assert sum(parameter.numel() for parameter in Conv4((1, 28, 28)).parameters()) == convolutions + 4 * 2 * 64
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_conv4_equals_the_textbook_order(training: bool) -> None:
+    """Convolution, batch norm, ReLU, pooling: ReLU is monotonic, so it and the maximum commute exactly."""
+    backbone = scrambled().train(training)
+    plain = copy.deepcopy(backbone)
+    features = images(6, (1, 28, 28)).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        ours = backbone(features)
+        for block in plain.blocks:
+            assert isinstance(block, Block)
+            features = nn.functional.max_pool2d(torch.relu(block.norm(block.conv(features))), 2)
+    assert (ours > 0).any()
+    assert torch.equal(ours, features.flatten(1))
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 40, 33)])
+def test_the_fused_form_equals_evaluation_mode(shape: tuple[int, int, int]) -> None:
+    backbone = scrambled(shape)
+    batch = images(9, shape)
+    with torch.no_grad():
+        fused = backbone.for_inference()
+        expected = backbone.eval()(batch)
+        assert expected.std() > 0.01
+        torch.testing.assert_close(fused(batch), expected, rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
+
+
+def test_fusing_leaves_the_original_as_it_is() -> None:
+    backbone = scrambled().train()
+    before = copy.deepcopy(backbone.state_dict())
+    fused = backbone.for_inference()
+    with torch.no_grad():
+        fused(images(4, (1, 28, 28)))
+        for parameter in fused.parameters():
+            parameter.zero_()
+    after = backbone.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert backbone.training and not fused.training
+    assert all(module.training for module in backbone.modules())
+
+
+def test_conv4_gradients_reach_every_weight() -> None:
+    backbone = Conv4((1, 28, 28), channels=8)
+    backbone(images(5, (1, 28, 28))).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in backbone.parameters())
+
+
+def test_pixels_are_flattened_images() -> None:
+    backbone, batch = Pixels((3, 4, 5)), images(2, (3, 4, 5))
+    assert backbone.feature_dim == 60
+    assert torch.equal(backbone(batch.contiguous(memory_format=torch.channels_last)), batch.reshape(2, 60))
+    assert not list(backbone.parameters())
+    assert backbone.for_inference() is backbone

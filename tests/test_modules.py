@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from metabench.modules import Backbone, FeatureHead, prototypes, squared_distances
+
+
+def test_prototypes_are_class_means_also_of_uneven_classes() -> None:
+    torch.manual_seed(0)
+    support = torch.randn(2, 6, 3)
+    labels = torch.tensor([[0, 1, 1, 2, 1, 2], [2, 0, 0, 0, 1, 0]])
+    centres = prototypes(support, labels, 3)
+    assert centres.shape == (2, 3, 3)
+    for episode in range(2):
+        for k in range(3):
+            torch.testing.assert_close(centres[episode, k], support[episode][labels[episode] == k].mean(0))
+
+
+def test_one_shot_prototypes_are_the_support_itself() -> None:
+    torch.manual_seed(0)
+    support = torch.randn(1, 4, 5)
+    labels = torch.tensor([[2, 0, 3, 1]])
+    assert torch.equal(prototypes(support, labels, 4)[0, labels[0]], support[0])
+
+
+def test_squared_distances_are_those_of_every_pair() -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(3, 4, 7), torch.randn(3, 5, 7)
+    expected = (a[:, :, None] - b[:, None]).square().sum(-1)
+    torch.testing.assert_close(squared_distances(a, b), expected, rtol=1e-5, atol=1e-5)
+
+
+class Plain(FeatureHead):
+    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+        return query[..., :way]
+
+
+def test_default_loss_is_the_mean_cross_entropy_over_all_queries() -> None:
+    torch.manual_seed(0)
+    query = torch.randn(2, 3, 4)
+    truth = torch.tensor([[0, 3, 1], [2, 2, 0]])
+    chosen = query.softmax(-1).gather(2, truth[..., None])
+    loss = Plain().loss(query, truth, query, truth, 4)
+    torch.testing.assert_close(loss, -chosen.log().mean())
+
+
+def test_a_backbone_without_a_fused_form_is_its_own() -> None:
+    class Same(Backbone):
+        feature_dim = 1
+
+    module = Same()
+    assert module.for_inference() is module
+
+
+def test_a_head_without_logits_cannot_be_made() -> None:
+    class Nothing(FeatureHead):
+        pass
+
+    with pytest.raises(TypeError, match="logits"):
+        Nothing()  # type: ignore[abstract]
+    assert isinstance(Plain(), nn.Module)
