@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import tokenize
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,9 +60,10 @@ def embed(
 def load_features(path: Path, shape: tuple[int, int]) -> Tensor | None:
     """Return cached features, or None where there are none of this shape (absent or damaged)."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
+        with path.open("rb") as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError):
+        return None  # what NumPy's header parser raises on damaged bytes
     return torch.from_numpy(array) if array.shape == shape and array.dtype == np.float32 else None
 
 

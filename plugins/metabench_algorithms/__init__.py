@@ -45,7 +45,7 @@ def metabench_algorithms() -> list[AlgorithmSpec]:
             trains=True,
             params=(
                 Param("metric", "cosine", "similarity of features", ("cosine", "euclidean")),
-                Param("temperature", 10.0, "initial scale of the similarities; learned"),
+                Param("temperature", 10.0, "initial scale of cosine similarities; learned"),
                 Param("fce", False, "full-context embeddings: bidirectional LSTM and attention LSTM"),
                 Param("steps", 5, "processing steps of the attention LSTM"),
             ),

@@ -68,9 +68,9 @@ class FixedWay:
         rows = split.starts[classes][:, :, None] + within.reshape(episodes, self.way, per_class)
         labels = np.arange(self.way)[:, None]
         return EpisodeBatch(
-            support=rows[:, :, : self.shot].reshape(episodes, -1),
+            support=rows[:, :, : self.shot].reshape(episodes, self.way * self.shot),
             support_labels=_labels(labels, self.shot, episodes),
-            query=rows[:, :, self.shot :].reshape(episodes, -1),
+            query=rows[:, :, self.shot :].reshape(episodes, self.n_query),
             query_labels=_labels(labels, self.query, episodes),
             way=self.way,
         )

@@ -17,7 +17,7 @@ class MatchingNet(FeatureHead):
     Args:
         feature_dim: D.
         metric: ``cosine`` (equation after 1) or ``euclidean`` (negative squared distance).
-        temperature: initial scale of the similarities before the softmax, learned as its logarithm;
+        temperature: initial scale of the cosine similarities before the softmax, learned as its logarithm;
             the paper has none, without it cosine similarities in [-1, 1] cannot make a sharp attention.
         fce: full-context embeddings (section 2.1.2 and appendix A).
         steps: processing steps K of the attention LSTM.
@@ -33,7 +33,8 @@ class MatchingNet(FeatureHead):
     ) -> None:
         super().__init__()
         self.metric = metric
-        self.log_scale = nn.Parameter(torch.tensor(math.log(temperature)))
+        if metric == "cosine":
+            self.log_scale = nn.Parameter(torch.tensor(math.log(temperature)))
         self.context = FullContext(feature_dim, steps) if fce else None
 
     def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
