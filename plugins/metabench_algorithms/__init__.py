@@ -16,9 +16,16 @@ _OMNIGLOT = Recipe(
     source=f"{_SNELL}; a fixed number of episodes instead of patience 200 x 100, and no re-training on validation",
 )
 _SHORT = Recipe(
-    way=20, shot=0, query=5, episodes=600, lr_step=200, validate_every=100, validation_episodes=100,
+    way=20,
+    shot=0,
+    query=3,
+    episodes=300,
+    lr=2e-3,
+    lr_step=100,
+    validate_every=100,
+    validation_episodes=100,
     source="a short recipe for the built-in data and a first look at others",
-)  # fmt: skip
+)
 
 
 @hookimpl
