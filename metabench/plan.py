@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.keys import content_key, file_sha256
@@ -122,6 +122,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     selection = dataclasses.replace(selection, **unique)  # each run once
     _check(selection)
     settings = _by_scope(selection.settings)
+    overrides = _recipe_overrides(settings["train"])
     protocol = registry.find("protocol", selection.protocol)
     sha256 = _checkpoint_sha256(selection.checkpoint)
     runs = []
@@ -137,7 +138,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         }
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell = {"way": way, "shot": shot, "query": selection.query}
-            recipe = _recipe(algorithm, dataset, shot, settings["train"], selection.checkpoint)
+            recipe = _recipe(algorithm, dataset, shot, overrides, selection.checkpoint)
             for seed in selection.seeds if recipe else (0,):
                 runs.append(
                     RunSpec(
@@ -198,12 +199,26 @@ def _checkpoint_sha256(path: Path | None) -> str:
     return file_sha256(path)
 
 
+def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
+    """Return the ``train.*`` settings by field of `Recipe`, converted to its type."""
+    types = get_type_hints(Recipe)
+    del types["source"]
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in types:
+            raise UsageError(f"--set train.{name}: no such setting{did_you_mean(name, types)}")
+        try:
+            values[name] = types[name](value)
+        except ValueError:
+            raise UsageError(f"--set train.{name} is a {types[name].__name__}, not {value!r}") from None
+        least = 1 if name in ("query", "validate_every", "validation_episodes") else 0
+        if name != "optimizer" and not least <= values[name] < float("inf"):
+            raise UsageError(f"--set train.{name} must be a number of at least {least}, not {value!r}")
+    return values
+
+
 def _recipe(
-    algorithm: AlgorithmSpec,
-    dataset: DatasetSpec,
-    shot: int,
-    overrides: Mapping[str, Value],
-    checkpoint: Path | None,
+    algorithm: AlgorithmSpec, dataset: DatasetSpec, shot: int, overrides: Mapping[str, Any], checkpoint: Path | None
 ) -> Recipe | None:
     """Return the recipe of (algorithm, data set), overridden and with the evaluation's shot filled in."""
     if not algorithm.trains or checkpoint is not None:
@@ -211,24 +226,5 @@ def _recipe(
     recipe = algorithm.recipes.get(dataset.name) or algorithm.recipes.get("*")
     if recipe is None:
         raise UsageError(f"{algorithm.name} has no training recipe for {dataset.name}; give it a '*' recipe")
-    fields = {item.name: item for item in dataclasses.fields(Recipe) if item.name != "source"}
-    values: dict[str, Any] = {}
-    for name, value in overrides.items():
-        if name not in fields:
-            raise UsageError(f"--set train.{name}: no such setting{did_you_mean(name, fields)}")
-        wanted = type(getattr(recipe, name))
-        try:
-            values[name] = wanted(value)
-        except ValueError:
-            raise UsageError(f"--set train.{name} is a {wanted.__name__}, not {value!r}") from None
-    recipe = dataclasses.replace(recipe, **values)
-    if min(recipe.episodes, recipe.lr, recipe.lr_step, recipe.patience, recipe.weight_decay) < 0:
-        raise UsageError("--set train.*: no setting may be negative")
-    if min(recipe.validate_every, recipe.validation_episodes) < 1:
-        raise UsageError("--set train.validate_every and train.validation_episodes must be at least 1")
+    recipe = dataclasses.replace(recipe, **overrides)
     return dataclasses.replace(recipe, shot=recipe.shot or shot)
-
-
-def dataset_is_default(choice: Choice) -> bool:
-    """Whether the digests of the spec apply: all parameters have their defaults."""
-    return all(choice.params[param.name] == param.default for param in choice.spec.params)
