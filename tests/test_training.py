@@ -10,10 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from metabench_algorithms.metric.protonet import ProtoNet
-from metabench_backbones.conv4 import Conv4
-from metabench_datasets.glyphs import Glyphs
-from metabench_protocols.fixed_way import FixedWay
 
 from metabench import training
 from metabench.data import ClassSplit, DataContext
@@ -23,6 +19,10 @@ from metabench.features import to_device
 from metabench.model import Model, build_model
 from metabench.specs import Recipe
 from metabench.training import Progress, Trainer
+from metabench_algorithms.metric.protonet import ProtoNet
+from metabench_backbones.conv4 import Conv4
+from metabench_datasets.glyphs import Glyphs
+from metabench_protocols.fixed_way import FixedWay
 
 RECIPE = Recipe(
     way=5, shot=1, query=2, episodes=7, lr=0.01, lr_step=3, validate_every=3, validation_episodes=6, validation_way=4
@@ -114,9 +114,7 @@ def test_the_best_weights_by_validation_are_kept(
     assert not torch.equal(weights[1]["backbone.blocks.0.conv.weight"], weights[2]["backbone.blocks.0.conv.weight"])
 
 
-def test_patience_stops_early(
-    splits: dict[str, ClassSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_patience_stops_early(splits: dict[str, ClassSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = dataclasses.replace(RECIPE, episodes=50, validate_every=2, patience=2)
     trainer = make(splits, tmp_path / "state", recipe)
     losses = iter([1.0, 0.5, 0.6, 0.7, 0.1])
