@@ -159,7 +159,7 @@ class Executor:
                 save_tensors(weights, model.state_dict(), meta)
                 (folder / "state.safetensors").unlink(missing_ok=True)
             happened = load_weights(model, weights)["training"]
-        return {**happened, "weights_sha256": file_sha256(weights), "weights": f"models/{key}"}
+        return {**happened, "weights_sha256": file_sha256(weights), "training_key": key}
 
     def _unreadable(self, model: Model, weights: Path) -> bool:
         try:

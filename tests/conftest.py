@@ -16,6 +16,9 @@ from hypothesis import settings
 from metabench.data import ClassSplit
 from metabench.registry import clear_registry
 
+# Tests are small and several run at once: more threads would only wait for each other. Before torch loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 MakeSplit = Callable[[list[int]], ClassSplit]
 

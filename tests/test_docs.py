@@ -29,7 +29,7 @@ def _commands() -> list[str]:
 
 def _run(command: str, home: Path, **extra: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(BIN), os.environ["PATH"]])
-    environment = {**os.environ, "METABENCH_HOME": str(home), "PATH": path, **extra}
+    environment = {**os.environ, "METABENCH_HOME": str(home), "PATH": path, "OMP_NUM_THREADS": "2", **extra}
     return subprocess.run(
         command.split(), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,11 @@ import click
 
 from metabench.errors import MetabenchError, UsageError
 from metabench.home import Home
+from metabench.keys import file_sha256
+
+MAX_WEIGHTS = 2 * 2**20
+"""Bytes of weights that a leaderboard keeps beside a record; larger ones have their checksum in the record."""
+_HEX = re.compile("[0-9a-f]{64}")
 
 _DIR = click.option(
     "--dir",
@@ -34,14 +41,32 @@ def leaderboard() -> None:
 @click.option("--home", help="Folder of the store that keys are looked up in.")
 @_JSON
 def add(records: tuple[str, ...], folder: Path, home: str | None, as_json: bool) -> None:
-    """Copy records to the leaderboard, all or none.
+    """Copy records to the leaderboard, all or none, with the weights that the store has for them.
 
     RECORD is the path of a record file, or the first digits of the key of a stored run.
     """
     from metabench.leaderboard import Leaderboard
 
     loaded = [_load(record, home) for record in records]
-    _show("added", Leaderboard(folder).add(loaded), as_json)
+    added = Leaderboard(folder).add(loaded)
+    models = Home.resolve(home).models
+    weights = [copy for record in loaded if (copy := _copy_weights(record, models, folder))]
+    _show("added", [*added, *dict.fromkeys(weights)], as_json)
+
+
+def _copy_weights(record: Mapping[str, Any], models: Path, folder: Path) -> Path | None:
+    """Copy a record's weights to ``weights/<sha256>.safetensors``; None if absent, changed or large."""
+    training = record["training"] or {}
+    key, sha256 = str(training.get("training_key")), str(training.get("weights_sha256"))
+    source = models / key / "weights.safetensors"
+    if not (_HEX.fullmatch(key) and _HEX.fullmatch(sha256) and source.is_file()):
+        return None
+    if source.stat().st_size > MAX_WEIGHTS or file_sha256(source) != sha256:
+        return None
+    target = folder / "weights" / f"{sha256}.safetensors"
+    target.parent.mkdir(exist_ok=True)
+    shutil.copyfile(source, target)
+    return target
 
 
 @leaderboard.command()

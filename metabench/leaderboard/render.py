@@ -18,7 +18,8 @@ _INDEX = """
 
 Every number here is rebuilt from the records in [`records/`](records): the correct answers of every episode,
 with all that went into the run. Published values stand beside the measured ones and come from
-[`published.csv`](published.csv).
+[`published.csv`](published.csv). Small weights are in `weights/`, named by their SHA-256, which the record holds:
+`metabench run --checkpoint FILE` with the record's inputs gives the same answers again.
 
 {table}
 
