@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,6 +15,12 @@ from typing import Any
 from metabench.errors import MissingError, UsageError
 
 
+def check_device_name(name: str) -> None:
+    """Raise UsageError for any word but ``auto``, ``cpu``, ``cuda`` and ``cuda:N``; loads no torch."""
+    if not re.fullmatch("auto|cpu|cuda(:[0-9]+)?", name):
+        raise UsageError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N")
+
+
 def choose_device(name: str) -> Any:
     """Return the torch.device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
@@ -22,11 +29,10 @@ def choose_device(name: str) -> Any:
     """
     import torch
 
+    check_device_name(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")
-    if kind not in {"cpu", "cuda"} or (index and not index.isdigit()) or (kind == "cpu" and index):
-        raise UsageError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N")
     if kind == "cuda" and not torch.cuda.is_available():
         raise MissingError("no CUDA device is available to torch; use --device cpu (or auto)")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():

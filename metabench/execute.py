@@ -21,14 +21,14 @@ from metabench.features import embed, load_features, save_features, to_device
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
 from metabench.launch import Outcome, Session
-from metabench.model import Model, build_model, load_weights, save_tensors
+from metabench.model import Model, build_model, load_tensors, load_weights, save_tensors
 from metabench.plan import Choice, RunSpec
 from metabench.records import build_record
 from metabench.registry import load_target
 from metabench.specs import Recipe
 from metabench.stats import running_interval
 from metabench.store import Partial
-from metabench.training import Progress, Trainer
+from metabench.training import Progress, Trainer, check_optimizer
 
 _FLUSH_SECONDS = 1.0
 
@@ -47,6 +47,7 @@ class Executor:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
         self._source(run, "test", {})
         if run.recipe is not None:
+            check_optimizer(run.recipe)
             for split in ("train", "val"):
                 self._source(run, split, self._episode_shape(run.recipe, split))
         model = self._model(run)
@@ -169,6 +170,18 @@ class Executor:
             return True
         return False
 
+    def _resumable(self, state: Path) -> bool:
+        """Whether there is a saved state; a damaged one is reported and removed."""
+        try:
+            load_tensors(state)
+        except MissingError:
+            return False
+        except MetabenchError as error:
+            self.session.console.warn(f"{error}; training from the start")
+            state.unlink()
+            return False
+        return True
+
     def _train(self, run: RunSpec, recipe: Recipe, model: Model, digests: Mapping[str, str], state: Path) -> Progress:
         def episodes(split: str) -> EpisodeSource:
             name = [run.protocol.inputs(), digests[split], split, run.seed, recipe.way, recipe.shot]
@@ -186,7 +199,7 @@ class Executor:
             run.precision,
         )
         label = f"training {run.algorithm.spec.name} on {run.dataset.spec.name}, {recipe.shot}-shot"
-        if state.exists():
+        if self._resumable(state):
             self.session.console.note(f"{label}: resuming")
         with self.session.console.progress(label, recipe.episodes) as bar:
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from metabench.console import Console
 from metabench.data import ClassSplit, DataContext, split_digest
+from metabench.environment import check_device_name
 from metabench.home import Home
 from metabench.keys import content_key
 from metabench.plan import Choice, RunSpec, Selection, plan
@@ -47,6 +49,7 @@ class Session:
         allow_download: bool = True,
         registry: Registry | None = None,
     ) -> None:
+        check_device_name(device)  # even where nothing is left to measure
         home.ensure()
         self.home, self.console, self.device_name = home, console, device
         self.rerun, self.allow_download = rerun, allow_download
@@ -152,6 +155,8 @@ def run(
     """
     from metabench.tables import to_frame
 
+    if isinstance(options.get("checkpoint"), str):
+        options["checkpoint"] = Path(options["checkpoint"])
     selection = Selection(
         algorithms=_listed(algo),
         shots=_listed(shots),

@@ -16,6 +16,7 @@ from metabench.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Recipe, Sp
 
 PRECISIONS = ("float32", "bfloat16")
 MAX_EPISODES = 1_000_000
+MAX_SEED = 2**63 - 1
 LISTS = ("algorithms", "datasets", "backbones", "ways", "shots", "seeds")
 SCOPES = ("algo", "backbone", "data", "protocol", "train")
 
@@ -126,11 +127,11 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     protocol = registry.find("protocol", selection.protocol)
     sha256 = _checkpoint_sha256(selection.checkpoint)
     runs = []
-    names = itertools.product(selection.algorithms, selection.datasets, selection.backbones or ("",))
-    for algorithm_name, dataset_name, backbone_name in names:
-        algorithm = registry.find("algorithm", algorithm_name)
-        dataset = registry.find("dataset", dataset_name)
-        backbone = registry.find("backbone", backbone_name or algorithm.backbone)
+    combinations = _combinations(selection, registry)
+    for scope, specs in zip(("algo", "data", "backbone"), zip(*combinations, strict=True), strict=True):
+        _refuse_unknown(specs, settings[scope])
+    _refuse_unknown((protocol,), settings["protocol"])
+    for algorithm, dataset, backbone in combinations:
         choices = {
             "algorithm": _choice(algorithm, settings["algo"]),
             "backbone": _choice(backbone, settings["backbone"]),
@@ -160,19 +161,19 @@ def _check(selection: Selection) -> None:
     for name in LISTS:
         if name != "backbones" and not getattr(selection, name):
             raise UsageError(f"no {name} given")
-    for name, values, least in (
-        ("--ways", selection.ways, 2),
-        ("--shots", selection.shots, 1),
-        ("--query", (selection.query,), 1),
-        ("--episodes", (selection.episodes,), 1),
-        ("--seed", selection.seeds, 0),
-        ("--episode-seed", (selection.episode_seed,), 0),
+    for name, values, least, most in (
+        ("--ways", selection.ways, 2, None),
+        ("--shots", selection.shots, 1, None),
+        ("--query", (selection.query,), 1, None),
+        ("--episodes", (selection.episodes,), 1, MAX_EPISODES),
+        ("--seed", selection.seeds, 0, MAX_SEED),
+        ("--episode-seed", (selection.episode_seed,), 0, MAX_SEED),
     ):
         for value in values:
             if value < least:
                 raise UsageError(f"{name} must be at least {least}, not {value}")
-    if selection.episodes > MAX_EPISODES:
-        raise UsageError(f"--episodes must be at most {MAX_EPISODES}, not {selection.episodes}")
+            if most is not None and value > most:
+                raise UsageError(f"{name} must be at most {most}, not {value}")
     if selection.precision not in PRECISIONS:
         raise UsageError(f"unknown precision '{selection.precision}'; use {' or '.join(PRECISIONS)}")
 
@@ -184,11 +185,36 @@ def _by_scope(settings: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
         if not dot or scope not in scopes:
             raise UsageError(f"--set {name}: write SCOPE.NAME=VALUE with a scope of {', '.join(SCOPES)}")
         scopes[scope][rest] = value
+    for name, flag in (("way", "--ways"), ("shot", "--shots"), ("query", "--query")):
+        if name in scopes["protocol"]:
+            raise UsageError(f"--set protocol.{name}: use {flag}")
     return scopes
 
 
+def _combinations(selection: Selection, registry: Registry) -> list[tuple[AlgorithmSpec, DatasetSpec, BackboneSpec]]:
+    names = itertools.product(selection.algorithms, selection.datasets, selection.backbones or ("",))
+    return [
+        (
+            algorithm := registry.find("algorithm", algorithm_name),
+            registry.find("dataset", dataset_name),
+            registry.find("backbone", backbone_name or algorithm.backbone),
+        )
+        for algorithm_name, dataset_name, backbone_name in names
+    ]
+
+
+def _refuse_unknown(specs: Sequence[Spec], overrides: Mapping[str, Value]) -> None:
+    """Raise UsageError for a parameter that none of the selected specs has."""
+    known = {param.name for spec in specs for param in spec.params}
+    for name, value in overrides.items():
+        if name not in known:
+            resolve_params(specs[0], {name: value})  # raises, with a suggestion
+
+
 def _choice(spec: Spec, overrides: Mapping[str, Value]) -> Choice:
-    return Choice(spec, resolve_params(spec, overrides))
+    """Resolve the parameters of `spec`; overrides of others that were selected beside it are not its own."""
+    own = {param.name for param in spec.params}
+    return Choice(spec, resolve_params(spec, {name: value for name, value in overrides.items() if name in own}))
 
 
 def _checkpoint_sha256(path: Path | None) -> str:
@@ -209,7 +235,9 @@ def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
             raise UsageError(f"--set train.{name}: no such setting{did_you_mean(name, types)}")
         try:
             values[name] = types[name](value)
-        except ValueError:
+            if types[name] is int and values[name] != float(value):  # int() would cut 1.5 to 1
+                raise ValueError
+        except (ValueError, OverflowError):
             raise UsageError(f"--set train.{name} is a {types[name].__name__}, not {value!r}") from None
         least = 1 if name in ("query", "validate_every", "validation_episodes") else 0
         if name != "optimizer" and not least <= values[name] < float("inf"):

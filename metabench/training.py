@@ -34,6 +34,12 @@ OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
 _SAVE_SECONDS = 30.0
 
 
+def check_optimizer(recipe: Recipe) -> None:
+    """Raise UsageError where the recipe names an optimizer that there is not."""
+    if recipe.optimizer not in OPTIMIZERS:
+        raise UsageError(f"unknown optimizer '{recipe.optimizer}'; known: {', '.join(OPTIMIZERS)}")
+
+
 @dataclass
 class Progress:
     """How far a training is; everything of it is saved with a checkpoint."""
@@ -69,8 +75,7 @@ class Trainer:
         state: Path,
         precision: str = "float32",
     ) -> None:
-        if recipe.optimizer not in OPTIMIZERS:
-            raise UsageError(f"unknown optimizer '{recipe.optimizer}'; known: {', '.join(OPTIMIZERS)}")
+        check_optimizer(recipe)
         self.model, self.recipe, self.state, self.precision = model, recipe, state, precision
         self.images, self.source = images, source
         self.validation_images, self.validation = validation_images, validation
@@ -114,6 +119,8 @@ class Trainer:
             if not self.best:
                 self._validate()
             self._save()
+            if stop.requested:  # since the last step
+                raise KeyboardInterrupt
         self.model.load_state_dict(self.best)
         return self.progress
 
@@ -151,6 +158,10 @@ class Trainer:
     def _validate(self) -> None:
         loss, accuracy = self.validation_scores()
         progress = self.progress
+        if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
+            raise MetabenchError(
+                f"the validation loss is {loss} at episode {progress.episode}; try a lower --set train.lr"
+            )
         point = {"episode": progress.episode, "validation_loss": loss, "validation_accuracy": accuracy}
         if self._losses:
             point["train_loss"] = float(np.mean(self._losses))

@@ -90,6 +90,8 @@ def run(context: click.Context, /, **options: Any) -> None:
     csv_file: Path | None = options["csv_file"]
     if csv_file is not None and not csv_file.absolute().parent.is_dir():
         raise UsageError(f"--csv {csv_file}: there is no folder {csv_file.absolute().parent}")
+    if csv_file is not None and csv_file.is_dir():
+        raise UsageError(f"--csv {csv_file}: this is a folder; give a file in it")
     session = Session(
         Home.resolve(options["home"], options["data"]),
         console,

@@ -1,0 +1,180 @@
+"""From a selection to runs: the order, the keys, which settings go where, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pluggy
+import pytest
+
+from metabench.errors import MissingError, UsageError
+from metabench.keys import content_key, file_sha256
+from metabench.plan import RunSpec, Selection, plan
+from metabench.plugins import PluginSet
+from metabench.registry import Registry
+from metabench.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Param, ProtocolSpec, Recipe
+
+COMMON: dict[str, Any] = {"version": 1, "target": "none:None", "summary": "", "reference": "", "licence": "MIT"}
+OWN = Recipe(way=4, shot=0, query=3, episodes=50, source="invented")
+ANY = Recipe(way=3, shot=2, query=1, episodes=20)
+DIGESTS = {"train": "a", "val": "b", "test": "c"}
+
+
+def by_name(*specs: Any) -> dict[str, Any]:
+    return {spec.name: spec for spec in specs}
+
+
+REGISTRY = Registry(
+    by_name(
+        AlgorithmSpec(
+            name="learner", trains=True, backbone="net", recipes={"digits": OWN, "*": ANY},
+            params=(Param("k", 1, "a number"),), **COMMON,
+        ),
+        AlgorithmSpec(name="picky", trains=True, backbone="net", recipes={"digits": OWN}, **COMMON),
+        AlgorithmSpec(name="floor", trains=False, backbone="plain", **COMMON),
+    ),
+    by_name(
+        DatasetSpec(
+            name="digits", image_shape=(1, 8, 8), sizes={}, digests={}, params=(Param("size", 8, "pixels"),), **COMMON
+        ),
+        DatasetSpec(name="letters", image_shape=(1, 8, 8), sizes={}, digests={}, **COMMON),
+    ),
+    by_name(
+        BackboneSpec(name="net", params=(Param("channels", 64, "width"),), **COMMON),
+        BackboneSpec(name="plain", trains=False, **COMMON),
+    ),
+    by_name(
+        ProtocolSpec(
+            name="fixed-way",
+            params=tuple(Param(name, 1, name) for name in ("way", "shot", "query", "extra")),
+            **COMMON,
+        )
+    ),
+    PluginSet((), (), pluggy.PluginManager("metabench")),
+    {},
+)  # fmt: skip
+
+
+def runs(algorithms: tuple[str, ...] = ("learner",), **options: Any) -> list[RunSpec]:
+    return plan(Selection(algorithms, **{"datasets": ("digits",), **options}), REGISTRY)
+
+
+def test_every_combination_once_in_order() -> None:
+    planned = runs(("learner", "floor", "learner"), ways=(5, 3), shots=(1, 2, 1), seeds=(0, 7))
+    found = [(run.algorithm.spec.name, *(run.protocol.params[n] for n in ("way", "shot")), run.seed) for run in planned]
+    learner = [("learner", way, shot, seed) for way in (5, 3) for shot in (1, 2) for seed in (0, 7)]
+    floor = [("floor", way, shot, 0) for way in (5, 3) for shot in (1, 2)]  # nothing is trained: one seed
+    assert found == learner + floor
+
+
+def test_the_backbone_is_the_algorithms_own_unless_asked() -> None:
+    assert [run.backbone.spec.name for run in runs(("learner", "floor"))] == ["net", "plain"]
+    assert [run.backbone.spec.name for run in runs(("learner",), backbones=("plain", "net"))] == ["plain", "net"]
+
+
+def test_the_recipe_of_the_data_set_and_the_shot_of_the_evaluation() -> None:
+    own, other = runs(datasets=("digits", "letters"), shots=(5,))
+    assert own.recipe is not None
+    assert other.recipe is not None
+    assert (own.recipe.episodes, own.recipe.shot) == (50, 5)
+    assert (other.recipe.episodes, other.recipe.shot) == (20, 2)
+    with pytest.raises(UsageError, match="picky has no training recipe for letters"):
+        runs(("picky",), datasets=("letters",))
+
+
+def test_settings_reach_their_scope_converted() -> None:
+    settings = {
+        "algo.k": "3", "backbone.channels": "16", "data.size": "4", "protocol.extra": "9",
+        "train.lr": "1e-2", "train.episodes": "70", "train.optimizer": "sgd",
+    }  # fmt: skip
+    (run,) = runs(settings=settings)
+    assert run.algorithm.params == {"k": 3}
+    assert run.backbone.params == {"channels": 16}
+    assert run.dataset.params == {"size": 4}
+    assert run.protocol.params["extra"] == 9
+    assert run.recipe is not None
+    assert (run.recipe.lr, run.recipe.episodes, run.recipe.optimizer) == (0.01, 70, "sgd")
+
+
+def test_a_setting_is_for_those_that_have_it() -> None:
+    settings = {"algo.k": 3, "backbone.channels": 16, "data.size": 4, "train.episodes": 1}
+    planned = runs(("floor", "learner"), datasets=("letters", "digits"), settings=settings)
+    assert [dict(run.algorithm.params) for run in planned] == [{}, {}, {"k": 3}, {"k": 3}]
+    assert [dict(run.backbone.params) for run in planned] == [{}, {}, {"channels": 16}, {"channels": 16}]
+    assert [dict(run.dataset.params) for run in planned] == [{}, {"size": 4}, {}, {"size": 4}]
+
+
+def test_what_is_trained_once() -> None:
+    def keys(**options: Any) -> set[str]:
+        return {run.training_key(DIGESTS) for run in runs(**options)}
+
+    assert len(keys(ways=(2, 3, 4))) == 1
+    assert keys() == keys(query=3) == keys(episodes=5) == keys(episode_seed=9)
+    assert len(keys(shots=(1, 5))) == 2
+    assert len(keys(seeds=(0, 1))) == 2
+    for settings in ({"train.lr": 0.5}, {"backbone.channels": 8}, {"algo.k": 2}, {"data.size": 9}):
+        assert not keys() & keys(settings=settings)
+    (run,) = runs()
+    assert run.training_key(DIGESTS) != run.training_key({**DIGESTS, "train": "other"})
+    assert run.training_key(DIGESTS) != run.training_key({**DIGESTS, "val": "other"})
+    assert run.training_key(DIGESTS) == run.training_key({**DIGESTS, "test": "other"})
+
+
+def test_the_keys_of_stored_results_stay_what_they_are() -> None:
+    """A change here orphans every record and every trained model that anyone has stored."""
+    learner, floor = runs(("learner", "floor"), ways=(5,), shots=(1,), seeds=(3,), settings={"train.lr": 0.5})
+    assert content_key(learner.inputs(DIGESTS)) == "79d9f09d5a696a51e82abcbb5427849271e54959e1d48f7cf42a8f05460b11a1"
+    assert learner.training_key(DIGESTS) == "917a59232c3f1c4ac77907f2e6a76b4e28cc771b521884deb087e550bb66f160"
+    assert content_key(floor.inputs(DIGESTS)) == "39780cabaf3d84171e359e11704094e2d8ff3d3d24629ad49e85c90f5da63469"
+    assert "source" not in learner.inputs(DIGESTS)["training"]
+    assert floor.inputs(DIGESTS)["training"] is None
+
+
+def test_a_checkpoint_replaces_training_and_counts_by_its_bytes(tmp_path: Path) -> None:
+    path, copy = tmp_path / "weights.safetensors", tmp_path / "copy.safetensors"
+    path.write_bytes(b"weights")
+    copy.write_bytes(b"weights")
+    learner, floor = runs(("learner", "floor"), checkpoint=path, seeds=(0, 1))
+    assert learner.recipe is None
+    assert learner.training_inputs(DIGESTS) == {"checkpoint": file_sha256(path)}
+    assert (floor.checkpoint, floor.training_inputs(DIGESTS)) == (None, None)
+    (same,) = runs(checkpoint=copy)
+    assert same.inputs(DIGESTS) == learner.inputs(DIGESTS)
+    with pytest.raises(MissingError, match=r"no checkpoint at .*gone; --checkpoint takes a \.safetensors file"):
+        runs(checkpoint=tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"algorithms": ()}, "no algorithms given"),
+        ({"shots": ()}, "no shots given"),
+        ({"datasets": ("digit",)}, "unknown dataset 'digit'; did you mean 'digits'?"),
+        ({"ways": (5, 1)}, "--ways must be at least 2, not 1"),
+        ({"seeds": (-1,)}, "--seed must be at least 0, not -1"),
+        ({"seeds": (2**63,)}, "--seed must be at most 9223372036854775807"),
+        ({"episode_seed": 2**63}, "--episode-seed must be at most 9223372036854775807"),
+        ({"episodes": 1_000_001}, "--episodes must be at most 1000000, not 1000001"),
+        ({"precision": "float16"}, "unknown precision 'float16'; use float32 or bfloat16"),
+        ({"settings": {"lr": 1}}, "--set lr: write SCOPE.NAME=VALUE with a scope of algo, backbone"),
+        ({"settings": {"trains.lr": 1}}, "--set trains.lr: write SCOPE.NAME=VALUE"),
+        ({"settings": {"algo.kk": 1}}, "algorithm 'learner' has no parameter 'kk'; did you mean 'k'?"),
+        ({"settings": {"backbone.k": 1}}, "backbone 'net' has no parameter 'k'; known: channels"),
+        ({"settings": {"protocol.ways": 3}}, "protocol 'fixed-way' has no parameter 'ways'; did you mean 'way'?"),
+        ({"settings": {"protocol.way": 3}}, "--set protocol.way: use --ways"),
+        ({"settings": {"protocol.shot": 3}}, "--set protocol.shot: use --shots"),
+        ({"settings": {"algo.k": "x"}}, "parameter 'k' of algorithm 'learner' is a whole number, not 'x'"),
+        ({"settings": {"train.source": "me"}}, "--set train.source: no such setting"),
+        ({"settings": {"train.episodes": 1.5}}, "--set train.episodes is a int, not 1.5"),
+        ({"settings": {"train.episodes": float("inf")}}, "--set train.episodes is a int, not inf"),
+        ({"settings": {"train.lr": "nan"}}, "--set train.lr must be a number of at least 0, not 'nan'"),
+        ({"settings": {"train.lr": "inf"}}, "--set train.lr must be a number of at least 0, not 'inf'"),
+        ({"settings": {"train.patience": -1}}, "--set train.patience must be a number of at least 0, not -1"),
+        ({"settings": {"train.validate_every": 0}}, "--set train.validate_every must be a number of at least 1"),
+    ],
+)
+def test_what_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        runs(**options)
+    assert message in str(caught.value)
