@@ -275,7 +275,7 @@ def test_interrupted_evaluation_goes_on_where_it_stopped(
     assert not list((tmp_path / "partial").iterdir())
 
 
-def _start(args: list[str], prelude: str = "") -> subprocess.Popen[str]:
+def _start(args: list[str], prelude: str = "pass") -> subprocess.Popen[str]:
     code = f"import sys; {prelude}; from metabench.cli.main import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.Popen(
         [sys.executable, "-c", code, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -1,0 +1,79 @@
+"""The machine: which device, and what a record says about where it was made."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import torch
+
+from metabench import environment
+from metabench.environment import check_device_name, choose_device, keep_freed_memory, peak_memory_mb, provenance
+from metabench.errors import MissingError, UsageError
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "CPU", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cuda:0 ", "mps"])
+def test_an_unknown_device_is_refused(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        choose_device(name)
+    assert str(caught.value) == f"unknown device '{name}'; use auto, cpu, cuda or cuda:N"
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
+def test_a_device_name_is_checked_without_looking_for_it(name: str) -> None:
+    check_device_name(name)
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+
+def test_devices_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 0)
+    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
+    for name in ("cuda", "cuda:0"):
+        with pytest.raises(MissingError, match=r"no CUDA device is available to torch; use --device cpu \(or auto\)"):
+            choose_device(name)
+
+
+def test_devices_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 2)
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda")
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(MissingError, match=r"there is no cuda:2: torch sees 2 CUDA device\(s\)"):
+        choose_device("cuda:2")
+
+
+def test_importing_it_loads_no_torch() -> None:
+    code = "import sys, metabench.environment as e; e.check_device_name('cuda:0'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_provenance() -> None:
+    found = provenance(torch.device("cpu"))
+    assert found["torch"] == torch.__version__
+    assert found["device"] == "cpu"
+    assert found["threads"] == torch.get_num_threads()
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    finished = datetime.fromisoformat(found["finished"])
+    assert abs(datetime.now(UTC) - finished) < timedelta(minutes=5)
+    assert re.fullmatch(r"([0-9a-f]{7,40}\+?)?", found["git"])
+
+
+def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*args: object, **kwargs: object) -> None:
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(environment.subprocess, "run", absent)
+    assert provenance(torch.device("cpu"))["git"] == ""
+
+
+def test_memory_is_plausible_and_the_allocator_goes_on() -> None:
+    keep_freed_memory()
+    torch.ones(1 << 22).sum()  # 16 MiB through the allocator
+    assert 10 < peak_memory_mb() < 1 << 20

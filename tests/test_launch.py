@@ -1,0 +1,129 @@
+"""Sessions and launches: what is read, what is made once, and that all is checked before anything is measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import metabench
+from metabench import launch as module
+from metabench.cli.main import main
+from metabench.console import Console
+from metabench.data import split_digest
+from metabench.errors import UsageError
+from metabench.home import Home
+from metabench.launch import Session, launch, outcome_rows, run_selection
+from metabench.plan import Selection, plan
+from metabench.specs import Value
+from tests.tiny import SETTINGS, arguments, run_json
+
+DATA: Mapping[str, Value] = {name: value for name, value in SETTINGS.items() if name.startswith("data.")}
+
+
+def session(root: Path, **options: Any) -> Session:
+    return Session(Home(root), Console(quiet=True), "cpu", **options)
+
+
+def selection(**options: Any) -> Selection:
+    return Selection(**{"algorithms": ("chance",), "episodes": 5, "settings": DATA, **options})
+
+
+def test_digests_are_of_the_splits_and_remembered(tmp_path: Path) -> None:
+    first = session(tmp_path)
+    (run,) = plan(selection(), first.registry)
+    digests = first.digests(run.dataset)
+    assert digests == {name: split_digest(first.split(run.dataset, name)) for name in ("train", "val", "test")}
+    second = session(tmp_path)
+    second.split = None  # type: ignore[assignment,method-assign]  # would fail if it were called
+    assert second.digests(run.dataset) == digests
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"train": "x"}', "\udcff"])
+def test_a_damaged_digest_file_is_made_anew(tmp_path: Path, content: str) -> None:
+    first = session(tmp_path)
+    (run,) = plan(selection(), first.registry)
+    digests = first.digests(run.dataset)
+    (path,) = (tmp_path / "data" / "glyphs").glob("digests-*.json")
+    path.write_text(content, errors="surrogateescape")
+    assert session(tmp_path).digests(run.dataset) == digests
+    assert json.loads(path.read_text()) == digests
+
+
+def test_declared_digests_are_those_of_the_data(tmp_path: Path) -> None:
+    one = session(tmp_path)
+    (run,) = plan(selection(settings={}), one.registry)
+    declared = one.digests(run.dataset)
+    assert not (tmp_path / "data").exists()  # nothing was generated to know them
+    assert split_digest(one.split(run.dataset, "test")) == declared["test"]
+
+
+def test_outcomes_come_in_the_order_of_the_runs(tmp_path: Path) -> None:
+    run_selection(selection(ways=(3,)), session(tmp_path))
+    outcomes = run_selection(selection(algorithms=("nearest-mean", "chance"), ways=(4, 3, 2)), session(tmp_path))
+    assert [outcome.cached for outcome in outcomes] == [False] * 4 + [True, False]
+    rows = outcome_rows(outcomes)
+    assert [(row["algorithm"], row["way"], row["cached"]) for row in rows] == [
+        ("nearest-mean", 4, False), ("nearest-mean", 3, False), ("nearest-mean", 2, False),
+        ("chance", 4, False), ("chance", 3, True), ("chance", 2, False),
+    ]  # fmt: skip
+
+
+def test_nothing_to_launch(tmp_path: Path) -> None:
+    assert launch([], session(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--ways", "3,9"], "9-way needs 9 classes but the split has 8"),
+        (["--shots", "1,6"], "the largest legal --query is 14"),
+        (["--set", "train.optimizer=lion"], "unknown optimizer 'lion'; known: adam, adamw, sgd"),
+        (["--set", "train.validation_way=7"], "7-way needs 7 classes but the split has 6"),
+        (["--set", "train.way=1"], "way must be at least 2, not 1"),
+        (["--backbone", "conv4,pixels"], "has nothing to learn; use --algo nearest-mean"),
+    ],
+)
+def test_all_runs_are_checked_before_one_is_trained(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, more: list[str], message: str
+) -> None:
+    assert main(arguments(tmp_path, *more)) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err
+    assert not any((tmp_path / name).exists() for name in ("models", "records", "partial"))
+
+
+def test_an_unknown_device_is_refused_even_when_all_is_cached(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(arguments(tmp_path, algo="chance")) == 0
+    assert main(arguments(tmp_path, "--device", "cdua", algo="chance")) == 2
+    assert "unknown device 'cdua'" in capsys.readouterr().err
+    # A known one is not even looked for, as nothing is measured.
+    assert run_json(capsys, arguments(tmp_path, "--device", "cuda:99", algo="chance"))[0]["cached"]
+
+
+def test_a_session_may_bring_its_own_registry(tmp_path: Path) -> None:
+    registry = module.load_registry()
+    assert session(tmp_path, registry=registry).registry is registry
+
+
+def test_python_takes_a_checkpoint_by_its_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (row,) = run_json(capsys, arguments(tmp_path))
+    (weights,) = (tmp_path / "models").glob("*/weights.safetensors")
+    options: dict[str, Any] = {"home": str(tmp_path), "episodes": 60, "settings": SETTINGS, "device": "cpu"}
+    table = metabench.run("protonet", checkpoint=str(weights), **options)
+    assert table.loc[0, "accuracy"] == row["accuracy"]
+    assert table.loc[0, "key"] != row["key"]
+    with pytest.raises(UsageError, match="unknown algorithm 'protonett'; did you mean 'protonet'"):
+        metabench.run("protonett", **options)
+
+
+def test_a_csv_that_is_a_folder_is_refused_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(arguments(tmp_path / "home", "--csv", str(tmp_path), algo="chance")) == 2
+    assert f"--csv {tmp_path}: this is a folder; give a file in it" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
