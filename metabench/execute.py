@@ -20,11 +20,11 @@ from metabench.evaluate import evaluate
 from metabench.features import embed, load_features, save_features, to_device
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
-from metabench.launch import Outcome, Session
 from metabench.model import Model, build_model, load_tensors, load_weights, save_tensors
 from metabench.plan import Choice, RunSpec
 from metabench.records import build_record
 from metabench.registry import load_target
+from metabench.session import Outcome, Session
 from metabench.specs import Recipe
 from metabench.stats import running_interval
 from metabench.store import Partial

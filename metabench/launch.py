@@ -2,94 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from metabench.console import Console
-from metabench.data import ClassSplit, DataContext, split_digest
-from metabench.environment import check_device_name
 from metabench.home import Home
 from metabench.keys import content_key
-from metabench.plan import Choice, RunSpec, Selection, plan
-from metabench.records import write_atomic
-from metabench.registry import Registry, load_registry, load_target
-from metabench.specs import DatasetSpec, defaults
-from metabench.store import Store
+from metabench.plan import RunSpec, Selection, plan
+from metabench.session import Outcome, Session
 from metabench.tables import Row, rows_from_records
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A run's record, and whether it was there already."""
-
-    record: Mapping[str, Any]
-    cached: bool
-
-
-class Session:
-    """What runs share: where things are, how to report, which device.
-
-    Args:
-        home: the user's folder.
-        console: progress and warnings.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        rerun: measure again what the store already holds.
-        allow_download: fetch missing data.
-    """
-
-    def __init__(
-        self,
-        home: Home,
-        console: Console,
-        device: str = "auto",
-        rerun: bool = False,
-        allow_download: bool = True,
-        registry: Registry | None = None,
-    ) -> None:
-        check_device_name(device)  # even where nothing is left to measure
-        home.ensure()
-        self.home, self.console, self.device_name = home, console, device
-        self.rerun, self.allow_download = rerun, allow_download
-        self.registry = registry or load_registry()
-        self.store = Store(home.root, console.warn)
-        self._splits: dict[str, ClassSplit] = {}
-
-    def split(self, dataset: Choice, name: str) -> ClassSplit:
-        """Load a split (once); prepares or downloads it if need be."""
-        key = content_key([dataset.inputs(), name])
-        if key not in self._splits:
-            spec = dataset.spec
-            loader = load_target(spec)(**dataset.params)
-            with self.console.progress(f"preparing {spec.name}", 100) as bar:
-                context = DataContext(
-                    cache=self.home.dataset_cache(spec.name),
-                    sources=self.home.sources,
-                    allow_download=self.allow_download,
-                    progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
-                )
-                self._splits[key] = loader.load(name, context)
-        return self._splits[key]
-
-    def digests(self, dataset: Choice) -> dict[str, str]:
-        """Return the digest of each split: as declared, or computed once and remembered."""
-        spec = dataset.spec
-        assert isinstance(spec, DatasetSpec)
-        if spec.digests and dict(dataset.params) == defaults(spec):
-            return dict(spec.digests)
-        path = self.home.dataset_cache(spec.name) / f"digests-{content_key(dataset.inputs())[:16]}.json"
-        try:
-            known = json.loads(path.read_text())
-            if isinstance(known, dict) and set(known) == {"train", "val", "test"}:
-                return known
-        except (OSError, ValueError):
-            pass
-        digests = {name: split_digest(self.split(dataset, name)) for name in ("train", "val", "test")}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps(digests, indent=1))
-        return digests
 
 
 def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:

@@ -16,8 +16,9 @@ from metabench.console import Console
 from metabench.data import split_digest
 from metabench.errors import UsageError
 from metabench.home import Home
-from metabench.launch import Session, launch, outcome_rows, run_selection
+from metabench.launch import launch, outcome_rows, run_selection
 from metabench.plan import Selection, plan
+from metabench.session import Session
 from metabench.specs import Value
 from tests.tiny import SETTINGS, arguments, run_json
 

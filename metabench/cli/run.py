@@ -11,8 +11,9 @@ import click
 from metabench.console import Console
 from metabench.errors import UsageError
 from metabench.home import Home
-from metabench.launch import Session, outcome_rows, run_selection
+from metabench.launch import outcome_rows, run_selection
 from metabench.plan import PRECISIONS, Selection
+from metabench.session import Session
 from metabench.tables import markdown, terminal, to_csv, to_json
 
 
