@@ -25,32 +25,50 @@ from metabench.plugins import PluginSet
 from metabench.training import Trainer
 from tests.tiny import SETTINGS, arguments, record_of, run_json
 
-KILL_ITSELF = """
+KILL_THEMSELVES = """
 import os, signal, sys
+from pathlib import Path
+import scipy.special
+import torch
 from metabench import execute, training
 from metabench.cli.main import main
 
-where, number, *args = sys.argv[1:]
 execute._FLUSH_SECONDS = training._SAVE_SECONDS = -1.0  # save at every opportunity
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # its first use imports as much as torch itself
 step, evaluate = training.Trainer._step, execute.evaluate
 
-def killing_step(trainer):
-    loss = step(trainer)
-    if where == "training" and trainer.progress.episode == 5:
-        os.kill(os.getpid(), int(number))
-    return loss
+def run(where, number, folder, args):
+    def killing_step(trainer):
+        loss = step(trainer)
+        if where == "training" and trainer.progress.episode == 5:
+            os.kill(os.getpid(), number)
+        return loss
 
-def killing_evaluate(head, features, source, episodes, done, report):
-    calls = []
-    def reporting(correct):
-        calls.append(len(correct))
-        if where == "evaluation" and len(calls) == 2:
-            os.kill(os.getpid(), int(number))
-        report(correct)
-    return evaluate(head, features, source, episodes, done, reporting, chunk=20)
+    def killing_evaluate(head, features, source, episodes, done, report):
+        calls = []
+        def reporting(correct):
+            calls.append(len(correct))
+            if where == "evaluation" and len(calls) == 2:
+                os.kill(os.getpid(), number)
+            report(correct)
+        return evaluate(head, features, source, episodes, done, reporting, chunk=20)
 
-training.Trainer._step, execute.evaluate = killing_step, killing_evaluate
-sys.exit(main(args))
+    training.Trainer._step, execute.evaluate = killing_step, killing_evaluate
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
+    os._exit(main([*args, "--home", str(folder / "home")]))
+
+# Each run is a process of its own; torch is imported once, before they part.
+root, *args = sys.argv[1:]
+for where in ("training", "evaluation"):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        folder = Path(root, f"{where}-{number.name}")
+        folder.mkdir()
+        child = os.fork()
+        if child == 0:
+            run(where, number, folder, args)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        (folder / "code").write_text(str(code))
 """
 
 
@@ -65,6 +83,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("whole")
     assert main(arguments(home)) == 0
     return home
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each (where, signal): what a process that it stopped left, and its ``home``."""
+    root = tmp_path_factory.mktemp("stopped")
+    words = [sys.executable, "-c", KILL_THEMSELVES, str(root), *arguments(root / "unused")]
+    subprocess.run(words, check=True, timeout=300)
+    return root
 
 
 def check_same(home: Path, row: dict[str, Any], whole: Path) -> None:
@@ -83,19 +110,20 @@ def check_same(home: Path, row: dict[str, Any], whole: Path) -> None:
 @pytest.mark.parametrize("where", ["training", "evaluation"])
 def test_a_process_stopped_anywhere_goes_on_and_ends_the_same(
     capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    stopped: Path,
     whole: Path,
     monkeypatch: pytest.MonkeyPatch,
     where: str,
     number: signal.Signals,
 ) -> None:
-    words = [sys.executable, "-c", KILL_ITSELF, where, str(int(number)), *arguments(tmp_path)]
-    stopped = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    folder = stopped / f"{where}-{number.name}"
+    home = folder / "home"
     asked = number != signal.SIGKILL
-    assert stopped.returncode == (130 if asked else -signal.SIGKILL), stopped.stderr
-    assert stopped.stdout == ""
-    assert stopped.stderr == ("interrupted; run the same command again to resume\n" if asked else "")
-    records = [path.read_text() for path in (tmp_path / "records").glob("*.json")]
+    said = (folder / "stderr").read_text()
+    assert int((folder / "code").read_text()) == (130 if asked else -signal.SIGKILL), said
+    assert (folder / "stdout").read_text() == ""
+    assert said == ("interrupted; run the same command again to resume\n" if asked else "")
+    records = [path.read_text() for path in (home / "records").glob("*.json")]
     assert len(records) == asked
     assert all('"status":"interrupted"' in "".join(text.split()) for text in records)
 
@@ -107,21 +135,21 @@ def test_a_process_stopped_anywhere_goes_on_and_ends_the_same(
         return step(trainer)
 
     monkeypatch.setattr(Trainer, "_step", counting)
-    partial = [np.fromfile(path, "<i4").tolist() for path in (tmp_path / "partial").glob("*")]
+    partial = [np.fromfile(path, "<i4").tolist() for path in (home / "partial").glob("*")]
     if where == "training":
         assert partial == []
-        assert len(list((tmp_path / "models").glob("*/state.safetensors"))) == 1
+        assert len(list((home / "models").glob("*/state.safetensors"))) == 1
     else:
         assert len(partial) == 1
         assert len(partial[0]) == (40 if asked else 20)  # SIGKILL loses the chunk under way, a request nothing
-    (row,) = run_json(capsys, arguments(tmp_path))
+    (row,) = run_json(capsys, arguments(home))
     # A request loses no step of training, SIGKILL the one under way; an evaluation never trains again.
     assert steps == ([] if where == "evaluation" else list(range(5 if asked else 4, 8)))
-    check_same(tmp_path, row, whole)
+    check_same(home, row, whole)
     for scores in partial:
-        assert record_of(tmp_path, row)["scores"]["correct"][: len(scores)] == scores
-    assert not list((tmp_path / "partial").glob("*"))
-    assert not list((tmp_path / "models").glob("*/state.safetensors"))
+        assert record_of(home, row)["scores"]["correct"][: len(scores)] == scores
+    assert not list((home / "partial").glob("*"))
+    assert not list((home / "models").glob("*/state.safetensors"))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import metabench
-from metabench import launch as module
 from metabench.cli.main import main
 from metabench.console import Console
 from metabench.data import split_digest
@@ -18,6 +17,7 @@ from metabench.errors import UsageError
 from metabench.home import Home
 from metabench.launch import launch, outcome_rows, run_selection
 from metabench.plan import Selection, plan
+from metabench.registry import load_registry
 from metabench.session import Session
 from metabench.specs import Value
 from tests.tiny import SETTINGS, arguments, run_json
@@ -109,7 +109,7 @@ def test_an_unknown_device_is_refused_even_when_all_is_cached(
 
 
 def test_a_session_may_bring_its_own_registry(tmp_path: Path) -> None:
-    registry = module.load_registry()
+    registry = load_registry()
     assert session(tmp_path, registry=registry).registry is registry
 
 
