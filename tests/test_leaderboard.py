@@ -68,7 +68,7 @@ def test_the_page_of_a_small_leaderboard(board: Leaderboard) -> None:
         f"| 98.67 ± 3.00 ([{one[:8]}](records/protonet-omniglot-5w1s-{one[:12]}.json))<br>few episodes"
         "<br>paper 98.8[^1], -0.13 "
         f"| 99.67 ± 1.06 ([{five[:8]}](records/protonet-omniglot-5w5s-{five[:12]}.json))<br>few episodes "
-        "| 4, seed 0 | fixed-way<br>query=15 | seed 7, 60-way |\n"
+        "| 4, seed 0 | fixed-way<br>query=15 | seed 7, 60-way, 100 episodes |\n"
         "| chance | pixels | inductive "
         f"| 20.00 ± 1.73 ([{floor[:8]}](records/chance-omniglot-5w1s-{floor[:12]}.json))<br>few episodes "
         "|  | 4, seed 0 | fixed-way<br>query=15 | none |\n"
@@ -260,7 +260,7 @@ def test_one_cell_reached_from_two_trainings_divides_the_group(board: Leaderboar
     )
     header, _, *rows = _rows(board)
     training = [row[header.index("Training")] for row in rows]
-    assert training == ["seed 7, 60-way", "seed 7, 60-way, 5/5-shot"]
+    assert training == ["seed 7, 60-way, 100 episodes", "seed 7, 60-way, 5/5-shot, 100 episodes"]
     assert rows[0][header.index("5-way 5-shot")] == ""
 
 

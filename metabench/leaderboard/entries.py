@@ -29,7 +29,7 @@ PUBLISHED_COLUMNS = (
 RESERVED = ("readme", "published", "records")  # files of the folder that a data set's page must not replace
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?")
-_OF_THE_CELL = ("way", "shot", "query")
+_OF_THE_CELL = ("way", "shot", "query", "episodes")
 
 
 @dataclass(frozen=True, order=True)
@@ -136,8 +136,9 @@ def admit(record: Mapping[str, Any]) -> None:
 def group(entries: Iterable[Entry]) -> list[Line]:
     """Return the rows of one variant, best first.
 
-    Runs of one row agree in everything but way and shot, of the episodes and of the training; where that
-    would put two runs into one cell, the whole group is divided by how they were trained.
+    Runs of one row agree in everything but way and shot, of the episodes and of the training, and the number
+    of training episodes, which the page shows; where that would put two runs into one cell, the whole group is
+    divided by how they were trained.
     """
     coarse: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:

@@ -137,7 +137,7 @@ def _how(line: Line) -> list[str]:
 
 
 def _trained(line: Line) -> str:
-    """Seed, and the way and shot of the training episodes (the shot only where it is not the cell's)."""
+    """Seed, way, shot (only where it is not the cell's) and number of the training episodes."""
     runs = {cell: entry.inputs["training"] for cell, entry in line.cells.items()}
     training = line.first.inputs["training"]
     if training is None:
@@ -149,6 +149,8 @@ def _trained(line: Line) -> str:
     words += [f"{'/'.join(ways)}-way"] if ways else []
     if any(run.get("shot", cell.shot) != cell.shot for cell, run in runs.items()):
         words.append(f"{'/'.join(_short(str(runs[cell].get('shot'))) for cell in sorted(runs))}-shot")
+    lengths = sorted({run["episodes"] for run in runs.values() if type(run.get("episodes")) is int}, reverse=True)
+    words += [f"{'/'.join(f'{length:,}' for length in lengths)} episodes"] if lengths else []
     return ", ".join(words) or "yes"
 
 
