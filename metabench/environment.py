@@ -44,7 +44,7 @@ def keep_freed_memory() -> None:
     """Ask glibc to reuse freed memory instead of returning it to the system at every `free`.
 
     Training frees and allocates the same tens of megabytes in each step; mapping them anew costs a page
-    fault for every 4 KiB, a third of the time of a Conv-4 step on a CPU. Does nothing without glibc.
+    fault for every 4 KiB, about a quarter of the time of a Conv-4 training step on a CPU. Does nothing without glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return
