@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-import random
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
-import numpy as np
 import pytest
-import torch
 
 from metabench.errors import MetabenchError, MissingError
 from metabench.plugins import Kind, PluginInfo, one_line
@@ -88,13 +85,12 @@ def raised(what: str, error: BaseException) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """The plugin under test. `disturbed` names the global random states that importing it changed."""
+    """The plugin under test, and which entry point or file it came from."""
 
     spec: AnySpec
     target: type
     registry: Registry
     info: PluginInfo
-    disturbed: tuple[str, ...]
 
 
 class Conformance:
@@ -132,13 +128,12 @@ class Conformance:
 
 @functools.lru_cache(maxsize=64)
 def _subject(kind: Kind, name: str, files: tuple[Path, ...]) -> Subject:
-    before = random_states()
     registry = load_registry(files)
     spec = registry.find(kind, name)
     target = load_target(spec)
     origin = next(item.origin for item in registry.plugins.of(kind) if item.spec is spec)
     info = next(info for info in registry.plugins.infos if info.origin == origin)
-    return Subject(spec, target, registry, info, changed(before))
+    return Subject(spec, target, registry, info)
 
 
 @functools.lru_cache(maxsize=1)
@@ -149,18 +144,3 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 def scratch() -> Path:
     """Return a folder of this process for what checks write: the user's home is not theirs."""
     return Path(_scratch().name)
-
-
-def random_states() -> dict[str, Any]:
-    """Return the global random states of torch, NumPy and Python."""
-    numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 - it is the global one that must not change
-    return {
-        "torch": bytes(torch.get_rng_state().numpy()),
-        "numpy": (bytes(numpy_state["state"]["key"]), numpy_state["state"]["pos"]),
-        "random": random.getstate(),
-    }
-
-
-def changed(before: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the random states that are no longer as in `before`."""
-    return tuple(name for name, state in random_states().items() if state != before[name])

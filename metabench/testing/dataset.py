@@ -85,7 +85,9 @@ class DatasetConformance(SpecChecks):
         shared = sorted(name for name, splits in owners.items() if len(set(splits)) > 1)
         if shared:
             name = shared[0]
-            raise Violation(f"{len(shared)} classes are in several splits, such as {name!r} in {set(owners[name])}")
+            raise Violation(
+                f"{len(shared)} classes are in several splits, such as {name!r} in {' and '.join(owners[name])}"
+            )
 
     @check(
         "no image is in two splits",

@@ -56,9 +56,7 @@ def metabench_algorithms() -> list[AlgorithmSpec]:
                 Param("fce", False, "full-context embeddings: bidirectional LSTM and attention LSTM"),
                 Param("steps", 5, "processing steps of the attention LSTM"),
             ),
-            exempt=(
-                Exempt("support-order", "the bidirectional LSTM reads the support as a sequence", {"fce": True}),
-            ),
+            exempt=(Exempt("support-order", "the bidirectional LSTM reads the support as a sequence", {"fce": True}),),
             recipes={"omniglot": _OMNIGLOT, "*": _SHORT},
         ),
         AlgorithmSpec(
