@@ -7,13 +7,14 @@ import functools
 import torch
 
 from metabench.model import load_tensors, save_tensors
+from metabench.modules import Backbone
 from metabench.specs import BackboneSpec
-from metabench.testing.body import BackboneChecks, expect_same_features, shape_of
+from metabench.testing.body import BackboneChecks, expect_same_features, shape_of, trained_pass
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.randomness import watch
 from metabench.testing.spec import SpecChecks
 from metabench.testing.state import frozen, moved
-from metabench.testing.tasks import generator, permutation
+from metabench.testing.tasks import permutation
 
 
 class BackboneConformance(BackboneChecks, SpecChecks):
@@ -90,6 +91,37 @@ class BackboneConformance(BackboneChecks, SpecChecks):
                 raise Violation(f"for_inference() changes '{name}' of the backbone")
 
     @check(
+        "for_training() computes and learns the same",
+        means="What is trained is not what is evaluated.",
+        fix="Give features, gradients and running statistics as forward does in train mode, of the same parameters.",
+    )
+    def test_for_training(self) -> None:
+        """Features, gradients and statistics of one training pass, against those of forward."""
+        for shape in self.shapes():
+            plain, fast, images = self.build(shape), self.build(shape), self.images(shape)
+            wanted, found = (trained_pass(plain, plain, images), trained_pass(fast, fast.for_training(), images))
+            expect_same_features(found, wanted, "for_training()")
+            if name := self._other_gradient(plain, fast):
+                raise Violation(f"for_training() gives '{name}' another gradient")
+            for (name, statistic), (_, other) in zip(plain.named_buffers(), fast.named_buffers(), strict=True):
+                expect_same_features(other.float(), statistic.float(), f"'{name}' after for_training()")
+
+    @staticmethod
+    def _other_gradient(plain: Backbone, fast: Backbone) -> str:
+        """Return the name of the first parameter whose gradients differ, '' if none; none at all counts as zero.
+
+        (The gradient of a bias before batch normalisation is zero but for rounding.)
+        """
+        pairs = zip(plain.named_parameters(), fast.parameters(), strict=True)
+        gradients = [(name, weight.grad, other.grad) for (name, weight), other in pairs if weight.grad is not None]
+        largest = max((float(wanted.abs().amax()) for _, wanted, _ in gradients), default=0.0)
+        for name, wanted, found in gradients:
+            apart = (wanted if found is None else wanted - found).abs().amax()
+            if float(apart) > 1e-3 * float(wanted.abs().amax()) + 1e-5 * largest:
+                return name
+        return ""
+
+    @check(
         "it trains as declared",
         means="Training does nothing to it, or changes what was meant to stay.",
         fix="Declare trains=True if and only if it has weights to learn, and let the gradient reach them all.",
@@ -102,11 +134,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             weights = {name: weight for name, weight in body.named_parameters() if weight.requires_grad}
             if bool(weights) != spec.trains:
                 raise Violation(f"it declares trains={spec.trains} and has {len(weights)} tensors to learn")
-            features = body.train()(images)
-            if not weights:
-                continue
-            noise = torch.randn(features.shape, generator=generator(8)).to(features.device)
-            (features * noise).sum().backward()
+            trained_pass(body, body, images)
             for name, weight in weights.items():
                 if weight.grad is None or not bool(weight.grad.isfinite().all()):
                     raise Violation(f"no finite gradient reaches '{name}'")

@@ -96,6 +96,17 @@ def shape_of(images: Tensor) -> Shape:
     return channels, height, width
 
 
+def trained_pass(body: Backbone, forward: nn.Module, images: Tensor) -> Tensor:
+    """Pass images through `forward` in train mode, and back where `body` has something to learn; return features."""
+    body.train()
+    forward.train()
+    features: Tensor = forward(images)
+    if any(weight.requires_grad for weight in body.parameters()):
+        noise = torch.randn(features.shape, generator=generator(8)).to(features.device)
+        (features * noise).sum().backward()  # type: ignore[no-untyped-call]
+    return features.detach()
+
+
 def expect_same_features(a: Tensor, b: Tensor, where: str, tolerance: float = TOLERANCE) -> None:
     """Raise Violation, saying where, if features differ by more than a share of the largest one."""
     apart = float((a - b).abs().amax()) / max(float(b.abs().amax()), 1e-12)

@@ -8,10 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+from metabench.errors import UsageError
 from metabench.registry import availability
 from metabench.specs import AlgorithmSpec, DatasetSpec, Recipe
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
-from metabench.training import OPTIMIZERS
+from metabench.training import check_recipe
 
 _SPLITS = {"train", "val", "test"}
 
@@ -110,8 +111,10 @@ class SpecChecks(Conformance):
 
 
 def _recipe(recipe: Recipe) -> Iterator[str]:
-    if recipe.optimizer not in OPTIMIZERS:
-        yield f"unknown optimizer '{recipe.optimizer}'"
+    try:
+        check_recipe(recipe)
+    except UsageError as error:
+        yield str(error)
     if recipe.way < 2 or recipe.shot < 0 or recipe.query < 1 or recipe.episodes < 1 or recipe.lr <= 0:
         yield "way, shot, query, episodes or lr is too small"
     if not recipe.source.strip():
