@@ -128,7 +128,7 @@ def test_an_edited_data_set_has_its_own_digest_and_cache(capsys: pytest.CaptureF
     words = ["run", "--algo", "nearest-mean", "--dataset", "dataset-sound", "--ways", "2", "--query", "2",
              "--episodes", "20", "--home", str(home), "--plugin", str(path)]  # fmt: skip
     digests = []
-    for first in (6, 7):  # which classes are in the test split; the declared digests are frozen as if forgotten
+    for first in (6, 7):  # the first test class; the declared digests are none of theirs
         text = source.replace('"test": 6}', f'"test": {first}}}')
         path.write_text(
             text.replace("split_digest(data) for split, data in loaded.items()", '"0" * 64 for split in loaded')
@@ -143,12 +143,12 @@ BROKEN = {
     "def f(:\n": "line 1: SyntaxError",
     "import os\n\nimport not_there_at_all\n": "line 3: ModuleNotFoundError: No module named 'not_there_at_all'",
     "x = 1\n": ": it has no hook; write one",
-    f"{HEAD}@hookimpl\ndef metabench_algoritms():\n    pass\n": "line 2: unknown hook 'metabench_algoritms'; did you mean",
+    f"{HEAD}@hookimpl\ndef metabench_algoritms():\n    pass\n": "line 2: unknown hook 'metabench_algoritms'; did you",
     f"{HEAD}\n@hookimpl\ndef metabench_algorithms():\n    1 / 0\n": "line 5: metabench_algorithms failed with ZeroDiv",
     f"{HEAD}@hookimpl\ndef metabench_algorithms():\n    return [1]\n": "line 2: metabench_algorithms returned a int",
     "\ndef metabench_algorithms():\n    return []\n": "line 2: metabench_algorithms is not marked with",
     "import sys\nsys.exit(3)\n": "line 2: SystemExit: 3",
-    "import beside\n": "line 1: ModuleNotFoundError: No module named 'beside'; a loose plugin is one file, and beside.py",
+    "import beside\n": "line 1: ModuleNotFoundError: No module named 'beside'; a loose plugin is one file",
 }  # fmt: skip
 
 
@@ -175,4 +175,4 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 def test_a_name_that_is_taken(capsys: pytest.CaptureFixture[str], mine: Path) -> None:
     mine.write_text(mine.read_text().replace("'mine'", "'protonet'"))
     assert main(["show", "protonet", "--plugin", str(mine)]) == 2
-    assert f"is provided by file:{mine} and metabench:algorithms; keep one of them" in capsys.readouterr().err
+    assert f"is provided by metabench:algorithms and file:{mine}; keep" in capsys.readouterr().err
