@@ -123,3 +123,16 @@ def test_a_right_plugin_passes_everything(results: Results) -> None:
     assert {check: result.status for check, result in own.items()} == {
         check: "skipped" if check in skipped else "passed" for check in own
     }
+
+
+def test_the_documentation_lists_every_check_and_every_mistake() -> None:
+    text = (HERE.parent / "docs" / "conformance.md").read_text(encoding="utf-8")
+    for kit in (AlgorithmConformance, BackboneConformance, DatasetConformance):
+        for check in checks_of(kit):
+            assert f"| `{check.name}` | {check.promise} |" in text
+    for name, check_name in CAUGHT.items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        assert row.split(" | ")[2] == f"`{check_name}`"
+        file = HERE / "wrong_plugins" / f"{name.replace('-', '_')}.py"
+        mistake = row.split(" | ")[1]
+        assert mistake in (file if file.exists() else HERE / "wrong_plugins" / "dataset_faults.py").read_text()

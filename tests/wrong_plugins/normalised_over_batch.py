@@ -1,4 +1,4 @@
-"""Divides by the largest score of the whole batch of episodes, after shifting by its mean."""
+"""Centres and scales features by the mean of the whole batch of episodes."""
 
 from torch.nn import functional as F
 
