@@ -33,10 +33,10 @@ class NotApplicable(pytest.skip.Exception):  # type: ignore[name-defined,misc]
 
 
 class ConformanceFailure(pytest.fail.Exception):  # type: ignore[name-defined,misc]
-    """A failed check as a person reads it; `facts` has its parts."""
+    """A failed check as a person reads it; `facts` has its parts. The traceback is shown if code `raised`."""
 
-    def __init__(self, found: str, check: Check, missing: bool = False) -> None:
-        super().__init__(f"{found}\n  means:  {check.means}\n  to fix: {check.fix}", pytrace=False)
+    def __init__(self, found: str, check: Check, missing: bool = False, raised: bool = False) -> None:
+        super().__init__(f"{found}\n  means:  {check.means}\n  to fix: {check.fix}", pytrace=raised)
         self.facts = {"found": found, "means": check.means, "fix": check.fix, "missing": missing}
 
 
@@ -62,13 +62,14 @@ def check(promise: str, *, means: str, fix: str) -> Callable[[Callable[[C], None
             try:
                 method(self)
             except Violation as violation:
-                raise ConformanceFailure(str(violation), about) from violation.__cause__
+                cause = violation.__cause__
+                raise ConformanceFailure(str(violation), about, raised=cause is not None) from cause
             except MissingError as error:
                 raise ConformanceFailure(str(error), about, missing=True) from None
             except MetabenchError as error:
                 raise ConformanceFailure(str(error), about) from error
             except Exception as error:  # the plugin's own code may fail in any way
-                raise ConformanceFailure(raised("it", error), about) from error
+                raise ConformanceFailure(raised("it", error), about, raised=True) from error
 
         run.metabench_check = about  # type: ignore[attr-defined]
         return run
@@ -77,8 +78,9 @@ def check(promise: str, *, means: str, fix: str) -> Callable[[Callable[[C], None
 
 
 def raised(what: str, error: BaseException) -> str:
-    """Return ``"... raised ValueError: ... (mine.py:12)"``."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """Return ``"... raised ValueError: ... (mine.py:12)"``, the place being the last that is not in torch."""
+    trace = list(traceback.extract_tb(error.__traceback__))
+    frames = [frame for frame in trace if "torch" not in Path(frame.filename).parts] or trace
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{what} raised {one_line(error)}{where}"
 

@@ -12,6 +12,7 @@ from metabench.errors import UsageError
 from metabench.registry import availability
 from metabench.specs import AlgorithmSpec, DatasetSpec, Recipe
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
+from metabench.testing.scorer import SCORERS
 from metabench.training import check_recipe
 
 _SPLITS = {"train", "val", "test"}
@@ -84,7 +85,8 @@ class SpecChecks(Conformance):
             return
         known = [p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         if not isinstance(spec, DatasetSpec):  # whose tests may pass a layout of their own
-            known = known[1:]  # the harness gives the first: feature_dim or image_shape
+            given = SCORERS[spec.takes].given if isinstance(spec, AlgorithmSpec) else 1  # a backbone's image_shape
+            known = known[given:]
             yield from (f"the constructor's '{name}' is no declared parameter" for name in known if name not in names)
         yield from (f"parameter '{name}' is not one of the constructor" for name in names if name not in known)
 

@@ -43,6 +43,23 @@ class StateChecks(AlgorithmChecks):
                 raise Violation("the same queries score the same with the support of another episode")
 
     @check(
+        "the episodes are left as they came",
+        means="Whoever uses the features after it, another algorithm or the gradient of the backbone, gets others.",
+        fix="Work on new tensors: no x -= y, no x.add_(), no x[...] = y on an argument.",
+    )
+    def test_inputs_untouched(self) -> None:
+        """Support, labels and queries before and after scoring, and after the loss, to the bit."""
+        scorer = self.scorer()
+        for shots in (1, 5):
+            episodes, same = (self.episodes(scorer, shots=shots, batch=3) for _ in range(2))
+            scorer.scores(episodes)
+            if self.spec.trains:
+                scorer.loss(episodes)
+            for name in ("support", "labels", "query", "truth"):
+                if not torch.equal(getattr(episodes, name), getattr(same, name)):
+                    raise Violation(f"it changes the {name} that it is given in place")
+
+    @check(
         "the same seed gives the same weights and scores",
         means="A run cannot be repeated.",
         fix="Draw random numbers from torch alone (the harness seeds it), and never while scoring.",

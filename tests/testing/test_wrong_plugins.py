@@ -33,6 +33,7 @@ CAUGHT = {
     "ignores-support": "separable-classes",
     "unregistered-weights": "save-load",
     "numpy-weights": "same-seed",
+    "changes-its-input": "inputs-untouched",
     "piles-up": "no-leak",
     "no-transduction": "query-use",
     "needless-exemption": "support-order",
