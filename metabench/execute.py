@@ -77,7 +77,7 @@ class Executor:
             except (UsageError, MissingError, OSError):
                 raise
             except KeyboardInterrupt:
-                store.put(build_record(inputs, "interrupted", provenance=provenance(self.device)))
+                store.put(build_record(inputs, "interrupted", provenance=self._provenance(run)))
                 raise
             except Exception as error:
                 message = " ".join(str(error).split())[:2000]
@@ -85,7 +85,7 @@ class Executor:
                 record = build_record(
                     inputs,
                     "failed",
-                    provenance=provenance(self.device),
+                    provenance=self._provenance(run),
                     error={"type": type(error).__name__, "message": message},
                 )
                 if self.session.console.verbose:
@@ -119,7 +119,11 @@ class Executor:
             "peak_memory_mb": peak_memory_mb(),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         }
-        parts["provenance"] = provenance(self.device)
+        parts["provenance"] = self._provenance(run)
+
+    def _provenance(self, run: RunSpec) -> dict[str, Any]:
+        """What a record says of where it was made; `local` keeps it off leaderboards."""
+        return {**provenance(self.device), **({"local": run.local} if run.local else {})}
 
     def _source(self, run: RunSpec, split: str, shape: Mapping[str, int], name: Any = None) -> EpisodeSource:
         params: dict[str, Any] = {**run.protocol.params, **shape}

@@ -10,6 +10,7 @@ from metabench.console import Console
 from metabench.home import Home
 from metabench.keys import content_key
 from metabench.plan import RunSpec, Selection, plan
+from metabench.registry import load_registry
 from metabench.session import Outcome, Session
 from metabench.tables import Row, rows_from_records
 
@@ -62,6 +63,7 @@ def run(
     device: str = "auto",
     rerun: bool = False,
     quiet: bool = True,
+    plugins: str | Path | Sequence[str | Path] = (),
     **options: Any,
 ) -> Any:
     """Run benchmarks and return a pandas DataFrame, one row per run, as ``metabench run`` prints it.
@@ -69,6 +71,7 @@ def run(
     Args:
         algo, shots, ways, dataset, backbone, seeds: one value or several; every combination is a run.
         home, data, device, rerun, quiet: as the options of ``metabench run``.
+        plugins: loose plugin files, as ``--plugin``.
         options: further fields of `metabench.plan.Selection`: query, episodes, episode_seed, precision,
             protocol, checkpoint, settings.
 
@@ -88,10 +91,11 @@ def run(
         seeds=_listed(seeds),
         **options,
     )
-    session = Session(Home.resolve(home, data), Console(quiet=quiet), device, rerun)
+    registry = load_registry(map(Path, _listed(plugins)))
+    session = Session(Home.resolve(home, data), Console(quiet=quiet), device, rerun, registry=registry)
     outcomes = run_selection(selection, session)
     return to_frame(outcome_rows(outcomes))
 
 
 def _listed(value: Any) -> tuple[Any, ...]:
-    return (value,) if isinstance(value, (str, int)) else tuple(value)
+    return (value,) if isinstance(value, (str, int, Path)) else tuple(value)

@@ -52,7 +52,10 @@ class Choice:
 
     def inputs(self) -> dict[str, Any]:
         """Return what goes into a run key."""
-        return {"name": self.spec.name, "version": self.spec.version, "params": dict(self.params)}
+        inputs = {"name": self.spec.name, "version": self.spec.version, "params": dict(self.params)}
+        if self.spec.file_sha256:
+            inputs["file_sha256"] = self.spec.file_sha256
+        return inputs
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,12 @@ class RunSpec:
     seed: int
     checkpoint: Path | None
     checkpoint_sha256: str
+
+    @property
+    def local(self) -> list[str]:
+        """What of it comes from loose files, which others do not have."""
+        parts = ("algorithm", "backbone", "dataset", "protocol")
+        return [f"{part} {getattr(self, part).spec.name}" for part in parts if getattr(self, part).spec.file_sha256]
 
     @property
     def label(self) -> str:

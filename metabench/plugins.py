@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import importlib.metadata
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ import pluggy
 
 from metabench import hookspecs
 from metabench.errors import did_you_mean
+from metabench.loose import LooseFile, broken, import_file, localised
 from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec
 
 GROUP = "metabench"
@@ -98,8 +99,12 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def load_plugins() -> PluginSet:
-    """Load, check and question every installed plugin; none of its failures is raised."""
+def load_plugins(files: Sequence[LooseFile] = ()) -> PluginSet:
+    """Load, check and question every installed plugin, whose failures are not raised, then loose files.
+
+    Raises:
+        UsageError: a loose file cannot be used; somebody asked for it, so it cannot be left out.
+    """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     infos: list[PluginInfo] = []
@@ -107,6 +112,10 @@ def load_plugins() -> PluginSet:
     found = importlib.metadata.entry_points(group=GROUP)
     for entry in sorted(found, key=lambda entry: (_dist(entry)[0].lower(), entry.name)):
         info, items = _load(manager, entry)
+        infos.append(info)
+        provided.extend(items)
+    for file in files:
+        info, items = _load_file(manager, file)
         infos.append(info)
         provided.extend(items)
     return PluginSet(tuple(infos), tuple(provided), manager)
@@ -128,6 +137,22 @@ def _load(manager: pluggy.PluginManager, entry: importlib.metadata.EntryPoint) -
         return PluginInfo(dist, version, entry.name, entry.value, "broken", line), []
     names = tuple(item.spec.name for item in items)
     return PluginInfo(dist, version, entry.name, entry.value, "ok", "", names), items
+
+
+def _load_file(manager: pluggy.PluginManager, file: LooseFile) -> tuple[PluginInfo, list[Provided]]:
+    info = PluginInfo("file", file.sha256[:12], str(file.path), file.module, "ok")
+    try:
+        items = _register(manager, import_file(file), info.origin)
+        if not any(hook.get_hookimpls() for hook in _hooks_of(manager, info.origin)):
+            raise _Broken("it has no hook; write one as in docs/plugins.md, marked with @metabench.api.hookimpl")
+    except (Exception, SystemExit) as error:
+        raise broken(file, error, str(error) if isinstance(error, _Broken) else one_line(error)) from error
+    items = [replace(item, spec=localised(item.spec, file)) for item in items]
+    return replace(info, provides=tuple(item.spec.name for item in items)), items
+
+
+def _hooks_of(manager: pluggy.PluginManager, origin: str) -> list[pluggy.HookCaller]:
+    return manager.get_hookcallers(manager.get_plugin(origin)) or []
 
 
 def _register(manager: pluggy.PluginManager, plugin: object, origin: str) -> list[Provided]:

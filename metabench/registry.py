@@ -6,12 +6,14 @@ import functools
 import importlib
 import importlib.util
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeVar, overload
 
 from metabench.errors import MetabenchError, MissingError, UsageError, did_you_mean
+from metabench.loose import LooseFile, read_files
 from metabench.plugins import SPEC_CLASSES, Kind, PluginSet, load_plugins, one_line
 from metabench.specs import (
     AlgorithmSpec,
@@ -69,17 +71,25 @@ class Registry:
         if name in known:
             return known[name]
         if origins := self.clashes.get((kind, name)):
-            raise UsageError(f"{kind} '{name}' is provided by {' and '.join(origins)}; uninstall all but one of them")
+            raise UsageError(f"{kind} '{name}' is provided by {' and '.join(origins)}; keep one of them")
         hint = did_you_mean(name, known) or "; no plugin provides any"
         if broken := len(self.plugins.broken):
             hint += f" ({broken} plugin{'s are' if broken > 1 else ' is'} broken: see 'metabench plugins')"
         raise UsageError(f"unknown {kind} '{name}'{hint}")
 
 
-@functools.lru_cache(maxsize=1)
-def load_registry() -> Registry:
-    """Return the registry of the installed plugins; loaded once, see `clear_registry`."""
-    plugins = load_plugins()
+def load_registry(files: Iterable[Path] = ()) -> Registry:
+    """Return the registry of the installed plugins and of loose files; loaded once, see `clear_registry`.
+
+    Raises:
+        UsageError, MissingError: one of `files` cannot be used.
+    """
+    return _load_registry(read_files(files))
+
+
+@functools.lru_cache(maxsize=8)
+def _load_registry(files: tuple[LooseFile, ...]) -> Registry:
+    plugins = load_plugins(files)
     origins: dict[tuple[Kind, str], list[str]] = {}
     for item in plugins.provided:
         origins.setdefault((item.kind, item.spec.name), []).append(item.origin)
@@ -97,7 +107,7 @@ def load_registry() -> Registry:
 
 def clear_registry() -> None:
     """Forget the cached registry, so that the next `load_registry` sees newly installed plugins."""
-    load_registry.cache_clear()
+    _load_registry.cache_clear()
 
 
 def _by_name(specs: list[AnySpec], wanted: type[S]) -> Mapping[str, S]:

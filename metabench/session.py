@@ -63,7 +63,7 @@ class Session:
             loader = load_target(spec)(**dataset.params)
             with self.console.progress(f"preparing {spec.name}", 100) as bar:
                 context = DataContext(
-                    cache=self.home.dataset_cache(spec.name),
+                    cache=self.home.dataset_cache(spec.cache_name),
                     sources=self.home.sources,
                     allow_download=self.allow_download,
                     progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
@@ -72,12 +72,15 @@ class Session:
         return self._splits[key]
 
     def digests(self, dataset: Choice) -> dict[str, str]:
-        """Return the digest of each split: as declared, or computed once and remembered."""
+        """Return the digest of each split: as declared, or computed once and remembered.
+
+        A loose file may have been edited after its digests were noted down, so its are always computed.
+        """
         spec = dataset.spec
         assert isinstance(spec, DatasetSpec)
-        if spec.digests and dict(dataset.params) == defaults(spec):
+        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
             return dict(spec.digests)
-        path = self.home.dataset_cache(spec.name) / f"digests-{content_key(dataset.inputs())[:16]}.json"
+        path = self.home.dataset_cache(spec.cache_name) / f"digests-{content_key(dataset.inputs())[:16]}.json"
         try:
             known = json.loads(path.read_text())
             if isinstance(known, dict) and set(known) == {"train", "val", "test"}:

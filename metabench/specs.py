@@ -63,6 +63,13 @@ class Spec:
     """Importable modules it needs beyond metabench's own; missing ones make it unavailable."""
     extra: str = ""
     """The extra that installs `requires`: ``pip install 'metabench[extra]'``."""
+    file_sha256: str = ""
+    """SHA-256 of the loose file (``--plugin``) that it came from; the harness sets it, and it enters run keys."""
+
+    @property
+    def cache_name(self) -> str:
+        """The folder name of what is kept for it: what one edit of a loose file left is not for the next."""
+        return f"{self.name}-{self.file_sha256[:12]}" if self.file_sha256 else self.name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
+from metabench.cli.loose import current_registry
 from metabench.console import Console, Progress
 from metabench.data.types import ClassSplit, DataContext, split_digest
 from metabench.errors import MetabenchError, MissingError
 from metabench.home import Home
-from metabench.registry import availability, load_registry, load_target
+from metabench.registry import availability, load_target
 from metabench.specs import DatasetSpec, defaults
 
 SPLITS = ("train", "val", "test")
@@ -48,7 +49,7 @@ def datasets() -> None:
 @data_option
 def list_(as_json: bool, home: str | None, data: str | None) -> None:
     """List the data sets and whether they are ready for use."""
-    place, registry = Home.resolve(home, data), load_registry()
+    place, registry = Home.resolve(home, data), current_registry()
     warn_of_broken(registry)
     rows = [_described(spec, place) for spec in registry.datasets.values()]
     if as_json:
@@ -72,7 +73,7 @@ def download(name: str, folder: Path | None, as_json: bool, home: str | None, da
 
     Only the default form is prepared. Other parameters need the files again: keep DIR in METABENCH_DATA.
     """
-    place, spec = Home.resolve(home, data), load_registry().find("dataset", name)
+    place, spec = Home.resolve(home, data), current_registry().find("dataset", name)
     place.ensure()
     if folder:
         place = Home(place.root, (folder.absolute(), *place.sources))
@@ -80,7 +81,7 @@ def download(name: str, folder: Path | None, as_json: bool, home: str | None, da
     for split, loaded in _loaded(spec, place, allow_download=folder is None):
         checks.append(Check(name, split, "ok", len(loaded.names), len(loaded.images)))
     if as_json:
-        echo_json({"name": name, "folder": str(place.dataset_cache(name)), "splits": checks})
+        echo_json({"name": name, "folder": str(place.dataset_cache(spec.cache_name)), "splits": checks})
         return
     for check in checks:
         click.echo(f"{name} {check.split}: {check.classes} classes, {check.images} images")
@@ -96,7 +97,7 @@ def verify(names: tuple[str, ...], as_json: bool, home: str | None, data: str | 
 
     Without NAMES every data set is checked, and one whose files are not here is no failure.
     """
-    place, registry = Home.resolve(home, data), load_registry()
+    place, registry = Home.resolve(home, data), current_registry()
     specs = [registry.find("dataset", name) for name in names] or list(registry.datasets.values())
     checks = [check for spec in specs for check in _verified(spec, place)]
     if as_json:
@@ -120,10 +121,10 @@ def verify(names: tuple[str, ...], as_json: bool, home: str | None, data: str | 
 @data_option
 def where(name: str | None, as_json: bool, home: str | None, data: str | None) -> None:
     """Print the folder of data set NAME, or of every data set with the space it takes."""
-    place, registry = Home.resolve(home, data), load_registry()
+    place, registry = Home.resolve(home, data), current_registry()
     specs = [registry.find("dataset", name)] if name else list(registry.datasets.values())
     rows = [
-        {"name": spec.name, "folder": str(place.dataset_cache(spec.name)), "bytes": _used(spec, place)}
+        {"name": spec.name, "folder": str(place.dataset_cache(spec.cache_name)), "bytes": _used(spec, place)}
         for spec in specs
     ]
     if as_json:
@@ -162,12 +163,12 @@ def _state(spec: DatasetSpec, place: Home) -> str:
         return f"unavailable: {lacking}"
     if not spec.download:
         return "built in"
-    return "prepared" if any(place.dataset_cache(spec.name).rglob("*.npy")) else "not prepared"
+    return "prepared" if any(place.dataset_cache(spec.cache_name).rglob("*.npy")) else "not prepared"
 
 
 def _used(spec: DatasetSpec, place: Home) -> int:
     """Return the bytes that a data set's folder takes."""
-    files = (file for file in place.dataset_cache(spec.name).rglob("*") if file.is_file())
+    files = (file for file in place.dataset_cache(spec.cache_name).rglob("*") if file.is_file())
     return sum(file.stat().st_size for file in files)
 
 
@@ -177,7 +178,7 @@ def _loaded(spec: DatasetSpec, place: Home, allow_download: bool) -> Iterator[tu
     for split in SPLITS:
         with Console().progress(f"preparing {spec.name}", 100) as bar:
             context = DataContext(
-                cache=place.dataset_cache(spec.name),
+                cache=place.dataset_cache(spec.cache_name),
                 sources=place.sources,
                 allow_download=allow_download,
                 progress=_report_to(bar),
@@ -209,7 +210,7 @@ def _compared(spec: DatasetSpec, split: str, loaded: ClassSplit, place: Home) ->
     status, detail = ("ok", "") if expected else ("unverified", "the data set declares no digest")
     wrong_size = size is not None and (size.classes, size.images) != (classes, images)
     if wrong_size or (expected and digest != expected):
-        status, folder = "differs", place.dataset_cache(spec.name)
+        status, folder = "differs", place.dataset_cache(spec.cache_name)
         remedy = f"delete {folder} and run again" if spec.download else "please report it to its author"
         detail = f"{spec.name} {split} has digest {digest[:12]}, expected {expected[:12]}; {remedy}"
     return Check(spec.name, split, status, classes, images, digest, expected, detail)

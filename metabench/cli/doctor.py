@@ -12,11 +12,12 @@ from typing import Literal
 import click
 
 from metabench.cli.listing import columns, echo_json, home_option, json_option
+from metabench.cli.loose import current_registry
 from metabench.data.types import DataContext
 from metabench.errors import MetabenchError, MissingError
 from metabench.home import Home
 from metabench.plugins import one_line
-from metabench.registry import Registry, availability, load_registry, load_target, resolve_params
+from metabench.registry import Registry, availability, load_target, resolve_params
 from metabench.specs import DatasetSpec
 
 
@@ -40,7 +41,7 @@ class _Preparing(Exception):
 @click.pass_context
 def doctor(context: click.Context, as_json: bool, home: str | None, data: str | None) -> None:
     """Check the installation, the home folder, the plugins and the data; exit code 1 if any is broken."""
-    place, registry = Home.resolve(home, data), load_registry()
+    place, registry = Home.resolve(home, data), current_registry()
     checks = [*_versions(), _device(), _home(place), *_plugins(registry)]
     checks += [_dataset(spec, place) for spec in registry.datasets.values()]
     if as_json:
@@ -82,7 +83,7 @@ def _plugins(registry: Registry) -> Iterator[Check]:
         status: Literal["ok", "broken"] = "broken" if info.status == "broken" else "ok"
         yield Check(f"plugin {info.origin}", status, info.error or ", ".join(info.provides))
     for (kind, name), origins in registry.clashes.items():
-        detail = f"provided by {' and '.join(origins)}; uninstall all but one of them"
+        detail = f"provided by {' and '.join(origins)}; keep one of them"
         yield Check(f"{kind} {name}", "broken", detail)
     for item in registry.plugins.provided:
         if why := availability(item.spec):
@@ -94,7 +95,7 @@ def _dataset(spec: DatasetSpec, home: Home) -> Check:
     what = f"data set {spec.name}"
     if not spec.download:
         return Check(what, "ok", "made by the code itself")
-    cache = home.dataset_cache(spec.name)
+    cache = home.dataset_cache(spec.cache_name)
     try:
         dataset = load_target(spec)(**resolve_params(spec, {}))
         dataset.load("test", DataContext(cache, home.sources, allow_download=False, progress=_stop))

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from metabench.cli.loose import current_registry
 from metabench.home import Home
 from metabench.plugins import SPEC_CLASSES, Kind
-from metabench.registry import Registry, availability, kind_of, load_registry
+from metabench.registry import Registry, availability, kind_of
 from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec
 
 KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
@@ -105,7 +106,7 @@ def list_(what: str | None, as_json: bool, home: str | None) -> None:
     if what == "runs":
         _list_runs(Home.resolve(home), as_json)
         return
-    registry = load_registry()
+    registry = current_registry()
     chosen = {name: list(registry.names(KINDS[name]).values()) for name in ([what] if what else KINDS)}
     warn_of_broken(registry)
     if as_json:
@@ -174,7 +175,7 @@ def accuracy(summary: Mapping[str, Any] | None) -> str:
 @json_option
 def plugins(as_json: bool) -> None:
     """List every installed plugin: what it provides, or why it cannot be used."""
-    registry = load_registry()
+    registry = current_registry()
     if as_json:
         echo_json(
             [{**plain(info), "unavailable": _unavailable(registry, info.origin)} for info in registry.plugins.infos]

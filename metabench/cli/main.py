@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,6 +27,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 """Subcommand to where it is and one line about it: ``--help`` imports none of them."""
 INTERRUPTED = 130
+PLUGIN_FILES = "metabench.plugin_files"
+"""Key of `click.Context.meta`, which all contexts of one command line share."""
 
 
 def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -35,8 +38,20 @@ def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> Non
         root.params["verbose"] = True
 
 
-def _accept_verbose(command: click.Command) -> None:
-    """Let a subcommand take ``-v`` too, where people type it."""
+def _add_plugins(context: click.Context, _: click.Parameter, value: tuple[Path, ...]) -> None:
+    """Collect plugin files from wherever on the command line they stand; `cli.loose` reads them."""
+    context.meta.setdefault(PLUGIN_FILES, []).extend(value)
+
+
+def _plugin_option() -> click.Option:
+    return click.Option(
+        ["--plugin"], multiple=True, type=click.Path(path_type=Path), metavar="FILE.py", expose_value=False,
+        callback=_add_plugins, help="Also use the plugin in this file; its runs are local, not for leaderboards.",
+    )  # fmt: skip
+
+
+def _accept_everywhere(command: click.Command) -> None:
+    """Let a subcommand take ``-v`` and ``--plugin`` too, where people type them."""
     if not any("-v" in param.opts for param in command.params):
         command.params.append(
             click.Option(
@@ -44,8 +59,10 @@ def _accept_verbose(command: click.Command) -> None:
                 help="Show the traceback of an error.",
             )
         )  # fmt: skip
+    if not any("--plugin" in param.opts for param in command.params):
+        command.params.append(_plugin_option())
     for child in getattr(command, "commands", {}).values():
-        _accept_verbose(child)
+        _accept_everywhere(child)
 
 
 class LazyGroup(click.Group):
@@ -61,7 +78,7 @@ class LazyGroup(click.Group):
             raise UsageError(f"unknown command '{cmd_name}'{did_you_mean(cmd_name, COMMANDS)}")
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
-        _accept_verbose(command)
+        _accept_everywhere(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -75,6 +92,9 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="metabench", message="metabench %(version)s")
 def cli(verbose: bool) -> None:
     """Few-shot and meta-learning benchmarks whose numbers can be checked."""
+
+
+cli.params.append(_plugin_option())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from metabench.cli.loose import current_registry
 from metabench.console import Console
 from metabench.errors import UsageError
 from metabench.home import Home
@@ -99,6 +100,7 @@ def run(context: click.Context, /, **options: Any) -> None:
         options["device"],
         rerun=options["rerun"],
         allow_download=not options["no_download"],
+        registry=current_registry(),
     )
     outcomes = run_selection(_selection(options), session)
     rows = outcome_rows(outcomes)

@@ -19,10 +19,11 @@ from metabench.cli.listing import (
     json_option,
     plain,
 )
+from metabench.cli.loose import current_registry
 from metabench.errors import UsageError, did_you_mean
 from metabench.home import Home
 from metabench.plugins import SPEC_CLASSES
-from metabench.registry import availability, kind_of, load_registry
+from metabench.registry import availability, kind_of
 from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec
 
 
@@ -32,7 +33,7 @@ from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec
 @home_option
 def show(name: str, as_json: bool, home: str | None) -> None:
     """Show every plugin called NAME, or the stored run whose key starts with NAME."""
-    registry = load_registry()
+    registry = current_registry()
     kinds = [kind for kind in SPEC_CLASSES if name in registry.names(kind) or (kind, name) in registry.clashes]
     if kinds:
         specs = [registry.find(kind, name) for kind in kinds]

@@ -60,7 +60,7 @@ def run(monkeypatch, tmp_path, capsys):
         registry = Registry(
             {}, {spec.name: spec for spec in specs}, {}, {}, PluginSet((), (), pluggy.PluginManager("x")), {}
         )
-        monkeypatch.setattr("metabench.cli.datasets.load_registry", lambda: registry)
+        monkeypatch.setattr("metabench.cli.datasets.current_registry", lambda: registry)
         code = main(["datasets", *arguments])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
