@@ -78,9 +78,7 @@ def derive(kind: ScaffoldKind, name: str) -> Names:
         UsageError: `name` is not one that a plugin may have.
     """
     if not NAME.fullmatch(name):
-        raise UsageError(
-            f"'{name}' cannot be a plugin's name: use letters, digits and any of _.+-, a letter or digit first"
-        )
+        raise UsageError(f"'{name}' cannot be a plugin's name: use letters and digits, then also any of _.+-")
     words = [word for word in re.split(r"[_.+-]+", name) if word]
     module = "_".join(words).lower()
     if module[0].isdigit() or keyword.iskeyword(module) or importlib.util.find_spec(module):

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from metabench import hookspecs
+from metabench.cli import reference
+from tests.pages import Reader
+from tests.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -78,21 +81,34 @@ def test_readme_python(home: Path) -> None:
     assert 20 < one_shot < five_shot < 100
 
 
-def test_documented_plugin_is_found_and_measured(tmp_path: Path, home: Path) -> None:
-    for block in _blocks("docs/plugins.md", "python"):
-        name = block.split("\n", 1)[0].removeprefix("# ").strip()
-        (tmp_path / name).write_text(block, encoding="utf-8")
-    info = tmp_path / "my_algorithm-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-algorithm\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[metabench]\nnearest-support = my_algorithm\n")
-    command = "metabench run --algo nearest-support,nearest-mean --backbone pixels --episodes 200 --json"
-    result = _run(command, home, PYTHONPATH=str(tmp_path))
-    assert result.returncode == 0, result.stderr
-    # With one shot the nearest support image is the nearest class mean.
-    accuracies = re.findall(r'"accuracy": ([\d.]+)', result.stdout)
-    assert len(accuracies) == 2
-    assert accuracies[0] == accuracies[1]
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in ("cli.md",))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page: str, tmp_path: Path, home: Path) -> None:
+    """What a page says is typed, written and edited, from its first block to its last."""
+    Reader(Sandbox(tmp_path, home)).follow(ROOT / "docs" / page)
+
+
+def test_the_command_line_page_is_fresh() -> None:
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == reference.page(), "run: python -m metabench.cli.reference > docs/cli.md"
+
+
+def test_the_site_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    built = list(tmp_path.glob("*.html"))
+    assert len(built) > len(PAGES)
+    for file in built:
+        loaded = re.findall(
+            r"<(?:link|script|img)\b[^>]*?(?:href|src)=[\"']?([^\"' >]+)", file.read_text(encoding="utf-8")
+        )
+        assert loaded
+        assert not [address for address in loaded if re.match(r"(\w+:)?//", address)]
 
 
 def test_every_hook_is_documented_with_its_arguments() -> None:

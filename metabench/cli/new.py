@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from metabench.cli.listing import echo_json, json_option
+from metabench.cli.loose import current_registry
 from metabench.errors import UsageError
-from metabench.registry import load_registry
 from metabench.scaffold import KINDS, Names, create, derive, kind_named
 
 
@@ -47,6 +47,6 @@ def new(kind: str, name: str, package: bool, folder: Path, as_json: bool) -> Non
 
 def _refuse_taken(names: Names) -> None:
     """Two plugins of one name: neither would be used."""
-    for item in load_registry().plugins.of(names.kind):
+    for item in current_registry().plugins.of(names.kind):
         if item.spec.name == names.name:
             raise UsageError(f"{item.origin} has {names.kind} '{names.name}' already; take another NAME")
