@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pluggy
 
-from metabench.data.types import ClassSplit, DataContext, split_digest
+from metabench.data.types import ClassSplit, DataContext, image_digest, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.specs import (
     AlgorithmSpec,
     BackboneSpec,
     DatasetSpec,
+    Exempt,
     Param,
     ProtocolSpec,
     Recipe,
@@ -24,6 +25,7 @@ __all__ = [
     "ClassSplit",
     "DataContext",
     "DatasetSpec",
+    "Exempt",
     "MetabenchError",
     "MissingError",
     "Param",
@@ -32,5 +34,6 @@ __all__ = [
     "SplitSize",
     "UsageError",
     "hookimpl",
+    "image_digest",
     "split_digest",
 ]

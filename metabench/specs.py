@@ -72,6 +72,16 @@ class Spec:
         return f"{self.name}-{self.file_sha256[:12]}" if self.file_sha256 else self.name
 
 
+@dataclass(frozen=True)
+class Exempt:
+    """A property that an algorithm lacks by design, so that its conformance check expects the opposite."""
+
+    check: Literal["support-order", "label-permutation", "separable-classes"]
+    reason: str
+    when: Mapping[str, Value] = field(default_factory=dict)
+    """The parameter values under which it is lacking; empty: always."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlgorithmSpec(Spec):
     """An algorithm. `takes` is what its ``logits`` sees."""
@@ -83,6 +93,8 @@ class AlgorithmSpec(Spec):
     """The backbone used when none is asked for."""
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     """Recipe by data set name; ``"*"`` is the one for every other data set."""
+    exempt: tuple[Exempt, ...] = ()
+    """What ``metabench check`` must not expect, and why; that it is really lacking is checked too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +129,8 @@ class DatasetSpec(Spec):
     """SHA-256 of each split's decoded images and class boundaries (`metabench.data.split_digest`)."""
     download: bool = False
     """Whether it needs files that are not made by the code itself."""
+    shared_images: tuple[str, ...] = ()
+    """`metabench.data.image_digest` of each image known to stand in more than one split."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from metabench.cli.main import PLUGIN_FILES
@@ -14,4 +16,9 @@ def current_registry() -> Registry:
     Raises:
         UsageError, MissingError: a file of ``--plugin`` cannot be used.
     """
-    return load_registry(click.get_current_context().meta.get(PLUGIN_FILES, ()))
+    return load_registry(plugin_files())
+
+
+def plugin_files() -> tuple[Path, ...]:
+    """Return the files given with ``--plugin``."""
+    return tuple(click.get_current_context().meta.get(PLUGIN_FILES, ()))

@@ -37,7 +37,8 @@ def _numbers(least: int) -> Callable[[click.Context, click.Parameter, str], tupl
     return parse
 
 
-def _settings(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+def parse_settings(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    """Parse the values of ``--set`` options."""
     settings = {}
     for item in value:
         name, equals, text = item.partition("=")
@@ -64,7 +65,7 @@ def _settings(context: click.Context, option: click.Parameter, value: tuple[str,
     "--set",
     "settings",
     multiple=True,
-    callback=_settings,
+    callback=parse_settings,
     metavar="SCOPE.NAME=VALUE",
     help="Set a parameter: algo.*, backbone.*, data.*, protocol.*, train.*; see 'metabench show NAME'.",
 )

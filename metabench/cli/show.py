@@ -80,6 +80,7 @@ def _spec_lines(spec: AnySpec) -> list[str]:
         sizes = [(split, size.classes, size.images, spec.digests.get(split, "-")) for split, size in spec.sizes.items()]
         lines += _block(("split", "classes", "images", "digest"), sizes)
     if isinstance(spec, AlgorithmSpec):
+        lines += _block(("exempt from", "why"), [(e.check, e.reason + _conditions(e.when)) for e in spec.exempt])
         for dataset, recipe in spec.recipes.items():
             label = "any other data set" if dataset == "*" else dataset
             settings = [(name, value) for name, value in plain(recipe).items() if value != ""]
@@ -89,6 +90,10 @@ def _spec_lines(spec: AnySpec) -> list[str]:
 
 def _choices(choices: Sequence[Any]) -> str:
     return f" (one of {', '.join(map(cell, choices))})" if choices else ""
+
+
+def _conditions(when: Mapping[str, Any]) -> str:
+    return f" (with {', '.join(f'{name}={cell(value)}' for name, value in when.items())})" if when else ""
 
 
 def _block(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

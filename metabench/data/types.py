@@ -48,6 +48,11 @@ class DataContext:
     progress: Callable[[str, int, int], None] = lambda text, done, total: None
 
 
+def image_digest(image: NDArray[np.uint8]) -> str:
+    """Return 16 hexadecimal digits that tell the pixels of one image (height, width, channels) from others."""
+    return hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).hexdigest()
+
+
 def split_digest(split: ClassSplit) -> str:
     """Return the SHA-256 of a split's decoded content: shape, class boundaries, pixels (not names)."""
     digest = hashlib.sha256(repr(split.images.shape).encode())

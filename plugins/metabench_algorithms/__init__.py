@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metabench.api import AlgorithmSpec, Param, Recipe, hookimpl
+from metabench.api import AlgorithmSpec, Exempt, Param, Recipe, hookimpl
 
 _SNELL = "Snell et al. 2017, sections 3.1-3.2 and the authors' run_train.py"
 _OMNIGLOT = Recipe(
@@ -56,6 +56,9 @@ def metabench_algorithms() -> list[AlgorithmSpec]:
                 Param("fce", False, "full-context embeddings: bidirectional LSTM and attention LSTM"),
                 Param("steps", 5, "processing steps of the attention LSTM"),
             ),
+            exempt=(
+                Exempt("support-order", "the bidirectional LSTM reads the support as a sequence", {"fce": True}),
+            ),
             recipes={"omniglot": _OMNIGLOT, "*": _SHORT},
         ),
         AlgorithmSpec(
@@ -77,5 +80,6 @@ def metabench_algorithms() -> list[AlgorithmSpec]:
             licence="MIT",
             trains=False,
             backbone="pixels",
+            exempt=(Exempt("separable-classes", "it guesses"),),
         ),
     ]

@@ -1,0 +1,148 @@
+"""``metabench check``: the conformance kit on named plugins."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
+from metabench.cli.loose import current_registry, plugin_files
+from metabench.cli.run import parse_settings
+from metabench.console import Console
+from metabench.environment import check_device_name
+from metabench.errors import MissingError, UsageError, did_you_mean
+from metabench.home import Home
+from metabench.plugins import Kind
+from metabench.registry import Registry, availability, resolve_params
+from metabench.specs import AnySpec, Value
+from metabench.testing.runner import KINDS, Result, Target, run_checks
+
+_SCOPES: Mapping[str, Kind] = {"algo": "algorithm", "data": "dataset", "backbone": "backbone"}
+_WIDTH = 100
+
+
+@click.command("check")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "everything", is_flag=True, help="Check everything that is installed and whose data are here.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only plugins of this kind.")
+@click.option("-k", "--only", multiple=True, metavar="CHECK", help="Run only this check; may be repeated.")
+@click.option(
+    "--set", "settings", multiple=True, callback=parse_settings, metavar="SCOPE.NAME=VALUE",
+    help="Check with another parameter value: algo.*, data.*, backbone.*.",
+)  # fmt: skip
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA).")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@home_option
+@json_option
+@click.pass_context
+def check(context: click.Context, /, names: tuple[str, ...], everything: bool, **options: Any) -> None:
+    """Check that plugins keep the rules that make their numbers comparable.
+
+    NAME is an algorithm, a data set or a backbone. Without one, all that the files given with --plugin provide is
+    checked. Exit code 0 if every check passed, 1 if one failed, 3 if something needed is missing.
+    """
+    check_device_name(options["device"])
+    registry, home = current_registry(), Home.resolve(options["home"], options["data"])
+    chosen = _chosen(registry, names, options["kind"], everything)
+    targets = _targets(chosen, options["settings"])
+    if everything:
+        warn_of_broken(registry)
+    with Console(quiet=options["quiet"]).progress("checking", 100) as bar:
+        results = run_checks(
+            targets,
+            only=options["only"],
+            device=options["device"],
+            environment={"METABENCH_HOME": str(home.root), "METABENCH_DATA": os.pathsep.join(map(str, home.sources))},
+            progress=lambda done, total, text: bar.update(100 * done // max(1, total), text),
+        )
+    if options["as_json"]:
+        echo_json({"rows": results})
+    else:
+        click.echo("\n\n".join(_table(target, results) for target in targets))
+    if any(result.status == "failed" for result in results):
+        context.exit(1)
+    for result in results:
+        if result.status == "missing" and not everything:
+            raise MissingError(result.found)
+
+
+def _chosen(
+    registry: Registry, names: Sequence[str], kind: Kind | None, everything: bool
+) -> list[tuple[Kind, AnySpec]]:
+    """Return the specs to check; UsageError for a name that nothing has, MissingError for what cannot be used."""
+    kinds = (kind,) if kind else KINDS
+    if names and everything:
+        raise UsageError("give names or --all, not both")
+    if names:
+        found = [pair for name in dict.fromkeys(names) for pair in _called(registry, name, kinds)]
+        for of, spec in found:
+            if lacking := availability(spec):
+                raise MissingError(f"{of} '{spec.name}' {lacking}")
+        return found
+    specs = [(of, spec) for of in kinds for spec in registry.names(of).values()]
+    if everything:
+        for of, spec in specs:
+            if lacking := availability(spec):
+                click.echo(f"left out: {of} '{spec.name}' {lacking}", err=True)
+        return [(of, spec) for of, spec in specs if not availability(spec)]
+    loose = [(of, spec) for of, spec in specs if spec.file_sha256]
+    if not loose:
+        raise UsageError("name what to check, or give a file with --plugin FILE.py, or --all; see 'metabench list'")
+    return loose
+
+
+def _called(registry: Registry, name: str, kinds: Sequence[Kind]) -> Iterator[tuple[Kind, AnySpec]]:
+    """Yield every plugin of that name."""
+    claimed = [of for of in kinds if name in registry.names(of) or (of, name) in registry.clashes]
+    if not claimed:
+        known = {other for of in kinds for other in registry.names(of)}
+        raise UsageError(f"there is no {' or '.join(kinds)} called '{name}'{did_you_mean(name, known)}")
+    yield from ((of, registry.find(of, name)) for of in claimed)
+
+
+def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]) -> list[Target]:
+    """Pair each spec with the parameter values that are meant for it."""
+    by_kind: dict[Kind, dict[str, Value]] = {kind: {} for kind in KINDS}
+    for setting, value in settings.items():
+        scope, _, name = setting.partition(".")
+        if scope not in _SCOPES:
+            raise UsageError(f"--set {setting}: write SCOPE.NAME=VALUE with a scope of {', '.join(_SCOPES)}")
+        by_kind[_SCOPES[scope]][name] = value
+    targets = []
+    for kind, spec in chosen:
+        values = resolve_params(spec, by_kind[kind])
+        changed = {name: values[name] for name in by_kind[kind]}
+        targets.append(Target(kind, spec.name, changed, plugin_files()))
+    unused = [kind for kind, values in by_kind.items() if values and kind not in {of for of, _ in chosen}]
+    if unused:
+        raise UsageError(f"--set has values for a {unused[0]}, but none is checked")
+    return targets
+
+
+def _table(target: Target, results: Sequence[Result]) -> str:
+    """Return the checks of one plugin, and for each failed one what to do."""
+    own = [result for result in results if (result.kind, result.name) == (target.kind, target.name)]
+    counts = {status: sum(result.status == status for result in own) for status in ("passed", "failed", "missing")}
+    total = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    skipped = sum(result.status == "skipped" for result in own)
+    lines = [f"{target.kind} {target.name}: {total}" + (f", {skipped} not applicable" if skipped else "")]
+    rows = [(result.check, result.status, cell(result.reason or result.promise)) for result in own]
+    table = columns(("check", "result", "what it makes sure of, or why it does not apply"), rows)
+    lines += [f"  {line}" for line in table.splitlines()]
+    for result in own:
+        if result.status == "failed":
+            lines += ["", f"failed: {result.check} of {target.name}"]
+            for label, text in (("found", result.found), ("means", result.means), ("to fix", result.fix)):
+                lines += _paragraph(label, cell(text)) if text else []
+    for found in dict.fromkeys(result.found for result in own if result.status == "missing"):
+        lines += ["", *_paragraph("missing", cell(found))]
+    return "\n".join(lines)
+
+
+def _paragraph(label: str, text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=f"  {label:<8}", subsequent_indent=" " * 10)

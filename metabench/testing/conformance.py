@@ -1,0 +1,166 @@
+"""What all conformance classes share: the plugin under test, and checks that explain themselves."""
+
+from __future__ import annotations
+
+import functools
+import random
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import pytest
+import torch
+
+from metabench.errors import MetabenchError, MissingError
+from metabench.plugins import Kind, PluginInfo, one_line
+from metabench.registry import Registry, load_registry, load_target, resolve_params
+from metabench.specs import AnySpec, Value
+
+C = TypeVar("C", bound="Conformance")
+
+
+class Violation(Exception):
+    """What a check found, in one line."""
+
+
+class NotApplicable(pytest.skip.Exception):  # type: ignore[name-defined,misc]
+    """The check says nothing about this plugin or this machine; `facts` has the reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.facts = {"reason": reason}
+
+
+class ConformanceFailure(pytest.fail.Exception):  # type: ignore[name-defined,misc]
+    """A failed check as a person reads it; `facts` has its parts."""
+
+    def __init__(self, found: str, check: Check, missing: bool = False) -> None:
+        super().__init__(f"{found}\n  means:  {check.means}\n  to fix: {check.fix}", pytrace=False)
+        self.facts = {"found": found, "means": check.means, "fix": check.fix, "missing": missing}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: what it makes sure of, what it means where that is not so, and how to mend it."""
+
+    name: str
+    promise: str
+    means: str
+    fix: str
+
+
+def check(promise: str, *, means: str, fix: str) -> Callable[[Callable[[C], None]], Callable[[C], None]]:
+    """Make a ``test_...`` method of a conformance class a check: whatever goes wrong in it explains itself."""
+
+    def decorate(method: Callable[[C], None]) -> Callable[[C], None]:
+        about = Check(method.__name__.removeprefix("test_").replace("_", "-"), promise, means, fix)
+
+        @functools.wraps(method)
+        def run(self: C) -> None:
+            __tracebackhide__ = True
+            try:
+                method(self)
+            except Violation as violation:
+                raise ConformanceFailure(str(violation), about) from violation.__cause__
+            except MissingError as error:
+                raise ConformanceFailure(str(error), about, missing=True) from None
+            except MetabenchError as error:
+                raise ConformanceFailure(str(error), about) from error
+            except Exception as error:  # the plugin's own code may fail in any way
+                raise ConformanceFailure(raised("it", error), about) from error
+
+        run.metabench_check = about  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def raised(what: str, error: BaseException) -> str:
+    """Return ``"... raised ValueError: ... (mine.py:12)"``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{what} raised {one_line(error)}{where}"
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """The plugin under test. `disturbed` names the global random states that importing it changed."""
+
+    spec: AnySpec
+    target: type
+    registry: Registry
+    info: PluginInfo
+    disturbed: tuple[str, ...]
+
+
+class Conformance:
+    """Base of the kit's classes. An author's subclass names the plugin; it needs no test of its own.
+
+    Attributes:
+        plugin: a loose plugin file (or several), where the plugin is not installed.
+        params: parameter values other than the defaults.
+        device: where to run, as ``--device``.
+    """
+
+    kind: ClassVar[Kind]
+    plugin: ClassVar[Path | str | Sequence[Path | str] | None] = None
+    params: ClassVar[Mapping[str, Value]] = {}
+    device: ClassVar[str] = "cpu"
+
+    @property
+    def subject(self) -> Subject:
+        """The plugin's spec and class.
+
+        Raises:
+            UsageError: there is no such plugin. MissingError: it needs something that is not installed.
+        """
+        name = getattr(self, self.kind, "")
+        if not name:
+            raise Violation(f"{type(self).__name__} names no plugin; write {self.kind} = '...' in it")
+        files = (self.plugin,) if isinstance(self.plugin, (str, Path)) else self.plugin or ()
+        return _subject(self.kind, name, tuple(map(Path, files)))
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """Every parameter with its value."""
+        return resolve_params(self.subject.spec, self.params)
+
+
+@functools.lru_cache(maxsize=64)
+def _subject(kind: Kind, name: str, files: tuple[Path, ...]) -> Subject:
+    before = random_states()
+    registry = load_registry(files)
+    spec = registry.find(kind, name)
+    target = load_target(spec)
+    origin = next(item.origin for item in registry.plugins.of(kind) if item.spec is spec)
+    info = next(info for info in registry.plugins.infos if info.origin == origin)
+    return Subject(spec, target, registry, info, changed(before))
+
+
+@functools.lru_cache(maxsize=1)
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="metabench-check-")  # removed when the process ends
+
+
+def scratch() -> Path:
+    """Return a folder of this process for what checks write: the user's home is not theirs."""
+    return Path(_scratch().name)
+
+
+def random_states() -> dict[str, Any]:
+    """Return the global random states of torch, NumPy and Python."""
+    numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 - it is the global one that must not change
+    return {
+        "torch": bytes(torch.get_rng_state().numpy()),
+        "numpy": (bytes(numpy_state["state"]["key"]), numpy_state["state"]["pos"]),
+        "random": random.getstate(),
+    }
+
+
+def changed(before: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the random states that are no longer as in `before`."""
+    return tuple(name for name, state in random_states().items() if state != before[name])

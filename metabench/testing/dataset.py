@@ -1,0 +1,159 @@
+"""The conformance class of data sets."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from metabench.data import ClassSplit, DataContext, image_digest, split_digest
+from metabench.home import Home
+from metabench.plugins import Kind
+from metabench.specs import DatasetSpec, defaults
+from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
+from metabench.testing.spec import SpecChecks
+
+SPLITS = ("train", "val", "test")
+
+
+class DatasetConformance(SpecChecks):
+    """Every check of a data set. Data that must be downloaded are looked for as ever, but never fetched."""
+
+    kind: ClassVar[Kind] = "dataset"
+    dataset: ClassVar[str] = ""
+
+    @check(
+        "every split is a uint8 array in class order",
+        means="Episodes cannot be drawn from it, or are drawn wrongly.",
+        fix="Return a ClassSplit whose images of class c are rows starts[c] to starts[c+1], starts from 0 to N.",
+    )
+    def test_layout(self) -> None:
+        """Types, shapes, boundaries and names of train, val and test."""
+        for split, data in self._splits().items():
+            if problem := _layout_problem(data):
+                raise Violation(f"{split}: {problem}")
+            channels, height, width = self._spec.image_shape
+            if self._as_declared() and data.images.shape[1:] != (height, width, channels):
+                raise Violation(
+                    f"{split}: images have shape {data.images.shape[1:]}, declared is {(height, width, channels)} "
+                    "(height, width, channels)"
+                )
+
+    @check(
+        "class and image counts are as declared",
+        means="Something is missing or doubled, or another version of the data is here.",
+        fix="Correct sizes in the spec, and bump its version if results exist.",
+    )
+    def test_counts(self) -> None:
+        """Of every split."""
+        self._need_declared()
+        for split, data in self._splits().items():
+            size, found = self._spec.sizes[split], (len(data.names), len(data.images))
+            if found != (size.classes, size.images):
+                raise Violation(f"{split} has {found[0]} classes and {found[1]} images, declared are {size}")
+
+    @check(
+        "the pixels are as declared, also when loaded again",
+        means="Two people who name this data set measure on different images.",
+        fix="Put the digests that are found into the spec, and bump its version if results exist; if they change "
+        "from load to load, make decoding repeatable.",
+    )
+    def test_digest(self) -> None:
+        """SHA-256 of every split, loaded anew."""
+        for split, data in self._splits().items():
+            found, again = split_digest(data), split_digest(self._load(split))
+            if found != again:
+                raise Violation(f"{split} has digest {found[:12]} and, loaded again, {again[:12]}")
+            if self._as_declared() and found != self._spec.digests.get(split):
+                raise Violation(f"{split} has digest {found}, declared is {self._spec.digests.get(split)}")
+
+    @check(
+        "no class is in two splits",
+        means="Test classes are met in training: accuracy is that of supervised learning.",
+        fix="Divide the classes, not the images; name classes so that equal names mean equal classes.",
+    )
+    def test_disjoint_classes(self) -> None:
+        """By the names of the classes."""
+        owners: dict[str, list[str]] = defaultdict(list)
+        for split, data in self._splits().items():
+            for name in data.names:
+                owners[name].append(split)
+        shared = sorted(name for name, splits in owners.items() if len(set(splits)) > 1)
+        if shared:
+            name = shared[0]
+            raise Violation(f"{len(shared)} classes are in several splits, such as {name!r} in {set(owners[name])}")
+
+    @check(
+        "no image is in two splits",
+        means="Test images are met in training.",
+        fix="Remove the copies; if the official data have them, list their digests in the spec's shared_images.",
+    )
+    def test_disjoint_images(self) -> None:
+        """By content; the known ones must be listed, and each listed one must be there."""
+        owners: dict[str, set[str]] = defaultdict(set)
+        for split, data in self._splits().items():
+            for image in data.images:
+                owners[image_digest(image)].add(split)
+        shared = {digest for digest, splits in owners.items() if len(splits) > 1}
+        listed = set(self._spec.shared_images) if self._as_declared() else shared & set(self._spec.shared_images)
+        if unknown := sorted(shared - listed):
+            where = " and ".join(sorted(owners[unknown[0]]))
+            raise Violation(f"{len(unknown)} images are in several splits, such as {unknown[0]} in {where}")
+        if stale := sorted(listed - shared):
+            raise Violation(f"{len(stale)} listed shared images are in no two splits, such as {stale[0]}")
+
+    @property
+    def _spec(self) -> DatasetSpec:
+        spec = self.subject.spec
+        assert isinstance(spec, DatasetSpec)
+        return spec
+
+    def _as_declared(self) -> bool:
+        return self.values == defaults(self._spec)
+
+    def _need_declared(self) -> None:
+        if not self._as_declared():
+            raise NotApplicable("counts are declared for the default parameters only")
+
+    def _splits(self) -> Mapping[str, ClassSplit]:
+        return _load_all(self.subject, tuple(sorted(self.values.items())))
+
+    def _load(self, split: str) -> ClassSplit:
+        return _load(self.subject, tuple(sorted(self.values.items())), split)
+
+
+Values = tuple[tuple[str, int | float | bool | str], ...]
+
+
+@functools.lru_cache(maxsize=4)
+def _load_all(subject: Subject, values: Values) -> dict[str, ClassSplit]:
+    return {split: _load(subject, values, split) for split in SPLITS}
+
+
+def _load(subject: Subject, values: Values, split: str) -> ClassSplit:
+    """Load a split; what can be made anew is made in a temporary folder, what is downloaded lies at home."""
+    spec, home = subject.spec, Home.resolve()
+    assert isinstance(spec, DatasetSpec)
+    cache: Path = (home if spec.download else Home(scratch())).dataset_cache(spec.cache_name)
+    loaded = subject.target(**dict(values)).load(split, DataContext(cache, home.sources, allow_download=False))
+    if not isinstance(loaded, ClassSplit):
+        raise Violation(f"load({split!r}) returned {type(loaded).__name__}, not a ClassSplit")
+    return loaded
+
+
+def _layout_problem(data: ClassSplit) -> str:
+    """Return what is wrong with a split, '' if nothing is."""
+    images, starts = data.images, data.starts
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+        return "images are no uint8 array (N, height, width, channels)"
+    if starts.ndim != 1 or starts.dtype != np.int64 or len(starts) != len(data.names) + 1:
+        return "starts are not int64, one for each class and one more"
+    if not data.names or starts[0] != 0 or starts[-1] != len(images) or bool((np.diff(starts) < 1).any()):
+        return "starts do not rise from 0 to the number of images, at least one image for each class"
+    if len(set(data.names)) != len(data.names):
+        return "two classes have the same name"
+    return ""

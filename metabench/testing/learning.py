@@ -1,0 +1,141 @@
+"""The check that training is worth its time: on generated images, with the algorithm's own backbone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.console import Console
+from metabench.episodes import EpisodeSource
+from metabench.evaluate import evaluate
+from metabench.features import embed, to_device
+from metabench.home import Home
+from metabench.model import Model, build_model
+from metabench.plan import Choice, RunSpec, Selection, plan
+from metabench.registry import load_target
+from metabench.session import Session
+from metabench.specs import Recipe
+from metabench.testing.conformance import NotApplicable, Violation, check, scratch
+from metabench.testing.state import frozen, moved
+from metabench.testing.subject import AlgorithmChecks
+from metabench.training import Trainer
+
+SMALL = {"train_classes": 40, "val_classes": 10, "test_classes": 20}
+"""Of the default data set, which is drawn in a fraction of a second at this size."""
+EPISODES = 200
+"""Test episodes, of 5 ways, 1 shot and 5 queries of each class."""
+STEPS = 40
+ROUNDS = 4
+SIGNIFICANT = 4.0
+"""Paired t value: an algorithm that learns nothing exceeds it once in 30,000 times."""
+
+
+class LearningChecks(AlgorithmChecks):
+    """Training by the harness: it helps, and can be repeated."""
+
+    @check(
+        "after a short training it beats its untrained self",
+        means="Its training does not reach the weights, or pulls them the wrong way; hours of it would be wasted.",
+        fix="Check that loss() depends on the features with a gradient, and that its sign is right; or declare "
+        "trains=False.",
+    )
+    def test_learns(self) -> None:
+        """On new classes, after 40 training episodes, or 80, 120, 160 if it is slow."""
+        lesson = _Lesson(self)
+        before = lesson.correct()
+        for _ in range(ROUNDS):
+            lesson.train(STEPS)
+            gain = lesson.correct() - before
+            error = float(gain.std(ddof=1)) / math.sqrt(EPISODES)
+            if error and float(gain.mean()) / error > SIGNIFICANT:
+                return
+        done, start = ROUNDS * STEPS, 4 * float(before.mean())  # of 25 queries, in percent
+        raise Violation(
+            f"after {done} training episodes {start + 4 * float(gain.mean()):.1f} % of new queries are right, "
+            f"before {start:.1f} %"
+        )
+
+    @check(
+        "the same training seed gives the same weights",
+        means="A training cannot be repeated.",
+        fix="Draw random numbers from torch alone, and iterate over no set.",
+    )
+    def test_same_training(self) -> None:
+        """Three training episodes, twice."""
+        lessons = [_Lesson(self), _Lesson(self)]
+        start = frozen(lessons[0].model)
+        for lesson in lessons:
+            lesson.train(3)
+        if name := moved(frozen(lessons[0].model), lessons[1].model):
+            raise Violation(f"two trainings of the same seed differ in '{name}'")
+        if not moved(start, lessons[0].model):
+            raise Violation("three training episodes changed no weight")
+
+
+class _Lesson:
+    """The algorithm on its own backbone, with small training and test data."""
+
+    def __init__(self, owner: AlgorithmChecks) -> None:
+        spec = owner.spec
+        if not spec.trains:
+            raise NotApplicable("it does not train")
+        settings: dict[str, Any] = {f"data.{name}": value for name, value in SMALL.items()}
+        settings |= {f"algo.{name}": value for name, value in owner.params.items()}
+        registry = owner.subject.registry
+        (self.run,) = plan(Selection((spec.name,), query=5, settings=settings), registry)
+        self.session = Session(Home(scratch()), Console(quiet=True), owner.device, registry=registry)
+        self.device = owner.torch_device
+        self.model = _model(self.run, self.session).to(self.device)
+        self.done = 0
+
+    def train(self, steps: int) -> None:
+        """Train for more episodes, by the algorithm's recipe but small ones."""
+        assert self.run.recipe is not None
+        recipe = dataclasses.replace(
+            self.run.recipe, way=10, shot=1, query=2, episodes=steps, lr_step=0, patience=0,
+            validate_every=steps + 1, validation_episodes=5, validation_way=5,
+        )  # fmt: skip
+        state = scratch() / "training.safetensors"
+        state.unlink(missing_ok=True)
+        images = {name: to_device(self.split(name).images, self.device) for name in ("train", "val")}
+        train, validation = (self._source(name, recipe) for name in ("train", "val"))
+        Trainer(self.model, recipe, images["train"], train, images["val"], validation, state).run(0, _silent)
+        self.done += steps
+
+    def correct(self) -> NDArray[np.int32]:
+        """Return the right answers in each of the test episodes."""
+        body = self.model.backbone.eval().for_inference()
+        features = embed(body, to_device(self.split("test").images, self.device), self.model.backbone.feature_dim)
+        source = EpisodeSource(_protocol(self.run.protocol, 5, 1, 5), self.split("test"), "conformance")
+        counts: list[NDArray[np.int32]] = []
+        evaluate(self.model.head, features, source, EPISODES, np.zeros(0, np.int32), counts.append)
+        return np.concatenate(counts)
+
+    def split(self, name: str) -> Any:
+        """Return a split of the small data."""
+        return self.session.split(self.run.dataset, name)
+
+    def _source(self, split: str, recipe: Recipe) -> EpisodeSource:
+        way = recipe.way if split == "train" else recipe.validation_way
+        protocol = _protocol(self.run.protocol, way, recipe.shot, recipe.query)
+        return EpisodeSource(protocol, self.split(split), ["conformance", split, self.done])
+
+
+def _protocol(choice: Choice, way: int, shot: int, query: int) -> Any:
+    return load_target(choice.spec)(**{**choice.params, "way": way, "shot": shot, "query": query})
+
+
+def _model(run: RunSpec, session: Session) -> Model:
+    height, width, channels = session.split(run.dataset, "test").images.shape[1:]
+    backbone, head = load_target(run.backbone.spec), load_target(run.algorithm.spec)
+    return build_model(
+        backbone, run.backbone.params, head, run.algorithm.params, (channels, height, width), run.seed
+    )  # fmt: skip
+
+
+def _silent(progress: object, loss: float) -> None:
+    """The kit shows no progress of a training of seconds."""

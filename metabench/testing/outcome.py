@@ -1,0 +1,117 @@
+"""Checks of what comes out: right where that is easy, chance where nothing can be known, fair where it ties."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from metabench.evaluate import predict
+from metabench.rng import Stream
+from metabench.testing.conformance import NotApplicable, Violation, check
+from metabench.testing.scorer import Scorer, trained
+from metabench.testing.subject import AlgorithmChecks
+from metabench.testing.tasks import Episodes, gaussians, generator
+
+RARE = 1e-6
+"""A fair algorithm fails a statistical check as often as this (if at all: the made-up episodes are fixed)."""
+_NOISE = 0.15
+"""Within-class deviation of classes that anything separates, where class means have deviation 1."""
+_LEAST = 0.95
+
+
+class OutcomeChecks(AlgorithmChecks):
+    """What predictions must be like, made as the harness makes them."""
+
+    trials = 1000
+    """Independent episodes in a statistical check."""
+
+    @check(
+        "shuffled support labels give chance",
+        means="It knows the answers from somewhere other than the support labels: a leak.",
+        fix="Look for what else tells the class: the order of queries or support, the names of labels, stored state.",
+    )
+    def test_shuffled_labels(self) -> None:
+        """Well separated classes in the protocol's order, whose support labels say nothing.
+
+        Queries of one episode depend on each other, so each episode gives one query to a binomial test.
+        """
+        scorer = self.scorer()
+        for way, shots in ((2, 5), (5, 1), (5, 5)):
+            episodes = self._easy(scorer, way, shots, queries=way, batch=self.trials, in_order=True)
+            order = torch.rand(episodes.labels.shape, generator=generator(21)).argsort(1).to(self.torch_device)
+            episodes = replace(episodes, labels=episodes.labels.gather(1, order))
+            right = self._winners(scorer, episodes) == episodes.truth
+            column = torch.randint(way, (self.trials,), generator=generator(22)).to(self.torch_device)
+            hits = int(right[torch.arange(self.trials, device=self.torch_device), column].sum())
+            if binomtest(hits, self.trials, 1 / way).pvalue < RARE:
+                raise Violation(
+                    f"{hits / self.trials:.1%} of queries are right at {way}-way {shots}-shot though the support "
+                    f"labels are shuffled; chance is {1 / way:.0%}"
+                )
+
+    @check(
+        "well separated classes are told apart",
+        means="It does not learn from the support set, so that its rows mean nothing.",
+        fix="Check how support items and labels are paired; if it guesses by design, declare "
+        "exempt=(Exempt('separable-classes', 'why'),).",
+    )
+    def test_separable_classes(self) -> None:
+        """At least 95 %, if need be after a short training of its own weights; chance where it is exempt."""
+        reason = self.exempt("separable-classes")
+        for way, shots in ((2, 1), (5, 1), (5, 5), (20, 1)):
+            scorer = self.scorer()
+            share = self._share(scorer, way, shots)
+            if self.spec.trains and share < _LEAST and not reason:
+                lessons = [self._easy(scorer, way, shots, 2 * way, batch=8, seed=100 + step) for step in range(200)]
+                trained(scorer, lessons)
+                share = self._share(scorer, way, shots)
+            if reason and share > 1 / way + 0.2:
+                raise Violation(f"it is declared exempt ({reason}), yet {share:.1%} are right; remove the exemption")
+            if not reason and share < _LEAST:
+                raise Violation(f"{share:.1%} of queries are right at {way}-way {shots}-shot, less than {_LEAST:.0%}")
+
+    @check(
+        "classes that cannot be told apart win equally often",
+        means="Ties go to some label more often. Labels follow the order of classes, so accuracy is not what it seems.",
+        fix="Return scores, equal where classes are equal, and no decision: the harness breaks ties at random.",
+    )
+    def test_fair_ties(self) -> None:
+        """Two classes with the same support: which of them wins must be a fair coin's choice."""
+        if reason := self.exempt("support-order"):
+            raise NotApplicable(f"no two classes are the same to it: {reason}")
+        scorer, way = self.scorer(), 5
+        for shots in (1, 3):
+            episodes = self._easy(scorer, way, shots, queries=1, batch=self.trials, in_order=True)
+            support, pairs = episodes.support.clone(), torch.randint(way - 1, (self.trials,), generator=generator(31))
+            twins = torch.stack([pairs, pairs + 1], 1).to(self.torch_device)
+            for offset in range(shots):  # in order, so class k owns rows k*shots ...
+                rows = twins * shots + offset
+                first = support[torch.arange(self.trials), rows[:, 0]]
+                support[torch.arange(self.trials), rows[:, 1]] = first
+            query = support[torch.arange(self.trials), twins[:, 0] * shots][:, None]
+            winners = self._winners(scorer, replace(episodes, support=support, query=query))[:, 0]
+            low, high = (int((winners == twins[:, side]).sum()) for side in (0, 1))
+            if low + high < self.trials / 5:
+                raise Violation(f"of two equal classes nearest to the query, neither wins in {self.trials} episodes")
+            if binomtest(low, low + high, 0.5).pvalue < RARE:
+                raise Violation(f"of two equal classes the one with the lower label wins {low} of {low + high} times")
+
+    def _easy(
+        self, scorer: Scorer, way: int, shots: int, queries: int, batch: int, seed: int = 20, in_order: bool = False
+    ) -> Episodes:
+        options = {"way": way, "shots": shots, "queries": queries, "batch": batch, "seed": seed}
+        return gaussians(scorer.item_shape, noise=_NOISE, in_order=in_order, **options).to(self.torch_device)
+
+    def _share(self, scorer: Scorer, way: int, shots: int) -> float:
+        """Return the share of right answers in new episodes of separable classes."""
+        episodes = self._easy(scorer, way, shots, queries=3 * way, batch=50)
+        return float((self._winners(scorer, episodes) == episodes.truth).float().mean())
+
+    def _winners(self, scorer: Scorer, episodes: Episodes) -> Tensor:
+        """Return the predicted classes (B, Q), ties broken by the harness."""
+        queries = episodes.query.shape[1]
+        scores = [scorer.scores(episodes[start : start + 100]) for start in range(0, len(episodes), 100)]
+        return predict(torch.cat(scores), lambda: Stream("conformance ties", queries).words(0, len(episodes)))

@@ -1,0 +1,167 @@
+"""Running the conformance kit: pytest in a process of its own, through this interpreter. Loads no torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.plugins import Kind
+from metabench.specs import Value
+
+KINDS: tuple[Kind, ...] = ("algorithm", "dataset", "backbone")
+"""What there are conformance classes for."""
+Status = Literal["passed", "failed", "skipped", "missing"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A plugin to check."""
+
+    kind: Kind
+    name: str
+    params: Mapping[str, Value] = field(default_factory=dict)
+    plugin: tuple[Path, ...] = ()
+    """Loose plugin files to load."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one check of one plugin went.
+
+    Attributes:
+        promise: what the check makes sure of.
+        found: what it found wrong; `means` and `fix`: what that means and how to mend it.
+        reason: why it does not apply, where it was skipped.
+    """
+
+    kind: str
+    name: str
+    check: str
+    status: Status
+    promise: str
+    found: str = ""
+    means: str = ""
+    fix: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+
+
+def run_checks(
+    targets: Sequence[Target],
+    *,
+    only: Sequence[str] = (),
+    device: str = "cpu",
+    environment: Mapping[str, str] | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> list[Result]:
+    """Check plugins; a check that was planned and has no result has failed.
+
+    Args:
+        only: names of checks; all where none is given.
+        environment: variables on top of this process's own, such as METABENCH_DATA.
+        progress: called with done, total and a word about the latest check.
+
+    Raises:
+        UsageError: there is no such check. MissingError: pytest is not installed. MetabenchError: nothing could be run.
+    """
+    if importlib.util.find_spec("pytest") is None:
+        raise MissingError("the checks need pytest; pip install pytest")
+    with tempfile.TemporaryDirectory(prefix="metabench-check-") as folder:
+        place = Path(folder)
+        (place / "test_conformance.py").write_text(_module(targets, device), encoding="utf-8")
+        (place / "pytest.ini").write_text("[pytest]\n")
+        report, log = place / "report.jsonl", place / "log.txt"
+        report.touch()
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                _command(place, report, only), env=_environment(environment or {}), stdout=stream, stderr=stream
+            )
+            try:
+                lines = _follow(process, report, progress)
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+        return _results(lines, process.returncode, log.read_text(errors="replace"))
+
+
+def _module(targets: Sequence[Target], device: str) -> str:
+    """Return a test module with one conformance class for each target: what an author writes by hand."""
+    lines = ["import metabench.testing as kit", ""]
+    for index, target in enumerate(targets):
+        lines += [
+            f"class Test{index}(kit.{target.kind.capitalize()}Conformance):",
+            f"    {target.kind} = {target.name!r}",
+            f"    plugin = {tuple(str(path.absolute()) for path in target.plugin)!r}",
+            f"    params = {dict(target.params)!r}",
+            f"    device = {device!r}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _command(place: Path, report: Path, only: Sequence[str]) -> list[str]:
+    words = [sys.executable, "-P", "-m", "pytest", "-p", "metabench", "-p", "no:cacheprovider", "-q", "--tb=short"]
+    words += ["-c", str(place / "pytest.ini"), "--rootdir", str(place), "--metabench-report", str(report)]
+    for name in only:
+        words += ["--metabench-only", name]
+    return [*words, str(place / "test_conformance.py")]
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the checks: nothing of the user's own pytest settings and plugins."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")}
+    return {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **extra}
+
+
+def _follow(
+    process: subprocess.Popen[bytes], report: Path, progress: Callable[[int, int, str], None]
+) -> list[dict[str, Any]]:
+    """Return the lines of the report, telling `progress` of each as it comes."""
+    lines: list[dict[str, Any]] = []
+    with report.open(encoding="utf-8") as stream:
+        ended, rest = False, ""
+        while not ended:
+            ended = process.poll() is not None  # before reading: what comes last is still read
+            rest += stream.read()
+            *whole, rest = rest.split("\n")
+            lines += [json.loads(line) for line in whole]
+            planned = sum(line["status"] == "planned" for line in lines)
+            if whole and lines[-1]["status"] not in ("planned", "error"):
+                progress(len(lines) - planned, planned, f"{lines[-1]['name']}: {lines[-1]['check']}")
+            if not ended:
+                time.sleep(0.05)
+    return lines
+
+
+def _results(lines: Sequence[Mapping[str, Any]], code: int, log: str) -> list[Result]:
+    """Pair what was planned with what came out."""
+    if errors := [line["found"] for line in lines if line["status"] == "error"]:
+        raise UsageError(errors[0])
+    planned = [line for line in lines if line["status"] == "planned"]
+    done = {line["test"]: line for line in lines if line["status"] != "planned"}
+    if not planned:
+        last = log.strip().splitlines()[-1] if log.strip() else f"exit code {code}"
+        raise MetabenchError(f"no check could be run: {last}")
+    ended = f"pytest ended with code {code} before this check had a result"
+    return [_result({**line, "status": "failed", "found": ended, **done.get(line["test"], {})}) for line in planned]
+
+
+def _result(line: Mapping[str, Any]) -> Result:
+    status: Status = "missing" if line.get("missing") else line["status"]
+    found = line["found"] if status in ("failed", "missing") else ""
+    texts = {name: line.get(name, "") for name in ("means", "fix", "reason")}
+    return Result(
+        line["kind"], line["name"], line["check"], status, line["promise"], found, **texts,
+        seconds=line.get("seconds", 0.0),
+    )  # fmt: skip

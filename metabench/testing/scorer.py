@@ -1,0 +1,130 @@
+"""One built algorithm as the checks see it: episodes in, scores out. Each kind of algorithm has its scorer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metabench.modules import FeatureHead
+from metabench.specs import AlgorithmSpec
+from metabench.testing.conformance import Subject, Violation, raised
+from metabench.testing.tasks import Episodes
+
+TOLERANCE = 1e-4
+"""Of the spread of an episode's scores: far above what float32 loses, far below what a query can gain."""
+
+
+class Scorer(ABC):
+    """An instance of the algorithm under test, built as the harness builds it.
+
+    Attributes:
+        module: its weights and buffers.
+        item_shape: what one support item or query is for it.
+    """
+
+    module: nn.Module
+    item_shape: tuple[int, ...]
+
+    @abstractmethod
+    def logits(self, episodes: Episodes) -> Tensor:
+        """Return the algorithm's answer for a batch of episodes, unchecked."""
+
+    @abstractmethod
+    def loss(self, episodes: Episodes) -> Tensor:
+        """Return the training loss, a scalar with a gradient."""
+
+    def scores(self, episodes: Episodes) -> Tensor:
+        """Score as the harness does when it evaluates; finite scores (B, Q, way).
+
+        Raises:
+            Violation: the algorithm raised, or answered with something else.
+        """
+        self.module.eval()
+        with torch.inference_mode():
+            try:
+                scores = self.logits(episodes)
+            except Exception as error:  # the plugin's own code may fail in any way
+                raise Violation(raised(f"scoring {episodes}", error)) from error
+        expected = (*episodes.query.shape[:2], episodes.way)
+        if not isinstance(scores, Tensor) or tuple(scores.shape) != expected:
+            found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise Violation(f"scoring {episodes} gave {found}, where {expected} is wanted")
+        if not scores.is_floating_point() or scores.device != episodes.query.device:
+            raise Violation(f"scoring {episodes} on {episodes.query.device} gave {scores.dtype} on {scores.device}")
+        if not bool(scores.isfinite().all()):
+            raise Violation(f"scoring {episodes} gave scores that are not finite numbers")
+        return scores.clone()
+
+
+class FeatureScorer(Scorer):
+    """A feature head alone, on made-up feature vectors."""
+
+    item_shape = (32,)
+
+    def __init__(self, target: type[FeatureHead], params: Mapping[str, Any], device: torch.device) -> None:
+        self.module: FeatureHead = target(self.item_shape[0], **params).to(device)
+
+    def logits(self, episodes: Episodes) -> Tensor:
+        """Call the head."""
+        return self.module.logits(episodes.support, episodes.labels, episodes.query, episodes.way)
+
+    def loss(self, episodes: Episodes) -> Tensor:
+        """Call the head's loss."""
+        self.module.train()
+        return self.module.loss(episodes.support, episodes.labels, episodes.query, episodes.truth, episodes.way)
+
+
+SCORERS = {"features": FeatureScorer}
+"""By what the algorithm takes."""
+
+
+def build_scorer(subject: Subject, params: Mapping[str, Any], device: torch.device, seed: int = 0) -> Scorer:
+    """Build the algorithm with weights that depend on `seed` alone; torch's random state stays as it was.
+
+    Raises:
+        Violation: its constructor raised.
+    """
+    assert isinstance(subject.spec, AlgorithmSpec)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return SCORERS[subject.spec.takes](subject.target, params, device)
+        except Exception as error:  # the plugin's own code may fail in any way
+            raise Violation(raised("its constructor", error)) from error
+
+
+def gap(a: Tensor, b: Tensor) -> float:
+    """Return the largest difference of two scores (B, Q, way), as a share of the spread between classes.
+
+    What is added to all classes of a query does not count: it changes no prediction.
+    """
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    spread = float(torch.maximum(a.abs().amax(), b.abs().amax()))
+    return float((a - b).abs().amax()) / spread if spread else 0.0
+
+
+def expect_same(a: Tensor, b: Tensor, where: str) -> None:
+    """Raise Violation, saying where, if two scores of the same queries differ."""
+    if (apart := gap(a, b)) > TOLERANCE:
+        changed = int((a.argmax(-1) != b.argmax(-1)).sum())
+        predictions = a.shape[0] * a.shape[1]
+        raise Violation(
+            f"{where}: the scores differ by {apart:.1%} of their spread "
+            f"and {changed} of {predictions} predictions with them"
+        )
+
+
+def trained(scorer: Scorer, batches: Sequence[Episodes], lr: float = 1e-2) -> None:
+    """Train the algorithm's own weights on made-up episodes, one step of Adam for each batch."""
+    weights = [weight for weight in scorer.module.parameters() if weight.requires_grad]
+    if not weights:
+        return
+    optimizer = torch.optim.Adam(weights, lr=lr)
+    for batch in batches:
+        optimizer.zero_grad()
+        scorer.loss(batch).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
