@@ -90,8 +90,9 @@ def localised(spec: S, file: LooseFile) -> S:
 
 
 def broken(file: LooseFile, error: BaseException, line: str) -> UsageError:
-    """Return the error for a file that cannot be used, naming the line at fault; `line` says what is wrong."""
+    """Forget a file that cannot be used; return the error that names the line at fault. `line` says what is wrong."""
     number = _line(file, error)
+    sys.modules.pop(file.module, None)
     where = f"--plugin {file.path}, line {number}" if number else f"--plugin {file.path}"
     beside = file.path.parent / f"{getattr(error, 'name', None)}.py"
     if isinstance(error, ModuleNotFoundError) and beside.is_file():

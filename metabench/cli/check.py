@@ -52,6 +52,7 @@ def check(context: click.Context, /, names: tuple[str, ...], everything: bool, *
     targets = _targets(chosen, options["settings"])
     if everything:
         warn_of_broken(registry)
+    verbose = bool(context.find_root().params.get("verbose"))
     with Console(quiet=options["quiet"]).progress("checking", 100) as bar:
         results = run_checks(
             targets,
@@ -59,6 +60,7 @@ def check(context: click.Context, /, names: tuple[str, ...], everything: bool, *
             device=options["device"],
             environment={"METABENCH_HOME": str(home.root), "METABENCH_DATA": os.pathsep.join(map(str, home.sources))},
             progress=lambda done, total, text: bar.update(100 * done // max(1, total), text),
+            log=lambda text: click.echo(text, err=True) if verbose else None,
         )
     if options["as_json"]:
         echo_json({"rows": results})

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-import random
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
-import numpy as np
 import pytest
-import torch
 
 from metabench.errors import MetabenchError, MissingError
 from metabench.plugins import Kind, PluginInfo, one_line
@@ -36,10 +33,10 @@ class NotApplicable(pytest.skip.Exception):  # type: ignore[name-defined,misc]
 
 
 class ConformanceFailure(pytest.fail.Exception):  # type: ignore[name-defined,misc]
-    """A failed check as a person reads it; `facts` has its parts."""
+    """A failed check as a person reads it; `facts` has its parts. The traceback is shown if code `raised`."""
 
-    def __init__(self, found: str, check: Check, missing: bool = False) -> None:
-        super().__init__(f"{found}\n  means:  {check.means}\n  to fix: {check.fix}", pytrace=False)
+    def __init__(self, found: str, check: Check, missing: bool = False, raised: bool = False) -> None:
+        super().__init__(f"{found}\n  means:  {check.means}\n  to fix: {check.fix}", pytrace=raised)
         self.facts = {"found": found, "means": check.means, "fix": check.fix, "missing": missing}
 
 
@@ -65,13 +62,14 @@ def check(promise: str, *, means: str, fix: str) -> Callable[[Callable[[C], None
             try:
                 method(self)
             except Violation as violation:
-                raise ConformanceFailure(str(violation), about) from violation.__cause__
+                cause = violation.__cause__
+                raise ConformanceFailure(str(violation), about, raised=cause is not None) from cause
             except MissingError as error:
                 raise ConformanceFailure(str(error), about, missing=True) from None
             except MetabenchError as error:
                 raise ConformanceFailure(str(error), about) from error
             except Exception as error:  # the plugin's own code may fail in any way
-                raise ConformanceFailure(raised("it", error), about) from error
+                raise ConformanceFailure(raised("it", error), about, raised=True) from error
 
         run.metabench_check = about  # type: ignore[attr-defined]
         return run
@@ -80,21 +78,21 @@ def check(promise: str, *, means: str, fix: str) -> Callable[[Callable[[C], None
 
 
 def raised(what: str, error: BaseException) -> str:
-    """Return ``"... raised ValueError: ... (mine.py:12)"``."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """Return ``"... raised ValueError: ... (mine.py:12)"``, the place being the last that is not in torch."""
+    trace = list(traceback.extract_tb(error.__traceback__))
+    frames = [frame for frame in trace if "torch" not in Path(frame.filename).parts] or trace
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{what} raised {one_line(error)}{where}"
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """The plugin under test. `disturbed` names the global random states that importing it changed."""
+    """The plugin under test, and which entry point or file it came from."""
 
     spec: AnySpec
     target: type
     registry: Registry
     info: PluginInfo
-    disturbed: tuple[str, ...]
 
 
 class Conformance:
@@ -132,13 +130,12 @@ class Conformance:
 
 @functools.lru_cache(maxsize=64)
 def _subject(kind: Kind, name: str, files: tuple[Path, ...]) -> Subject:
-    before = random_states()
     registry = load_registry(files)
     spec = registry.find(kind, name)
     target = load_target(spec)
     origin = next(item.origin for item in registry.plugins.of(kind) if item.spec is spec)
     info = next(info for info in registry.plugins.infos if info.origin == origin)
-    return Subject(spec, target, registry, info, changed(before))
+    return Subject(spec, target, registry, info)
 
 
 @functools.lru_cache(maxsize=1)
@@ -149,18 +146,3 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 def scratch() -> Path:
     """Return a folder of this process for what checks write: the user's home is not theirs."""
     return Path(_scratch().name)
-
-
-def random_states() -> dict[str, Any]:
-    """Return the global random states of torch, NumPy and Python."""
-    numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 - it is the global one that must not change
-    return {
-        "torch": bytes(torch.get_rng_state().numpy()),
-        "numpy": (bytes(numpy_state["state"]["key"]), numpy_state["state"]["pos"]),
-        "random": random.getstate(),
-    }
-
-
-def changed(before: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the random states that are no longer as in `before`."""
-    return tuple(name for name, state in random_states().items() if state != before[name])

@@ -84,8 +84,8 @@ class DatasetConformance(SpecChecks):
                 owners[name].append(split)
         shared = sorted(name for name, splits in owners.items() if len(set(splits)) > 1)
         if shared:
-            name = shared[0]
-            raise Violation(f"{len(shared)} classes are in several splits, such as {name!r} in {set(owners[name])}")
+            where = " and ".join(owners[shared[0]])
+            raise Violation(f"{len(shared)} classes are in several splits, such as {shared[0]!r} in {where}")
 
     @check(
         "no image is in two splits",

@@ -39,7 +39,7 @@ class InvarianceChecks(AlgorithmChecks):
     )
     def test_query_independence(self) -> None:
         """Half of the queries, each alone, and among strangers, must score as in the whole set."""
-        if self.spec.setting == "transductive":
+        if self.setting == "transductive":
             raise NotApplicable("it is declared transductive")
         scorer = self.scorer()
         for episodes in self._varied(scorer, queries=75):
@@ -59,7 +59,7 @@ class InvarianceChecks(AlgorithmChecks):
     )
     def test_query_use(self) -> None:
         """The converse of query-independence."""
-        if self.spec.setting == "inductive":
+        if self.setting == "inductive":
             raise NotApplicable("it is declared inductive")
         scorer = self.scorer()
         gaps = [

@@ -63,6 +63,7 @@ def run_checks(
     device: str = "cpu",
     environment: Mapping[str, str] | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    log: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
     """Check plugins; a check that was planned and has no result has failed.
 
@@ -70,6 +71,7 @@ def run_checks(
         only: names of checks; all where none is given.
         environment: variables on top of this process's own, such as METABENCH_DATA.
         progress: called with done, total and a word about the latest check.
+        log: called with what pytest printed, tracebacks included.
 
     Raises:
         UsageError: there is no such check. MissingError: pytest is not installed. MetabenchError: nothing could be run.
@@ -80,9 +82,9 @@ def run_checks(
         place = Path(folder)
         (place / "test_conformance.py").write_text(_module(targets, device), encoding="utf-8")
         (place / "pytest.ini").write_text("[pytest]\n")
-        report, log = place / "report.jsonl", place / "log.txt"
+        report, output = place / "report.jsonl", place / "output.txt"
         report.touch()
-        with log.open("wb") as stream:
+        with output.open("wb") as stream:
             process = subprocess.Popen(
                 _command(place, report, only), env=_environment(environment or {}), stdout=stream, stderr=stream
             )
@@ -92,7 +94,8 @@ def run_checks(
                 process.kill()
                 process.wait()
                 raise
-        return _results(lines, process.returncode, log.read_text(errors="replace"))
+        log(output.read_text(errors="replace"))
+        return _results(lines, process.returncode, output.read_text(errors="replace"))
 
 
 def _module(targets: Sequence[Target], device: str) -> str:

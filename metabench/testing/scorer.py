@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,12 @@ class Scorer(ABC):
     """An instance of the algorithm under test, built as the harness builds it.
 
     Attributes:
+        given: leading arguments of its constructor that come from the harness and are no parameters.
         module: its weights and buffers.
         item_shape: what one support item or query is for it.
     """
 
+    given: ClassVar[int]
     module: nn.Module
     item_shape: tuple[int, ...]
 
@@ -63,6 +65,7 @@ class Scorer(ABC):
 class FeatureScorer(Scorer):
     """A feature head alone, on made-up feature vectors."""
 
+    given = 1
     item_shape = (32,)
 
     def __init__(self, target: type[FeatureHead], params: Mapping[str, Any], device: torch.device) -> None:

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+from metabench.errors import UsageError
 from metabench.registry import availability
 from metabench.specs import AlgorithmSpec, DatasetSpec, Recipe
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
-from metabench.training import OPTIMIZERS
+from metabench.testing.scorer import SCORERS
+from metabench.training import check_recipe
 
 _SPLITS = {"train", "val", "test"}
 
@@ -83,7 +85,8 @@ class SpecChecks(Conformance):
             return
         known = [p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         if not isinstance(spec, DatasetSpec):  # whose tests may pass a layout of their own
-            known = known[1:]  # the harness gives the first: feature_dim or image_shape
+            given = SCORERS[spec.takes].given if isinstance(spec, AlgorithmSpec) else 1  # a backbone's image_shape
+            known = known[given:]
             yield from (f"the constructor's '{name}' is no declared parameter" for name in known if name not in names)
         yield from (f"parameter '{name}' is not one of the constructor" for name in names if name not in known)
 
@@ -110,8 +113,10 @@ class SpecChecks(Conformance):
 
 
 def _recipe(recipe: Recipe) -> Iterator[str]:
-    if recipe.optimizer not in OPTIMIZERS:
-        yield f"unknown optimizer '{recipe.optimizer}'"
+    try:
+        check_recipe(recipe)
+    except UsageError as error:
+        yield str(error)
     if recipe.way < 2 or recipe.shot < 0 or recipe.query < 1 or recipe.episodes < 1 or recipe.lr <= 0:
         yield "way, shot, query, episodes or lr is too small"
     if not recipe.source.strip():

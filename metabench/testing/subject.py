@@ -28,6 +28,11 @@ class AlgorithmChecks(Conformance):
         return spec
 
     @property
+    def setting(self) -> str:
+        """What the algorithm is declared to be, with its present parameters: inductive or transductive."""
+        return self.spec.setting
+
+    @property
     def torch_device(self) -> torch.device:
         """Where the checks run."""
         device: torch.device = choose_device(self.device)

@@ -1,0 +1,90 @@
+"""``metabench check`` from the outside: exit codes, output, and what bad input says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from metabench.cli.main import main
+
+HERE = Path(__file__).parent.parent
+RIGHT = str(HERE / "right_plugin.py")
+TIES = str(HERE / "wrong_plugins" / "ties_by_index.py")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("METABENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("METABENCH_DATA", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["protnet"], "there is no algorithm or dataset or backbone called 'protnet'; did you mean 'protonet'?"),
+        (["protonet", "--kind", "dataset"], "there is no dataset called 'protonet'; known: glyphs, omniglot"),
+        (["fixed-way"], "there is no algorithm or dataset or backbone called 'fixed-way'"),
+        ([], "name what to check, or give a file with --plugin FILE.py, or --all"),
+        (["protonet", "--all"], "give names or --all, not both"),
+        (["protonet", "--device", "gpu"], "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
+        (["protonet", "--set", "algo.k=3"], "algorithm 'protonet' has no parameter 'k'"),
+        (["protonet", "--set", "k=3"], "--set k: write SCOPE.NAME=VALUE with a scope of algo, data, backbone"),
+        (["protonet", "--set", "data.size=3"], "--set has values for a dataset, but none is checked"),
+        (["chance", "-k", "shape"], "there is no check 'shape'; did you mean 'shapes'?"),
+        (["nothing", "--plugin", TIES], "called 'nothing'"),
+    ],
+)
+def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    assert main(["check", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert message in err
+
+
+def test_a_loose_file_is_checked_without_its_name(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    assert main(["check", "--plugin", RIGHT, "-k", "shapes", "-k", "query-use", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == "algorithm soft-nearest: 1 passed, 1 not applicable"
+    assert [line.split()[:2] for line in lines[2:]] == [["shapes", "passed"], ["query-use", "skipped"]]
+    assert "it is declared inductive" in lines[3]
+    assert (err, home.exists()) == ("", False)
+
+
+def test_a_failure_says_what_it_means_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--plugin", TIES, "check", "ties-by-index", "-k", "fair-ties"]) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.startswith("algorithm ties-by-index: 1 failed")
+    for part in ("failed: fair-ties of ties-by-index", "found of two equal classes", "means Ties go", "to fix Return"):
+        assert part in text
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "glyphs", "conv4", "-k", "counts", "-k", "features", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["kind"], row["name"], row["check"], row["status"]) for row in rows] == [
+        ("dataset", "glyphs", "counts", "passed"),
+        ("backbone", "conv4", "features", "passed"),
+    ]
+    assert set(rows[0]) == {
+        "kind", "name", "check", "status", "promise", "found", "means", "fix", "reason", "seconds",
+    }  # fmt: skip
+
+
+def test_missing_data_is_exit_code_3_but_not_with_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "omniglot", "-k", "counts", "-k", "spec"]) == 3
+    out, err = capsys.readouterr()
+    assert "dataset omniglot: 1 passed, 1 missing" in out
+    assert err.startswith("error: omniglot: images_background.zip and images_evaluation.zip not found")
+    assert main(["check", "--all", "--kind", "dataset", "-k", "counts"]) == 0
+    assert "dataset omniglot: 1 missing" in capsys.readouterr().out
+
+
+def test_pytest_is_needed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metabench.testing.runner.importlib.util.find_spec", lambda name: None)
+    assert main(["check", "chance"]) == 3
+    assert capsys.readouterr().err == "error: the checks need pytest; pip install pytest\n"

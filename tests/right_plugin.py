@@ -1,0 +1,36 @@
+"""A correct loose plugin: everything in one file, and nothing wrong with it."""
+
+import torch
+
+from metabench.api import AlgorithmSpec, Param, Recipe, hookimpl
+from metabench.modules import FeatureHead, squared_distances
+
+
+@hookimpl
+def metabench_algorithms():
+    return [
+        AlgorithmSpec(
+            name="soft-nearest",
+            version=1,
+            target="right_plugin:SoftNearest",
+            summary="classes by the distances to all of their support images",
+            reference="Goldberger et al. 2004, Neighbourhood Components Analysis, equation 1, on episodes",
+            licence="MIT",
+            trains=True,
+            params=(Param("temperature", 4.0, "of the distances"),),
+            recipes={"*": Recipe(way=10, shot=0, query=3, episodes=100, source="none")},
+        )
+    ]
+
+
+class SoftNearest(FeatureHead):
+    """log of the sum of exp(-d / temperature) over the support of a class, divided by its size."""
+
+    def __init__(self, feature_dim, temperature):
+        super().__init__()
+        self.temperature = temperature
+
+    def logits(self, support, labels, query, way):
+        closeness = -squared_distances(query, support) / self.temperature
+        one_hot = torch.nn.functional.one_hot(labels, way).to(support.dtype)
+        return torch.logsumexp(closeness[..., None] + (one_hot / one_hot.sum(1, keepdim=True)).log()[:, None], 2)

@@ -1,0 +1,76 @@
+"""Everything that is built in passes the kit, used here as a plugin's author uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metabench.registry import load_registry
+from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance
+from tests.plugins.test_omniglot import real_data
+
+
+class TestProtoNet(AlgorithmConformance):
+    algorithm = "protonet"
+
+
+class TestMatchingNet(AlgorithmConformance):
+    algorithm = "matching-net"
+
+
+class TestMatchingNetEuclidean(AlgorithmConformance):
+    algorithm = "matching-net"
+    params = {"metric": "euclidean"}  # noqa: RUF012
+
+
+class TestMatchingNetFullContext(AlgorithmConformance):
+    algorithm = "matching-net"
+    params = {"fce": True}  # noqa: RUF012
+
+
+class TestNearestMean(AlgorithmConformance):
+    algorithm = "nearest-mean"
+
+
+class TestChance(AlgorithmConformance):
+    algorithm = "chance"
+
+
+class TestConv4(BackboneConformance):
+    backbone = "conv4"
+
+
+class TestPixels(BackboneConformance):
+    backbone = "pixels"
+
+
+class TestGlyphs(DatasetConformance):
+    dataset = "glyphs"
+
+
+@pytest.mark.realdata
+class TestOmniglot(DatasetConformance):
+    dataset = "omniglot"
+
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        monkeypatch.setenv("METABENCH_DATA", str(real_data()))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "omniglot-home"))
+
+
+def test_nothing_built_in_is_left_out() -> None:
+    """By the folder of the built-ins, so that plugins installed beside them do not matter."""
+    tried = {
+        getattr(kit, kit.kind)
+        for kit in globals().values()
+        if isinstance(kit, type) and kit.__name__.startswith("Test")
+    }
+    registry = load_registry()
+    plugins = Path(__file__).parents[2] / "plugins"
+    builtin = {
+        item.spec.name
+        for item in registry.plugins.provided
+        if item.kind != "protocol" and (plugins / item.spec.target.partition(".")[0]).is_dir()
+    }
+    assert builtin == tried

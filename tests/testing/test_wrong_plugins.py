@@ -1,0 +1,139 @@
+"""Each deliberately wrong plugin is caught by the check made for its mistake; a right one passes them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from metabench.registry import load_registry
+from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance
+from metabench.testing.conformance import Check
+from metabench.testing.runner import KINDS, Result, Target, run_checks
+
+HERE = Path(__file__).parent.parent
+RIGHT = HERE / "right_plugin.py"
+CAUGHT = {
+    "batch-norm-in-train-mode": "query-independence",
+    "weights-not-restored": "no-memory",
+    "labels-from-query-order": "query-order",
+    "labels-kept-from-training": "shuffled-labels",
+    "global-seed-set": "global-rng",
+    "seeded-constructor": "global-rng",
+    "hard-coded-five-ways": "shapes",
+    "prototypes-cached": "no-memory",
+    "prototypes-cached-globally": "no-memory",
+    "ties-by-index": "fair-ties",
+    "support-in-order": "support-order",
+    "labels-of-first-episode": "batch-equals-loop",
+    "normalised-over-batch": "batch-composition",
+    "favourite-label": "label-permutation",
+    "ignores-support": "separable-classes",
+    "unregistered-weights": "save-load",
+    "numpy-weights": "same-seed",
+    "changes-its-input": "inputs-untouched",
+    "piles-up": "no-leak",
+    "no-transduction": "query-use",
+    "needless-exemption": "support-order",
+    "loss-upside-down": "learns",
+    "loss-from-python-random": "same-training",
+    "undocumented": "spec",
+    "backbone-width": "features",
+    "backbone-statistics-move": "eval-determinism",
+    "backbone-batch-norm": "batch-independence",
+    "backbone-blind": "uses-images",
+    "backbone-fused-wrong": "for-inference",
+    "backbone-trained-wrong": "for-training",
+    "backbone-frozen": "trains",
+    "backbone-seeds": "seed",
+    "backbone-unregistered": "save-load",
+    "dataset-gap": "layout",
+    "dataset-short": "counts",
+    "dataset-changing": "digest",
+    "dataset-shared-class": "disjoint-classes",
+    "dataset-shared-image": "disjoint-images",
+}
+SLOW = ("learns", "same-training")
+ONLY_HERE = ("lazy-import", "cuda")  # the first is tried in test_conformance.py, the second needs a GPU
+Results = Mapping[tuple[str, str], Result]
+
+
+def checks_of(kit: type) -> list[Check]:
+    return [getattr(kit, name).metabench_check for name in dir(kit) if name.startswith("test_")]
+
+
+def provided(*files: Path) -> list[Target]:
+    return [
+        Target(kind, name, plugin=(file,))
+        for file in files
+        for kind in KINDS
+        for name, spec in load_registry([file]).names(kind).items()
+        if spec.file_sha256
+    ]
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    """All checks but the two that train, on all plugins; those two on the right one and where they are due."""
+    targets = provided(RIGHT, *sorted((HERE / "wrong_plugins").glob("*.py")))
+    quick = run_checks(targets, only=sorted({*CAUGHT.values(), *ONLY_HERE} - set(SLOW)))
+    due = [target for target in targets if target.plugin == (RIGHT,) or CAUGHT.get(target.name) in SLOW]
+    slow = run_checks(due, only=SLOW)
+    return {(result.name, result.check): result for result in [*quick, *slow]}
+
+
+@pytest.mark.parametrize("name", CAUGHT)
+def test_a_mistake_is_caught_by_the_check_made_for_it(results: Results, name: str) -> None:
+    result = results[name, CAUGHT[name]]
+    assert result.status == "failed"
+    assert result.found and result.means and result.fix
+    assert "\n" not in result.found
+
+
+def test_every_wrong_plugin_is_tried(results: Results) -> None:
+    assert {name for name, _ in results} == {*CAUGHT, "dataset-sound", "soft-nearest"}
+
+
+def test_a_sound_data_set_passes(results: Results) -> None:
+    found = {check: result.status for (name, check), result in results.items() if name == "dataset-sound"}
+    assert found.pop("lazy-import") == "skipped"
+    names = ("spec", "layout", "counts", "digest", "disjoint-classes", "disjoint-images")
+    assert found == dict.fromkeys(names, "passed")
+
+
+def test_one_mistake_alone_fails_one_check_alone(results: Results) -> None:
+    """What looks at one thing must not fail for another; these mistakes touch nothing else."""
+    for name in ("batch-norm-in-train-mode", "global-seed-set", "ties-by-index", "piles-up", "no-transduction"):
+        failed = [check for (of, check), result in results.items() if of == name and result.status == "failed"]
+        assert failed == [CAUGHT[name]]
+
+
+@pytest.mark.parametrize("kit", [AlgorithmConformance, BackboneConformance, DatasetConformance])
+def test_every_check_has_a_plugin_that_fails_it(kit: type) -> None:
+    names = {check.name for check in checks_of(kit)}
+    assert names - set(ONLY_HERE) <= set(CAUGHT.values())
+    assert len(names) > 5
+
+
+def test_a_right_plugin_passes_everything(results: Results) -> None:
+    own = {check: result for (name, check), result in results.items() if name == "soft-nearest"}
+    assert set(own) == {check.name for check in checks_of(AlgorithmConformance)}
+    skipped = {"lazy-import", "query-use"} if torch.cuda.is_available() else {"lazy-import", "query-use", "cuda"}
+    assert {check: result.status for check, result in own.items()} == {
+        check: "skipped" if check in skipped else "passed" for check in own
+    }
+
+
+def test_the_documentation_lists_every_check_and_every_mistake() -> None:
+    text = (HERE.parent / "docs" / "conformance.md").read_text(encoding="utf-8")
+    for kit in (AlgorithmConformance, BackboneConformance, DatasetConformance):
+        for check in checks_of(kit):
+            assert f"| `{check.name}` | {check.promise} |" in text
+    for name, check_name in CAUGHT.items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        assert row.split(" | ")[2] == f"`{check_name}`"
+        file = HERE / "wrong_plugins" / f"{name.replace('-', '_')}.py"
+        mistake = row.split(" | ")[1]
+        assert mistake in (file if file.exists() else HERE / "wrong_plugins" / "dataset_faults.py").read_text()

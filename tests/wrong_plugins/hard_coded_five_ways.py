@@ -1,0 +1,27 @@
+"""Always answers for five classes."""
+
+from metabench.api import AlgorithmSpec, hookimpl
+from metabench.modules import FeatureHead, prototypes, squared_distances
+
+
+@hookimpl
+def metabench_algorithms():
+    return [
+        AlgorithmSpec(
+            name="hard-coded-five-ways",
+            version=1,
+            target="hard_coded_five_ways:Wrong",
+            summary="deliberately wrong",
+            reference="none",
+            licence="MIT",
+            trains=False,
+        )
+    ]
+
+
+class Wrong(FeatureHead):
+    def __init__(self, feature_dim):
+        super().__init__()
+
+    def logits(self, support, labels, query, way):
+        return -squared_distances(query, prototypes(support, labels, 5))

@@ -1,0 +1,27 @@
+"""Scores queries by themselves and never looks at the support."""
+
+from metabench.api import AlgorithmSpec, hookimpl
+from metabench.modules import FeatureHead
+
+
+@hookimpl
+def metabench_algorithms():
+    return [
+        AlgorithmSpec(
+            name="ignores-support",
+            version=1,
+            target="ignores_support:Wrong",
+            summary="deliberately wrong",
+            reference="none",
+            licence="MIT",
+            trains=False,
+        )
+    ]
+
+
+class Wrong(FeatureHead):
+    def __init__(self, feature_dim):
+        super().__init__()
+
+    def logits(self, support, labels, query, way):
+        return query[..., :1] * labels.new_ones(way).cumsum(0)

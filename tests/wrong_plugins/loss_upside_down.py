@@ -1,0 +1,31 @@
+"""Climbs where it should descend."""
+
+from metabench.api import AlgorithmSpec, Recipe, hookimpl
+from metabench.modules import FeatureHead, prototypes, squared_distances
+
+
+@hookimpl
+def metabench_algorithms():
+    return [
+        AlgorithmSpec(
+            name="loss-upside-down",
+            version=1,
+            target="loss_upside_down:Wrong",
+            summary="deliberately wrong",
+            reference="none",
+            licence="MIT",
+            trains=True,
+            recipes={"*": Recipe(way=5, shot=1, query=5, episodes=10, source="none")},
+        )
+    ]
+
+
+class Wrong(FeatureHead):
+    def __init__(self, feature_dim):
+        super().__init__()
+
+    def logits(self, support, labels, query, way):
+        return -squared_distances(query, prototypes(support, labels, way))
+
+    def loss(self, support, labels, query, query_labels, way):
+        return -super().loss(support, labels, query, query_labels, way)

@@ -1,0 +1,28 @@
+"""Is declared transductive and looks at each query alone."""
+
+from metabench.api import AlgorithmSpec, hookimpl
+from metabench.modules import FeatureHead, prototypes, squared_distances
+
+
+@hookimpl
+def metabench_algorithms():
+    return [
+        AlgorithmSpec(
+            name="no-transduction",
+            version=1,
+            target="no_transduction:Wrong",
+            summary="deliberately wrong",
+            reference="none",
+            licence="MIT",
+            trains=False,
+            setting="transductive",
+        )
+    ]
+
+
+class Wrong(FeatureHead):
+    def __init__(self, feature_dim):
+        super().__init__()
+
+    def logits(self, support, labels, query, way):
+        return -squared_distances(query, prototypes(support, labels, way))
