@@ -66,9 +66,10 @@ class Reader:
         assert re.fullmatch(pattern, got), f"{block.where} shows\n{block.text}\nwhere there was\n{self.output}"
 
     def _write(self, block: Block) -> None:
-        assert block.language in ("python", "toml", "ini"), f"{block.where}: nothing runs '{block.language}'"
         first, _, rest = block.text.partition("\n")
-        if not (name := re.fullmatch(r"# ([\w./-]+\.\w+)", first)):
+        name = re.fullmatch(r"# ([\w./-]+\.\w+)", first)
+        if name is None:
+            assert block.language == "python", f"{block.where}: nothing runs '{block.language}'"
             done = self.sandbox.run([str(self.sandbox.bin / "python"), "-W", "error", "-c", block.text])
             assert done.returncode == 0, f"{block.where}\n{done.stderr}"
             self.output = done.stdout

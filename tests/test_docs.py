@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench import hookspecs
+from metabench import hookspecs, specs
 from metabench.cli import reference
 from tests.pages import Reader
 from tests.sandbox import Sandbox
@@ -30,11 +31,12 @@ def _commands() -> list[str]:
     return [line.removeprefix("pip install . && ") for line in lines if "tox" not in line]
 
 
-def _run(command: str, home: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+def _run(command: str, home: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(BIN), os.environ["PATH"]])
-    environment = {**os.environ, "METABENCH_HOME": str(home), "PATH": path, "OMP_NUM_THREADS": "2", **extra}
+    environment = {**os.environ, "METABENCH_HOME": str(home), "PATH": path, "OMP_NUM_THREADS": "2"}
+    folder = ROOT if "leaderboard" in command else home  # what `metabench new` writes is not for the repository
     return subprocess.run(
-        command.split(), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
+        command.split(), cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
 
 
@@ -111,8 +113,31 @@ def test_the_site_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
         assert not [address for address in loaded if re.match(r"(\w+:)?//", address)]
 
 
+REFERENCE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+
+
 def test_every_hook_is_documented_with_its_arguments() -> None:
-    text = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
-    for name in (name for name in vars(hookspecs) if name.startswith("metabench_")):
-        arguments = ", ".join(getattr(hookspecs, name).__code__.co_varnames)
-        assert f"`{name}({arguments})`" in text
+    hooks = {
+        f"{name}({', '.join(getattr(hookspecs, name).__code__.co_varnames)})"
+        for name in vars(hookspecs)
+        if name.startswith("metabench_")
+    }
+    assert set(re.findall(r"`(metabench_\w+\(.*?\))`", REFERENCE)) == hooks
+
+
+@pytest.mark.parametrize(
+    ("heading", "spec"),
+    [
+        ("Every spec", specs.Spec),
+        ("AlgorithmSpec", specs.AlgorithmSpec),
+        ("Recipe", specs.Recipe),
+        ("BackboneSpec", specs.BackboneSpec),
+        ("DatasetSpec", specs.DatasetSpec),
+    ],
+)
+def test_every_field_of_a_spec_is_documented(heading: str, spec: type) -> None:
+    section = REFERENCE.partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+    common = set() if spec is specs.Spec else {field.name for field in dataclasses.fields(specs.Spec)}
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    documented = [name for line in rows for name in re.findall(r"`(\w+)`", line.split(" | ")[0])]
+    assert sorted(documented) == sorted({field.name for field in dataclasses.fields(spec)} - common)
