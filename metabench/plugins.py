@@ -27,7 +27,7 @@ Kind = Literal["algorithm", "dataset", "backbone", "protocol"]
 SPEC_CLASSES: Mapping[Kind, type[AnySpec]] = MappingProxyType(
     {"algorithm": AlgorithmSpec, "dataset": DatasetSpec, "backbone": BackboneSpec, "protocol": ProtocolSpec}
 )
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # names become folder names, so no separators
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # names become folder names, so no separators
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _ask(manager: pluggy.PluginManager, plugin: object, kind: Kind, origin: str)
     for spec in specs:
         if not isinstance(spec, expected):
             raise _Broken(f"{hook} returned a {type(spec).__name__} where {expected.__name__} is wanted")
-        if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
+        if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
             raise _Broken(f"{hook} returned the name {spec.name!r}: use letters, digits and any of _.+-")
     names = [spec.name for spec in specs]
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from metabench import hookspecs
+from metabench import hookspecs, specs
+from metabench.cli import reference
+from tests.pages import Reader
+from tests.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -27,11 +31,12 @@ def _commands() -> list[str]:
     return [line.removeprefix("pip install . && ") for line in lines if "tox" not in line]
 
 
-def _run(command: str, home: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+def _run(command: str, home: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(BIN), os.environ["PATH"]])
-    environment = {**os.environ, "METABENCH_HOME": str(home), "PATH": path, "OMP_NUM_THREADS": "2", **extra}
+    environment = {**os.environ, "METABENCH_HOME": str(home), "PATH": path, "OMP_NUM_THREADS": "2"}
+    folder = ROOT if "leaderboard" in command else home  # what `metabench new` writes is not for the repository
     return subprocess.run(
-        command.split(), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
+        command.split(), cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
 
 
@@ -78,25 +83,61 @@ def test_readme_python(home: Path) -> None:
     assert 20 < one_shot < five_shot < 100
 
 
-def test_documented_plugin_is_found_and_measured(tmp_path: Path, home: Path) -> None:
-    for block in _blocks("docs/plugins.md", "python"):
-        name = block.split("\n", 1)[0].removeprefix("# ").strip()
-        (tmp_path / name).write_text(block, encoding="utf-8")
-    info = tmp_path / "my_algorithm-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-algorithm\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[metabench]\nnearest-support = my_algorithm\n")
-    command = "metabench run --algo nearest-support,nearest-mean --backbone pixels --episodes 200 --json"
-    result = _run(command, home, PYTHONPATH=str(tmp_path))
-    assert result.returncode == 0, result.stderr
-    # With one shot the nearest support image is the nearest class mean.
-    accuracies = re.findall(r'"accuracy": ([\d.]+)', result.stdout)
-    assert len(accuracies) == 2
-    assert accuracies[0] == accuracies[1]
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in ("cli.md",))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page: str, tmp_path: Path, home: Path) -> None:
+    """What a page says is typed, written and edited, from its first block to its last."""
+    Reader(Sandbox(tmp_path, home)).follow(ROOT / "docs" / page)
+
+
+def test_the_command_line_page_is_fresh() -> None:
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == reference.page(), "run: python -m metabench.cli.reference > docs/cli.md"
+
+
+def test_the_site_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    built = list(tmp_path.glob("*.html"))
+    assert len(built) > len(PAGES)
+    for file in built:
+        loaded = re.findall(
+            r"<(?:link|script|img)\b[^>]*?(?:href|src)=[\"']?([^\"' >]+)", file.read_text(encoding="utf-8")
+        )
+        assert loaded
+        assert not [address for address in loaded if re.match(r"(\w+:)?//", address)]
+
+
+REFERENCE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 
 
 def test_every_hook_is_documented_with_its_arguments() -> None:
-    text = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
-    for name in (name for name in vars(hookspecs) if name.startswith("metabench_")):
-        arguments = ", ".join(getattr(hookspecs, name).__code__.co_varnames)
-        assert f"`{name}({arguments})`" in text
+    hooks = {
+        f"{name}({', '.join(getattr(hookspecs, name).__code__.co_varnames)})"
+        for name in vars(hookspecs)
+        if name.startswith("metabench_")
+    }
+    assert set(re.findall(r"`(metabench_\w+\(.*?\))`", REFERENCE)) == hooks
+
+
+@pytest.mark.parametrize(
+    ("heading", "spec"),
+    [
+        ("Every spec", specs.Spec),
+        ("AlgorithmSpec", specs.AlgorithmSpec),
+        ("Recipe", specs.Recipe),
+        ("BackboneSpec", specs.BackboneSpec),
+        ("DatasetSpec", specs.DatasetSpec),
+    ],
+)
+def test_every_field_of_a_spec_is_documented(heading: str, spec: type) -> None:
+    section = REFERENCE.partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+    common = set() if spec is specs.Spec else {field.name for field in dataclasses.fields(specs.Spec)}
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    documented = [name for line in rows for name in re.findall(r"`(\w+)`", line.split(" | ")[0])]
+    assert sorted(documented) == sorted({field.name for field in dataclasses.fields(spec)} - common)

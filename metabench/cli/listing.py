@@ -102,7 +102,7 @@ _TABLES: Mapping[str, tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]] 
 @json_option
 @home_option
 def list_(what: str | None, as_json: bool, home: str | None) -> None:
-    """List what is installed (all kinds unless WHAT names one), or the stored runs."""
+    """List what is installed (every kind, or the one that is named), or the stored runs."""
     if what == "runs":
         _list_runs(Home.resolve(home), as_json)
         return

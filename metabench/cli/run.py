@@ -70,7 +70,9 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
     help="Set a parameter: algo.*, backbone.*, data.*, protocol.*, train.*; see 'metabench show NAME'.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--precision", default="float32", show_default=True, type=click.Choice(PRECISIONS))
+@click.option(
+    "--precision", default="float32", show_default=True, type=click.Choice(PRECISIONS), help="Numbers in the backbone."
+)
 @click.option("--home", help="Where results are kept.  [default: METABENCH_HOME, else the user's data folder]")
 @click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]")
 @click.option("--rerun", is_flag=True, help="Measure again what is in the store (trained weights are kept).")

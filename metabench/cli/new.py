@@ -1,0 +1,52 @@
+"""``metabench new``: the first file of a plugin, or a whole package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from metabench.cli.listing import echo_json, json_option
+from metabench.cli.loose import current_registry
+from metabench.errors import UsageError
+from metabench.scaffold import KINDS, Names, create, derive, kind_named
+
+
+@click.command()
+@click.argument("kind", metavar="|".join(KINDS))
+@click.argument("name")
+@click.option("--package", is_flag=True, help="Write a package that pip installs: entry point, README, tests, tox.")
+@click.option(
+    "--dir", "folder", default=".", show_default=True, type=click.Path(file_okay=False, path_type=Path),
+    help="Where to write; made if it is not there.",
+)  # fmt: skip
+@json_option
+def new(kind: str, name: str, package: bool, folder: Path, as_json: bool) -> None:
+    """Write a plugin that works, to start from: one commented file called after NAME, and its test.
+
+    It passes 'metabench check' as it is. Files that are there already are never touched.
+    """
+    names = derive(kind_named(kind), name)
+    _refuse_taken(names)
+    made = create(names, folder, package)
+    if as_json:
+        echo_json(
+            {
+                "kind": names.kind,
+                "name": names.name,
+                "module": names.module,
+                "class": names.cls,
+                "files": [str(file) for file in made.files],
+                "next": made.commands,
+            }
+        )
+        return
+    click.echo("\n".join(f"wrote {file}" for file in made.files))
+    click.echo("\nnext:\n" + "\n".join(f"  {command}" for command in made.commands))
+
+
+def _refuse_taken(names: Names) -> None:
+    """Two plugins of one name: neither would be used."""
+    for item in current_registry().plugins.of(names.kind):
+        if item.spec.name == names.name:
+            raise UsageError(f"{item.origin} has {names.kind} '{names.name}' already; take another NAME")
