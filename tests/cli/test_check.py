@@ -66,8 +66,10 @@ def test_loose_files_are_checked_without_names(capsys: pytest.CaptureFixture[str
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "glyphs", "conv4", "-k", "counts", "-k", "features", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert main(["-v", "check", "glyphs", "conv4", "-k", "counts", "-k", "features", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "2 passed" in err  # pytest's own words
+    rows = json.loads(out)["rows"]
     assert [(row["kind"], row["name"], row["check"], row["status"]) for row in rows] == [
         ("dataset", "glyphs", "counts", "passed"),
         ("backbone", "conv4", "features", "passed"),
