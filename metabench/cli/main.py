@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plugins": ("metabench.cli.listing:plugins", "List the installed plugins and what is wrong with them."),
     "doctor": ("metabench.cli.doctor:doctor", "Check the installation, the home folder and the data."),
     "new": ("metabench.cli.new:new", "Write the first file of a plugin, or a package."),
-    "check": ("metabench.cli.check:check", "Check that a plugin keeps the rules that make numbers comparable."),
+    "check": ("metabench.cli.check:check", "Check that a plugin keeps to the rules."),
     "datasets": ("metabench.cli.datasets:datasets", "Get, prepare and check data sets."),
     "leaderboard": ("metabench.cli.leaderboard:leaderboard", "Build and check leaderboards from records."),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -139,10 +141,8 @@ def _subject(kind: Kind, name: str, files: tuple[Path, ...]) -> Subject:
 
 
 @functools.lru_cache(maxsize=1)
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="metabench-check-")  # removed when the process ends
-
-
 def scratch() -> Path:
-    """Return a folder of this process for what checks write: the user's home is not theirs."""
-    return Path(_scratch().name)
+    """Return a folder of this process for what checks write, gone when it ends: the user's home is not theirs."""
+    folder = tempfile.mkdtemp(prefix="metabench-check-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.console import Console
+from metabench.environment import choose_device
 from metabench.episodes import EpisodeSource
 from metabench.evaluate import evaluate
 from metabench.features import embed, to_device
@@ -44,7 +45,7 @@ class LearningChecks(AlgorithmChecks):
     )
     def test_learns(self) -> None:
         """On new classes, after 40 training episodes, or 80 or 120 if it is slow."""
-        lesson = _Lesson(self)
+        lesson = _Lesson(self, self.device)
         before = lesson.correct()
         for _ in range(ROUNDS):
             lesson.train(STEPS)
@@ -64,8 +65,8 @@ class LearningChecks(AlgorithmChecks):
         fix="Draw random numbers from torch alone, and iterate over no set.",
     )
     def test_same_training(self) -> None:
-        """Three training episodes, twice."""
-        lessons = [_Lesson(self), _Lesson(self)]
+        """Three training episodes, twice, on the CPU: a GPU adds in any order."""
+        lessons = [_Lesson(self, "cpu") for _ in range(2)]
         start = frozen(lessons[0].model)
         for lesson in lessons:
             lesson.train(3)
@@ -78,7 +79,7 @@ class LearningChecks(AlgorithmChecks):
 class _Lesson:
     """The algorithm on its own backbone, with small training and test data."""
 
-    def __init__(self, owner: AlgorithmChecks) -> None:
+    def __init__(self, owner: AlgorithmChecks, device: str) -> None:
         spec = owner.spec
         if not spec.trains:
             raise NotApplicable("it does not train")
@@ -86,8 +87,8 @@ class _Lesson:
         settings |= {f"algo.{name}": value for name, value in owner.params.items()}
         registry = owner.subject.registry
         (self.run,) = plan(Selection((spec.name,), query=5, settings=settings), registry)
-        self.session = Session(Home(scratch()), Console(quiet=True), owner.device, registry=registry)
-        self.device = owner.torch_device
+        self.session = Session(Home(scratch()), Console(quiet=True), device, registry=registry)
+        self.device = choose_device(device)
         self.model = _model(self.run, self.session).to(self.device)
         self.done = 0
 

@@ -25,9 +25,6 @@ _LEAST = 0.95
 class OutcomeChecks(AlgorithmChecks):
     """What predictions must be like, made as the harness makes them."""
 
-    trials = 1000
-    """Independent episodes in a statistical check."""
-
     @check(
         "shuffled support labels give chance",
         means="It knows the answers from somewhere other than the support labels: a leak.",
@@ -41,17 +38,17 @@ class OutcomeChecks(AlgorithmChecks):
         """
         scorer = self.scorer()
         for way, shots in ((2, 5), (5, 1), (5, 5)):
-            episodes = self._easy(scorer, way, shots, queries=way, batch=self.trials, in_order=True)
+            episodes = self._easy(scorer, way, shots, queries=way, batch=scorer.trials, in_order=True)
             if self.spec.trains:
-                scorer.loss(episodes[:4])
+                scorer.learn(episodes[:4])
             order = torch.rand(episodes.labels.shape, generator=generator(21)).argsort(1).to(self.torch_device)
             episodes = replace(episodes, labels=episodes.labels.gather(1, order))
             right = self._winners(scorer, episodes) == episodes.truth
-            column = torch.randint(way, (self.trials,), generator=generator(22)).to(self.torch_device)
-            hits = int(right[torch.arange(self.trials, device=self.torch_device), column].sum())
-            if binomtest(hits, self.trials, 1 / way).pvalue < RARE:
+            column = torch.randint(way, (scorer.trials,), generator=generator(22)).to(self.torch_device)
+            hits = int(right[torch.arange(scorer.trials, device=self.torch_device), column].sum())
+            if binomtest(hits, scorer.trials, 1 / way).pvalue < RARE:
                 raise Violation(
-                    f"{hits / self.trials:.1%} of queries are right at {way}-way {shots}-shot though the support "
+                    f"{hits / scorer.trials:.1%} of queries are right at {way}-way {shots}-shot though the support "
                     f"labels are shuffled; chance is {1 / way:.0%}"
                 )
 
@@ -87,18 +84,18 @@ class OutcomeChecks(AlgorithmChecks):
             raise NotApplicable(f"no two classes are the same to it: {reason}")
         scorer, way = self.scorer(), 5
         for shots in (1, 3):
-            episodes = self._easy(scorer, way, shots, queries=1, batch=self.trials, in_order=True)
-            support, pairs = episodes.support.clone(), torch.randint(way - 1, (self.trials,), generator=generator(31))
+            episodes = self._easy(scorer, way, shots, queries=1, batch=scorer.trials, in_order=True)
+            support, pairs = episodes.support.clone(), torch.randint(way - 1, (scorer.trials,), generator=generator(31))
             twins = torch.stack([pairs, pairs + 1], 1).to(self.torch_device)
-            each = torch.arange(self.trials, device=self.torch_device)
+            each = torch.arange(scorer.trials, device=self.torch_device)
             for offset in range(shots):  # they are in order: class k owns rows k * shots and on
                 rows = twins * shots + offset
                 support[each, rows[:, 1]] = support[each, rows[:, 0]]
             query = support[each, twins[:, 0] * shots][:, None]
             winners = self._winners(scorer, replace(episodes, support=support, query=query))[:, 0]
             low, high = (int((winners == twins[:, side]).sum()) for side in (0, 1))
-            if low + high < self.trials / 5:
-                raise Violation(f"of two equal classes nearest to the query, neither wins in {self.trials} episodes")
+            if low + high < scorer.trials / 5:
+                raise Violation(f"of two equal classes nearest to the query, neither wins in {scorer.trials} episodes")
             if binomtest(low, low + high, 0.5).pvalue < RARE:
                 raise Violation(f"of two equal classes the one with the lower label wins {low} of {low + high} times")
 

@@ -25,9 +25,11 @@ class Scorer(ABC):
         given: leading arguments of its constructor that come from the harness and are no parameters.
         module: its weights and buffers.
         item_shape: what one support item or query is for it.
+        trials: independent episodes in a statistical check.
     """
 
     given: ClassVar[int]
+    trials: ClassVar[int] = 1000
     module: nn.Module
     item_shape: tuple[int, ...]
 
@@ -36,8 +38,8 @@ class Scorer(ABC):
         """Return the algorithm's answer for a batch of episodes, unchecked."""
 
     @abstractmethod
-    def loss(self, episodes: Episodes) -> Tensor:
-        """Return the training loss, a scalar with a gradient."""
+    def learn(self, episodes: Episodes) -> None:
+        """Leave the gradient of the training loss in ``.grad`` of the weights, as the harness does in training."""
 
     def scores(self, episodes: Episodes) -> Tensor:
         """Score as the harness does when it evaluates; finite scores (B, Q, way).
@@ -75,10 +77,12 @@ class FeatureScorer(Scorer):
         """Call the head."""
         return self.module.logits(episodes.support, episodes.labels, episodes.query, episodes.way)
 
-    def loss(self, episodes: Episodes) -> Tensor:
-        """Call the head's loss."""
+    def learn(self, episodes: Episodes) -> None:
+        """Call the head's loss, which may have no weight of its own to give a gradient to."""
         self.module.train()
-        return self.module.loss(episodes.support, episodes.labels, episodes.query, episodes.truth, episodes.way)
+        loss = self.module.loss(episodes.support, episodes.labels, episodes.query, episodes.truth, episodes.way)
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
 
 
 SCORERS = {"features": FeatureScorer}
@@ -129,5 +133,5 @@ def trained(scorer: Scorer, batches: Sequence[Episodes], lr: float = 1e-2) -> No
     optimizer = torch.optim.Adam(weights, lr=lr)
     for batch in batches:
         optimizer.zero_grad()
-        scorer.loss(batch).backward()  # type: ignore[no-untyped-call]
+        scorer.learn(batch)
         optimizer.step()

@@ -54,7 +54,7 @@ class StateChecks(AlgorithmChecks):
             episodes, same = (self.episodes(scorer, shots=shots, batch=3) for _ in range(2))
             scorer.scores(episodes)
             if self.spec.trains:
-                scorer.loss(episodes)
+                scorer.learn(episodes)
             for name in ("support", "labels", "query", "truth"):
                 if not torch.equal(getattr(episodes, name), getattr(same, name)):
                     raise Violation(f"it changes the {name} that it is given in place")
@@ -89,7 +89,7 @@ class StateChecks(AlgorithmChecks):
         watch("its constructor", lambda: build(self.subject.target, self.values, self.torch_device), may_draw=True)
         watch("scoring", lambda: scorer.scores(episodes))
         if self.spec.trains:
-            watch("the loss", lambda: scorer.loss(episodes), may_draw=True)
+            watch("the loss", lambda: scorer.learn(episodes), may_draw=True)
 
     @check(
         "saved and loaded, it scores the same",

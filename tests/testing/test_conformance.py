@@ -11,7 +11,6 @@ from textwrap import dedent
 
 import pytest
 
-from metabench.errors import UsageError
 from metabench.testing.runner import Result, Target, run_checks
 
 HERE = Path(__file__).parent.parent
@@ -184,11 +183,6 @@ def test_what_has_no_result_has_failed(odd: Mapping[tuple[str, str], Result]) ->
     for check in ("shapes", "fair-ties"):
         assert odd["leaver", check].status == "failed"
         assert odd["leaver", check].found == "pytest ended with code 0 before this check had a result"
-
-
-def test_an_unknown_check() -> None:
-    with pytest.raises(UsageError, match=r"there is no check 'shape'; did you mean 'shapes'\?"):
-        run_checks([Target("algorithm", "chance")], only=["shape"])
 
 
 def test_an_installed_plugin_must_not_load_torch_to_be_listed(tmp_path: Path) -> None:
