@@ -30,7 +30,9 @@ def make_inputs(**changes: Any) -> dict[str, Any]:
     return inputs
 
 
-def make_record(correct: tuple[int, ...] = (75, 74, 75, 72), **changes: Any) -> dict[str, Any]:
+def make_record(
+    correct: tuple[int, ...] = (75, 74, 75, 72), classes: dict[str, list[int]] | None = None, **changes: Any
+) -> dict[str, Any]:
     """Return an ok record of 75 queries per episode with these scores."""
     inputs = make_inputs(evaluation__episodes=len(correct), **changes)
     return build_record(
@@ -39,6 +41,7 @@ def make_record(correct: tuple[int, ...] = (75, 74, 75, 72), **changes: Any) -> 
         n_query=75,
         correct=correct,
         episodes_digest="cd" * 32,
+        classes=classes,
         cost={"seconds": 1.5},
         provenance={"metabench": "0.1.0"},
     )
