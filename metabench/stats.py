@@ -82,7 +82,7 @@ def summarise(correct: Sequence[int] | NDArray[np.integer[Any]], n_query: int, l
     if spread == 0:
         return _pooled(mean, total, episodes, n_query, level)
     sd = 100.0 * math.sqrt(spread / (episodes * (episodes - 1))) / n_query
-    half = _t_quantile(episodes - 1, level) * sd / math.sqrt(episodes)
+    half = t_quantile(episodes - 1, level) * sd / math.sqrt(episodes)
     note = "few episodes" if episodes < FEW_EPISODES else ""
     low, high = max(0.0, mean - half), min(100.0, mean + half)
     return Summary(mean, sd, half, low, high, "closed-t", episodes, note)
@@ -126,7 +126,8 @@ def _pooled(mean: float, total: int, episodes: int, n_query: int, level: float) 
     return Summary(mean, 0.0, max(mean - low, high - mean), low, high, "clopper-pearson", episodes, note)
 
 
-def _t_quantile(df: int, level: float) -> float:
+def t_quantile(df: float, level: float) -> float:
+    """Return the quantile of Student's t that leaves ``(1 - level) / 2`` above it."""
     from scipy.special import stdtrit  # scipy.stats takes ten times as long to import
 
     return float(stdtrit(df, 0.5 + level / 2))
