@@ -125,11 +125,14 @@ def accuracy_text(accuracy: float, ci95: float | None) -> str:
     >>> accuracy_text(100.0, 0.0025)
     '100.00 ± 0.002'
     """
-    if ci95 is None:
-        return f"{accuracy:.2f}"
+    return f"{accuracy:.2f}" if ci95 is None else f"{accuracy:.2f} ± {half_width_text(ci95)}"
+
+
+def half_width_text(ci95: float) -> str:
+    """Return a half-width with two decimals, or with one digit where that would be zero."""
     if ci95 >= 0.005:
-        return f"{accuracy:.2f} ± {ci95:.2f}"
-    return f"{accuracy:.2f} ± {ci95:.1g}" if ci95 >= 1e-4 else f"{accuracy:.2f} ± <0.0001"
+        return f"{ci95:.2f}"
+    return f"{ci95:.1g}" if ci95 >= 1e-4 else "<0.0001"
 
 
 def params_text(params: Mapping[str, Any]) -> str:

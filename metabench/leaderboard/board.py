@@ -41,7 +41,7 @@ class Section:
     @cached_property
     def ranks(self) -> dict[tuple[str, Cell], Rank]:
         """The rank of every row (by its identity) in every column where it has a result."""
-        found = {}
+        found: dict[tuple[str, Cell], Rank] = {}
         for cell in self.cells:
             rows = [row for row in self.rows if cell in row.cells]
             places = rank([row.cells[cell] for row in rows])

@@ -120,7 +120,9 @@ def _tables(
         raise UsageError(f"{path}: {problem}") from None
     tables = document.pop(name, [])
     if document or not isinstance(tables, list):
-        raise UsageError(f"{path}: it holds [[{name}]] tables and nothing else{''.join(f', not {k}' for k in document)}")
+        raise UsageError(
+            f"{path}: it holds [[{name}]] tables and nothing else{''.join(f', not {k}' for k in document)}"
+        )
     for number, table in enumerate(tables, 1):
         where = f"{path}, [[{name}]] {number}"
         for field, kind in fields.items():

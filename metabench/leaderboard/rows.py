@@ -53,7 +53,8 @@ class Result:
         """Share of correct answers in each episode, mean over seeds, (episodes,); of the first seed if not paired."""
         entries = self.entries if self.digest else self.entries[:1]
         rows = [np.asarray(e.record["scores"]["correct"]) / e.record["scores"]["n_query"] for e in entries]
-        return np.mean(rows, axis=0) if len(rows) > 1 else rows[0]
+        mean: NDArray[np.float64] = np.mean(rows, axis=0) if len(rows) > 1 else rows[0]
+        return mean
 
 
 @dataclass(frozen=True)
