@@ -31,8 +31,10 @@ COLUMNS = (
     "accuracy",
     "ci95",
     "interval",
+    "open95",
     "episodes",
     "episode_seed",
+    "sampling",
     "seed",
     "precision",
     "status",
@@ -50,6 +52,7 @@ _IF_VARIED = (
     "query",
     "episodes",
     "episode_seed",
+    "sampling",
     "seed",
     "precision",
 )
@@ -75,7 +78,7 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    numbers = {"accuracy": "float64", "ci95": "float64", "cached": "bool"}
+    numbers = {"accuracy": "float64", "ci95": "float64", "open95": "float64", "cached": "bool"}
     return frame.astype({**dict.fromkeys(_INTEGERS, "Int64"), **numbers})
 
 
@@ -119,20 +122,22 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def accuracy_text(accuracy: float, ci95: float | None) -> str:
-    """Return ``98.21 ± 0.08``; a half-width that would round to zero keeps one digit.
+def accuracy_text(accuracy: float, ci95: float | None, open95: float | None = None) -> str:
+    """Return ``98.21 ± 0.08 (open ± 0.31)``, without what is None.
 
     >>> accuracy_text(100.0, 0.0025)
     '100.00 ± 0.002'
     """
-    return f"{accuracy:.2f}" if ci95 is None else f"{accuracy:.2f} ± {half_width_text(ci95)}"
+    closed = "" if ci95 is None else f" ± {width_text(ci95)}"
+    opened = "" if open95 is None else f" (open ± {width_text(open95)})"
+    return f"{accuracy:.2f}{closed}{opened}"
 
 
-def half_width_text(ci95: float) -> str:
-    """Return a half-width with two decimals, or with one digit where that would be zero."""
-    if ci95 >= 0.005:
-        return f"{ci95:.2f}"
-    return f"{ci95:.1g}" if ci95 >= 1e-4 else "<0.0001"
+def width_text(half_width: float) -> str:
+    """Return a half-width with two decimals, or, where that would be zero, with one digit."""
+    if half_width >= 0.005:
+        return f"{half_width:.2f}"
+    return f"{half_width:.1g}" if half_width >= 1e-4 else "<0.0001"
 
 
 def params_text(params: Mapping[str, Any]) -> str:
@@ -168,8 +173,10 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
         "accuracy": summary.get("accuracy"),
         "ci95": summary.get("ci95"),
         "interval": summary.get("interval"),
+        "open95": summary.get("open95"),
         "episodes": summary.get("episodes", inputs["evaluation"]["episodes"]),
         "episode_seed": inputs["evaluation"]["seed"],
+        "sampling": inputs["evaluation"]["sampling"],
         "seed": (inputs["training"] or {}).get("seed"),
         "precision": inputs["precision"],
         "status": record["status"],
@@ -191,24 +198,30 @@ def _result(row: Row) -> str:
     if row["status"] != "ok":
         reason = f"{row['status']}: {row['note']}" if row["note"] else row["status"]
         return reason if len(reason) <= _REASON else reason[: _REASON - 1] + "…"
-    text = accuracy_text(row["accuracy"], row["ci95"])
+    text = accuracy_text(row["accuracy"], row["ci95"], row["open95"])
     return f"{text} ({row['note']})" if row["note"] else text
 
 
+_KINDS = {
+    "closed-t": "±: 95 % Student-t interval over {} of this test set (closed: it speaks of no other data)",
+    "disjoint-t": "±: 95 % Student-t interval over {} that share no image: other images of the same classes",
+    "anytime-asymptotic": "±: 95 % asymptotic confidence sequence over {}, valid where the run stopped (closed)",
+    "anytime-bernstein": "±: 95 % empirical Bernstein sequence over {}, valid where the run stopped (closed)",
+    "clopper-pearson": "± where no two episodes differ: 95 % Clopper-Pearson interval over all queries "
+    "(ignores clustering)",
+}
+
+
 def _footnotes(rows: Sequence[Row]) -> list[str]:
+    """Say which population each interval that stands in the table speaks of."""
     measured = [row for row in rows if row["status"] == "ok"]
-    counts = {row["episodes"] for row in measured if row["interval"] == "closed-t"}
     lines = []
-    if counts:
-        number = f"{counts.pop():,}" if len(counts) == 1 else "the"
-        lines.append(
-            f"± : 95 % Student-t interval over {number} episodes of a fixed test set "
-            "(closed: it does not speak of new data)"
-        )
-    if any(row["interval"] == "clopper-pearson" for row in measured):
-        lines.append(
-            "± where no two episodes differ: 95 % Clopper-Pearson interval over all queries (ignores clustering)"
-        )
+    for kind, line in _KINDS.items():
+        counts = {row["episodes"] for row in measured if row["interval"] == kind}
+        if counts:
+            lines.append(line.format(f"{counts.pop():,} episodes" if len(counts) == 1 else "the episodes"))
+    if any(row["open95"] is not None for row in measured):
+        lines.append("open ±: 95 % interval for new classes and new images of the same kind (class-level jackknife)")
     return lines
 
 

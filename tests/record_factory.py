@@ -12,7 +12,7 @@ INPUTS: dict[str, Any] = {
     "backbone": {"name": "conv4", "version": 1, "params": {"channels": 64}, "trained_on": ""},
     "dataset": {"name": "omniglot", "version": 1, "params": {}, "split": "test", "digest": "ab" * 32},
     "protocol": {"name": "fixed-way", "version": 1, "params": {"way": 5, "shot": 1, "query": 15}},
-    "evaluation": {"episodes": 4, "seed": 0},
+    "evaluation": {"episodes": 4, "seed": 0, "sampling": "closed", "stop": None},
     "training": {"way": 60, "shot": 1, "query": 5, "episodes": 100, "lr": 0.001, "seed": 7},
     "precision": "float32",
 }

@@ -12,8 +12,10 @@ from metabench.console import Console
 from metabench.errors import UsageError
 from metabench.home import Home
 from metabench.launch import outcome_rows, run_selection
-from metabench.plan import PRECISIONS, Selection
+from metabench.plan import EPISODES, MOST_UNTIL, PRECISIONS, Selection
 from metabench.session import Session
+from metabench.specs import SAMPLINGS
+from metabench.stopping import BOUNDS
 from metabench.tables import markdown, terminal, to_csv, to_json
 
 
@@ -53,7 +55,24 @@ def _settings(context: click.Context, option: click.Parameter, value: tuple[str,
 @click.option("--ways", default="5", show_default=True, callback=_numbers(2), help="Classes in an episode.")
 @click.option("--shots", default="1", show_default=True, callback=_numbers(1), help="Support images of a class.")
 @click.option("--query", default=15, show_default=True, help="Query images of a class.")
-@click.option("--episodes", default=2000, show_default=True, help="Test episodes.")
+@click.option(
+    "--episodes", type=int, help=f"Test episodes.  [default: {EPISODES:,}; with --until-ci at most {MOST_UNTIL:,}]"
+)
+@click.option("--until-ci", type=float, metavar="POINTS", help="Go on until the half-width is at most this.")
+@click.option(
+    "--bound",
+    default=BOUNDS[0],
+    show_default=True,
+    type=click.Choice(BOUNDS),
+    help="What --until-ci goes by: narrow and valid for many episodes, or wide and valid for any number.",
+)
+@click.option(
+    "--sampling",
+    default=SAMPLINGS[0],
+    show_default=True,
+    type=click.Choice(SAMPLINGS),
+    help="closed: each episode from all images; open: no image in two episodes, as many as there are.",
+)
 @click.option("--protocol", default="fixed-way", show_default=True, help="How episodes are drawn.")
 @click.option("--seed", "seeds", default="0", show_default=True, callback=_numbers(0), help="Training seeds.")
 @click.option("--episode-seed", default=0, show_default=True, help="Seed of the test episodes.")
@@ -123,6 +142,9 @@ def _selection(options: Mapping[str, Any]) -> Selection:
         query=options["query"],
         protocol=options["protocol"],
         episodes=options["episodes"],
+        until_ci=options["until_ci"],
+        bound=options["bound"],
+        sampling=options["sampling"],
         seeds=options["seeds"],
         episode_seed=options["episode_seed"],
         precision=options["precision"],

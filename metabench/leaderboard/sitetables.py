@@ -13,7 +13,7 @@ from metabench.leaderboard.markup import el, table, text
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
 from metabench.leaderboard.sitefigures import FigureNames, figures
-from metabench.tables import accuracy_text, half_width_text
+from metabench.tables import accuracy_text, width_text
 
 
 def board_part(board: Board, prefix: str, ids: FigureNames) -> str:
@@ -66,9 +66,9 @@ def _value(section: Section, row: Row, cell: Cell, prefix: str) -> str:
         return el("td", cls="num", data_v="")
     rank = section.ranks[row.identity, cell]
     pill = el("span", text(str(rank)), cls="rank first" if rank.place == 1 else "rank", title=f"rank {rank}")
-    width = "" if result.ci95 is None else f" ± {half_width_text(result.ci95)}"
+    width = "" if result.ci95 is None else f" ± {width_text(result.ci95)}"
     main = pill + _link(result.entries[0], f"{result.accuracy:.2f}", prefix) + text(width)
-    notes = [text(f"open ± {half_width_text(result.open95)}")] if result.open95 is not None else []
+    notes = [text(f"open ± {width_text(result.open95)}")] if result.open95 is not None else []
     notes += [text(words.short(result.note))] if result.note else []
     if len(result.entries) > 1:
         notes.append("seeds " + " ".join(_link(entry, str(entry.seed), prefix) for entry in result.entries))

@@ -8,7 +8,7 @@ from typing import Any
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
-from metabench.tables import half_width_text, params_text
+from metabench.tables import width_text, params_text
 
 LONGEST = 120  # characters of a stranger's string in a table
 
@@ -118,7 +118,7 @@ def training(row: Row) -> str:
 
 def open_part(result: Result) -> str:
     """`` (open ± 1.03)``, or nothing."""
-    return "" if result.open95 is None else f" (open ± {half_width_text(result.open95)})"
+    return "" if result.open95 is None else f" (open ± {width_text(result.open95)})"
 
 
 def gap(claim: Published, result: Result) -> str:
