@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from metabench.cli.given import given
 from metabench.errors import MetabenchError, UsageError
 from metabench.home import Home
 from metabench.keys import file_sha256
@@ -47,7 +48,7 @@ def add(records: tuple[str, ...], folder: Path, home: str | None, as_json: bool)
     """
     from metabench.leaderboard import Leaderboard
 
-    loaded = [_load(record, home) for record in records]
+    loaded = [given(record, home).record for record in records]
     added = Leaderboard(folder).add(loaded)
     models = Home.resolve(home).models
     weights = [copy for record in loaded if (copy := _copy_weights(record, models, folder))]
@@ -88,20 +89,6 @@ def build(folder: Path, check: bool, as_json: bool) -> None:
     if stale:
         names = ", ".join(map(str, stale))
         raise MetabenchError(f"stale: {names}; run 'metabench leaderboard build' and commit what it writes")
-
-
-def _load(record: str, home: str | None) -> dict[str, Any]:
-    from metabench.records import read_record
-    from metabench.store import Store
-
-    path = Path(record)
-    if path.suffix == ".json" or path.is_file():
-        try:
-            return read_record(path)
-        except OSError as problem:
-            raise UsageError(f"cannot read the record {path} ({problem.strerror})") from None
-    store = Store(Home.resolve(home).root, warn=lambda line: click.echo(f"warning: {line}", err=True))
-    return store.resolve(record)
 
 
 def _show(what: str, paths: Sequence[Path], as_json: bool) -> None:

@@ -74,8 +74,8 @@ class Entry:
     def stream(self) -> str:
         """What determines the episodes: records that agree in it must have the same `episodes_digest`."""
         inputs, scores = self.inputs, self.record["scores"]
-        evaluation = inputs["evaluation"]["seed"]
-        return canonical_json([inputs["dataset"], inputs["protocol"], evaluation, len(scores["correct"])])
+        drawn = {name: value for name, value in inputs["evaluation"].items() if name != "stop"}
+        return canonical_json([inputs["dataset"], inputs["protocol"], drawn, len(scores["correct"])])
 
 
 def file_name(record: Mapping[str, Any]) -> str:

@@ -115,8 +115,7 @@ def _value(section: Section, row: Row, cell: Cell, notes: _Footnotes) -> str:
     text = f"{accuracy_text(result.accuracy, result.ci95)}{words.open_part(result)}"
     text += f"<br>rank {section.ranks[row.identity, cell]}"
     text += "".join(f", [{run.key[:8]}](records/{run.file})" for run in result.entries)
-    if result.note:
-        text += f"<br>{_short(result.note)}"
+    text += "".join(f"<br>{escape(remark)}" for remark in words.remarks(result))
     claim = section.claim(row, cell)
     if claim is not None:
         text += f"<br>paper {claim.text}{notes.cite(claim.source)}, {words.gap(claim, result)}"

@@ -85,7 +85,7 @@ def _datum(section: Section, row: Row, cell: Cell) -> dict[str, Any]:
         "rank_shared": "yes" if rank.shared else "",
         "accuracy": f"{result.accuracy:.4f}",
         "ci95": _number(result.ci95),
-        "interval": entry.record["summary"]["interval"],
+        "interval": result.kind,
         "open95": _number(result.open95),
         "note": result.note,
         "episodes": inputs["evaluation"]["episodes"],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metabench.keys import canonical_json, content_key
 from metabench.leaderboard.entries import Cell, Entry
-from metabench.stats import summarise
+from metabench.stats import summary_of
 
 _OF_THE_CELL = ("way", "shot", "query", "episodes")
 STATISTICS = "bn"
@@ -28,9 +28,9 @@ class Result:
     Attributes:
         entries: the runs, one for each seed of the training.
         accuracy: mean over seeds and episodes, in percent.
-        ci95: half-width of the closed interval in points; None for one episode.
-        open95: half-width of the open interval, where the records have one: the mean over seeds, which is on
-            the safe side.
+        ci95: half-width of the interval over episodes in points; None for one episode.
+        kind: what `ci95` is, see `metabench.stats.Summary`.
+        open95: half-width of the interval for new classes and images, in points; None where the scores cannot tell.
         seed_sd: sample standard deviation of the accuracy between seeds, in points; None for one seed.
         note: what a reader must know.
     """
@@ -38,6 +38,7 @@ class Result:
     entries: tuple[Entry, ...]
     accuracy: float
     ci95: float | None
+    kind: str
     open95: float | None
     seed_sd: float | None
     note: str
@@ -154,31 +155,44 @@ def _row(members: Sequence[Entry], key: str) -> Row:
 
 def _result(entries: Sequence[Entry]) -> Result:
     runs = tuple(sorted(entries, key=lambda entry: (entry.seed or 0, entry.key)))
-    summaries = [entry.record["summary"] for entry in runs]
-    widths = [summary.get("open95") for summary in summaries]
-    open95 = None if None in widths else float(np.mean(widths))
     if len(runs) == 1:
-        only = summaries[0]
-        return Result(runs, only["accuracy"], only["ci95"], open95, None, only["note"])
-    accuracies = [summary["accuracy"] for summary in summaries]
-    ci95, note = _together(runs)
-    return Result(runs, float(np.mean(accuracies)), ci95, open95, float(np.std(accuracies, ddof=1)), note)
+        only = runs[0].record["summary"]
+        return Result(runs, only["accuracy"], only["ci95"], only["interval"], only["open95"], None, only["note"])
+    accuracies = [entry.record["summary"]["accuracy"] for entry in runs]
+    return Result(runs, float(np.mean(accuracies)), *_together(runs), float(np.std(accuracies, ddof=1)), _note(runs))
 
 
-def _together(runs: Sequence[Entry]) -> tuple[float | None, str]:
-    """The closed interval of the mean over seeds, and its note.
+def _note(runs: Sequence[Entry]) -> str:
+    notes = dict.fromkeys(entry.record["summary"]["note"] for entry in runs)
+    same = len({entry.record["scores"]["episodes_digest"] for entry in runs}) == 1
+    return "; ".join(filter(None, [*notes, "" if same else "seeds on different episodes"]))
 
-    On the same episodes the seeds' counts are added episode by episode; otherwise they are independent.
+
+def _together(runs: Sequence[Entry]) -> tuple[float | None, str, float | None]:
+    """The closed half-width of the mean over seeds, its kind, and the open half-width.
+
+    On the same episodes the seeds' counts are added episode by episode and class by class. Otherwise the
+    closed intervals are independent, and the open ones, which are not, are averaged: on the safe side.
     """
     scores = [entry.record["scores"] for entry in runs]
     if len({(score["episodes_digest"], score["n_query"], len(score["correct"])) for score in scores}) == 1:
-        summed = np.sum([score["correct"] for score in scores], axis=0)
-        summary = summarise(summed, scores[0]["n_query"] * len(runs))
-        return summary.ci95, summary.note
-    widths = [entry.record["summary"]["ci95"] for entry in runs]
-    if None in widths:
-        return None, "one episode"
-    return math.sqrt(sum(width**2 for width in widths)) / len(runs), "seeds on different episodes"
+        first, evaluation = scores[0], runs[0].inputs["evaluation"]
+        if evaluation["stop"] is None:
+            summed = {**first, "n_query": first["n_query"] * len(runs), "correct": _sum(s["correct"] for s in scores)}
+            classes = [score["classes"] for score in scores]
+            if None not in classes:
+                summed["classes"] = {**classes[0], "correct": _sum(each["correct"] for each in classes)}
+            summary = summary_of(summed, evaluation)
+            return summary.ci95, summary.kind, summary.open95
+    closed, opened = ([entry.record["summary"][name] for entry in runs] for name in ("ci95", "open95"))
+    kind = runs[0].record["summary"]["interval"]
+    half = None if None in closed else math.sqrt(sum(width**2 for width in closed)) / len(runs)
+    return half, kind, None if None in opened else float(np.mean(opened))
+
+
+def _sum(rows: Iterable[Sequence[int]]) -> NDArray[np.int64]:
+    total: NDArray[np.int64] = np.sum(list(rows), axis=0)
+    return total
 
 
 def _sorted(rows: list[Row]) -> list[Row]:

@@ -69,7 +69,7 @@ def _value(section: Section, row: Row, cell: Cell, prefix: str) -> str:
     width = "" if result.ci95 is None else f" ± {width_text(result.ci95)}"
     main = pill + _link(result.entries[0], f"{result.accuracy:.2f}", prefix) + text(width)
     notes = [text(f"open ± {width_text(result.open95)}")] if result.open95 is not None else []
-    notes += [text(words.short(result.note))] if result.note else []
+    notes += [text(remark) for remark in words.remarks(result)]
     if len(result.entries) > 1:
         notes.append("seeds " + " ".join(_link(entry, str(entry.seed), prefix) for entry in result.entries))
     if claim := section.claim(row, cell):

@@ -121,6 +121,18 @@ def open_part(result: Result) -> str:
     return "" if result.open95 is None else f" (open ± {width_text(result.open95)})"
 
 
+_KINDS = {
+    "disjoint-t": "no two episodes share an image",
+    "anytime-asymptotic": "stopped by its width; the interval allows for it",
+    "anytime-bernstein": "stopped by its width; the interval allows for it",
+}
+
+
+def remarks(result: Result) -> list[str]:
+    """What a reader must know about a result besides its numbers."""
+    return [line for line in (_KINDS.get(result.kind, ""), short(result.note)) if line]
+
+
 def gap(claim: Published, result: Result) -> str:
     """How far a result is from a claim, with a mark where the intervals do not touch."""
     distance = claim.gap(result.accuracy)
