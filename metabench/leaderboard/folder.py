@@ -89,14 +89,20 @@ class Leaderboard:
         Raises:
             MetabenchError: a record or a curated file is wrong; the message names the file.
         """
-        contents = self.contents()
-        found = contents.boards()
-        removed = [item for item in contents.invalidated.values() if item.removed]
+        found, removed = self._boards()
         pages = {"README.md": index(found, removed), SITE: site(found, removed)}
         for board in found:
             pages[f"{board.name}.md"] = page(board)
             pages[f"{board.name}.csv"] = data_csv(board)
         return pages
+
+    def site(self, prefix: str) -> str:
+        """Return the HTML page; `prefix` leads from it to this folder."""
+        return site(*self._boards(), prefix)
+
+    def _boards(self) -> tuple[list[Board], list[Invalidated]]:
+        contents = self.contents()
+        return contents.boards(), [item for item in contents.invalidated.values() if item.removed]
 
     def contents(self) -> Contents:
         """Read and check everything in the folder.
@@ -114,6 +120,8 @@ class Leaderboard:
         entries: list[Entry] = []
         streams: dict[str, Entry] = {}
         for path in sorted((self.folder / "records").glob("*.json")):
+            if path.is_symlink():
+                raise RecordError(f"{path}: a record is a file, not a link")
             record = read_record(path)
             try:
                 admit(record)

@@ -8,7 +8,7 @@ from typing import Any
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
-from metabench.tables import width_text, params_text
+from metabench.tables import params_text, width_text
 
 LONGEST = 120  # characters of a stranger's string in a table
 

@@ -34,7 +34,8 @@ def histogram(correct: Sequence[int], n_query: int, title: str, subtitle: str) -
     across = Scale(100 * edges[0] / n_query, 100 * edges[-1] / n_query, _LEFT, WIDTH - _RIGHT)
     up = Scale(0, float(every.max()) * 1.05, HEIGHT - _BOTTOM, _TOP)
     percent = 100 * edges / n_query
-    parts = [label(0, 16, title, "strong"), label(0, 34, subtitle, "small muted"), _grid(across, up)]
+    lead = f"{subtitle}; {len(counts):,} episodes of {n_query} queries; sideways: accuracy, %; upwards: episodes"
+    parts = [label(0, 16, title, "strong"), label(0, 34, lead, "small muted"), _grid(across, up)]
     parts += [_bar(across, up, *bar) for bar in zip(percent[:-1], percent[1:], every, bad, strict=True) if bar[2]]
     scores = 100.0 * counts / n_query
     mean, low = float(scores.mean()), 100.0 * float(worst.mean()) / n_query

@@ -9,6 +9,7 @@ from importlib import resources
 
 from metabench.tables import printable
 
+_AIR = 16.0  # around a picture that is a file of its own
 _NARROW, _WIDE = "iIjl.,:;'|!()[]ft -", "mwMWQO@%±≥≤"
 
 
@@ -31,15 +32,18 @@ class Picture:
 
     def inline(self, name: str) -> str:
         """Return it as a part of an HTML page whose style sheet holds `style`; `name` makes its ids unique."""
-        return self._svg(name, "")
+        return self._svg(name, "", 0)
 
     def file(self) -> str:
         """Return it as a file of its own, light or dark as the viewer prefers."""
-        backdrop = tag("rect", cls="backdrop", width="100%", height="100%")
-        return self._svg("picture", f"<style>{style()}</style>{backdrop}", xmlns="http://www.w3.org/2000/svg") + "\n"
+        x = -_AIR
+        backdrop = tag("rect", cls="backdrop", x=x, y=x, width=self.width - 2 * x, height=self.height - 2 * x)
+        before = f"<style>{style()}</style>{backdrop}"
+        return self._svg("picture", before, _AIR, xmlns="http://www.w3.org/2000/svg") + "\n"
 
-    def _svg(self, name: str, before: str, **more: str) -> str:
-        box = f"0 0 {number(self.width)} {number(self.height)}"
+    def _svg(self, name: str, before: str, air: float, **more: str) -> str:
+        width, height = self.width + 2 * air, self.height + 2 * air
+        box = " ".join(map(number, (-air, -air, width, height)))
         words = tag("title", escape(self.title), id=f"{name}-t") + tag("desc", escape(self.description), id=f"{name}-d")
         return tag(
             "svg",
@@ -48,8 +52,8 @@ class Picture:
             cls="mb",
             role="img",
             aria_labelledby=f"{name}-t {name}-d",
-            width=self.width,
-            height=self.height,
+            width=width,
+            height=height,
             viewBox=box,
         )
 
