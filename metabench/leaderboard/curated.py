@@ -119,7 +119,7 @@ def _tables(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise UsageError(f"{path}: {problem}") from None
     tables = document.pop(name, [])
-    if document or not isinstance(tables, list):
+    if document or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise UsageError(
             f"{path}: it holds [[{name}]] tables and nothing else{''.join(f', not {k}' for k in document)}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,7 +47,8 @@ def page(board: Board) -> str:
     notes = _Footnotes()
     sections = "".join(_section(section, notes) for section in board.sections)
     claims = f"\n## Published values\n\n{_published(board.claims, notes)}\n" if board.claims else ""
-    intro = "\n\n".join(words.explain(board))
+    # No line may start with a word that Markdown takes for a list: hence no + or - between spaces in `words`.
+    intro = "\n\n".join(textwrap.fill(text, 110, break_on_hyphens=False) for text in words.explain(board))
     text = _PAGE.format(
         name=board.name,
         intro=intro,
@@ -76,7 +78,8 @@ class _Footnotes:
         return f"[^{self._numbers.setdefault(source, len(self._numbers) + 1)}]"
 
     def text(self) -> str:
-        lines = [f"[^{number}]: {escape(source)}\n" for source, number in self._numbers.items()]
+        # Two words first: where footnotes are not known, one word after the colon would be the target of a link.
+        lines = [f"[^{number}]: as given in {escape(source)}\n" for source, number in self._numbers.items()]
         return "\n" + "".join(lines) if lines else ""
 
 

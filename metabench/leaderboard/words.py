@@ -21,8 +21,8 @@ OPEN = "The open ± is a 95 % interval for new classes and images of the same ki
 RANKS = (
     "Ranks are made within a column: every two rows are compared by a paired t test on the episodes that both met "
     "(by Welch's test where they met different ones), all comparisons of the column are corrected together (Holm, "
-    "5 %), and the rank of a row is 1 + the number of rows that are significantly better. A rank with = is shared. "
-    "The tests speak of these trained models on this test set."
+    "5 %), and the rank of a row is one more than the number of rows that are significantly better. A rank with = is "
+    "shared. The tests speak of these trained models on this test set."
 )
 FLOORS = "Floor rows learned nothing, neither here nor before: they tell what a number is worth."
 ORDER = "Rows are sorted by the first column; those without a value there come last."

@@ -42,11 +42,13 @@ class Scale:
 
     def _log_ticks(self, about: int) -> list[float]:
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        for digits in ((1, 2, 5), (1, 3), (1,)):
-            found = [digit * 10.0**decade for decade in decades for digit in digits]
-            found = [round(value, 12) for value in found if self.inside(value * (1 + 1e-12))]
+        for digits in ((1, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,)):
+            found = [round(digit * 10.0**decade, 12) for decade in decades for digit in digits]
+            found = [value for value in found if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)]
             if len(found) <= about:
-                return found
+                break
+        if len(found) < 2:  # less than an octave
+            return Scale(self.low, self.high, self.start, self.end).ticks(about)
         return found[:: math.ceil(len(found) / about)]
 
 
