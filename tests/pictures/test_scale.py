@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +48,7 @@ def test_a_padded_domain_holds_its_values(values: list[float]) -> None:
 def test_labels_keep_apart_and_in_order(places: list[float]) -> None:
     moved = apart(places, 10, 0, 100)
     order = sorted(range(len(places)), key=lambda index: places[index])
-    for one, other in zip(order, order[1:]):
+    for one, other in itertools.pairwise(order):
         assert moved[other] - moved[one] >= 10 - 1e-9
     assert all(-1e-9 <= place <= 100 + 1e-9 for place in moved)
 
