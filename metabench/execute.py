@@ -30,7 +30,7 @@ from metabench.specs import Recipe
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
-from metabench.training import Progress, Trainer, check_optimizer
+from metabench.training import Progress, Trainer, check_recipe
 
 _FLUSH_SECONDS = 1.0
 
@@ -49,8 +49,8 @@ class Executor:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
         self._test_source(run, None)
         if run.recipe is not None:
-            check_optimizer(run.recipe)
-            for split in ("train", "val"):
+            check_recipe(run.recipe)
+            for split in dict.fromkeys((run.recipe.train_on, "val")):
                 self._source(run, split, self._episode_shape(run.recipe, split))
         model = self._model(run)
         if run.checkpoint is not None:
@@ -98,6 +98,15 @@ class Executor:
             self.session.console.warn(warning)
         return Outcome(record, False)
 
+    def replay(self, run: RunSpec, digests: Mapping[str, str]) -> dict[str, Any]:
+        """Measure a run and store nothing; return the arguments of `build_record`."""
+        key = content_key(["replay", run.inputs(digests)])
+        parts: dict[str, Any] = {}
+        with self.session.store.lock(key):
+            self._measure(run, digests, key, parts)
+            Partial(self.session.store.root, key).remove()
+        return parts
+
     def _measure(self, run: RunSpec, digests: Mapping[str, str], key: str, parts: dict[str, Any]) -> None:
         """Fill `parts` with the arguments of `build_record`."""
         started = time.perf_counter()
@@ -140,7 +149,7 @@ class Executor:
 
     @staticmethod
     def _episode_shape(recipe: Recipe, split: str) -> dict[str, int]:
-        way = recipe.way if split == "train" else recipe.validation_way
+        way = recipe.validation_way if split == "val" else recipe.way
         return {"way": way, "shot": recipe.shot, "query": recipe.query}
 
     def _model(self, run: RunSpec) -> Model:
@@ -196,20 +205,16 @@ class Executor:
 
     def _train(self, run: RunSpec, recipe: Recipe, model: Model, digests: Mapping[str, str], state: Path) -> Progress:
         def episodes(split: str) -> EpisodeSource:
-            name = [run.protocol.inputs(), digests[split], split, run.seed, recipe.way, recipe.shot]
+            digest = [digests[part] for part in split.split("+")]
+            name = [run.protocol.inputs(), *digest, split, run.seed, recipe.way, recipe.shot]
             return self._source(run, split, self._episode_shape(recipe, split), name)
 
-        train, validation = (self.session.split(run.dataset, name) for name in ("train", "val"))
-        trainer = Trainer(
-            model,
-            recipe,
-            to_device(train.images, self.device),
-            episodes("train"),
-            to_device(validation.images, self.device),
-            episodes("val"),
-            state,
-            run.precision,
-        )
+        def images(split: str) -> Tensor:
+            return to_device(self.session.split(run.dataset, split).images, self.device)
+
+        on = recipe.train_on
+        validation = (images("val"), episodes("val")) if on == "train" else None
+        trainer = Trainer(model, recipe, images(on), episodes(on), validation, state, run.precision)
         label = f"training {run.algorithm.spec.name} on {run.dataset.spec.name}, {recipe.shot}-shot"
         if self._resumable(state):
             self.session.console.note(f"{label}: resuming")
@@ -217,7 +222,7 @@ class Executor:
 
             def report(progress: Progress, loss: float) -> None:
                 last = progress.curve[-1] if progress.curve else None
-                checked = f", validation {last['validation_accuracy']:.2f} %" if last else ""
+                checked = f", validation {last['validation_accuracy']:.2f} %" if last and validation else ""
                 bar.update(progress.episode, f"loss {loss:.3f}{checked}")
 
             return trainer.run(run.seed, report)

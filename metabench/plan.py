@@ -280,7 +280,7 @@ def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
         except (ValueError, OverflowError):
             raise UsageError(f"--set train.{name} is a {types[name].__name__}, not {value!r}") from None
         least = 1 if name in ("query", "validate_every", "validation_episodes") else 0
-        if name != "optimizer" and not least <= values[name] < float("inf"):
+        if types[name] is not str and not least <= values[name] < float("inf"):
             raise UsageError(f"--set train.{name} must be a number of at least {least}, not {value!r}")
     return values
 

@@ -45,6 +45,9 @@ class Recipe:
     validation_way: int = 5
     patience: int = 0
     """Stop after this many validations without a better loss; 0 never stops early."""
+    train_on: str = "train"
+    """Splits whose classes are trained on: ``train``, or ``train+val``, which leaves nothing to validate on: the
+    weights after the last episode are kept."""
     source: str = ""
     """Where the recipe comes from, and how it differs; not part of the run key."""
 

@@ -118,7 +118,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_inert(row[name]) for name in columns])
+        writer.writerow([inert(row[name]) for name in columns])
     return out.getvalue()
 
 
@@ -155,6 +155,13 @@ def escape(text: str) -> str:
     text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)
     return text.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
+
+
+def inert(value: Any) -> Any:
+    """Return a value for a CSV file: a text that a spreadsheet would run as a formula with an apostrophe."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _row(record: Mapping[str, Any], cached: bool) -> Row:
@@ -223,9 +230,3 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
     if any(row["open95"] is not None for row in measured):
         lines.append("open ±: 95 % interval for new classes and new images of the same kind (class-level jackknife)")
     return lines
-
-
-def _inert(value: Any) -> Any:
-    if not isinstance(value, str) or _NUMBER.fullmatch(value):
-        return value
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

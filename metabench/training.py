@@ -34,10 +34,17 @@ OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
 _SAVE_SECONDS = 30.0
 
 
-def check_optimizer(recipe: Recipe) -> None:
-    """Raise UsageError where the recipe names an optimizer that there is not."""
+TRAIN_ON = ("train", "train+val")
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise UsageError where the recipe asks for what there is not."""
     if recipe.optimizer not in OPTIMIZERS:
         raise UsageError(f"unknown optimizer '{recipe.optimizer}'; known: {', '.join(OPTIMIZERS)}")
+    if recipe.train_on not in TRAIN_ON:
+        raise UsageError(f"train.train_on is one of {', '.join(TRAIN_ON)}, not '{recipe.train_on}'")
+    if recipe.train_on == "train+val" and recipe.patience:
+        raise UsageError("train.patience needs a validation split; set it to 0, or train.train_on to train")
 
 
 @dataclass
@@ -46,12 +53,14 @@ class Progress:
 
     episode: int = 0
     best_episode: int = 0
-    best_loss: float = float("inf")
+    best_loss: float | None = None
+    """Of validation, where there is any."""
     stale: int = 0
     """Validations since the best one."""
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
-    """One entry for each validation: episode, train_loss, validation_loss, validation_accuracy (percent)."""
+    """One entry every `Recipe.validate_every` episodes: episode, train_loss and, where there is validation,
+    validation_loss and validation_accuracy (percent)."""
 
 
 class Trainer:
@@ -59,8 +68,9 @@ class Trainer:
 
     Args:
         model: on its device.
-        images: uint8 (N, H, W, C) of the training split, on the same device; validation likewise.
-        source: training episodes; `validation` likewise.
+        images: uint8 (N, H, W, C) of what is trained on, on the same device.
+        source: training episodes.
+        validation: images and episodes that the best weights are chosen on; None keeps the last ones.
         state: the file that holds the resumable state.
     """
 
@@ -70,16 +80,16 @@ class Trainer:
         recipe: Recipe,
         images: Tensor,
         source: EpisodeSource,
-        validation_images: Tensor,
-        validation: EpisodeSource,
+        validation: tuple[Tensor, EpisodeSource] | None,
         state: Path,
         precision: str = "float32",
     ) -> None:
-        check_optimizer(recipe)
+        check_recipe(recipe)
         self.model, self.recipe, self.state, self.precision = model, recipe, state, precision
         self.images, self.source = images, source
-        self.validation_images, self.validation = validation_images, validation
+        self.validation = validation
         self.device = images.device
+        self.body = model.backbone.for_training()
         self.optimizer = OPTIMIZERS[recipe.optimizer](
             model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
         )  # type: ignore[call-arg]
@@ -110,14 +120,14 @@ class Trainer:
                 self.progress.seconds = before + time.monotonic() - started
                 report(self.progress, loss)
                 if self.progress.episode % self.recipe.validate_every == 0 or self._finished():
-                    self._validate()
+                    self._look()
                 if stop.requested or time.monotonic() - saved > _SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()
                 if stop.requested:
                     raise KeyboardInterrupt
             if not self.best:
-                self._validate()
+                self._look()
             self._save()
             if stop.requested:  # since the last step
                 raise KeyboardInterrupt
@@ -150,34 +160,42 @@ class Trainer:
         n_support = batch.support.shape[1]
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(self.device)
         with autocast(self.device, self.precision):
-            features = self.model.backbone(normalise(self.images[rows.flatten()]))
+            features = self.body(normalise(self.images[rows.flatten()]))
         features = features.float().view(*rows.shape, -1)
         labels, truth = (torch.from_numpy(part).to(self.device) for part in (batch.support_labels, batch.query_labels))
         return self.model.head.loss(features[:, :n_support], labels, features[:, n_support:], truth, batch.way)
 
-    def _validate(self) -> None:
-        loss, accuracy = self.validation_scores()
+    def _look(self) -> None:
+        """Add a point to the curve and keep these weights, if they are the best or there is no validation."""
         progress = self.progress
-        if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
-            raise MetabenchError(
-                f"the validation loss is {loss} at episode {progress.episode}; try a lower --set train.lr"
-            )
-        point = {"episode": progress.episode, "validation_loss": loss, "validation_accuracy": accuracy}
+        point: dict[str, float] = {"episode": progress.episode}
         if self._losses:
             point["train_loss"] = float(np.mean(self._losses))
         self._losses.clear()
+        better = True
+        if self.validation is not None:
+            loss, accuracy = self.validation_scores()
+            if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
+                raise MetabenchError(
+                    f"the validation loss is {loss} at episode {progress.episode}; try a lower --set train.lr"
+                )
+            point |= {"validation_loss": loss, "validation_accuracy": accuracy}
+            better = progress.best_loss is None or loss < progress.best_loss
+            progress.best_loss = loss if better else progress.best_loss
         progress.curve.append({name: round(value, 6) for name, value in point.items()})
-        progress.stale += 1
-        if loss < progress.best_loss or not self.best:
-            progress.best_loss, progress.best_episode, progress.stale = loss, progress.episode, 0
+        progress.stale = 0 if better else progress.stale + 1
+        if better:
+            progress.best_episode = progress.episode
             self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def validation_scores(self) -> tuple[float, float]:
         """Return mean loss and accuracy (percent) over the recipe's validation episodes."""
+        assert self.validation is not None
+        images, source = self.validation
         self.model.eval()
-        head, source = self.model.head, self.validation
+        head = self.model.head
         body = self.model.backbone.for_inference()
-        features = embed(body, self.validation_images, self.model.backbone.feature_dim, self.precision)
+        features = embed(body, images, self.model.backbone.feature_dim, self.precision)
         losses = hits = count = 0.0
         with torch.inference_mode():
             size = chunk_size(source.batch(0, 1), features.shape[1], self.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metabench.records import build_record
@@ -31,7 +32,10 @@ def make_inputs(**changes: Any) -> dict[str, Any]:
 
 
 def make_record(
-    correct: tuple[int, ...] = (75, 74, 75, 72), classes: dict[str, list[int]] | None = None, **changes: Any
+    correct: Sequence[int] = (75, 74, 75, 72),
+    classes: Mapping[str, Sequence[int]] | None = None,
+    episodes_digest: str = "cd" * 32,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Return an ok record of 75 queries per episode with these scores."""
     inputs = make_inputs(evaluation__episodes=len(correct), **changes)
@@ -40,7 +44,7 @@ def make_record(
         "ok",
         n_query=75,
         correct=correct,
-        episodes_digest="cd" * 32,
+        episodes_digest=episodes_digest,
         classes=classes,
         cost={"seconds": 1.5},
         provenance={"metabench": "0.1.0"},

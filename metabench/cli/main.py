@@ -21,6 +21,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plugins": ("metabench.cli.listing:plugins", "List the installed plugins and what is wrong with them."),
     "doctor": ("metabench.cli.doctor:doctor", "Check the installation, the home folder and the data."),
     "datasets": ("metabench.cli.datasets:datasets", "Get, prepare and check data sets."),
+    "reproduce": ("metabench.cli.reproduce:reproduce", "Replay a record's episodes and compare the answers."),
+    "export": ("metabench.cli.export:export", "Write results as CSV, JSON lines or Parquet."),
     "leaderboard": ("metabench.cli.leaderboard:leaderboard", "Build and check leaderboards from records."),
 }
 """Subcommand to where it is and one line about it: ``--help`` imports none of them."""

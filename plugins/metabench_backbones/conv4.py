@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.modules import Backbone
+from metabench_backbones._first_block import first_block
 
 
 class Block(nn.Module):
@@ -44,6 +45,10 @@ class Conv4(Backbone):
         features: Tensor = self.blocks(images.contiguous(memory_format=torch.channels_last))
         return features.flatten(1)
 
+    def for_training(self) -> nn.Module:
+        """Compute the first block as `first_block` does; the parameters are those of `self`."""
+        return _TrainingConv4(self)
+
     def for_inference(self) -> nn.Module:
         """Fold batch norm into the convolutions, with running statistics."""
         fused = copy.deepcopy(self).eval()
@@ -54,3 +59,23 @@ class Conv4(Backbone):
             block.norm = nn.Identity()
         fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return fused
+
+
+class _TrainingConv4(nn.Module):
+    """A Conv-4 whose first block takes the short way: in float32 on a CPU, where memory is what limits it."""
+
+    def __init__(self, conv4: Conv4) -> None:
+        super().__init__()
+        self.conv4 = conv4
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, C, H, W), needing no gradient, to (N, feature_dim)."""
+        if images.is_cuda or torch.is_autocast_enabled("cpu"):
+            return self.conv4(images)  # type: ignore[no-any-return]
+        first, *rest = self.conv4.blocks
+        assert isinstance(first, Block)
+        assert isinstance(first.norm, nn.BatchNorm2d)
+        features = first_block(images.contiguous(memory_format=torch.channels_last), first.conv, first.norm)
+        for block in rest:
+            features = block(features)
+        return features.flatten(1)
