@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-__all__ = ["run"]
+__all__ = ["load_results", "run"]
+
+_WHERE = {"load_results": "metabench.results", "run": "metabench.launch"}
 
 
 def __getattr__(name: str) -> Any:
-    """Load `metabench.run` when it is asked for, so that ``import metabench`` stays light."""
-    if name == "run":
-        from metabench.launch import run
-
-        return run
+    """Load a function when it is asked for, so that ``import metabench`` stays light."""
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'metabench' has no attribute '{name}'")

@@ -6,10 +6,11 @@ change a score.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,20 @@ class EpisodeProtocol(Protocol):
         ...
 
 
+@runtime_checkable
+class DisjointProtocol(EpisodeProtocol, Protocol):
+    """A protocol whose episodes can also be made of images that no other episode uses (`--sampling open`)."""
+
+    way: int
+    """Classes in one episode."""
+    per_class: int
+    """Images of each of them, support and query."""
+
+    def arrange(self, rows: Rows) -> EpisodeBatch:
+        """Make image rows (B, way, per_class), distinct and each line of one class, into B episodes."""
+        ...
+
+
 class EpisodeSource:
     """The infinite, addressable sequence of episodes of one protocol on one split.
 
@@ -83,26 +98,50 @@ class EpisodeSource:
         """Return the words that break ties between scores, (episodes, n_query)."""
         return self._ties.words(start, stop)
 
-    def chunks(self, total: int, size: int, first: int = 0) -> Iterator[tuple[int, EpisodeBatch]]:
-        """Yield (start, batch) over episodes ``first <= i < total`` in chunks that end at multiples of `size`."""
+    def chunks(
+        self, total: int, size: int, first: int = 0, stops: Sequence[int] = ()
+    ) -> Iterator[tuple[int, EpisodeBatch]]:
+        """Yield (start, batch) over episodes ``first <= i < total`` in chunks.
+
+        They end at multiples of `size` and, so that one may stop there, at the `stops` (ascending).
+        """
         start = first
         while start < total:
             stop = min(total, (start // size + 1) * size)
+            after = bisect.bisect_right(stops, start)
+            stop = min([stop, *stops[after : after + 1]])
             yield start, self.batch(start, stop)
             start = stop
 
 
-class EpisodeDigest:
-    """SHA-256 over the image rows of consecutive episodes: equal digests mean paired results."""
+class EpisodeTally:
+    """What is kept of consecutive episodes: which they were, and how their classes fared.
 
-    def __init__(self) -> None:
+    Args:
+        starts: int64 (C + 1,) class boundaries of the split, see `ClassSplit`.
+
+    Attributes:
+        class_episodes: int64 (C,), the episodes that each class took part in.
+        class_correct: int64 (C,), the correct answers (to queries of any class) in those episodes.
+    """
+
+    def __init__(self, starts: NDArray[np.int64]) -> None:
         self._hash = hashlib.sha256()
+        self._starts = starts
+        self.class_episodes = np.zeros(len(starts) - 1, dtype=np.int64)
+        self.class_correct = np.zeros(len(starts) - 1, dtype=np.int64)
 
-    def update(self, batch: EpisodeBatch) -> None:
-        """Add the episodes of `batch`, which must follow those added before."""
+    def update(self, batch: EpisodeBatch, correct: NDArray[np.integer[Any]]) -> None:
+        """Add the episodes of `batch`, which must follow those added before, and their counts (B,)."""
         rows = np.concatenate([batch.support, batch.query], axis=1)
         self._hash.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
+        members = np.sort(np.searchsorted(self._starts, batch.support, side="right") - 1, axis=1)
+        first = np.ones(members.shape, dtype=bool)
+        first[:, 1:] = members[:, 1:] != members[:, :-1]
+        np.add.at(self.class_episodes, members[first], 1)
+        np.add.at(self.class_correct, members[first], np.repeat(correct, first.sum(1)))
 
-    def hexdigest(self) -> str:
-        """Return the digest so far."""
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the image rows of the episodes so far: equal digests mean paired results."""
         return self._hash.hexdigest()

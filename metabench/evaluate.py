@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.episodes import EpisodeBatch, EpisodeDigest, EpisodeSource
+from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
 from metabench.errors import MetabenchError
 from metabench.modules import FeatureHead
 from metabench.rng import below
@@ -61,37 +61,41 @@ def evaluate(
     source: EpisodeSource,
     episodes: int,
     done: NDArray[np.int32],
-    report: Callable[[NDArray[np.int32]], None],
+    report: Callable[[NDArray[np.int32]], bool | None],
     chunk: int | None = None,
-) -> str:
+    stops: Sequence[int] = (),
+) -> EpisodeTally:
     """Score episodes ``len(done) <= i < episodes``; hand each chunk's correct counts to `report`.
 
     Args:
         features: (N, D), of the images of ``source.split``.
         done: correct counts of the episodes scored before (resume).
-        report: called with int32 counts of consecutive episodes; may raise to stop.
+        report: called with int32 counts of consecutive episodes; may raise to stop, or return True to end here.
         chunk: episodes at once; chosen by size where not given. It does not change a count.
+        stops: numbers of episodes, ascending, at which `report` is asked whatever the chunks are.
 
     Returns:
-        The digest of all `episodes` episodes.
+        The digest of all episodes scored, and their counts by class.
 
     Raises:
         MetabenchError: where a score is NaN, naming the episode.
     """
-    digest = EpisodeDigest()
+    tally = EpisodeTally(source.split.starts)
     size = chunk or chunk_size(source.batch(0, 1), features.shape[1], features.device)
-    for _, before in source.chunks(len(done), size):
-        digest.update(before)
+    for start, before in source.chunks(len(done), size):
+        tally.update(before, done[start : start + len(before)])
     head.eval()
     with torch.inference_mode():
-        for start, batch in source.chunks(episodes, size, first=len(done)):
-            digest.update(batch)
+        for start, batch in source.chunks(episodes, size, len(done), stops):
             logits = batch_logits(head, features, batch)
             _refuse_nan(logits, start)
             winners = predict(logits, partial(source.tie_words, start, start + len(batch)))
             truth = torch.from_numpy(batch.query_labels).to(winners.device)
-            report((winners == truth).sum(1, dtype=torch.int32).cpu().numpy())
-    return digest.hexdigest()
+            correct = (winners == truth).sum(1, dtype=torch.int32).cpu().numpy()
+            tally.update(batch, correct)
+            if report(correct):
+                break
+    return tally
 
 
 def _refuse_nan(logits: Tensor, start: int) -> None:

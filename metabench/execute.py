@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metabench.disjoint import DisjointSource
 from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
-from metabench.episodes import EpisodeSource
+from metabench.episodes import EpisodeSource, EpisodeTally
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import evaluate
 from metabench.features import embed, load_features, save_features, to_device
@@ -26,7 +27,8 @@ from metabench.records import build_record
 from metabench.registry import load_target
 from metabench.session import Outcome, Session
 from metabench.specs import Recipe
-from metabench.stats import running_interval
+from metabench.stats import RunningMean
+from metabench.stopping import checks
 from metabench.store import Partial
 from metabench.training import Progress, Trainer, check_recipe
 
@@ -45,7 +47,7 @@ class Executor:
 
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
-        self._source(run, "test", {})
+        self._test_source(run, None)
         if run.recipe is not None:
             check_recipe(run.recipe)
             for split in dict.fromkeys((run.recipe.train_on, "val")):
@@ -96,6 +98,15 @@ class Executor:
             self.session.console.warn(warning)
         return Outcome(record, False)
 
+    def replay(self, run: RunSpec, digests: Mapping[str, str]) -> dict[str, Any]:
+        """Measure a run and store nothing; return the arguments of `build_record`."""
+        key = content_key(["replay", run.inputs(digests)])
+        parts: dict[str, Any] = {}
+        with self.session.store.lock(key):
+            self._measure(run, digests, key, parts)
+            Partial(self.session.store.root, key).remove()
+        return parts
+
     def _measure(self, run: RunSpec, digests: Mapping[str, str], key: str, parts: dict[str, Any]) -> None:
         """Fill `parts` with the arguments of `build_record`."""
         started = time.perf_counter()
@@ -105,17 +116,19 @@ class Executor:
         features = self._embedded(run, model, digests)
         embedded = time.perf_counter()
         name = [run.protocol.inputs(), digests["test"], "test", run.episode_seed]
-        source = self._source(run, "test", {}, name)
-        correct, parts["episodes_digest"] = self._score(run, model, features, source, key)
+        source, most = self._test_source(run, name)
+        correct, tally = self._score(run, model, features, source, most, key)
         ended = time.perf_counter()
         parts["correct"] = correct.tolist()
+        parts["episodes_digest"] = tally.digest
+        parts["classes"] = {"episodes": tally.class_episodes.tolist(), "correct": tally.class_correct.tolist()}
         parts["n_query"] = source.protocol.n_query
         parts["cost"] = {
             "seconds": round(ended - started, 3),
             "training_seconds": round(trained - started, 3),
             "embedding_seconds": round(embedded - trained, 3),
             "scoring_seconds": round(ended - embedded, 3),
-            "episodes_per_second": round(run.episodes / max(1e-9, ended - embedded), 1),
+            "episodes_per_second": round(len(correct) / max(1e-9, ended - embedded), 1),
             "peak_memory_mb": peak_memory_mb(),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         }
@@ -129,6 +142,14 @@ class Executor:
         params: dict[str, Any] = {**run.protocol.params, **shape}
         protocol = load_target(run.protocol.spec)(**params)
         return EpisodeSource(protocol, self.session.split(run.dataset, split), name)
+
+    def _test_source(self, run: RunSpec, name: Any) -> tuple[EpisodeSource, int]:
+        """Return the test episodes and how many there may be."""
+        if run.sampling == "closed":
+            return self._source(run, "test", {}, name), run.episodes
+        protocol = load_target(run.protocol.spec)(**run.protocol.params)
+        source = DisjointSource(protocol, self.session.split(run.dataset, "test"), name, run.episodes)
+        return source, source.episodes
 
     @staticmethod
     def _episode_shape(recipe: Recipe, split: str) -> dict[str, int]:
@@ -241,38 +262,41 @@ class Executor:
         return self._features[1]
 
     def _score(
-        self, run: RunSpec, model: Model, features: Tensor, source: EpisodeSource, key: str
-    ) -> tuple[NDArray[np.int32], str]:
+        self, run: RunSpec, model: Model, features: Tensor, source: EpisodeSource, most: int, key: str
+    ) -> tuple[NDArray[np.int32], EpisodeTally]:
         """Score the episodes, resuming from and saving to the store's partial file."""
         partial = Partial(self.session.store.root, key)
         if self.session.rerun:
             partial.remove()
-        done = partial.load()[: run.episodes]
+        n_query, rule = source.protocol.n_query, run.stop
+        done = partial.load()[:most]
+        if rule is not None and (end := rule.reached(done, n_query)):
+            done, most = done[:end], end  # stopped, and killed before the record was written
         counts, unsaved, saved = [done], [], time.monotonic()
-        n_query = source.protocol.n_query
-        # Running sums for the progress line only.
-        count, total, squares = len(done), float(done.sum()), float((done.astype(float) ** 2).sum())
-        with self.session.console.progress(run.label, run.episodes) as bar, stop_on_signal() as stop:
+        running = RunningMean(n_query)
+        running.add(done)
+        with self.session.console.progress(run.label, most) as bar, stop_on_signal() as stop:
 
-            def report(correct: NDArray[np.int32]) -> None:
-                nonlocal count, total, squares, saved
+            def report(correct: NDArray[np.int32]) -> bool:
+                nonlocal saved
                 counts.append(correct)
                 unsaved.append(correct)
-                count += len(correct)
-                total += float(correct.sum())
-                squares += float((correct.astype(float) ** 2).sum())
-                mean, half = running_interval(count, total, squares)
-                text = f"{100 * mean / n_query:.2f}" + (f" ± {100 * half / n_query:.2f} %" if half else " %")
-                bar.update(count, text)
+                running.add(correct)
+                mean, half = running.interval
+                bar.update(running.count, f"{mean:.2f}" + (f" ± {half:.2f} %" if half else " %"))
                 if stop.requested or time.monotonic() - saved > _FLUSH_SECONDS:
                     partial.append(np.concatenate(unsaved))
                     unsaved.clear()
                     saved = time.monotonic()
                 if stop.requested:
                     raise KeyboardInterrupt
+                if rule is None or running.count not in stops:
+                    return False
+                return rule.reached(np.concatenate(counts), n_query) is not None
 
-            digest = evaluate(model.head, features, source, run.episodes, done, report)
-        return np.concatenate(counts), digest
+            stops = [] if rule is None else list(checks(most))
+            tally = evaluate(model.head, features, source, most, done, report, stops=stops)
+        return np.concatenate(counts), tally
 
 
 def _weights_digest(backbone: torch.nn.Module) -> str:

@@ -12,10 +12,13 @@ from typing import Any, get_type_hints
 from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.keys import content_key, file_sha256
 from metabench.registry import Registry, resolve_params
-from metabench.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Recipe, Spec, Value
+from metabench.specs import SAMPLINGS, AlgorithmSpec, BackboneSpec, DatasetSpec, Recipe, Spec, Value
+from metabench.stopping import BOUNDS, StopRule
 
 PRECISIONS = ("float32", "bfloat16")
 MAX_EPISODES = 1_000_000
+EPISODES, MOST_UNTIL = 2_000, 100_000
+"""Test episodes where the user gives no number: without a stop rule, and at most with one."""
 MAX_SEED = 2**63 - 1
 LISTS = ("algorithms", "datasets", "backbones", "ways", "shots", "seeds")
 SCOPES = ("algo", "backbone", "data", "protocol", "train")
@@ -33,10 +36,17 @@ class Selection:
     shots: Sequence[int] = (1,)
     query: int = 15
     protocol: str = "fixed-way"
-    episodes: int = 2000
+    episodes: int | None = None
+    """None: `EPISODES`, or with `until_ci` at most `MOST_UNTIL`."""
     seeds: Sequence[int] = (0,)
     """Training seeds."""
     episode_seed: int = 0
+    sampling: str = "closed"
+    """``open``: no two episodes share an image; as many as the data have, at most `episodes`."""
+    until_ci: float | None = None
+    """Stop once the half-width is this many percentage points; then `episodes` is the most there may be."""
+    bound: str = "asymptotic"
+    """The confidence sequence that `until_ci` looks at, one of `metabench.stopping.BOUNDS`."""
     precision: str = "float32"
     checkpoint: Path | None = None
     settings: Mapping[str, Value] = field(default_factory=dict)
@@ -67,7 +77,10 @@ class RunSpec:
     dataset: Choice
     protocol: Choice
     episodes: int
+    """How many, or with open sampling or a stop rule, at most how many."""
     episode_seed: int
+    sampling: str
+    stop: StopRule | None
     precision: str
     recipe: Recipe | None
     """None where nothing is trained: no learning algorithm, or a checkpoint is given."""
@@ -107,7 +120,12 @@ class RunSpec:
             "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on},
             "dataset": {**self.dataset.inputs(), "split": "test", "digest": digests["test"]},
             "protocol": self.protocol.inputs(),
-            "evaluation": {"episodes": self.episodes, "seed": self.episode_seed},
+            "evaluation": {
+                "episodes": self.episodes,
+                "seed": self.episode_seed,
+                "sampling": self.sampling,
+                "stop": None if self.stop is None else dict(vars(self.stop)),
+            },
             "training": self.training_inputs(digests),
             "precision": self.precision,
         }
@@ -129,8 +147,12 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         UsageError: an unknown name, a bad value, a parameter that nothing selected has.
     """
     unique: dict[str, Any] = {name: tuple(dict.fromkeys(getattr(selection, name))) for name in LISTS}
+    episodes = selection.episodes
+    if episodes is None:
+        episodes = EPISODES if selection.until_ci is None else MOST_UNTIL
     selection = dataclasses.replace(selection, **unique)  # each run once
-    _check(selection)
+    _check(selection, episodes)
+    stop = _stop_rule(selection, episodes)
     settings = _by_scope(selection.settings)
     overrides = _recipe_overrides(settings["train"])
     protocol = registry.find("protocol", selection.protocol)
@@ -154,8 +176,10 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
                     RunSpec(
                         **choices,
                         protocol=_choice(protocol, {**settings["protocol"], **cell}),
-                        episodes=selection.episodes,
+                        episodes=episodes,
                         episode_seed=selection.episode_seed,
+                        sampling=selection.sampling,
+                        stop=stop,
                         precision=selection.precision,
                         recipe=recipe,
                         seed=seed,
@@ -166,7 +190,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     return runs
 
 
-def _check(selection: Selection) -> None:
+def _check(selection: Selection, episodes: int) -> None:
     for name in LISTS:
         if name != "backbones" and not getattr(selection, name):
             raise UsageError(f"no {name} given")
@@ -174,7 +198,7 @@ def _check(selection: Selection) -> None:
         ("--ways", selection.ways, 2, None),
         ("--shots", selection.shots, 1, None),
         ("--query", (selection.query,), 1, None),
-        ("--episodes", (selection.episodes,), 1, MAX_EPISODES),
+        ("--episodes", (episodes,), 1, MAX_EPISODES),
         ("--seed", selection.seeds, 0, MAX_SEED),
         ("--episode-seed", (selection.episode_seed,), 0, MAX_SEED),
     ):
@@ -183,8 +207,24 @@ def _check(selection: Selection) -> None:
                 raise UsageError(f"{name} must be at least {least}, not {value}")
             if most is not None and value > most:
                 raise UsageError(f"{name} must be at most {most}, not {value}")
+    for name, word, known in (("--sampling", selection.sampling, SAMPLINGS), ("--bound", selection.bound, BOUNDS)):
+        if word not in known:
+            raise UsageError(f"unknown {name} '{word}'; use {' or '.join(known)}")
+    if selection.until_ci is not None:
+        if not 0 < selection.until_ci <= 100:
+            raise UsageError(
+                f"--until-ci takes a half-width in points, above 0 and at most 100, not {selection.until_ci}"
+            )
+        if selection.sampling == "open":
+            raise UsageError("--until-ci needs episodes without end; leave --sampling open out")
     if selection.precision not in PRECISIONS:
         raise UsageError(f"unknown precision '{selection.precision}'; use {' or '.join(PRECISIONS)}")
+
+
+def _stop_rule(selection: Selection, episodes: int) -> StopRule | None:
+    if selection.until_ci is None:
+        return None
+    return StopRule.aimed(float(selection.until_ci), selection.bound, episodes)
 
 
 def _by_scope(settings: Mapping[str, Value]) -> dict[str, dict[str, Value]]:

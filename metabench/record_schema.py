@@ -9,14 +9,16 @@ from typing import Any
 
 from metabench.errors import MetabenchError
 from metabench.keys import content_key
-from metabench.stats import summarise
+from metabench.specs import SAMPLINGS
+from metabench.stats import summary_of
+from metabench.stopping import StopRule, check_rule, closes
 
 SCHEMA = 1
 STATUSES = ("ok", "failed", "skipped", "interrupted")
-MAX_EPISODES = 1_000_000
+MAX_EPISODES = MAX_CLASSES = 1_000_000
 MAX_STRING = 20_000
 MAX_DEPTH = 12
-MAX_NODES = 200_000  # values outside `scores.correct`
+MAX_NODES = 200_000  # values outside `scores`
 
 TOP = ("schema", "key", "status", "inputs", "scores", "summary", "training", "cost", "provenance", "error")
 INPUTS = ("algorithm", "backbone", "dataset", "protocol", "evaluation", "training", "precision")
@@ -25,7 +27,7 @@ PARTS: Mapping[str, Mapping[str, type]] = {
     "backbone": {"name": str, "version": int, "params": dict, "trained_on": str},
     "dataset": {"name": str, "version": int, "params": dict, "split": str, "digest": str},
     "protocol": {"name": str, "version": int, "params": dict},
-    "evaluation": {"episodes": int, "seed": int},
+    "evaluation": {"episodes": int, "seed": int, "sampling": str},
 }
 _SHORT = 200  # names and the like, which end up in tables and file names
 
@@ -129,11 +131,21 @@ def _check_inputs(inputs: Any) -> None:
         need(type(value) is int and 0 <= value <= 10**6, where, "is not an integer in [0, 1000000]")
     need(1 <= inputs["evaluation"]["episodes"] <= MAX_EPISODES, "inputs.evaluation.episodes",
           f"is not in [1, {MAX_EPISODES}]")  # fmt: skip
+    _check_evaluation(inputs["evaluation"])
     precision, training = inputs["precision"], inputs["training"]
     need(isinstance(precision, str) and 0 < len(precision) <= _SHORT, "inputs.precision", "is no name")
     need(training is None or isinstance(training, dict), "inputs.training", "is neither null nor an object")
     seed = (training or {}).get("seed", 0)
     need(type(seed) is int, "inputs.training.seed", "is not an integer")
+
+
+def _check_evaluation(evaluation: Mapping[str, Any]) -> None:
+    need(evaluation["sampling"] in SAMPLINGS, "inputs.evaluation.sampling", f"is not {' or '.join(SAMPLINGS)}")
+    need("stop" in evaluation, "inputs.evaluation.stop", "is missing")
+    if evaluation["stop"] is not None:
+        problem = check_rule(evaluation["stop"])
+        need(not problem, "inputs.evaluation.stop", problem)
+        need(evaluation["sampling"] == "closed", "inputs.evaluation.stop", "stands beside open sampling")
 
 
 def _cell_numbers(inputs: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -162,28 +174,70 @@ def _check_scores_shape(scores: Any) -> None:
     if scores is None:
         return
     need(isinstance(scores, dict), "scores", "is neither null nor an object")
-    _need_keys(scores, ("n_query", "correct", "episodes_digest"), "scores")
+    _need_keys(scores, ("n_query", "correct", "episodes_digest", "classes"), "scores")
     n_query, correct, digest = scores["n_query"], scores["correct"], scores["episodes_digest"]
     need(type(n_query) is int and 1 <= n_query <= 10**6, "scores.n_query", "is not in [1, 1000000]")
     need(isinstance(correct, list) and 1 <= len(correct) <= MAX_EPISODES, "scores.correct",
           f"is not a list of 1 to {MAX_EPISODES} integers")  # fmt: skip
-    need(set(map(type, correct)) == {int}, "scores.correct", "holds something other than integers")
-    need(min(correct) >= 0 and max(correct) <= n_query, "scores.correct",
-          f"holds a count outside [0, {n_query}]")  # fmt: skip
+    _need_counts(correct, n_query, "scores.correct")
     is_hex = isinstance(digest, str) and re.fullmatch("[0-9a-f]{16,128}", digest)
     need(bool(is_hex), "scores.episodes_digest", "is not a hexadecimal digest")
+    if scores["classes"] is not None:
+        _check_classes(scores["classes"], correct, n_query)
+
+
+def _need_counts(values: list[Any], most: int, where: str) -> None:
+    need(set(map(type, values)) == {int}, where, "holds something other than integers")
+    need(min(values) >= 0 and max(values) <= most, where, f"holds a count outside [0, {most}]")
+
+
+def _check_classes(classes: Any, correct: list[int], n_query: int) -> None:
+    where = "scores.classes"
+    need(isinstance(classes, dict), where, "is neither null nor an object")
+    _need_keys(classes, ("episodes", "correct"), where)
+    for name, most in (("episodes", len(correct)), ("correct", len(correct) * n_query)):
+        values = classes[name]
+        need(isinstance(values, list) and 2 <= len(values) <= MAX_CLASSES, f"{where}.{name}",
+              f"is not a list of 2 to {MAX_CLASSES} integers")  # fmt: skip
+        _need_counts(values, most, f"{where}.{name}")
+    need(len(classes["episodes"]) == len(classes["correct"]), where, "has two lists of different lengths")
+
+
+def _check_class_sums(scores: Mapping[str, Any], way: int | None) -> None:
+    """The sums by class must be sums of these scores: every episode counts once for each of its `way` classes."""
+    correct, episodes, sums = scores["correct"], scores["classes"]["episodes"], scores["classes"]["correct"]
+    found, rest = divmod(sum(episodes), len(correct))
+    need(rest == 0 and found >= 2, "scores.classes", "is not of episodes with the same number of classes")
+    need(way in (None, found), "scores.classes", f"is not of {way}-way episodes")
+    need(sum(sums) == found * sum(correct), "scores.classes", "does not add up to the scores")
+    fits = all(total <= count * scores["n_query"] for count, total in zip(episodes, sums, strict=True))
+    need(fits, "scores.classes", "has a sum that is too large")
 
 
 def _check_scores(obj: Mapping[str, Any]) -> None:
-    scores, summary = obj["scores"], obj["summary"]
-    episodes = obj["inputs"]["evaluation"]["episodes"]
+    scores, summary, evaluation = obj["scores"], obj["summary"], obj["inputs"]["evaluation"]
     if obj["status"] == "ok":
-        need(len(scores["correct"]) == episodes, "scores.correct", f"does not hold {episodes} episodes")
+        _check_complete(scores, evaluation)
+    if scores["classes"] is not None:
+        _check_class_sums(scores, obj["inputs"]["protocol"]["params"].get("way"))
     need(isinstance(summary, dict), "summary", "is not an object")
-    expected = summarise(scores["correct"], scores["n_query"]).as_record()
+    expected = summary_of(scores, evaluation).as_record()
     _need_keys(summary, tuple(expected), "summary")
     for name, value in expected.items():
         need(_same(summary[name], value), f"summary.{name}", f"is not what the scores give ({value})")
+
+
+def _check_complete(scores: Mapping[str, Any], evaluation: Mapping[str, Any]) -> None:
+    """A run that succeeded has all its episodes: as many as asked for, as the data have, or as its rule wants."""
+    correct, most = scores["correct"], evaluation["episodes"]
+    if evaluation["stop"] is not None:
+        rule = StopRule.from_inputs(evaluation["stop"])
+        fits = len(correct) <= most and closes(rule, correct, scores["n_query"], most)
+        need(fits, "scores.correct", "does not end where the stop rule of the inputs says")
+    elif evaluation["sampling"] == "open":
+        need(len(correct) <= most, "scores.correct", f"holds more than {most} episodes")
+    else:
+        need(len(correct) == most, "scores.correct", f"does not hold {most} episodes")
 
 
 def _same(found: Any, expected: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from metabench.keys import canonical_json, content_key
 from metabench.record_schema import SCHEMA, NewerSchemaError, RecordError, need, validate_record
-from metabench.stats import summarise
+from metabench.stats import summary_of
 
 MAX_BYTES = 32 * 2**20
 
@@ -44,6 +44,7 @@ def build_record(
     n_query: int = 0,
     correct: Sequence[int] | None = None,
     episodes_digest: str = "",
+    classes: Mapping[str, Sequence[int]] | None = None,
     training: Mapping[str, Any] | None = None,
     cost: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -57,6 +58,8 @@ def build_record(
         n_query: queries per episode.
         correct: (episodes,) correct answers in each episode.
         episodes_digest: hexadecimal digest of the drawn episodes.
+        classes: for each class of the test set, ``episodes`` it took part in and ``correct`` answers in those
+            (the sums behind the open interval); None where episodes have no classes.
         training: what happened in training, None if nothing was trained.
         cost: seconds, episodes per second, memory and so on.
         provenance: versions, hardware, source.
@@ -68,9 +71,9 @@ def build_record(
     scores = summary = None
     if correct is not None:
         counts = [int(value) for value in correct]
-        scores = {"n_query": int(n_query), "correct": counts, "episodes_digest": episodes_digest}
+        scores = {"n_query": int(n_query), "correct": counts, "episodes_digest": episodes_digest, "classes": classes}
         try:
-            summary = summarise(counts, int(n_query)).as_record()
+            summary = summary_of(scores, inputs["evaluation"]).as_record()
         except ValueError as problem:
             raise RecordError(f"record: {problem}") from None
     record = {

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 Value = int | float | bool | str
 """A parameter value: what JSON can hold without nesting."""
+SAMPLINGS = ("closed", "open")
+"""How test episodes relate: each drawn from all images, or no two with an image in common (`--sampling`)."""
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,10 @@ COLUMNS = (
     "accuracy",
     "ci95",
     "interval",
+    "open95",
     "episodes",
     "episode_seed",
+    "sampling",
     "seed",
     "precision",
     "status",
@@ -41,8 +43,9 @@ COLUMNS = (
     "key",
 )
 _INTEGERS = ("way", "shot", "query", "episodes", "episode_seed", "seed")
-_ALWAYS = ("algorithm", "backbone", "dataset", "way", "shot")
-_IF_VARIED = (
+ALWAYS = ("algorithm", "backbone", "dataset", "way", "shot")
+"""What every table shows of a row, and below what it shows where rows differ in it."""
+IF_VARIED = (
     "params",
     "setting",
     "backbone_params",
@@ -50,6 +53,7 @@ _IF_VARIED = (
     "query",
     "episodes",
     "episode_seed",
+    "sampling",
     "seed",
     "precision",
 )
@@ -75,7 +79,7 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    numbers = {"accuracy": "float64", "ci95": "float64", "cached": "bool"}
+    numbers = {"accuracy": "float64", "ci95": "float64", "open95": "float64", "cached": "bool"}
     return frame.astype({**dict.fromkeys(_INTEGERS, "Int64"), **numbers})
 
 
@@ -104,9 +108,10 @@ def to_csv(rows: Sequence[Row], path: Path) -> None:
     write_atomic(path, csv_text(COLUMNS, rows))
 
 
-def to_json(rows: Sequence[Row]) -> str:
-    """Return one JSON document ``{"rows": [...]}``."""
-    return json.dumps({"rows": list(rows)}, indent=2, ensure_ascii=False, allow_nan=False)
+def to_json(rows: Sequence[Row], seeds: Sequence[Row] = ()) -> str:
+    """Return one JSON document ``{"rows": [...], "seeds": [...]}``: the runs, and what they say over seeds."""
+    document = {"rows": list(rows), "seeds": list(seeds)}
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -115,21 +120,26 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_inert(row[name]) for name in columns])
+        writer.writerow([inert(row[name]) for name in columns])
     return out.getvalue()
 
 
-def accuracy_text(accuracy: float, ci95: float | None) -> str:
-    """Return ``98.21 ± 0.08``; a half-width that would round to zero keeps one digit.
+def accuracy_text(accuracy: float, ci95: float | None, open95: float | None = None) -> str:
+    """Return ``98.21 ± 0.08 (open ± 0.31)``, without what is None.
 
     >>> accuracy_text(100.0, 0.0025)
     '100.00 ± 0.002'
     """
-    if ci95 is None:
-        return f"{accuracy:.2f}"
-    if ci95 >= 0.005:
-        return f"{accuracy:.2f} ± {ci95:.2f}"
-    return f"{accuracy:.2f} ± {ci95:.1g}" if ci95 >= 1e-4 else f"{accuracy:.2f} ± <0.0001"
+    closed = "" if ci95 is None else f" ± {width_text(ci95)}"
+    opened = "" if open95 is None else f" (open ± {width_text(open95)})"
+    return f"{accuracy:.2f}{closed}{opened}"
+
+
+def width_text(half_width: float) -> str:
+    """Return a half-width with two decimals, or, where that would be zero, with one digit."""
+    if half_width >= 0.005:
+        return f"{half_width:.2f}"
+    return f"{half_width:.1g}" if half_width >= 1e-4 else "<0.0001"
 
 
 def params_text(params: Mapping[str, Any]) -> str:
@@ -149,6 +159,13 @@ def escape(text: str) -> str:
     return text.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
+def inert(value: Any) -> Any:
+    """Return a value for a CSV file: a text that a spreadsheet would run as a formula with an apostrophe."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def _row(record: Mapping[str, Any], cached: bool) -> Row:
     inputs, summary, error = record["inputs"], record["summary"] or {}, record["error"]
     cell = inputs["protocol"]["params"]
@@ -165,8 +182,10 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
         "accuracy": summary.get("accuracy"),
         "ci95": summary.get("ci95"),
         "interval": summary.get("interval"),
+        "open95": summary.get("open95"),
         "episodes": summary.get("episodes", inputs["evaluation"]["episodes"]),
         "episode_seed": inputs["evaluation"]["seed"],
+        "sampling": inputs["evaluation"]["sampling"],
         "seed": (inputs["training"] or {}).get("seed"),
         "precision": inputs["precision"],
         "status": record["status"],
@@ -178,8 +197,8 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
 
 def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """The columns that identify a row, those that tell these rows apart, and the accuracy."""
-    varied = [name for name in _IF_VARIED if len({row[name] for row in rows}) > 1]
-    names = [*_ALWAYS, *varied]
+    varied = [name for name in IF_VARIED if len({row[name] for row in rows}) > 1]
+    names = [*ALWAYS, *varied]
     body = [["-" if row[n] is None else str(row[n]) for n in names] + [_result(row)] for row in rows]
     return [*names, "accuracy (%)"], body
 
@@ -188,28 +207,28 @@ def _result(row: Row) -> str:
     if row["status"] != "ok":
         reason = f"{row['status']}: {row['note']}" if row["note"] else row["status"]
         return reason if len(reason) <= _REASON else reason[: _REASON - 1] + "…"
-    text = accuracy_text(row["accuracy"], row["ci95"])
+    text = accuracy_text(row["accuracy"], row["ci95"], row["open95"])
     return f"{text} ({row['note']})" if row["note"] else text
 
 
+_KINDS = {
+    "closed-t": "±: 95 % Student-t interval over {} of this test set (closed: it speaks of no other data)",
+    "disjoint-t": "±: 95 % Student-t interval over {} that share no image: other images of the same classes",
+    "anytime-asymptotic": "±: 95 % asymptotic confidence sequence over {}, valid where the run stopped (closed)",
+    "anytime-bernstein": "±: 95 % empirical Bernstein sequence over {}, valid where the run stopped (closed)",
+    "clopper-pearson": "± where no two episodes differ: 95 % Clopper-Pearson interval over all queries "
+    "(ignores clustering)",
+}
+
+
 def _footnotes(rows: Sequence[Row]) -> list[str]:
+    """Say which population each interval that stands in the table speaks of."""
     measured = [row for row in rows if row["status"] == "ok"]
-    counts = {row["episodes"] for row in measured if row["interval"] == "closed-t"}
     lines = []
-    if counts:
-        number = f"{counts.pop():,}" if len(counts) == 1 else "the"
-        lines.append(
-            f"± : 95 % Student-t interval over {number} episodes of a fixed test set "
-            "(closed: it does not speak of new data)"
-        )
-    if any(row["interval"] == "clopper-pearson" for row in measured):
-        lines.append(
-            "± where no two episodes differ: 95 % Clopper-Pearson interval over all queries (ignores clustering)"
-        )
+    for kind, line in _KINDS.items():
+        counts = {row["episodes"] for row in measured if row["interval"] == kind}
+        if counts:
+            lines.append(line.format(f"{counts.pop():,} episodes" if len(counts) == 1 else "the episodes"))
+    if any(row["open95"] is not None for row in measured):
+        lines.append("open ±: 95 % interval for new classes and new images of the same kind (class-level jackknife)")
     return lines
-
-
-def _inert(value: Any) -> Any:
-    if not isinstance(value, str) or _NUMBER.fullmatch(value):
-        return value
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

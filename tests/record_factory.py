@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metabench.records import build_record
@@ -12,7 +13,7 @@ INPUTS: dict[str, Any] = {
     "backbone": {"name": "conv4", "version": 1, "params": {"channels": 64}, "trained_on": ""},
     "dataset": {"name": "omniglot", "version": 1, "params": {}, "split": "test", "digest": "ab" * 32},
     "protocol": {"name": "fixed-way", "version": 1, "params": {"way": 5, "shot": 1, "query": 15}},
-    "evaluation": {"episodes": 4, "seed": 0},
+    "evaluation": {"episodes": 4, "seed": 0, "sampling": "closed", "stop": None},
     "training": {"way": 60, "shot": 1, "query": 5, "episodes": 100, "lr": 0.001, "seed": 7},
     "precision": "float32",
 }
@@ -30,7 +31,12 @@ def make_inputs(**changes: Any) -> dict[str, Any]:
     return inputs
 
 
-def make_record(correct: tuple[int, ...] = (75, 74, 75, 72), **changes: Any) -> dict[str, Any]:
+def make_record(
+    correct: Sequence[int] = (75, 74, 75, 72),
+    classes: Mapping[str, Sequence[int]] | None = None,
+    episodes_digest: str = "cd" * 32,
+    **changes: Any,
+) -> dict[str, Any]:
     """Return an ok record of 75 queries per episode with these scores."""
     inputs = make_inputs(evaluation__episodes=len(correct), **changes)
     return build_record(
@@ -38,7 +44,8 @@ def make_record(correct: tuple[int, ...] = (75, 74, 75, 72), **changes: Any) -> 
         "ok",
         n_query=75,
         correct=correct,
-        episodes_digest="cd" * 32,
+        episodes_digest=episodes_digest,
+        classes=classes,
         cost={"seconds": 1.5},
         provenance={"metabench": "0.1.0"},
     )

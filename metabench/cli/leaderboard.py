@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from metabench.cli.given import given
 from metabench.errors import MetabenchError, UsageError
 from metabench.home import Home
 from metabench.keys import file_sha256
+from metabench.tables import printable
 
-MAX_WEIGHTS = 2 * 2**20
-"""Bytes of weights that a leaderboard keeps beside a record; larger ones have their checksum in the record."""
+if TYPE_CHECKING:
+    from metabench.leaderboard.changes import Changes
+
 _HEX = re.compile("[0-9a-f]{64}")
 
 _DIR = click.option(
@@ -47,7 +51,7 @@ def add(records: tuple[str, ...], folder: Path, home: str | None, as_json: bool)
     """
     from metabench.leaderboard import Leaderboard
 
-    loaded = [_load(record, home) for record in records]
+    loaded = [given(record, home).record for record in records]
     added = Leaderboard(folder).add(loaded)
     models = Home.resolve(home).models
     weights = [copy for record in loaded if (copy := _copy_weights(record, models, folder))]
@@ -57,6 +61,8 @@ def add(records: tuple[str, ...], folder: Path, home: str | None, as_json: bool)
 def _copy_weights(record: Mapping[str, Any], models: Path, folder: Path) -> Path | None:
     """Copy a record's weights to ``weights/<sha256>.safetensors``; None if absent, changed or large."""
     training = record["training"] or {}
+    from metabench.leaderboard.changes import MAX_WEIGHTS
+
     key, sha256 = str(training.get("training_key")), str(training.get("weights_sha256"))
     source = models / key / "weights.safetensors"
     if not (_HEX.fullmatch(key) and _HEX.fullmatch(sha256) and source.is_file()):
@@ -71,14 +77,80 @@ def _copy_weights(record: Mapping[str, Any], models: Path, folder: Path) -> Path
 
 @leaderboard.command()
 @_DIR
+@click.option("--against", required=True, metavar="REF", help="A git revision, such as main or HEAD~1.")
+@_JSON
+@click.pass_context
+def check(context: click.Context, /, folder: Path, against: str, as_json: bool) -> None:
+    """Print what a contribution adds or changes.
+
+    Exit code 1 if a record was removed or altered that invalidated.toml does not list, if weights belong to no
+    record, or if anything in the folder is not valid.
+    """
+    from metabench.leaderboard.changes import changes
+
+    _need_folder(folder)
+    found = changes(folder, against)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(_lines(found, against)))
+    for line in found.refused:
+        click.echo(f"refused: {printable(line)}", err=True)
+    if found.refused:
+        context.exit(1)
+
+
+def _lines(found: Changes, against: str) -> list[str]:
+    counts = f"{len(found.added)} added, {len(found.removed)} removed, {len(found.altered)} altered"
+    lines = [f"against {against}: records {counts}, {len(found.invalidated)} invalidated"]
+    for title, files in (("added", found.added), ("invalidated", found.invalidated)):
+        lines += [f"{title} records/{file}" for file in files]
+    where = ""
+    for change in found.ranks:
+        if change.where != where:
+            where = change.where
+            lines.append(f"{where}:")
+        if change.before is None:
+            what = f"new, rank {change.after}"
+        else:
+            what = "gone" if change.after is None else f"rank {change.before} -> {change.after}"
+        lines.append(f"  {change.row}  {change.accuracy}  {what}")
+    return [printable(line) for line in [*lines, *(f"note: {remark}" for remark in found.remarks)]]
+
+
+@leaderboard.command()
+@_DIR
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The page.  [default: DIR/index.html]")
+@_JSON
+def html(folder: Path, out: Path | None, as_json: bool) -> None:
+    """Write the one page with tables and pictures ('build' does it too)."""
+    from metabench.leaderboard import Leaderboard
+    from metabench.leaderboard.folder import SITE
+    from metabench.records import write_atomic
+
+    _need_folder(folder)
+    target = out or folder / SITE
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"--out {target}: there is no folder {target.absolute().parent}")
+    prefix = Path(os.path.relpath(folder.absolute(), target.absolute().parent)).as_posix()
+    write_atomic(target, Leaderboard(folder).site("" if prefix == "." else f"{prefix}/"))
+    _show("wrote", [target], as_json)
+
+
+def _need_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}; name the leaderboard's folder with --dir")
+
+
+@leaderboard.command()
+@_DIR
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a page is not what it should be.")
 @_JSON
 def build(folder: Path, check: bool, as_json: bool) -> None:
     """Generate the pages from the records and the published values."""
     from metabench.leaderboard import Leaderboard
 
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}; name the leaderboard's folder with --dir")
+    _need_folder(folder)
     if not check:
         _show("changed", Leaderboard(folder).build(), as_json)
         return
@@ -88,20 +160,6 @@ def build(folder: Path, check: bool, as_json: bool) -> None:
     if stale:
         names = ", ".join(map(str, stale))
         raise MetabenchError(f"stale: {names}; run 'metabench leaderboard build' and commit what it writes")
-
-
-def _load(record: str, home: str | None) -> dict[str, Any]:
-    from metabench.records import read_record
-    from metabench.store import Store
-
-    path = Path(record)
-    if path.suffix == ".json" or path.is_file():
-        try:
-            return read_record(path)
-        except OSError as problem:
-            raise UsageError(f"cannot read the record {path} ({problem.strerror})") from None
-    store = Store(Home.resolve(home).root, warn=lambda line: click.echo(f"warning: {line}", err=True))
-    return store.resolve(record)
 
 
 def _show(what: str, paths: Sequence[Path], as_json: bool) -> None:

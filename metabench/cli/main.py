@@ -17,6 +17,7 @@ from metabench.errors import MetabenchError, UsageError, did_you_mean
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("metabench.cli.run:run", "Measure algorithms on few-shot episodes."),
+    "compare": ("metabench.cli.compare:compare", "Tell whether one run is better than another."),
     "list": ("metabench.cli.listing:list_", "List what is installed, or the runs that are stored."),
     "show": ("metabench.cli.show:show", "Show one plugin or one stored run in full."),
     "plugins": ("metabench.cli.listing:plugins", "List the installed plugins and what is wrong with them."),
@@ -24,6 +25,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "new": ("metabench.cli.new:new", "Write the first file of a plugin, or a package."),
     "check": ("metabench.cli.check:check", "Check that a plugin keeps to the rules."),
     "datasets": ("metabench.cli.datasets:datasets", "Get, prepare and check data sets."),
+    "reproduce": ("metabench.cli.reproduce:reproduce", "Replay a record's episodes and compare the answers."),
+    "export": ("metabench.cli.export:export", "Write results as CSV, JSON lines or Parquet."),
     "leaderboard": ("metabench.cli.leaderboard:leaderboard", "Build and check leaderboards from records."),
 }
 """Subcommand to where it is and one line about it: ``--help`` imports none of them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ from metabench.console import Console
 from metabench.errors import UsageError
 from metabench.home import Home
 from metabench.launch import outcome_rows, run_selection
-from metabench.plan import PRECISIONS, Selection
+from metabench.plan import EPISODES, MOST_UNTIL, PRECISIONS, Selection
+from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.session import Session
-from metabench.tables import markdown, terminal, to_csv, to_json
+from metabench.specs import SAMPLINGS
+from metabench.stopping import BOUNDS
+from metabench.tables import Row, markdown, terminal, to_csv, to_json
 
 
 def _names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
@@ -55,7 +58,24 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
 @click.option("--ways", default="5", show_default=True, callback=_numbers(2), help="Classes in an episode.")
 @click.option("--shots", default="1", show_default=True, callback=_numbers(1), help="Support images of a class.")
 @click.option("--query", default=15, show_default=True, help="Query images of a class.")
-@click.option("--episodes", default=2000, show_default=True, help="Test episodes.")
+@click.option(
+    "--episodes", type=int, help=f"Test episodes.  [default: {EPISODES:,}; with --until-ci at most {MOST_UNTIL:,}]"
+)
+@click.option("--until-ci", type=float, metavar="POINTS", help="Go on until the half-width is at most this.")
+@click.option(
+    "--bound",
+    default=BOUNDS[0],
+    show_default=True,
+    type=click.Choice(BOUNDS),
+    help="What --until-ci goes by: narrow and valid for many episodes, or wide and valid for any number.",
+)
+@click.option(
+    "--sampling",
+    default=SAMPLINGS[0],
+    show_default=True,
+    type=click.Choice(SAMPLINGS),
+    help="closed: each episode from all images; open: no image in two episodes, as many as there are.",
+)
 @click.option("--protocol", default="fixed-way", show_default=True, help="How episodes are drawn.")
 @click.option("--seed", "seeds", default="0", show_default=True, callback=_numbers(0), help="Training seeds.")
 @click.option("--episode-seed", default=0, show_default=True, help="Seed of the test episodes.")
@@ -109,10 +129,18 @@ def run(context: click.Context, /, **options: Any) -> None:
     rows = outcome_rows(outcomes)
     if csv_file is not None:
         to_csv(rows, csv_file)
-    render = to_json if options["as_json"] else markdown if options["as_markdown"] else terminal
-    click.echo(render(rows))
+    click.echo(_rendered(rows, seed_rows(outcome.record for outcome in outcomes), options))
     if any(row["status"] != "ok" for row in rows):
         context.exit(1)
+
+
+def _rendered(rows: Sequence[Row], seeds: Sequence[Row], options: Mapping[str, Any]) -> str:
+    """Return the rows in the form asked for; where something was trained several times, with the rows over seeds."""
+    if options["as_json"]:
+        return to_json(rows, seeds)
+    render, render_seeds = (markdown, seeds_markdown) if options["as_markdown"] else (terminal, seeds_terminal)
+    several = any(len(row["seeds"]) > 1 for row in seeds)
+    return "\n\n".join([render(rows), render_seeds(seeds)]) if several else render(rows)
 
 
 def _selection(options: Mapping[str, Any]) -> Selection:
@@ -128,6 +156,9 @@ def _selection(options: Mapping[str, Any]) -> Selection:
         query=options["query"],
         protocol=options["protocol"],
         episodes=options["episodes"],
+        until_ci=options["until_ci"],
+        bound=options["bound"],
+        sampling=options["sampling"],
         seeds=options["seeds"],
         episode_seed=options["episode_seed"],
         precision=options["precision"],

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from metabench.cli.given import given
 from metabench.cli.listing import (
     accuracy,
     cell,
@@ -21,7 +23,6 @@ from metabench.cli.listing import (
 )
 from metabench.cli.loose import current_registry
 from metabench.errors import UsageError, did_you_mean
-from metabench.home import Home
 from metabench.plugins import SPEC_CLASSES
 from metabench.registry import availability, kind_of
 from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec
@@ -29,10 +30,23 @@ from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec
 
 @click.command("show")
 @click.argument("name")
+@click.option(
+    "--plot",
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE.svg]",
+    help="Draw how the scores of a run spread over its episodes.  [default: ALGORITHM-KEY.svg]",
+)
 @json_option
 @home_option
-def show(name: str, as_json: bool, home: str | None) -> None:
-    """Show every plugin called NAME, or the stored run whose key starts with NAME."""
+def show(name: str, plot: str | None, as_json: bool, home: str | None) -> None:
+    """Show every plugin called NAME, or a run: the path of its record, or the first digits of its key."""
+    if plot is not None:
+        _plot(given(name, home).record, plot)
+        return
+    if name.endswith(".json"):
+        _show_record(given(name, home).record, as_json)
+        return
     registry = current_registry()
     kinds = [kind for kind in SPEC_CLASSES if name in registry.names(kind) or (kind, name) in registry.clashes]
     if kinds:
@@ -45,13 +59,33 @@ def show(name: str, as_json: bool, home: str | None) -> None:
     if not re.fullmatch("[0-9a-f]{4,64}", name):
         known = {other for kind in SPEC_CLASSES for other in registry.names(kind)}
         raise UsageError(f"nothing is called '{name}'{did_you_mean(name, known)}")
-    from metabench.store import Store
+    _show_record(given(name, home).record, as_json)
 
-    record = Store(Home.resolve(home).root).resolve(name)
+
+def _show_record(record: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         echo_json(record)
     else:
         click.echo(_record_text(record))
+
+
+def _plot(record: Mapping[str, Any], file: str) -> None:
+    """Write the distribution of a run's scores as SVG and say where."""
+    from metabench.pictures.histogram import histogram
+    from metabench.records import write_atomic
+
+    inputs, scores = record["inputs"], record["scores"]
+    if scores is None:
+        raise UsageError(f"run {record['key'][:12]} is {record['status']}: there are no scores to draw")
+    way, shot = (inputs["protocol"]["params"].get(name) for name in ("way", "shot"))
+    protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
+    title = f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, {protocol}"
+    picture = histogram(scores["correct"], scores["n_query"], title, f"accuracy {accuracy(record['summary'])} %")
+    path = Path(file or f"{re.sub('[^A-Za-z0-9._-]', '_', inputs['algorithm']['name'])}-{record['key'][:12]}.svg")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--plot {path}: there is no folder {path.absolute().parent}")
+    write_atomic(path, picture.file())
+    click.echo(f"wrote {path}")
 
 
 def _record_text(record: Mapping[str, Any]) -> str:

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metabench.errors import MetabenchError
-from metabench.leaderboard.entries import Entry, Published, admit, file_name, read_published
-from metabench.leaderboard.render import MARKER, index, page
+from metabench.errors import MetabenchError, UsageError
+from metabench.leaderboard.board import Board, boards
+from metabench.leaderboard.curated import Invalidated, Overlap, read_invalidated, read_overlaps
+from metabench.leaderboard.entries import Entry, admit, file_name
+from metabench.leaderboard.markdown import MARKER, index, page
+from metabench.leaderboard.published import Published, read_published
+from metabench.leaderboard.rowdata import data_csv
+from metabench.leaderboard.site import site
 from metabench.records import RecordError, read_record, validate_record, write_atomic, write_record
+
+SITE = "index.html"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything that a leaderboard is made from."""
+
+    entries: Sequence[Entry]
+    claims: Sequence[Published]
+    invalidated: Mapping[str, Invalidated]
+    overlaps: Sequence[Overlap]
+
+    def boards(self) -> list[Board]:
+        """Group it into rows with ranks, a board for each data set."""
+        return boards(self.entries, self.claims, self.invalidated, self.overlaps)
 
 
 class Leaderboard:
-    """Records, published claims and generated pages in one folder.
+    """Records, curated files and generated pages in one folder.
 
     Args:
-        folder: holds ``records/*.json`` and ``published.csv``; the pages are written beside them.
+        folder: holds ``records/*.json``, ``published.csv``, ``invalidated.toml`` and ``contamination.toml``
+            (each may be missing); the pages are written beside them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,25 +87,41 @@ class Leaderboard:
         """Return every generated file's text by its name.
 
         Raises:
-            MetabenchError: a record or a published claim is wrong; the message names the file.
+            MetabenchError: a record or a curated file is wrong; the message names the file.
         """
-        measured: dict[str, list[Entry]] = defaultdict(list)
-        claimed: dict[str, list[Published]] = defaultdict(list)
-        for entry in self._entries():
-            measured[entry.inputs["dataset"]["name"]].append(entry)
-        for claim in read_published(self.folder / "published.csv"):
-            claimed[claim.dataset].append(claim)
-        pages, counts = {}, {}
-        for name in sorted({*measured, *claimed}):
-            markdown, data = page(name, measured[name], claimed[name])
-            pages[f"{name}.md"], pages[f"{name}.csv"] = markdown, data
-            counts[name] = (len(measured[name]), len(claimed[name]))
-        pages["README.md"] = index(counts)
+        found, removed = self._boards()
+        pages = {"README.md": index(found, removed), SITE: site(found, removed)}
+        for board in found:
+            pages[f"{board.name}.md"] = page(board)
+            pages[f"{board.name}.csv"] = data_csv(board)
         return pages
 
+    def site(self, prefix: str) -> str:
+        """Return the HTML page; `prefix` leads from it to this folder."""
+        return site(*self._boards(), prefix)
+
+    def _boards(self) -> tuple[list[Board], list[Invalidated]]:
+        contents = self.contents()
+        return contents.boards(), [item for item in contents.invalidated.values() if item.removed]
+
+    def contents(self) -> Contents:
+        """Read and check everything in the folder.
+
+        Raises:
+            MetabenchError: a record or a curated file is wrong; the message names the file.
+        """
+        entries = self._entries()
+        invalidated = read_invalidated(self.folder / "invalidated.toml")
+        _refuse_unknown(entries, invalidated, self.folder / "invalidated.toml")
+        claims = read_published(self.folder / "published.csv")
+        return Contents(entries, claims, invalidated, read_overlaps(self.folder / "contamination.toml"))
+
     def _entries(self) -> list[Entry]:
-        entries = []
+        entries: list[Entry] = []
+        streams: dict[str, Entry] = {}
         for path in sorted((self.folder / "records").glob("*.json")):
+            if path.is_symlink():
+                raise RecordError(f"{path}: a record is a file, not a link")
             record = read_record(path)
             try:
                 admit(record)
@@ -91,7 +129,14 @@ class Leaderboard:
                 raise type(problem)(f"{path}: {problem}") from None
             if path.name != file_name(record):
                 raise RecordError(f"{path}: the file must be named {file_name(record)}")
-            entries.append(Entry(record, path.name))
+            entry = Entry(record, path.name)
+            other = streams.setdefault(entry.stream, entry)
+            if other.record["scores"]["episodes_digest"] != record["scores"]["episodes_digest"]:
+                raise RecordError(
+                    f"{path}: protocol, data and seed are those of {other.file}, so the episodes must be, and "
+                    "episodes_digest says that they are not; one of the two records is wrong"
+                )
+            entries.append(entry)
         return entries
 
     def _orphans(self, pages: Mapping[str, str]) -> list[Path]:
@@ -101,6 +146,15 @@ class Leaderboard:
             if path.name not in pages and (_text(path) or "").startswith(MARKER):
                 orphans += [p for p in (path, path.with_suffix(".csv")) if p.exists()]
         return orphans
+
+
+def _refuse_unknown(entries: Sequence[Entry], invalidated: Mapping[str, Invalidated], path: Path) -> None:
+    present = {entry.key for entry in entries}
+    for key, item in invalidated.items():
+        if item.removed and key in present:
+            raise UsageError(f"{path}: {key[:12]} is said to be removed, but its record is in the folder")
+        if not item.removed and key not in present:
+            raise UsageError(f"{path}: no record has the key {key[:12]}; if its file was removed, say removed = true")
 
 
 def _text(path: Path) -> str | None:

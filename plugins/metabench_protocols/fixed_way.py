@@ -39,6 +39,7 @@ class FixedWay:
                 raise UsageError(f"{name} must be at least {least}, not {value}")
         self.way, self.shot, self.query = way, shot, query
         self.n_query = way * query
+        self.per_class = shot + query
 
     def check(self, split: ClassSplit) -> None:
         """Raise UsageError if there are too few classes, or too few images in one of them."""
@@ -61,12 +62,15 @@ class FixedWay:
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
         """Return the episodes of (B, width) random words, classes in random order."""
-        episodes, per_class = len(words), self.shot + self.query
+        episodes = len(words)
         classes = choose(words[:, : self.way], len(split.names))
-        image_words = words[:, self.way :].reshape(-1, per_class)
+        image_words = words[:, self.way :].reshape(-1, self.per_class)
         within = _choose_images(image_words, split.counts[classes.reshape(-1)])
-        rows = split.starts[classes][:, :, None] + within.reshape(episodes, self.way, per_class)
-        labels = np.arange(self.way)[:, None]
+        return self.arrange(split.starts[classes][:, :, None] + within.reshape(episodes, self.way, self.per_class))
+
+    def arrange(self, rows: NDArray[np.int64]) -> EpisodeBatch:
+        """Make image rows (B, way, per_class) into B episodes: the first `shot` of each class are its support."""
+        episodes, labels = len(rows), np.arange(self.way)[:, None]
         return EpisodeBatch(
             support=rows[:, :, : self.shot].reshape(episodes, self.way * self.shot),
             support_labels=_labels(labels, self.shot, episodes),

@@ -29,7 +29,9 @@ def test_from_a_stored_run_to_a_checked_page(folder: Path, capsys: pytest.Captur
     assert main(["leaderboard", "build", "--check"]) == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert output.err.startswith("error: stale: leaderboards/README.md, leaderboards/omniglot.csv")
+    assert output.err.startswith(
+        "error: stale: leaderboards/README.md, leaderboards/index.html, leaderboards/omniglot.csv"
+    )
     assert "run 'metabench leaderboard build'" in output.err
     assert not (folder / "README.md").exists()
     assert main(["leaderboard", "build"]) == 0
@@ -44,7 +46,7 @@ def test_json_output(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path:
     (added,) = json.loads(capsys.readouterr().out)["added"]
     assert Path(added).is_file()
     assert main(["leaderboard", "build", "--dir", "board", "--check", "--json"]) == 1
-    pages = ["board/README.md", "board/omniglot.csv", "board/omniglot.md"]
+    pages = [f"board/{name}" for name in ("README.md", "index.html", "omniglot.csv", "omniglot.md")]
     assert json.loads(capsys.readouterr().out) == {"stale": pages}
     assert main(["leaderboard", "build", "--dir", "board", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"changed": pages}

@@ -1,0 +1,45 @@
+"""``metabench export``: results for other tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from metabench.cli.listing import home_option, json_option
+from metabench.errors import UsageError
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="[RECORD|FOLDER|KEY]...")
+@click.option("--csv", type=_FILE, help="Write a CSV file.")
+@click.option("--jsonl", type=_FILE, help="Write one JSON object per line.")
+@click.option("--parquet", type=_FILE, help="Write a Parquet file (needs pyarrow).")
+@click.option("--per-episode", is_flag=True, help="One row for each episode instead of one for each run.")
+@home_option
+@json_option
+def export(sources: tuple[str, ...], per_episode: bool, home: str | None, as_json: bool, **files: Path | None) -> None:
+    """Write the results of runs that succeeded to a file, or several files.
+
+    Without arguments all runs in the store are written; otherwise those of the record files, folders (a leaderboard
+    is one) and keys named.
+    """
+    targets = {form: path for form, path in files.items() if path is not None}
+    if not targets:
+        raise UsageError("name a file to write: --csv FILE, --jsonl FILE or --parquet FILE")
+    for form, path in targets.items():
+        if not path.absolute().parent.is_dir():
+            raise UsageError(f"--{form} {path}: there is no folder {path.absolute().parent}")
+    from metabench.results import load_results, write_frame
+
+    frame = load_results(*sources, per="episode" if per_episode else "run", home=home)
+    for form, path in targets.items():
+        write_frame(frame, path, form)
+    if as_json:
+        written = {form: path.as_posix() for form, path in targets.items()}
+        click.echo(json.dumps({"rows": len(frame), "written": written}, indent=2))
+    else:
+        click.echo("\n".join(f"wrote {len(frame):,} rows to {path}" for path in targets.values()))

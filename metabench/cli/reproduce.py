@@ -1,0 +1,89 @@
+"""``metabench reproduce``: replay a record and compare its answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metabench.cli.given import given
+from metabench.cli.listing import echo_json, home_option, json_option
+from metabench.console import Console
+from metabench.errors import MetabenchError
+from metabench.home import Home
+
+ROUNDING = 0.005
+"""A share of differing episodes up to this can come from another processor's rounding of near ties."""
+
+
+@click.command()
+@click.argument("record", metavar="RECORD")
+@click.option(
+    "--episodes", default=50, show_default=True, type=click.IntRange(1), help="How many to replay, from the first on."
+)
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="The weights of the record.")
+@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: cpu if the record was made on one, else auto]")
+@click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]")
+@click.option("--no-download", is_flag=True, help="Never use the network.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@home_option
+@json_option
+@click.pass_context
+def reproduce(context: click.Context, /, record: str, as_json: bool, home: str | None, **options: Any) -> None:
+    """Replay the episodes of RECORD from its weights and compare the answers.
+
+    RECORD is the path of a record file, or the first digits of the key of a stored run. The weights are looked
+    for in the folder weights/ of the record's leaderboard and in the store. Exit code 0: the same answers; 1: others;
+    3: something needed is missing.
+    """
+    from metabench.reproduce import find_weights, replay
+    from metabench.session import Session
+
+    found = given(record, home)
+    short = found.record["key"][:12]
+    if found.record["status"] != "ok":
+        raise MetabenchError(f"record {short} is {found.record['status']}: there is nothing to reproduce")
+    place = Home.resolve(home, options["data"])
+    weights = find_weights(found.record, place.models, found.path, options["checkpoint"])
+    made_on = found.record["provenance"].get("device")
+    session = Session(
+        place,
+        Console(quiet=options["quiet"]),
+        options["device"] or ("cpu" if made_on == "cpu" else "auto"),
+        allow_download=not options["no_download"],
+    )
+    result = replay(found.record, session, weights, options["episodes"])
+    if as_json:
+        echo_json(_plain(found.record, result, weights))
+    else:
+        click.echo(_words(found.record, result))
+    if not result.reproduced:
+        if 0 < len(result.differing) <= ROUNDING * result.episodes and result.same_episodes is not False:
+            click.echo("so few can come from another processor's rounding, which decides near ties", err=True)
+        context.exit(1)
+
+
+def _plain(record: Mapping[str, Any], result: Any, weights: Path | None) -> dict[str, Any]:
+    return {
+        "key": record["key"],
+        "reproduced": result.reproduced,
+        **dataclasses.asdict(result),
+        "weights": None if weights is None else weights.as_posix(),
+    }
+
+
+def _words(record: Mapping[str, Any], result: Any) -> str:
+    inputs = record["inputs"]
+    what = f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, record {record['key'][:12]}"
+    if result.same_episodes is False:
+        return f"differs: the images of the episodes are not those of the record ({what})"
+    if result.differing:
+        count = f"{len(result.differing):,} of {result.episodes:,} episodes"
+        first = f"episode {result.differing[0]}, {result.here} correct here and {result.recorded} in the record"
+        return f"differs in {count}; the first is {first} ({what})"
+    if not result.reproduced:
+        return f"differs: the sums by class are not those of the record ({what})"
+    return f"reproduced: {result.episodes:,} of {result.total:,} episodes have the same answers ({what})"

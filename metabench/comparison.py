@@ -1,0 +1,155 @@
+"""Is A better than B? Two rows of per-episode scores, the difference of their means, and how sure it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metabench.class_level import class_level
+from metabench.stats import FEW_EPISODES, t_quantile
+
+NO_DIFFERENCE = "no difference observed"
+UNPAIRED = "different episodes, so not paired: Welch's test"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A minus B, in percentage points.
+
+    Attributes:
+        mean: mean accuracy of A minus that of B.
+        ci95: half-width of the 95 % interval of `mean`; None where the scores give none.
+        p: two-sided p-value of "no difference in the mean".
+        episodes: episodes behind it (the smaller number where A and B have different ones).
+        method: ``paired-t``, ``welch``, or ``identical`` where no episode differs.
+        a_beats_b: probability that A scores higher than B on a new episode; a tie counts half.
+        note: what a reader must know, else empty.
+        open95: half-width of the 95 % interval of `mean` for new classes and images; None where it is not known.
+    """
+
+    mean: float
+    ci95: float | None
+    p: float
+    episodes: int
+    method: str
+    a_beats_b: float
+    note: str = ""
+    open95: float | None = None
+
+
+def compare_scores(a: ArrayLike, b: ArrayLike, n_query_a: float, n_query_b: float, paired: bool) -> Difference:
+    """Compare two rows of scores, a (T,) out of `n_query_a` and b (T',) out of `n_query_b` in each episode.
+
+    Args:
+        paired: a[i] and b[i] are scores on the same episode (T = T'): Student's t of the differences.
+            Otherwise Welch's t with Satterthwaite's degrees of freedom (Welch 1947).
+
+    Raises:
+        ValueError: no scores, or paired rows of different lengths.
+    """
+    first, second = _percent(a, n_query_a), _percent(b, n_query_b)
+    if not paired:
+        return _welch(first, second)
+    if len(first) != len(second):
+        raise ValueError(f"paired scores need the same episodes, not {len(first)} and {len(second)}")
+    return _paired(first - second)
+
+
+def compare_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
+    """Compare two records with scores: paired where they met the same episodes, else Welch with a note."""
+    one, two = a["scores"], b["scores"]
+    paired = one["episodes_digest"] == two["episodes_digest"] and len(one["correct"]) == len(two["correct"])
+    found = compare_scores(one["correct"], two["correct"], one["n_query"], two["n_query"], paired)
+    if paired:
+        return replace(found, open95=_open_half_width(one, two))
+    return replace(found, note="; ".join(filter(None, (UNPAIRED, found.note))))
+
+
+def _open_half_width(one: Mapping[str, Any], two: Mapping[str, Any]) -> float | None:
+    """The class-level interval of the difference of two rows of scores on the same episodes."""
+    episodes = [(scores["classes"] or {}).get("episodes") for scores in (one, two)]
+    if episodes[0] is None or episodes[0] != episodes[1]:
+        return None
+    scores, totals = (
+        _percent(first, one["n_query"]) - _percent(second, two["n_query"])
+        for first, second in (
+            (one["correct"], two["correct"]),
+            (one["classes"]["correct"], two["classes"]["correct"]),
+        )
+    )
+    if not scores.any():
+        return None
+    found = class_level(scores, np.asarray(episodes[0], dtype=np.int64), totals)
+    return None if found is None else t_quantile(found.df, 0.95) * found.standard_error
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number by Holm's step-down rule (Holm 1979), in the order given.
+
+    Rejecting where the adjusted value is at most alpha keeps the chance of any false rejection below alpha,
+    whatever the dependence between the tests.
+    """
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _percent(scores: ArrayLike, n_query: float) -> Floats:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError("scores must be a non-empty row of numbers")
+    return 100.0 * values / n_query
+
+
+def _paired(d: Floats) -> Difference:
+    """Student's t of the differences d (T,), or what can be said where they do not vary."""
+    episodes, mean = len(d), math.fsum(d) / len(d)
+    wins = float(np.mean(d > 0) + np.mean(d == 0) / 2)
+    if not d.any():
+        return Difference(0.0, None, 1.0, episodes, "identical", 0.5, NO_DIFFERENCE)
+    sem = float(d.std(ddof=1)) / math.sqrt(episodes) if episodes > 1 else 0.0
+    if sem <= 1e-12 * abs(mean):  # t would be infinite: the exact sign-flip test instead
+        note = "one episode" if episodes == 1 else "every episode differs by the same amount"
+        return Difference(mean, None, 2.0 ** (1 - episodes), episodes, "paired-t", wins, note)
+    return _student(mean, sem, episodes - 1, episodes, "paired-t", wins)
+
+
+def _welch(a: Floats, b: Floats) -> Difference:
+    mean, wins = math.fsum(a) / len(a) - math.fsum(b) / len(b), _superiority(a, b)
+    fewer = min(len(a), len(b))
+    if fewer == 1:
+        return Difference(mean, None, 1.0, 1, "welch", wins, "one episode")
+    parts = [float(x.var(ddof=1)) / len(x) for x in (a, b)]
+    variance = sum(parts)
+    if variance <= 1e-24 * mean**2:
+        if abs(mean) < 1e-9:
+            return Difference(0.0, None, 1.0, fewer, "identical", 0.5, NO_DIFFERENCE)
+        # Two constants: the permutation test, whose smallest p-value is one over the ways to split the scores.
+        ways = math.exp(math.lgamma(len(a) + len(b) + 1) - math.lgamma(len(a) + 1) - math.lgamma(len(b) + 1))
+        return Difference(mean, None, min(1.0, 2 / ways), fewer, "welch", wins, "neither varies between episodes")
+    df = variance**2 / sum(part**2 / (len(x) - 1) for part, x in zip(parts, (a, b), strict=True))
+    return _student(mean, math.sqrt(variance), df, fewer, "welch", wins)
+
+
+def _student(mean: float, sem: float, df: float, episodes: int, method: str, wins: float) -> Difference:
+    from scipy.special import stdtr
+
+    p = 2.0 * float(stdtr(df, -abs(mean) / sem))
+    note = "few episodes" if episodes < FEW_EPISODES else ""
+    return Difference(mean, t_quantile(df, 0.95) * sem, p, episodes, method, wins, note)
+
+
+def _superiority(a: Floats, b: Floats) -> float:
+    """Return P(A > B) + P(A = B) / 2 over all pairs: the Mann-Whitney U over its maximum."""
+    ordered = np.sort(b)
+    below, not_above = (np.searchsorted(ordered, a, side) for side in ("left", "right"))
+    return float((below.sum() + not_above.sum()) / (2 * len(a) * len(b)))

@@ -1,0 +1,130 @@
+"""A leaderboard as data: sections, rows, ranks and marks; Markdown, CSV, the HTML page and `check` show it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from metabench.leaderboard.curated import Invalidated, Overlap, contamination
+from metabench.leaderboard.entries import Cell, Entry
+from metabench.leaderboard.published import Published
+from metabench.leaderboard.ranks import Rank, rank
+from metabench.leaderboard.rows import Row, group
+from metabench.tables import params_text
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything measured on exactly the same test data.
+
+    Attributes:
+        dataset: the data set as in the records' inputs.
+        rows: best first.
+        claims: published values of the data set, whatever its variant.
+        overlaps: what is known of pre-training data.
+    """
+
+    dataset: Mapping[str, Any]
+    rows: Sequence[Row]
+    claims: Sequence[Published]
+    overlaps: Sequence[Overlap]
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """The columns, in order."""
+        return sorted({cell for row in self.rows for cell in row.cells})
+
+    @cached_property
+    def ranks(self) -> dict[tuple[str, Cell], Rank]:
+        """The rank of every row (by its identity) in every column where it has a result."""
+        found: dict[tuple[str, Cell], Rank] = {}
+        for cell in self.cells:
+            rows = [row for row in self.rows if cell in row.cells]
+            places = rank([row.cells[cell] for row in rows])
+            found |= {(row.identity, cell): place for row, place in zip(rows, places, strict=True)}
+        return found
+
+    @property
+    def title(self) -> str:
+        """What tells this test data from others of the same name; not escaped."""
+        data = self.dataset
+        params = f", {params_text(data['params'])}" if data["params"] else ""
+        return f"{data['split']} split, version {data['version']}{params}, digest {data['digest'][:12]}"
+
+    @property
+    def floorless(self) -> list[Cell]:
+        """Columns without a floor row."""
+        return [cell for cell in self.cells if not any(row.floor and cell in row.cells for row in self.rows)]
+
+    def contamination(self, row: Row) -> str:
+        """See `curated.contamination`."""
+        return contamination(row.first.inputs["backbone"]["trained_on"], self.dataset["name"], self.overlaps)
+
+    def claim(self, row: Row, cell: Cell) -> Published | None:
+        """Return the paper's claim for a cell of a row: same algorithm, backbone, data set, way and shot."""
+        inputs = row.first.inputs
+        names = tuple(inputs[part]["name"] for part in ("algorithm", "backbone", "dataset"))
+        return self._papers.get((*names, cell))
+
+    @cached_property
+    def _papers(self) -> dict[tuple[Any, ...], Published]:
+        papers = [claim for claim in self.claims if claim.kind == "paper"]
+        return {(c.algorithm, c.backbone, c.dataset, c.cell): c for c in reversed(papers)}
+
+
+@dataclass(frozen=True)
+class Board:
+    """One data set of a leaderboard.
+
+    Attributes:
+        name: of the data set.
+        sections: one for each variant of the test data.
+        claims: published values.
+        invalid: records that do not count, with what was said about them.
+    """
+
+    name: str
+    sections: Sequence[Section]
+    claims: Sequence[Published]
+    invalid: Sequence[tuple[Entry, Invalidated]]
+
+    @property
+    def records(self) -> int:
+        """How many records count."""
+        return sum(len(row.entries) for section in self.sections for row in section.rows)
+
+
+def boards(
+    entries: Iterable[Entry],
+    claims: Iterable[Published],
+    invalidated: Mapping[str, Invalidated],
+    overlaps: Sequence[Overlap],
+) -> list[Board]:
+    """Return the board of every data set with records or claims, by name."""
+    measured: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    invalid: dict[str, list[tuple[Entry, Invalidated]]] = defaultdict(list)
+    claimed: dict[str, list[Published]] = defaultdict(list)
+    for entry in entries:
+        name = entry.inputs["dataset"]["name"]
+        if entry.key in invalidated:
+            invalid[name].append((entry, invalidated[entry.key]))
+        else:
+            measured[name][entry.variant].append(entry)
+    for claim in claims:
+        claimed[claim.dataset].append(claim)
+    return [
+        Board(
+            name,
+            [
+                Section(json.loads(variant), group(members), claimed[name], overlaps)
+                for variant, members in sorted(measured[name].items())
+            ],
+            claimed[name],
+            invalid[name],
+        )
+        for name in sorted({*measured, *claimed, *invalid})
+    ]

@@ -1,0 +1,165 @@
+"""The pictures of a leaderboard section, each only where there is something to see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.leaderboard import words
+from metabench.leaderboard.board import Board, Section
+from metabench.leaderboard.entries import Cell
+from metabench.leaderboard.names import names
+from metabench.leaderboard.nemenyi import MOST, critical_distance, mean_ranks
+from metabench.leaderboard.rows import Result, Row
+from metabench.pictures.cliques import critical_difference
+from metabench.pictures.curves import Curve, curves
+from metabench.pictures.dots import Dot, dot_plot
+from metabench.pictures.scatter import Point, scatter
+from metabench.pictures.svg import Picture
+from metabench.tables import accuracy_text
+
+MOST_DOTS, MOST_CURVES = 30, 10
+LEAST_DATASETS = 5
+"""Data sets that a diagram across data sets needs: with fewer, no difference is critical."""
+_ACCURACY = "accuracy, %"
+
+
+def dot_plots(section: Section) -> list[Picture]:
+    """Return a dot plot for each column with at least two rows."""
+    called = names(section.rows)
+    found = []
+    for cell in section.cells:
+        rows = _best(section.rows, cell)
+        if len(rows) > 1:
+            shown = _some(rows, MOST_DOTS)
+            more = f", the best {len(shown)} of {len(rows)} rows" if len(shown) < len(rows) else ""
+            dots = [_dot(section, row, cell, called[row.identity]) for row in shown]
+            found.append(dot_plot(dots, f"{cell.title}{more}", _ACCURACY))
+    return found
+
+
+def shot_curves(section: Section) -> list[Picture]:
+    """Return accuracy over shots for each way that has more than one."""
+    called = names(section.rows)
+    found = []
+    for way in sorted({cell.way for cell in section.cells if cell.way}):
+        cells = [cell for cell in section.cells if cell.way == way]
+        rows = [row for row in section.rows if sum(cell in row.cells for cell in cells) > 1]
+        if rows:
+            drawn = [_curve(row, cells, called[row.identity]) for row in _some(rows, MOST_CURVES)]
+            more = f", the best {len(drawn)} of {len(rows)} rows" if len(drawn) < len(rows) else ""
+            found.append(curves(drawn, f"{way}-way{more}", "shots", _ACCURACY))
+    return found
+
+
+def costs(section: Section) -> list[Picture]:
+    """Return accuracy over time per episode for each column where at least two rows tell both."""
+    called = names(section.rows)
+    found = []
+    for cell in section.cells:
+        points = [
+            Point(called[row.identity], cost, row.cells[cell].accuracy, tip=_tip(called[row.identity], row.cells[cell]))
+            for row in section.rows
+            if not row.floor and cell in row.cells and (cost := _milliseconds(row.cells[cell])) is not None
+        ]
+        if len(points) > 1:
+            found.append(scatter(points, cell.title, "milliseconds per episode", _ACCURACY))
+    return found
+
+
+def ranked_by_episodes(section: Section) -> list[Picture]:
+    """Return a critical-difference diagram over episodes for each column with three paired rows or more.
+
+    Episodes are drawn independently, so they can be the blocks of Friedman's and Nemenyi's tests.
+    """
+    called = names(section.rows)
+    found = []
+    for cell in section.cells:
+        rows = _paired(_best(section.rows, cell), cell)[:MOST]
+        if len(rows) > 2:
+            scores = np.stack([row.cells[cell].scores for row in rows])
+            found.append(_cd_diagram([called[row.identity] for row in rows], scores, cell.title))
+    return found
+
+
+def ranked_by_data_sets(boards: Iterable[Board]) -> Picture | None:
+    """Return one diagram across data sets, of the rows that are measured on all of them, if there are enough.
+
+    A row is the same on two data sets if algorithm, backbone and their parameters are. A data set counts
+    once, whatever the number of its columns: by the mean accuracy of the rows that have them all.
+    """
+    blocks = [block for board in boards if board.sections and (block := _means(board.sections[0]))]
+    common = sorted(set.intersection(*map(set, blocks))) if blocks else []
+    if len(blocks) < LEAST_DATASETS or len(common) < 3:
+        return None
+    common.sort(key=lambda name: -sum(block[name] for block in blocks))
+    scores = np.array([[block[name] for block in blocks] for name in common[:MOST]])
+    return _cd_diagram(common[:MOST], scores, f"{len(blocks)} data sets")
+
+
+def _means(section: Section) -> dict[str, float]:
+    """The mean accuracy over all columns of every row that has them all, by what the row is."""
+    means: dict[str, float] = {}
+    for row in (row for row in section.rows if len(row.cells) == len(section.cells)):
+        inputs = row.first.inputs
+        parts = [words.named(inputs[part]).replace("\n", " ") for part in ("algorithm", "backbone")]
+        means.setdefault(", ".join(parts), float(np.mean([result.accuracy for result in row.cells.values()])))
+    return means
+
+
+def _cd_diagram(called: Sequence[str], scores: NDArray[np.float64], title: str) -> Picture:
+    ranks = dict(zip(called, mean_ranks(scores).tolist(), strict=True))
+    return critical_difference(ranks, critical_distance(*scores.shape), title)
+
+
+def _best(rows: Sequence[Row], cell: Cell) -> list[Row]:
+    return sorted((row for row in rows if cell in row.cells), key=lambda row: -row.cells[cell].accuracy)
+
+
+def _some(rows: Sequence[Row], most: int) -> list[Row]:
+    """The best rows, and the best floor if it is not among them."""
+    shown = list(rows[:most])
+    floors = [row for row in rows[most:] if row.floor]
+    return shown[: most - 1] + floors[:1] if floors and not any(row.floor for row in shown) else shown
+
+
+def _paired(rows: Sequence[Row], cell: Cell) -> list[Row]:
+    """The rows that met the same episodes: the largest such group, in the order given."""
+    digests = [(row.cells[cell].digest, len(row.cells[cell].scores)) for row in rows]
+    known = [digest for digest in digests if digest[0]]
+    most = max(known, key=known.count, default=None)
+    return [row for row, digest in zip(rows, digests, strict=True) if digest == most]
+
+
+def _dot(section: Section, row: Row, cell: Cell, name: str) -> Dot:
+    result, claim = row.cells[cell], section.claim(row, cell)
+    remark = f"rank {section.ranks[row.identity, cell]}"
+    return Dot(
+        name,
+        result.accuracy,
+        result.ci95,
+        result.open95,
+        claim.accuracy if claim else None,
+        claim.margin if claim else 0.0,
+        row.floor,
+        remark,
+        f"{_tip(name, result)}, {remark}" + (f"; paper {claim.text}" if claim else ""),
+    )
+
+
+def _curve(row: Row, cells: Sequence[Cell], name: str) -> Curve:
+    points = {float(cell.shot): (row.cells[cell].accuracy, row.cells[cell].ci95) for cell in cells if cell in row.cells}
+    return Curve(name, points, row.floor)
+
+
+def _tip(name: str, result: Result) -> str:
+    return f"{name}: {accuracy_text(result.accuracy, result.ci95)}"
+
+
+def _milliseconds(result: Result) -> float | None:
+    """Time per episode: embedding and scoring, as the records tell; the median over seeds."""
+    speeds = [entry.record["cost"].get("episodes_per_second") for entry in result.entries]
+    known = [1000.0 / speed for speed in speeds if type(speed) in (int, float) and 0 < speed < 1e12]
+    return float(np.median(known)) if known else None

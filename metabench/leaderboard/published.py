@@ -1,0 +1,99 @@
+"""Published values: the curated claims of ``published.csv``, and how a measured value stands to one."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metabench.errors import UsageError
+from metabench.leaderboard.entries import NAME, RESERVED, Cell
+
+KINDS = ("paper", "replication")
+PUBLISHED_COLUMNS = ("algorithm", "backbone", "dataset", "way", "shot", "accuracy", "ci95", "source", "kind")
+_PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A claimed accuracy.
+
+    Attributes:
+        accuracy: in percent.
+        margin: half-width of the interval that the source prints; where it prints none, half a unit of its
+            last digit.
+        text: the digits of the source, with its ± if it gives one.
+    """
+
+    algorithm: str
+    backbone: str
+    dataset: str
+    cell: Cell
+    accuracy: float
+    margin: float
+    text: str
+    source: str
+    kind: str
+
+    @property
+    def place(self) -> tuple[str, str, str, Cell, str, str]:
+        """What sorts claims and tells them apart."""
+        return (self.dataset, self.algorithm, self.backbone, self.cell, self.kind, self.source)
+
+    def gap(self, accuracy: float) -> float:
+        """Return how far above (+) or below (-) the claim an accuracy is, in points."""
+        return accuracy - self.accuracy
+
+    def misses(self, accuracy: float, ci95: float | None) -> bool:
+        """Whether the interval of the claim and the one measured do not even touch."""
+        return abs(self.gap(accuracy)) > self.margin + (ci95 or 0.0)
+
+
+def read_published(path: Path) -> list[Published]:
+    """Read the curated claims, sorted; none if there is no such file.
+
+    Raises:
+        UsageError: a malformed line; the message names it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    reader = csv.DictReader(text.splitlines())
+    if tuple(reader.fieldnames or ()) != PUBLISHED_COLUMNS:
+        raise UsageError(f"{path}: the first line must be {','.join(PUBLISHED_COLUMNS)}")
+    claims: list[Published] = []
+    places = set()
+    for row in reader:
+        try:
+            claims.append(_claim(row))
+        except (TypeError, ValueError) as problem:
+            raise UsageError(f"{path}, line {reader.line_num}: {problem}") from None
+        if claims[-1].place in places:
+            raise UsageError(f"{path}, line {reader.line_num}: repeats a claim of the same source")
+        places.add(claims[-1].place)
+    return sorted(claims, key=lambda claim: claim.place)
+
+
+def _claim(row: Mapping[str, str]) -> Published:
+    for name in ("algorithm", "backbone", "dataset"):
+        if not NAME.fullmatch(row[name]):
+            raise ValueError(f"the {name} {row[name][:80]!r} is no plugin name")
+    if row["dataset"].lower() in RESERVED:
+        raise ValueError(f"a leaderboard cannot have a data set named {row['dataset']!r}")
+    if row["kind"] not in KINDS:
+        raise ValueError(f"the kind must be one of {', '.join(KINDS)}")
+    if not row["source"].strip():
+        raise ValueError("a claim needs a source")
+    cell = Cell("", int(row["way"]), int(row["shot"]))
+    if min(cell.way, cell.shot) < 1:
+        raise ValueError("way and shot start at 1")
+    for name in ("accuracy", "ci95"):
+        if (row[name] or name == "accuracy") and not (_PERCENT.fullmatch(row[name]) and float(row[name]) <= 100):
+            raise ValueError(f"{name} {row[name][:80]!r} is no percentage")
+    text = f"{row['accuracy']} ± {row['ci95']}" if row["ci95"] else row["accuracy"]
+    margin = float(row["ci95"]) if row["ci95"] else 0.5 * 10.0 ** -len(row["accuracy"].partition(".")[2])
+    named = (row["algorithm"], row["backbone"], row["dataset"])
+    return Published(*named, cell, float(row["accuracy"]), margin, text, row["source"].strip(), row["kind"])

@@ -1,0 +1,106 @@
+"""The rows of a leaderboard as CSV: one line for every row and column, nothing rounded beyond four decimals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metabench.keys import canonical_json
+from metabench.leaderboard.board import Board, Section
+from metabench.leaderboard.entries import Cell
+from metabench.leaderboard.rows import Row
+from metabench.tables import csv_text
+
+COLUMNS = (
+    "algorithm",
+    "algorithm_version",
+    "algorithm_params",
+    "setting",
+    "statistics",
+    "backbone",
+    "backbone_version",
+    "backbone_params",
+    "trained_on",
+    "contamination",
+    "floor",
+    "dataset",
+    "dataset_version",
+    "dataset_params",
+    "split",
+    "digest",
+    "protocol",
+    "protocol_version",
+    "protocol_params",
+    "way",
+    "shot",
+    "n_query",
+    "rank",
+    "rank_shared",
+    "accuracy",
+    "ci95",
+    "interval",
+    "open95",
+    "note",
+    "episodes",
+    "episode_seed",
+    "seeds",
+    "seed_sd",
+    "precision",
+    "published",
+    "gap",
+    "intervals_apart",
+    "published_source",
+    "keys",
+    "records",
+)
+
+
+def data_csv(board: Board) -> str:
+    """Return the CSV of one data set."""
+    data = [
+        _datum(section, row, cell) for section in board.sections for row in section.rows for cell in sorted(row.cells)
+    ]
+    return csv_text(COLUMNS, data)
+
+
+def _datum(section: Section, row: Row, cell: Cell) -> dict[str, Any]:
+    result, claim = row.cells[cell], section.claim(row, cell)
+    entry = result.entries[0]
+    inputs, rank = entry.inputs, section.ranks[row.identity, cell]
+    datum: dict[str, Any] = {}
+    for part in ("algorithm", "backbone", "dataset", "protocol"):
+        datum[part], datum[f"{part}_version"] = inputs[part]["name"], inputs[part]["version"]
+        datum[f"{part}_params"] = canonical_json(inputs[part]["params"])
+    return datum | {
+        "setting": row.setting,
+        "statistics": row.statistics,
+        "trained_on": inputs["backbone"]["trained_on"],
+        "contamination": section.contamination(row),
+        "floor": "yes" if row.floor else "",
+        "split": inputs["dataset"]["split"],
+        "digest": inputs["dataset"]["digest"],
+        "way": cell.way or "",
+        "shot": cell.shot or "",
+        "n_query": entry.record["scores"]["n_query"],
+        "rank": rank.place,
+        "rank_shared": "yes" if rank.shared else "",
+        "accuracy": f"{result.accuracy:.4f}",
+        "ci95": _number(result.ci95),
+        "interval": result.kind,
+        "open95": _number(result.open95),
+        "note": result.note,
+        "episodes": inputs["evaluation"]["episodes"],
+        "episode_seed": inputs["evaluation"]["seed"],
+        "seeds": " ".join(str(run.seed) for run in result.entries if run.seed is not None),
+        "seed_sd": _number(result.seed_sd),
+        "precision": inputs["precision"],
+        "published": "" if claim is None else f"{claim.accuracy:.4f}",
+        "gap": "" if claim is None else format(claim.gap(result.accuracy), "+.4f"),
+        "intervals_apart": "yes" if claim is not None and claim.misses(result.accuracy, result.ci95) else "",
+        "published_source": "" if claim is None else claim.source,
+        "keys": " ".join(run.key for run in result.entries),
+        "records": " ".join(f"records/{run.file}" for run in result.entries),
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,206 @@
+"""Records grouped into rows: runs that differ in their column and in the seed of their training."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.keys import canonical_json, content_key
+from metabench.leaderboard.entries import Cell, Entry
+from metabench.stats import summary_of
+
+_OF_THE_CELL = ("way", "shot", "query", "episodes")
+STATISTICS = "bn"
+"""The algorithm parameter that says which batch statistics normalise in evaluation."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a row says in one column.
+
+    Attributes:
+        entries: the runs, one for each seed of the training.
+        accuracy: mean over seeds and episodes, in percent.
+        ci95: half-width of the interval over episodes in points; None for one episode.
+        kind: what `ci95` is, see `metabench.stats.Summary`.
+        open95: half-width of the interval for new classes and images, in points; None where the scores cannot tell.
+        seed_sd: sample standard deviation of the accuracy between seeds, in points; None for one seed.
+        note: what a reader must know.
+    """
+
+    entries: tuple[Entry, ...]
+    accuracy: float
+    ci95: float | None
+    kind: str
+    open95: float | None
+    seed_sd: float | None
+    note: str
+
+    @property
+    def digest(self) -> str:
+        """The digest of the episodes; results with the same one are paired. Empty where seeds had different ones."""
+        digests = {entry.record["scores"]["episodes_digest"] for entry in self.entries}
+        return digests.pop() if len(digests) == 1 else ""
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Share of correct answers in each episode, mean over seeds, (episodes,); of the first seed if not paired."""
+        entries = self.entries if self.digest else self.entries[:1]
+        rows = [np.asarray(e.record["scores"]["correct"]) / e.record["scores"]["n_query"] for e in entries]
+        mean: NDArray[np.float64] = np.mean(rows, axis=0) if len(rows) > 1 else rows[0]
+        return mean
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a page: runs that differ only in their column and in the seed of their training."""
+
+    cells: Mapping[Cell, Result]
+    identity: str
+    """What the runs of the row share, as a digest: the same row in another state of the folder has the same."""
+
+    @property
+    def first(self) -> Entry:
+        """The entry that speaks for what all entries of the row share."""
+        return self.cells[min(self.cells)].entries[0]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All runs of the row, by column and seed."""
+        return [entry for cell in sorted(self.cells) for entry in self.cells[cell].entries]
+
+    @cached_property
+    def floor(self) -> bool:
+        """Whether nothing was learned: no training, no weights from a file, no pre-training."""
+        inputs = self.first.inputs
+        return inputs["training"] is None and not inputs["backbone"]["trained_on"]
+
+    @property
+    def statistics(self) -> str:
+        """Which batch statistics normalise in evaluation; empty where the algorithm does not say."""
+        return str(self.first.inputs["algorithm"]["params"].get(STATISTICS, ""))
+
+    @property
+    def setting(self) -> str:
+        """``inductive`` or ``transductive``: statistics over the queries make any algorithm transductive."""
+        setting = str(self.first.inputs["algorithm"]["setting"])
+        return "transductive" if self.statistics == "transductive" else setting
+
+    @property
+    def seeds(self) -> int:
+        """The largest number of training seeds in a column; 0 where nothing was trained."""
+        trained = self.first.inputs["training"] is not None
+        return max(len(result.entries) for result in self.cells.values()) if trained else 0
+
+
+def group(entries: Iterable[Entry]) -> list[Row]:
+    """Return the rows of one variant, best first.
+
+    Runs of one row agree in everything but way and shot, of the episodes and of the training, the seed of
+    the training, and the number of training episodes, which the page shows. Where that would put two
+    trainings that differ in more than the seed into one cell, the whole group is divided by how they were
+    trained.
+    """
+    coarse: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        coarse[_group_key(entry, exact=False)].append(entry)
+    rows = []
+    for key, members in coarse.items():
+        if _fit_together(members):
+            rows.append(_row(members, key))
+            continue
+        fine: dict[str, list[Entry]] = defaultdict(list)
+        for entry in members:
+            fine[_group_key(entry, exact=True)].append(entry)
+        rows += [_row(same, exact) for exact, same in fine.items()]
+    return _sorted(rows)
+
+
+def _fit_together(members: Sequence[Entry]) -> bool:
+    """Whether the runs of each cell differ in the seed of the training alone."""
+    trainings: dict[Cell, str] = {}
+    for entry in members:
+        key = _group_key(entry, exact=True)
+        if trainings.setdefault(entry.cell, key) != key:
+            return False
+    return True
+
+
+def _group_key(entry: Entry, *, exact: bool) -> str:
+    inputs = entry.inputs
+    protocol = inputs["protocol"]
+    rest = {name: value for name, value in protocol["params"].items() if name not in ("way", "shot")}
+    training = inputs["training"]
+    if training is not None:
+        drop = ("seed",) if exact else ("seed", *_OF_THE_CELL)
+        training = {name: value for name, value in training.items() if name not in drop}
+        if not exact:
+            training = {name: value for name, value in training.items() if not name.endswith(_OF_THE_CELL)}
+    return canonical_json({**inputs, "protocol": {**protocol, "params": rest}, "training": training})
+
+
+def _row(members: Sequence[Entry], key: str) -> Row:
+    by_cell: dict[Cell, list[Entry]] = defaultdict(list)
+    for entry in members:
+        by_cell[entry.cell].append(entry)
+    return Row({cell: _result(same) for cell, same in by_cell.items()}, content_key(key))
+
+
+def _result(entries: Sequence[Entry]) -> Result:
+    runs = tuple(sorted(entries, key=lambda entry: (entry.seed or 0, entry.key)))
+    if len(runs) == 1:
+        only = runs[0].record["summary"]
+        return Result(runs, only["accuracy"], only["ci95"], only["interval"], only["open95"], None, only["note"])
+    accuracies = [entry.record["summary"]["accuracy"] for entry in runs]
+    return Result(runs, float(np.mean(accuracies)), *_together(runs), float(np.std(accuracies, ddof=1)), _note(runs))
+
+
+def _note(runs: Sequence[Entry]) -> str:
+    notes = dict.fromkeys(entry.record["summary"]["note"] for entry in runs)
+    same = len({entry.record["scores"]["episodes_digest"] for entry in runs}) == 1
+    return "; ".join(filter(None, [*notes, "" if same else "seeds on different episodes"]))
+
+
+def _together(runs: Sequence[Entry]) -> tuple[float | None, str, float | None]:
+    """The closed half-width of the mean over seeds, its kind, and the open half-width.
+
+    On the same episodes the seeds' counts are added episode by episode and class by class. Otherwise the
+    closed intervals are independent, and the open ones, which are not, are averaged: on the safe side.
+    """
+    scores = [entry.record["scores"] for entry in runs]
+    if len({(score["episodes_digest"], score["n_query"], len(score["correct"])) for score in scores}) == 1:
+        first, evaluation = scores[0], runs[0].inputs["evaluation"]
+        if evaluation["stop"] is None:
+            summed = {**first, "n_query": first["n_query"] * len(runs), "correct": _sum(s["correct"] for s in scores)}
+            classes = [score["classes"] for score in scores]
+            if None not in classes:
+                summed["classes"] = {**classes[0], "correct": _sum(each["correct"] for each in classes)}
+            summary = summary_of(summed, evaluation)
+            return summary.ci95, summary.kind, summary.open95
+    closed, opened = ([entry.record["summary"][name] for entry in runs] for name in ("ci95", "open95"))
+    kind = runs[0].record["summary"]["interval"]
+    half = None if None in closed else math.sqrt(sum(width**2 for width in closed)) / len(runs)
+    return half, kind, None if None in opened else float(np.mean(opened))
+
+
+def _sum(rows: Iterable[Sequence[int]]) -> NDArray[np.int64]:
+    total: NDArray[np.int64] = np.sum(list(rows), axis=0)
+    return total
+
+
+def _sorted(rows: list[Row]) -> list[Row]:
+    """By accuracy in the first column, then the next; a row without a value there comes after the others."""
+    columns = sorted({cell for row in rows for cell in row.cells})
+
+    def order(row: Row) -> tuple[Any, ...]:
+        scores = [row.cells[cell].accuracy if cell in row.cells else -1.0 for cell in columns]
+        return (*(-score for score in scores), row.first.key)
+
+    return sorted(rows, key=order)

@@ -1,0 +1,145 @@
+"""What the Markdown and the HTML page say in the same words; plain text that each page escapes for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from metabench.leaderboard.board import Board, Section
+from metabench.leaderboard.published import Published
+from metabench.leaderboard.rows import Result, Row
+from metabench.tables import params_text, width_text
+
+LONGEST = 120  # characters of a stranger's string in a table
+
+CLOSED = (
+    "Accuracy in percent. The first ± is the half-width of a 95 % Student-t interval over the episodes of a fixed "
+    "test set (where no two episodes differ: Clopper-Pearson over all queries): the closed interval. It covers the "
+    "draw of the episodes, not new data and not another training run."
+)
+OPEN = "The open ± is a 95 % interval for new classes and images of the same kind, for the same trained model."
+RANKS = (
+    "Ranks are made within a column: every two rows are compared by a paired t test on the episodes that both met "
+    "(by Welch's test where they met different ones), all comparisons of the column are corrected together (Holm, "
+    "5 %), and the rank of a row is one more than the number of rows that are significantly better. A rank with = is "
+    "shared. The tests speak of these trained models on this test set."
+)
+FLOORS = "Floor rows learned nothing, neither here nor before: they tell what a number is worth."
+ORDER = "Rows are sorted by the first column; those without a value there come last."
+SETTING = (
+    "Transductive rows use all queries of an episode together, be it only for the statistics of batch normalisation."
+)
+SEEDS = (
+    "Seeds is the number of training seeds; in brackets the standard deviation of the accuracy between them, one for "
+    "each column. An accuracy is the mean over seeds."
+)
+PUBLISHED = (
+    "Below a measured value stands the one that the paper printed, and how far above (+) or below (-) it we measured; "
+    "the paper's parameters may differ from the row's. ▲ and ▼ mark the values whose intervals do not touch (where a "
+    "paper prints no ±, only its rounding is allowed for)."
+)
+CONTAMINATION = (
+    "‡ marks pre-training on the test classes or on the test images themselves, ? pre-training of which nobody has "
+    "said (in contamination.toml) whether it met them."
+)
+
+_MET = {
+    "images": "‡ saw the test images",
+    "classes": "‡ saw the test classes",
+    "unchecked": "? overlap with the test classes unchecked",
+    "none": "no overlap with the test classes",
+}
+
+
+def explain(board: Board) -> list[str]:
+    """Return the paragraphs that explain the tables of a board, only those that it needs."""
+    rows = [row for section in board.sections for row in section.rows]
+    results = [result for row in rows for result in row.cells.values()]
+    numbers = [CLOSED] + ([OPEN] if any(result.open95 is not None for result in results) else [])
+    order = [RANKS, ORDER] + ([FLOORS] if any(row.floor for row in rows) else [])
+    marks = [SEEDS] if any(row.seeds > 1 for row in rows) else []
+    marks += [SETTING] if any(row.setting != "inductive" for row in rows) else []
+    marks += [CONTAMINATION] if any(row.first.inputs["backbone"]["trained_on"] for row in rows) else []
+    marks += [PUBLISHED] if board.claims else []
+    return [" ".join(part) for part in (numbers, order, marks) if part]
+
+
+def named(part: Mapping[str, Any]) -> str:
+    """``name v2``, and its parameters on a second line; version 1 goes without saying."""
+    text = str(part["name"]) + (f" v{part['version']}" if part["version"] != 1 else "")
+    return text + (f"\n{params_text(part['params'])}" if part["params"] else "")
+
+
+def pre_training(section: Section, row: Row) -> str:
+    """What the backbone was trained on before, and on a second line whether that met the test classes."""
+    trained_on = row.first.inputs["backbone"]["trained_on"]
+    verdict = section.contamination(row)
+    return f"pre-trained on {trained_on}" + (f"\n{_MET[verdict]}" if verdict else "") if trained_on else ""
+
+
+def statistics(row: Row) -> str:
+    """Which batch statistics normalise in evaluation."""
+    return f"batch statistics: {row.statistics}" if row.statistics else ""
+
+
+def seeds(section: Section, row: Row) -> str:
+    """``1 (-)``, or ``3 (0.21/0.05)`` with the spread in every column; ``-`` where nothing was trained."""
+    if row.seeds < 2:
+        return f"{row.seeds} (-)" if row.seeds else "-"
+    spread = [row.cells[cell].seed_sd if cell in row.cells else None for cell in section.cells]
+    return f"{row.seeds} ({'/'.join('-' if sd is None else f'{sd:.2f}' for sd in spread)})"
+
+
+def episodes(row: Row) -> str:
+    """Number and seed of the test episodes."""
+    counts = sorted({len(entry.record["scores"]["correct"]) for entry in row.entries})
+    return f"{'/'.join(f'{count:,}' for count in counts)}, seed {row.first.inputs['evaluation']['seed']}"
+
+
+def training(row: Row) -> str:
+    """Seeds, way, shot (only where it is not the column's) and number of the training episodes."""
+    runs = [(entry.cell, entry.inputs["training"]) for entry in row.entries]
+    first = runs[0][1]
+    if first is None:
+        return "none"
+    if "checkpoint" in first:
+        return f"checkpoint {str(first['checkpoint'])[:12]}"
+    known = sorted({entry.seed for entry in row.entries if entry.seed is not None})
+    words = [f"seed{'s' * (len(known) > 1)} {', '.join(map(str, known))}"] if known else []
+    ways = sorted({str(run["way"]) for _, run in runs if "way" in run})
+    words += [f"{'/'.join(map(short, ways))}-way"] if ways else []
+    if any(run.get("shot", cell.shot) != cell.shot for cell, run in runs):
+        shots = dict.fromkeys((cell, short(str(run.get("shot")))) for cell, run in sorted(runs, key=lambda r: r[0]))
+        words.append(f"{'/'.join(shot for _, shot in shots)}-shot")
+    lengths = sorted({run["episodes"] for _, run in runs if type(run.get("episodes")) is int}, reverse=True)
+    words += [f"{'/'.join(f'{length:,}' for length in lengths)} episodes"] if lengths else []
+    return ", ".join(words) or "yes"
+
+
+def open_part(result: Result) -> str:
+    """`` (open ± 1.03)``, or nothing."""
+    return "" if result.open95 is None else f" (open ± {width_text(result.open95)})"
+
+
+_KINDS = {
+    "disjoint-t": "no two episodes share an image",
+    "anytime-asymptotic": "stopped by its width; the interval allows for it",
+    "anytime-bernstein": "stopped by its width; the interval allows for it",
+}
+
+
+def remarks(result: Result) -> list[str]:
+    """What a reader must know about a result besides its numbers."""
+    return [line for line in (_KINDS.get(result.kind, ""), short(result.note)) if line]
+
+
+def gap(claim: Published, result: Result) -> str:
+    """How far a result is from a claim, with a mark where the intervals do not touch."""
+    distance = claim.gap(result.accuracy)
+    mark = (" ▲" if distance > 0 else " ▼") if claim.misses(result.accuracy, result.ci95) else ""
+    return f"{distance:+.2f}{mark}"
+
+
+def short(text: str) -> str:
+    """Return `text` cut to what a table can hold."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -1,0 +1,180 @@
+"""Measure a record's episodes again from its weights and compare every answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metabench.errors import MissingError, UsageError
+from metabench.keys import file_sha256
+from metabench.plan import Choice, RunSpec
+from metabench.registry import Registry, resolve_params
+from metabench.session import Session
+
+_HEX = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How a record's answers compare with those measured now.
+
+    Attributes:
+        episodes: how many were replayed, from the first on.
+        total: how many the record has.
+        differing: numbers of the episodes with another number of correct answers.
+        here, recorded: correct answers in the first of them; None where none differs.
+        same_episodes: whether the images of all episodes are those of the record; None where not all were replayed.
+        same_classes: whether the sums by class agree too; None likewise.
+    """
+
+    episodes: int
+    total: int
+    differing: Sequence[int]
+    here: int | None
+    recorded: int | None
+    same_episodes: bool | None
+    same_classes: bool | None
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differing and self.same_episodes is not False and self.same_classes is not False
+
+
+def replay(record: Mapping[str, Any], session: Session, weights: Path | None, episodes: int) -> Replay:
+    """Measure the first `episodes` episodes of a record again (all, of a run with open sampling).
+
+    Args:
+        record: of a run that succeeded.
+        session: where the data are.
+        weights: the model's weights, as `find_weights` found them; None where nothing was trained.
+        episodes: at least 1; the record's number if that is less.
+
+    Raises:
+        MissingError: a plugin, its version, the data or the weights are not those of the record.
+    """
+    run = rebuild(record, session.registry, weights)
+    digests = session.digests(run.dataset)
+    _refuse_other_inputs(record["inputs"], run.inputs(digests))
+    scores = record["scores"]
+    total = len(scores["correct"])
+    if run.sampling == "closed":  # otherwise the episodes depend on how many there are
+        run = dataclasses.replace(run, episodes=min(episodes, total), stop=None)
+    from metabench.execute import Executor  # loads torch
+
+    parts = Executor(session).replay(run, digests)
+    if parts["n_query"] != scores["n_query"]:
+        raise MissingError(f"an episode has {parts['n_query']} queries here and {scores['n_query']} in the record")
+    return _compare(scores, parts)
+
+
+def rebuild(record: Mapping[str, Any], registry: Registry, weights: Path | None) -> RunSpec:
+    """Return the run behind a record, to be evaluated with `weights`.
+
+    Raises:
+        MissingError: a plugin is not installed, or in another version, or has other parameters.
+    """
+    inputs = record["inputs"]
+    choices = {part: _choice(part, inputs[part], registry) for part in ("algorithm", "backbone", "dataset", "protocol")}
+    evaluation = inputs["evaluation"]
+    return RunSpec(
+        **choices,
+        episodes=evaluation["episodes"],
+        episode_seed=evaluation["seed"],
+        sampling=evaluation["sampling"],
+        stop=None,
+        precision=inputs["precision"],
+        recipe=None,
+        seed=(inputs["training"] or {}).get("seed", 0),
+        checkpoint=weights,
+        checkpoint_sha256="" if weights is None else file_sha256(weights),
+    )
+
+
+def find_weights(
+    record: Mapping[str, Any], models: Path, beside: Path | None = None, given: Path | None = None
+) -> Path | None:
+    """Return the file with a record's weights; None where nothing was trained.
+
+    Looked for in this order: `given`; ``weights/<sha256>.safetensors`` of the leaderboard whose record file is
+    `beside`; the model in the store. It is only taken if its SHA-256 is that of the record.
+
+    Raises:
+        UsageError: `given` has another checksum, or the record needs no weights.
+        MissingError: there is none.
+    """
+    if record["inputs"]["training"] is None:
+        if given is not None:
+            raise UsageError("--checkpoint: the record is of a run without training, so it needs no weights")
+        return None
+    happened = record["training"] or {}
+    sha256, key = str(happened.get("weights_sha256")), str(happened.get("training_key"))
+    if not _HEX.fullmatch(sha256):
+        raise MissingError("the record does not say which weights it is of, so it cannot be replayed")
+    if given is not None:
+        if not given.is_file():
+            raise MissingError(f"no checkpoint at {given}")
+        if (other := file_sha256(given)) != sha256:
+            raise UsageError(f"{given} has the SHA-256 {other[:12]}, and the record is of weights {sha256[:12]}")
+        return given
+    places = [] if beside is None else [beside.parent.parent / "weights" / f"{sha256}.safetensors"]
+    places += [models / key / "weights.safetensors"] if _HEX.fullmatch(key) else []
+    for place in places:
+        if place.is_file() and file_sha256(place) == sha256:
+            return place
+    looked = " or ".join(map(str, places)) or models
+    raise MissingError(f"no weights {sha256[:12]} at {looked}; name the file with --checkpoint")
+
+
+def _choice(part: str, wanted: Mapping[str, Any], registry: Registry) -> Choice:
+    name, kind = wanted["name"], part
+    known = registry.names(kind)  # type: ignore[arg-type]  # the four words are the kinds
+    if name not in known:
+        raise MissingError(f"the record needs the {kind} '{name}', which no installed plugin provides")
+    spec = known[name]
+    if spec.version != wanted["version"]:
+        raise MissingError(
+            f"the record was made with version {wanted['version']} of the {kind} '{name}', and version "
+            f"{spec.version} is installed; use the release that the record names in provenance.metabench"
+        )
+    try:
+        params = resolve_params(spec, wanted["params"])
+    except UsageError as problem:
+        raise MissingError(f"the installed {kind} '{name}' is not that of the record: {problem}") from None
+    return Choice(spec, params)
+
+
+def _refuse_other_inputs(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Raise where the run that we can make is not the record's: other data, parameters, declarations."""
+    for part in ("algorithm", "backbone", "dataset", "protocol"):
+        for name in sorted({*wanted[part], *found[part]}):
+            theirs, ours = wanted[part].get(name), found[part].get(name)
+            if theirs != ours:
+                what = "the data are not those of the record: " if name == "digest" else ""
+                raise MissingError(f"{what}inputs.{part}.{name} is {_brief(theirs)} there and {_brief(ours)} here")
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _compare(scores: Mapping[str, Any], parts: Mapping[str, Any]) -> Replay:
+    here = parts["correct"]
+    recorded = scores["correct"][: len(here)]
+    differing = [index for index, (ours, theirs) in enumerate(zip(here, recorded, strict=True)) if ours != theirs]
+    whole = len(here) == len(scores["correct"])
+    same_classes = scores["classes"] == parts["classes"] if whole and scores["classes"] is not None else None
+    return Replay(
+        len(here),
+        len(scores["correct"]),
+        differing,
+        here[differing[0]] if differing else None,
+        recorded[differing[0]] if differing else None,
+        parts["episodes_digest"] == scores["episodes_digest"] if whole else None,
+        None if differing else same_classes,
+    )

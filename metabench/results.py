@@ -1,0 +1,141 @@
+"""Results as data frames, one row per run or one per episode, and as files for other tools."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from metabench.errors import MissingError, NothingMeasured, UsageError
+from metabench.home import Home
+from metabench.records import read_record
+from metabench.store import Store
+from metabench.tables import inert, rows_from_records, to_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Per = Literal["run", "episode"]
+FORMATS = ("csv", "jsonl", "parquet")
+_OF_THE_RUN = ("key", "algorithm", "backbone", "dataset", "way", "shot", "seed", "episode_seed")
+_COSTS = ("seconds", "episodes_per_second", "peak_memory_mb", "parameters")
+
+
+def load_results(*sources: str | Path, per: Per = "run", home: str | None = None) -> pd.DataFrame:
+    """Return measured results as a data frame.
+
+    Args:
+        sources: record files, folders of them (a leaderboard, too), or first digits of the keys of stored runs;
+            without any, every run in the store.
+        per: ``run`` gives one row for each run with what ``metabench run`` prints, and more; ``episode`` one row for
+            each episode, numbered from 0, with its number of correct answers.
+        home: the store, as the option ``--home``.
+
+    Only runs that succeeded are in it. Accuracies and half-widths are in percent.
+
+    Raises:
+        UsageError: a source that is not there, or another word for `per`.
+        NothingMeasured: no run that succeeded.
+        RecordError: a file is no valid record.
+    """
+    if per not in ("run", "episode"):
+        raise UsageError(f"per is 'run' or 'episode', not {per!r}")
+    records = [record for record in _records(sources, Home.resolve(home)) if record["status"] == "ok"]
+    if not records:
+        raise NothingMeasured("no run that succeeded is there; see 'metabench list runs'")
+    return _runs(records) if per == "run" else _episodes(records)
+
+
+def write_frame(frame: pd.DataFrame, path: Path, form: str) -> None:
+    """Write a data frame as one of `FORMATS`, all or nothing.
+
+    Raises:
+        MissingError: Parquet needs pyarrow.
+    """
+    if form == "parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise MissingError("--parquet needs pyarrow; pip install 'metabench[parquet]'")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        if form == "csv":
+            _without_formulas(frame).to_csv(temporary, index=False, lineterminator="\n")
+        elif form == "jsonl":
+            frame.to_json(temporary, orient="records", lines=True, force_ascii=False, double_precision=12)
+        else:
+            frame.to_parquet(temporary, engine="pyarrow", index=False)
+        os.replace(temporary, path)  # noqa: PTH105 - as in records.write_atomic
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _records(sources: Sequence[str | Path], home: Home) -> Iterable[dict[str, Any]]:
+    store = Store(home.root)
+    if not sources:
+        yield from store.records()
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            inner = path / "records"
+            yield from map(read_record, sorted((inner if inner.is_dir() else path).glob("*.json")))
+        elif path.is_file() or path.suffix == ".json":
+            try:
+                yield read_record(path)
+            except OSError as problem:
+                raise UsageError(f"cannot read the record {path} ({problem.strerror})") from None
+        else:
+            yield store.resolve(str(source))
+
+
+def _runs(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """What `tables.to_frame` holds, and what a record knows besides."""
+    import pandas as pd
+
+    frame = to_frame(rows_from_records(records)).drop(columns=["cached", "status"])
+    more = [
+        {
+            "sd": record["summary"]["sd"],
+            "n_query": record["scores"]["n_query"],
+            "trained_on": record["inputs"]["backbone"]["trained_on"],
+            "dataset_digest": record["inputs"]["dataset"]["digest"],
+            "episodes_digest": record["scores"]["episodes_digest"],
+            **{name: _number(record["cost"].get(name)) for name in _COSTS},
+            **{name: str(record["provenance"].get(name, "")) for name in ("device", "metabench", "finished")},
+        }
+        for record in records
+    ]
+    extra = pd.DataFrame(more).astype({"sd": "float64", **dict.fromkeys(_COSTS, "float64")})
+    return pd.concat([frame, extra], axis=1)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) else None
+
+
+def _episodes(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    import numpy as np
+
+    runs = to_frame(rows_from_records(records))[list(_OF_THE_RUN)]
+    for name in ("key", "algorithm", "backbone", "dataset"):
+        runs[name] = runs[name].astype("category")  # one word per run, not one per episode
+    lengths = np.array([len(record["scores"]["correct"]) for record in records])
+    frame = runs.loc[runs.index.repeat(lengths)].reset_index(drop=True)
+    frame["episode"] = np.concatenate([np.arange(length) for length in lengths])
+    frame["correct"] = np.concatenate([np.asarray(record["scores"]["correct"], dtype=np.int64) for record in records])
+    frame["n_query"] = np.repeat([record["scores"]["n_query"] for record in records], lengths)
+    frame["accuracy"] = 100.0 * frame["correct"] / frame["n_query"]
+    return frame
+
+
+def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Texts that a spreadsheet would run as a formula get a leading apostrophe."""
+    import pandas as pd
+
+    safe = frame.copy()
+    for name in frame.columns:
+        if isinstance(frame[name].dtype, pd.CategoricalDtype):
+            safe[name] = frame[name].cat.rename_categories(inert)
+        elif not pd.api.types.is_numeric_dtype(frame[name].dtype):
+            safe[name] = frame[name].map(inert)
+    return safe

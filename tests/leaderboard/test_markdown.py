@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import datetime
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from metabench.leaderboard import Leaderboard
+from metabench.leaderboard.board import boards
+from metabench.leaderboard.curated import Invalidated, Overlap
+from metabench.leaderboard.entries import Cell, Entry, file_name
+from metabench.leaderboard.markdown import page
+from metabench.leaderboard.published import Published
+from tests.leaderboard.test_published import HEADER
+from tests.record_factory import make_record
+
+FLOOR: dict[str, Any] = {
+    "algorithm__name": "chance",
+    "backbone__name": "pixels",
+    "backbone__params": {},
+    "training": None,
+}
+CLAIMS = (
+    "protonet,conv4,omniglot,5,1,98.8,,A & B 2017 Table 1,paper\n"
+    "protonet,conv4,omniglot,5,1,98.2,0.1,someone's README,replication\n"
+    "protonet,conv4,omniglot,20,1,96.0,,A & B 2017 Table 1,paper\n"
+)
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Leaderboard:
+    (tmp_path / "published.csv").write_text(HEADER + CLAIMS)
+    return Leaderboard(tmp_path)
+
+
+def _text(*records: dict[str, Any], overlaps: tuple[Overlap, ...] = (), claims: tuple[Published, ...] = ()) -> str:
+    entries = [Entry(record, file_name(record)) for record in records]
+    (found,) = boards(entries, claims, {}, overlaps)
+    return page(found)
+
+
+def _table(text: str, title: str = "## test split") -> list[dict[str, str]]:
+    """The rows of the first table below a heading, by column."""
+    lines = re.search(r"(^\|.*\n)+", text.split(title, 1)[1], re.MULTILINE).group().splitlines()
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+
+
+def test_the_page_of_a_small_leaderboard(board: Leaderboard) -> None:
+    records = [
+        make_record(),
+        make_record((75, 75, 75, 74), protocol__params__shot=5, training__shot=5),
+        make_record((15, 16, 14, 15), **FLOOR),
+    ]
+    board.add(records)
+    board.build()
+    one, five, floor = (record["key"] for record in records)
+    text = (board.folder / "omniglot.md").read_text(encoding="utf-8")
+    assert text[text.index("## test split") :] == (
+        "## test split, version 1, digest abababababab\n"
+        "\n"
+        "| Algorithm | Backbone | Setting | 5-way 1-shot | 5-way 5-shot | Seeds | Episodes | Protocol | Training |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "| protonet | conv4<br>channels=64 | inductive "
+        f"| 98.67 ± 3.00<br>rank 1, [{one[:8]}](records/protonet-omniglot-5w1s-{one[:12]}.json)<br>few episodes"
+        "<br>paper 98.8[^1], -0.13 "
+        f"| 99.67 ± 1.06<br>rank 1, [{five[:8]}](records/protonet-omniglot-5w5s-{five[:12]}.json)<br>few episodes "
+        "| 1 (-) | 4, seed 0 | fixed-way<br>query=15 | seed 7, 60-way, 100 episodes |\n"
+        "| *chance*<br>floor | pixels | inductive "
+        f"| 20.00 ± 1.73<br>rank 2, [{floor[:8]}](records/chance-omniglot-5w1s-{floor[:12]}.json)<br>few episodes "
+        "|  | - | 4, seed 0 | fixed-way<br>query=15 | none |\n"
+        "\n"
+        "No floor row is measured for: 5-way 5-shot.\n"
+        "\n"
+        "## Published values\n"
+        "\n"
+        "| Algorithm | Backbone | Kind | 5-way 1-shot | 20-way 1-shot |\n"
+        "| --- | --- | --- | --- | --- |\n"
+        "| protonet | conv4 | paper[^1] | 98.8 | 96.0 |\n"
+        "| protonet | conv4 | replication[^2] | 98.2 ± 0.1 |  |\n"
+        "\n"
+        "[^1]: as given in A &amp; B 2017 Table 1\n"
+        "[^2]: as given in someone's README\n"
+    )
+
+
+def test_a_published_value_out_of_reach_is_marked(board: Leaderboard) -> None:
+    board.add([make_record((75, 74, 73, 75) * 500)])
+    board.build()
+    (row,) = _table((board.folder / "omniglot.md").read_text(encoding="utf-8"))
+    assert row["5-way 1-shot"].endswith("paper 98.8[^1], +0.20 ▲")
+
+
+def test_the_page_explains_what_it_shows_and_nothing_else() -> None:
+    plain = _text(make_record())
+    assert "one more than the number of rows that are significantly better" in " ".join(plain.split())
+    for word in ("open ±", "Seeds is", "Transductive", "‡", "▲", "Floor rows"):
+        assert word not in plain
+    assert "Transductive rows" in " ".join(_text(make_record(algorithm__setting="transductive")).split())
+    assert "‡ marks" in " ".join(_text(make_record(backbone__trained_on="x")).split())
+    assert "Floor rows" in " ".join(_text(make_record(**FLOOR)).split())
+
+
+def test_seeds_and_their_spread_have_a_column() -> None:
+    (row,) = _table(
+        _text(
+            make_record((74, 75) * 50, training__seed=0),
+            make_record((72, 73) * 50, training__seed=1),
+            make_record((75, 74) * 50, training__seed=0, protocol__params__shot=5, training__shot=5),
+        )
+    )
+    assert row["Seeds"] == "2 (1.89/-)"  # means 99.33 and 96.67: sd sqrt(2) * 1.333
+    assert row["5-way 1-shot"].startswith("98.00 ± 0.13<br>rank 1, [")
+    assert row["5-way 1-shot"].count("](records/") == 2
+    assert row["Training"].startswith("seeds 0, 1, 60-way")
+
+
+def test_statistics_over_queries_are_transductive_whatever_the_spec_says() -> None:
+    rows = _table(
+        _text(
+            make_record(algorithm__params={"bn": "transductive"}),
+            make_record((70, 71, 72, 70), algorithm__params={"bn": "running"}),
+        )
+    )
+    assert [row["Setting"] for row in rows] == [
+        "transductive<br>batch statistics: transductive",
+        "inductive<br>batch statistics: running",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "shown"),
+    [
+        ("ImageNet-1k", "‡ saw the test classes"),
+        ("places, imagenet-1k", "‡ saw the test classes"),
+        ("places", "no overlap with the test classes"),
+        ("a crawl", "? overlap with the test classes unchecked"),
+        ("places+a crawl", "? overlap with the test classes unchecked"),
+    ],
+)
+def test_pre_training_is_marked(trained_on: str, shown: str) -> None:
+    overlaps = (
+        Overlap("imagenet-1k", "omniglot", "classes", "for the test"),
+        Overlap("places", "omniglot", "none", "for the test"),
+        Overlap("a crawl", "other", "images", "of another data set"),
+    )
+    (row,) = _table(_text(make_record(backbone__trained_on=trained_on), overlaps=overlaps))
+    assert row["Backbone"] == f"conv4<br>channels=64<br>pre-trained on {trained_on}<br>{shown}"
+
+
+class _Shape(HTMLParser):
+    """The tags of a document with their attributes, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, tuple[str, ...]]] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, tuple(sorted(name for name, _ in attributes))))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def _shape(markdown: str) -> list[tuple[str, tuple[str, ...]]]:
+    renderer = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    parser = _Shape()
+    parser.feed(renderer.render(markdown))
+    parser.close()
+    return [tag for tag in parser.tags if tag[0] != "br"]
+
+
+def hostile_records(text: str, name: str = "omniglot") -> list[dict[str, Any]]:
+    """Records with a stranger's text wherever a record takes text that a page shows."""
+    return [
+        make_record(
+            dataset__name=name,
+            algorithm__params={"p": text, "bn": text},
+            algorithm__setting=text[:200],
+            backbone__trained_on=text[:200] or "x",
+            backbone__params={text[:200]: 1},
+            dataset__split=text[:200],
+            dataset__digest=text[:200],
+            dataset__params={"p": text},
+            protocol__params__p=text,
+            precision=text[:200] or "x",
+            training={"seed": 1, "way": text, "shot": text},
+        )
+    ]
+
+
+PIECES = (
+    *(
+        "|",
+        "`",
+        "``",
+        "\n",
+        "\r",
+        "\t",
+        "#",
+        "*",
+        "_",
+        "~~",
+        "\\",
+        "\\|",
+        "'",
+        '"',
+        "=",
+        "---",
+        "$x$",
+        ":smile:",
+        "{{x}}",
+    ),
+    *("<script>alert(1)</script>", "</td>", "<!--", "-->", "&lt;", "&#60;", "\u202e", "\x00", "\x1b[31m"),
+    *("[x](//e)", "![i](//e)", "[^1]", "https://e.example", "www.e.example", "a@b.cd"),
+)
+TEXTS = st.one_of(
+    st.text(max_size=60),
+    st.lists(st.sampled_from([*PIECES, "<img src=x onerror=y>", "    ", "\u2028"]), max_size=8).map("".join),
+)
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "ignore").decode()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(TEXTS.map(_storable))
+def test_strings_of_a_record_are_text_in_markdown(text: str) -> None:
+    safe, hostile = _text(*hostile_records("x")), _text(*hostile_records(text))
+    assert hostile.count("\n") >= safe.count("\n")  # explanations are wrapped; a title may not be
+    assert _shape(hostile) == _shape(safe)
+    assert not re.search(r"(?<![&#\w])(https?|ftp)://|(?<!&)\bwww\.|\w@\w", hostile.replace("(records/", ""))
+
+
+@settings(max_examples=30)
+@given(TEXTS.map(_storable))
+def test_reasons_and_sources_are_text_in_markdown(text: str) -> None:
+    reason = " ".join(text.split()) or "x"
+    record = make_record()
+    shapes = []
+    for words in ("x", reason):
+        claim = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 98.8, 0.05, "98.8", words, "paper")
+        invalid = {record["key"]: Invalidated(record["key"], words, datetime.date(2026, 11, 24))}
+        (found,) = boards([Entry(record, file_name(record))], [claim], invalid, ())
+        shapes.append(_shape(page(found)))
+    assert shapes[0] == shapes[1]

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metabench.leaderboard import words
+from metabench.leaderboard.entries import Cell, Entry, file_name
+from metabench.leaderboard.names import names
+from metabench.leaderboard.rows import Row, group
+from metabench.stats import summarise
+from tests.record_factory import make_record
+
+ONE = Cell("", 5, 1)
+
+
+def _rows(*records: dict[str, Any]) -> list[Row]:
+    return group([Entry(record, file_name(record)) for record in records])
+
+
+def test_runs_that_differ_in_more_than_column_and_seed_have_their_own_rows() -> None:
+    rows = _rows(
+        make_record(),
+        make_record(training__lr=0.01),
+        make_record(algorithm__params={"metric": "cosine"}),
+        make_record(algorithm__version=2),
+        make_record(algorithm__setting="transductive"),
+        make_record(backbone__trained_on="images of the web"),
+        make_record(precision="bfloat16"),
+        make_record(evaluation__seed=1),
+        make_record(protocol__params__query=10),
+        make_record(training={"checkpoint": "ef" * 32}),
+    )
+    assert len(rows) == len({row.identity for row in rows}) == 10
+    assert len(set(names(rows).values())) == 10, "every difference is visible in pictures"
+
+
+def test_seeds_are_one_row_and_their_mean_is_its_accuracy() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.integers(60, 76, (3, 40))
+    (row,) = _rows(*(make_record(tuple(map(int, c)), training__seed=seed) for seed, c in enumerate(counts)))
+    result = row.cells[ONE]
+    assert [entry.seed for entry in result.entries] == [0, 1, 2]
+    pooled = summarise(counts.sum(0), 225)
+    assert result.accuracy == pytest.approx(pooled.mean, abs=1e-5)
+    assert (result.ci95, result.kind) == (pooled.ci95, "closed-t")
+    assert result.seed_sd == pytest.approx(np.std(100 * counts.mean(1) / 75, ddof=1), abs=1e-5)
+    assert row.seeds == 3
+    np.testing.assert_allclose(result.scores, counts.mean(0) / 75)
+
+
+def test_seeds_have_an_open_interval_of_their_sums_by_class() -> None:
+    rng = np.random.default_rng(5)
+    episodes = [100] * 10  # 200 episodes of five of ten classes
+    records, sums = [], []
+    for seed in range(2):
+        correct = rng.integers(50, 76, 200)
+        by_class = np.full(10, correct.sum() * 5 // 10)
+        by_class[0] += correct.sum() * 5 - by_class.sum()
+        by_class[1] += 40 * (seed + 1)
+        by_class[2] -= 40 * (seed + 1)
+        sums.append((correct, by_class))
+        classes = {"episodes": episodes, "correct": by_class.tolist()}
+        records.append(make_record(tuple(map(int, correct)), classes=classes, training__seed=seed))
+    (row,) = _rows(*records)
+    total = summarise(sums[0][0] + sums[1][0], 150, (episodes, sums[0][1] + sums[1][1]))
+    assert row.cells[ONE].open95 == total.open95
+    assert total.open95 is not None
+
+
+def test_seeds_on_different_episodes_are_said_to_be() -> None:
+    (row,) = _rows(
+        make_record((70, 75, 70, 75), training__seed=0),
+        make_record((75, 75, 70, 75), training__seed=1, episodes_digest="ef" * 32),
+    )
+    result = row.cells[ONE]
+    assert result.digest == ""
+    assert result.note == "few episodes; seeds on different episodes"
+    halves = [entry.record["summary"]["ci95"] for entry in result.entries]
+    assert result.ci95 == pytest.approx(np.hypot(*halves) / 2)
+
+
+def test_one_cell_reached_from_two_trainings_divides_the_group() -> None:
+    rows = _rows(
+        make_record(),
+        make_record((70, 71, 72, 73), training__shot=5),
+        make_record((70, 71, 72, 73), protocol__params__shot=5, training__shot=5),
+    )
+    assert [words.training(row) for row in rows] == [
+        "seed 7, 60-way, 100 episodes",
+        "seed 7, 60-way, 5/5-shot, 100 episodes",
+    ]
+    assert Cell("", 5, 5) not in rows[0].cells
+
+
+def test_trainings_of_another_length_are_no_seeds_of_each_other() -> None:
+    rows = _rows(make_record(training__seed=0), make_record(training__seed=1, training__episodes=50))
+    assert [row.seeds for row in rows] == [1, 1]
+
+
+def test_rows_are_sorted_by_accuracy_and_missing_ones_come_last() -> None:
+    rows = _rows(
+        make_record((10, 11), algorithm__name="low"),
+        make_record((70, 71), algorithm__name="high"),
+        make_record((75, 75), algorithm__name="other", protocol__params__way=20),
+        make_record((75, 75), algorithm__name="drawn", protocol__params={}, protocol__name="dynamic"),
+    )
+    assert [row.first.inputs["algorithm"]["name"] for row in rows] == ["high", "low", "other", "drawn"]
+    assert [min(row.cells).title for row in rows[1:]] == ["5-way 1-shot", "20-way 1-shot", "dynamic"]
+    files = [row.first.file.rpartition("-")[0] for row in rows]
+    assert files[2:] == ["other-omniglot-20w1s", "drawn-omniglot-dynamic"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "floor"),
+    [
+        ({"training": None}, True),
+        ({}, False),
+        ({"training": {"checkpoint": "ab" * 32}}, False),
+        ({"training": None, "backbone__trained_on": "imagenet-1k"}, False),
+    ],
+)
+def test_a_floor_has_learned_nothing(changes: dict[str, Any], floor: bool) -> None:
+    (row,) = _rows(make_record(**changes))
+    assert row.floor is floor
+
+
+def test_names_say_only_what_tells_rows_apart() -> None:
+    rows = _rows(
+        make_record((75, 75), algorithm__params={"metric": "cosine", "steps": 5}),
+        make_record((74, 75), algorithm__params={"metric": "euclidean", "steps": 5}),
+        make_record((73, 75), algorithm__name="other"),
+        make_record((72, 75), algorithm__name="deep"),
+        make_record((71, 75), algorithm__name="deep", backbone__name="resnet"),
+    )
+    assert [names(rows)[row.identity] for row in rows] == [
+        "protonet, metric=cosine",
+        "protonet, metric=euclidean",
+        "other",
+        "deep, conv4",
+        "deep, resnet",
+    ]
