@@ -43,13 +43,13 @@ class Result:
     seed_sd: float | None
     note: str
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The digest of the episodes; results with the same one are paired. Empty where seeds had different ones."""
         digests = {entry.record["scores"]["episodes_digest"] for entry in self.entries}
         return digests.pop() if len(digests) == 1 else ""
 
-    @property
+    @cached_property
     def scores(self) -> NDArray[np.float64]:
         """Share of correct answers in each episode, mean over seeds, (episodes,); of the first seed if not paired."""
         entries = self.entries if self.digest else self.entries[:1]
