@@ -61,7 +61,7 @@ def evaluate(
     source: EpisodeSource,
     episodes: int,
     done: NDArray[np.int32],
-    report: Callable[[NDArray[np.int32]], bool],
+    report: Callable[[NDArray[np.int32]], bool | None],
     chunk: int | None = None,
     stops: Sequence[int] = (),
 ) -> EpisodeTally:

@@ -192,7 +192,6 @@ def _need_counts(values: list[Any], most: int, where: str) -> None:
 
 
 def _check_classes(classes: Any, correct: list[int], n_query: int) -> None:
-    """The sums by class must be sums of these scores: every episode counts once for each of its `way` classes."""
     where = "scores.classes"
     need(isinstance(classes, dict), where, "is neither null nor an object")
     _need_keys(classes, ("episodes", "correct"), where)
@@ -201,22 +200,26 @@ def _check_classes(classes: Any, correct: list[int], n_query: int) -> None:
         need(isinstance(values, list) and 2 <= len(values) <= MAX_CLASSES, f"{where}.{name}",
               f"is not a list of 2 to {MAX_CLASSES} integers")  # fmt: skip
         _need_counts(values, most, f"{where}.{name}")
-    episodes, sums = classes["episodes"], classes["correct"]
-    need(len(episodes) == len(sums), where, "has two lists of different lengths")
-    need(all(s <= n * n_query for n, s in zip(episodes, sums, strict=True)), where, "has a sum that is too large")
-    way, rest = divmod(sum(episodes), len(correct))
-    need(rest == 0 and way >= 2, where, "is not of episodes with the same number of classes")
-    need(sum(sums) == way * sum(correct), where, "does not add up to the scores")
+    need(len(classes["episodes"]) == len(classes["correct"]), where, "has two lists of different lengths")
+
+
+def _check_class_sums(scores: Mapping[str, Any], way: int | None) -> None:
+    """The sums by class must be sums of these scores: every episode counts once for each of its `way` classes."""
+    correct, episodes, sums = scores["correct"], scores["classes"]["episodes"], scores["classes"]["correct"]
+    found, rest = divmod(sum(episodes), len(correct))
+    need(rest == 0 and found >= 2, "scores.classes", "is not of episodes with the same number of classes")
+    need(way in (None, found), "scores.classes", f"is not of {way}-way episodes")
+    need(sum(sums) == found * sum(correct), "scores.classes", "does not add up to the scores")
+    fits = all(total <= count * scores["n_query"] for count, total in zip(episodes, sums, strict=True))
+    need(fits, "scores.classes", "has a sum that is too large")
 
 
 def _check_scores(obj: Mapping[str, Any]) -> None:
     scores, summary, evaluation = obj["scores"], obj["summary"], obj["inputs"]["evaluation"]
     if obj["status"] == "ok":
         _check_complete(scores, evaluation)
-    way = obj["inputs"]["protocol"]["params"].get("way")
-    if scores["classes"] is not None and way is not None:
-        need(sum(scores["classes"]["episodes"]) == way * len(scores["correct"]), "scores.classes",
-              f"is not of {way}-way episodes")  # fmt: skip
+    if scores["classes"] is not None:
+        _check_class_sums(scores, obj["inputs"]["protocol"]["params"].get("way"))
     need(isinstance(summary, dict), "summary", "is not an object")
     expected = summary_of(scores, evaluation).as_record()
     _need_keys(summary, tuple(expected), "summary")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metabench.episodes import EpisodeBatch, EpisodeDigest, EpisodeSource
+from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
 from metabench.errors import UsageError
 from metabench_protocols.fixed_way import FixedWay
 from tests.conftest import MakeSplit
@@ -78,9 +78,14 @@ def test_digest_is_sha256_of_the_rows_however_they_are_added(source: EpisodeSour
         for episode in range(11)
         for row in [*batch.support[episode], *batch.query[episode]]
     )
-    digest = EpisodeDigest()
+    tally = EpisodeTally(source.split.starts)
     for start, stop in ((0, 4), (4, 5), (5, 11)):
-        digest.update(source.batch(start, stop))
-    assert digest.hexdigest() == hashlib.sha256(rows).hexdigest()
-    digest.update(source.batch(11, 12))
-    assert digest.hexdigest() != hashlib.sha256(rows).hexdigest()
+        tally.update(source.batch(start, stop), np.zeros(stop - start, np.int32))
+    assert tally.digest == hashlib.sha256(rows).hexdigest()
+    tally.update(source.batch(11, 12), np.zeros(1, np.int32))
+    assert tally.digest != hashlib.sha256(rows).hexdigest()
+
+
+def test_chunks_end_at_multiples_of_their_size_and_at_the_stops(source: EpisodeSource) -> None:
+    ends = [start + len(batch) for start, batch in source.chunks(50, 20, 7, [10, 30, 40, 45, 99])]
+    assert ends == [10, 20, 30, 40, 45, 50]

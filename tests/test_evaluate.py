@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
-from metabench.episodes import EpisodeDigest, EpisodeSource
+from metabench.episodes import EpisodeSource, EpisodeTally
 from metabench.errors import MetabenchError
 from metabench.evaluate import batch_logits, chunk_size, evaluate, gather, predict
 from metabench.modules import FeatureHead
@@ -54,12 +54,33 @@ def naive_count(source: EpisodeSource, features: np.ndarray, index: int) -> int:
 
 def run(
     source: EpisodeSource, features: Tensor, done: list[int], chunk: int | None = None, head: FeatureHead | None = None
-) -> tuple[list[int], str]:
+) -> tuple[list[int], EpisodeTally]:
     counts = list(done)
     prefix = np.array(done, dtype=np.int32)
     head = head or ProtoNet(features.shape[1])
-    digest = evaluate(head, features, source, EPISODES, prefix, lambda part: counts.extend(part.tolist()), chunk)
-    return counts, digest
+    tally = evaluate(head, features, source, EPISODES, prefix, lambda part: counts.extend(part.tolist()), chunk)
+    return counts, tally
+
+
+def tallied(source: EpisodeSource, counts: list[int]) -> dict[str, object]:
+    """What must be kept of these episodes, from the definition."""
+    tally, batch = EpisodeTally(source.split.starts), source.batch(0, len(counts))
+    tally.update(batch, np.zeros(len(counts), np.int32))
+    members = [{int(np.searchsorted(source.split.starts, r, "right")) - 1 for r in line} for line in batch.query]
+    classes = range(len(COUNTS))
+    return {
+        "digest": tally.digest,
+        "class_episodes": [sum(c in line for line in members) for c in classes],
+        "class_correct": [sum(n for n, line in zip(counts, members, strict=True) if c in line) for c in classes],
+    }
+
+
+def kept(tally: EpisodeTally) -> dict[str, object]:
+    return {
+        "digest": tally.digest,
+        "class_episodes": tally.class_episodes.tolist(),
+        "class_correct": tally.class_correct.tolist(),
+    }
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 7, 32, 1000])
@@ -76,9 +97,28 @@ def test_counts_equal_a_naive_loop_whatever_the_chunk(
 def test_counts_do_not_depend_on_the_resume_point(
     source: EpisodeSource, features: Tensor, naive: list[int], done: int, chunk: int
 ) -> None:
-    whole = EpisodeDigest()
-    whole.update(source.batch(0, EPISODES))
-    assert run(source, features, naive[:done], chunk) == (naive, whole.hexdigest())
+    counts, tally = run(source, features, naive[:done], chunk)
+    assert counts == naive
+    assert kept(tally) == tallied(source, naive)
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 7, 12, 13, 60])
+@pytest.mark.parametrize("done", [0, 5, 25])
+def test_an_evaluation_may_end_at_a_stop_whatever_the_chunk(
+    source: EpisodeSource, features: Tensor, naive: list[int], chunk: int | None, done: int
+) -> None:
+    counts, asked = naive[:done], []
+
+    def enough(part: np.ndarray) -> bool:
+        counts.extend(part.tolist())
+        asked.append(len(counts))
+        return len(counts) == 39
+
+    prefix = np.array(counts, dtype=np.int32)
+    tally = evaluate(ProtoNet(2), features, source, EPISODES, prefix, enough, chunk, stops=[13, 26, 39, 52])
+    assert counts == naive[:39]
+    assert {26, 39} <= set(asked)
+    assert kept(tally) == tallied(source, counts)
 
 
 def test_the_fixture_has_ties_that_matter(source: EpisodeSource, features: Tensor) -> None:
@@ -111,10 +151,11 @@ def test_report_gets_int32_counts_of_consecutive_chunks(source: EpisodeSource, f
 
 
 def test_digest_is_that_of_a_fresh_source(make_split: MakeSplit, source: EpisodeSource, features: Tensor) -> None:
-    digest = EpisodeDigest()
-    digest.update(EpisodeSource(FixedWay(3, 2, 4), make_split(COUNTS), "evaluate").batch(0, EPISODES))
+    fresh = EpisodeTally(source.split.starts)
+    batch = EpisodeSource(FixedWay(3, 2, 4), make_split(COUNTS), "evaluate").batch(0, EPISODES)
+    fresh.update(batch, np.zeros(EPISODES, np.int32))
     other = EpisodeSource(FixedWay(3, 2, 4), make_split(COUNTS), "another")
-    assert run(source, features, [], 7)[1] == digest.hexdigest() != run(other, features, [], 7)[1]
+    assert run(source, features, [], 7)[1].digest == fresh.digest != run(other, features, [], 7)[1].digest
 
 
 @pytest.mark.parametrize(("done", "chunk"), [(0, 1), (0, 16), (0, 60), (3, 16)])

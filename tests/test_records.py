@@ -8,6 +8,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from metabench.records import (
     write_atomic,
     write_record,
 )
+from metabench.stopping import StopRule
 from tests.record_factory import make_inputs, make_record
 
 JSON = st.recursive(
@@ -56,8 +58,6 @@ def test_any_scores_round_trip(tmp_path_factory: pytest.TempPathFactory, correct
 
 
 def test_tuples_and_numpy_counts_become_plain() -> None:
-    import numpy as np
-
     built = build_record(make_inputs(), "ok", n_query=75, correct=np.array([1, 2, 3, 4]), episodes_digest="cd" * 32)
     assert built["scores"]["correct"] == [1, 2, 3, 4]
     assert built["key"] == content_key(make_inputs())
@@ -93,6 +93,9 @@ DEEP: list[Any] = []
 for _ in range(20):
     DEEP = [DEEP]
 
+RULE = {"half_width": 5.0, "bound": "asymptotic", "tightest": 300}
+CLASSES = {"episodes": [4, 4, 3, 3, 2, 4], "correct": [296, 296, 221, 224, 147, 296]}
+
 TAMPERINGS: list[tuple[str, Any, str]] = [
     ("schema", 0, "schema is not 1"),
     ("schema", True, "schema is not an integer"),
@@ -114,6 +117,9 @@ TAMPERINGS: list[tuple[str, Any, str]] = [
     ("inputs.evaluation.episodes", 0, "inputs.evaluation.episodes is not in"),
     ("inputs.evaluation.episodes", 10**7, "inputs.evaluation.episodes is not in"),
     ("inputs.evaluation.seed", 1.0, "inputs.evaluation.seed"),
+    ("inputs.evaluation.sampling", "other", "inputs.evaluation.sampling is not closed or open"),
+    ("inputs.evaluation.stop", {}, "inputs.evaluation.stop is not an object of"),
+    ("inputs.evaluation.stop", RULE, "key is not the key"),
     ("inputs.training", 3, "inputs.training"),
     ("inputs.training.seed", "7", "inputs.training.seed"),
     ("inputs.surprise", 1, "inputs.'surprise' is not a known field"),
@@ -122,13 +128,29 @@ TAMPERINGS: list[tuple[str, Any, str]] = [
     ("scores.n_query", 0, "scores.n_query"),
     ("scores.n_query", 76, "summary.accuracy"),
     ("scores.correct", [], "scores.correct is not a list"),
-    ("scores.correct", [75, 74, 75], "does not hold 4 episodes"),
-    ("scores.correct", [75, 74, 75, 73], "summary.accuracy is not what the scores give"),
+    ("scores.correct", [75, 74, 75], "holds a count outside"),
+    ("scores.correct", [75, 74, 75, 73], "scores.classes does not add up to the scores"),
+    ("scores.correct", [76, 73, 75, 72], "outside"),
+    ("scores.correct", [75, 75, 75, 71], "summary.sd is not what the scores give"),
     ("scores.correct", [75, 74, 75, 76], "outside"),
     ("scores.correct", [75, 74, 75, -1], "outside"),
     ("scores.correct", [75, 74, 75, 72.0], "other than integers"),
     ("scores.correct", [75, 74, 75, True], "other than integers"),
     ("scores.episodes_digest", "zz" * 32, "scores.episodes_digest"),
+    ("scores.classes", None, "summary.open95 is not what the scores give"),
+    ("scores.classes", [], "scores.classes is neither null nor an object"),
+    ("scores.classes.episodes", [4] * 5, "different lengths"),
+    ("scores.classes.episodes", [20], "scores.classes.episodes is not a list of 2"),
+    ("scores.classes.episodes", [5, 3, 3, 3, 2, 4], r"scores.classes.episodes holds a count outside \[0, 4\]"),
+    ("scores.classes.episodes", [4, 4, 3, 3, 2, 3], "same number of classes"),
+    ("scores.classes.episodes", [4, 3, 3, 3, 1, 2], "is not of 5-way episodes"),
+    ("scores.classes.correct", [296, 296, 220, 225, 147, 296], "summary.open95"),
+    ("scores.classes.correct", [296, 296, 221, 224, 147, 295], "does not add up"),
+    ("scores.classes.correct", [296, 296, 221, 224, 151, 292], "has a sum that is too large"),
+    ("scores.classes.correct", [296, 296, 221, 224, 147, 296.0], "other than integers"),
+    ("scores.classes.correct", [296, 296, 221, 224, 147, True], "other than integers"),
+    ("scores.classes.surprise", 1, "not a known field"),
+    ("summary.open95", 0.01, "summary.open95"),
     ("summary", None, "summary is not an object"),
     ("summary.accuracy", 99.9, "summary.accuracy"),
     ("summary.accuracy", "98.6", "summary.accuracy"),
@@ -158,7 +180,7 @@ TAMPERINGS: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("where", "value", "message"), TAMPERINGS)
 def test_every_tampering_is_found(where: str, value: Any, message: str) -> None:
-    record = copy.deepcopy(make_record())
+    record = copy.deepcopy(make_record(classes=CLASSES))
     *parts, last = where.split(".")
     target = record
     for part in parts:
@@ -167,6 +189,54 @@ def test_every_tampering_is_found(where: str, value: Any, message: str) -> None:
     with pytest.raises(RecordError, match=message) as caught:
         validate_record(record)
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_with_a_stop_rule_ends_where_the_rule_says() -> None:
+    correct = tuple(np.random.default_rng(0).binomial(75, 0.8, 5000).tolist())
+    rule = StopRule.from_inputs(RULE)
+    end = rule.reached(correct, 75)
+    inputs = make_inputs(evaluation__stop=RULE, evaluation__episodes=5000)
+
+    def build(episodes: int) -> dict[str, Any]:
+        return build_record(inputs, "ok", n_query=75, correct=correct[:episodes], episodes_digest="cd" * 32)
+
+    assert build(end)["summary"]["interval"] == "anytime-asymptotic"
+    for wrong in (end - 1, end + 1, end + 100, 5000):
+        with pytest.raises(RecordError, match="does not end where the stop rule"):
+            build(wrong)
+    inputs["evaluation"]["episodes"] = end - 1
+    assert build(end - 1)["summary"]["episodes"] == end - 1
+
+
+def test_open_sampling_ends_where_the_data_do() -> None:
+    inputs = make_inputs(evaluation__sampling="open", evaluation__episodes=3)
+    parts = {"n_query": 75, "episodes_digest": "cd" * 32}
+    assert build_record(inputs, "ok", correct=[75, 70], **parts)["summary"]["interval"] == "disjoint-t"
+    with pytest.raises(RecordError, match="more than 3 episodes"):
+        build_record(inputs, "ok", correct=[75, 70, 71, 72], **parts)
+    inputs["evaluation"]["stop"] = RULE
+    with pytest.raises(RecordError, match="beside open sampling"):
+        build_record(inputs, "ok", correct=[75, 70], **parts)
+
+
+def test_the_sums_of_a_large_evaluation_stay_small(tmp_path: Path) -> None:
+    """10,000 20-way episodes over 1,692 classes."""
+    random = np.random.default_rng(0)
+    members = np.argsort(random.random((10_000, 1692)).astype(np.float32), axis=1)[:, :20]
+    correct = random.integers(250, 301, 10_000)
+    episodes = np.bincount(members.ravel(), minlength=1692)
+    sums = np.bincount(members.ravel(), weights=np.repeat(correct, 20), minlength=1692).astype(int)
+    record = build_record(
+        make_inputs(evaluation__episodes=10_000, protocol__params__way=20),
+        "ok",
+        n_query=300,
+        correct=correct,
+        episodes_digest="cd" * 32,
+        classes={"episodes": episodes.tolist(), "correct": sums.tolist()},
+    )
+    write_record(tmp_path / "r.json", record)
+    assert (tmp_path / "r.json").stat().st_size < 60_000
+    assert record["summary"]["open95"] < 1
 
 
 @pytest.mark.parametrize("name", list(make_record()))

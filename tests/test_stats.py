@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-import csv
-import os
-from collections import defaultdict
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from metabench.stats import running_interval, summarise
-
-ROOT = Path(__file__).parents[1]
+from metabench.class_level import class_level
+from metabench.stats import RunningMean, summarise, summary_of, t_quantile
+from metabench.stopping import StopRule
+from tests.raw_data import needs_raw_data, raw_scores
 
 
 def test_a_hand_computed_case() -> None:
@@ -21,15 +17,7 @@ def test_a_hand_computed_case() -> None:
     assert result.mean == 25.0
     assert result.sd == pytest.approx(12.909944)
     assert result.ci95 == pytest.approx(3.182446305 * 12.909944 / 2)
-    assert result.low == pytest.approx(25 - result.ci95)
     assert (result.kind, result.episodes, result.note) == ("closed-t", 4, "few episodes")
-
-
-def test_the_ends_stay_within_zero_and_a_hundred() -> None:
-    result = summarise([10, 10, 10, 8], 10)
-    assert result.high == 100.0
-    assert result.mean + result.ci95 > 100
-    assert summarise([0, 0, 0, 2], 10).low == 0.0
 
 
 @given(st.lists(st.integers(0, 20), min_size=2, max_size=60).filter(lambda row: len(set(row)) > 1))
@@ -50,8 +38,7 @@ def test_one_episode_has_no_interval() -> None:
 def test_ceiling_and_floor_have_a_width() -> None:
     top, bottom = summarise([25] * 22, 25), summarise([0] * 22, 25)
     assert (top.mean, top.kind, top.note) == (100.0, "clopper-pearson", "at ceiling")
-    assert top.low == pytest.approx(100 * 0.025 ** (1 / 550))  # the closed form at the ceiling
-    assert top.ci95 == pytest.approx(100 - top.low)
+    assert 100 - top.ci95 == pytest.approx(100 * 0.025 ** (1 / 550))  # the closed form at the ceiling
     assert bottom.note == "at floor"
     assert bottom.ci95 == pytest.approx(top.ci95)
 
@@ -60,7 +47,7 @@ def test_equal_episodes_off_the_ceiling_use_both_bounds() -> None:
     result = summarise([10] * 5, 20)
     exact = scipy_stats.binomtest(50, 100).proportion_ci(0.95, method="exact")
     assert result.note == "no variance"
-    assert (result.low, result.high) == pytest.approx((100 * exact.low, 100 * exact.high))
+    assert result.ci95 == pytest.approx(max(50 - 100 * exact.low, 100 * exact.high - 50))
 
 
 @pytest.mark.parametrize("bad", [[], [1.5, 2.0], [[1, 2]], [-1, 2], [1, 11], ["1"]])
@@ -80,45 +67,61 @@ def test_the_record_form_is_rounded() -> None:
         "sd": 19.245009,
         "ci95": 47.807253,
         "interval": "closed-t",
+        "open95": None,
         "episodes": 3,
         "note": "few episodes",
     }
 
 
+def test_the_open_interval_is_that_of_the_class_level() -> None:
+    correct, classes = [3, 4, 5, 2, 4, 1], ([3, 3, 3, 3], [12, 10, 9, 7])
+    result, scores = summarise(correct, 5, classes), 20.0 * np.array(correct)
+    found = class_level(scores, np.array(classes[0]), 20.0 * np.array(classes[1]))
+    assert result.open95 == pytest.approx(t_quantile(found.df, 0.95) * found.standard_error)
+    assert result.open95 > result.ci95
+    record = {"correct": correct, "n_query": 5, "classes": {"episodes": classes[0], "correct": classes[1]}}
+    assert summary_of(record, {"sampling": "closed", "stop": None}) == result
+
+
+def test_the_open_interval_at_the_ceiling_takes_each_class_for_one_observation() -> None:
+    result = summarise([25] * 22, 25, ([22, 0, 22, 11, 11], [550, 0, 550, 275, 275]))
+    assert 100 - result.open95 == pytest.approx(100 * 0.025 ** (1 / 4))
+
+
+def test_the_kind_says_how_the_episodes_came_about() -> None:
+    correct = [3, 4, 5, 2, 4, 1] * 40
+    assert summarise(correct, 5, sampling="open").kind == "disjoint-t"
+    rule = StopRule(5.0, "bernstein", 100)
+    result = summarise(correct, 5, stop=rule)
+    assert result.kind == "anytime-bernstein"
+    assert result.ci95 == rule.half_widths(correct, 5)[-1] > summarise(correct, 5).ci95
+    perfect = summarise([5] * 200, 5, stop=StopRule(5.0, "asymptotic", 100))
+    assert (perfect.kind, perfect.note) == ("anytime-asymptotic", "at ceiling")
+    assert perfect.ci95 > 0.5
+
+
 @pytest.mark.parametrize("episodes", [10, 30, 1000])
 def test_the_running_interval_follows_the_exact_one(episodes: int) -> None:
-    row = [(7 * i) % 11 for i in range(episodes)]
-    mean, half = running_interval(episodes, sum(row), sum(v * v for v in row))
+    row, running = np.array([(7 * i) % 11 for i in range(episodes)], dtype=np.int32), RunningMean(100)
+    running.add(row[:4])
+    running.add(row[4:])
+    mean, half = running.interval
     exact = summarise(row, 100)
+    assert running.count == episodes
     assert mean == pytest.approx(exact.mean)
     assert half == pytest.approx(exact.ci95, rel=0.01)
 
 
 def test_the_running_interval_starts_without_a_width() -> None:
-    assert running_interval(1, 5, 25) == (5, None)
-    assert running_interval(2, 10, 50) == (5, 0.0)
-
-
-def _folder() -> Path:
-    given = os.environ.get("METABENCH_DATA", "").split(os.pathsep)
-    folders = [Path(folder) for folder in given if folder] + [ROOT.parent / "shared" / "data"]
-    return next((f for f in folders if (f / "per_task_accuracies.csv").exists()), Path())
-
-
-@pytest.fixture(scope="module")
-def per_task() -> dict[tuple[str, ...], list[float]]:
-    path = _folder() / "per_task_accuracies.csv"
-    if not path.exists():
-        pytest.skip("no per_task_accuracies.csv: set METABENCH_DATA to its folder")
-    rows = defaultdict(list)
-    with path.open(newline="") as stream:
-        for row in csv.DictReader(stream):
-            key = (row["dataset"], row["backbone"], row["algorithm"], row["shot"])
-            rows[key].append(float(row["accuracy"]))
-    return rows
+    running = RunningMean(10)
+    running.add(np.array([5], dtype=np.int32))
+    assert running.interval == (50, None)
+    running.add(np.array([5], dtype=np.int32))
+    assert running.interval == (50, 0.0)
 
 
 @pytest.mark.realdata
+@needs_raw_data
 @pytest.mark.parametrize(
     ("dataset", "episodes", "mean", "sd", "z_half"),
     [
@@ -128,9 +131,9 @@ def per_task() -> dict[tuple[str, ...], list[float]]:
         ("cub", 175, 85.3714, 14.414, 2.136),
     ],
 )
-def test_published_per_task_accuracies(per_task, dataset, episodes, mean, sd, z_half) -> None:
+def test_published_per_task_accuracies(dataset, episodes, mean, sd, z_half) -> None:
     """1-shot, CLIP, NCC of RafLaf/FSL-benchmark-again: five queries, so accuracies are multiples of 20."""
-    correct = np.rint(np.array(per_task[dataset, "clip", "NCC", "1"]) / 20).astype(int)
+    correct = np.rint(raw_scores()[dataset, "clip", "NCC", 1] / 20).astype(int)
     result = summarise(correct, 5)
     assert result.episodes == episodes
     assert result.mean == pytest.approx(mean, abs=5e-5)
@@ -140,8 +143,9 @@ def test_published_per_task_accuracies(per_task, dataset, episodes, mean, sd, z_
 
 
 @pytest.mark.realdata
-def test_a_real_ceiling(per_task) -> None:
-    correct = np.rint(np.array(per_task["vgg_flower", "dinov2", "NCC", "5"]) / 4).astype(int)
+@needs_raw_data
+def test_a_real_ceiling() -> None:
+    correct = np.rint(raw_scores()["vgg_flower", "dinov2", "NCC", 5] / 4).astype(int)
     result = summarise(correct, 25)
     assert (result.episodes, result.note) == (22, "at ceiling")
-    assert result.low == pytest.approx(99.33, abs=0.005)
+    assert 100 - result.ci95 == pytest.approx(99.33, abs=0.005)

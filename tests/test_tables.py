@@ -52,13 +52,27 @@ def test_the_terminal_table() -> None:
         "-----------  ----------  ---------  -----  ------  --------------\n"
         "protonet     conv4       omniglot   5      1       99.33 ± 0.03\n"
         "\n"
-        "± : 95 % Student-t interval over 2,000 episodes of a fixed test set "
-        "(closed: it does not speak of new data)"
+        "±: 95 % Student-t interval over 2,000 episodes of this test set (closed: it speaks of no other data)"
     )
     both = terminal(rows_from_records(records))
     assert "98.67 ± 0.06 (no variance)" in both
     assert "Clopper-Pearson interval over all queries" in both
     assert "Student-t interval over 2,000 episodes" in both
+
+
+def test_each_interval_says_what_it_speaks_of() -> None:
+    classes = {"episodes": [10, 10, 10, 10, 10, 10], "correct": [740, 735, 735, 740, 730, 740]}
+    opened = make_record((75, 74, 73, 72, 75, 73) * 2, classes=classes)
+    apart = make_record((75, 74, 73, 72), evaluation__sampling="open")
+    text = terminal(rows_from_records([opened, apart]))
+    assert f"(open ± {opened['summary']['open95']:.2f})" in text
+    assert "over 12 episodes of this test set (closed" in text
+    assert "over 4 episodes that share no image" in text
+    assert "open ±: 95 % interval for new classes and new images" in text
+    assert "sampling" in text.splitlines()[0]
+    rule = {"half_width": 5.0, "bound": "bernstein", "tightest": 100}
+    stopped = make_record((75, 74) * 2, evaluation__stop=rule)
+    assert "empirical Bernstein" in terminal(rows_from_records([stopped]))
 
 
 def test_columns_appear_where_they_tell_rows_apart() -> None:
@@ -68,7 +82,7 @@ def test_columns_appear_where_they_tell_rows_apart() -> None:
     assert header == [
         "algorithm", "backbone", "dataset", "way", "shot", "episodes", "seed", "precision", "accuracy", "(%)",
     ]  # fmt: skip
-    assert "interval over the episodes of" in text
+    assert "interval over the episodes of this" in text
 
 
 def test_failures_and_control_characters_in_the_terminal() -> None:
@@ -126,6 +140,11 @@ def test_printable_keeps_letters_of_any_script() -> None:
 )
 def test_a_width_never_prints_as_zero(accuracy: float, ci95: float | None, text: str) -> None:
     assert accuracy_text(accuracy, ci95) == text
+
+
+def test_the_open_width_stands_behind_the_closed_one() -> None:
+    assert accuracy_text(98.2149, 0.0811, 0.314) == "98.21 ± 0.08 (open ± 0.31)"
+    assert accuracy_text(98.2149, None, 0.314) == "98.21 (open ± 0.31)"
 
 
 def test_csv_is_written_whole_and_reads_back(tmp_path: Path) -> None:
