@@ -22,7 +22,7 @@ def cliques(mean_ranks: Sequence[float], distance: float) -> list[tuple[int, int
     return found
 
 
-def critical_difference(mean_ranks: Mapping[str, float], distance: float, title: str) -> Picture:
+def rank_diagram(mean_ranks: Mapping[str, float], distance: float, title: str) -> Picture:
     """Draw mean ranks by name, the best (lowest) at the left; `distance` is the critical difference."""
     names = sorted(mean_ranks, key=lambda name: (mean_ranks[name], name))
     values = [mean_ranks[name] for name in names]
