@@ -27,7 +27,9 @@ from metabench.data import ClassSplit
 from metabench.disjoint import DisjointSource
 from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
 from metabench.evaluate import batch_logits, predict
+from metabench.modules import FeatureHead
 from metabench.stats import t_quantile
+from metabench_algorithms.metric.matching_net import MatchingNet
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_protocols.fixed_way import FixedWay
 
@@ -38,6 +40,9 @@ FEW_QUERIES = {1: 1, 5: 5}  # of Lafargue et al.: more disjoint episodes
 TRUTH_EPISODES = 200_000
 CHUNK = 2000
 RESAMPLES = 300
+
+BOOTSTRAP_EVERY = 4  # it takes as long as all the rest
+NEAREST_MEAN, COSINE = ProtoNet(CHANNELS), MatchingNet(CHANNELS).eval()  # two methods on the same features
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -62,20 +67,28 @@ def split_of(classes: int, images: int) -> ClassSplit:
     return ClassSplit(np.empty((classes * images, 0, 0, 0), np.uint8), starts, ("",) * classes)
 
 
-def score(features: torch.Tensor, source: EpisodeSource, start: int, stop: int) -> tuple[EpisodeBatch, Ints]:
+def score(
+    features: torch.Tensor, source: EpisodeSource, start: int, stop: int, head: FeatureHead = NEAREST_MEAN
+) -> tuple[EpisodeBatch, Ints]:
     batch = source.batch(start, stop)
     with torch.inference_mode():
-        winners = predict(batch_logits(ProtoNet(CHANNELS), features, batch), lambda: source.tie_words(start, stop))
+        winners = predict(batch_logits(head, features, batch), lambda: source.tie_words(start, stop))
     return batch, (winners.numpy() == batch.query_labels).sum(1)
 
 
-def truth(features: torch.Tensor, cell: Cell) -> tuple[float, float]:
-    """Return the accuracy over the whole pool and its standard error, in percent."""
+def truth(features: torch.Tensor, cell: Cell) -> dict[str, tuple[float, float]]:
+    """Return accuracy and difference over the whole pool with their standard errors, in percent."""
     classes = len(features) // cell.images
     source = EpisodeSource(FixedWay(WAY, cell.shot, QUERY), split_of(classes, cell.images), ["truth", cell.name])
-    parts = [score(features, source, i, i + CHUNK)[1] for i in range(0, TRUTH_EPISODES, CHUNK)]
-    scores = 100 * np.concatenate(parts) / source.protocol.n_query
-    return float(scores.mean()), float(scores.std() / math.sqrt(len(scores)))
+    starts = range(0, TRUTH_EPISODES, CHUNK)
+    one, two = (
+        100 / source.protocol.n_query * np.concatenate([score(features, source, i, i + CHUNK, head)[1] for i in starts])
+        for head in (NEAREST_MEAN, COSINE)
+    )
+    return {
+        name: (float(values.mean()), float(values.std() / math.sqrt(len(values))))
+        for name, values in (("accuracy", one), ("difference", one - two))
+    }
 
 
 def bootstrap(scores: Floats, members: Ints, classes: int, rng: np.random.Generator) -> tuple[float, float]:
@@ -112,8 +125,15 @@ def intervals(features: torch.Tensor, cell: Cell, episodes: int, seed: int) -> d
         "class-level": t_quantile(found.df, 0.95) * found.standard_error,
     }
     result = {name: (centre - half, centre + half) for name, half in halves.items()}
-    members = batch.support[:, :: cell.shot] // cell.images
-    result["class bootstrap"] = bootstrap(scores, members, cell.classes, rng)
+    if seed % BOOTSTRAP_EVERY == 0:
+        members = batch.support[:, :: cell.shot] // cell.images
+        result["class bootstrap"] = bootstrap(scores, members, cell.classes, rng)
+    other, against = EpisodeTally(split.starts), score(features, source, 0, episodes, COSINE)[1]
+    other.update(batch, against)
+    differences = scores - scale * against
+    result["difference, paired t"] = _around(differences, None)
+    totals = scale * (tally.class_correct - other.class_correct)
+    result["difference, class-level"] = _around(differences, class_level(differences, tally.class_episodes, totals))
     for name, query in (("open-disjoint", QUERY), ("open-disjoint, few queries", FEW_QUERIES[cell.shot])):
         apart = DisjointSource(FixedWay(WAY, cell.shot, query), split, ["open", seed], 10**6)
         batch, correct = score(features, apart, 0, apart.episodes)
@@ -144,23 +164,25 @@ def test_sets(features: NDArray[np.float32], cell: Cell, replications: int) -> I
 def measure(home: Path, cell: Cell, replications: int, episodes: int) -> dict[str, Any]:
     """Return truth, and for every interval its coverage, mean half-width and the spread of the centre."""
     features = pool(home, cell.tier)
-    value, error = truth(torch.from_numpy(features.reshape(-1, CHANNELS)), cell)
+    known = truth(torch.from_numpy(features.reshape(-1, CHANNELS)), cell)
     ends: dict[str, list[tuple[float, float]]] = {}
     began = time.monotonic()
     for seed, test_set in enumerate(test_sets(features, cell, replications)):
         for name, interval in intervals(test_set, cell, episodes, seed).items():
             ends.setdefault(name, []).append(interval)
-    print(f"{cell.name}: truth {value:.3f}, {time.monotonic() - began:.0f} s", file=sys.stderr)
+    print(f"{cell.name}: truth {known}, {time.monotonic() - began:.0f} s", file=sys.stderr)
     rows = {}
     for name, pairs in ends.items():
         low, high = np.array(pairs).T
+        value = known["difference" if name.startswith("difference") else "accuracy"][0]
         rows[name] = {
+            "test_sets": len(pairs),
             "coverage": round(100 * float(np.mean((low <= value) & (value <= high))), 2),
             "half_width": round(float(np.mean(high - low)) / 2, 3),
             "sd_of_centre": round(float(np.std((low + high) / 2)), 3),
         }
-    return {"cell": vars(cell), "name": cell.name, "truth": round(value, 3), "se": round(error, 4),
-            "replications": replications, "episodes": episodes, "intervals": rows}  # fmt: skip
+    known = {name: [round(number, 4) for number in pair] for name, pair in known.items()}
+    return {"cell": vars(cell), "name": cell.name, "truth": known, "episodes": episodes, "intervals": rows}
 
 
 def markdown(results: list[dict[str, Any]]) -> str:
@@ -181,8 +203,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     cells = [Cell(*shape, shot) for shape in SHAPES for shot in SHOTS]
-    results = [measure(options.home, cell, options.replications, options.episodes) for cell in cells]
-    (options.home / f"coverage-{options.episodes}.json").write_text(json.dumps(results, indent=1))
+    results = []
+    for cell in cells:
+        results.append(measure(options.home, cell, options.replications, options.episodes))
+        (options.home / f"coverage-{options.episodes}.json").write_text(json.dumps(results, indent=1))
     print(markdown(results))
 
 

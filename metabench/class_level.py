@@ -30,7 +30,8 @@ class ClassLevel:
     Attributes:
         sampling: of the episodes, the test set given: the square of the closed standard error.
         data: of the test set: its classes and their images; never below 0.
-        df: Satterthwaite's degrees of freedom of their sum.
+        df: Satterthwaite's degrees of freedom of their sum, but never below those of the disjoint episodes that so
+            many classes make: where noise hides the effect of the classes, he would find next to none.
         classes: classes that took part.
     """
 
@@ -66,13 +67,26 @@ def class_level(scores: Floats, episodes: NDArray[np.int64], totals: Floats) -> 
     inflation = classes * (classes - 1) / (classes - way) ** 2
     squares = float(deviations @ deviations) / count**2
     expected = way * (1 - way / classes) * noise / count  # of `squares` if classes had no effect
-    sampling, data = noise / count, max(0.0, inflation * (squares - expected))
-    # Spread of the squares E_c^2 if E_c is normal with variance N_c^2 effect + N_c noise, less that of the
-    # products of an episode with itself.
-    pairs = float((used * (used - 1)).sum())
+    sampling, effects = noise / count, max(0.0, inflation * (squares - expected))
+    # `sampling` holds what uneven use of the classes adds if episodes are independent; open sampling uses them evenly.
+    share = used / used.sum()
+    uneven = classes * float(share @ share) - 1 - (classes - way) / (way * count)
+    data = effects * max(0.0, 1 + uneven)
+    df = max(_satterthwaite(deviations, used, noise, count, inflation, sampling + data), min(classes / way, count) - 1)
+    return ClassLevel(sampling, data, max(1.0, df), classes)
+
+
+def _satterthwaite(
+    deviations: Floats, used: Floats, noise: float, count: int, inflation: float, variance: float
+) -> float:
+    """Return twice the squared variance over the variance of its estimate.
+
+    The squares E_c^2 vary as those of normal E_c with variance N_c^2 effect + N_c noise, less what an episode's product
+    with itself contributes, which is the noise's own.
+    """
+    classes, pairs = len(used), float((used * (used - 1)).sum())
     effect = max(0.0, float(deviations @ deviations) - float(used.sum()) * noise) / pairs if pairs else 0.0
     spread = float(((used**2 * effect + used * noise) ** 2 - used * noise**2).sum())
     spread *= inflation**2 * classes / (classes - 1) / count**4
-    denominator = spread + sampling**2 / (count - 1)
-    df = (sampling + data) ** 2 / denominator if denominator > 0 else float(count - 1)
-    return ClassLevel(sampling, data, max(1.0, df), classes)
+    total = spread + (noise / count) ** 2 / (count - 1)
+    return variance**2 / total if total > 0 else math.inf

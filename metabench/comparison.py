@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metabench.class_level import class_level
 from metabench.stats import FEW_EPISODES, t_quantile
 
 NO_DIFFERENCE = "no difference observed"
@@ -30,6 +31,7 @@ class Difference:
         method: ``paired-t``, ``welch``, or ``identical`` where no episode differs.
         a_beats_b: probability that A scores higher than B on a new episode; a tie counts half.
         note: what a reader must know, else empty.
+        open95: half-width of the 95 % interval of `mean` for new classes and images; None where it is not known.
     """
 
     mean: float
@@ -39,6 +41,7 @@ class Difference:
     method: str
     a_beats_b: float
     note: str = ""
+    open95: float | None = None
 
 
 def compare_scores(a: ArrayLike, b: ArrayLike, n_query_a: float, n_query_b: float, paired: bool) -> Difference:
@@ -65,8 +68,26 @@ def compare_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
     paired = one["episodes_digest"] == two["episodes_digest"] and len(one["correct"]) == len(two["correct"])
     found = compare_scores(one["correct"], two["correct"], one["n_query"], two["n_query"], paired)
     if paired:
-        return found
+        return replace(found, open95=_open_half_width(one, two))
     return replace(found, note="; ".join(filter(None, (UNPAIRED, found.note))))
+
+
+def _open_half_width(one: Mapping[str, Any], two: Mapping[str, Any]) -> float | None:
+    """The class-level interval of the difference of two rows of scores on the same episodes."""
+    episodes = [(scores["classes"] or {}).get("episodes") for scores in (one, two)]
+    if episodes[0] is None or episodes[0] != episodes[1]:
+        return None
+    scores, totals = (
+        _percent(first, one["n_query"]) - _percent(second, two["n_query"])
+        for first, second in (
+            (one["correct"], two["correct"]),
+            (one["classes"]["correct"], two["classes"]["correct"]),
+        )
+    )
+    if not scores.any():
+        return None
+    found = class_level(scores, np.asarray(episodes[0], dtype=np.int64), totals)
+    return None if found is None else t_quantile(found.df, 0.95) * found.standard_error
 
 
 def holm(p: Sequence[float]) -> list[float]:

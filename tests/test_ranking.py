@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from metabench.ranking import critical_difference, friedman, mean_ranks, range_quantile, rank_methods, wilcoxon
 from tests.raw_data import needs_raw_data, raw_scores
 
-# The only rankings of three methods (NCC, LR, finetune) on nine data sets with the mean ranks of the vector and one pair
+# Three methods (NCC, LR, finetune) on nine data sets: the only rankings with the mean ranks of the vector and one pair
 # of equal scores, which its two statistics imply.
 NINE = np.array([[1, 3, 2]] * 6 + [[1, 2, 3]] * 2 + [[1, 1, 2]])
 TABLES = arrays.arrays(

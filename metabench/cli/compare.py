@@ -1,0 +1,38 @@
+"""``metabench compare``: is A better than B?"""
+
+from __future__ import annotations
+
+import click
+
+from metabench.cli.given import given
+from metabench.cli.listing import home_option
+from metabench.errors import UsageError
+
+
+@click.command("compare")
+@click.argument("records", nargs=-1, required=True, metavar="RECORD RECORD...")
+@click.option("--min-diff", type=float, metavar="POINTS", help="The difference that would matter to you.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
+@home_option
+def compare(
+    records: tuple[str, ...], min_diff: float | None, as_json: bool, as_markdown: bool, home: str | None
+) -> None:
+    """Compare runs with each other: every two that have data set, way, shot and query in common.
+
+    RECORD is the first digits of the key of a stored run ('metabench list runs'), or a record file. Runs on the same
+    episodes are compared episode by episode. Where the same methods were measured on several data sets, they are also
+    ranked over the data sets.
+    """
+    from metabench.versus import compare_all, standings
+    from metabench.versus_tables import to_json, to_text
+
+    if as_json and as_markdown:
+        raise UsageError("--json and --markdown exclude each other")
+    if min_diff is not None and not 0 < min_diff <= 100:
+        raise UsageError(f"--min-diff takes points in (0, 100], not {min_diff:g}")
+    if len(records) < 2:
+        raise UsageError("compare takes at least two records")
+    found = compare_all([given(word, home).record for word in records], min_diff)
+    ranked = standings(found)
+    click.echo(to_json(found, ranked) if as_json else to_text(found, ranked, as_markdown))

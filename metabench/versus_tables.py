@@ -1,0 +1,119 @@
+"""A comparison as a terminal table, Markdown or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from metabench.comparison import Difference
+from metabench.ranking import PairAcross
+from metabench.tables import escape, printable, width_text
+from metabench.versus import Standing, Versus
+
+_HEADER = ("A", "B", "A (%)", "B (%)", "A - B (points)", "p (Holm)", "A wins", "verdict")
+_ACROSS = ("A", "B", "A - B (points)", "95 % interval", "wins/ties/losses", "Wilcoxon p (Holm)", "Nemenyi")
+
+
+def to_json(found: Sequence[Versus], standings: Sequence[Standing]) -> str:
+    """Return one JSON document ``{"pairs": [...], "rankings": [...]}``."""
+    document = {"pairs": [pair.as_row() for pair in found], "rankings": [each.as_row() for each in standings]}
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def to_text(found: Sequence[Versus], standings: Sequence[Standing], markdown: bool = False) -> str:
+    """Return everything as text for people: the pairs, the footnotes, and the ranking over data sets."""
+    clean: Callable[[str], str] = escape if markdown else printable
+    several = len({pair.a.cell for pair in found}) > 1
+    header = (*(("data set", "episodes of") if several else ()), *_HEADER)
+    where = [(pair.a.dataset, pair.a.protocol) if several else () for pair in found]
+    blocks = [] if several else [clean(f"{found[0].a.dataset}, {found[0].a.protocol}")]
+    blocks.append(_table(header, [(*w, *_cells(pair)) for w, pair in zip(where, found, strict=True)], clean))
+    blocks.append(("\n\n" if markdown else "\n").join(clean(line) for line in _footnotes(found)))
+    for each in standings:
+        blocks += [clean(line) for line in _standing_lines(each)]
+        rows = [_across_cells(each, pair) for pair in each.ranking.pairs]
+        blocks.append(_table(_ACROSS, rows, clean))
+    return "\n\n".join(blocks)
+
+
+def difference_text(difference: Difference) -> str:
+    """Return ``+1.20 ± 0.31 (open ± 0.74)``."""
+    closed = "" if difference.ci95 is None else f" ± {width_text(difference.ci95)}"
+    opened = "" if difference.open95 is None else f" (open ± {width_text(difference.open95)})"
+    return f"{difference.mean:+.2f}{closed}{opened}"
+
+
+def p_text(p: float) -> str:
+    """Return a p-value with the digits that matter."""
+    return "<0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _cells(pair: Versus) -> tuple[str, ...]:
+    said = f"{pair.verdict} ({pair.difference.note})" if _says_more(pair) else pair.verdict
+    return (
+        pair.a.label,
+        pair.b.label,
+        f"{pair.a.accuracy:.2f}",
+        f"{pair.b.accuracy:.2f}",
+        difference_text(pair.difference),
+        p_text(pair.p_holm),
+        f"{pair.difference.a_beats_b:.2f}",
+        said,
+    )
+
+
+def _says_more(pair: Versus) -> bool:
+    return bool(pair.difference.note) and pair.difference.note != pair.verdict
+
+
+def _footnotes(found: Sequence[Versus]) -> list[str]:
+    methods = {pair.difference.method for pair in found}
+    tests = [
+        name
+        for method, name in (("paired-t", "Student's t of the differences, paired by episode"), ("welch", "Welch's t"))
+        if method in methods
+    ]
+    lines = [f"p: {' or '.join(tests)}, corrected for {len(found)} comparisons (Holm)"] if tests else []
+    lines.append("±: 95 % interval of the difference over episodes of this test set, for these trained models")
+    if any(pair.difference.open95 is not None for pair in found):
+        lines.append(
+            "open ±: for new classes and images; where it reaches 0, the difference need not hold on other data"
+        )
+    lines.append("A wins: probability that A scores higher than B on a new episode, a tie counting half")
+    return lines
+
+
+def _standing_lines(each: Standing) -> list[str]:
+    found = each.ranking
+    names = ", ".join(each.datasets)
+    ranks = sorted(zip(found.mean_ranks, each.methods, strict=True))
+    lines = [
+        f"{each.protocol} over {found.datasets} data sets ({names})" + (f": {found.note}" if found.note else ""),
+        "mean ranks: " + ", ".join(f"{name} {rank:.2f}" for rank, name in ranks)
+        + f"; critical difference {found.critical_difference:.2f} (Nemenyi, 5 %)",
+        f"Friedman: chi-squared {found.chi2_ties:.2f} with ties, p {p_text(found.p_friedman)}; "
+        f"Iman-Davenport: F {found.f:.2f}, p {p_text(found.p_f)}",
+    ]  # fmt: skip
+    if each.left_out:
+        lines.append(f"not measured on all of them, and left out: {', '.join(each.left_out)}")
+    return lines
+
+
+def _across_cells(each: Standing, pair: PairAcross) -> tuple[str, ...]:
+    return (
+        each.methods[pair.first],
+        each.methods[pair.second],
+        f"{pair.mean:+.2f}",
+        f"[{pair.low:+.2f}, {pair.high:+.2f}]",
+        f"{pair.wins}/{pair.ties}/{pair.losses}",
+        p_text(pair.p_holm),
+        "apart" if pair.nemenyi else "not apart",
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], clean: Callable[[str], str]) -> str:
+    from tabulate import tabulate
+
+    style = "github" if clean is escape else "simple"
+    body = [[clean(cell) for cell in row] for row in rows]
+    return tabulate(body, headers=list(header), tablefmt=style, disable_numparse=True)
