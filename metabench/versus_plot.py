@@ -29,7 +29,9 @@ def draw(found: Sequence[Versus], ranked: Sequence[Standing], min_diff: float | 
         for name, pairs in panels.items()
     ]
     pictures += [_ranks(standing) for standing in ranked]
-    note = "bars: 95 % interval of the difference; p: of no difference, corrected for all pairs (Holm)"
+    opened = any(pair.difference.open95 is not None for pair in found)
+    note = "thick: 95 % interval over episodes" + ("; thin: for new classes and images" if opened else "")
+    note += "; p: of no difference, corrected for all pairs (Holm)"
     return stack(pictures, "Differences between runs", note)
 
 
@@ -37,7 +39,7 @@ def _dot(pair: Versus) -> Dot:
     p = "p <0.001" if pair.p_holm < 0.001 else f"p {pair.p_holm:.3f}"
     name = f"{pair.a.label} - {pair.b.label}"
     tip = f"{name}: {pair.verdict}" + (f" ({pair.difference.note})" if pair.difference.note else "")
-    return Dot(name, pair.difference.mean, pair.difference.ci95, remark=p, tip=tip)
+    return Dot(name, pair.difference.mean, pair.difference.ci95, pair.difference.open95, remark=p, tip=tip)
 
 
 def _ranks(standing: Standing) -> Picture:
