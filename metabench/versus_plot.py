@@ -30,9 +30,11 @@ def draw(found: Sequence[Versus], ranked: Sequence[Standing], min_diff: float | 
     ]
     pictures += [_ranks(standing) for standing in ranked]
     opened = any(pair.difference.open95 is not None for pair in found)
-    note = "thick: 95 % interval over episodes" + ("; thin: for new classes and images" if opened else "")
-    note += "; p: of no difference, corrected for all pairs (Holm)"
-    return stack(pictures, "Differences between runs", note)
+    notes = [
+        "thick: 95 % interval over episodes" + ("; thin: for new classes and images" if opened else ""),
+        "p: of no difference, corrected for all pairs (Holm)",
+    ]
+    return stack(pictures, "Differences between runs", notes)
 
 
 def _dot(pair: Versus) -> Dot:

@@ -39,7 +39,7 @@ def _measured(section: Section, name: str, prefix: str) -> str:
     header = [_head("Algorithm"), *(_head(cell.title, number=True) for cell in section.cells)]
     header[1] = _head(section.cells[0].title, number=True, order="descending")
     header += map(_head, ("Setting", "Backbone", "Seeds", "Training"))
-    header.append(_head("Episodes", number=True))
+    header.append(el("th", "Episodes", scope="col", data_type="number"))
     rows = [_row(section, row, prefix) for row in section.rows]
     return table(header, rows, f"{name}: accuracy by algorithm", "sortable")
 
@@ -100,7 +100,7 @@ def _episodes(row: Row) -> str:
     protocol = words.named({**inputs["protocol"], "params": rest}).replace("\n", ", ")
     precision = "" if inputs["precision"] == "float32" else inputs["precision"]
     count = max(len(entry.record["scores"]["correct"]) for entry in row.entries)
-    return el("td", text(words.episodes(row)) + _small(protocol, precision), cls="num", data_v=str(count))
+    return el("td", text(words.episodes(row)) + _small(protocol, precision), cls="wide", data_v=str(count))
 
 
 def _published(board: Board) -> str:
