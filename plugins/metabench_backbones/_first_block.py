@@ -79,7 +79,7 @@ class _PooledConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(images, weight, bias)
-        return torch.cat([_pooled(part, weight, bias) for part in torch.split(images, _CHUNK)])
+        return torch.cat([pooled(part, weight, bias) for part in torch.split(images, _CHUNK)])
 
     @staticmethod
     @once_differentiable
@@ -89,13 +89,14 @@ class _PooledConv(torch.autograd.Function):
         totals = [torch.zeros_like(weight), torch.zeros_like(bias)]
         for part, upstream in zip(torch.split(images, _CHUNK), torch.split(gradient, _CHUNK), strict=True):
             with torch.enable_grad():
-                pooled = _pooled(part, weight, bias)
-            for total, value in zip(totals, torch.autograd.grad(pooled, (weight, bias), upstream), strict=True):
+                features = pooled(part, weight, bias)
+            for total, value in zip(totals, torch.autograd.grad(features, (weight, bias), upstream), strict=True):
                 total += value
         return None, totals[0], totals[1]
 
 
-def _pooled(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def pooled(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return relu(max_pool2d(conv2d(images, weight, bias, padding=1), 2)), channels last in memory."""
     # `contiguous` would leave a tensor of one channel as it is, and the map would not be channels last.
     weight = weight.to(memory_format=torch.channels_last)
     return F.max_pool2d(F.conv2d(images, weight, bias, padding=1), 2).relu_()
