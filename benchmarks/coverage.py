@@ -2,7 +2,7 @@
 
     python benchmarks/coverage.py --home DIR --replications 1000
 
-Writes DIR/coverage.json, prints a Markdown table, and draws the figure where --figure FILE.svg is given.
+Keeps pools, truths and results in DIR, and prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ from metabench.data import ClassSplit
 from metabench.disjoint import DisjointSource
 from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
 from metabench.evaluate import batch_logits, predict
-from metabench.modules import FeatureHead
 from metabench.stats import t_quantile
-from metabench_algorithms.metric.matching_net import MatchingNet
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_protocols.fixed_way import FixedWay
 
@@ -37,12 +35,12 @@ SHAPES = ((20, 600, 0), (50, 60, 1), (423, 20, 2))  # classes, images of each, t
 SHOTS = (1, 5)
 WAY, QUERY = 5, 15
 FEW_QUERIES = {1: 1, 5: 5}  # of Lafargue et al.: more disjoint episodes
-TRUTH_EPISODES = 200_000
+TRUTH_EPISODES = 100_000
 CHUNK = 2000
 RESAMPLES = 300
 
-BOOTSTRAP_EVERY = 4  # it takes as long as all the rest
-NEAREST_MEAN, COSINE = ProtoNet(CHANNELS), MatchingNet(CHANNELS).eval()  # two methods on the same features
+SLOW_EVERY = 4  # the bootstrap and the many small disjoint episodes take as long as all the rest
+HALF = CHANNELS // 2  # the second method, for differences, sees this many of the features
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -58,6 +56,10 @@ class Cell:
     shot: int
 
     @property
+    def file(self) -> str:
+        return f"{self.classes}x{self.images}-{self.shot}"
+
+    @property
     def name(self) -> str:
         return f"{self.classes} x {self.images}, {self.shot}-shot"
 
@@ -67,28 +69,32 @@ def split_of(classes: int, images: int) -> ClassSplit:
     return ClassSplit(np.empty((classes * images, 0, 0, 0), np.uint8), starts, ("",) * classes)
 
 
-def score(
-    features: torch.Tensor, source: EpisodeSource, start: int, stop: int, head: FeatureHead = NEAREST_MEAN
-) -> tuple[EpisodeBatch, Ints]:
+def score(features: torch.Tensor, source: EpisodeSource, start: int, stop: int) -> tuple[EpisodeBatch, Ints]:
     batch = source.batch(start, stop)
+    head = ProtoNet(features.shape[1])
     with torch.inference_mode():
         winners = predict(batch_logits(head, features, batch), lambda: source.tie_words(start, stop))
     return batch, (winners.numpy() == batch.query_labels).sum(1)
 
 
-def truth(features: torch.Tensor, cell: Cell) -> dict[str, tuple[float, float]]:
-    """Return accuracy and difference over the whole pool with their standard errors, in percent."""
+def truth(home: Path, features: torch.Tensor, cell: Cell) -> dict[str, tuple[float, float]]:
+    """Return accuracy and difference over the whole pool with their standard errors, in percent; kept in `home`."""
+    path = home / f"truth-{cell.file}.json"
+    if path.exists():
+        return json.loads(path.read_text())
     classes = len(features) // cell.images
     source = EpisodeSource(FixedWay(WAY, cell.shot, QUERY), split_of(classes, cell.images), ["truth", cell.name])
     starts = range(0, TRUTH_EPISODES, CHUNK)
     one, two = (
-        100 / source.protocol.n_query * np.concatenate([score(features, source, i, i + CHUNK, head)[1] for i in starts])
-        for head in (NEAREST_MEAN, COSINE)
+        100 / source.protocol.n_query * np.concatenate([score(kind, source, i, i + CHUNK)[1] for i in starts])
+        for kind in (features, features[:, :HALF].contiguous())
     )
-    return {
+    known = {
         name: (float(values.mean()), float(values.std() / math.sqrt(len(values))))
         for name, values in (("accuracy", one), ("difference", one - two))
     }
+    path.write_text(json.dumps(known))
+    return known
 
 
 def bootstrap(scores: Floats, members: Ints, classes: int, rng: np.random.Generator) -> tuple[float, float]:
@@ -125,16 +131,18 @@ def intervals(features: torch.Tensor, cell: Cell, episodes: int, seed: int) -> d
         "class-level": t_quantile(found.df, 0.95) * found.standard_error,
     }
     result = {name: (centre - half, centre + half) for name, half in halves.items()}
-    if seed % BOOTSTRAP_EVERY == 0:
+    slow = seed % SLOW_EVERY == 0
+    if slow:
         members = batch.support[:, :: cell.shot] // cell.images
         result["class bootstrap"] = bootstrap(scores, members, cell.classes, rng)
-    other, against = EpisodeTally(split.starts), score(features, source, 0, episodes, COSINE)[1]
+    other, against = EpisodeTally(split.starts), score(features[:, :HALF].contiguous(), source, 0, episodes)[1]
     other.update(batch, against)
     differences = scores - scale * against
     result["difference, paired t"] = _around(differences, None)
     totals = scale * (tally.class_correct - other.class_correct)
     result["difference, class-level"] = _around(differences, class_level(differences, tally.class_episodes, totals))
-    for name, query in (("open-disjoint", QUERY), ("open-disjoint, few queries", FEW_QUERIES[cell.shot])):
+    queries = {"open-disjoint": QUERY} | ({"open-disjoint, few queries": FEW_QUERIES[cell.shot]} if slow else {})
+    for name, query in queries.items():
         apart = DisjointSource(FixedWay(WAY, cell.shot, query), split, ["open", seed], 10**6)
         batch, correct = score(features, apart, 0, apart.episodes)
         tally = EpisodeTally(split.starts)
@@ -164,7 +172,7 @@ def test_sets(features: NDArray[np.float32], cell: Cell, replications: int) -> I
 def measure(home: Path, cell: Cell, replications: int, episodes: int) -> dict[str, Any]:
     """Return truth, and for every interval its coverage, mean half-width and the spread of the centre."""
     features = pool(home, cell.tier)
-    known = truth(torch.from_numpy(features.reshape(-1, CHANNELS)), cell)
+    known = truth(home, torch.from_numpy(features.reshape(-1, CHANNELS)), cell)
     ends: dict[str, list[tuple[float, float]]] = {}
     began = time.monotonic()
     for seed, test_set in enumerate(test_sets(features, cell, replications)):
@@ -186,7 +194,10 @@ def measure(home: Path, cell: Cell, replications: int, episodes: int) -> dict[st
 
 
 def markdown(results: list[dict[str, Any]]) -> str:
-    lines = ["| interval | " + " | ".join(result["name"] for result in results) + " |", "|---" * 7 + "|"]
+    lines = [
+        "| interval | " + " | ".join(result["name"] for result in results) + " |",
+        "|---" * (1 + len(results)) + "|",
+    ]
     for name in results[0]["intervals"]:
         cells = [
             f"{r['intervals'][name]['coverage']:.1f} % (± {r['intervals'][name]['half_width']:.2f})" for r in results
@@ -200,14 +211,16 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--replications", type=int, default=1000)
     parser.add_argument("--episodes", type=int, default=2000)
+    parser.add_argument("--shots", default="1,5", help="What to measure now; all that is done is shown.")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    shots = [int(word) for word in options.shots.split(",")]
+    for cell in (Cell(*shape, shot) for shape in SHAPES for shot in shots):
+        result = measure(options.home, cell, options.replications, options.episodes)
+        (options.home / f"coverage-{options.episodes}-{cell.file}.json").write_text(json.dumps(result, indent=1))
     cells = [Cell(*shape, shot) for shape in SHAPES for shot in SHOTS]
-    results = []
-    for cell in cells:
-        results.append(measure(options.home, cell, options.replications, options.episodes))
-        (options.home / f"coverage-{options.episodes}.json").write_text(json.dumps(results, indent=1))
-    print(markdown(results))
+    paths = [options.home / f"coverage-{options.episodes}-{cell.file}.json" for cell in cells]
+    print(markdown([json.loads(path.read_text()) for path in paths if path.exists()]))
 
 
 if __name__ == "__main__":

@@ -92,11 +92,11 @@ def _classes(quotas: Ints, way: int, episodes: int, name: Any) -> Ints:
     """Deal the classes out to episodes (T, way): always those with most uses left, ties at random."""
     left, dealt = quotas.copy(), np.empty((episodes, way), dtype=np.int64)
     stream = Stream(["deal", name], len(quotas))
-    for episode in range(episodes):
+    words = (line for start in range(0, episodes, 64) for line in stream.words(start, min(start + 64, episodes)))
+    for episode, line in enumerate(words):
         least = np.partition(left, len(left) - way)[len(left) - way]
-        words = stream.words(episode, episode + 1)[0]
         candidates = np.flatnonzero(left >= least)
-        dealt[episode] = candidates[np.lexsort((words[candidates], -left[candidates]))][:way]
+        dealt[episode] = candidates[np.lexsort((line[candidates], -left[candidates]))][:way]
         left[dealt[episode]] -= 1
     # Classes with more uses came first: neither the order of episodes nor that of labels may tell.
     episode_words = Stream(["shuffle", name], episodes).words(0, 1)[0]

@@ -43,8 +43,9 @@ COLUMNS = (
     "key",
 )
 _INTEGERS = ("way", "shot", "query", "episodes", "episode_seed", "seed")
-_ALWAYS = ("algorithm", "backbone", "dataset", "way", "shot")
-_IF_VARIED = (
+ALWAYS = ("algorithm", "backbone", "dataset", "way", "shot")
+"""What every table shows of a row, and below what it shows where rows differ in it."""
+IF_VARIED = (
     "params",
     "setting",
     "backbone_params",
@@ -107,9 +108,10 @@ def to_csv(rows: Sequence[Row], path: Path) -> None:
     write_atomic(path, csv_text(COLUMNS, rows))
 
 
-def to_json(rows: Sequence[Row]) -> str:
-    """Return one JSON document ``{"rows": [...]}``."""
-    return json.dumps({"rows": list(rows)}, indent=2, ensure_ascii=False, allow_nan=False)
+def to_json(rows: Sequence[Row], seeds: Sequence[Row] = ()) -> str:
+    """Return one JSON document ``{"rows": [...], "seeds": [...]}``: the runs, and what they say over seeds."""
+    document = {"rows": list(rows), "seeds": list(seeds)}
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -195,8 +197,8 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
 
 def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """The columns that identify a row, those that tell these rows apart, and the accuracy."""
-    varied = [name for name in _IF_VARIED if len({row[name] for row in rows}) > 1]
-    names = [*_ALWAYS, *varied]
+    varied = [name for name in IF_VARIED if len({row[name] for row in rows}) > 1]
+    names = [*ALWAYS, *varied]
     body = [["-" if row[n] is None else str(row[n]) for n in names] + [_result(row)] for row in rows]
     return [*names, "accuracy (%)"], body
 

@@ -124,9 +124,9 @@ def test_what_is_trained_once() -> None:
 def test_the_keys_of_stored_results_stay_what_they_are() -> None:
     """A change here orphans every record and every trained model that anyone has stored."""
     learner, floor = runs(("learner", "floor"), ways=(5,), shots=(1,), seeds=(3,), settings={"train.lr": 0.5})
-    assert content_key(learner.inputs(DIGESTS)) == "79d9f09d5a696a51e82abcbb5427849271e54959e1d48f7cf42a8f05460b11a1"
-    assert learner.training_key(DIGESTS) == "917a59232c3f1c4ac77907f2e6a76b4e28cc771b521884deb087e550bb66f160"
-    assert content_key(floor.inputs(DIGESTS)) == "39780cabaf3d84171e359e11704094e2d8ff3d3d24629ad49e85c90f5da63469"
+    assert content_key(learner.inputs(DIGESTS)) == "f2f88eced11a4da58f7be65329f24726075d8f504b3053dbf305d891a66e89b9"
+    assert learner.training_key(DIGESTS) == "2728836315ef327c7035a81710cb18d940907b0aa87daea38e2e46973ce2c36c"
+    assert content_key(floor.inputs(DIGESTS)) == "e1344e6fdea721204578dc7add834d9e1cd06c33afb0ab1dced6545733a48d36"
     assert "source" not in learner.inputs(DIGESTS)["training"]
     assert floor.inputs(DIGESTS)["training"] is None
 
@@ -178,3 +178,39 @@ def test_what_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         runs(**options)
     assert message in str(caught.value)
+
+
+def test_how_episodes_are_sampled_and_when_they_end_is_part_of_the_key() -> None:
+    options: list[dict[str, Any]] = [
+        {},
+        {"sampling": "open"},
+        {"until_ci": 0.5},
+        {"until_ci": 0.5, "bound": "bernstein"},
+    ]
+    found = [runs(**each)[0] for each in options]
+    assert len({content_key(run.inputs(DIGESTS)) for run in found}) == 4
+    assert len({run.training_key(DIGESTS) for run in found}) == 1  # the weights are the same
+
+
+def test_the_number_of_episodes_follows_the_stop_rule() -> None:
+    assert runs()[0].episodes == 2_000
+    assert (runs(until_ci=0.2)[0].episodes, runs(until_ci=0.2, episodes=500)[0].episodes) == (100_000, 500)
+    (run,) = runs(until_ci=0.2)
+    assert run.inputs(DIGESTS)["evaluation"]["stop"] == {"half_width": 0.2, "bound": "asymptotic", "tightest": 23_028}
+    assert runs()[0].inputs(DIGESTS)["evaluation"]["stop"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampling": "other"}, "unknown --sampling 'other'; use closed or open"),
+        ({"until_ci": 1, "bound": "z"}, "unknown --bound 'z'"),
+        ({"until_ci": float("nan")}, "half-width"),
+        ({"until_ci": 101}, "half-width"),
+        ({"until_ci": 1, "sampling": "open"}, "leave --sampling open out"),
+        ({"episodes": 0}, "--episodes must be at least 1"),
+    ],
+)
+def test_evaluations_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        runs(**options)

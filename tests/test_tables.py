@@ -97,7 +97,7 @@ def test_failures_and_control_characters_in_the_terminal() -> None:
 def test_no_rows_make_an_empty_table() -> None:
     assert "algorithm" in terminal([])
     assert "algorithm" in markdown([])
-    assert json.loads(to_json([])) == {"rows": []}
+    assert json.loads(to_json([])) == {"rows": [], "seeds": []}
     assert len(to_frame([])) == 0
 
 
@@ -172,4 +172,4 @@ def test_the_frame_keeps_types() -> None:
 
 def test_json_is_one_document() -> None:
     rows = rows_from_records([make_record(), FAILED])
-    assert json.loads(to_json(rows)) == {"rows": rows}
+    assert json.loads(to_json(rows, [{"seeds": [0]}])) == {"rows": rows, "seeds": [{"seeds": [0]}]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from metabench.errors import UsageError
 from metabench.home import Home
 from metabench.launch import outcome_rows, run_selection
 from metabench.plan import EPISODES, MOST_UNTIL, PRECISIONS, Selection
+from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.session import Session
 from metabench.specs import SAMPLINGS
 from metabench.stopping import BOUNDS
-from metabench.tables import markdown, terminal, to_csv, to_json
+from metabench.tables import Row, markdown, terminal, to_csv, to_json
 
 
 def _names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
@@ -123,10 +124,18 @@ def run(context: click.Context, /, **options: Any) -> None:
     rows = outcome_rows(outcomes)
     if csv_file is not None:
         to_csv(rows, csv_file)
-    render = to_json if options["as_json"] else markdown if options["as_markdown"] else terminal
-    click.echo(render(rows))
+    click.echo(_rendered(rows, seed_rows(outcome.record for outcome in outcomes), options))
     if any(row["status"] != "ok" for row in rows):
         context.exit(1)
+
+
+def _rendered(rows: Sequence[Row], seeds: Sequence[Row], options: Mapping[str, Any]) -> str:
+    """Return the rows in the form asked for; where something was trained several times, with the rows over seeds."""
+    if options["as_json"]:
+        return to_json(rows, seeds)
+    render, render_seeds = (markdown, seeds_markdown) if options["as_markdown"] else (terminal, seeds_terminal)
+    several = any(len(row["seeds"]) > 1 for row in seeds)
+    return "\n\n".join([render(rows), render_seeds(seeds)]) if several else render(rows)
 
 
 def _selection(options: Mapping[str, Any]) -> Selection:

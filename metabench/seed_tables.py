@@ -1,0 +1,88 @@
+"""What runs say over their training seeds, as rows and as tables beneath those of the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from metabench.seeds import OverSeeds, over_seeds
+from metabench.tables import (
+    ALWAYS,
+    IF_VARIED,
+    Row,
+    accuracy_text,
+    escape,
+    printable,
+    rows_from_records,
+    width_text,
+)
+
+_TOTAL = (
+    "seeds (sd): trainings, and the standard deviation of the accuracy between them\n"
+    "±, open ± over seeds: 95 %, for another training too (seeds first, then episodes or classes)"
+)
+
+
+def seed_rows(records: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return one row for the runs that differ in the training seed alone, for every such group of the records.
+
+    A row holds what its runs share, and `seeds` (the seeds), `accuracy` (their mean), `seed_sd`, `total95`,
+    `total_open95` (see `metabench.seeds.OverSeeds`) and `keys`.
+    """
+    return [_seed_row(group) for group in over_seeds(records)]
+
+
+def seeds_terminal(rows: Sequence[Row]) -> str:
+    """Return a plain table of `seed_rows`."""
+    from tabulate import tabulate
+
+    header, body = _over_seeds(rows)
+    clean = [[printable(cell) for cell in line] for line in body]
+    return tabulate(clean, headers=header, tablefmt="simple", disable_numparse=True) + "\n\n" + _TOTAL
+
+
+def seeds_markdown(rows: Sequence[Row]) -> str:
+    """Return the same table as Markdown, every cell escaped."""
+    from tabulate import tabulate
+
+    header, body = _over_seeds(rows)
+    safe = [[escape(cell) for cell in line] for line in body]
+    return (
+        tabulate(safe, headers=header, tablefmt="github", disable_numparse=True)
+        + "\n\n"
+        + _TOTAL.replace("\n", "\n\n")
+        + "\n"
+    )
+
+
+def seeds_text(seeds: int, seed_sd: float | None) -> str:
+    """Return ``3 (0.21)``: the number of seeds and the spread between them; ``1 (-)``; ``-`` for none."""
+    return f"{seeds} ({'-' if seed_sd is None else width_text(seed_sd)})" if seeds else "-"
+
+
+def _seed_row(group: OverSeeds) -> Row:
+    (shared,) = rows_from_records(group.records[:1])
+    names = (*ALWAYS, *(name for name in IF_VARIED if name not in ("episodes", "seed")))
+    return {
+        **{name: shared[name] for name in names},
+        "seeds": [record["inputs"]["training"]["seed"] for record in group.records] if group.seeds else [],
+        "accuracy": round(group.accuracy, 6),
+        "seed_sd": group.seed_sd,
+        "total95": group.total95,
+        "total_open95": group.total_open95,
+        "keys": [record["key"] for record in group.records],
+    }
+
+
+def _over_seeds(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    varied = [name for name in IF_VARIED if name in rows[0] and len({row[name] for row in rows}) > 1]
+    names = [*ALWAYS, *varied]
+    body = [
+        [
+            *("-" if row[name] is None else str(row[name]) for name in names),
+            seeds_text(len(row["seeds"]), row["seed_sd"]),
+            accuracy_text(row["accuracy"], row["total95"], row["total_open95"]),
+        ]
+        for row in rows
+    ]
+    return [*names, "seeds (sd)", "accuracy over seeds (%)"], body
