@@ -31,7 +31,8 @@ SETTING = (
 )
 SEEDS = (
     "Seeds is the number of training seeds; in brackets the standard deviation of the accuracy between them, one for "
-    "each column. An accuracy is the mean over seeds."
+    "each column. An accuracy is the mean over seeds, and its ± is for these trainings; the ± with seeds is a 95 % "
+    "interval for another training too."
 )
 PUBLISHED = (
     "Below a measured value stands the one that the paper printed, and how far above (+) or below (-) it we measured; "
@@ -129,8 +130,11 @@ _KINDS = {
 
 
 def remarks(result: Result) -> list[str]:
-    """What a reader must know about a result besides its numbers."""
-    return [line for line in (_KINDS.get(result.kind, ""), short(result.note)) if line]
+    """What a reader must know about a result besides its accuracy and intervals."""
+    total = "" if result.total95 is None else f"with seeds ± {width_text(result.total95)}"
+    if result.total_open95 is not None:
+        total += f" (open ± {width_text(result.total_open95)})"
+    return [line for line in (total, _KINDS.get(result.kind, ""), short(result.note)) if line]
 
 
 def gap(claim: Published, result: Result) -> str:
