@@ -53,6 +53,8 @@ def _row(section: Section, row: Row, prefix: str) -> str:
     inputs = row.first.inputs
     name, *params = words.named(inputs["algorithm"]).split("\n")
     who = el("span", text(words.short(name))) + (" " + el("span", "floor", cls="tag") if row.floor else "")
+    if mark := words.mark(section, row):
+        who += el("span", text(mark), cls="mark")
     parts = [el("th", who + _small(*params), scope="row", data_v=name)]
     parts += [_value(section, row, cell, prefix) for cell in section.cells]
     parts += [_setting(row), _backbone(section, row), el("td", text(words.seeds(section, row)))]
@@ -86,8 +88,9 @@ def _claim(claim: Published, result: Result) -> str:
 
 def _backbone(section: Section, row: Row) -> str:
     name, *params = words.named(row.first.inputs["backbone"]).split("\n")
-    before = words.pre_training(section, row).split("\n") if row.first.inputs["backbone"]["trained_on"] else []
-    return el("td", text(words.short(name)) + _small(*params, *before), data_v=name)
+    before, _, met = words.pre_training(section, row).partition("\n")
+    doubtful = el("small", el("span", text(met), cls="mark")) if words.mark(section, row) else _small(met)
+    return el("td", text(words.short(name)) + _small(*params, before) + doubtful, cls="wide", data_v=name)
 
 
 def _setting(row: Row) -> str:

@@ -78,6 +78,12 @@ def pre_training(section: Section, row: Row) -> str:
     return f"pre-trained on {trained_on}" + (f"\n{_MET[verdict]}" if verdict else "") if trained_on else ""
 
 
+def mark(section: Section, row: Row) -> str:
+    """`` ‡`` or `` ?`` after the name of a row that was pre-trained on something doubtful."""
+    said = _MET.get(section.contamination(row), "")
+    return f" {said[0]}" if said[:1] in ("‡", "?") else ""
+
+
 def statistics(row: Row) -> str:
     """Which batch statistics normalise in evaluation."""
     return f"batch statistics: {row.statistics}" if row.statistics else ""
