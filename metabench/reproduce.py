@@ -45,7 +45,9 @@ class Replay:
         return not self.differing and self.same_episodes is not False and self.same_classes is not False
 
 
-def replay(record: Mapping[str, Any], session: Session, weights: Path | None, episodes: int) -> Replay:
+def replay(
+    record: Mapping[str, Any], session: Session, weights: Path | None, episodes: int, any_version: bool = False
+) -> Replay:
     """Measure the first `episodes` episodes of a record again (all, of a run with open sampling).
 
     Args:
@@ -53,13 +55,14 @@ def replay(record: Mapping[str, Any], session: Session, weights: Path | None, ep
         session: where the data are.
         weights: the model's weights, as `find_weights` found them; None where nothing was trained.
         episodes: at least 1; the record's number if that is less.
+        any_version: take the installed versions of plugins for those of the record.
 
     Raises:
         MissingError: a plugin, its version, the data or the weights are not those of the record.
     """
-    run = rebuild(record, session.registry, weights)
+    run = rebuild(record, session.registry, weights, any_version)
     digests = session.digests(run.dataset)
-    _refuse_other_inputs(record["inputs"], run.inputs(digests))
+    _refuse_other_inputs(record["inputs"], run.inputs(digests), any_version)
     scores = record["scores"]
     total = len(scores["correct"])
     if run.sampling == "closed":  # otherwise the episodes depend on how many there are
@@ -72,14 +75,15 @@ def replay(record: Mapping[str, Any], session: Session, weights: Path | None, ep
     return _compare(scores, parts)
 
 
-def rebuild(record: Mapping[str, Any], registry: Registry, weights: Path | None) -> RunSpec:
+def rebuild(record: Mapping[str, Any], registry: Registry, weights: Path | None, any_version: bool = False) -> RunSpec:
     """Return the run behind a record, to be evaluated with `weights`.
 
     Raises:
         MissingError: a plugin is not installed, or in another version, or has other parameters.
     """
     inputs = record["inputs"]
-    choices = {part: _choice(part, inputs[part], registry) for part in ("algorithm", "backbone", "dataset", "protocol")}
+    parts = ("algorithm", "backbone", "dataset", "protocol")
+    choices = {part: _choice(part, inputs[part], registry, any_version) for part in parts}
     evaluation = inputs["evaluation"]
     return RunSpec(
         **choices,
@@ -130,16 +134,16 @@ def find_weights(
     raise MissingError(f"no weights {sha256[:12]} at {looked}; name the file with --checkpoint")
 
 
-def _choice(part: str, wanted: Mapping[str, Any], registry: Registry) -> Choice:
+def _choice(part: str, wanted: Mapping[str, Any], registry: Registry, any_version: bool) -> Choice:
     name, kind = wanted["name"], part
     known = registry.names(kind)  # type: ignore[arg-type]  # the four words are the kinds
     if name not in known:
         raise MissingError(f"the record needs the {kind} '{name}', which no installed plugin provides")
     spec = known[name]
-    if spec.version != wanted["version"]:
+    if spec.version != wanted["version"] and not any_version:
         raise MissingError(
             f"the record was made with version {wanted['version']} of the {kind} '{name}', and version "
-            f"{spec.version} is installed; use the release that the record names in provenance.metabench"
+            f"{spec.version} is installed; use the release that provenance.metabench names, or try --any-version"
         )
     try:
         params = resolve_params(spec, wanted["params"])
@@ -148,10 +152,10 @@ def _choice(part: str, wanted: Mapping[str, Any], registry: Registry) -> Choice:
     return Choice(spec, params)
 
 
-def _refuse_other_inputs(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+def _refuse_other_inputs(wanted: Mapping[str, Any], found: Mapping[str, Any], any_version: bool) -> None:
     """Raise where the run that we can make is not the record's: other data, parameters, declarations."""
     for part in ("algorithm", "backbone", "dataset", "protocol"):
-        for name in sorted({*wanted[part], *found[part]}):
+        for name in sorted({*wanted[part], *found[part]} - ({"version"} if any_version else set())):
             theirs, ours = wanted[part].get(name), found[part].get(name)
             if theirs != ours:
                 what = "the data are not those of the record: " if name == "digest" else ""

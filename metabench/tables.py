@@ -149,7 +149,7 @@ def params_text(params: Mapping[str, Any]) -> str:
 
 def printable(text: str) -> str:
     """Return `text` on one line, without control characters (a record must not steer a terminal)."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def escape(text: str) -> str:

@@ -7,26 +7,30 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from metabench.cli.main import main
+from metabench.cli.reproduce import ROUNDING
 from metabench.keys import file_sha256
+from metabench.leaderboard.curated import read_invalidated
 from metabench.records import read_record
 
 ROOT = Path(__file__).parent.parent
-RECORDS = sorted((ROOT / "leaderboards/records").glob("*.json"))
-WEIGHTS = ROOT / "leaderboards/weights"
+BOARD = ROOT / "leaderboards"
 DATA = Path(os.environ.get("METABENCH_DATA") or ROOT.parent / "shared/data")
-
-
-def _weights(record: dict[str, Any]) -> Path | None:
-    return WEIGHTS / f"{record['training']['weights_sha256']}.safetensors" if record["training"] else None
+INVALID = read_invalidated(BOARD / "invalidated.toml")
+RECORDS = [
+    path for path in sorted((BOARD / "records").glob("*.json")) if read_record(path)["key"] not in INVALID
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
+
+
+def _weights(record: dict[str, Any]) -> Path | None:
+    return BOARD / "weights" / f"{record['training']['weights_sha256']}.safetensors" if record["training"] else None
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
@@ -39,21 +43,18 @@ def test_the_weights_of_a_record_are_committed(path: Path) -> None:
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_a_record_replays(path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All episodes again from the committed weights: the same images, and the same integers."""
-    if not (DATA / "images_evaluation.zip").is_file():
+    data = read_record(path)["inputs"]["dataset"]["name"]
+    if data == "omniglot" and not (DATA / "images_evaluation.zip").is_file():
         pytest.skip("no Omniglot zips in METABENCH_DATA or ../shared/data")
-    record = read_record(path)
-    inputs, weights = record["inputs"], _weights(record)
-    cell = inputs["protocol"]["params"]
-    words = f"run --algo {inputs['algorithm']['name']} --dataset {inputs['dataset']['name']} --json --quiet"
-    words += f" --backbone {inputs['backbone']['name']} --ways {cell['way']} --shots {cell['shot']}"
-    words += f" --episodes {inputs['evaluation']['episodes']} --home {home} --data {DATA} --device cpu"
-    args = words.split()
-    for name, value in inputs["algorithm"]["params"].items():
-        args += ["--set", f"algo.{name}={value}"]
-    assert main([*args, *(["--checkpoint", str(weights)] if weights else [])]) == 0
-    (row,) = json.loads(capsys.readouterr().out)["rows"]
-    scores = json.loads((home / "records" / f"{row['key']}.json").read_text())["scores"]
-    assert scores["episodes_digest"] == record["scores"]["episodes_digest"]
-    differ = np.not_equal(scores["correct"], record["scores"]["correct"])
+    words = ["reproduce", str(path), "--home", str(home), "--json", "--quiet", "--no-download", "--device", "cpu"]
+    words += ["--data", str(DATA)] if DATA.is_dir() else []
+    # A newer version of a plugin may give the same answers; where it does not, the record has had its day.
+    code = main([*words, "--episodes", "1000000", "--any-version"])
+    output = capsys.readouterr()
+    assert code in (0, 1), output.err
+    found = json.loads(output.out)
+    assert found["episodes"] == found["total"]
+    assert found["same_episodes"] is True
     # Another processor rounds differently, which may turn a near tie, but no more than that.
-    assert differ.mean() <= 0.005
+    assert len(found["differing"]) <= ROUNDING * found["total"]
+    assert code == 0 or found["differing"] or found["same_classes"] is not True

@@ -164,6 +164,15 @@ def test_what_is_missing_is_said_and_no_traceback(
     assert error.count("\n") == 1
 
 
+def test_another_version_can_be_tried(
+    trained: dict[str, Any], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _board(tmp_path / "board", _rebuilt(trained, _set("algorithm", "version", 99)), home)
+    assert _reproduce(path, home) == 3
+    # The name of the episodes does not hold the algorithm, so they are the same, and so are the answers.
+    assert _reproduce(path, home, "--any-version") == 0
+
+
 def test_a_floor_needs_no_weights(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = run_json(capsys, arguments(home, algo="chance"))
     path = _board(tmp_path / "board", record_of(home, row), None)

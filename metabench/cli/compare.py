@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from metabench.cli.given import given
@@ -12,11 +14,17 @@ from metabench.errors import UsageError
 @click.command("compare")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD RECORD...")
 @click.option("--min-diff", type=float, metavar="POINTS", help="The difference that would matter to you.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw it, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
 @home_option
 def compare(
-    records: tuple[str, ...], min_diff: float | None, as_json: bool, as_markdown: bool, home: str | None
+    records: tuple[str, ...],
+    min_diff: float | None,
+    plot: Path | None,
+    as_json: bool,
+    as_markdown: bool,
+    home: str | None,
 ) -> None:
     """Compare runs with each other: every two that have data set, way, shot and query in common.
 
@@ -24,7 +32,9 @@ def compare(
     episodes are compared episode by episode. Where the same methods were measured on several data sets, they are also
     ranked over the data sets.
     """
+    from metabench.records import write_atomic
     from metabench.versus import compare_all, standings
+    from metabench.versus_plot import draw
     from metabench.versus_tables import to_json, to_text
 
     if as_json and as_markdown:
@@ -33,6 +43,12 @@ def compare(
         raise UsageError(f"--min-diff takes points in (0, 100], not {min_diff:g}")
     if len(records) < 2:
         raise UsageError("compare takes at least two records")
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise UsageError(f"--plot {plot}: there is no folder {plot.absolute().parent}")
     found = compare_all([given(word, home).record for word in records], min_diff)
     ranked = standings(found)
+    if plot is not None:
+        write_atomic(plot, draw(found, ranked, min_diff).file())
     click.echo(to_json(found, ranked) if as_json else to_text(found, ranked, as_markdown))
+    if plot is not None:
+        click.echo(f"wrote {plot}", err=True)

@@ -25,6 +25,7 @@ ROUNDING = 0.005
     "--episodes", default=50, show_default=True, type=click.IntRange(1), help="How many to replay, from the first on."
 )
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="The weights of the record.")
+@click.option("--any-version", is_flag=True, help="Use the installed versions of plugins, whatever the record's are.")
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: cpu if the record was made on one, else auto]")
 @click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]")
 @click.option("--no-download", is_flag=True, help="Never use the network.")
@@ -55,7 +56,7 @@ def reproduce(context: click.Context, /, record: str, as_json: bool, home: str |
         options["device"] or ("cpu" if made_on == "cpu" else "auto"),
         allow_download=not options["no_download"],
     )
-    result = replay(found.record, session, weights, options["episodes"])
+    result = replay(found.record, session, weights, options["episodes"], options["any_version"])
     if as_json:
         echo_json(_plain(found.record, result, weights))
     else:

@@ -202,8 +202,20 @@ def _check_weights(folder: Path, now: Contents, found: Changes) -> None:
     found.remarks += [
         f"{file}: its weights are not beside it" for sha, file in sorted(wanted.items()) if sha not in kept
     ]
+    _remark_on_rows(now, found)
+
+
+def _remark_on_rows(now: Contents, found: Changes) -> None:
+    """Columns without a floor, and seeds that are the same model twice."""
     for board in now.boards():
         for section in board.sections:
+            for row in section.rows:
+                for cell, result in row.cells.items():
+                    hashes = [(entry.record["training"] or {}).get("weights_sha256") for entry in result.entries]
+                    if len(set(hashes)) < len(hashes):
+                        found.remarks.append(
+                            f"{result.entries[0].file}: {cell.title} has two seeds of the same weights"
+                        )
             titles = ", ".join(cell.title for cell in section.floorless)
             if titles:
                 found.remarks.append(f"{board.name}: no floor row is measured for {titles}")

@@ -100,12 +100,14 @@ def contamination(trained_on: str, dataset: str, overlaps: Sequence[Overlap]) ->
     """Return the worst known overlap of pre-training data with a data set's test classes.
 
     ``""`` without pre-training; one of `OVERLAPS`; ``"unchecked"`` where some of the data are in no entry
-    and the others have none.
+    and the others have none, or no name can be read out of `trained_on`.
     """
+    if not trained_on:
+        return ""
     known = {(entry.trained_on, entry.dataset): entry.overlap for entry in overlaps}
     found = [known.get((name, dataset), "unchecked") for name in pre_training(trained_on)]
     order = ("images", "classes", "unchecked", "none")
-    return next((verdict for verdict in order if verdict in found), "")
+    return next((verdict for verdict in order if verdict in found), "unchecked")
 
 
 def _tables(

@@ -11,16 +11,16 @@ from metabench.leaderboard import words
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.names import names
-from metabench.leaderboard.nemenyi import MOST, critical_distance, mean_ranks
 from metabench.leaderboard.rows import Result, Row
-from metabench.pictures.cliques import critical_difference
+from metabench.pictures.cliques import rank_diagram
 from metabench.pictures.curves import Curve, curves
 from metabench.pictures.dots import Dot, dot_plot
 from metabench.pictures.scatter import Point, scatter
 from metabench.pictures.svg import Picture
+from metabench.ranking import critical_difference, mean_ranks
 from metabench.tables import accuracy_text
 
-MOST_DOTS, MOST_CURVES = 30, 10
+MOST_DOTS, MOST_CURVES, MOST_RANKED = 30, 10, 12
 LEAST_DATASETS = 5
 """Data sets that a diagram across data sets needs: with fewer, no difference is critical."""
 _ACCURACY = "accuracy, %"
@@ -77,7 +77,7 @@ def ranked_by_episodes(section: Section) -> list[Picture]:
     called = names(section.rows)
     found = []
     for cell in section.cells:
-        rows = _paired(_best(section.rows, cell), cell)[:MOST]
+        rows = _paired(_best(section.rows, cell), cell)[:MOST_RANKED]
         if len(rows) > 2:
             scores = np.stack([row.cells[cell].scores for row in rows])
             found.append(_cd_diagram([called[row.identity] for row in rows], scores, cell.title))
@@ -95,8 +95,8 @@ def ranked_by_data_sets(boards: Iterable[Board]) -> Picture | None:
     if len(blocks) < LEAST_DATASETS or len(common) < 3:
         return None
     common.sort(key=lambda name: -sum(block[name] for block in blocks))
-    scores = np.array([[block[name] for block in blocks] for name in common[:MOST]])
-    return _cd_diagram(common[:MOST], scores, f"{len(blocks)} data sets")
+    scores = np.array([[block[name] for block in blocks] for name in common[:MOST_RANKED]])
+    return _cd_diagram(common[:MOST_RANKED], scores, f"{len(blocks)} data sets")
 
 
 def _means(section: Section) -> dict[str, float]:
@@ -110,8 +110,9 @@ def _means(section: Section) -> dict[str, float]:
 
 
 def _cd_diagram(called: Sequence[str], scores: NDArray[np.float64], title: str) -> Picture:
-    ranks = dict(zip(called, mean_ranks(scores).tolist(), strict=True))
-    return critical_difference(ranks, critical_distance(*scores.shape), title)
+    """Rows of scores (rows, blocks), ranked within each block."""
+    ranks = dict(zip(called, mean_ranks(scores.T).tolist(), strict=True))
+    return rank_diagram(ranks, critical_difference(*scores.shape), title)
 
 
 def _best(rows: Sequence[Row], cell: Cell) -> list[Row]:

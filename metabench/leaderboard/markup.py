@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from metabench.pictures.svg import escape
+
+LONG = 40
+"""Rows from which on a table scrolls in its box, so that what is below it can be reached."""
 
 
 def el(name: str, content: str = "", /, **attributes: str | None) -> str:
@@ -29,12 +32,13 @@ def text(content: str) -> str:
     return "<br>".join(escape(line) for line in content.split("\n") if line)
 
 
-def table(header: Sequence[str], rows: Iterable[str], caption: str, cls: str = "") -> str:
-    """Return a table in a box of its own that scrolls sideways; header cells and rows are markup."""
+def table(header: Sequence[str], rows: Sequence[str], caption: str, cls: str = "") -> str:
+    """Return a table in a box of its own that scrolls sideways, and if it is long, down; cells are markup."""
     head = el("thead", el("tr", "".join(header)))
     inner = el("caption", text(caption)) + head + el("tbody", "\n".join(rows))
     # A region that scrolls must be reachable with the keyboard.
-    return el("div", el("table", inner, cls=cls or None), cls="scroll", tabindex="0", role="region", aria_label=caption)
+    box = "scroll tall" if len(rows) > LONG else "scroll"
+    return el("div", el("table", inner, cls=cls or None), cls=box, tabindex="0", role="region", aria_label=caption)
 
 
 def csp_hash(content: str) -> str:

@@ -70,9 +70,10 @@ def compare_all(results: Sequence[Result]) -> tuple[Matrix, Matrix]:
             paired = np.stack([scores[index] for index in members])
             variances[square] = _variances_of_differences(paired) / paired.shape[1]
             freedom[square] = paired.shape[1] - 1
-    p = _p_values(gaps, variances, freedom)
+    p, above = np.ones((size, size)), np.triu_indices(size, 1)
+    p[above] = _p_values(gaps[above], variances[above], freedom[above])
+    p.T[above] = p[above]
     p[df < 1, :] = p[:, df < 1] = 1.0
-    p[np.diag_indices(size)] = 1.0
     return gaps, p
 
 

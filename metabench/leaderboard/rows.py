@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from metabench.keys import canonical_json, content_key
 from metabench.leaderboard.entries import Cell, Entry
+from metabench.seeds import over_seeds
 from metabench.stats import summary_of
 
 _OF_THE_CELL = ("way", "shot", "query", "episodes")
@@ -33,6 +34,7 @@ class Result:
         open95: half-width of the interval for new classes and images, in points; None where the scores cannot tell.
         seed_sd: sample standard deviation of the accuracy between seeds, in points; None for one seed.
         note: what a reader must know.
+        total95, total_open95: half-widths that hold for another training too (`metabench.seeds`); None for one seed.
     """
 
     entries: tuple[Entry, ...]
@@ -42,14 +44,16 @@ class Result:
     open95: float | None
     seed_sd: float | None
     note: str
+    total95: float | None = None
+    total_open95: float | None = None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The digest of the episodes; results with the same one are paired. Empty where seeds had different ones."""
         digests = {entry.record["scores"]["episodes_digest"] for entry in self.entries}
         return digests.pop() if len(digests) == 1 else ""
 
-    @property
+    @cached_property
     def scores(self) -> NDArray[np.float64]:
         """Share of correct answers in each episode, mean over seeds, (episodes,); of the first seed if not paired."""
         entries = self.entries if self.digest else self.entries[:1]
@@ -158,8 +162,9 @@ def _result(entries: Sequence[Entry]) -> Result:
     if len(runs) == 1:
         only = runs[0].record["summary"]
         return Result(runs, only["accuracy"], only["ci95"], only["interval"], only["open95"], None, only["note"])
-    accuracies = [entry.record["summary"]["accuracy"] for entry in runs]
-    return Result(runs, float(np.mean(accuracies)), *_together(runs), float(np.std(accuracies, ddof=1)), _note(runs))
+    (over,) = over_seeds(entry.record for entry in runs)
+    total = over.total95, over.total_open95
+    return Result(runs, over.accuracy, *_together(runs), over.seed_sd, _note(runs), *total)
 
 
 def _note(runs: Sequence[Entry]) -> str:

@@ -39,7 +39,7 @@ def _measured(section: Section, name: str, prefix: str) -> str:
     header = [_head("Algorithm"), *(_head(cell.title, number=True) for cell in section.cells)]
     header[1] = _head(section.cells[0].title, number=True, order="descending")
     header += map(_head, ("Setting", "Backbone", "Seeds", "Training"))
-    header.append(_head("Episodes", number=True))
+    header.append(el("th", "Episodes", scope="col", data_type="number"))
     rows = [_row(section, row, prefix) for row in section.rows]
     return table(header, rows, f"{name}: accuracy by algorithm", "sortable")
 
@@ -53,6 +53,8 @@ def _row(section: Section, row: Row, prefix: str) -> str:
     inputs = row.first.inputs
     name, *params = words.named(inputs["algorithm"]).split("\n")
     who = el("span", text(words.short(name))) + (" " + el("span", "floor", cls="tag") if row.floor else "")
+    if mark := words.mark(section, row):
+        who += el("span", text(mark), cls="mark")
     parts = [el("th", who + _small(*params), scope="row", data_v=name)]
     parts += [_value(section, row, cell, prefix) for cell in section.cells]
     parts += [_setting(row), _backbone(section, row), el("td", text(words.seeds(section, row)))]
@@ -86,8 +88,9 @@ def _claim(claim: Published, result: Result) -> str:
 
 def _backbone(section: Section, row: Row) -> str:
     name, *params = words.named(row.first.inputs["backbone"]).split("\n")
-    before = words.pre_training(section, row).split("\n") if row.first.inputs["backbone"]["trained_on"] else []
-    return el("td", text(words.short(name)) + _small(*params, *before), data_v=name)
+    before, _, met = words.pre_training(section, row).partition("\n")
+    doubtful = el("small", el("span", text(met), cls="mark")) if words.mark(section, row) else _small(met)
+    return el("td", text(words.short(name)) + _small(*params, before) + doubtful, cls="wide", data_v=name)
 
 
 def _setting(row: Row) -> str:
@@ -100,7 +103,7 @@ def _episodes(row: Row) -> str:
     protocol = words.named({**inputs["protocol"], "params": rest}).replace("\n", ", ")
     precision = "" if inputs["precision"] == "float32" else inputs["precision"]
     count = max(len(entry.record["scores"]["correct"]) for entry in row.entries)
-    return el("td", text(words.episodes(row)) + _small(protocol, precision), cls="num", data_v=str(count))
+    return el("td", text(words.episodes(row)) + _small(protocol, precision), cls="wide", data_v=str(count))
 
 
 def _published(board: Board) -> str:

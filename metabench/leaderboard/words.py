@@ -31,7 +31,8 @@ SETTING = (
 )
 SEEDS = (
     "Seeds is the number of training seeds; in brackets the standard deviation of the accuracy between them, one for "
-    "each column. An accuracy is the mean over seeds."
+    "each column. An accuracy is the mean over seeds, and its ± is for these trainings; the ± with seeds is a 95 % "
+    "interval for another training too."
 )
 PUBLISHED = (
     "Below a measured value stands the one that the paper printed, and how far above (+) or below (-) it we measured; "
@@ -75,6 +76,12 @@ def pre_training(section: Section, row: Row) -> str:
     trained_on = row.first.inputs["backbone"]["trained_on"]
     verdict = section.contamination(row)
     return f"pre-trained on {trained_on}" + (f"\n{_MET[verdict]}" if verdict else "") if trained_on else ""
+
+
+def mark(section: Section, row: Row) -> str:
+    """`` ‡`` or `` ?`` after the name of a row that was pre-trained on something doubtful."""
+    said = _MET.get(section.contamination(row), "")
+    return f" {said[0]}" if said[:1] in ("‡", "?") else ""
 
 
 def statistics(row: Row) -> str:
@@ -129,8 +136,11 @@ _KINDS = {
 
 
 def remarks(result: Result) -> list[str]:
-    """What a reader must know about a result besides its numbers."""
-    return [line for line in (_KINDS.get(result.kind, ""), short(result.note)) if line]
+    """What a reader must know about a result besides its accuracy and intervals."""
+    total = "" if result.total95 is None else f"with seeds ± {width_text(result.total95)}"
+    if result.total_open95 is not None:
+        total += f" (open ± {width_text(result.total_open95)})"
+    return [line for line in (total, _KINDS.get(result.kind, ""), short(result.note)) if line]
 
 
 def gap(claim: Published, result: Result) -> str:

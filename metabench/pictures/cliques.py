@@ -22,14 +22,14 @@ def cliques(mean_ranks: Sequence[float], distance: float) -> list[tuple[int, int
     return found
 
 
-def critical_difference(mean_ranks: Mapping[str, float], distance: float, title: str) -> Picture:
+def rank_diagram(mean_ranks: Mapping[str, float], distance: float, title: str) -> Picture:
     """Draw mean ranks by name, the best (lowest) at the left; `distance` is the critical difference."""
     names = sorted(mean_ranks, key=lambda name: (mean_ranks[name], name))
     values = [mean_ranks[name] for name in names]
     groups = cliques(values, distance)
     half = math.ceil(len(names) / 2)
     room = 5 + max(width_of(f"{value:.2f}", 11) for value in values)
-    side = min(140.0, 18 + room + max(width_of(name) for name in names))
+    side = min(150.0, 18 + room + max(width_of(name) for name in names))
     low, high = math.floor(values[0]), max(math.ceil(values[-1]), math.floor(values[0]) + 1)
     scale = Scale(low, high, side, WIDTH - side)
     top = 46.0

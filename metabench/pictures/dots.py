@@ -51,29 +51,39 @@ def dot_plot(
     axis: str,
     bounds: tuple[float, float] = (0.0, 100.0),
     zero: bool = False,
-    digits: int = 2,
+    width: float = WIDTH,
+    band: float = 0.0,
 ) -> Picture:
-    """Draw rows in the order given; `zero` marks the value 0 with a line.
+    """Draw rows in the order given.
 
     The axis spans the rows that are no floors; a row beyond it is an arrow at the edge, its value in words.
+
+    Args:
+        dots: the rows.
+        title: of the picture.
+        axis: what stands below the axis.
+        bounds: what values can be at all.
+        zero: values are differences: with a sign, and a line at 0.
+        width: of the picture, in pixels.
+        band: shade the values from -band to band (differences too small to matter).
     """
     shown = [dot for dot in dots if not dot.floor] or list(dots)
     low, high = padded([end for dot in shown for end in dot.ends] + ([0.0] if zero else []), 0.5, bounds)
-    left = min(150.0, 14 + max(width_of(dot.name) for dot in dots))
-    values = [f"{dot.value:+.{digits}f}" if zero else f"{dot.value:.{digits}f}" for dot in dots]
+    left = min(0.375 * width, 14 + max(width_of(dot.name) for dot in dots))
+    values = [f"{dot.value:+.2f}" if zero else f"{dot.value:.2f}" for dot in dots]
     remarks = max(width_of(dot.remark, 11) + 6 * bool(dot.remark) for dot in dots)
     right = 16 + max(width_of(text) for text in values) + remarks
-    scale = Scale(low, high, left, WIDTH - right)
+    scale = Scale(low, high, left, width - right)
     bottom = _TOP + _ROW * len(dots)
-    parts = [_axis(scale, bottom, axis)]
+    parts = [_band(scale, band, bottom), _axis(scale, bottom, axis)]
     if zero:
         parts.append(line(scale(0), _TOP, scale(0), bottom, "rule"))
     for index, (dot, text) in enumerate(zip(dots, values, strict=True)):
         y = _TOP + _ROW * (index + 0.5)
-        words = label(0, y + 4, shorten(dot.name, left - 12)) + _value(dot, text, y, remarks)
+        words = label(0, y + 4, shorten(dot.name, left - 12)) + _value(dot, text, y, width - remarks)
         parts.append(group(words + _marks(dot, scale, y), dot.tip, "floor" if dot.floor else ""))
     described = "; ".join(f"{dot.name} {text} {dot.remark}".strip() for dot, text in zip(dots, values, strict=True))
-    return Picture(WIDTH, bottom + _BOTTOM, title, described, "".join(parts))
+    return Picture(width, bottom + _BOTTOM, title, described, "".join(parts))
 
 
 def _axis(scale: Scale, bottom: float, name: str) -> str:
@@ -87,9 +97,16 @@ def _axis(scale: Scale, bottom: float, name: str) -> str:
     return "".join(parts)
 
 
-def _value(dot: Dot, text: str, y: float, remarks: float) -> str:
-    value = label(WIDTH - remarks, y + 4, text, "strong" if not dot.floor else "", "end")
-    return value + (label(WIDTH - remarks + 7, y + 4, dot.remark, "small muted") if dot.remark else "")
+def _band(scale: Scale, band: float, bottom: float) -> str:
+    if not band:
+        return ""
+    start, end = scale.clip(-band), scale.clip(band)
+    return tag("rect", cls="zone", x=start, y=_TOP, width=end - start, height=bottom - _TOP)
+
+
+def _value(dot: Dot, text: str, y: float, end: float) -> str:
+    value = label(end, y + 4, text, "strong" if not dot.floor else "", "end")
+    return value + (label(end + 7, y + 4, dot.remark, "small muted") if dot.remark else "")
 
 
 def _marks(dot: Dot, scale: Scale, y: float) -> str:

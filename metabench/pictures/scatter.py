@@ -10,7 +10,7 @@ from metabench.pictures.scale import Scale
 from metabench.pictures.svg import Picture, group, label, path, shorten, tag, width_of
 
 Box = tuple[float, float, float, float]
-_NAMED = 24  # more points than this get no names but those of the front
+_NAMED = 24  # more points than this get no names and tips but those of the front
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,10 @@ def scatter(points: Sequence[Point], title: str, x_name: str, y_name: str) -> Pi
     for point in sorted(points, key=lambda p: (p not in front, -p.value)):
         x, y = across(point.cost), up(point.value)
         mark = tag("circle", cls="dot", cx=x, cy=y, r=4.5)
-        name = _name(point, x, y, left, taken) if len(points) <= _NAMED or point in front else ""
+        if len(points) > _NAMED and point not in front:
+            parts.append(mark if not point.floor else group(mark, cls="floor"))
+            continue
+        name = _name(point, x, y, left, taken)
         parts.append(group(mark + name, point.tip, "floor" if point.floor else ""))
     described = "; ".join(f"{point.name} {point.value:.2f} at {point.cost:.3g}" for point in points)
     return Picture(WIDTH, HEIGHT, title, described, "".join(parts))

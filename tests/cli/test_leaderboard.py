@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,10 @@ def test_a_failed_run_is_refused(folder: Path, capsys: pytest.CaptureFixture[str
         (["add", "abcd1234"], 2, "no record 'abcd1234'"),
         (["add", "bad.json"], 1, "bad.json: record: schema"),
         (["build"], 2, "there is no folder leaderboards"),
+        (["html"], 2, "there is no folder leaderboards"),
+        (["html", "--dir", ".", "--out", "no/such/page.html"], 2, "there is no folder"),
+        (["check", "--against", "HEAD"], 2, "there is no folder leaderboards"),
+        (["check"], 2, "--against"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -89,3 +94,19 @@ def test_mistakes_are_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_the_page_can_be_written_elsewhere(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Store(folder.parent / "home").put(make_record())
+    assert main(["leaderboard", "add", make_record()["key"]]) == 0
+    assert main(["leaderboard", "html"]) == 0
+    (tmp_path / "public").mkdir()
+    capsys.readouterr()
+    assert main(["leaderboard", "html", "--out", "public/page.html"]) == 0
+    assert capsys.readouterr().out == "wrote public/page.html\n"
+    here, there = (Path(name).read_text(encoding="utf-8") for name in ("leaderboards/index.html", "public/page.html"))
+    (link,) = re.findall(r'href="([^"#]+)"', there)
+    assert (tmp_path / "public" / link).is_file()
+    assert there.replace("../leaderboards/records", "records") == here
+    assert main(["leaderboard", "build"]) == 0
+    assert "index.html" not in capsys.readouterr().out, "build writes the same page"

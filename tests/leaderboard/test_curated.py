@@ -81,7 +81,7 @@ def test_a_mistake_in_the_overlaps_is_named(tmp_path: Path, text: str, message: 
         ("seen, copied", "images"),
         ("clean, unknown", "unchecked"),
         ("seen, unknown", "classes"),
-        (" , +", ""),
+        (" , +", "unchecked"),
     ],
 )
 def test_the_worst_of_several_pre_trainings_counts(trained_on: str, verdict: str) -> None:

@@ -117,6 +117,7 @@ def test_seeds_and_their_spread_have_a_column() -> None:
     )
     assert row["Seeds"] == "2 (1.89/-)"  # means 99.33 and 96.67: sd sqrt(2) * 1.333
     assert row["5-way 1-shot"].startswith("98.00 ± 0.13<br>rank 1, [")
+    assert re.search(r"<br>with seeds ± 1[67]\.\d\d$", row["5-way 1-shot"])  # t of one degree of freedom
     assert row["5-way 1-shot"].count("](records/") == 2
     assert row["Training"].startswith("seeds 0, 1, 60-way")
 

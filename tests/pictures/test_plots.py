@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metabench.pictures import Picture
-from metabench.pictures.cliques import cliques, critical_difference
+from metabench.pictures.cliques import cliques, rank_diagram
 from metabench.pictures.curves import Curve, curves
 from metabench.pictures.dots import Dot, dot_plot
 from metabench.pictures.histogram import histogram
@@ -30,7 +30,7 @@ def _texts(picture: Picture) -> list[str]:
 
 PICTURES: list[Callable[[], Picture]] = [
     lambda: dot_plot(DOTS, "t", "x"),
-    lambda: critical_difference({"a": 1.2, "b": 1.9, "c": 2.9}, 0.8, "t"),
+    lambda: rank_diagram({"a": 1.2, "b": 1.9, "c": 2.9}, 0.8, "t"),
     lambda: curves([Curve("a", {1.0: (50.0, 1.0), 5.0: (70.0, None)})], "t", "shots", "accuracy"),
     lambda: scatter([Point("a", 0.1, 50.0), Point("b", 2.0, 60.0)], "t", "ms", "accuracy"),
     lambda: histogram([70, 71, 75, 75], 75, "t", "s"),
@@ -83,16 +83,16 @@ def test_differences_have_their_sign_and_a_zero_line() -> None:
         ([1.0, 2.0], 1.0, []),  # exactly the critical difference is enough (Demsar: "at least")
     ],
 )
-def test_bars_join_what_is_closer_than_the_critical_difference(
+def test_bars_join_what_is_closer_than_the_rank_diagram(
     ranks: list[float], distance: float, groups: list[tuple[int, int]]
 ) -> None:
     assert cliques(ranks, distance) == groups
     named = {f"r{index}": value for index, value in enumerate(ranks)}
-    assert len(_elements(critical_difference(named, distance, "t"), "clique")) == len(groups)
+    assert len(_elements(rank_diagram(named, distance, "t"), "clique")) == len(groups)
 
 
 def test_a_critical_difference_longer_than_the_line_is_words() -> None:
-    assert any("longer than the line" in text for text in _texts(critical_difference({"a": 1.0, "b": 2.0}, 5.0, "t")))
+    assert any("longer than the line" in text for text in _texts(rank_diagram({"a": 1.0, "b": 2.0}, 5.0, "t")))
 
 
 def test_curves_tell_rows_apart_without_colour() -> None:
