@@ -20,6 +20,7 @@ from metabench.evaluate import evaluate
 from metabench.features import embed, load_features, save_features, to_device
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
+from metabench.learner import FeatureLearner, Learner
 from metabench.model import Model, build_model, load_tensors, load_weights, save_tensors
 from metabench.plan import Choice, RunSpec
 from metabench.records import build_record
@@ -28,7 +29,8 @@ from metabench.session import Outcome, Session
 from metabench.specs import Recipe
 from metabench.stats import running_interval
 from metabench.store import Partial
-from metabench.training import Progress, Trainer, check_optimizer
+from metabench.tasks import AdaptingLearner
+from metabench.training import Progress, Trainer, check_recipe
 
 _FLUSH_SECONDS = 1.0
 
@@ -45,17 +47,22 @@ class Executor:
 
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
-        self._source(run, "test", {})
+        source, images = self._source(run, "test", {}), self.session.split(run.dataset, "test").images
         if run.recipe is not None:
-            check_optimizer(run.recipe)
-            for split in ("train", "val"):
-                self._source(run, split, self._episode_shape(run.recipe, split))
-        model = self._model(run)
+            check_recipe(run.recipe)
+            for split in ("val", "train"):
+                source = self._source(run, split, self._episode_shape(run.recipe, split))
+            images = self.session.split(run.dataset, "train").images
+        learner = self._learner(run)
         if run.checkpoint is not None:
-            load_weights(model, run.checkpoint)
-        elif run.recipe is not None and not model.trainable():
+            load_weights(learner.module, run.checkpoint)
+        try:
+            note = learner.check(run.recipe, source, images)
+        except UsageError as error:
             name, body = run.algorithm.spec.name, run.backbone.spec.name
-            raise UsageError(f"{name} on backbone '{body}' has nothing to learn; use --algo nearest-mean")
+            raise UsageError(f"{name} on backbone '{body}' {error}") from error
+        if note:
+            self.session.console.note(f"{run.label}: {note}")
 
     def execute(self, run: RunSpec, digests: Mapping[str, str]) -> Outcome:
         """Measure a run and store its record; a failure becomes a record too.
@@ -99,14 +106,15 @@ class Executor:
     def _measure(self, run: RunSpec, digests: Mapping[str, str], key: str, parts: dict[str, Any]) -> None:
         """Fill `parts` with the arguments of `build_record`."""
         started = time.perf_counter()
-        model = self._model(run).to(self.device)
-        parts["training"] = self._weights(run, model, digests)
+        learner = self._learner(run)
+        model = learner.module
+        parts["training"] = self._weights(run, learner, digests)
         trained = time.perf_counter()
-        features = self._embedded(run, model, digests)
+        data = self._data(run, learner, digests)
         embedded = time.perf_counter()
         name = [run.protocol.inputs(), digests["test"], "test", run.episode_seed]
         source = self._source(run, "test", {}, name)
-        correct, parts["episodes_digest"] = self._score(run, model, features, source, key)
+        correct, parts["episodes_digest"] = self._score(run, learner, data, source, key)
         ended = time.perf_counter()
         parts["correct"] = correct.tolist()
         parts["n_query"] = source.protocol.n_query
@@ -128,23 +136,29 @@ class Executor:
 
     @staticmethod
     def _episode_shape(recipe: Recipe, split: str) -> dict[str, int]:
-        way = recipe.way if split == "train" else recipe.validation_way
-        return {"way": way, "shot": recipe.shot, "query": recipe.query}
+        if split == "train":
+            return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
+        return {"way": recipe.validation_way, "shot": recipe.shot, "query": recipe.validation_query or recipe.query}
 
-    def _model(self, run: RunSpec) -> Model:
+    def _learner(self, run: RunSpec) -> Learner:
         split = self.session.split(run.dataset, "test")
         height, width, channels = split.images.shape[1:]
-        return build_model(
+        model = build_model(
             load_target(run.backbone.spec),
             run.backbone.params,
             load_target(run.algorithm.spec),
             run.algorithm.params,
             (channels, height, width),
             run.seed,
-        )
+            _way(run),
+        ).to(self.device)
+        if isinstance(model, Model):
+            return FeatureLearner(model, run.precision)
+        return AdaptingLearner(model, run.precision)
 
-    def _weights(self, run: RunSpec, model: Model, digests: Mapping[str, str]) -> dict[str, Any] | None:
-        """Bring the model's weights to where they are to be evaluated; return what happened."""
+    def _weights(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> dict[str, Any] | None:
+        """Bring the weights to where they are to be evaluated; return what happened."""
+        model = learner.module
         if run.checkpoint is not None:
             load_weights(model, run.checkpoint)
             return {"checkpoint": run.checkpoint.name, "weights_sha256": run.checkpoint_sha256}
@@ -155,14 +169,14 @@ class Executor:
         weights = folder / "weights.safetensors"
         with self.session.store.lock(key):
             if not weights.exists() or self._unreadable(model, weights):
-                progress = self._train(run, run.recipe, model, digests, folder / "state.safetensors")
+                progress = self._train(run, run.recipe, learner, digests, folder / "state.safetensors")
                 meta = {"made_for": _made_for(run), "training": vars(progress), "source": run.recipe.source}
                 save_tensors(weights, model.state_dict(), meta)
                 (folder / "state.safetensors").unlink(missing_ok=True)
             happened = load_weights(model, weights)["training"]
         return {**happened, "weights_sha256": file_sha256(weights), "training_key": key}
 
-    def _unreadable(self, model: Model, weights: Path) -> bool:
+    def _unreadable(self, model: torch.nn.Module, weights: Path) -> bool:
         try:
             load_weights(model, weights)
         except MetabenchError as error:
@@ -182,14 +196,16 @@ class Executor:
             return False
         return True
 
-    def _train(self, run: RunSpec, recipe: Recipe, model: Model, digests: Mapping[str, str], state: Path) -> Progress:
+    def _train(
+        self, run: RunSpec, recipe: Recipe, learner: Learner, digests: Mapping[str, str], state: Path
+    ) -> Progress:
         def episodes(split: str) -> EpisodeSource:
             name = [run.protocol.inputs(), digests[split], split, run.seed, recipe.way, recipe.shot]
             return self._source(run, split, self._episode_shape(recipe, split), name)
 
         train, validation = (self.session.split(run.dataset, name) for name in ("train", "val"))
         trainer = Trainer(
-            model,
+            learner,
             recipe,
             to_device(train.images, self.device),
             episodes("train"),
@@ -210,10 +226,11 @@ class Executor:
 
             return trainer.run(run.seed, report)
 
-    def _embedded(self, run: RunSpec, model: Model, digests: Mapping[str, str]) -> Tensor:
-        """Return the features of all test images, from memory, disk or the backbone."""
-        backbone = model.backbone
+    def _data(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> Tensor:
+        """Return what `learner` scores: the test images, or their features from memory, disk or the backbone."""
         images = self.session.split(run.dataset, "test").images
+        if (backbone := learner.embedder) is None:
+            return to_device(images, self.device)
         key = content_key(
             {
                 "backbone": run.backbone.inputs(),
@@ -241,7 +258,7 @@ class Executor:
         return self._features[1]
 
     def _score(
-        self, run: RunSpec, model: Model, features: Tensor, source: EpisodeSource, key: str
+        self, run: RunSpec, learner: Learner, data: Tensor, source: EpisodeSource, key: str
     ) -> tuple[NDArray[np.int32], str]:
         """Score the episodes, resuming from and saving to the store's partial file."""
         partial = Partial(self.session.store.root, key)
@@ -271,7 +288,7 @@ class Executor:
                 if stop.requested:
                     raise KeyboardInterrupt
 
-            digest = evaluate(model.head, features, source, run.episodes, done, report)
+            digest = evaluate(learner, data, source, run.episodes, done, report)
         return np.concatenate(counts), digest
 
 
@@ -285,6 +302,11 @@ def content_bytes(array: NDArray[Any]) -> str:
     import hashlib
 
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _way(run: RunSpec) -> int:
+    """Return the number of classes that a network with a classifier is built for; 0 where the protocol has none."""
+    return int(run.protocol.params.get("way", 0))
 
 
 def _made_for(run: RunSpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,11 +21,18 @@ class Param:
     choices: tuple[Value, ...] = ()
 
 
+def _later(neutral: Any) -> Any:
+    """Declare a field that came after runs were published: at this value it says nothing."""
+    return field(default=neutral, metadata={"later": True})
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How the harness trains an algorithm on a data set, episodically.
 
-    Episodes are counted, never epochs. ``shot = 0`` means "the shot of the evaluation".
+    Episodes are counted, never epochs. ``way = 0`` and ``shot = 0`` mean those of the evaluation, ``query = 0``
+    as many as `shot`. Fields marked ``_later`` are left out of run keys where they have their default, so that
+    a key stays what it was before there was such a field.
     """
 
     way: int
@@ -41,10 +49,33 @@ class Recipe:
     """Validate (and checkpoint) every this many episodes; the best validation loss is kept."""
     validation_episodes: int = 400
     validation_way: int = 5
+    """0: the way of the evaluation."""
     patience: int = 0
     """Stop after this many validations without a better loss; 0 never stops early."""
+    batch: int = _later(1)
+    """Episodes (tasks) whose mean gradient makes one update: the meta-batch."""
+    schedule: str = _later("step")
+    """``step`` (`lr_step`, `lr_gamma`), or from `lr` to `lr_end` over all episodes: ``cosine`` or ``linear``."""
+    lr_end: float = _later(0.0)
+    clip: float = _later(0.0)
+    """Clip every entry of the gradient to this absolute value; 0 does not."""
+    clip_norm: float = _later(0.0)
+    """Clip the norm of the whole gradient to this; 0 does not."""
+    first_order_episodes: int = _later(0)
+    """Leave second derivatives out in the first so many episodes."""
+    validation_query: int = _later(0)
+    """Queries of each class in validation; 0: as in training."""
+    params: Mapping[str, Value] = field(default_factory=dict)
+    """Defaults of the algorithm's parameters for this data set, where they differ from the spec's."""
     source: str = ""
     """Where the recipe comes from, and how it differs; not part of the run key."""
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what goes into a run key."""
+        fields = [item for item in dataclasses.fields(self) if item.name not in ("params", "source")]
+        values = {item.name: getattr(self, item.name) for item in fields}
+        neutral = {item.name: item.default for item in fields if item.metadata.get("later")}
+        return {name: value for name, value in values.items() if name not in neutral or value != neutral[name]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +98,31 @@ class Spec:
 
 @dataclass(frozen=True, kw_only=True)
 class AlgorithmSpec(Spec):
-    """An algorithm. `takes` is what its ``logits`` sees."""
+    """An algorithm.
+
+    `takes` says what it is: ``features``, a `metabench.modules.FeatureHead`, or ``images``, a
+    `metabench.adapting.Adapting` that has a network of its own for every task.
+    """
 
     setting: Literal["inductive", "transductive"] = "inductive"
-    takes: Literal["features"] = "features"
+    transductive_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    """Parameter to the values with which the queries of an episode are used together."""
+    takes: Literal["features", "images"] = "features"
     trains: bool
     backbone: str = "conv4"
     """The backbone used when none is asked for."""
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
-    """Recipe by data set name; ``"*"`` is the one for every other data set."""
+    """Recipe by data set name, or by ``"name/20-way"`` for one way alone; ``"*"`` is for every other data set."""
+
+    def recipe(self, dataset: str, way: int) -> Recipe | None:
+        """Return the recipe for a data set, None where there is none."""
+        names = (f"{dataset}/{way}-way", dataset, f"*/{way}-way", "*")
+        return next((self.recipes[name] for name in names if name in self.recipes), None)
+
+    def setting_with(self, params: Mapping[str, Value]) -> str:
+        """Return the setting of the algorithm with these parameters."""
+        together = any(params[name] in values for name, values in self.transductive_when.items())
+        return "transductive" if together else self.setting
 
 
 @dataclass(frozen=True, kw_only=True)
