@@ -17,6 +17,7 @@ from metabench.environment import keep_freed_memory, peak_memory_mb
 from metabench.episodes import EpisodeSource
 from metabench.evaluate import evaluate
 from metabench.features import embed, to_device
+from metabench.learner import FeatureLearner
 from metabench.model import Model
 from metabench.specs import Recipe
 from metabench.training import Trainer
@@ -54,7 +55,7 @@ def known_features(rotations: bool) -> Tensor:
 def score(split: ClassSplit, features: Tensor, episodes: int) -> float:
     """Return the accuracy in percent."""
     counts: list[np.ndarray] = []
-    evaluate(ProtoNet(features.shape[1]), features, source(split, SHOT), episodes, np.empty(0, np.int32), counts.append)
+    evaluate(FeatureLearner(model()), features, source(split, SHOT), episodes, np.empty(0, np.int32), counts.append)
     return 100 * float(np.concatenate(counts).mean()) / (WAY * QUERY)
 
 
@@ -86,7 +87,7 @@ def training(shot: int, episodes: int) -> dict[str, float]:
     recipe = Recipe(way=WAY, shot=shot, query=QUERY, episodes=10**9)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            model(),
+            FeatureLearner(model()),
             recipe,
             to_device(train.images, CPU),
             source(train, shot),

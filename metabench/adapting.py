@@ -34,7 +34,7 @@ class TaskContext:
     """Whether second derivatives are left out for now, whatever the algorithm asks."""
 
 
-_CONTEXT: ContextVar[TaskContext] = ContextVar("task", default=TaskContext())
+_CONTEXT: ContextVar[TaskContext] = ContextVar("task", default=TaskContext())  # noqa: B039 - it is frozen
 
 
 @contextmanager
@@ -126,7 +126,7 @@ class Adapting(nn.Module, ABC):
         return self.logits(params, query, step)
 
     def task_loss(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> Tensor:
-        """Return the meta-training loss of a task: the cross-entropy of the queries after `adapt`, unless overridden."""
+        """Return the meta-training loss of a task: cross-entropy of the queries after `adapt` unless overridden."""
         params = self.adapt(self.start(), support, labels)
         return nn.functional.cross_entropy(self.predict(params, support, labels, query), truth)
 

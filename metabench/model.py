@@ -31,11 +31,11 @@ class Model(nn.Module):
 def build_model(
     backbone: type[Backbone],
     backbone_params: Mapping[str, Any],
-    head: type[nn.Module],
+    head: type[FeatureHead] | type[Adapting],
     head_params: Mapping[str, Any],
     image_shape: tuple[int, int, int],
     seed: int,
-    way: int,
+    way: int = 0,
 ) -> Model | Adapting:
     """Build on the CPU with weights that depend on `seed` alone; the global random state is left as it was.
 
@@ -49,7 +49,8 @@ def build_model(
             raise UsageError(f"{backbone.__name__} has no features left of images of shape {image_shape}")
         if issubclass(head, Adapting):
             return head(body, way, **head_params)
-        return Model(body, head(body.feature_dim, **head_params))
+        built: FeatureHead = head(body.feature_dim, **head_params)
+        return Model(body, built)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:

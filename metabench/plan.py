@@ -84,7 +84,11 @@ class RunSpec:
             return {"checkpoint": self.checkpoint_sha256}
         if self.recipe is None:
             return None
-        return {**self.recipe.inputs(), "seed": self.seed, "digests": {name: digests[name] for name in ("train", "val")}}
+        return {
+            **self.recipe.inputs(),
+            "seed": self.seed,
+            "digests": {name: digests[name] for name in ("train", "val")},
+        }
 
     def inputs(self, digests: Mapping[str, str]) -> dict[str, Any]:
         """Return the record's `inputs`, whose hash is the run key."""

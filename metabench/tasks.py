@@ -60,7 +60,8 @@ class AdaptingLearner(Learner):
 
         def work(algorithm: Adapting, tasks: Task) -> Tensor:
             with torch.no_grad(), task_context(TaskContext(self.batched)):
-                return self._each(partial(_scores, algorithm), tasks).float()
+                scores: Tensor = self._each(partial(_scores, algorithm), tasks)
+                return scores.float()
 
         return torch.cat(list(self._map(work, data, batch)))
 

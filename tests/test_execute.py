@@ -178,7 +178,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch, episode: int) -> None:
     """Make the training loss of protonet NaN at one episode."""
     loss = Trainer._loss
 
-    def broken(trainer: Trainer, batch: Any) -> Tensor:
+    def broken(trainer: Trainer, batch: Any) -> float:
         return loss(trainer, batch) * (float("nan") if trainer.progress.episode == episode else 1.0)
 
     monkeypatch.setattr(Trainer, "_loss", broken)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 from metabench.modules import Backbone
@@ -24,7 +26,7 @@ class Conv4Strided(Backbone):
         self.blocks = nn.Sequential(
             *(
                 nn.Sequential(nn.Conv2d(first, second, 3, stride=2, padding=1), nn.BatchNorm2d(second), nn.ReLU())
-                for first, second in zip(widths, widths[1:], strict=False)
+                for first, second in itertools.pairwise(widths)
             )
         )
         self.feature_dim = channels
