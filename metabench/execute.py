@@ -57,12 +57,10 @@ class Executor:
         if run.checkpoint is not None:
             load_weights(learner.module, run.checkpoint)
         try:
-            note = learner.check(run.recipe, source, images)
+            learner.check(run.recipe, source, images)
         except UsageError as error:
             name, body = run.algorithm.spec.name, run.backbone.spec.name
             raise UsageError(f"{name} on backbone '{body}' {error}") from error
-        if note:
-            self.session.console.note(f"{run.label}: {note}")
 
     def execute(self, run: RunSpec, digests: Mapping[str, str]) -> Outcome:
         """Measure a run and store its record; a failure becomes a record too.
@@ -114,6 +112,7 @@ class Executor:
         embedded = time.perf_counter()
         name = [run.protocol.inputs(), digests["test"], "test", run.episode_seed]
         source = self._source(run, "test", {}, name)
+        learner.check(None, source, self.session.split(run.dataset, "test").images)
         correct, parts["episodes_digest"] = self._score(run, learner, data, source, key)
         ended = time.perf_counter()
         parts["correct"] = correct.tolist()
@@ -154,7 +153,7 @@ class Executor:
         ).to(self.device)
         if isinstance(model, Model):
             return FeatureLearner(model, run.precision)
-        return AdaptingLearner(model, run.precision)
+        return AdaptingLearner(model, run.precision, self.session.max_memory)
 
     def _weights(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> dict[str, Any] | None:
         """Bring the weights to where they are to be evaluated; return what happened."""
@@ -214,6 +213,8 @@ class Executor:
             state,
             run.precision,
         )
+        if note := learner.check(recipe, trainer.source, train.images):
+            self.session.console.note(f"{run.label}: {note}")
         label = f"training {run.algorithm.spec.name} on {run.dataset.spec.name}, {recipe.shot}-shot"
         if self._resumable(state):
             self.session.console.note(f"{label}: resuming")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from metabench.console import Console
+from metabench.environment import parse_bytes
 from metabench.errors import UsageError
 from metabench.home import Home
 from metabench.launch import outcome_rows, run_selection
@@ -68,6 +69,7 @@ def _settings(context: click.Context, option: click.Parameter, value: tuple[str,
     help="Set a parameter: algo.*, backbone.*, data.*, protocol.*, train.*; see 'metabench show NAME'.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--max-memory", default="", help="Limit for algorithms that adapt to each task, as in 4GB.")
 @click.option("--precision", default="float32", show_default=True, type=click.Choice(PRECISIONS))
 @click.option("--home", help="Where results are kept.  [default: METABENCH_HOME, else the user's data folder]")
 @click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]")
@@ -99,6 +101,7 @@ def run(context: click.Context, /, **options: Any) -> None:
         options["device"],
         rerun=options["rerun"],
         allow_download=not options["no_download"],
+        max_memory=parse_bytes(options["max_memory"]) if options["max_memory"] else 0,
     )
     outcomes = run_selection(_selection(options), session)
     rows = outcome_rows(outcomes)
