@@ -6,50 +6,28 @@ The harness runs many tasks at once, on threads or through `torch.func.vmap`; an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from metabench.context import context_now, training_episode
 from metabench.errors import UsageError
 from metabench.modules import Backbone
 from metabench.norm import MODES, averages, forward_pass, noting_statistics, replace_norms
 
+__all__ = [
+    "Adapting",
+    "Params",
+    "at_least",
+    "descend",
+    "gradients",
+    "run_task",
+    "training_episode",
+]
+
 Params = dict[str, Tensor]
 """Weights of a network by name."""
-
-
-@dataclass(frozen=True)
-class TaskContext:
-    """What the harness tells the code of a task."""
-
-    batched: bool = False
-    """Whether tasks run under ``vmap``."""
-    episode: int = 0
-    """Training episodes that came before."""
-    first_order: bool = False
-    """Whether second derivatives are left out for now, whatever the algorithm asks."""
-
-
-_CONTEXT: ContextVar[TaskContext] = ContextVar("task", default=TaskContext())  # noqa: B039 - it is frozen
-
-
-@contextmanager
-def task_context(context: TaskContext) -> Iterator[None]:
-    """Set what `gradients` and `training_episode` see."""
-    token = _CONTEXT.set(context)
-    try:
-        yield
-    finally:
-        _CONTEXT.reset(token)
-
-
-def training_episode() -> int:
-    """Return how many training episodes came before, for what changes during meta-training."""
-    return _CONTEXT.get().episode
 
 
 def gradients(loss: Callable[[Params], Tensor], params: Params, first_order: bool = False) -> Params:
@@ -63,7 +41,7 @@ def gradients(loss: Callable[[Params], Tensor], params: Params, first_order: boo
         params: the weights to differentiate by.
         first_order: treat the gradient as a constant.
     """
-    context = _CONTEXT.get()
+    context = context_now()
     constant = first_order or context.first_order or not torch.is_grad_enabled()
     if context.batched:
         slopes = torch.func.grad(loss)(params)

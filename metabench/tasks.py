@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from metabench.adapting import Adapting, Params, TaskContext, run_task, task_context
+from metabench.adapting import Adapting, Params, run_task
+from metabench.context import TaskContext, task_context
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
 from metabench.features import autocast, normalise, to_device
