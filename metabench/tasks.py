@@ -101,7 +101,9 @@ class AdaptingLearner(Learner):
         tasks = tasks_of(few, replace(episode, support=here[:, :n_support], query=here[:, n_support:]), slice(0, 1))
         work = self._score if recipe is None else partial(self._learn, TaskContext(self.batched))
         self.module.train(recipe is not None)
-        size = try_task(self.module, lambda algorithm: work(algorithm, tasks), tasks[0][0])
+        task = tuple(part[0] for part in tasks)
+        learns = recipe is not None and not _has_update(self.module)
+        size = try_task(self.module, lambda algorithm: work(algorithm, tasks), task, learns)
         return self._make_room(size, recipe is not None)
 
     def _make_room(self, task: int, training: bool) -> str:
@@ -139,7 +141,7 @@ class AdaptingLearner(Learner):
 
     def _learn(self, context: TaskContext, algorithm: Adapting, tasks: Task) -> tuple[Tensor, Params]:
         """Return the sums over a group of tasks of the loss, and of what goes to parameters and buffers."""
-        custom = type(algorithm).update is not Adapting.update
+        custom = _has_update(algorithm)
         with torch.set_grad_enabled(not custom), task_context(context):
             if custom:
                 losses, update = self._each(algorithm.update, tasks)
@@ -187,6 +189,10 @@ class AdaptingLearner(Learner):
                 if self.at_once == 1 or not out_of_memory(error):
                     raise
             self._take_at_once(self.at_once // 2)
+
+
+def _has_update(algorithm: Adapting) -> bool:
+    return type(algorithm).update is not Adapting.update
 
 
 def _scores(algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor, _truth: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metabench.adapting import Adapting
+from metabench.adapting import Adapting, run_task
 from metabench.errors import UsageError
 from metabench.memory import peak_bytes
 
@@ -22,19 +22,23 @@ _NO_SECOND = (
 )
 
 
-def try_task(algorithm: Adapting, work: Callable[[Adapting], Any], images: Tensor) -> int:
+def try_task(algorithm: Adapting, work: Callable[[Adapting], Any], task: tuple[Tensor, ...], learns: bool) -> int:
     """Do `work` on a copy of `algorithm` and return the bytes of tensors that it took.
 
     Args:
-        images: (N, C, H, W), some for the backbone to look at.
+        task: support images (S, C, H, W), labels (S,), query images, their labels.
+        learns: whether `work` is to learn from the task by the gradient of its loss.
 
     Raises:
-        UsageError: the backbone keeps state that a forward pass changes; or `work` differentiates twice what
+        UsageError: the backbone keeps state that a forward pass changes; or learning differentiates twice what
             cannot be, with the layer that cannot.
     """
-    trial = copy.deepcopy(algorithm)
+    trial, images = copy.deepcopy(algorithm), task[0]
     _refuse_state(trial, images)
     try:
+        if learns:  # `backward` meets what cannot be differentiated; `autograd.grad` may pass it by in silence
+            with torch.enable_grad():
+                run_task(trial, *task)[0].backward()  # type: ignore[no-untyped-call]
         return peak_bytes(lambda: work(trial))
     except RuntimeError as error:  # NotImplementedError is one
         if not any(words in str(error) for words in _NO_SECOND):
@@ -90,7 +94,7 @@ def _twice(module: nn.Module, value: Tensor) -> bool:
         try:
             first = torch.autograd.grad(module(inputs[0]).square().sum(), inputs, create_graph=True, allow_unused=True)
             total = torch.stack([slope.square().sum() for slope in first if slope is not None]).sum()
-            torch.autograd.grad(total, inputs, allow_unused=True)
+            total.backward()  # type: ignore[no-untyped-call]
         except RuntimeError:
             return False
     return True
