@@ -30,7 +30,7 @@ from metabench.specs import Recipe
 from metabench.stats import running_interval
 from metabench.store import Partial
 from metabench.tasks import AdaptingLearner
-from metabench.training import Progress, Trainer, check_recipe
+from metabench.training import Diverged, Progress, Trainer, check_recipe
 
 _FLUSH_SECONDS = 1.0
 
@@ -225,7 +225,21 @@ class Executor:
                 checked = f", validation {last['validation_accuracy']:.2f} %" if last else ""
                 bar.update(progress.episode, f"loss {loss:.3f}{checked}")
 
-            return trainer.run(run.seed, report)
+            try:
+                return trainer.run(run.seed, report)
+            except Diverged as error:
+                raise self._with_last_good(
+                    error, trainer, state.with_name("best.safetensors"), _made_for(run)
+                ) from error
+
+    @staticmethod
+    def _with_last_good(error: Diverged, trainer: Trainer, path: Path, made_for: str) -> Diverged:
+        """Keep the best weights of a training that diverged, and say where."""
+        if not trainer.best:
+            return error
+        save_tensors(path, trainer.best, {"made_for": made_for, "training": vars(trainer.progress)})
+        episode = trainer.progress.best_episode
+        return Diverged(f"{error}. The best weights before, of episode {episode}, can be used: --checkpoint {path}")
 
     def _data(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> Tensor:
         """Return what `learner` scores: the test images, or their features from memory, disk or the backbone."""

@@ -37,6 +37,10 @@ SCHEDULES = ("step", "cosine", "linear")
 _SAVE_SECONDS = 30.0
 
 
+class Diverged(MetabenchError):
+    """The loss is no longer a number."""
+
+
 def check_recipe(recipe: Recipe) -> None:
     """Raise UsageError where the recipe names an optimizer or a schedule that there is not."""
     if recipe.optimizer not in OPTIMIZERS:
@@ -112,7 +116,7 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: after saving, where the user asked to stop.
-            MetabenchError: where the loss is no longer a number.
+            Diverged: where the loss is no longer a number; the best weights so far are in `best`.
         """
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), stop_on_signal() as stop:
@@ -154,7 +158,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         value = self._loss(self.source.batch(episode, stop))
         if not np.isfinite(value):  # before the step: the weights stay those of the last good one
-            raise MetabenchError(f"the training loss is {value} at episode {episode}; try a lower --set train.lr")
+            raise Diverged(f"the training loss is {value} at episode {episode}; try a lower --set train.lr")
         self._clip()
         self.optimizer.step()
         self._losses.append(value)
@@ -176,9 +180,7 @@ class Trainer:
         loss, accuracy = self.validation_scores()
         progress = self.progress
         if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
-            raise MetabenchError(
-                f"the validation loss is {loss} at episode {progress.episode}; try a lower --set train.lr"
-            )
+            raise Diverged(f"the validation loss is {loss} at episode {progress.episode}; try a lower --set train.lr")
         point = {"episode": progress.episode, "validation_loss": loss, "validation_accuracy": accuracy}
         if self._losses:
             point["train_loss"] = float(np.mean(self._losses))
