@@ -50,9 +50,9 @@ class Executor:
         source, images = self._source(run, "test", {}), self.session.split(run.dataset, "test").images
         if run.recipe is not None:
             check_recipe(run.recipe)
-            for split in ("val", "train"):
+            for split in dict.fromkeys(("val", run.recipe.train_on)):
                 source = self._source(run, split, self._episode_shape(run.recipe, split))
-            images = self.session.split(run.dataset, "train").images
+            images = self.session.split(run.dataset, run.recipe.train_on).images
         learner = self._learner(run)
         if run.checkpoint is not None:
             load_weights(learner.module, run.checkpoint)
@@ -135,9 +135,10 @@ class Executor:
 
     @staticmethod
     def _episode_shape(recipe: Recipe, split: str) -> dict[str, int]:
-        if split == "train":
-            return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
-        return {"way": recipe.validation_way, "shot": recipe.shot, "query": recipe.validation_query or recipe.query}
+        if split == "val":
+            query = recipe.validation_query or recipe.query
+            return {"way": recipe.validation_way, "shot": recipe.shot, "query": query}
+        return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
 
     def _learner(self, run: RunSpec) -> Learner:
         split = self.session.split(run.dataset, "test")
@@ -199,21 +200,17 @@ class Executor:
         self, run: RunSpec, recipe: Recipe, learner: Learner, digests: Mapping[str, str], state: Path
     ) -> Progress:
         def episodes(split: str) -> EpisodeSource:
-            name = [run.protocol.inputs(), digests[split], split, run.seed, recipe.way, recipe.shot]
+            digest = [digests[part] for part in split.split("+")]
+            name = [run.protocol.inputs(), *digest, split, run.seed, recipe.way, recipe.shot]
             return self._source(run, split, self._episode_shape(recipe, split), name)
 
-        train, validation = (self.session.split(run.dataset, name) for name in ("train", "val"))
-        trainer = Trainer(
-            learner,
-            recipe,
-            to_device(train.images, self.device),
-            episodes("train"),
-            to_device(validation.images, self.device),
-            episodes("val"),
-            state,
-            run.precision,
-        )
-        if note := learner.check(recipe, trainer.source, train.images):
+        def images(split: str) -> Tensor:
+            return to_device(self.session.split(run.dataset, split).images, self.device)
+
+        on = recipe.train_on
+        validation = (images("val"), episodes("val")) if on == "train" else None
+        trainer = Trainer(learner, recipe, images(on), episodes(on), validation, state, run.precision)
+        if note := learner.check(recipe, trainer.source, self.session.split(run.dataset, on).images):
             self.session.console.note(f"{run.label}: {note}")
         label = f"training {run.algorithm.spec.name} on {run.dataset.spec.name}, {recipe.shot}-shot"
         if self._resumable(state):
@@ -222,7 +219,7 @@ class Executor:
 
             def report(progress: Progress, loss: float) -> None:
                 last = progress.curve[-1] if progress.curve else None
-                checked = f", validation {last['validation_accuracy']:.2f} %" if last else ""
+                checked = f", validation {last['validation_accuracy']:.2f} %" if last and validation else ""
                 bar.update(progress.episode, f"loss {loss:.3f}{checked}")
 
             try:

@@ -72,6 +72,7 @@ class FeatureLearner(Learner):
     def __init__(self, model: Model, precision: str = "float32") -> None:
         self.module, self.precision = model, precision
         self.embedder = model.backbone
+        self.body = model.backbone.for_training()
 
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Score by features."""
@@ -86,7 +87,7 @@ class FeatureLearner(Learner):
         n_support = batch.support.shape[1]
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
         with autocast(images.device, self.precision):
-            features = self.module.backbone(normalise(images[rows.flatten()]))
+            features = self.body(normalise(images[rows.flatten()]))
         features = features.float().view(*rows.shape, -1)
         labels, truth = (
             torch.from_numpy(part).to(images.device) for part in (batch.support_labels, batch.query_labels)

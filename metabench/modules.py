@@ -17,6 +17,13 @@ class Backbone(nn.Module, ABC):
 
     feature_dim: int
 
+    def for_training(self) -> nn.Module:
+        """Return an equivalent module for training by first-order gradients, possibly fused.
+
+        Its parameters and buffers are those of `self`. It is used in training mode, on images that need no gradient.
+        """
+        return self
+
     def for_inference(self) -> nn.Module:
         """Return an equivalent module for evaluation only, possibly fused; `self` is left as it is."""
         return self

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metabench.console import Console
-from metabench.data import ClassSplit, DataContext, split_digest
+from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.environment import check_device_name
 from metabench.home import Home
 from metabench.keys import content_key
@@ -58,8 +58,11 @@ class Session:
         self._splits: dict[str, ClassSplit] = {}
 
     def split(self, dataset: Choice, name: str) -> ClassSplit:
-        """Load a split (once); prepares or downloads it if need be."""
+        """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be."""
         key = content_key([dataset.inputs(), name])
+        first, plus, second = name.partition("+")
+        if key not in self._splits and plus:
+            self._splits[key] = merge(self.split(dataset, first), self.split(dataset, second))
         if key not in self._splits:
             spec = dataset.spec
             loader = load_target(spec)(**dataset.params)

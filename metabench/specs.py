@@ -52,6 +52,9 @@ class Recipe:
     """0: the way of the evaluation."""
     patience: int = 0
     """Stop after this many validations without a better loss; 0 never stops early."""
+    train_on: str = _later("train")
+    """Splits whose classes are trained on: ``train``, or ``train+val``, which leaves nothing to validate on: the
+    weights after the last episode are kept."""
     batch: int = _later(1)
     """Episodes (tasks) whose mean gradient makes one update: the meta-batch."""
     schedule: str = _later("step")

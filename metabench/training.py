@@ -41,12 +41,19 @@ class Diverged(MetabenchError):
     """The loss is no longer a number."""
 
 
+TRAIN_ON = ("train", "train+val")
+
+
 def check_recipe(recipe: Recipe) -> None:
-    """Raise UsageError where the recipe names an optimizer or a schedule that there is not."""
+    """Raise UsageError where the recipe asks for what there is not."""
     if recipe.optimizer not in OPTIMIZERS:
         raise UsageError(f"unknown optimizer '{recipe.optimizer}'; known: {', '.join(OPTIMIZERS)}")
     if recipe.schedule not in SCHEDULES:
         raise UsageError(f"unknown schedule '{recipe.schedule}'; known: {', '.join(SCHEDULES)}")
+    if recipe.train_on not in TRAIN_ON:
+        raise UsageError(f"train.train_on is one of {', '.join(TRAIN_ON)}, not '{recipe.train_on}'")
+    if recipe.train_on == "train+val" and recipe.patience:
+        raise UsageError("train.patience needs a validation split; set it to 0, or train.train_on to train")
 
 
 def learning_rate(recipe: Recipe, episode: int) -> float:
@@ -65,12 +72,14 @@ class Progress:
 
     episode: int = 0
     best_episode: int = 0
-    best_loss: float = float("inf")
+    best_loss: float | None = None
+    """Of validation, where there is any."""
     stale: int = 0
     """Validations since the best one."""
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
-    """One entry for each validation: episode, train_loss, validation_loss, validation_accuracy (percent)."""
+    """One entry every `Recipe.validate_every` episodes: episode, train_loss and, where there is validation,
+    validation_loss and validation_accuracy (percent)."""
 
 
 class Trainer:
@@ -78,8 +87,9 @@ class Trainer:
 
     Args:
         learner: on its device.
-        images: uint8 (N, H, W, C) of the training split, on the same device; validation likewise.
-        source: training episodes; `validation` likewise.
+        images: uint8 (N, H, W, C) of what is trained on, on the same device.
+        source: training episodes.
+        validation: images and episodes that the best weights are chosen on; None keeps the last ones.
         state: the file that holds the resumable state.
     """
 
@@ -89,8 +99,7 @@ class Trainer:
         recipe: Recipe,
         images: Tensor,
         source: EpisodeSource,
-        validation_images: Tensor,
-        validation: EpisodeSource,
+        validation: tuple[Tensor, EpisodeSource] | None,
         state: Path,
         precision: str = "float32",
     ) -> None:
@@ -98,7 +107,7 @@ class Trainer:
         self.learner, self.recipe, self.state, self.precision = learner, recipe, state, precision
         self.model = learner.module
         self.images, self.source = images, source
-        self.validation_images, self.validation = validation_images, validation
+        self.validation = validation
         self.device = images.device
         self.optimizer = OPTIMIZERS[recipe.optimizer](
             self.model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
@@ -131,14 +140,14 @@ class Trainer:
                 self.progress.seconds = before + time.monotonic() - started
                 report(self.progress, loss)
                 if self.progress.episode // self.recipe.validate_every > checked or self._finished():
-                    self._validate()
+                    self._look()
                 if stop.requested or time.monotonic() - saved > _SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()
                 if stop.requested:
                     raise KeyboardInterrupt
             if not self.best:
-                self._validate()
+                self._look()
             self._save()
             if stop.requested:  # since the last step
                 raise KeyboardInterrupt
@@ -176,27 +185,37 @@ class Trainer:
         if self.recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
 
-    def _validate(self) -> None:
-        loss, accuracy = self.validation_scores()
+    def _look(self) -> None:
+        """Add a point to the curve and keep these weights, if they are the best or there is no validation."""
         progress = self.progress
-        if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
-            raise Diverged(f"the validation loss is {loss} at episode {progress.episode}; try a lower --set train.lr")
-        point = {"episode": progress.episode, "validation_loss": loss, "validation_accuracy": accuracy}
+        point: dict[str, float] = {"episode": progress.episode}
         if self._losses:
             point["train_loss"] = float(np.mean(self._losses))
         self._losses.clear()
+        better = True
+        if self.validation is not None:
+            loss, accuracy = self.validation_scores()
+            if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
+                raise Diverged(
+                    f"the validation loss is {loss} at episode {progress.episode}; try a lower --set train.lr"
+                )
+            point |= {"validation_loss": loss, "validation_accuracy": accuracy}
+            better = progress.best_loss is None or loss < progress.best_loss
+            progress.best_loss = loss if better else progress.best_loss
         progress.curve.append({name: round(value, 6) for name, value in point.items()})
-        progress.stale += 1
-        if loss < progress.best_loss or not self.best:
-            progress.best_loss, progress.best_episode, progress.stale = loss, progress.episode, 0
+        progress.stale = 0 if better else progress.stale + 1
+        if better:
+            progress.best_episode = progress.episode
             self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def validation_scores(self) -> tuple[float, float]:
         """Return mean loss and accuracy (percent) over the recipe's validation episodes."""
+        assert self.validation is not None
+        images, source = self.validation
         self.model.eval()
-        source, data = self.validation, self.validation_images
+        data = images
         if (backbone := self.learner.embedder) is not None:
-            data = embed(backbone.for_inference(), data, backbone.feature_dim, self.precision)
+            data = embed(backbone.for_inference(), images, backbone.feature_dim, self.precision)
         losses = hits = count = 0.0
         with torch.inference_mode():
             size = self.learner.chunk_size(data, source.batch(0, 1))

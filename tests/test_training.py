@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,7 +46,8 @@ def make(splits: dict[str, ClassSplit], state: Path, recipe: Recipe = RECIPE, se
     images = {name: to_device(split.images, CPU) for name, split in splits.items()}
     train = EpisodeSource(FixedWay(recipe.way, recipe.shot, recipe.query), splits["train"], ["train", seed])
     val = EpisodeSource(FixedWay(recipe.validation_way, recipe.shot, recipe.query), splits["val"], ["val", seed])
-    return Trainer(FeatureLearner(model), recipe, images["train"], train, images["val"], val, state)
+    validation = (images["val"], val) if recipe.train_on == "train" else None
+    return Trainer(FeatureLearner(model), recipe, images["train"], train, validation, state)
 
 
 def quiet(progress: Progress, loss: float) -> None:
@@ -114,6 +116,31 @@ def test_the_best_weights_by_validation_are_kept(
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, weights[1][name])
     assert not torch.equal(weights[1]["backbone.blocks.0.conv.weight"], weights[2]["backbone.blocks.0.conv.weight"])
+
+
+def test_without_validation_the_last_weights_are_kept(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, train_on="train+val")
+    weights: list[torch.Tensor] = []
+    trainer = make(splits, tmp_path / "state", recipe)
+    name = "blocks.0.conv.weight"
+    progress = trainer.run(0, lambda *_: weights.append(trainer.model.backbone.state_dict()[name].clone()))
+    assert (progress.best_episode, progress.best_loss) == (7, None)
+    assert [sorted(point) for point in progress.curve] == [["episode", "train_loss"]] * 3
+    assert torch.equal(trainer.model.backbone.state_dict()[name], weights[-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_on": "test"}, "train.train_on is one of train, train\\+val, not 'test'"),
+        ({"train_on": "train+val", "patience": 2}, "train.patience needs a validation split"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_refused(
+    splits: dict[str, ClassSplit], tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        make(splits, tmp_path / "state", dataclasses.replace(RECIPE, **change))
 
 
 def test_patience_stops_early(splits: dict[str, ClassSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
 """Data sets as uint8 arrays in class order."""
 
-from metabench.data.types import ClassSplit, DataContext, split_digest
+from metabench.data.types import ClassSplit, DataContext, merge, split_digest
 
-__all__ = ["ClassSplit", "DataContext", "split_digest"]
+__all__ = ["ClassSplit", "DataContext", "merge", "split_digest"]

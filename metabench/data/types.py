@@ -31,6 +31,13 @@ class ClassSplit:
         return np.diff(self.starts)
 
 
+def merge(first: ClassSplit, second: ClassSplit) -> ClassSplit:
+    """Return the classes of both splits as one split, those of `first` first (copied into memory)."""
+    images = np.concatenate([first.images, second.images])
+    starts = np.concatenate([first.starts, second.starts[1:] + len(first.images)])
+    return ClassSplit(images, starts, first.names + second.names)
+
+
 @dataclass(frozen=True)
 class DataContext:
     """Where a data set may look and write, and how it reports progress.

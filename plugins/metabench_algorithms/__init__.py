@@ -5,7 +5,7 @@ from __future__ import annotations
 from metabench.api import AlgorithmSpec, Param, Recipe, hookimpl
 from metabench_algorithms.gradient import _specs as gradient
 
-_SNELL = "Snell et al. 2017, sections 3.1-3.2 and the authors' run_train.py"
+_SNELL = "Snell et al. 2017, sections 3.1-3.2 and the authors' run_train.py and run_trainval.py"
 _OMNIGLOT = Recipe(
     way=60,
     shot=0,
@@ -13,8 +13,8 @@ _OMNIGLOT = Recipe(
     episodes=10_000,
     lr_step=2000,
     validate_every=500,
-    validation_way=20,
-    source=f"{_SNELL}; a fixed number of episodes instead of patience 200 x 100, and no re-training on validation",
+    train_on="train+val",
+    source=f"{_SNELL}; a fixed number of episodes instead of the best by validation, which they wait 20,000 more for",
 )
 _SHORT = Recipe(
     way=20,

@@ -11,7 +11,7 @@ def metabench_backbones() -> list[BackboneSpec]:
     return [
         BackboneSpec(
             name="conv4",
-            version=1,
+            version=2,
             target="metabench_backbones.conv4:Conv4",
             summary="four 3x3 convolution blocks with batch norm and 2x2 max-pooling (Conv-4-64)",
             reference="Vinyals et al. 2016, section 4.1; Snell et al. 2017, section 3.1",
