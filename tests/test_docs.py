@@ -85,7 +85,7 @@ def test_documented_plugin_is_found_and_measured(tmp_path: Path, home: Path) -> 
     info = tmp_path / "my_algorithm-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-algorithm\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[metabench]\nnearest-support = my_algorithm\n")
+    (info / "entry_points.txt").write_text("[metabench]\nnearest-support = my_algorithm\nmy-maml = my_maml\n")
     command = "metabench run --algo nearest-support,nearest-mean --backbone pixels --episodes 200 --json"
     result = _run(command, home, PYTHONPATH=str(tmp_path))
     assert result.returncode == 0, result.stderr
@@ -93,6 +93,13 @@ def test_documented_plugin_is_found_and_measured(tmp_path: Path, home: Path) -> 
     accuracies = re.findall(r'"accuracy": ([\d.]+)', result.stdout)
     assert len(accuracies) == 2
     assert accuracies[0] == accuracies[1]
+
+    small = "--set train.episodes=8 --set train.validation_episodes=4 --set backbone.channels=8 --episodes 20"
+    result = _run(f"metabench run --algo my-maml {small} --json", home, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    (row,) = json.loads(result.stdout)["rows"]
+    assert (row["setting"], row["status"]) == ("transductive", "ok")
+    assert row["accuracy"] > 20
 
 
 def test_every_hook_is_documented_with_its_arguments() -> None:
