@@ -23,7 +23,7 @@ from metabench.tasks import AdaptingLearner
 from metabench_algorithms.gradient.maml import Maml
 from metabench_backbones.conv4_strided import Conv4Strided
 from metabench_protocols.fixed_way import FixedWay
-from tests.conftest import MakeSplit
+from tests.conftest import MakeSplit, SetThreads
 
 RECIPE = Recipe(way=3, shot=1, query=2, episodes=8)
 
@@ -176,8 +176,10 @@ def test_training_memory_is_predicted(make_split: MakeSplit) -> None:
     assert found == pytest.approx(4 * each, rel=0.3)
 
 
-def test_memory_that_is_not_there_is_not_taken(source: EpisodeSource, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+def test_memory_that_is_not_there_is_not_taken(
+    source: EpisodeSource, monkeypatch: pytest.MonkeyPatch, set_threads: SetThreads
+) -> None:
+    set_threads(4)
     monkeypatch.setattr(tasks, "device_memory", lambda device: (100 * MIB, 1000 * MIB))
     monkeypatch.setattr(tasks, "try_task", lambda *args: 50 * MIB)
     free = learner()
@@ -189,8 +191,8 @@ def test_memory_that_is_not_there_is_not_taken(source: EpisodeSource, monkeypatc
         learner(max_memory=120 * MIB).check(RECIPE, source, PIXELS)
 
 
-def test_half_as_many_tasks_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+def test_half_as_many_tasks_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch, set_threads: SetThreads) -> None:
+    set_threads(4)
     model = learner()
     good, tried = tasks.tasks_of, []
 

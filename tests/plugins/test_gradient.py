@@ -29,6 +29,7 @@ from metabench_algorithms.gradient.proto_maml import ProtoMaml
 from metabench_algorithms.gradient.reptile import Reptile, by_turns
 from metabench_backbones.conv4 import Conv4
 from metabench_backbones.conv4_strided import Conv4Strided
+from tests.conftest import SetThreads
 
 WAY, SHOT, QUERY = 3, 2, 4
 RECIPE = Recipe(way=WAY, shot=SHOT, query=QUERY, episodes=10)
@@ -88,14 +89,14 @@ def run_all(learner: AdaptingLearner, images: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
 def test_every_formulation_computes_the_same(
-    name: str, double: bool, images: Tensor, monkeypatch: pytest.MonkeyPatch
+    name: str, double: bool, images: Tensor, monkeypatch: pytest.MonkeyPatch, set_threads: SetThreads
 ) -> None:
     if double:
         normalise = tasks.normalise
         monkeypatch.setattr(tasks, "normalise", lambda images: normalise(images).double())
     results = []
     for formulation, threads in (("loop", 1), ("loop", 2), ("vmap", 1)):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        set_threads(threads)
         learner = AdaptingLearner(build(name, double=double), formulation=formulation, group=2)
         assert learner.at_once == (2 if formulation == "vmap" else threads)
         results.append(run_all(learner, images))
