@@ -49,6 +49,8 @@ def gradients(loss: Callable[[Params], Tensor], params: Params, first_order: boo
     with torch.enable_grad():
         if constant:
             params = {name: value.detach().requires_grad_() for name, value in params.items()}
+        else:  # views: partial derivatives, also where one entry was computed from another
+            params = {name: value.view_as(value) for name, value in params.items()}
         found = torch.autograd.grad(loss(params), list(params.values()), create_graph=not constant)
     return dict(zip(params, found, strict=True))
 

@@ -83,22 +83,24 @@ def conjugate_gradients(product: Callable[[Params], Params], target: Params, ste
     """Solve ``product(x) = target`` for x from 0 (Hestenes and Stiefel 1952).
 
     The Hessian of a network need not be positive; where a direction has no positive curvature the search stops with
-    what it has (Steihaug 1983).
+    what it has (Steihaug 1983), and if that is the first, with `target` itself: the first-order gradient.
     """
     solution = {name: torch.zeros_like(value) for name, value in target.items()}
     residual, direction, size = dict(target), dict(target), _dot(target, target)
     going = size > 0
-    for _ in range(steps):
+    for number in range(steps):
         image = product(direction)
         curvature = _dot(direction, image)
         going = going & (curvature > 0)
+        if number == 0:
+            started = going
         step = torch.where(going, size / torch.where(going, curvature, 1.0), 0.0)
         solution = {name: solution[name] + step * direction[name] for name in solution}
         residual = {name: residual[name] - step * image[name] for name in residual}
         before, size = size, _dot(residual, residual)
         turn = size / torch.where(before > 0, before, 1.0)
         direction = {name: residual[name] + turn * direction[name] for name in residual}
-    return solution
+    return {name: torch.where(started, solution[name], target[name]) for name in solution}
 
 
 def _dot(a: Params, b: Params) -> Tensor:
