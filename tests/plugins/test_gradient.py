@@ -286,25 +286,38 @@ def test_conjugate_gradients_solve_and_stop_at_negative_curvature() -> None:
     assert torch.equal(solve(-matrix), target["a"])
 
 
-def test_implicit_maml_is_the_gradient_of_the_solution(images: Tensor) -> None:
-    """Against differentiating through very many inner steps, which is what it stands for (section 3)."""
-    params = {"lr": 0.0005, "steps": 60, "regularisation": 1000.0, "cg_steps": 40}
-    algorithm = build("imaml", double=True, **params)
+def test_implicit_maml_solves_for_the_gradient_of_the_solution(images: Tensor) -> None:
+    """(I + H/lambda) u = g at the solution (lemma 1), H and g written out."""
+    pull = 1000.0  # more than the Hessian is negative, so that there is a solution
+    algorithm = build("imaml", double=True, lr=0.5 / pull, steps=60, regularisation=pull, cg_steps=40)
     support, labels, query, truth = one_task(images)
     with torch.no_grad():
         found = algorithm.update(support, labels, query, truth)
+        solution = algorithm.adapt(algorithm.start(), support, labels)
     assert found is not None
-    start = {name: value.detach().requires_grad_() for name, value in algorithm.start().items()}
-    params_now = start
-    for _ in range(60):
-        slopes = gradients(lambda weights: algorithm.loss(weights, support, labels), params_now)
-        params_now = {
-            name: value - 0.0005 * (slopes[name] + 1000.0 * (value - start[name])) for name, value in params_now.items()
-        }
-    loss = F.cross_entropy(algorithm.predict(params_now, support, labels, query), truth)
-    expected = torch.autograd.grad(loss, list(start.values()))
-    for name, slope in zip(start, expected, strict=True):
-        torch.testing.assert_close(found[1][name], slope, rtol=1e-3, atol=1e-6)
+    shapes = {name: value.shape for name, value in solution.items()}
+
+    def named(flat: Tensor) -> dict[str, Tensor]:
+        parts = flat.split([shape.numel() for shape in shapes.values()])
+        return {name: part.view(shape) for part, (name, shape) in zip(parts, shapes.items(), strict=True)}
+
+    def flat(params: dict[str, Tensor]) -> Tensor:
+        return torch.cat([params[name].detach().flatten() for name in shapes])
+
+    at, start = flat(solution), flat(algorithm.start())
+    slope = flat(gradients(lambda weights: algorithm.loss(weights, support, labels), named(at), first_order=True))
+    torch.testing.assert_close(pull * (at - start), -slope, rtol=1e-6, atol=1e-8)  # equation 3
+    hessian = torch.autograd.functional.hessian(lambda v: algorithm.loss(named(v), support, labels), at)
+    outer = flat(
+        gradients(
+            lambda weights: F.cross_entropy(algorithm.predict(weights, support, labels, query), truth),
+            named(at),
+            first_order=True,
+        )
+    )
+    matrix = torch.eye(len(at), dtype=torch.float64) + hessian / pull
+    torch.testing.assert_close(flat(found[1]), torch.linalg.solve(matrix, outer), rtol=1e-6, atol=1e-9)
+    assert not torch.allclose(flat(found[1]), outer, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
