@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import QUERY, SEED, SHOT, WAY, Setting, conv4, image_flops, serve, timed
+from common import CHANNELS, IMAGE_SHAPE, QUERY, SEED, SHOT, WAY, Setting, conv4, image_flops, serve, timed
 from torch import Tensor
 
 from metabench.data import ClassSplit
@@ -17,10 +17,15 @@ from metabench.environment import keep_freed_memory, peak_memory_mb
 from metabench.episodes import EpisodeSource
 from metabench.evaluate import evaluate
 from metabench.features import embed, to_device
-from metabench.model import Model
+from metabench.learner import FeatureLearner
+from metabench.model import Model, build_model
 from metabench.specs import Recipe
+from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer
+from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
+from metabench_backbones.conv4 import Conv4
+from metabench_backbones.conv4_strided import Conv4Strided
 from metabench_protocols.fixed_way import FixedWay
 
 SETTING = Setting.from_env()
@@ -54,7 +59,7 @@ def known_features(rotations: bool) -> Tensor:
 def score(split: ClassSplit, features: Tensor, episodes: int) -> float:
     """Return the accuracy in percent."""
     counts: list[np.ndarray] = []
-    evaluate(ProtoNet(features.shape[1]), features, source(split, SHOT), episodes, np.empty(0, np.int32), counts.append)
+    evaluate(FeatureLearner(model()), features, source(split, SHOT), episodes, np.empty(0, np.int32), counts.append)
     return 100 * float(np.concatenate(counts).mean()) / (WAY * QUERY)
 
 
@@ -86,7 +91,7 @@ def training(shot: int, episodes: int) -> dict[str, float]:
     recipe = Recipe(way=WAY, shot=shot, query=QUERY, episodes=10**9)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            model(),
+            FeatureLearner(model()),
             recipe,
             to_device(train.images, CPU),
             source(train, shot),
@@ -96,6 +101,40 @@ def training(shot: int, episodes: int) -> dict[str, float]:
         trainer._step()  # the optimiser's state is allocated here
         seconds, _ = timed(lambda: [trainer._step() for _ in range(episodes)])
     return {"rate": episodes / seconds}
+
+
+def adapting(steps: int, pool: bool) -> AdaptingLearner:
+    """Return MAML on the network that learn2learn calls ``OmniglotCNN``, or on Conv-4 with pooling."""
+    backbone, params = (Conv4 if pool else Conv4Strided), {"lr": 0.4, "steps": steps}
+    built = build_model(backbone, {"channels": CHANNELS}, Maml, params, IMAGE_SHAPE, SEED, WAY)
+    assert isinstance(built, Maml)
+    return AdaptingLearner(built)
+
+
+def maml_evaluation(shot: int, steps: int, pool: bool, episodes: int) -> dict[str, float]:
+    """Adapt to test episodes and score their queries."""
+    split, learner = split_of("test", True), adapting(steps, pool)
+    images, counts = to_device(split.images, CPU), list[np.ndarray]()
+    learner.module.eval()
+    with torch.inference_mode():
+        learner.scores(images, source(split, shot).batch(0, 2))
+    seconds, _ = timed(
+        lambda: evaluate(learner, images, source(split, shot), episodes, np.empty(0, np.int32), counts.append)
+    )
+    return {"rate": episodes / seconds, "accuracy": 100 * float(np.concatenate(counts).mean()) / (WAY * QUERY)}
+
+
+def maml_training(shot: int, steps: int, pool: bool, episodes: int, batch: int) -> dict[str, float]:
+    """Meta-training to second order, through the harness's step."""
+    split = split_of("train", True)
+    recipe = Recipe(way=WAY, shot=shot, query=QUERY, episodes=10**9, batch=batch)
+    with tempfile.TemporaryDirectory() as folder:
+        images, state = to_device(split.images, CPU), Path(folder) / "state.safetensors"
+        trainer = Trainer(adapting(steps, pool), recipe, images, source(split, shot), None, state)
+        trainer._step()
+        count = max(1, episodes // batch)
+        seconds, _ = timed(lambda: [trainer._step() for _ in range(count)])
+    return {"rate": count * batch / seconds}
 
 
 def matrix_product(size: int) -> dict[str, float]:
@@ -116,5 +155,8 @@ def memory(rotations: bool, episodes: int) -> dict[str, float]:
 if __name__ == "__main__":
     torch.set_num_threads(SETTING.threads)
     keep_freed_memory()  # as every metabench command does
-    tasks = {task.__name__: task for task in (evaluation, scoring, training, matrix_product, memory)}
+    tasks = {
+        task.__name__: task
+        for task in (evaluation, scoring, training, matrix_product, memory, maml_evaluation, maml_training)
+    }
     sys.exit(serve(tasks))

@@ -14,6 +14,8 @@ from typing import Any
 
 from metabench.errors import MissingError, UsageError
 
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
 
 def check_device_name(name: str) -> None:
     """Raise UsageError for any word but ``auto``, ``cpu``, ``cuda`` and ``cuda:N``; loads no torch."""
@@ -62,6 +64,19 @@ def peak_memory_mb() -> float:
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
+
+
+def parse_bytes(text: str) -> int:
+    """Return the bytes that ``800MB``, ``4G`` or ``2000000`` mean (powers of 1024).
+
+    Raises:
+        UsageError: it means nothing, or nothing positive.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    if size < 1:
+        raise UsageError(f"--max-memory takes a size such as 4GB, not '{text}'")
+    return size
 
 
 def _cpu_name() -> str:

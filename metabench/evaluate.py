@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
 from metabench.errors import MetabenchError
 from metabench.modules import FeatureHead
 from metabench.rng import below
+
+if TYPE_CHECKING:
+    from metabench.learner import Learner
 
 _FLOATS_PER_CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Gathered feature values in one chunk: about the cache of a CPU core, or a share of a GPU's memory."""
@@ -56,8 +60,8 @@ def predict(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tens
 
 
 def evaluate(
-    head: FeatureHead,
-    features: Tensor,
+    learner: Learner,
+    data: Tensor,
     source: EpisodeSource,
     episodes: int,
     done: NDArray[np.int32],
@@ -68,7 +72,7 @@ def evaluate(
     """Score episodes ``len(done) <= i < episodes``; hand each chunk's correct counts to `report`.
 
     Args:
-        features: (N, D), of the images of ``source.split``.
+        data: what `learner` scores (`metabench.learner.Learner`), of the images of ``source.split``.
         done: correct counts of the episodes scored before (resume).
         report: called with int32 counts of consecutive episodes; may raise to stop, or return True to end here.
         chunk: episodes at once; chosen by size where not given. It does not change a count.
@@ -81,13 +85,13 @@ def evaluate(
         MetabenchError: where a score is NaN, naming the episode.
     """
     tally = EpisodeTally(source.split.starts)
-    size = chunk or chunk_size(source.batch(0, 1), features.shape[1], features.device)
+    size = chunk or learner.chunk_size(data, source.batch(0, 1))
     for start, before in source.chunks(len(done), size):
         tally.update(before, done[start : start + len(before)])
-    head.eval()
+    learner.module.eval()
     with torch.inference_mode():
         for start, batch in source.chunks(episodes, size, len(done), stops):
-            logits = batch_logits(head, features, batch)
+            logits = learner.scores(data, batch)
             _refuse_nan(logits, start)
             winners = predict(logits, partial(source.tie_words, start, start + len(batch)))
             truth = torch.from_numpy(batch.query_labels).to(winners.device)

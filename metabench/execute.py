@@ -21,6 +21,7 @@ from metabench.evaluate import evaluate
 from metabench.features import embed, load_features, save_features, to_device
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
+from metabench.learner import FeatureLearner, Learner
 from metabench.model import Model, build_model, load_tensors, load_weights, save_tensors
 from metabench.plan import Choice, RunSpec
 from metabench.records import build_record
@@ -30,7 +31,8 @@ from metabench.specs import Recipe
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
-from metabench.training import Progress, Trainer, check_recipe
+from metabench.tasks import AdaptingLearner
+from metabench.training import Diverged, Progress, Trainer, check_recipe
 
 _FLUSH_SECONDS = 1.0
 
@@ -47,17 +49,21 @@ class Executor:
 
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
-        self._test_source(run, None)
+        source, _ = self._test_source(run, None)
+        images = self.session.split(run.dataset, "test").images
         if run.recipe is not None:
             check_recipe(run.recipe)
-            for split in dict.fromkeys((run.recipe.train_on, "val")):
-                self._source(run, split, self._episode_shape(run.recipe, split))
-        model = self._model(run)
+            for split in dict.fromkeys(("val", run.recipe.train_on)):
+                source = self._source(run, split, self._episode_shape(run.recipe, split))
+            images = self.session.split(run.dataset, run.recipe.train_on).images
+        learner = self._learner(run)
         if run.checkpoint is not None:
-            load_weights(model, run.checkpoint)
-        elif run.recipe is not None and not model.trainable():
+            load_weights(learner.module, run.checkpoint)
+        try:
+            learner.check(run.recipe, source, images)
+        except UsageError as error:
             name, body = run.algorithm.spec.name, run.backbone.spec.name
-            raise UsageError(f"{name} on backbone '{body}' has nothing to learn; use --algo nearest-mean")
+            raise UsageError(f"{name} on backbone '{body}' {error}") from error
 
     def execute(self, run: RunSpec, digests: Mapping[str, str]) -> Outcome:
         """Measure a run and store its record; a failure becomes a record too.
@@ -110,14 +116,16 @@ class Executor:
     def _measure(self, run: RunSpec, digests: Mapping[str, str], key: str, parts: dict[str, Any]) -> None:
         """Fill `parts` with the arguments of `build_record`."""
         started = time.perf_counter()
-        model = self._model(run).to(self.device)
-        parts["training"] = self._weights(run, model, digests)
+        learner = self._learner(run)
+        model = learner.module
+        parts["training"] = self._weights(run, learner, digests)
         trained = time.perf_counter()
-        features = self._embedded(run, model, digests)
+        data = self._data(run, learner, digests)
         embedded = time.perf_counter()
         name = [run.protocol.inputs(), digests["test"], "test", run.episode_seed]
         source, most = self._test_source(run, name)
-        correct, tally = self._score(run, model, features, source, most, key)
+        learner.check(None, source, self.session.split(run.dataset, "test").images)
+        correct, tally = self._score(run, learner, data, source, most, key)
         ended = time.perf_counter()
         parts["correct"] = correct.tolist()
         parts["episodes_digest"] = tally.digest
@@ -153,23 +161,30 @@ class Executor:
 
     @staticmethod
     def _episode_shape(recipe: Recipe, split: str) -> dict[str, int]:
-        way = recipe.validation_way if split == "val" else recipe.way
-        return {"way": way, "shot": recipe.shot, "query": recipe.query}
+        if split == "val":
+            query = recipe.validation_query or recipe.query
+            return {"way": recipe.validation_way, "shot": recipe.shot, "query": query}
+        return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
 
-    def _model(self, run: RunSpec) -> Model:
+    def _learner(self, run: RunSpec) -> Learner:
         split = self.session.split(run.dataset, "test")
         height, width, channels = split.images.shape[1:]
-        return build_model(
+        model = build_model(
             load_target(run.backbone.spec),
             run.backbone.params,
             load_target(run.algorithm.spec),
             run.algorithm.params,
             (channels, height, width),
             run.seed,
-        )
+            _way(run),
+        ).to(self.device)
+        if isinstance(model, Model):
+            return FeatureLearner(model, run.precision)
+        return AdaptingLearner(model, run.precision, self.session.max_memory)
 
-    def _weights(self, run: RunSpec, model: Model, digests: Mapping[str, str]) -> dict[str, Any] | None:
-        """Bring the model's weights to where they are to be evaluated; return what happened."""
+    def _weights(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> dict[str, Any] | None:
+        """Bring the weights to where they are to be evaluated; return what happened."""
+        model = learner.module
         if run.checkpoint is not None:
             load_weights(model, run.checkpoint)
             return {"checkpoint": run.checkpoint.name, "weights_sha256": run.checkpoint_sha256}
@@ -180,14 +195,14 @@ class Executor:
         weights = folder / "weights.safetensors"
         with self.session.store.lock(key):
             if not weights.exists() or self._unreadable(model, weights):
-                progress = self._train(run, run.recipe, model, digests, folder / "state.safetensors")
+                progress = self._train(run, run.recipe, learner, digests, folder / "state.safetensors")
                 meta = {"made_for": _made_for(run), "training": vars(progress), "source": run.recipe.source}
                 save_tensors(weights, model.state_dict(), meta)
                 (folder / "state.safetensors").unlink(missing_ok=True)
             happened = load_weights(model, weights)["training"]
         return {**happened, "weights_sha256": file_sha256(weights), "training_key": key}
 
-    def _unreadable(self, model: Model, weights: Path) -> bool:
+    def _unreadable(self, model: torch.nn.Module, weights: Path) -> bool:
         try:
             load_weights(model, weights)
         except MetabenchError as error:
@@ -207,7 +222,9 @@ class Executor:
             return False
         return True
 
-    def _train(self, run: RunSpec, recipe: Recipe, model: Model, digests: Mapping[str, str], state: Path) -> Progress:
+    def _train(
+        self, run: RunSpec, recipe: Recipe, learner: Learner, digests: Mapping[str, str], state: Path
+    ) -> Progress:
         def episodes(split: str) -> EpisodeSource:
             digest = [digests[part] for part in split.split("+")]
             name = [run.protocol.inputs(), *digest, split, run.seed, recipe.way, recipe.shot]
@@ -218,7 +235,9 @@ class Executor:
 
         on = recipe.train_on
         validation = (images("val"), episodes("val")) if on == "train" else None
-        trainer = Trainer(model, recipe, images(on), episodes(on), validation, state, run.precision)
+        trainer = Trainer(learner, recipe, images(on), episodes(on), validation, state, run.precision)
+        if note := learner.check(recipe, trainer.source, self.session.split(run.dataset, on).images):
+            self.session.console.note(f"{run.label}: {note}")
         label = f"training {run.algorithm.spec.name} on {run.dataset.spec.name}, {recipe.shot}-shot"
         if self._resumable(state):
             self.session.console.note(f"{label}: resuming")
@@ -229,12 +248,27 @@ class Executor:
                 checked = f", validation {last['validation_accuracy']:.2f} %" if last and validation else ""
                 bar.update(progress.episode, f"loss {loss:.3f}{checked}")
 
-            return trainer.run(run.seed, report)
+            try:
+                return trainer.run(run.seed, report)
+            except Diverged as error:
+                raise self._with_last_good(
+                    error, trainer, state.with_name("best.safetensors"), _made_for(run)
+                ) from error
 
-    def _embedded(self, run: RunSpec, model: Model, digests: Mapping[str, str]) -> Tensor:
-        """Return the features of all test images, from memory, disk or the backbone."""
-        backbone = model.backbone
+    @staticmethod
+    def _with_last_good(error: Diverged, trainer: Trainer, path: Path, made_for: str) -> Diverged:
+        """Keep the best weights of a training that diverged, and say where."""
+        if not trainer.best:
+            return error
+        save_tensors(path, trainer.best, {"made_for": made_for, "training": vars(trainer.progress)})
+        episode = trainer.progress.best_episode
+        return Diverged(f"{error}. The best weights before, of episode {episode}, can be used: --checkpoint {path}")
+
+    def _data(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> Tensor:
+        """Return what `learner` scores: the test images, or their features from memory, disk or the backbone."""
         images = self.session.split(run.dataset, "test").images
+        if (backbone := learner.embedder) is None:
+            return to_device(images, self.device)
         key = content_key(
             {
                 "backbone": run.backbone.inputs(),
@@ -262,7 +296,7 @@ class Executor:
         return self._features[1]
 
     def _score(
-        self, run: RunSpec, model: Model, features: Tensor, source: EpisodeSource, most: int, key: str
+        self, run: RunSpec, learner: Learner, data: Tensor, source: EpisodeSource, most: int, key: str
     ) -> tuple[NDArray[np.int32], EpisodeTally]:
         """Score the episodes, resuming from and saving to the store's partial file."""
         partial = Partial(self.session.store.root, key)
@@ -295,7 +329,7 @@ class Executor:
                 return rule.reached(np.concatenate(counts), n_query) is not None
 
             stops = [] if rule is None else list(checks(most))
-            tally = evaluate(model.head, features, source, most, done, report, stops=stops)
+            tally = evaluate(learner, data, source, most, done, report, stops=stops)
         return np.concatenate(counts), tally
 
 
@@ -309,6 +343,11 @@ def content_bytes(array: NDArray[Any]) -> str:
     import hashlib
 
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _way(run: RunSpec) -> int:
+    """Return the number of classes that a network with a classifier is built for; 0 where the protocol has none."""
+    return int(run.protocol.params.get("way", 0))
 
 
 def _made_for(run: RunSpec) -> str:

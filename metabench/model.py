@@ -1,4 +1,4 @@
-"""A backbone and a head together: building, freezing to a file, reading back."""
+"""The weights of an algorithm: building, freezing to a file, reading back."""
 
 from __future__ import annotations
 
@@ -14,38 +14,43 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from metabench.adapting import Adapting
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.modules import Backbone, FeatureHead
 
 
 class Model(nn.Module):
-    """What is trained: `backbone` and `head`."""
+    """The weights of an algorithm on features: `backbone` and `head`."""
 
     def __init__(self, backbone: Backbone, head: FeatureHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
 
-    def trainable(self) -> bool:
-        """Whether there is anything to learn."""
-        return any(parameter.requires_grad for parameter in self.parameters())
-
 
 def build_model(
     backbone: type[Backbone],
     backbone_params: Mapping[str, Any],
-    head: type[FeatureHead],
+    head: type[FeatureHead] | type[Adapting],
     head_params: Mapping[str, Any],
     image_shape: tuple[int, int, int],
     seed: int,
-) -> Model:
-    """Build on the CPU with weights that depend on `seed` alone; the global random state is left as it was."""
+    way: int = 0,
+) -> Model | Adapting:
+    """Build on the CPU with weights that depend on `seed` alone; the global random state is left as it was.
+
+    Args:
+        head: a `FeatureHead`, or an `Adapting` for tasks of `way` classes.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body = backbone(image_shape, **backbone_params)
         if body.feature_dim < 1:
             raise UsageError(f"{backbone.__name__} has no features left of images of shape {image_shape}")
-        return Model(body, head(body.feature_dim, **head_params))
+        if issubclass(head, Adapting):
+            return head(body, way, **head_params)
+        built: FeatureHead = head(body.feature_dim, **head_params)
+        return Model(body, built)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -75,7 +80,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error}); delete it") from error
 
 
-def load_weights(model: Model, path: Path) -> dict[str, Any]:
+def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
     """Load a checkpoint into `model` and return its meta data.
 
     Raises:
@@ -90,7 +95,7 @@ def load_weights(model: Model, path: Path) -> dict[str, Any]:
             made_for = f" (made for {meta['made_for']})" if "made_for" in meta else ""
             raise UsageError(
                 f"checkpoint {path}{made_for} does not fit this architecture: "
-                f"{name} is {theirs} there and {ours} here; check --backbone and --set"
+                f"{name} is {theirs} there and {ours} here; check --ways, --backbone and --set"
             )
     model.load_state_dict(tensors)
     return meta

@@ -106,9 +106,11 @@ class RunSpec:
             return {"checkpoint": self.checkpoint_sha256}
         if self.recipe is None:
             return None
-        recipe = dataclasses.asdict(self.recipe)
-        del recipe["source"]
-        return {**recipe, "seed": self.seed, "digests": {name: digests[name] for name in ("train", "val")}}
+        return {
+            **self.recipe.inputs(),
+            "seed": self.seed,
+            "digests": {name: digests[name] for name in ("train", "val")},
+        }
 
     def inputs(self, digests: Mapping[str, str]) -> dict[str, Any]:
         """Return the record's `inputs`, whose hash is the run key."""
@@ -116,7 +118,7 @@ class RunSpec:
         assert isinstance(algorithm, AlgorithmSpec)
         assert isinstance(backbone, BackboneSpec)
         return {
-            "algorithm": {**self.algorithm.inputs(), "setting": algorithm.setting},
+            "algorithm": {**self.algorithm.inputs(), "setting": algorithm.setting_with(self.algorithm.params)},
             "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on},
             "dataset": {**self.dataset.inputs(), "split": "test", "digest": digests["test"]},
             "protocol": self.protocol.inputs(),
@@ -164,17 +166,19 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     _refuse_unknown((protocol,), settings["protocol"])
     for algorithm, dataset, backbone in combinations:
         choices = {
-            "algorithm": _choice(algorithm, settings["algo"]),
             "backbone": _choice(backbone, settings["backbone"]),
             "dataset": _choice(dataset, settings["data"]),
         }
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell = {"way": way, "shot": shot, "query": selection.query}
-            recipe = _recipe(algorithm, dataset, shot, overrides, selection.checkpoint)
+            published = algorithm.recipe(dataset.name, way)
+            recipe = _recipe(algorithm, dataset, published, (way, shot), overrides, selection.checkpoint)
+            params = {**(published.params if published else {}), **settings["algo"]}
             for seed in selection.seeds if recipe else (0,):
                 runs.append(
                     RunSpec(
                         **choices,
+                        algorithm=_choice(algorithm, params),
                         protocol=_choice(protocol, {**settings["protocol"], **cell}),
                         episodes=episodes,
                         episode_seed=selection.episode_seed,
@@ -277,7 +281,8 @@ def _checkpoint_sha256(path: Path | None) -> str:
 def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
     """Return the ``train.*`` settings by field of `Recipe`, converted to its type."""
     types = get_type_hints(Recipe)
-    del types["source"]
+    for name in ("params", "source"):
+        del types[name]
     values: dict[str, Any] = {}
     for name, value in settings.items():
         if name not in types:
@@ -288,20 +293,31 @@ def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
                 raise ValueError
         except (ValueError, OverflowError):
             raise UsageError(f"--set train.{name} is a {types[name].__name__}, not {value!r}") from None
-        least = 1 if name in ("query", "validate_every", "validation_episodes") else 0
+        least = 1 if name in ("batch", "validate_every", "validation_episodes") else 0
         if types[name] is not str and not least <= values[name] < float("inf"):
             raise UsageError(f"--set train.{name} must be a number of at least {least}, not {value!r}")
     return values
 
 
 def _recipe(
-    algorithm: AlgorithmSpec, dataset: DatasetSpec, shot: int, overrides: Mapping[str, Any], checkpoint: Path | None
+    algorithm: AlgorithmSpec,
+    dataset: DatasetSpec,
+    recipe: Recipe | None,
+    cell: tuple[int, int],
+    overrides: Mapping[str, Any],
+    checkpoint: Path | None,
 ) -> Recipe | None:
-    """Return the recipe of (algorithm, data set), overridden and with the evaluation's shot filled in."""
+    """Return the recipe of (algorithm, data set), overridden and with the way and shot of `cell` filled in."""
     if not algorithm.trains or checkpoint is not None:
         return None
-    recipe = algorithm.recipes.get(dataset.name) or algorithm.recipes.get("*")
     if recipe is None:
         raise UsageError(f"{algorithm.name} has no training recipe for {dataset.name}; give it a '*' recipe")
     recipe = dataclasses.replace(recipe, **overrides)
-    return dataclasses.replace(recipe, shot=recipe.shot or shot)
+    way, shot = cell[0], recipe.shot or cell[1]
+    return dataclasses.replace(
+        recipe,
+        way=recipe.way or way,
+        shot=shot,
+        query=recipe.query or shot,
+        validation_way=recipe.validation_way or way,
+    )

@@ -36,6 +36,7 @@ class Session:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         rerun: measure again what the store already holds.
         allow_download: fetch missing data.
+        max_memory: bytes that the process may take (on a GPU: the tensors there); 0: what there is.
     """
 
     def __init__(
@@ -45,12 +46,13 @@ class Session:
         device: str = "auto",
         rerun: bool = False,
         allow_download: bool = True,
+        max_memory: int = 0,
         registry: Registry | None = None,
     ) -> None:
         check_device_name(device)  # even where nothing is left to measure
         home.ensure()
         self.home, self.console, self.device_name = home, console, device
-        self.rerun, self.allow_download = rerun, allow_download
+        self.rerun, self.allow_download, self.max_memory = rerun, allow_download, max_memory
         self.registry = registry or load_registry()
         self.store = Store(home.root, console.warn)
         self._splits: dict[str, ClassSplit] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,7 +27,8 @@ class Param:
 class Recipe:
     """How the harness trains an algorithm on a data set, episodically.
 
-    Episodes are counted, never epochs. ``shot = 0`` means "the shot of the evaluation".
+    Episodes are counted, never epochs. ``way = 0`` and ``shot = 0`` mean those of the evaluation, ``query = 0``
+    as many as `shot`.
     """
 
     way: int
@@ -43,13 +45,34 @@ class Recipe:
     """Validate (and checkpoint) every this many episodes; the best validation loss is kept."""
     validation_episodes: int = 400
     validation_way: int = 5
+    """0: the way of the evaluation."""
     patience: int = 0
     """Stop after this many validations without a better loss; 0 never stops early."""
     train_on: str = "train"
     """Splits whose classes are trained on: ``train``, or ``train+val``, which leaves nothing to validate on: the
     weights after the last episode are kept."""
+    batch: int = 1
+    """Episodes (tasks) whose mean gradient makes one update: the meta-batch."""
+    schedule: str = "step"
+    """``step`` (`lr_step`, `lr_gamma`), or from `lr` to `lr_end` over all episodes: ``cosine`` or ``linear``."""
+    lr_end: float = 0.0
+    clip: float = 0.0
+    """Clip every entry of the gradient to this absolute value; 0 does not."""
+    clip_norm: float = 0.0
+    """Clip the norm of the whole gradient to this; 0 does not."""
+    first_order_episodes: int = 0
+    """Leave second derivatives out in the first so many episodes."""
+    validation_query: int = 0
+    """Queries of each class in validation; 0: as in training."""
+    params: Mapping[str, Value] = field(default_factory=dict)
+    """Defaults of the algorithm's parameters for this data set, where they differ from the spec's."""
     source: str = ""
     """Where the recipe comes from, and how it differs; not part of the run key."""
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what goes into a run key."""
+        fields = (item.name for item in dataclasses.fields(self) if item.name not in ("params", "source"))
+        return {name: getattr(self, name) for name in fields}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +112,33 @@ class Exempt:
 
 @dataclass(frozen=True, kw_only=True)
 class AlgorithmSpec(Spec):
-    """An algorithm. `takes` is what its ``logits`` sees."""
+    """An algorithm.
+
+    `takes` says what it is: ``features``, a `metabench.modules.FeatureHead`, or ``images``, a
+    `metabench.adapting.Adapting` that has a network of its own for every task.
+    """
 
     setting: Literal["inductive", "transductive"] = "inductive"
-    takes: Literal["features"] = "features"
+    transductive_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    """Parameter to the values with which the queries of an episode are used together."""
+    takes: Literal["features", "images"] = "features"
     trains: bool
     backbone: str = "conv4"
     """The backbone used when none is asked for."""
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
-    """Recipe by data set name; ``"*"`` is the one for every other data set."""
+    """Recipe by data set name, or by ``"name/20-way"`` for one way alone; ``"*"`` is for every other data set."""
     exempt: tuple[Exempt, ...] = ()
     """What ``metabench check`` must not expect, and why; that it is really lacking is checked too."""
+
+    def recipe(self, dataset: str, way: int) -> Recipe | None:
+        """Return the recipe for a data set, None where there is none."""
+        names = (f"{dataset}/{way}-way", dataset, f"*/{way}-way", "*")
+        return next((self.recipes[name] for name in names if name in self.recipes), None)
+
+    def setting_with(self, params: Mapping[str, Value]) -> str:
+        """Return the setting of the algorithm with these parameters."""
+        together = any(params[name] in values for name, values in self.transductive_when.items())
+        return "transductive" if together else self.setting
 
 
 @dataclass(frozen=True, kw_only=True)

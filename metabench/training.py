@@ -7,6 +7,7 @@ exactly is therefore the weights, the optimiser's state, the best weights so far
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,10 +21,11 @@ from torch import Tensor
 
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import MetabenchError, UsageError
-from metabench.evaluate import batch_logits, chunk_size, predict
-from metabench.features import autocast, embed, normalise
+from metabench.evaluate import predict
+from metabench.features import embed
 from metabench.interrupt import stop_on_signal
-from metabench.model import Model, load_tensors, save_tensors
+from metabench.learner import Learner
+from metabench.model import load_tensors, save_tensors
 from metabench.specs import Recipe
 
 OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
@@ -31,7 +33,12 @@ OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
+SCHEDULES = ("step", "cosine", "linear")
 _SAVE_SECONDS = 30.0
+
+
+class Diverged(MetabenchError):
+    """The loss is no longer a number."""
 
 
 TRAIN_ON = ("train", "train+val")
@@ -41,10 +48,22 @@ def check_recipe(recipe: Recipe) -> None:
     """Raise UsageError where the recipe asks for what there is not."""
     if recipe.optimizer not in OPTIMIZERS:
         raise UsageError(f"unknown optimizer '{recipe.optimizer}'; known: {', '.join(OPTIMIZERS)}")
+    if recipe.schedule not in SCHEDULES:
+        raise UsageError(f"unknown schedule '{recipe.schedule}'; known: {', '.join(SCHEDULES)}")
     if recipe.train_on not in TRAIN_ON:
         raise UsageError(f"train.train_on is one of {', '.join(TRAIN_ON)}, not '{recipe.train_on}'")
     if recipe.train_on == "train+val" and recipe.patience:
         raise UsageError("train.patience needs a validation split; set it to 0, or train.train_on to train")
+
+
+def learning_rate(recipe: Recipe, episode: int) -> float:
+    """Return the learning rate of the step that begins with training episode `episode`."""
+    if recipe.schedule == "step":
+        decays = episode // recipe.lr_step if recipe.lr_step else 0
+        return recipe.lr * recipe.lr_gamma**decays
+    done = min(1.0, episode / max(1, recipe.episodes))
+    left = 1 - done if recipe.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return recipe.lr_end + (recipe.lr - recipe.lr_end) * left
 
 
 @dataclass
@@ -64,10 +83,10 @@ class Progress:
 
 
 class Trainer:
-    """Trains a model by a recipe.
+    """Trains by a recipe.
 
     Args:
-        model: on its device.
+        learner: on its device.
         images: uint8 (N, H, W, C) of what is trained on, on the same device.
         source: training episodes.
         validation: images and episodes that the best weights are chosen on; None keeps the last ones.
@@ -76,7 +95,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Model,
+        learner: Learner,
         recipe: Recipe,
         images: Tensor,
         source: EpisodeSource,
@@ -85,13 +104,13 @@ class Trainer:
         precision: str = "float32",
     ) -> None:
         check_recipe(recipe)
-        self.model, self.recipe, self.state, self.precision = model, recipe, state, precision
+        self.learner, self.recipe, self.state, self.precision = learner, recipe, state, precision
+        self.model = learner.module
         self.images, self.source = images, source
         self.validation = validation
         self.device = images.device
-        self.body = model.backbone.for_training()
         self.optimizer = OPTIMIZERS[recipe.optimizer](
-            model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
+            self.model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
         )  # type: ignore[call-arg]
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
@@ -106,7 +125,7 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: after saving, where the user asked to stop.
-            MetabenchError: where the loss is no longer a number.
+            Diverged: where the loss is no longer a number; the best weights so far are in `best`.
         """
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), stop_on_signal() as stop:
@@ -116,10 +135,11 @@ class Trainer:
             saved = started = time.monotonic()
             before = self.progress.seconds
             while not self._finished():
+                checked = self.progress.episode // self.recipe.validate_every
                 loss = self._step()
                 self.progress.seconds = before + time.monotonic() - started
                 report(self.progress, loss)
-                if self.progress.episode % self.recipe.validate_every == 0 or self._finished():
+                if self.progress.episode // self.recipe.validate_every > checked or self._finished():
                     self._look()
                 if stop.requested or time.monotonic() - saved > _SAVE_SECONDS:
                     self._save()
@@ -140,30 +160,30 @@ class Trainer:
 
     def _step(self) -> float:
         episode, recipe = self.progress.episode, self.recipe
-        decays = episode // recipe.lr_step if recipe.lr_step else 0
+        stop = min(episode + recipe.batch, recipe.episodes)
         for group in self.optimizer.param_groups:
-            group["lr"] = recipe.lr * recipe.lr_gamma**decays
+            group["lr"] = learning_rate(recipe, episode)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(self.source.batch(episode, episode + 1))
-        loss.backward()  # type: ignore[no-untyped-call]
+        value = self._loss(self.source.batch(episode, stop))
+        if not np.isfinite(value):  # before the step: the weights stay those of the last good one
+            raise Diverged(f"the training loss is {value} at episode {episode}; try a lower --set train.lr")
+        self._clip()
         self.optimizer.step()
-        value = float(loss.detach())
-        if not np.isfinite(value):
-            raise MetabenchError(f"the training loss is {value} at episode {episode}; try a lower --set train.lr")
         self._losses.append(value)
-        self.progress.episode += 1
+        self.progress.episode = stop
         return value
 
-    def _loss(self, batch: EpisodeBatch) -> Tensor:
-        """Return the loss of a batch; support and query pass the backbone together (one batch norm batch)."""
-        n_support = batch.support.shape[1]
-        rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(self.device)
-        with autocast(self.device, self.precision):
-            features = self.body(normalise(self.images[rows.flatten()]))
-        features = features.float().view(*rows.shape, -1)
-        labels, truth = (torch.from_numpy(part).to(self.device) for part in (batch.support_labels, batch.query_labels))
-        return self.model.head.loss(features[:, :n_support], labels, features[:, n_support:], truth, batch.way)
+    def _loss(self, batch: EpisodeBatch) -> float:
+        """Return the loss of a batch and leave its gradient in the parameters."""
+        return float(self.learner.backward(self.images, batch, self.recipe, self.progress.episode))
+
+    def _clip(self) -> None:
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        if self.recipe.clip:
+            torch.nn.utils.clip_grad_value_(parameters, self.recipe.clip)
+        if self.recipe.clip_norm:
+            torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
 
     def _look(self) -> None:
         """Add a point to the curve and keep these weights, if they are the best or there is no validation."""
@@ -176,7 +196,7 @@ class Trainer:
         if self.validation is not None:
             loss, accuracy = self.validation_scores()
             if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
-                raise MetabenchError(
+                raise Diverged(
                     f"the validation loss is {loss} at episode {progress.episode}; try a lower --set train.lr"
                 )
             point |= {"validation_loss": loss, "validation_accuracy": accuracy}
@@ -193,14 +213,14 @@ class Trainer:
         assert self.validation is not None
         images, source = self.validation
         self.model.eval()
-        head = self.model.head
-        body = self.model.backbone.for_inference()
-        features = embed(body, images, self.model.backbone.feature_dim, self.precision)
+        data = images
+        if (backbone := self.learner.embedder) is not None:
+            data = embed(backbone.for_inference(), images, backbone.feature_dim, self.precision)
         losses = hits = count = 0.0
         with torch.inference_mode():
-            size = chunk_size(source.batch(0, 1), features.shape[1], self.device)
+            size = self.learner.chunk_size(data, source.batch(0, 1))
             for start, batch in source.chunks(self.recipe.validation_episodes, size):
-                logits = batch_logits(head, features, batch)
+                logits = self.learner.scores(data, batch)
                 truth = torch.from_numpy(batch.query_labels).to(self.device)
                 flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="sum")
                 losses += float(flat)

@@ -20,10 +20,21 @@ from metabench.registry import clear_registry
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+SetThreads = Callable[[int], None]
 MakeSplit = Callable[[list[int]], ClassSplit]
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is not a failure
 settings.load_profile("untimed")
+
+
+@pytest.fixture
+def set_threads() -> Iterator[SetThreads]:
+    """Set the number of torch's threads for one test."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

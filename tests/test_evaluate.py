@@ -11,10 +11,13 @@ from torch import Tensor
 from metabench.episodes import EpisodeSource, EpisodeTally
 from metabench.errors import MetabenchError
 from metabench.evaluate import batch_logits, chunk_size, evaluate, gather, predict
+from metabench.learner import FeatureLearner
+from metabench.model import Model
 from metabench.modules import FeatureHead
 from metabench.rng import Stream
 from metabench_algorithms.metric.chance import Chance
 from metabench_algorithms.metric.protonet import ProtoNet
+from metabench_backbones.pixels import Pixels
 from metabench_protocols.fixed_way import FixedWay
 from tests.conftest import MakeSplit
 
@@ -52,13 +55,17 @@ def naive_count(source: EpisodeSource, features: np.ndarray, index: int) -> int:
     return correct
 
 
+def learner(head: FeatureHead) -> FeatureLearner:
+    return FeatureLearner(Model(Pixels((1, 1, 1)), head))
+
+
 def run(
     source: EpisodeSource, features: Tensor, done: list[int], chunk: int | None = None, head: FeatureHead | None = None
 ) -> tuple[list[int], EpisodeTally]:
     counts = list(done)
     prefix = np.array(done, dtype=np.int32)
-    head = head or ProtoNet(features.shape[1])
-    tally = evaluate(head, features, source, EPISODES, prefix, lambda part: counts.extend(part.tolist()), chunk)
+    scorer = learner(head or ProtoNet(features.shape[1]))
+    tally = evaluate(scorer, features, source, EPISODES, prefix, lambda part: counts.extend(part.tolist()), chunk)
     return counts, tally
 
 
@@ -138,14 +145,14 @@ def test_a_stopped_evaluation_resumes_to_the_same_counts(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(ProtoNet(2), features, source, EPISODES, NONE_DONE, stop_late, chunk=8)
+        evaluate(learner(ProtoNet(2)), features, source, EPISODES, NONE_DONE, stop_late, chunk=8)
     assert counts == naive[:24]
     assert run(source, features, counts, chunk=5)[0] == naive
 
 
 def test_report_gets_int32_counts_of_consecutive_chunks(source: EpisodeSource, features: Tensor) -> None:
     parts: list[np.ndarray] = []
-    evaluate(ProtoNet(2), features, source, 20, np.zeros(3, np.int32), parts.append, chunk=8)
+    evaluate(learner(ProtoNet(2)), features, source, 20, np.zeros(3, np.int32), parts.append, chunk=8)
     assert [len(part) for part in parts] == [5, 8, 4]
     assert all(part.dtype == np.int32 for part in parts)
 
@@ -176,7 +183,9 @@ def test_chance_is_right_once_in_way_times(make_split: MakeSplit) -> None:
     way, query, episodes = 5, 15, 800
     source = EpisodeSource(FixedWay(way, 1, query), make_split([20] * 8), "chance")
     counts: list[int] = []
-    evaluate(Chance(1), torch.zeros(160, 1), source, episodes, NONE_DONE, lambda part: counts.extend(part.tolist()))
+    evaluate(
+        learner(Chance(1)), torch.zeros(160, 1), source, episodes, NONE_DONE, lambda part: counts.extend(part.tolist())
+    )
     trials = episodes * way * query
     sigma = (trials * (1 / way) * (1 - 1 / way)) ** 0.5
     assert abs(sum(counts) - trials / way) < 5 * sigma

@@ -178,7 +178,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch, episode: int) -> None:
     """Make the training loss of protonet NaN at one episode."""
     loss = Trainer._loss
 
-    def broken(trainer: Trainer, batch: Any) -> Tensor:
+    def broken(trainer: Trainer, batch: Any) -> float:
         return loss(trainer, batch) * (float("nan") if trainer.progress.episode == episode else 1.0)
 
     monkeypatch.setattr(Trainer, "_loss", broken)
@@ -195,11 +195,17 @@ def test_a_training_that_diverges_is_a_failed_record_and_the_others_are_made(
             assert (bad["status"], bad["accuracy"], bad["cached"]) == ("failed", None, False)
             assert (good["status"], good["cached"]) == ("ok", cached)
         record = record_of(tmp_path, bad)
-        message = "the training loss is nan at episode 3; try a lower --set train.lr"
-        assert record["error"] == {"type": "MetabenchError", "message": message}
+        (best,) = (tmp_path / "models").glob("*/best.safetensors")
+        message = (
+            "the training loss is nan at episode 3; try a lower --set train.lr. "
+            f"The best weights before, of episode 3, can be used: --checkpoint {best}"
+        )
+        assert record["error"] == {"type": "Diverged", "message": message}
         assert record["scores"] is None
         assert main(args) == 1
         assert f"warning: protonet on glyphs, 5-way 1-shot failed: {message}\n" in capsys.readouterr().err
+    (used,) = run_json(capsys, arguments(tmp_path, "--checkpoint", str(best)))
+    assert used["status"] == "ok"
     mended, _ = run_json(capsys, args)
     assert (mended["status"], mended["cached"]) == ("ok", False)
     check_same(tmp_path, mended, whole)

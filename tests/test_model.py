@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from metabench import model as model_module
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.learner import FeatureLearner
 from metabench.model import Model, build_model, load_tensors, load_weights, save_tensors
 from metabench.modules import FeatureHead
 from metabench_algorithms.metric.matching_net import MatchingNet
@@ -19,7 +20,9 @@ SHAPE = (1, 16, 16)
 
 
 def build(seed: int = 0, channels: int = 4, head: type[FeatureHead] = MatchingNet, **params: object) -> Model:
-    return build_model(Conv4, {"channels": channels}, head, params, SHAPE, seed)
+    model = build_model(Conv4, {"channels": channels}, head, params, SHAPE, seed)
+    assert isinstance(model, Model)
+    return model
 
 
 def same(a: Model, b: Model) -> bool:
@@ -57,12 +60,14 @@ def test_images_too_small_for_the_backbone_are_refused() -> None:
 
 
 def test_trainable_is_whether_there_are_weights_to_learn() -> None:
-    assert build(head=ProtoNet).trainable()
-    assert not build_model(Pixels, {}, ProtoNet, {}, SHAPE, 0).trainable()
+    assert FeatureLearner(build(head=ProtoNet)).trainable()
+    fixed = build_model(Pixels, {}, ProtoNet, {}, SHAPE, 0)
+    assert isinstance(fixed, Model)
+    assert not FeatureLearner(fixed).trainable()
     frozen = build()
     for parameter in frozen.parameters():
         parameter.requires_grad_(False)
-    assert not frozen.trainable()
+    assert not FeatureLearner(frozen).trainable()
 
 
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
@@ -89,7 +94,7 @@ def refusal(tmp_path: Path, saved: Model, wanted: Model, **meta: str) -> str:
     assert all(torch.equal(before[name], tensor) for name, tensor in wanted.state_dict().items())
     message = str(caught.value)
     assert message.startswith(f"checkpoint {path}") and "\n" not in message
-    assert message.endswith("; check --backbone and --set")
+    assert message.endswith("; check --ways, --backbone and --set")
     return message
 
 

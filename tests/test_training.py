@@ -17,6 +17,7 @@ from metabench.data import ClassSplit, DataContext
 from metabench.episodes import EpisodeSource
 from metabench.errors import MetabenchError, UsageError
 from metabench.features import to_device
+from metabench.learner import FeatureLearner
 from metabench.model import Model, build_model
 from metabench.specs import Recipe
 from metabench.training import Progress, Trainer
@@ -41,18 +42,19 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClassSplit]:
 
 def make(splits: dict[str, ClassSplit], state: Path, recipe: Recipe = RECIPE, seed: int = 0) -> Trainer:
     model = build_model(Conv4, {"channels": 4}, ProtoNet, {}, (1, 28, 28), seed)
+    assert isinstance(model, Model)
     images = {name: to_device(split.images, CPU) for name, split in splits.items()}
     train = EpisodeSource(FixedWay(recipe.way, recipe.shot, recipe.query), splits["train"], ["train", seed])
     val = EpisodeSource(FixedWay(recipe.validation_way, recipe.shot, recipe.query), splits["val"], ["val", seed])
     validation = (images["val"], val) if recipe.train_on == "train" else None
-    return Trainer(model, recipe, images["train"], train, validation, state)
+    return Trainer(FeatureLearner(model), recipe, images["train"], train, validation, state)
 
 
 def quiet(progress: Progress, loss: float) -> None:
     pass
 
 
-def same(one: Model, other: Model) -> bool:
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
 

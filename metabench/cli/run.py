@@ -10,6 +10,7 @@ import click
 
 from metabench.cli.loose import current_registry
 from metabench.console import Console
+from metabench.environment import parse_bytes
 from metabench.errors import UsageError
 from metabench.home import Home
 from metabench.launch import outcome_rows, run_selection
@@ -90,6 +91,7 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
     help="Set a parameter: algo.*, backbone.*, data.*, protocol.*, train.*; see 'metabench show NAME'.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--max-memory", default="", help="Limit for algorithms that adapt to each task, as in 4GB.")
 @click.option(
     "--precision", default="float32", show_default=True, type=click.Choice(PRECISIONS), help="Numbers in the backbone."
 )
@@ -124,6 +126,7 @@ def run(context: click.Context, /, **options: Any) -> None:
         rerun=options["rerun"],
         allow_download=not options["no_download"],
         registry=current_registry(),
+        max_memory=parse_bytes(options["max_memory"]) if options["max_memory"] else 0,
     )
     outcomes = run_selection(_selection(options), session)
     rows = outcome_rows(outcomes)

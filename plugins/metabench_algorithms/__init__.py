@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metabench.api import AlgorithmSpec, Exempt, Param, Recipe, hookimpl
+from metabench_algorithms.gradient import _specs as gradient
 
 _SNELL = "Snell et al. 2017, sections 3.1-3.2 and the authors' run_train.py and run_trainval.py"
 _OMNIGLOT = Recipe(
@@ -32,6 +33,7 @@ _SHORT = Recipe(
 def metabench_algorithms() -> list[AlgorithmSpec]:
     """Return the built-in algorithms."""
     return [
+        *gradient.SPECS,
         AlgorithmSpec(
             name="protonet",
             version=1,

@@ -19,6 +19,15 @@ def metabench_backbones() -> list[BackboneSpec]:
             params=(Param("channels", 64, "filters in every block"),),
         ),
         BackboneSpec(
+            name="conv4-strided",
+            version=1,
+            target="metabench_backbones.conv4_strided:Conv4Strided",
+            summary="four 3x3 convolutions of stride 2 with batch norm, then the mean over positions",
+            reference="Finn et al. 2017, appendix A.1, for Omniglot",
+            licence="MIT",
+            params=(Param("channels", 64, "filters in every block"),),
+        ),
+        BackboneSpec(
             name="pixels",
             version=1,
             target="metabench_backbones.pixels:Pixels",

@@ -204,10 +204,10 @@ def test_a_failed_run_is_recorded_and_tried_again_and_others_go_on(
     args[args.index("chance")] = "nearest-mean,chance"
     good = execute.evaluate
 
-    def evaluate(head: Any, *rest: Any, **more: Any) -> str:
-        if type(head).__name__ == "ProtoNet":
+    def evaluate(learner: Any, *rest: Any, **more: Any) -> str:
+        if type(learner.module.head).__name__ == "ProtoNet":
             raise RuntimeError("a bug\nin the head")
-        return good(head, *rest, **more)
+        return good(learner, *rest, **more)
 
     monkeypatch.setattr(execute, "evaluate", evaluate)
     bad, fine = run_json(capsys, args, code=1)

@@ -1,0 +1,165 @@
+"""The base of algorithms that adapt a network to each task (the MAML family), written for ONE task.
+
+The harness runs many tasks at once, on threads or through `torch.func.vmap`; an algorithm cannot tell which.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from metabench.context import context_now, training_episode
+from metabench.errors import UsageError
+from metabench.modules import Backbone
+from metabench.norm import MODES, averages, forward_pass, noting_statistics, replace_norms
+
+__all__ = [
+    "Adapting",
+    "Params",
+    "at_least",
+    "descend",
+    "gradients",
+    "run_task",
+    "training_episode",
+]
+
+Params = dict[str, Tensor]
+"""Weights of a network by name."""
+
+
+def gradients(loss: Callable[[Params], Tensor], params: Params, first_order: bool = False) -> Params:
+    """Return the gradient of ``loss(params)`` with respect to every entry of `params`.
+
+    The gradient can be differentiated again (second order) where the harness trains; it cannot with
+    `first_order`, and at evaluation, where no graph is kept.
+
+    Args:
+        loss: a function of weights alone that returns a scalar.
+        params: the weights to differentiate by.
+        first_order: treat the gradient as a constant.
+    """
+    context = context_now()
+    constant = first_order or context.first_order or not torch.is_grad_enabled()
+    if context.batched:
+        slopes = torch.func.grad(loss)(params)
+        return {name: slope.detach() for name, slope in slopes.items()} if constant else slopes
+    with torch.enable_grad():
+        if constant:
+            params = {name: value.detach().requires_grad_() for name, value in params.items()}
+        else:  # views: partial derivatives, also where one entry was computed from another
+            params = {name: value.view_as(value) for name, value in params.items()}
+        found = torch.autograd.grad(loss(params), list(params.values()), create_graph=not constant)
+    return dict(zip(params, found, strict=True))
+
+
+def descend(params: Params, slopes: Mapping[str, Tensor], lr: float | Tensor) -> Params:
+    """Return `params` after one step of gradient descent; what `slopes` lacks stays as it is."""
+    return {name: value - lr * slopes[name] if name in slopes else value for name, value in params.items()}
+
+
+class Adapting(nn.Module, ABC):
+    """An algorithm that adapts a network to each task; constructed as ``Class(backbone, way, **params)``.
+
+    A subclass writes `adapt` for ONE task, as a function of its arguments: it holds nothing between tasks. Meta-learned
+    quantities of its own (learning rates, say) are `nn.Parameter`s of the module; `params` are those of
+    the network, `backbone` and `classifier`. ``self.training`` tells meta-training from evaluation.
+
+    Args:
+        backbone: images to features; its batch norm layers are replaced by `metabench.norm.TaskNorm`.
+        way: classes of a task.
+        bn: the statistics of batch normalisation, one of `metabench.norm.MODES`.
+        bn_steps: inner steps with statistics of their own (``per-step``).
+    """
+
+    def __init__(self, backbone: Backbone, way: int, bn: str = "transductive", bn_steps: int = 1) -> None:
+        super().__init__()
+        if bn not in MODES:
+            raise UsageError(f"bn is one of {', '.join(MODES)}, not '{bn}'")
+        self.way, self.bn = way, bn
+        self.backbone = backbone
+        self.classifier = nn.Linear(backbone.feature_dim, way)
+        self.norms = tuple(replace_norms(self.backbone, bn, bn_steps, "backbone."))
+
+    @abstractmethod
+    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+        """Return the weights adapted to a task.
+
+        Args:
+            params: the weights to start from, see `start`.
+            support: (S, C, H, W) images in [0, 1]. labels: int64 (S,) in ``[0, way)``.
+        """
+
+    def predict(self, params: Params, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
+        """Return the scores (Q, way) of queries (Q, C, H, W) by weights that `adapt` returned.
+
+        Args:
+            support, labels: the task's, as `adapt` had them.
+            step: inner step after which this is (for ``per-step``); -1 is the last.
+        """
+        step = step if step >= 0 else self.steps_now() - 1
+        if self.bn == "support":  # one pass over both, normalised as the support set alone would be
+            both = torch.cat([support, query])
+            return self.logits(params, both, step, support=len(support))[len(support) :]
+        return self.logits(params, query, step)
+
+    def task_loss(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> Tensor:
+        """Return the meta-training loss of a task: cross-entropy of the queries after `adapt` unless overridden."""
+        params = self.adapt(self.start(), support, labels)
+        return nn.functional.cross_entropy(self.predict(params, support, labels, query), truth)
+
+    def update(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> tuple[Tensor, Params] | None:
+        """Return (loss, update) where the meta-update is not the gradient of `task_loss`; None where it is.
+
+        The update is, for the name of a parameter, what the optimiser takes for its gradient, and for the name of
+        a buffer its new value; both are averaged over the tasks of a batch. It is called without gradients.
+        """
+        return None
+
+    def start(self) -> Params:
+        """Return the weights that every task starts from: those of `backbone` and `classifier`."""
+        return {
+            name: value
+            for name, value in self.named_parameters()
+            if value.requires_grad and name.startswith(("backbone.", "classifier."))
+        }
+
+    def steps_now(self) -> int:
+        """Return the number of inner steps; a subclass with several says how many."""
+        return 1
+
+    def features(self, params: Params, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
+        """Return the features (N, D) of images by the weights `params`; `support` as in `metabench.norm.Pass`."""
+        weights = {name.removeprefix("backbone."): params[name] for name in params if name.startswith("backbone.")}
+        with forward_pass(step, support):
+            found: Tensor = torch.func.functional_call(self.backbone, weights, (images,))
+        return found
+
+    def classify(self, params: Params, features: Tensor) -> Tensor:
+        """Return the scores (N, way) of features by the weights `params`."""
+        return nn.functional.linear(features, params["classifier.weight"], params["classifier.bias"])
+
+    def logits(self, params: Params, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
+        """Return the scores (N, way) of images by the weights `params`."""
+        return self.classify(params, self.features(params, images, step, support))
+
+    def loss(self, params: Params, images: Tensor, labels: Tensor, step: int = 0) -> Tensor:
+        """Return the inner loss, a scalar: the mean cross-entropy of `logits`."""
+        return nn.functional.cross_entropy(self.logits(params, images, step), labels)
+
+
+def run_task(
+    algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
+) -> tuple[Tensor, Params]:
+    """Return the meta-training loss of one task and the new values of buffers that move with it."""
+    with noting_statistics() as seen:
+        loss = algorithm.task_loss(support, labels, query, truth)
+    return loss, averages(list(algorithm.norms), seen)
+
+
+def at_least(name: str, value: float, least: float) -> None:
+    """Raise UsageError where a parameter is too small."""
+    if not value >= least:
+        raise UsageError(f"algo.{name} must be at least {least}, not {value}")

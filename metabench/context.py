@@ -1,0 +1,43 @@
+"""What the harness tells the code of a task beside its arguments; each thread has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What the harness tells the code of a task."""
+
+    batched: bool = False
+    """Whether tasks run under ``vmap``."""
+    episode: int = 0
+    """Training episodes that came before."""
+    first_order: bool = False
+    """Whether second derivatives are left out for now, whatever the algorithm asks."""
+
+
+_CONTEXT: ContextVar[TaskContext] = ContextVar("task", default=TaskContext())  # noqa: B039 - it is frozen
+
+
+@contextmanager
+def task_context(context: TaskContext) -> Iterator[None]:
+    """Set what `gradients` and `training_episode` see."""
+    token = _CONTEXT.set(context)
+    try:
+        yield
+    finally:
+        _CONTEXT.reset(token)
+
+
+def context_now() -> TaskContext:
+    """Return what was set last; outside any task, the defaults."""
+    return _CONTEXT.get()
+
+
+def training_episode() -> int:
+    """Return how many training episodes came before, for what changes during meta-training."""
+    return _CONTEXT.get().episode

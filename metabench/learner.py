@@ -1,0 +1,103 @@
+"""What the harness trains and scores, whatever kind of algorithm it is: weights, scores of episodes, gradients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from metabench.episodes import EpisodeBatch, EpisodeSource
+from metabench.errors import UsageError
+from metabench.evaluate import batch_logits, chunk_size
+from metabench.features import autocast, normalise
+from metabench.model import Model
+from metabench.modules import Backbone
+from metabench.specs import Recipe
+
+
+class Learner(ABC):
+    """An algorithm with its weights, ready to be trained and scored.
+
+    `data` below is what `scores` looks up by image row: features where `embedder` says what makes them of the
+    images, else the images themselves, uint8 (N, H, W, C).
+
+    Attributes:
+        module: holds all weights, under the names that they have in a checkpoint.
+        embedder: the backbone that embeds every image once for all episodes; None where each task has its own.
+    """
+
+    module: nn.Module
+    embedder: Backbone | None
+
+    @abstractmethod
+    def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
+        """Return the scores (B, Q, way) of a batch of episodes; called in evaluation mode and without gradients."""
+
+    @abstractmethod
+    def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
+        """Return how many episodes like the one in `batch` are scored at once."""
+
+    @abstractmethod
+    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
+        """Leave the gradient of the mean training loss in ``.grad`` of the parameters and return the loss.
+
+        Args:
+            images: uint8 (N, H, W, C) of the training split.
+            episode: training episodes that came before this batch.
+        """
+
+    def check(self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8]) -> str:
+        """Raise UsageError for what can be known to fail before hours of work; return a note for the user, or ''.
+
+        Args:
+            recipe: None where nothing is trained.
+            source: of training episodes (of the test's where nothing is trained), of `images` (N, H, W, C).
+        """
+        return ""
+
+    def trainable(self) -> bool:
+        """Whether there is anything to learn."""
+        return any(parameter.requires_grad for parameter in self.module.parameters())
+
+
+class FeatureLearner(Learner):
+    """A backbone and a head on its features (`metabench.modules.FeatureHead`)."""
+
+    module: Model
+    embedder: Backbone
+
+    def __init__(self, model: Model, precision: str = "float32") -> None:
+        self.module, self.precision = model, precision
+        self.embedder = model.backbone
+        self.body = model.backbone.for_training()
+
+    def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
+        """Score by features."""
+        return batch_logits(self.module.head, data, batch)
+
+    def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
+        """By the number of feature values."""
+        return chunk_size(batch, data.shape[1], data.device)
+
+    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
+        """Support and query pass the backbone together (one batch norm batch)."""
+        n_support = batch.support.shape[1]
+        rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
+        with autocast(images.device, self.precision):
+            features = self.body(normalise(images[rows.flatten()]))
+        features = features.float().view(*rows.shape, -1)
+        labels, truth = (
+            torch.from_numpy(part).to(images.device) for part in (batch.support_labels, batch.query_labels)
+        )
+        loss = self.module.head.loss(features[:, :n_support], labels, features[:, n_support:], truth, batch.way)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def check(self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8]) -> str:
+        """Refuse to train what has no weights."""
+        if recipe is not None and not self.trainable():
+            raise UsageError("has nothing to learn; use --algo nearest-mean")
+        return ""

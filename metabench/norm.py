@@ -1,0 +1,161 @@
+"""Batch normalisation whose statistics are an explicit choice, for algorithms that adapt a network to each task.
+
+MAML's code normalises every forward pass with the statistics of that pass, at test as in training. The queries of
+an episode are one pass, so a query's score depends on the others: the method is transductive. What else can be
+done, and what each choice is called here:
+
+- ``transductive``: the statistics of the pass, queries included.
+- ``support``: the statistics of the support set, also when queries are scored.
+- ``running``: averages over meta-training, as in supervised learning.
+- ``per-step``: such averages, scale and shift for every inner step (MAML++, Antoniou et al. 2019, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from metabench.context import context_now
+
+MODES = ("transductive", "support", "running", "per-step")
+MOMENTUM = 0.1
+"""Share of a new task batch in a running average (PyTorch's default)."""
+
+
+@dataclass
+class Pass:
+    """What a forward pass is: which inner step, and how many leading rows are the support set (0: all are alike)."""
+
+    step: int = 0
+    support: int = 0
+    seen: dict[str, list[tuple[int, Tensor, Tensor]]] | None = field(default=None)
+    """Where batch statistics are noted for the running averages: name to (step, mean, variance)."""
+
+
+_PASS: ContextVar[Pass | None] = ContextVar("pass", default=None)
+
+
+@contextmanager
+def forward_pass(step: int = 0, support: int = 0) -> Iterator[None]:
+    """Say what the forward passes within are; statistics go where the surrounding task notes them."""
+    around = _PASS.get()
+    token = _PASS.set(Pass(step, support, around.seen if around else None))
+    try:
+        yield
+    finally:
+        _PASS.reset(token)
+
+
+@contextmanager
+def noting_statistics() -> Iterator[dict[str, list[tuple[int, Tensor, Tensor]]]]:
+    """Collect the batch statistics of all passes within."""
+    seen: dict[str, list[tuple[int, Tensor, Tensor]]] = {}
+    token = _PASS.set(Pass(seen=seen))
+    try:
+        yield seen
+    finally:
+        _PASS.reset(token)
+
+
+class TaskNorm(nn.Module):
+    """Takes the place of a batch norm layer; `weight` and `bias` keep their names.
+
+    Args:
+        norm: the layer replaced.
+        name: of the layer in the network.
+        mode: one of `MODES`.
+        steps: inner steps that have statistics, scale and shift of their own (``per-step`` only).
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, norm: nn.modules.batchnorm._BatchNorm, name: str, mode: str, steps: int) -> None:
+        super().__init__()
+        self.name, self.mode, self.eps, self.steps = name, mode, norm.eps, steps
+        channels = norm.num_features
+        shape = (steps, channels) if mode == "per-step" else (channels,)
+        weight = norm.weight.detach() if norm.affine else torch.ones(channels)
+        bias = norm.bias.detach() if norm.affine else torch.zeros(channels)
+        self.weight = nn.Parameter(weight.expand(shape).clone(), requires_grad=norm.affine)
+        self.bias = nn.Parameter(bias.expand(shape).clone(), requires_grad=norm.affine)
+        if mode in ("running", "per-step"):
+            self.register_buffer("running_mean", torch.zeros(shape))
+            self.register_buffer("running_var", torch.ones(shape))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise (N, C, ...) by channel."""
+        now = _PASS.get() or Pass()
+        step = min(now.step, self.steps - 1)
+        own = self.mode == "per-step"
+        weight, bias = (self.weight[step], self.bias[step]) if own else (self.weight, self.bias)
+        averaged = self.mode in ("running", "per-step")
+        if averaged and not self.training:
+            mean, variance = (self.running_mean, self.running_var) if not own else (
+                self.running_mean[step], self.running_var[step])  # fmt: skip
+            return _normalise(images, mean, variance, weight, bias, self.eps)
+        if now.support and now.support < len(images):
+            mean, variance = _moments(images[: now.support])
+            return _normalise(images, mean, variance, weight, bias, self.eps)
+        if averaged and now.seen is not None:
+            with torch.no_grad():
+                mean, variance = _moments(images.detach(), unbiased=True)
+            now.seen.setdefault(self.name, []).append((step, mean, variance))
+        if context_now().batched:
+            # Under vmap the second derivative of torch's batch_norm is wrong (its statistics count as constants).
+            return _normalise(images, *_moments(images), weight, bias, self.eps)
+        return nn.functional.batch_norm(images, None, None, weight, bias, True, 0.0, self.eps)
+
+
+def _moments(images: Tensor, unbiased: bool = False) -> tuple[Tensor, Tensor]:
+    """Return mean and variance (C,) of (N, C, ...)."""
+    axes = [0, *range(2, images.ndim)]
+    return images.mean(axes), images.var(axes, correction=int(unbiased))
+
+
+def _normalise(images: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    scale = weight * (variance + eps).rsqrt()
+    shape = (1, -1, *([1] * (images.ndim - 2)))
+    return images * scale.view(shape) + (bias - mean * scale).view(shape)
+
+
+def replace_norms(network: nn.Module, mode: str, steps: int, prefix: str) -> list[TaskNorm]:
+    """Put a `TaskNorm` in the place of every batch norm layer of `network`; return them.
+
+    Args:
+        prefix: what stands before the layers' names in the names of the buffers.
+    """
+    found: list[TaskNorm] = []
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            norm = TaskNorm(module, f"{prefix}{name}", mode, steps)
+            parent, _, attribute = name.rpartition(".")
+            setattr(network.get_submodule(parent), attribute, norm)
+            found.append(norm)
+    return found
+
+
+def averages(norms: list[TaskNorm], seen: dict[str, list[tuple[int, Tensor, Tensor]]]) -> dict[str, Tensor]:
+    """Return the new value of every running average, by buffer name, after the passes in `seen`."""
+    new: dict[str, Tensor] = {}
+    for norm in norms:
+        if noted := seen.get(norm.name):
+            new[f"{norm.name}.running_mean"] = _advance(norm.running_mean, [(step, mean) for step, mean, _ in noted])
+            new[f"{norm.name}.running_var"] = _advance(norm.running_var, [(step, var) for step, _, var in noted])
+    return new
+
+
+def _advance(old: Tensor, noted: list[tuple[int, Tensor]]) -> Tensor:
+    """Move an average towards the mean of what was noted, for each step by itself where it has steps."""
+    if old.ndim == 1:
+        return old + MOMENTUM * (torch.stack([value for _, value in noted]).mean(0) - old)
+    rows = []
+    for step in range(len(old)):
+        mine = [value for at, value in noted if at == step]
+        rows.append(old[step] + MOMENTUM * (torch.stack(mine).mean(0) - old[step]) if mine else old[step])
+    return torch.stack(rows)

@@ -1,0 +1,272 @@
+"""Running algorithms that adapt to each task over batches of tasks.
+
+Two formulations of the same function: each task by itself, the tasks of a batch shared out to single-threaded
+workers (one per core); or groups of tasks at once through ``vmap``. On a CPU the first is as fast as the second or
+faster in nearly every case, and it takes any backbone (see `benchmarks/README.md`); on a GPU only the second
+keeps the card busy.
+"""
+
+from __future__ import annotations
+
+import copy
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from metabench.adapting import Adapting, Params, run_task
+from metabench.context import TaskContext, task_context
+from metabench.episodes import EpisodeBatch, EpisodeSource
+from metabench.errors import UsageError
+from metabench.features import autocast, normalise, to_device
+from metabench.learner import Learner
+from metabench.memory import MIB, device_memory, out_of_memory
+from metabench.modules import Backbone
+from metabench.specs import Recipe
+from metabench.trial import try_task
+
+Task = tuple[Tensor, ...]
+"""Support images (S, C, H, W), labels (S,), query images (Q, C, H, W), their labels (Q,); each of them with
+a leading dimension where it is a group of tasks."""
+
+
+class AdaptingLearner(Learner):
+    """An `Adapting` algorithm and how its tasks are run.
+
+    Args:
+        algorithm: on its device.
+        precision: of the network.
+        max_memory: bytes that the process (on a GPU: the tensors there) may take; 0: what there is.
+        formulation: ``loop`` or ``vmap``; what is faster on the device where not given.
+        group: tasks at once under ``vmap``, at most.
+    """
+
+    module: Adapting
+    embedder: Backbone | None = None
+
+    def __init__(
+        self,
+        algorithm: Adapting,
+        precision: str = "float32",
+        max_memory: int = 0,
+        formulation: str | None = None,
+        group: int = 64,
+    ) -> None:
+        self.module, self.precision, self.max_memory = algorithm, precision, max_memory
+        self.device = next(algorithm.parameters()).device
+        self.batched = (formulation or ("vmap" if self.device.type == "cuda" else "loop")) == "vmap"
+        self.group = group if self.batched else 1
+        self._inline = self.batched or self.device.type == "cuda"
+        self._take_at_once(self.group if self._inline else torch.get_num_threads())
+
+    def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
+        """Adapt to every episode and score its queries; no graph outlives an inner step."""
+        return torch.cat(self._all(self._score, data, batch))
+
+    def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
+        """Enough to share out, few enough to report often."""
+        return 2 * self.group if self.batched else 8 * self.at_once
+
+    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
+        """Average loss and gradient over tasks; sums are in the order of the tasks, whichever worker did them."""
+        context = TaskContext(self.batched, episode, episode < recipe.first_order_episodes)
+        total, sums = torch.zeros((), device=images.device), dict[str, Tensor]()
+        for loss, update in self._all(partial(self._learn, context), images, batch):
+            total = total + loss
+            for name, value in update.items():
+                sums[name] = sums[name] + value if name in sums else value
+        self._apply({name: value / len(batch) for name, value in sums.items()})
+        return total / len(batch)
+
+    def check(self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8]) -> str:
+        """Try one task; take as many at once as memory allows."""
+        episode = source.batch(0, 1)
+        if episode.way != self.module.way:
+            raise UsageError(f"is built for {self.module.way}-way tasks and cannot learn from {episode.way}-way ones")
+        n_support = episode.support.shape[1]
+        rows = np.concatenate([episode.support, episode.query], axis=1)
+        few = to_device(images[rows[0]], self.device)
+        here = np.arange(rows.shape[1])[None]
+        tasks = tasks_of(few, replace(episode, support=here[:, :n_support], query=here[:, n_support:]), slice(0, 1))
+        work = self._score if recipe is None else partial(self._learn, TaskContext(self.batched))
+        self.module.train(recipe is not None)
+        task = tuple(part[0] for part in tasks)
+        learns = recipe is not None and not _has_update(self.module)
+        size = try_task(self.module, lambda algorithm: work(algorithm, tasks), task, learns)
+        return self._make_room(size, recipe is not None)
+
+    def _make_room(self, task: int, training: bool) -> str:
+        """Set how many tasks of `task` bytes run at once and say what that takes.
+
+        Beside the tasks training holds five times the weights: gradient, its sum over tasks, two moments of the
+        optimiser, the best so far.
+        """
+        weights = sum(value.numel() * value.element_size() for value in self.module.parameters())
+        used, limit = device_memory(self.device)
+        limit = self.max_memory or limit
+        base = used + (5 * weights if training else 0)
+        if base + task > limit:
+            raise UsageError(
+                f"needs {task // MIB + 1} MB for a task beside {base // MIB + 1} MB, and may take {limit // MIB} MB: "
+                "allow more (--max-memory), or use fewer --shots, fewer inner steps or a smaller --backbone"
+            )
+        at_once = min(self.at_once, (limit - base) // task)
+        self._take_at_once(at_once)
+        what = "training" if training else "evaluation"
+        total = (base + at_once * task) // MIB
+        return f"{what} takes about {total} MB of memory, {at_once} tasks at once of {task / MIB:.0f} MB each"
+
+    def _take_at_once(self, tasks: int) -> None:
+        self.at_once = tasks
+        if self.batched:
+            self.group = tasks
+        if not self._inline:
+            self._pool = WorkerPool(self.module, tasks)
+
+    def _score(self, algorithm: Adapting, tasks: Task) -> Tensor:
+        with torch.no_grad(), task_context(TaskContext(self.batched)):
+            scores: Tensor = self._each(partial(_scores, algorithm), tasks)
+            return scores.float()
+
+    def _learn(self, context: TaskContext, algorithm: Adapting, tasks: Task) -> tuple[Tensor, Params]:
+        """Return the sums over a group of tasks of the loss, and of what goes to parameters and buffers."""
+        custom = _has_update(algorithm)
+        with torch.set_grad_enabled(not custom), task_context(context):
+            if custom:
+                losses, update = self._each(algorithm.update, tasks)
+                return losses.sum(), {name: value.sum(0) for name, value in update.items()}
+            losses, buffers = self._each(partial(run_task, algorithm), tasks)
+            learned = {name: value for name, value in algorithm.named_parameters() if value.requires_grad}
+            found = torch.autograd.grad(losses.sum(), list(learned.values()), allow_unused=True)
+            slopes = {name: slope for name, slope in zip(learned, found, strict=True) if slope is not None}
+            return losses.detach().sum(), slopes | {name: value.detach().sum(0) for name, value in buffers.items()}
+
+    def _apply(self, update: Params) -> None:
+        buffers = dict(self.module.named_buffers())
+        for name, value in update.items():
+            if name in buffers:
+                buffers[name].copy_(value)
+            else:
+                self.module.get_parameter(name).grad = value
+
+    def _each(self, function: Callable[..., Any], tasks: Task) -> Any:
+        """Return the results of `function` on every task of a group, stacked."""
+        if self.batched:
+            with PlainLayout():
+                return torch.func.vmap(function, randomness="different")(*tasks)
+        results = [function(*(part[index] for part in tasks)) for index in range(len(tasks[0]))]
+        return pytree.tree_map(lambda *items: torch.stack(items), *results)
+
+    def _all(self, work: Callable[[Adapting, Task], Any], images: Tensor, batch: EpisodeBatch) -> list[Any]:
+        """Return what `work` makes of each group of tasks, in order; half as many at once where memory runs out."""
+        training = self.module.training
+
+        def call(algorithm: Adapting, start: int) -> Any:
+            algorithm.train(training)
+            with ExitStack() as stack:
+                stack.enter_context(torch.inference_mode(False))  # it has no gradients at all, even where asked for
+                stack.enter_context(autocast(images.device, self.precision))
+                return work(algorithm, tasks_of(images, batch, slice(start, start + self.group)))
+
+        while True:
+            try:
+                starts = range(0, len(batch), self.group)
+                if self._inline:
+                    return [call(self.module, start) for start in starts]
+                return list(self._pool.map(call, starts))
+            except (RuntimeError, MemoryError) as error:
+                if self.at_once == 1 or not out_of_memory(error):
+                    raise
+            self._take_at_once(self.at_once // 2)
+
+
+def _has_update(algorithm: Adapting) -> bool:
+    return type(algorithm).update is not Adapting.update
+
+
+def _scores(algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor, _truth: Tensor) -> Tensor:
+    return algorithm.predict(algorithm.adapt(algorithm.start(), support, labels), support, labels, query)
+
+
+def tasks_of(images: Tensor, batch: EpisodeBatch, which: slice) -> Task:
+    """Return the tasks `which` of a batch; images are contiguous (N, C, H, W)."""
+
+    def pixels(rows: Any) -> Tensor:
+        index = torch.from_numpy(rows[which]).to(images.device)
+        found = normalise(images[index.flatten()]).clone(memory_format=torch.contiguous_format)
+        return found.view(*index.shape, *found.shape[1:])
+
+    labels, truth = (
+        torch.from_numpy(part[which]).to(images.device) for part in (batch.support_labels, batch.query_labels)
+    )
+    return pixels(batch.support), labels, pixels(batch.query), truth
+
+
+class PlainLayout(TorchFunctionMode):
+    """Ignores a wish for channels-last memory: it changes no value, and ``vmap`` does not know it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Drop ``memory_format`` from ``contiguous``."""
+        kwargs = dict(kwargs or {})
+        if func is Tensor.contiguous:
+            kwargs.pop("memory_format", None)
+        return func(*args, **kwargs)
+
+
+class WorkerPool:
+    """Threads that each use one core, with a copy of the algorithm each.
+
+    Small operations gain little from being split over threads, while whole tasks share out perfectly. A copy
+    shares every tensor with the original: only the structure is its own, since a functional call puts other
+    tensors into a module for as long as it lasts.
+
+    Args:
+        algorithm: on its device.
+        size: threads. One is a thread of its own too: the same bits come out as from several.
+    """
+
+    def __init__(self, algorithm: Adapting, size: int) -> None:
+        self._copies: queue.SimpleQueue[Adapting] = queue.SimpleQueue()
+        for _ in range(size):
+            self._copies.put(sharing_copy(algorithm))
+        threads = torch.get_num_threads()
+        barrier = threading.Barrier(size)
+
+        def start() -> None:
+            torch.zeros(1 << 16).add_(1)  # the first operation sets a thread's number of threads to the default
+            torch.set_num_threads(1)
+            barrier.wait()  # so that each of the first `size` items below starts a thread
+
+        self._threads = ThreadPoolExecutor(size, initializer=start)
+        list(self._threads.map(lambda _: None, range(size)))
+        # A thread's setting is its own, but the last one made is also the default of threads yet to come.
+        torch.set_num_threads(threads)
+
+    def map(self, function: Callable[[Adapting, int], Any], items: range) -> Iterator[Any]:
+        """Yield ``function(algorithm, item)`` for all items, in order."""
+
+        def call(item: int) -> Any:
+            algorithm = self._copies.get()
+            try:
+                return function(algorithm, item)
+            finally:
+                self._copies.put(algorithm)
+
+        return self._threads.map(call, items)
+
+
+def sharing_copy(algorithm: Adapting) -> Adapting:
+    """Return a copy of the structure of a module with the same parameter and buffer tensors."""
+    shared = {id(tensor): tensor for tensor in (*algorithm.parameters(), *algorithm.buffers())}
+    return copy.deepcopy(algorithm, shared)

@@ -1,0 +1,100 @@
+"""One task on trial before a run: does the network lend itself to adapting, and how much memory does it take?"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metabench.adapting import Adapting, run_task
+from metabench.errors import UsageError
+from metabench.memory import peak_bytes
+
+_NO_SECOND = (
+    "not implemented",
+    "differentiate twice",
+    "does not require grad",
+    "once_differentiable",
+    "double backward",
+)
+
+
+def try_task(algorithm: Adapting, work: Callable[[Adapting], Any], task: tuple[Tensor, ...], learns: bool) -> int:
+    """Do `work` on a copy of `algorithm` and return the bytes of tensors that it took.
+
+    Args:
+        task: support images (S, C, H, W), labels (S,), query images, their labels.
+        learns: whether `work` is to learn from the task by the gradient of its loss.
+
+    Raises:
+        UsageError: the backbone keeps state that a forward pass changes; or learning differentiates twice what
+            cannot be, with the layer that cannot.
+    """
+    trial, images = copy.deepcopy(algorithm), task[0]
+    _refuse_state(trial, images)
+    try:
+        if learns:  # `backward` meets what cannot be differentiated; `autograd.grad` may pass it by in silence
+            with torch.enable_grad():
+                run_task(trial, *task)[0].backward()  # type: ignore[no-untyped-call]
+        return peak_bytes(lambda: work(trial))
+    except RuntimeError as error:  # NotImplementedError is one
+        if not any(words in str(error) for words in _NO_SECOND):
+            raise
+        where = second_order_culprit(trial.backbone, images) or "an operation"
+        cause = str(error).splitlines()[0][:160]
+        raise UsageError(
+            f"cannot be trained to second order: {where} has no second derivative ({cause}); "
+            "use --set algo.first_order=true where the algorithm has it, or another --backbone"
+        ) from error
+
+
+def _refuse_state(algorithm: Adapting, images: Tensor) -> None:
+    """A forward pass must change nothing: tasks share the network."""
+    network = algorithm.backbone
+    before = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    weights = {name.removeprefix("backbone."): value for name, value in algorithm.start().items()}
+    weights = {name: value for name, value in weights.items() if name in before}
+    for _ in range(2):  # some layers make their state in the first pass
+        with torch.no_grad():
+            torch.func.functional_call(network, weights, (images,))
+    for name, value in network.state_dict().items():
+        if name not in before or not torch.equal(before[name], value):
+            owner, _, leaf = name.rpartition(".")
+            kind = type(network.get_submodule(owner)).__name__
+            raise UsageError(
+                f"cannot adapt to each task: layer '{owner}' ({kind}) changes its state '{leaf}' in a forward pass, "
+                "which all tasks would share; use another --backbone"
+            )
+
+
+def second_order_culprit(network: nn.Module, images: Tensor) -> str:
+    """Return the name and type of the first layer without a second derivative, '' if every one has it."""
+    seen: list[tuple[str, nn.Module, Tensor]] = []
+    leaves = [(name, module) for name, module in network.named_modules() if not list(module.children())]
+    handles = [
+        module.register_forward_pre_hook(lambda _, args, name=name, module=module: seen.append((name, module, args[0])))
+        for name, module in leaves
+    ]
+    with torch.no_grad():
+        network(images)
+    for handle in handles:
+        handle.remove()
+    for name, module, value in seen:
+        if isinstance(value, Tensor) and value.is_floating_point() and not _twice(module, value):
+            return f"layer '{name}' ({type(module).__name__})"
+    return ""
+
+
+def _twice(module: nn.Module, value: Tensor) -> bool:
+    with torch.enable_grad():
+        inputs = [value.detach().requires_grad_(), *(p for p in module.parameters() if p.requires_grad)]
+        try:
+            first = torch.autograd.grad(module(inputs[0]).square().sum(), inputs, create_graph=True, allow_unused=True)
+            total = torch.stack([slope.square().sum() for slope in first if slope is not None]).sum()
+            total.backward()  # type: ignore[no-untyped-call]
+        except RuntimeError:
+            return False
+    return True

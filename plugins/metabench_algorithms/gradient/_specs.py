@@ -1,0 +1,224 @@
+"""The specs of the gradient-based algorithms: parameters and published recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from metabench.api import AlgorithmSpec, Param, Recipe
+from metabench.specs import Value
+
+BN = Param(
+    "bn",
+    "transductive",
+    "statistics of batch normalisation: of the pass with its queries, of the support set, or averaged in training",
+    ("transductive", "support", "running"),
+)
+INNER = (
+    Param("lr", 0.4, "inner learning rate in training"),
+    Param("steps", 1, "inner steps in training"),
+    Param("test_lr", 0.0, "inner learning rate at evaluation; 0: as in training"),
+    Param("test_steps", 0, "inner steps at evaluation; 0: as in training"),
+    Param("first_order", False, "leave second derivatives out"),
+    BN,
+)
+_FINN = "Finn et al. 2017, appendix A.1, and the authors' main.py"
+OMNIGLOT_5 = Recipe(
+    way=0,
+    shot=0,
+    query=0,
+    episodes=60_000 * 32,
+    batch=32,
+    lr=1e-3,
+    validate_every=1000 * 32,
+    validation_episodes=200,
+    validation_way=0,
+    validation_query=15,
+    params={"lr": 0.4, "steps": 1, "test_steps": 3},
+    source=f"{_FINN}, 5-way; the best of the weights by validation loss instead of the last",
+)
+OMNIGLOT_20 = Recipe(
+    way=0,
+    shot=0,
+    query=0,
+    episodes=60_000 * 16,
+    batch=16,
+    lr=1e-3,
+    validate_every=1000 * 16,
+    validation_episodes=100,
+    validation_way=0,
+    validation_query=15,
+    params={"lr": 0.1, "steps": 5, "test_steps": 5},
+    source=f"{_FINN}, 20-way; the best of the weights by validation loss instead of the last",
+)
+SHORT = Recipe(
+    way=0,
+    shot=0,
+    query=5,
+    episodes=2000,
+    batch=8,
+    lr=3e-3,
+    schedule="cosine",
+    validate_every=500,
+    validation_episodes=40,
+    validation_way=0,
+    params={"lr": 0.4, "steps": 1, "test_steps": 3},
+    source="a short recipe for the built-in data and a first look at others",
+)
+REPTILE_5 = Recipe(
+    way=0,
+    shot=10,
+    query=1,
+    episodes=100_000 * 5,
+    batch=5,
+    optimizer="sgd",
+    lr=1.0,
+    schedule="linear",
+    validate_every=2000 * 5,
+    validation_episodes=50,
+    validation_way=0,
+    validation_query=5,
+    params={"lr": 1e-3, "steps": 5, "inner_batch": 10, "test_steps": 50, "test_batch": 5},
+    source="Nichol et al. 2018, the authors' README, Omniglot 5-way; always trained on 10 shots",
+)
+REPTILE_20 = replace(
+    REPTILE_5,
+    episodes=200_000 * 5,
+    validation_episodes=20,
+    params={"lr": 5e-4, "steps": 10, "inner_batch": 20, "test_steps": 50, "test_batch": 10},
+    source="Nichol et al. 2018, the authors' README, Omniglot 20-way; always trained on 10 shots",
+)
+REPTILE_SHORT = replace(
+    REPTILE_5,
+    episodes=1000,
+    validate_every=500,
+    validation_episodes=20,
+    params={"lr": 1e-3, "steps": 5, "inner_batch": 10, "test_steps": 20, "test_batch": 5},
+    source="a short recipe for the built-in data and a first look at others",
+)
+PLUS_PLUS = replace(
+    OMNIGLOT_5,
+    query=1,
+    episodes=100 * 500 * 8,
+    batch=8,
+    schedule="cosine",
+    lr_end=1e-5,
+    validate_every=1000 * 8,
+    params={"lr": 0.1, "steps": 5, "multi_step_episodes": 10 * 500 * 8},
+    source="Antoniou et al. 2019, the authors' configuration omniglot_maml++-omniglot_1_8_0.1_64_5; one model instead "
+    "of the ensemble of the five best",
+)
+PLUS_PLUS_SHORT = replace(
+    SHORT,
+    episodes=800,
+    batch=4,
+    validate_every=400,
+    lr_end=1e-5,
+    params={"lr": 0.1, "steps": 3, "multi_step_episodes": 400},
+)
+
+
+def _with_params(recipes: Mapping[str, Recipe], params: Mapping[str, Value]) -> dict[str, Recipe]:
+    return {name: replace(recipe, params=params) for name, recipe in recipes.items()}
+
+
+RECIPES = {"omniglot": OMNIGLOT_5, "omniglot/20-way": OMNIGLOT_20, "*": SHORT}
+
+
+def _spec(name: str, target: str, summary: str, reference: str, **more: object) -> AlgorithmSpec:
+    return AlgorithmSpec(
+        name=name,
+        version=1,
+        target=f"metabench_algorithms.gradient.{target}",
+        summary=summary,
+        reference=reference,
+        licence="MIT",
+        takes="images",
+        trains=True,
+        transductive_when={"bn": ("transductive",)},
+        **{"params": INNER, "recipes": RECIPES, "backbone": "conv4-strided", **more},  # type: ignore[arg-type]
+    )
+
+
+SPECS = [
+    _spec(
+        "maml",
+        "maml:Maml",
+        "weights from which a few gradient steps solve a task",
+        "Finn, Abbeel, Levine 2017, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
+    ),
+    _spec(
+        "anil",
+        "anil:Anil",
+        "MAML whose inner loop moves the classifier alone",
+        "Raghu, Raghu, Bengio, Vinyals 2020, Rapid Learning or Feature Reuse?",
+    ),
+    _spec(
+        "boil",
+        "boil:Boil",
+        "MAML whose inner loop moves the backbone alone",
+        "Oh, Yoo, Kim, Yun 2021, BOIL: Towards Representation Change for Few-shot Learning",
+    ),
+    _spec(
+        "meta-sgd",
+        "meta_sgd:MetaSgd",
+        "MAML with a learned inner learning rate for every weight",
+        "Li, Zhou, Chen, Li 2017, Meta-SGD: Learning to Learn Quickly for Few-Shot Learning",
+        params=(
+            Param("lr", 0.1, "initial inner learning rate of every weight"),
+            *(param for param in INNER if param.name in ("steps", "test_steps", "first_order", "bn")),
+        ),
+        recipes=_with_params(RECIPES, {"lr": 0.1, "steps": 1, "test_steps": 0}),
+    ),
+    _spec(
+        "reptile",
+        "reptile:Reptile",
+        "moves the weights towards those that training on a task ends at",
+        "Nichol, Achiam, Schulman 2018, On First-Order Meta-Learning Algorithms",
+        params=(
+            Param("lr", 1e-3, "inner learning rate"),
+            Param("steps", 5, "inner steps in training"),
+            Param("inner_batch", 10, "images in an inner step in training; 0: the whole support set"),
+            Param("test_steps", 50, "inner steps at evaluation"),
+            Param("test_batch", 5, "images in an inner step at evaluation; 0: the whole support set"),
+            BN,
+        ),
+        recipes={"omniglot": REPTILE_5, "omniglot/20-way": REPTILE_20, "*": REPTILE_SHORT},
+    ),
+    _spec(
+        "proto-maml",
+        "proto_maml:ProtoMaml",
+        "MAML whose classifier starts as the nearest class mean",
+        "Triantafillou et al. 2020, Meta-Dataset, section 3.2",
+        recipes=_with_params(RECIPES, {"lr": 0.1, "steps": 1, "test_steps": 0}),
+    ),
+    _spec(
+        "maml-plus-plus",
+        "maml_plus_plus:MamlPlusPlus",
+        "MAML with multi-step loss, learned rates and batch norm for each layer and step",
+        "Antoniou, Edwards, Storkey 2019, How to train your MAML",
+        params=(
+            Param("lr", 0.1, "initial inner learning rate of every layer and step"),
+            Param("steps", 5, "inner steps in training and at evaluation"),
+            Param("multi_step_episodes", 40_000, "training episodes after which only the last step counts"),
+            Param("first_order", False, "leave second derivatives out"),
+            Param("bn", "per-step", BN.doc + "; of each step", (*BN.choices, "per-step")),
+        ),
+        backbone="conv4",
+        recipes={"omniglot": PLUS_PLUS, "*": PLUS_PLUS_SHORT},
+    ),
+    _spec(
+        "imaml",
+        "imaml:Imaml",
+        "MAML with a proximal inner problem and the exact gradient of its solution",
+        "Rajeswaran, Finn, Kakade, Levine 2019, Meta-Learning with Implicit Gradients",
+        params=(
+            Param("lr", 0.1, "learning rate of the inner gradient descent"),
+            Param("steps", 16, "inner steps"),
+            Param("regularisation", 2.0, "pull towards the start (lambda)"),
+            Param("cg_steps", 5, "steps of conjugate gradients"),
+            BN,
+        ),
+        recipes=_with_params(RECIPES, {}),
+    ),
+]

@@ -1,0 +1,25 @@
+"""Almost no inner loop (Raghu, Raghu, Bengio and Vinyals 2020)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from metabench.adapting import Params, descend, gradients
+from metabench_algorithms.gradient.maml import Maml
+
+
+class Anil(Maml):
+    """MAML whose inner loop moves the classifier alone (section 4.2): features are computed once for a task."""
+
+    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+        """Descend on the support loss by the classifier."""
+        steps, lr = self.schedule()
+        features = self.features(params, support)
+        head = {name: value for name, value in params.items() if name.startswith("classifier.")}
+        for _ in range(steps):
+            slopes = gradients(
+                lambda weights: F.cross_entropy(self.classify(weights, features), labels), head, self.first_order
+            )
+            head = descend(head, slopes, lr)
+        return {**params, **head}

@@ -1,0 +1,37 @@
+"""Conv-4 with strided convolutions in the place of pooling, as MAML and Reptile use it on Omniglot."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor, nn
+
+from metabench.modules import Backbone
+
+
+class Conv4Strided(Backbone):
+    """Four 3x3 convolutions of stride 2 with batch norm and ReLU, then the mean over positions.
+
+    Finn et al. 2017, appendix A.1 and the authors' ``maml.py`` (``forward_conv``). TensorFlow pads an even side
+    on one end only; here, as in every PyTorch version of it, one pixel is added on both.
+
+    Args:
+        image_shape: (channels, height, width).
+        channels: filters in every block.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], channels: int = 64) -> None:
+        super().__init__()
+        widths = [image_shape[0], *[channels] * 4]
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(first, second, 3, stride=2, padding=1), nn.BatchNorm2d(second), nn.ReLU())
+                for first, second in itertools.pairwise(widths)
+            )
+        )
+        self.feature_dim = channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, feature_dim)."""
+        features: Tensor = self.blocks(images)
+        return features.mean((2, 3))

@@ -1,0 +1,192 @@
+"""Runs of algorithms that adapt to each task: records, resume, settings, and running side by side."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from metabench.adapting import Adapting
+from metabench.cli.main import main
+from metabench.model import build_model, load_tensors
+from metabench.registry import load_registry
+from metabench.tasks import AdaptingLearner, WorkerPool, sharing_copy
+from metabench.training import Trainer
+from metabench_algorithms.gradient.maml import Maml
+from metabench_backbones.conv4_strided import Conv4Strided
+from tests.conftest import SetThreads
+from tests.tiny import arguments, record_of, run_json
+
+SMALL = {"train.query": 2, "train.batch": 2, "train.validation_way": 5, "train.validation_query": 2}
+
+
+def args(home: Path, *more: str, algo: str = "maml", **settings: Any) -> list[str]:
+    words = arguments(home, *more, algo=algo, settings={**SMALL, **settings})
+    words[words.index("--episodes") + 1] = "30"
+    return words
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("whole")
+    assert main(args(home)) == 0
+    return home
+
+
+def test_a_record_of_maml(capsys: pytest.CaptureFixture[str], whole: Path) -> None:
+    (row,) = run_json(capsys, args(whole))
+    assert row["cached"] and row["setting"] == "transductive" and "bn=transductive" in row["params"]
+    record = record_of(whole, row)
+    assert record["inputs"]["algorithm"]["params"]["lr"] == 0.4
+    assert record["inputs"]["training"]["batch"] == 2
+    assert "clip" not in record["inputs"]["training"]  # says nothing, so it is not in the key
+    assert [point["episode"] for point in record["training"]["curve"]] == [4, 6, 8]
+    assert record["cost"]["parameters"] > 0 and record["cost"]["embedding_seconds"] < 1
+    assert len(record["scores"]["correct"]) == 30
+    assert not (whole / "features").exists() or not list((whole / "features").glob("*"))
+
+
+def test_the_episodes_are_those_of_every_other_algorithm(capsys: pytest.CaptureFixture[str], whole: Path) -> None:
+    (row,) = run_json(capsys, args(whole))
+    words = arguments(whole, algo="chance")
+    words[words.index("--episodes") + 1] = "30"
+    (chance,) = run_json(capsys, words)
+    digests = [record_of(whole, item)["scores"]["episodes_digest"] for item in (row, chance)]
+    assert digests[0] == digests[1]
+
+
+def test_normalising_by_the_support_makes_another_inductive_row(
+    capsys: pytest.CaptureFixture[str], whole: Path
+) -> None:
+    weights = next((whole / "models").glob("*/weights.safetensors"))
+    words = ["--checkpoint", str(weights)]
+    together, apart = (
+        run_json(capsys, args(whole, *words, **{"algo.bn": bn}))[0] for bn in ("transductive", "support")
+    )
+    assert (together["setting"], apart["setting"]) == ("transductive", "inductive")
+    assert together["key"] != apart["key"]
+    (trained,) = run_json(capsys, args(whole))
+    scores = [record_of(whole, item)["scores"]["correct"] for item in (trained, together, apart)]
+    assert scores[0] == scores[1] != scores[2]
+
+
+@pytest.mark.parametrize("algo", ["maml", "reptile"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_stopped_and_resumed_on_any_number_of_cores_it_ends_the_same(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    set_threads: SetThreads,
+    algo: str,
+    threads: int,
+) -> None:
+    assert main(args(tmp_path / "whole", algo=algo)) == 0
+    step = Trainer._step
+
+    def stopping(trainer: Trainer) -> float:
+        loss = step(trainer)
+        if trainer.progress.episode == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", stopping)
+        assert main(args(tmp_path / "cut", algo=algo)) == 130
+    set_threads(threads)
+    homes = (tmp_path / "whole", tmp_path / "cut")
+    rows = [run_json(capsys, args(home, algo=algo))[0] for home in homes]
+    assert rows[0]["key"] == rows[1]["key"]
+    first, second = (record_of(home, row) for home, row in zip(homes, rows, strict=True))
+    assert first["scores"] == second["scores"] and first["training"]["curve"] == second["training"]["curve"]
+    mine, theirs = (load_tensors(next((home / "models").glob("*/weights.safetensors")))[0] for home in homes)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_a_learning_rate_that_diverges_is_a_failed_run_with_its_episode(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = args(tmp_path, **{"train.lr": 1e20, "train.episodes": 20, "train.optimizer": "sgd"})
+    (row,) = run_json(capsys, words, code=1)
+    assert row["status"] == "failed"
+    message = record_of(tmp_path, row)["error"]["message"]
+    assert message.startswith("the training loss is nan at episode ") or message.startswith(
+        "the validation loss is nan"
+    )
+
+
+def test_an_inner_rate_that_diverges_names_the_test_episode(capsys: pytest.CaptureFixture[str], whole: Path) -> None:
+    weights = next((whole / "models").glob("*/weights.safetensors"))
+    settings = {"algo.test_lr": 1e30, "algo.test_steps": 3}
+    (row,) = run_json(capsys, args(whole, "--checkpoint", str(weights), **settings), code=1)
+    assert record_of(whole, row)["error"]["message"] == "episode 0 has scores that are not a number"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"algo.steps": 0}, "error: algo.steps must be at least 1, not 0"),
+        (
+            {"train.way": 4},
+            "error: maml on backbone 'conv4-strided' is built for 5-way tasks and cannot learn from 4-way",
+        ),
+        ({"train.batch": 0}, "error: --set train.batch must be a number of at least 1"),
+        ({"train.schedule": "square"}, "error: unknown schedule 'square'; known: step, cosine, linear"),
+        ({"algo.bn": "batch"}, "error: parameter 'bn' of algorithm 'maml' is one of transductive, support, running"),
+    ],
+)
+def test_bad_settings_are_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    capsys.readouterr()
+    assert main(args(tmp_path, **settings)) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(message) and err.count("\n") == 1
+
+
+def test_the_memory_is_told_before_training(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = [word for word in args(tmp_path) if word != "--quiet"]
+    assert main([*words, "--max-memory", "8GB"]) == 0
+    assert "maml on glyphs, 5-way 1-shot: training takes about " in capsys.readouterr().err
+    assert main([*args(tmp_path, **{"train.lr": 0.1}), "--max-memory", "1MB"]) == 2
+    assert "and may take 1 MB: allow more (--max-memory)" in capsys.readouterr().err
+
+
+def test_copies_share_tensors_and_not_structure() -> None:
+    model = build_model(Conv4Strided, {"channels": 4}, Maml, {"bn": "running"}, (1, 16, 16), 0, 3)
+    assert isinstance(model, Adapting)
+    other = sharing_copy(model)
+    assert other.backbone is not model.backbone
+    for mine, theirs in zip(
+        (*model.parameters(), *model.buffers()), (*other.parameters(), *other.buffers()), strict=True
+    ):
+        assert mine is theirs
+
+
+def test_workers_use_one_thread_each_and_leave_the_rest_as_it_was() -> None:
+    model = build_model(Conv4Strided, {"channels": 4}, Maml, {}, (1, 16, 16), 0, 3)
+    assert isinstance(model, Adapting)
+    before = torch.get_num_threads()
+    pool = WorkerPool(model, 3)
+    assert list(pool.map(lambda _, item: (item, torch.get_num_threads()), range(9))) == [(i, 1) for i in range(9)]
+    assert torch.get_num_threads() == before
+
+
+def test_the_recipe_gives_parameters_by_way() -> None:
+    maml = load_registry().algorithms["maml"]
+    five, twenty = maml.recipe("omniglot", 5), maml.recipe("omniglot", 20)
+    assert five is not None and twenty is not None
+    assert (five.params["lr"], five.batch) == (0.4, 32)
+    assert (twenty.params["lr"], twenty.batch) == (0.1, 16)
+    assert maml.recipe("glyphs", 5) is maml.recipes["*"]
+
+
+def test_a_learner_on_a_cpu_has_a_worker_for_each_thread(set_threads: SetThreads) -> None:
+    set_threads(3)
+    model = build_model(Conv4Strided, {"channels": 4}, Maml, {}, (1, 16, 16), 0, 3)
+    assert isinstance(model, Adapting)
+    learner = AdaptingLearner(model)
+    assert (learner.at_once, learner.batched, learner.group) == (3, False, 1)

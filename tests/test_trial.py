@@ -1,0 +1,230 @@
+"""What is found out before a run: networks that cannot be adapted, layers without second derivative, memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from metabench import tasks
+from metabench.adapting import Adapting
+from metabench.environment import parse_bytes
+from metabench.episodes import EpisodeBatch, EpisodeSource
+from metabench.errors import UsageError
+from metabench.memory import MIB, out_of_memory, peak_bytes, resident_bytes
+from metabench.model import build_model
+from metabench.modules import Backbone
+from metabench.specs import Recipe
+from metabench.tasks import AdaptingLearner
+from metabench_algorithms.gradient.maml import Maml
+from metabench_backbones.conv4_strided import Conv4Strided
+from metabench_protocols.fixed_way import FixedWay
+from tests.conftest import MakeSplit, SetThreads
+
+RECIPE = Recipe(way=3, shot=1, query=2, episodes=8)
+
+
+class Once(torch.autograd.Function):
+    """The identity, which cannot be differentiated twice."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        return slope.clone()
+
+
+class OnceLayer(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = Once.apply(x)
+        return found
+
+
+class Counter(nn.Module):
+    """Keeps state that a forward pass changes."""
+
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x
+
+
+class Net(Backbone):
+    """A small network with an odd layer in the middle."""
+
+    def __init__(self, image_shape: tuple[int, int, int], layer: type[nn.Module] = nn.Identity, width: int = 8) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(image_shape[0], width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+        self.odd = layer()
+        self.feature_dim = width
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.odd(torch.relu(self.norm(self.first(images)))).mean((2, 3))
+        return features
+
+
+def learner(layer: type[nn.Module] = nn.Identity, max_memory: int = 0, **params: object) -> AdaptingLearner:
+    model = build_model(Net, {"layer": layer}, Maml, params, (1, 8, 8), 0, 3)
+    assert isinstance(model, Adapting)
+    return AdaptingLearner(model, max_memory=max_memory)
+
+
+@pytest.fixture(scope="module")
+def source(make_split: MakeSplit) -> EpisodeSource:
+    return EpisodeSource(FixedWay(3, 1, 2), make_split([5, 5, 5, 5]), "trial")
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1)).astype(np.uint8)
+
+
+def test_a_sound_network_is_told_its_memory(source: EpisodeSource) -> None:
+    note = learner().check(RECIPE, source, PIXELS)
+    assert note.startswith("training takes about ") and note.endswith(" MB each")
+    assert learner().check(None, source, PIXELS).startswith("evaluation takes about ")
+
+
+def test_a_layer_without_second_derivative_is_named(source: EpisodeSource) -> None:
+    with pytest.raises(UsageError) as caught:
+        learner(OnceLayer).check(RECIPE, source, PIXELS)
+    assert str(caught.value).startswith(
+        "cannot be trained to second order: layer 'odd' (OnceLayer) has no second derivative ("
+    )
+    assert "use --set algo.first_order=true" in str(caught.value) and "\n" not in str(caught.value)
+    learner(OnceLayer, first_order=True).check(RECIPE, source, PIXELS)
+    learner(OnceLayer).check(None, source, PIXELS)  # evaluation needs no second derivative
+
+
+def test_state_that_tasks_would_share_is_named(source: EpisodeSource) -> None:
+    one = learner(Counter)
+    with pytest.raises(UsageError, match=r"layer 'odd' \(Counter\) changes its state 'calls' in a forward pass"):
+        one.check(RECIPE, source, PIXELS)
+    assert float(one.module.get_buffer("backbone.odd.calls")) == 0  # it was a copy that was tried
+
+
+def test_another_error_is_not_hidden(source: EpisodeSource) -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        learner(Broken).check(RECIPE, source, PIXELS)
+
+
+def test_tasks_of_another_way_are_refused(make_split: MakeSplit) -> None:
+    other = EpisodeSource(FixedWay(4, 1, 2), make_split([5, 5, 5, 5]), "trial")
+    with pytest.raises(UsageError, match="is built for 3-way tasks and cannot learn from 4-way ones"):
+        learner().check(RECIPE, other, PIXELS)
+
+
+def test_live_tensors_are_counted_until_they_are_freed() -> None:
+    def work() -> None:
+        for _ in range(5):
+            a = torch.zeros(1000, dtype=torch.float64)
+            b = a + 1  # two at a time, and for a moment the next a beside the old two
+            del a, b
+
+    assert peak_bytes(work) == 16000
+
+
+IMAGES = torch.randint(0, 256, (200, 28, 28, 1), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def batch(count: int) -> EpisodeBatch:
+    rows = np.stack([np.random.default_rng(i).permutation(200)[:80] for i in range(count)])
+    labels = np.tile(np.arange(5), (count, 1))
+    return EpisodeBatch(rows[:, :5], labels, rows[:, 5:], labels.repeat(15, 1), 5)
+
+
+def big(**params: object) -> AdaptingLearner:
+    model = build_model(Conv4Strided, {"channels": 16}, Maml, params, (1, 28, 28), 0, 5)
+    assert isinstance(model, Adapting)
+    return AdaptingLearner(model, formulation="vmap", group=4)  # in this thread, where tensors are counted
+
+
+def test_evaluation_memory_does_not_grow_with_the_inner_steps() -> None:
+    peaks = []
+    for steps in (1, 2, 10, 40):
+        model = big(steps=steps)
+        model.module.eval()
+        peaks.append(peak_bytes(lambda model=model: model.scores(IMAGES, batch(2))))
+    assert peaks[1] == peaks[2] == peaks[3]
+    assert peaks[3] <= 1.05 * peaks[0]
+
+
+def test_training_memory_is_predicted(make_split: MakeSplit) -> None:
+    """The prediction comes from one task; a batch of four at once must take what that says, within 30 %."""
+    model = big(steps=3)
+    split = make_split([40] * 5)
+    source = EpisodeSource(FixedWay(5, 1, 15), split, "memory")
+    recipe = Recipe(way=5, shot=1, query=15, episodes=8)
+    note = model.check(recipe, source, IMAGES.numpy())
+    each = float(note.split(" tasks at once of ")[1].split(" MB")[0])
+    found = peak_bytes(lambda: model.backward(IMAGES, batch(4), recipe, 0)) / MIB
+    assert found == pytest.approx(4 * each, rel=0.3)
+
+
+def test_memory_that_is_not_there_is_not_taken(
+    source: EpisodeSource, monkeypatch: pytest.MonkeyPatch, set_threads: SetThreads
+) -> None:
+    set_threads(4)
+    monkeypatch.setattr(tasks, "device_memory", lambda device: (100 * MIB, 1000 * MIB))
+    monkeypatch.setattr(tasks, "try_task", lambda *args: 50 * MIB)
+    free = learner()
+    assert "takes about 300 MB of memory, 4 tasks at once of 50 MB each" in free.check(RECIPE, source, PIXELS)
+    tight = learner(max_memory=215 * MIB)
+    assert "takes about 200 MB of memory, 2 tasks at once" in tight.check(RECIPE, source, PIXELS)
+    assert tight.at_once == 2
+    with pytest.raises(UsageError, match=r"needs 51 MB for a task beside 101 MB, and may take 120 MB: allow more"):
+        learner(max_memory=120 * MIB).check(RECIPE, source, PIXELS)
+
+
+def test_half_as_many_tasks_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch, set_threads: SetThreads) -> None:
+    set_threads(4)
+    model = learner()
+    good, tried = tasks.tasks_of, []
+
+    def short(*args: Any) -> Any:
+        if model.at_once > 1:
+            tried.append(model.at_once)
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+        return good(*args)
+
+    rows = np.arange(9)[None].repeat(4, 0)
+    labels = np.tile(np.arange(3), (4, 1))
+    monkeypatch.setattr(tasks, "tasks_of", short)
+    model.module.eval()
+    scores = model.scores(
+        torch.from_numpy(PIXELS), EpisodeBatch(rows[:, :3], labels, rows[:, 3:], labels.repeat(2, 1), 3)
+    )
+    assert scores.shape == (4, 6, 3)
+    assert set(tried) == {4, 2} and model.at_once == 1
+    assert not out_of_memory(RuntimeError("shapes"))
+
+
+@pytest.mark.parametrize(("text", "size"), [("4GB", 4 << 30), ("1.5 g", 3 << 29), ("800MiB", 800 << 20), ("77", 77)])
+def test_sizes(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["much", "-1GB", "0", "4PB", "GB"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--max-memory takes a size such as 4GB, not"):
+        parse_bytes(text)
+
+
+def test_resident_memory_is_some() -> None:
+    assert 10 * MIB < resident_bytes() < 1 << 40
+    assert Path("/proc/self/statm").exists() or resident_bytes() > 0
