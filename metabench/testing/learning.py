@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from metabench.console import Console
@@ -15,10 +16,12 @@ from metabench.episodes import EpisodeSource
 from metabench.evaluate import evaluate
 from metabench.features import embed, to_device
 from metabench.home import Home
+from metabench.learner import FeatureLearner, Learner
 from metabench.model import Model, build_model
 from metabench.plan import Choice, RunSpec, Selection, plan
 from metabench.registry import load_target
 from metabench.session import Session
+from metabench.tasks import AdaptingLearner
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.state import frozen, moved
 from metabench.testing.subject import AlgorithmChecks
@@ -26,8 +29,11 @@ from metabench.training import Trainer
 
 SMALL = {"train_classes": 40, "val_classes": 10, "test_classes": 20}
 """Of the default data set, which is drawn in a fraction of a second at this size."""
+WAY = 5
+QUERY = 5
+"""Of each class; the shot is 1, in training and test."""
 EPISODES = 200
-"""Test episodes, of 5 ways, 1 shot and 5 queries of each class."""
+"""Test episodes."""
 STEPS = 40
 ROUNDS = 3
 SIGNIFICANT = 4.0
@@ -67,12 +73,12 @@ class LearningChecks(AlgorithmChecks):
     def test_same_training(self) -> None:
         """Three training episodes, twice, on the CPU: a GPU adds in any order."""
         lessons = [_Lesson(self, "cpu") for _ in range(2)]
-        start = frozen(lessons[0].model)
+        start = frozen(lessons[0].learner.module)
         for lesson in lessons:
             lesson.train(3)
-        if name := moved(frozen(lessons[0].model), lessons[1].model):
+        if name := moved(frozen(lessons[0].learner.module), lessons[1].learner.module):
             raise Violation(f"two trainings of the same seed differ in '{name}'")
-        if not moved(start, lessons[0].model):
+        if not moved(start, lessons[0].learner.module):
             raise Violation("three training episodes changed no weight")
 
 
@@ -86,32 +92,34 @@ class _Lesson:
         settings: dict[str, Any] = {f"data.{name}": value for name, value in SMALL.items()}
         settings |= {f"algo.{name}": value for name, value in owner.params.items()}
         registry = owner.subject.registry
-        (self.run,) = plan(Selection((spec.name,), query=5, settings=settings), registry)
+        (self.run,) = plan(Selection((spec.name,), query=QUERY, settings=settings), registry)
         self.session = Session(Home(scratch()), Console(quiet=True), device, registry=registry)
         self.device = choose_device(device)
-        self.model = _model(self.run, self.session).to(self.device)
+        self.learner = _learner(self.run, self.session, self.device)
         self.done = 0
 
     def train(self, steps: int) -> None:
         """Train for more episodes, by the algorithm's recipe but small ones."""
         assert self.run.recipe is not None
         recipe = dataclasses.replace(
-            self.run.recipe, way=10, shot=1, query=2, episodes=steps, lr_step=0, patience=0, validate_every=steps
-        )
+            self.run.recipe, way=WAY, shot=1, query=QUERY, episodes=steps, batch=1, schedule="step", lr_step=0,
+            patience=0, validate_every=steps,
+        )  # fmt: skip
         state = scratch() / "training.safetensors"
         state.unlink(missing_ok=True)
         split, name = self.split("train"), ["conformance", self.done]
-        source = EpisodeSource(_protocol(self.run.protocol, 10, 1, 2), split, name)
-        Trainer(self.model, recipe, to_device(split.images, self.device), source, None, state).run(0, _silent)
+        source = EpisodeSource(_protocol(self.run.protocol), split, name)
+        Trainer(self.learner, recipe, to_device(split.images, self.device), source, None, state).run(0, _silent)
         self.done += steps
 
     def correct(self) -> NDArray[np.int32]:
         """Return the right answers in each of the test episodes."""
-        body = self.model.backbone.eval().for_inference()
-        features = embed(body, to_device(self.split("test").images, self.device), self.model.backbone.feature_dim)
-        source = EpisodeSource(_protocol(self.run.protocol, 5, 1, 5), self.split("test"), "conformance")
+        data = to_device(self.split("test").images, self.device)
+        if (backbone := self.learner.embedder) is not None:
+            data = embed(backbone.eval().for_inference(), data, backbone.feature_dim)
+        source = EpisodeSource(_protocol(self.run.protocol), self.split("test"), "conformance")
         counts: list[NDArray[np.int32]] = []
-        evaluate(self.model.head, features, source, EPISODES, np.zeros(0, np.int32), counts.append)
+        evaluate(self.learner, data, source, EPISODES, np.zeros(0, np.int32), counts.append)
         return np.concatenate(counts)
 
     def split(self, name: str) -> Any:
@@ -119,16 +127,16 @@ class _Lesson:
         return self.session.split(self.run.dataset, name)
 
 
-def _protocol(choice: Choice, way: int, shot: int, query: int) -> Any:
-    return load_target(choice.spec)(**{**choice.params, "way": way, "shot": shot, "query": query})
+def _protocol(choice: Choice) -> Any:
+    return load_target(choice.spec)(**{**choice.params, "way": WAY, "shot": 1, "query": QUERY})
 
 
-def _model(run: RunSpec, session: Session) -> Model:
+def _learner(run: RunSpec, session: Session, device: torch.device) -> Learner:
     height, width, channels = session.split(run.dataset, "test").images.shape[1:]
     backbone, head = load_target(run.backbone.spec), load_target(run.algorithm.spec)
-    return build_model(
-        backbone, run.backbone.params, head, run.algorithm.params, (channels, height, width), run.seed
-    )  # fmt: skip
+    params, shape = (run.backbone.params, run.algorithm.params), (channels, height, width)
+    model = build_model(backbone, params[0], head, params[1], shape, run.seed, WAY).to(device)
+    return FeatureLearner(model) if isinstance(model, Model) else AdaptingLearner(model)
 
 
 def _silent(progress: object, loss: float) -> None:

@@ -20,6 +20,8 @@ RARE = 1e-6
 _NOISE = 0.15
 """Within-class deviation of classes that anything separates, where class means have deviation 1."""
 _LEAST = 0.95
+_COURSES = 3
+"""Of 200 steps on 8 episodes each, for algorithms whose own weights must learn before they can tell anything."""
 
 
 class OutcomeChecks(AlgorithmChecks):
@@ -64,9 +66,11 @@ class OutcomeChecks(AlgorithmChecks):
         for way, shots in ((2, 1), (5, 1), (5, 5), (20, 1)):
             scorer = self.scorer()
             share = self._share(scorer, way, shots)
-            if self.spec.trains and share < _LEAST and not reason:
-                lessons = [self._easy(scorer, way, shots, 2 * way, batch=8, seed=100 + step) for step in range(200)]
-                trained(scorer, lessons)
+            for course in range(_COURSES if self.spec.trains and not reason else 0):
+                if share >= _LEAST:
+                    break
+                seeds = range(100 + 200 * course, 300 + 200 * course)
+                trained(scorer, [self._easy(scorer, way, shots, 2 * way, batch=8, seed=seed) for seed in seeds])
                 share = self._share(scorer, way, shots)
             if reason and share > 1 / way + 0.2:
                 raise Violation(f"it is declared exempt ({reason}), yet {share:.1%} are right; remove the exemption")

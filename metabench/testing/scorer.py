@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.modules import FeatureHead
-from metabench.specs import AlgorithmSpec
-from metabench.testing.conformance import Subject, Violation, raised
+from metabench.testing.conformance import Violation, raised
 from metabench.testing.tasks import Episodes
 
 TOLERANCE = 1e-4
@@ -83,25 +82,6 @@ class FeatureScorer(Scorer):
         loss = self.module.loss(episodes.support, episodes.labels, episodes.query, episodes.truth, episodes.way)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
-
-
-SCORERS = {"features": FeatureScorer}
-"""By what the algorithm takes."""
-
-
-def build_scorer(subject: Subject, params: Mapping[str, Any], device: torch.device, seed: int = 0) -> Scorer:
-    """Build the algorithm with weights that depend on `seed` alone; torch's random state stays as it was.
-
-    Raises:
-        Violation: its constructor raised.
-    """
-    assert isinstance(subject.spec, AlgorithmSpec)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            return SCORERS[subject.spec.takes](subject.target, params, device)
-        except Exception as error:  # the plugin's own code may fail in any way
-            raise Violation(raised("its constructor", error)) from error
 
 
 def gap(a: Tensor, b: Tensor) -> float:

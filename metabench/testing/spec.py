@@ -12,7 +12,7 @@ from metabench.errors import UsageError
 from metabench.registry import availability
 from metabench.specs import AlgorithmSpec, DatasetSpec, Recipe
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
-from metabench.testing.scorer import SCORERS
+from metabench.testing.subject import SCORERS
 from metabench.training import check_recipe
 
 _SPLITS = {"train", "val", "test"}
@@ -117,7 +117,7 @@ def _recipe(recipe: Recipe) -> Iterator[str]:
         check_recipe(recipe)
     except UsageError as error:
         yield str(error)
-    if recipe.way < 2 or recipe.shot < 0 or recipe.query < 1 or recipe.episodes < 1 or recipe.lr <= 0:
+    if recipe.way == 1 or min(recipe.way, recipe.shot, recipe.query) < 0 or recipe.episodes < 1 or recipe.lr <= 0:
         yield "way, shot, query, episodes or lr is too small"
     if not recipe.source.strip():
         yield "it says not where it comes from (source)"

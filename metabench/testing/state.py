@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from metabench.model import load_tensors, save_tensors
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.randomness import watch
-from metabench.testing.scorer import SCORERS, expect_same, gap, trained
+from metabench.testing.scorer import expect_same, gap, trained
 from metabench.testing.subject import AlgorithmChecks
 
 
@@ -85,8 +85,7 @@ class StateChecks(AlgorithmChecks):
         """While building, scoring and training, from more than one state."""
         scorer = self.scorer()
         episodes = self.episodes(scorer, batch=2)
-        build = SCORERS[self.spec.takes]
-        watch("its constructor", lambda: build(self.subject.target, self.values, self.torch_device), may_draw=True)
+        watch("its constructor", self.build, may_draw=True)
         watch("scoring", lambda: scorer.scores(episodes))
         if self.spec.trains:
             watch("the loss", lambda: scorer.learn(episodes), may_draw=True)

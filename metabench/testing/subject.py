@@ -7,11 +7,19 @@ from typing import Any, ClassVar
 import torch
 
 from metabench.environment import choose_device
+from metabench.plan import Selection
 from metabench.plugins import Kind
-from metabench.specs import AlgorithmSpec
-from metabench.testing.conformance import Conformance
-from metabench.testing.scorer import Scorer, build_scorer
+from metabench.registry import resolve_params
+from metabench.specs import AlgorithmSpec, Value
+from metabench.testing.adapting import AdaptingScorer
+from metabench.testing.conformance import Conformance, Violation, raised
+from metabench.testing.scorer import FeatureScorer, Scorer
 from metabench.testing.tasks import Episodes, gaussians
+
+SCORERS = {"features": FeatureScorer, "images": AdaptingScorer}
+"""By what the algorithm takes."""
+DATA = Selection.datasets[0]
+"""What is trained on: the data set that a run has by default, which needs no download."""
 
 
 class AlgorithmChecks(Conformance):
@@ -30,7 +38,7 @@ class AlgorithmChecks(Conformance):
     @property
     def setting(self) -> str:
         """What the algorithm is declared to be, with its present parameters: inductive or transductive."""
-        return self.spec.setting
+        return self.spec.setting_with(self.values)
 
     @property
     def torch_device(self) -> torch.device:
@@ -39,8 +47,29 @@ class AlgorithmChecks(Conformance):
         return device
 
     def scorer(self, seed: int = 0, device: torch.device | None = None) -> Scorer:
-        """Build the algorithm anew."""
-        return build_scorer(self.subject, self.values, device or self.torch_device, seed)
+        """Build the algorithm anew, with weights that depend on `seed` alone.
+
+        Raises:
+            Violation: its constructor raised.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                return self.build(device)
+            except Exception as error:  # the plugin's own code may fail in any way
+                raise Violation(raised("its constructor", error)) from error
+
+    def build(self, device: torch.device | None = None) -> Scorer:
+        """Build the algorithm with torch's random numbers as they are."""
+        scorer: type[Any] = SCORERS[self.spec.takes]
+        built: Scorer = scorer(self.subject.target, self.values, device or self.torch_device)
+        return built
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """Every parameter with its value: as given, as in the recipe for the data that checks train on, or default."""
+        recipe = self.spec.recipe(DATA, 5)
+        return resolve_params(self.spec, {**(recipe.params if recipe else {}), **self.params})
 
     def episodes(self, scorer: Scorer, **options: Any) -> Episodes:
         """Make up episodes for it, see `tasks.gaussians`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from metabench.api import AlgorithmSpec, Param, Recipe
+from metabench.api import AlgorithmSpec, Exempt, Param, Recipe
 from metabench.specs import Value
 
 BN = Param(
@@ -22,6 +22,7 @@ INNER = (
     Param("first_order", False, "leave second derivatives out"),
     BN,
 )
+OWN_CLASSIFIER = (Exempt("label-permutation", "its classifier starts from other weights for each label"),)
 _FINN = "Finn et al. 2017, appendix A.1, and the authors' main.py"
 OMNIGLOT_5 = Recipe(
     way=0,
@@ -136,7 +137,7 @@ def _spec(name: str, target: str, summary: str, reference: str, **more: object) 
         takes="images",
         trains=True,
         transductive_when={"bn": ("transductive",)},
-        **{"params": INNER, "recipes": RECIPES, "backbone": "conv4-strided", **more},  # type: ignore[arg-type]
+        **{"exempt": OWN_CLASSIFIER, "params": INNER, "recipes": RECIPES, "backbone": "conv4-strided", **more},  # type: ignore[arg-type]
     )
 
 
@@ -190,6 +191,7 @@ SPECS = [
         "proto_maml:ProtoMaml",
         "MAML whose classifier starts as the nearest class mean",
         "Triantafillou et al. 2020, Meta-Dataset, section 3.2",
+        exempt=(),
         recipes=_with_params(RECIPES, {"lr": 0.1, "steps": 1, "test_steps": 0}),
     ),
     _spec(
