@@ -33,6 +33,9 @@ FILES = {
 SUBFOLDERS = ("", "omniglot", "python", "omniglot/python", "omniglot-py")
 """Where a copy may lie in a user's folder: loose, in a clone of the authors' repository, in torchvision's."""
 
+_FILTERS = {"nearest": "NEAREST", "average": "BOX"}
+"""Choice of resampling to Pillow's filter."""
+
 SPEC = DatasetSpec(
     name="omniglot",
     version=1,
@@ -44,6 +47,7 @@ SPEC = DatasetSpec(
         Param("split", "vinyals", "Vinyals' lists, or the authors' two sets", ("vinyals", "background")),
         Param("rotations", True, "add each character turned by 90, 180 and 270 degrees as separate classes"),
         Param("size", 28, "side of the images in pixels, 8 to 256"),
+        Param("resample", "nearest", "resizing: as the published results have it, or by averaging", tuple(_FILTERS)),
     ),
     image_shape=(1, 28, 28),
     sizes={
@@ -69,6 +73,8 @@ class Omniglot:
         rotations: whether every character also appears turned counter-clockwise by 90, 180 and 270
             degrees, each a class of its own, as in the published few-shot results.
         size: side of the images.
+        resample: ``"nearest"`` (1-bit images, many strokes broken, see above) or ``"average"`` (grey images, as several
+            replications use them).
         layout: what is in the archives; None is the published data.
 
     Raises:
@@ -76,17 +82,24 @@ class Omniglot:
     """
 
     def __init__(
-        self, split: str = "vinyals", rotations: bool = True, size: int = 28, layout: Layout | None = None
+        self,
+        split: str = "vinyals",
+        rotations: bool = True,
+        size: int = 28,
+        resample: str = "nearest",
+        layout: Layout | None = None,
     ) -> None:
         """Choose the form; nothing is read yet."""
         if split not in ("vinyals", "background"):
             raise UsageError(f"omniglot: split must be 'vinyals' or 'background', not {split!r}")
         if not 8 <= size <= 256:
             raise UsageError(f"omniglot: size must be 8 to 256, not {size}")
-        self.split, self.size = split, size
+        if resample not in _FILTERS:
+            raise UsageError(f"omniglot: resample must be {' or '.join(_FILTERS)}, not {resample!r}")
+        self.split, self.size, self.resample = split, size, resample
         self.turns = (0, 90, 180, 270) if rotations else (0,)
         self.layout = layout or official_layout()
-        self._published = layout is None and (split, rotations, size) == ("vinyals", True, 28)
+        self._published = layout is None and (split, rotations, size, resample) == ("vinyals", True, 28, "nearest")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -114,7 +127,7 @@ class Omniglot:
         names = self._names(split)
         starts = np.arange(len(names) + 1, dtype=np.int64) * DRAWINGS
         shape = (len(names) * DRAWINGS, self.size, self.size, 1)
-        form = f"v{SPEC.version}-{self.split}-rot{len(self.turns)}-{self.size}"
+        form = f"v{SPEC.version}-{self.split}-rot{len(self.turns)}-{self.size}-{self.resample}"
 
         def build(out: NDArray[np.uint8]) -> None:
             self._decode(split, context, out)
@@ -146,18 +159,18 @@ class Omniglot:
                 for character in drawings[run.first - 1 : run.last]:
                     for turn in self.turns:
                         for drawing in character:
-                            out[row, :, :, 0] = _scaled(drawing, turn, self.size)
+                            out[row, :, :, 0] = _scaled(drawing, turn, self.size, self.resample)
                             row += 1
                 done += len(run)
                 context.progress(f"{split} split", done, total)
 
 
-def _scaled(drawing: NDArray[np.uint8], turn: int, size: int) -> NDArray[np.uint8]:
+def _scaled(drawing: NDArray[np.uint8], turn: int, size: int, resample: str) -> NDArray[np.uint8]:
     """Return a drawing turned counter-clockwise by `turn` degrees, then resized to `size`."""
     from PIL import Image  # here, because this module is imported to list the data sets
 
     image = Image.fromarray(drawing).rotate(turn)
-    return np.asarray(image.resize((size, size), Image.Resampling.NEAREST))
+    return np.asarray(image.resize((size, size), Image.Resampling[_FILTERS[resample]]))
 
 
 def _verify(split: str, actual: str) -> None:

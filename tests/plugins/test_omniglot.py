@@ -114,6 +114,15 @@ def test_rotation_is_counter_clockwise(small, context):
     np.testing.assert_array_equal(images[0], small.drawings["Aaa"][1][0])
 
 
+def test_averaging_keeps_all_the_ink(small, context):
+    """Where the nearest pixel is taken, a thin stroke may vanish; the average keeps its share."""
+    nearest, average = (small.omniglot(resample=how).load("test", context).images for how in ("nearest", "average"))
+    full = small.omniglot(size=105).load("test", context).images
+    assert set(np.unique(nearest)) == {0, 255}
+    assert len(np.unique(average)) > 10
+    np.testing.assert_allclose(average.mean((1, 2, 3)), full.mean((1, 2, 3)), atol=1)
+
+
 def test_without_rotations_and_at_another_size(small, context):
     omniglot = small.omniglot(rotations=False, size=14)
     split = omniglot.load("train", context)
@@ -275,6 +284,8 @@ def test_wrong_parameters():
         Omniglot(split="lake")
     with pytest.raises(UsageError, match="8 to 256"):
         Omniglot(size=4)
+    with pytest.raises(UsageError, match="resample must be nearest or average, not 'cubic'"):
+        Omniglot(resample="cubic")
     with pytest.raises(UsageError, match="no split 'all'"):
         Omniglot().runs("all")
 
