@@ -11,7 +11,6 @@ import argparse
 import json
 import math
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,28 +168,30 @@ def test_sets(features: NDArray[np.float32], cell: Cell, replications: int) -> I
         yield torch.from_numpy(features[chosen].reshape(-1, CHANNELS))
 
 
-def measure(home: Path, cell: Cell, replications: int, episodes: int) -> dict[str, Any]:
-    """Return truth, and for every interval its coverage, mean half-width and the spread of the centre."""
+def measure(home: Path, cell: Cell, replications: int, episodes: int) -> None:
+    """Write truth, and for every interval its coverage, mean half-width and spread of the centre; now and then anew."""
     features = pool(home, cell.tier)
     known = truth(home, torch.from_numpy(features.reshape(-1, CHANNELS)), cell)
     ends: dict[str, list[tuple[float, float]]] = {}
-    began = time.monotonic()
     for seed, test_set in enumerate(test_sets(features, cell, replications)):
         for name, interval in intervals(test_set, cell, episodes, seed).items():
             ends.setdefault(name, []).append(interval)
-    print(f"{cell.name}: truth {known}, {time.monotonic() - began:.0f} s", file=sys.stderr)
-    rows = {}
-    for name, pairs in ends.items():
-        low, high = np.array(pairs).T
-        value = known["difference" if name.startswith("difference") else "accuracy"][0]
-        rows[name] = {
-            "test_sets": len(pairs),
-            "coverage": round(100 * float(np.mean((low <= value) & (value <= high))), 2),
-            "half_width": round(float(np.mean(high - low)) / 2, 3),
-            "sd_of_centre": round(float(np.std((low + high) / 2)), 3),
-        }
-    known = {name: [round(number, 4) for number in pair] for name, pair in known.items()}
-    return {"cell": vars(cell), "name": cell.name, "truth": known, "episodes": episodes, "intervals": rows}
+        if (seed + 1) % 50 == 0 or seed + 1 == replications:
+            value = {name: known["difference" if "difference" in name else "accuracy"][0] for name in ends}
+            rows = {name: _summary(ends[name], value[name]) for name in sorted(ends)}
+            result = {"name": cell.name, "truth": known, "episodes": episodes, "intervals": rows}
+            (home / f"coverage-{episodes}-{cell.file}.json").write_text(json.dumps(result, indent=1))
+            print(f"{cell.name}: {seed + 1} of {replications} test sets", file=sys.stderr)
+
+
+def _summary(pairs: list[tuple[float, float]], value: float) -> dict[str, float]:
+    low, high = np.array(pairs).T
+    return {
+        "test_sets": len(pairs),
+        "coverage": round(100 * float(np.mean((low <= value) & (value <= high))), 2),
+        "half_width": round(float(np.mean(high - low)) / 2, 3),
+        "sd_of_centre": round(float(np.std((low + high) / 2)), 3),
+    }
 
 
 def markdown(results: list[dict[str, Any]]) -> str:
@@ -216,8 +217,7 @@ def main() -> None:
     torch.set_num_threads(1)
     shots = [int(word) for word in options.shots.split(",")]
     for cell in (Cell(*shape, shot) for shape in SHAPES for shot in shots):
-        result = measure(options.home, cell, options.replications, options.episodes)
-        (options.home / f"coverage-{options.episodes}-{cell.file}.json").write_text(json.dumps(result, indent=1))
+        measure(options.home, cell, options.replications, options.episodes)
     cells = [Cell(*shape, shot) for shape in SHAPES for shot in SHOTS]
     paths = [options.home / f"coverage-{options.episodes}-{cell.file}.json" for cell in cells]
     print(markdown([json.loads(path.read_text()) for path in paths if path.exists()]))
