@@ -69,7 +69,7 @@ def dot_plot(
     """
     shown = [dot for dot in dots if not dot.floor] or list(dots)
     low, high = padded([end for dot in shown for end in dot.ends] + ([0.0] if zero else []), 0.5, bounds)
-    left = min(0.375 * width, 14 + max(width_of(dot.name) for dot in dots))
+    left = min(0.42 * width, 14 + max(width_of(dot.name) for dot in dots))
     values = [f"{dot.value:+.2f}" if zero else f"{dot.value:.2f}" for dot in dots]
     remarks = max(width_of(dot.remark, 11) + 6 * bool(dot.remark) for dot in dots)
     right = 16 + max(width_of(text) for text in values) + remarks
