@@ -69,7 +69,10 @@ def replay(
         run = dataclasses.replace(run, episodes=min(episodes, total), stop=None)
     from metabench.execute import Executor  # loads torch
 
-    parts = Executor(session).replay(run, digests)
+    try:
+        parts = Executor(session).replay(run, digests)
+    except UsageError as problem:  # what the user asked for was fine, so it is the record that does not fit
+        raise MissingError(f"the run behind the record cannot be made here: {problem}") from None
     if parts["n_query"] != scores["n_query"]:
         raise MissingError(f"an episode has {parts['n_query']} queries here and {scores['n_query']} in the record")
     return _compare(scores, parts)
@@ -157,6 +160,8 @@ def _refuse_other_inputs(wanted: Mapping[str, Any], found: Mapping[str, Any], an
     for part in ("algorithm", "backbone", "dataset", "protocol"):
         for name in sorted({*wanted[part], *found[part]} - ({"version"} if any_version else set())):
             theirs, ours = wanted[part].get(name), found[part].get(name)
+            if name == "params":  # one that is newer than the record has its default, and the answers decide
+                ours = {key: value for key, value in ours.items() if key in theirs}
             if theirs != ours:
                 what = "the data are not those of the record: " if name == "digest" else ""
                 raise MissingError(f"{what}inputs.{part}.{name} is {_brief(theirs)} there and {_brief(ours)} here")

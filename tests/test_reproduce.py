@@ -141,7 +141,8 @@ def _set(part: str, name: str, value: Any) -> Edit:
         (_set("algorithm", "name", "unheard-of"), "needs the algorithm 'unheard-of', which no installed plugin"),
         (_set("algorithm", "version", 99), "version 99 of the algorithm 'protonet', and version"),
         (_set("backbone", "params", {"channels": 4, "depth": 3}), "the installed backbone 'conv4' is not that of"),
-        (_set("backbone", "params", {}), "inputs.backbone.params is {} there and {'channels': 64} here"),
+        (_set("backbone", "params", {}), "cannot be made here: checkpoint"),  # the default has other shapes
+        (_set("protocol", "params", {"way": 5, "shot": 1, "query": 5000}), "cannot be made here: 1 shot + 5000 query"),
         (_set("backbone", "trained_on", "the web"), "inputs.backbone.trained_on is 'the web' there and '' here"),
         (_set("dataset", "digest", "ab" * 32), "the data are not those of the record: inputs.dataset.digest"),
         (_set("algorithm", "setting", "transductive"), "inputs.algorithm.setting is 'transductive' there"),
