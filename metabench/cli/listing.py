@@ -12,7 +12,7 @@ import click
 from metabench.home import Home
 from metabench.plugins import SPEC_CLASSES, Kind
 from metabench.registry import Registry, availability, kind_of, load_registry
-from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec
+from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
 
 KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
 SPLITS = ("train", "val", "test")
@@ -70,7 +70,7 @@ def _summary(spec: Spec) -> str:
 
 
 def _algorithm_row(spec: AlgorithmSpec) -> tuple[Any, ...]:
-    return spec.name, spec.setting, spec.trains, spec.backbone, _summary(spec)
+    return spec.name, spec.setting_with(defaults(spec)), spec.trains, spec.backbone, _summary(spec)
 
 
 def _dataset_row(spec: DatasetSpec) -> tuple[Any, ...]:

@@ -23,7 +23,7 @@ from metabench.errors import UsageError, did_you_mean
 from metabench.home import Home
 from metabench.plugins import SPEC_CLASSES
 from metabench.registry import availability, kind_of, load_registry
-from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec
+from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, defaults
 
 
 @click.command("show")
@@ -64,7 +64,12 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     """Return everything a spec says, for a person."""
     facts = [("version", spec.version), ("reference", spec.reference), ("licence", spec.licence)]
     if isinstance(spec, AlgorithmSpec):
-        facts += [("setting", spec.setting), ("trains", spec.trains), ("backbone", spec.backbone)]
+        facts += [
+            ("setting", spec.setting_with(defaults(spec))),
+            ("takes", spec.takes),
+            ("trains", spec.trains),
+            ("backbone", spec.backbone),
+        ]
     elif isinstance(spec, BackboneSpec):
         facts += [("trains", spec.trains), ("trained on", spec.trained_on or "nothing: random start")]
     elif isinstance(spec, DatasetSpec):
