@@ -27,7 +27,7 @@ from metabench.plan import Choice, RunSpec
 from metabench.records import build_record
 from metabench.registry import load_target
 from metabench.session import Outcome, Session
-from metabench.specs import Recipe
+from metabench.specs import AlgorithmSpec, Recipe
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
@@ -59,8 +59,14 @@ class Executor:
         learner = self._learner(run)
         if run.checkpoint is not None:
             load_weights(learner.module, run.checkpoint)
+        self._check(run, learner, run.recipe, source, images)
+
+    @staticmethod
+    def _check(
+        run: RunSpec, learner: Learner, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8]
+    ) -> str:
         try:
-            learner.check(run.recipe, source, images)
+            return learner.check(recipe, source, images)
         except UsageError as error:
             name, body = run.algorithm.spec.name, run.backbone.spec.name
             raise UsageError(f"{name} on backbone '{body}' {error}") from error
@@ -124,7 +130,7 @@ class Executor:
         embedded = time.perf_counter()
         name = [run.protocol.inputs(), digests["test"], "test", run.episode_seed]
         source, most = self._test_source(run, name)
-        learner.check(None, source, self.session.split(run.dataset, "test").images)
+        self._check(run, learner, None, source, self.session.split(run.dataset, "test").images)
         correct, tally = self._score(run, learner, data, source, most, key)
         ended = time.perf_counter()
         parts["correct"] = correct.tolist()
@@ -178,6 +184,11 @@ class Executor:
             run.seed,
             _way(run),
         ).to(self.device)
+        spec = run.algorithm.spec
+        assert isinstance(spec, AlgorithmSpec)
+        if isinstance(model, Model) != (spec.takes == "features"):
+            wanted = "a FeatureHead" if spec.takes == "features" else "an Adapting"
+            raise UsageError(f"algorithm '{spec.name}' takes {spec.takes}, so its class must be {wanted}")
         if isinstance(model, Model):
             return FeatureLearner(model, run.precision)
         return AdaptingLearner(model, run.precision, self.session.max_memory)
@@ -236,7 +247,7 @@ class Executor:
         on = recipe.train_on
         validation = (images("val"), episodes("val")) if on == "train" else None
         trainer = Trainer(learner, recipe, images(on), episodes(on), validation, state, run.precision)
-        if note := learner.check(recipe, trainer.source, self.session.split(run.dataset, on).images):
+        if note := self._check(run, learner, recipe, trainer.source, self.session.split(run.dataset, on).images):
             self.session.console.note(f"{run.label}: {note}")
         label = f"training {run.algorithm.spec.name} on {run.dataset.spec.name}, {recipe.shot}-shot"
         if self._resumable(state):

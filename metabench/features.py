@@ -33,11 +33,11 @@ def normalise(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
 
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
-    """Return the context in which backbones run at `precision`."""
+def autocast(device: torch.device, precision: str, cache: bool = True) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which backbones run at `precision`; `cache` keeps converted weights within it."""
     if precision == "float32":
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=DTYPES[precision])
+    return torch.autocast(device.type, dtype=DTYPES[precision], cache_enabled=cache)
 
 
 def embed(

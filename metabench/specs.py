@@ -137,7 +137,7 @@ class AlgorithmSpec(Spec):
 
     def setting_with(self, params: Mapping[str, Value]) -> str:
         """Return the setting of the algorithm with these parameters."""
-        together = any(params[name] in values for name, values in self.transductive_when.items())
+        together = any(params.get(name) in values for name, values in self.transductive_when.items())
         return "transductive" if together else self.setting
 
 

@@ -176,7 +176,8 @@ class AdaptingLearner(Learner):
             algorithm.train(training)
             with ExitStack() as stack:
                 stack.enter_context(torch.inference_mode(False))  # it has no gradients at all, even where asked for
-                stack.enter_context(autocast(images.device, self.precision))
+                # A cache would keep weights converted without gradients for where they are wanted.
+                stack.enter_context(autocast(images.device, self.precision, cache=False))
                 return work(algorithm, tasks_of(images, batch, slice(start, start + self.group)))
 
         while True:

@@ -122,7 +122,7 @@ def test_an_evaluation_may_end_at_a_stop_whatever_the_chunk(
         return len(counts) == 39
 
     prefix = np.array(counts, dtype=np.int32)
-    tally = evaluate(ProtoNet(2), features, source, EPISODES, prefix, enough, chunk, stops=[13, 26, 39, 52])
+    tally = evaluate(learner(ProtoNet(2)), features, source, EPISODES, prefix, enough, chunk, stops=[13, 26, 39, 52])
     assert counts == naive[:39]
     assert {26, 39} <= set(asked)
     assert kept(tally) == tallied(source, counts)

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from metabench import execute
 from metabench.adapting import Adapting
 from metabench.cli.main import main
 from metabench.model import build_model, load_tensors
-from metabench.registry import load_registry
+from metabench.registry import load_registry, load_target
 from metabench.tasks import AdaptingLearner, WorkerPool, sharing_copy
 from metabench.training import Trainer
 from metabench_algorithms.gradient.maml import Maml
+from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4_strided import Conv4Strided
 from tests.conftest import SetThreads
 from tests.tiny import arguments, record_of, run_json
@@ -153,6 +155,24 @@ def test_the_memory_is_told_before_training(capsys: pytest.CaptureFixture[str], 
     assert "maml on glyphs, 5-way 1-shot: training takes about " in capsys.readouterr().err
     assert main([*args(tmp_path, **{"train.lr": 0.1}), "--max-memory", "1MB"]) == 2
     assert "and may take 1 MB: allow more (--max-memory)" in capsys.readouterr().err
+
+
+def test_half_precision_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (row,) = run_json(capsys, args(tmp_path, "--precision", "bfloat16"))
+    assert (row["status"], row["precision"]) == ("ok", "bfloat16")
+
+
+def test_a_class_of_the_other_kind_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Head(ProtoNet):
+        def __init__(self, feature_dim: int, **params: Any) -> None:
+            super().__init__(feature_dim)
+
+    monkeypatch.setattr(execute, "load_target", lambda spec: Head if spec.name == "maml" else load_target(spec))
+    capsys.readouterr()
+    assert main(args(tmp_path, **{"algo.steps": 1})) == 2
+    assert "algorithm 'maml' takes images, so its class must be an Adapting" in capsys.readouterr().err
 
 
 def test_copies_share_tensors_and_not_structure() -> None:

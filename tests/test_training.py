@@ -20,7 +20,7 @@ from metabench.features import to_device
 from metabench.learner import FeatureLearner
 from metabench.model import Model, build_model
 from metabench.specs import Recipe
-from metabench.training import Progress, Trainer
+from metabench.training import Progress, Trainer, learning_rate
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_datasets.glyphs import Glyphs
@@ -197,3 +197,41 @@ def test_the_random_state_of_torch_is_left_alone(splits: dict[str, ClassSplit], 
     before = torch.get_rng_state()
     make(splits, tmp_path / "state").run(3, quiet)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("step", [1.0, 1.0, 0.5, 0.5, 0.25]),
+        ("linear", [1.0, 0.8, 0.6, 0.4, 0.2]),
+        ("cosine", [1.0, 0.853553, 0.5, 0.146447, 0.0]),
+    ],
+)
+def test_schedules(schedule: str, expected: list[float]) -> None:
+    end = 0.2 if schedule == "linear" else 0.0
+    recipe = dataclasses.replace(RECIPE, lr=1.0, lr_end=end, lr_step=4, episodes=8, schedule=schedule)
+    assert [learning_rate(recipe, episode) for episode in range(0, 9, 2)] == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_unknown_schedule_is_named(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown schedule 'square'; known: step, cosine, linear"):
+        make(splits, tmp_path / "state", dataclasses.replace(RECIPE, schedule="square"))
+
+
+@pytest.mark.parametrize(("field", "norm"), [("clip", torch.inf), ("clip_norm", 2.0)])
+def test_gradients_are_clipped(splits: dict[str, ClassSplit], tmp_path: Path, field: str, norm: float) -> None:
+    recipe = dataclasses.replace(RECIPE, optimizer="sgd", lr=1.0, **{field: 1e-3})
+    trainer = make(splits, tmp_path / "state", recipe)
+    before = [value.detach().clone() for value in trainer.model.parameters()]
+    trainer._step()
+    moved = torch.cat([(a - b).flatten() for a, b in zip(before, trainer.model.parameters(), strict=True)])
+    assert float(moved.detach().norm(norm)) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_an_update_may_take_several_episodes(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
+    """One head of features sees the episodes of a batch together; the last batch is what is left."""
+    trainer = make(splits, tmp_path / "state", dataclasses.replace(RECIPE, batch=3, validate_every=2))
+    seen: list[int] = []
+    progress = trainer.run(0, lambda progress, loss: seen.append(progress.episode))
+    assert seen == [3, 6, 7]
+    assert [point["episode"] for point in progress.curve] == [3, 6, 7]

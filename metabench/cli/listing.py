@@ -13,7 +13,7 @@ from metabench.cli.loose import current_registry
 from metabench.home import Home
 from metabench.plugins import SPEC_CLASSES, Kind
 from metabench.registry import Registry, availability, kind_of
-from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec
+from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
 
 KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
 SPLITS = ("train", "val", "test")
@@ -71,7 +71,7 @@ def _summary(spec: Spec) -> str:
 
 
 def _algorithm_row(spec: AlgorithmSpec) -> tuple[Any, ...]:
-    return spec.name, spec.setting, spec.trains, spec.backbone, _summary(spec)
+    return spec.name, spec.setting_with(defaults(spec)), spec.trains, spec.backbone, _summary(spec)
 
 
 def _dataset_row(spec: DatasetSpec) -> tuple[Any, ...]:

@@ -25,7 +25,7 @@ from metabench.cli.loose import current_registry
 from metabench.errors import UsageError, did_you_mean
 from metabench.plugins import SPEC_CLASSES
 from metabench.registry import availability, kind_of
-from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec
+from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, defaults
 
 
 @click.command("show")
@@ -99,7 +99,12 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     """Return everything a spec says, for a person."""
     facts = [("version", spec.version), ("reference", spec.reference), ("licence", spec.licence)]
     if isinstance(spec, AlgorithmSpec):
-        facts += [("setting", spec.setting), ("trains", spec.trains), ("backbone", spec.backbone)]
+        facts += [
+            ("setting", spec.setting_with(defaults(spec))),
+            ("takes", spec.takes),
+            ("trains", spec.trains),
+            ("backbone", spec.backbone),
+        ]
     elif isinstance(spec, BackboneSpec):
         facts += [("trains", spec.trains), ("trained on", spec.trained_on or "nothing: random start")]
     elif isinstance(spec, DatasetSpec):

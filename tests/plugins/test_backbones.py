@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench_backbones.conv4 import Block, Conv4
+from metabench_backbones.conv4_strided import Conv4Strided
 from metabench_backbones.pixels import Pixels
 
 
@@ -97,3 +98,16 @@ def test_pixels_are_flattened_images() -> None:
     assert torch.equal(backbone(batch.contiguous(memory_format=torch.channels_last)), batch.reshape(2, 60))
     assert not list(backbone.parameters())
     assert backbone.for_inference() is backbone
+
+
+def test_conv4_strided_halves_four_times_and_takes_the_mean() -> None:
+    torch.manual_seed(0)
+    net = Conv4Strided((1, 28, 28), channels=6)
+    images = torch.rand(5, 1, 28, 28)
+    sides = []
+    for block in net.blocks:
+        block.register_forward_hook(lambda module, inputs, output: sides.append(tuple(output.shape[1:])))
+    features = net(images)
+    assert sides == [(6, 14, 14), (6, 7, 7), (6, 4, 4), (6, 2, 2)]
+    assert features.shape == (5, net.feature_dim) == (5, 6)
+    torch.testing.assert_close(features, net.blocks(images).flatten(2).mean(2))

@@ -160,6 +160,15 @@ def test_training_and_evaluation_have_their_own_steps(images: Tensor) -> None:
     assert build("maml", test_steps=0).eval().steps_now() == 2
 
 
+def test_a_network_that_asks_for_channels_last_runs_under_vmap(images: Tensor) -> None:
+    results = []
+    for formulation in ("loop", "vmap"):
+        learner = AdaptingLearner(build("maml", Conv4), formulation=formulation, group=2)
+        results.append(run_all(learner, images))
+    for key in ("scores", "loss", "classifier.weight", "backbone.blocks.0.conv.weight"):
+        torch.testing.assert_close(results[0][key], results[1][key], rtol=1e-4, atol=1e-5)
+
+
 def moved(algorithm: Adapting, images: Tensor) -> set[str]:
     support, labels, _, _ = one_task(images, double=False)
     start = algorithm.start()
