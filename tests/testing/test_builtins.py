@@ -37,8 +37,49 @@ class TestChance(AlgorithmConformance):
     algorithm = "chance"
 
 
+class TestMaml(AlgorithmConformance):
+    algorithm = "maml"
+
+
+class TestMamlSupport(AlgorithmConformance):
+    algorithm = "maml"
+    params = {"bn": "support"}  # noqa: RUF012
+
+
+class TestAnil(AlgorithmConformance):
+    algorithm = "anil"
+
+
+class TestBoil(AlgorithmConformance):
+    algorithm = "boil"
+
+
+class TestMetaSgd(AlgorithmConformance):
+    algorithm = "meta-sgd"
+
+
+class TestReptile(AlgorithmConformance):
+    algorithm = "reptile"
+
+
+class TestProtoMaml(AlgorithmConformance):
+    algorithm = "proto-maml"
+
+
+class TestMamlPlusPlus(AlgorithmConformance):
+    algorithm = "maml-plus-plus"
+
+
+class TestImaml(AlgorithmConformance):
+    algorithm = "imaml"
+
+
 class TestConv4(BackboneConformance):
     backbone = "conv4"
+
+
+class TestConv4Strided(BackboneConformance):
+    backbone = "conv4-strided"
 
 
 class TestPixels(BackboneConformance):
