@@ -1,6 +1,6 @@
 """The figure of `coverage.py`: coverage of each interval, one dot for each cell; the band is 95 % within 1.5 points.
 
-    python benchmarks/coverage_figure.py DIR/coverage-2000-*.json > docs/coverage.svg
+python benchmarks/coverage_figure.py DIR/coverage-2000-*.json > docs/coverage.svg
 """
 
 from __future__ import annotations
