@@ -8,21 +8,16 @@ keeps the card busy.
 
 from __future__ import annotations
 
-import copy
-import queue
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from metabench.adapting import Adapting, Params, run_task
@@ -35,7 +30,9 @@ from metabench.memory import MIB, device_memory, out_of_memory
 from metabench.modules import Backbone
 from metabench.specs import Recipe
 from metabench.trial import try_task
+from metabench.workers import PlainLayout, WorkerPool
 
+T = TypeVar("T")
 Task = tuple[Tensor, ...]
 """Support images (S, C, H, W), labels (S,), query images (Q, C, H, W), their labels (Q,); each of them with
 a leading dimension where it is a group of tasks."""
@@ -72,7 +69,7 @@ class AdaptingLearner(Learner):
 
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Adapt to every episode and score its queries; no graph outlives an inner step."""
-        return torch.cat(self._all(self._score, data, batch))
+        return torch.cat(self._in_room(lambda: list(self._groups(self._score, data, batch))))
 
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
         """Enough to share out, few enough to report often."""
@@ -81,11 +78,16 @@ class AdaptingLearner(Learner):
     def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
         """Average loss and gradient over tasks; sums are in the order of the tasks, whichever worker did them."""
         context = TaskContext(self.batched, episode, episode < recipe.first_order_episodes)
-        total, sums = torch.zeros((), device=images.device), dict[str, Tensor]()
-        for loss, update in self._all(partial(self._learn, context), images, batch):
-            total = total + loss
-            for name, value in update.items():
-                sums[name] = sums[name] + value if name in sums else value
+
+        def add_up() -> tuple[Tensor, Params]:
+            total, sums = torch.zeros((), device=images.device), Params()
+            for loss, update in self._groups(partial(self._learn, context), images, batch):
+                total = total + loss
+                for name, value in update.items():
+                    sums[name] = sums[name] + value if name in sums else value
+            return total, sums
+
+        total, sums = self._in_room(add_up)
         self._apply({name: value / len(batch) for name, value in sums.items()})
         return total / len(batch)
 
@@ -168,8 +170,8 @@ class AdaptingLearner(Learner):
         results = [function(*(part[index] for part in tasks)) for index in range(len(tasks[0]))]
         return pytree.tree_map(lambda *items: torch.stack(items), *results)
 
-    def _all(self, work: Callable[[Adapting, Task], Any], images: Tensor, batch: EpisodeBatch) -> list[Any]:
-        """Return what `work` makes of each group of tasks, in order; half as many at once where memory runs out."""
+    def _groups(self, work: Callable[[Adapting, Task], Any], images: Tensor, batch: EpisodeBatch) -> Iterator[Any]:
+        """Yield what `work` makes of each group of tasks, in order."""
         training = self.module.training
 
         def call(algorithm: Adapting, start: int) -> Any:
@@ -180,12 +182,16 @@ class AdaptingLearner(Learner):
                 stack.enter_context(autocast(images.device, self.precision, cache=False))
                 return work(algorithm, tasks_of(images, batch, slice(start, start + self.group)))
 
+        starts = range(0, len(batch), self.group)
+        if self._inline:
+            return (call(self.module, start) for start in starts)
+        return self._pool.map(call, starts)
+
+    def _in_room(self, attempt: Callable[[], T]) -> T:
+        """Return what `attempt` does, with half as many tasks at once for as long as memory runs out."""
         while True:
             try:
-                starts = range(0, len(batch), self.group)
-                if self._inline:
-                    return [call(self.module, start) for start in starts]
-                return list(self._pool.map(call, starts))
+                return attempt()
             except (RuntimeError, MemoryError) as error:
                 if self.at_once == 1 or not out_of_memory(error):
                     raise
@@ -212,62 +218,3 @@ def tasks_of(images: Tensor, batch: EpisodeBatch, which: slice) -> Task:
         torch.from_numpy(part[which]).to(images.device) for part in (batch.support_labels, batch.query_labels)
     )
     return pixels(batch.support), labels, pixels(batch.query), truth
-
-
-class PlainLayout(TorchFunctionMode):
-    """Ignores a wish for channels-last memory: it changes no value, and ``vmap`` does not know it."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Drop ``memory_format`` from ``contiguous``."""
-        kwargs = dict(kwargs or {})
-        if func is Tensor.contiguous:
-            kwargs.pop("memory_format", None)
-        return func(*args, **kwargs)
-
-
-class WorkerPool:
-    """Threads that each use one core, with a copy of the algorithm each.
-
-    Small operations gain little from being split over threads, while whole tasks share out perfectly. A copy
-    shares every tensor with the original: only the structure is its own, since a functional call puts other
-    tensors into a module for as long as it lasts.
-
-    Args:
-        algorithm: on its device.
-        size: threads. One is a thread of its own too: the same bits come out as from several.
-    """
-
-    def __init__(self, algorithm: Adapting, size: int) -> None:
-        self._copies: queue.SimpleQueue[Adapting] = queue.SimpleQueue()
-        for _ in range(size):
-            self._copies.put(sharing_copy(algorithm))
-        threads = torch.get_num_threads()
-        barrier = threading.Barrier(size)
-
-        def start() -> None:
-            torch.zeros(1 << 16).add_(1)  # the first operation sets a thread's number of threads to the default
-            torch.set_num_threads(1)
-            barrier.wait()  # so that each of the first `size` items below starts a thread
-
-        self._threads = ThreadPoolExecutor(size, initializer=start)
-        list(self._threads.map(lambda _: None, range(size)))
-        # A thread's setting is its own, but the last one made is also the default of threads yet to come.
-        torch.set_num_threads(threads)
-
-    def map(self, function: Callable[[Adapting, int], Any], items: range) -> Iterator[Any]:
-        """Yield ``function(algorithm, item)`` for all items, in order."""
-
-        def call(item: int) -> Any:
-            algorithm = self._copies.get()
-            try:
-                return function(algorithm, item)
-            finally:
-                self._copies.put(algorithm)
-
-        return self._threads.map(call, items)
-
-
-def sharing_copy(algorithm: Adapting) -> Adapting:
-    """Return a copy of the structure of a module with the same parameter and buffer tensors."""
-    shared = {id(tensor): tensor for tensor in (*algorithm.parameters(), *algorithm.buffers())}
-    return copy.deepcopy(algorithm, shared)

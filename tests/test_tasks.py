@@ -15,8 +15,9 @@ from metabench.adapting import Adapting
 from metabench.cli.main import main
 from metabench.model import build_model, load_tensors
 from metabench.registry import load_registry, load_target
-from metabench.tasks import AdaptingLearner, WorkerPool, sharing_copy
+from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer
+from metabench.workers import WorkerPool, sharing_copy
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4_strided import Conv4Strided
