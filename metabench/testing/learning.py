@@ -31,7 +31,7 @@ SMALL = {"train_classes": 40, "val_classes": 10, "test_classes": 20}
 """Of the default data set, which is drawn in a fraction of a second at this size."""
 WAY = 5
 QUERY = 5
-"""Of each class; the shot is 1, in training and test."""
+"""Of each class; the shot is 1 in the test, and in training where the recipe does not fix another."""
 EPISODES = 200
 """Test episodes."""
 STEPS = 40
@@ -102,13 +102,13 @@ class _Lesson:
         """Train for more episodes, by the algorithm's recipe but small ones."""
         assert self.run.recipe is not None
         recipe = dataclasses.replace(
-            self.run.recipe, way=WAY, shot=1, query=QUERY, episodes=steps, batch=1, schedule="step", lr_step=0,
+            self.run.recipe, way=WAY, query=QUERY, episodes=steps, batch=1, schedule="step", lr_step=0,
             patience=0, validate_every=steps,
         )  # fmt: skip
         state = scratch() / "training.safetensors"
         state.unlink(missing_ok=True)
         split, name = self.split("train"), ["conformance", self.done]
-        source = EpisodeSource(_protocol(self.run.protocol), split, name)
+        source = EpisodeSource(_protocol(self.run.protocol, recipe.shot), split, name)
         Trainer(self.learner, recipe, to_device(split.images, self.device), source, None, state).run(0, _silent)
         self.done += steps
 
@@ -127,8 +127,8 @@ class _Lesson:
         return self.session.split(self.run.dataset, name)
 
 
-def _protocol(choice: Choice) -> Any:
-    return load_target(choice.spec)(**{**choice.params, "way": WAY, "shot": 1, "query": QUERY})
+def _protocol(choice: Choice, shot: int = 1) -> Any:
+    return load_target(choice.spec)(**{**choice.params, "way": WAY, "shot": shot, "query": QUERY})
 
 
 def _learner(run: RunSpec, session: Session, device: torch.device) -> Learner:

@@ -184,6 +184,10 @@ SPECS = [
             Param("test_batch", 5, "images in an inner step at evaluation; 0: the whole support set"),
             BN,
         ),
+        exempt=(
+            *OWN_CLASSIFIER,
+            Exempt("support-order", "its mini-batches take the support images in turn"),
+        ),
         recipes={"omniglot": REPTILE_5, "omniglot/20-way": REPTILE_20, "*": REPTILE_SHORT},
     ),
     _spec(
