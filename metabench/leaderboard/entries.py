@@ -95,7 +95,8 @@ def admit(record: Mapping[str, Any]) -> None:
     short = record["key"][:12]
     if record["status"] != "ok":
         raise MetabenchError(f"record {short} is {record['status']}: only a run that succeeded can be added")
-    if record["provenance"].get("local"):
+    parts = (part for part in record["inputs"].values() if isinstance(part, dict))
+    if record["provenance"].get("local") or any("file_sha256" in part for part in parts):
         raise MetabenchError(f"record {short} was made with local code or data that others do not have")
     for part in ("algorithm", "backbone", "dataset", "protocol"):
         name = record["inputs"][part]["name"]
