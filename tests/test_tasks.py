@@ -46,7 +46,6 @@ def test_a_record_of_maml(capsys: pytest.CaptureFixture[str], whole: Path) -> No
     record = record_of(whole, row)
     assert record["inputs"]["algorithm"]["params"]["lr"] == 0.4
     assert record["inputs"]["training"]["batch"] == 2
-    assert "clip" not in record["inputs"]["training"]  # says nothing, so it is not in the key
     assert [point["episode"] for point in record["training"]["curve"]] == [4, 6, 8]
     assert record["cost"]["parameters"] > 0 and record["cost"]["embedding_seconds"] < 1
     assert len(record["scores"]["correct"]) == 30

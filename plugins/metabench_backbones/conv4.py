@@ -10,9 +10,6 @@ from torch import Tensor, nn
 from metabench.modules import Backbone
 from metabench_backbones._first_block import first_block, pooled
 
-_CACHED = 8
-"""Images whose first map, 200 kB each at 28 x 28, fits a core's cache."""
-
 
 class Block(nn.Module):
     """Convolution, batch norm, pooling, ReLU: pooling first is the same function on a quarter of the values."""
@@ -87,10 +84,8 @@ class _InferenceConv4(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, feature_dim)."""
-        # The first map is four times as large as the next: a few images at a time, it stays in a CPU's cache.
-        first, *rest = (conv for conv in self.convs if isinstance(conv, nn.Conv2d))
-        parts = [images] if images.is_cuda else torch.split(images, _CACHED)
-        features = torch.cat([pooled(part, first.weight, first.bias) for part in parts])
-        for conv in rest:
+        features = images
+        for conv in self.convs:
+            assert isinstance(conv, nn.Conv2d)
             features = pooled(features, conv.weight, conv.bias)
         return features.flatten(1)
