@@ -38,17 +38,12 @@ OMNIGLOT_5 = Recipe(
     params={"lr": 0.4, "steps": 1, "test_steps": 3},
     source=f"{_FINN}, 5-way; the best of the weights by validation loss instead of the last",
 )
-OMNIGLOT_20 = Recipe(
-    way=0,
-    shot=0,
-    query=0,
+OMNIGLOT_20 = replace(
+    OMNIGLOT_5,
     episodes=60_000 * 16,
     batch=16,
-    lr=1e-3,
     validate_every=1000 * 16,
     validation_episodes=100,
-    validation_way=0,
-    validation_query=15,
     params={"lr": 0.1, "steps": 5, "test_steps": 5},
     source=f"{_FINN}, 20-way; the best of the weights by validation loss instead of the last",
 )
