@@ -11,6 +11,8 @@ Value = int | float | bool | str
 """A parameter value: what JSON can hold without nesting."""
 KINDS = ("images", "text", "functions")
 """What the items of a data set are, and what a backbone reads."""
+TEST, VALIDATION = "test", "val"
+"""Splits whose classes are measured: the one for results, and the one for choices."""
 SAMPLINGS = ("closed", "open")
 """How test episodes relate: each drawn from all images, or no two with an image in common (`--sampling`)."""
 

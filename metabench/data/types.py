@@ -20,11 +20,14 @@ class ClassSplit:
             text in UTF-8, filled up with zeros.
         starts: int64 (classes + 1,); class c owns rows ``starts[c] .. starts[c+1]``.
         names: the name of each class.
+        groups: for each class what it belongs to (its alphabet, its superclass); empty where the data set has no such
+            thing. No part of the digest.
     """
 
     images: NDArray[np.uint8]
     starts: NDArray[np.int64]
     names: tuple[str, ...]
+    groups: tuple[str, ...] = ()
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -42,7 +45,8 @@ def merge(first: ClassSplit, second: ClassSplit) -> ClassSplit:
     """Return the classes of both splits as one split, those of `first` first (copied into memory)."""
     images = np.concatenate([first.images, second.images])
     starts = np.concatenate([first.starts, second.starts[1:] + len(first.images)])
-    return ClassSplit(images, starts, first.names + second.names)
+    groups = first.groups + second.groups if first.groups and second.groups else ()
+    return ClassSplit(images, starts, first.names + second.names, groups)
 
 
 @dataclass(frozen=True)

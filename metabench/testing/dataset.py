@@ -155,4 +155,6 @@ def _layout_problem(data: ClassSplit) -> str:
         return "starts do not rise from 0 to the number of images, at least one image for each class"
     if len(set(data.names)) != len(data.names):
         return "two classes have the same name"
+    if data.groups and len(data.groups) != len(data.names):
+        return "groups do not name one for each class"
     return ""
