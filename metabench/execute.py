@@ -22,12 +22,13 @@ from metabench.features import embed, load_features, save_features, to_device
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
 from metabench.learner import FeatureLearner, Learner
-from metabench.model import Model, build_model, load_tensors, load_weights, save_tensors
+from metabench.model import Embedded, Model, build_frozen, build_model, load_tensors, load_weights, save_tensors
+from metabench.modules import Backbone
 from metabench.plan import Choice, RunSpec
 from metabench.records import build_record
 from metabench.registry import load_target
 from metabench.session import Outcome, Session
-from metabench.specs import AlgorithmSpec, Recipe
+from metabench.specs import AlgorithmSpec, BackboneSpec, Recipe
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
@@ -35,6 +36,8 @@ from metabench.tasks import AdaptingLearner
 from metabench.training import Diverged, Progress, Trainer, check_recipe
 
 _FLUSH_SECONDS = 1.0
+_SPLITS_KEPT = 3
+"""Splits whose features stay in memory for the next run."""
 
 
 class Executor:
@@ -45,7 +48,8 @@ class Executor:
         self.device = choose_device(session.device_name)
         if self.device.type == "cpu":
             keep_freed_memory()
-        self._features: tuple[str, Tensor] | None = None
+        self._features: dict[str, Tensor] = {}
+        self._latest: tuple[str, Backbone] | None = None
 
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
@@ -144,7 +148,7 @@ class Executor:
             "scoring_seconds": round(ended - embedded, 3),
             "episodes_per_second": round(len(correct) / max(1e-9, ended - embedded), 1),
             "peak_memory_mb": peak_memory_mb(),
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "parameters": _parameters(model) + (0 if learner.frozen is None else _parameters(learner.frozen)),
         }
         parts["provenance"] = self._provenance(run)
 
@@ -173,23 +177,29 @@ class Executor:
         return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
 
     def _learner(self, run: RunSpec) -> Learner:
-        model = build_model(
-            load_target(run.backbone.spec),
-            run.backbone.params,
-            load_target(run.algorithm.spec),
-            run.algorithm.params,
-            self.session.split(run.dataset, run.split).item_shape,
-            run.seed,
-            _way(run),
-        ).to(self.device)
+        shape = self.session.split(run.dataset, run.split).item_shape
+        body, params = load_target(run.backbone.spec), run.backbone.params
+        frozen = None
+        if not _backbone_learns(run):
+            frozen = self._frozen(run, body, shape)
+            body, params, shape = Embedded, {}, (frozen.feature_dim,)
+        head = load_target(run.algorithm.spec)
+        model = build_model(body, params, head, run.algorithm.params, shape, run.seed, _way(run)).to(self.device)
         spec = run.algorithm.spec
         assert isinstance(spec, AlgorithmSpec)
         if isinstance(model, Model) != (spec.takes == "features"):
             wanted = "a FeatureHead" if spec.takes == "features" else "an Adapting"
             raise UsageError(f"algorithm '{spec.name}' takes {spec.takes}, so its class must be {wanted}")
         if isinstance(model, Model):
-            return FeatureLearner(model, run.precision)
-        return AdaptingLearner(model, run.precision, self.session.max_memory)
+            return FeatureLearner(model, run.precision, frozen)
+        return AdaptingLearner(model, run.precision, self.session.max_memory, frozen=frozen)
+
+    def _frozen(self, run: RunSpec, body: type[Backbone], shape: tuple[int, ...]) -> Backbone:
+        """Return the run's backbone, which has nothing to learn; the latest is kept, as loading it may take long."""
+        key = content_key([run.backbone.inputs(), list(shape)])
+        if self._latest is None or self._latest[0] != key:
+            self._latest = (key, build_frozen(body, run.backbone.params, shape).to(self.device))
+        return self._latest[1]
 
     def _weights(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> dict[str, Any] | None:
         """Bring the weights to where they are to be evaluated; return what happened."""
@@ -240,7 +250,7 @@ class Executor:
             return self._source(run, split, self._episode_shape(recipe, split), name)
 
         def images(split: str) -> Tensor:
-            return to_device(self.session.split(run.dataset, split).images, self.device)
+            return self._items(run, learner, digests, split)
 
         on = recipe.train_on
         validation = (images("val"), episodes("val")) if on == "train" else None
@@ -274,22 +284,32 @@ class Executor:
         return Diverged(f"{error}. The best weights before, of episode {episode}, can be used: --checkpoint {path}")
 
     def _data(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> Tensor:
-        """Return what `learner` scores: the images, or their features from memory, disk or the backbone."""
-        images = self.session.split(run.dataset, run.split).images
-        if (backbone := learner.embedder) is None:
-            return to_device(images, self.device)
+        """Return what `learner` scores: the images, or their features."""
+        if learner.frozen is not None or learner.embedder is None:
+            return self._items(run, learner, digests, run.split)
+        return self._embedded(run, learner.embedder, digests, run.split)
+
+    def _items(self, run: RunSpec, learner: Learner, digests: Mapping[str, str], split: str) -> Tensor:
+        """Return what `learner` is trained on: the images of a split, or what its frozen backbone makes of them."""
+        if learner.frozen is not None:
+            return self._embedded(run, learner.frozen, digests, split)
+        return to_device(self.session.split(run.dataset, split).images, self.device)
+
+    def _embedded(self, run: RunSpec, backbone: Backbone, digests: Mapping[str, str], split: str) -> Tensor:
+        """Return the features of a split, from memory, disk or the backbone."""
+        images = self.session.split(run.dataset, split).images
         key = content_key(
             {
                 "backbone": run.backbone.inputs(),
                 "weights": _weights_digest(backbone),
-                "images": digests[run.split],
+                "images": "+".join(digests[part] for part in split.split("+")),
                 "precision": run.precision,
                 "device": self.device.type,
                 "torch": torch.__version__,
             }
         )
-        if self._features is not None and self._features[0] == key:
-            return self._features[1]
+        if key in self._features:
+            return self._features[key]
         # Without weights, embedding is cheaper than reading it back from disk.
         keep = any(True for _ in backbone.parameters())
         path = self.session.home.features / f"{key}.npy"
@@ -300,8 +320,10 @@ class Executor:
                 features = embed(backbone, to_device(images, self.device), run.precision, bar.update)
             if keep:
                 save_features(path, features)
-        self._features = (key, features.to(self.device))
-        return self._features[1]
+        if len(self._features) == _SPLITS_KEPT:
+            del self._features[next(iter(self._features))]
+        self._features[key] = features.to(self.device)
+        return self._features[key]
 
     def _score(
         self, run: RunSpec, learner: Learner, data: Tensor, source: EpisodeSource, most: int, key: str
@@ -351,6 +373,15 @@ def content_bytes(array: NDArray[Any]) -> str:
     import hashlib
 
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _backbone_learns(run: RunSpec) -> bool:
+    assert isinstance(run.backbone.spec, BackboneSpec)
+    return run.backbone.spec.trains
 
 
 def _way(run: RunSpec) -> int:

@@ -182,7 +182,8 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell = {"way": way, "shot": shot, "query": selection.query}
             published = algorithm.recipe(dataset.name, way)
-            recipe = _recipe(algorithm, dataset, published, (way, shot), overrides, selection.checkpoint)
+            trains = selection.checkpoint is None and _trains(algorithm, backbone)
+            recipe = _recipe(algorithm, dataset, published, (way, shot), overrides) if trains else None
             _refuse_trained_on(recipe, selection.split)
             params = {**(published.params if published else {}), **settings["algo"], **own}
             for seed in selection.seeds if recipe else (0,):
@@ -327,17 +328,19 @@ def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
     return values
 
 
+def _trains(algorithm: AlgorithmSpec, backbone: BackboneSpec) -> bool:
+    """Whether there is anything to learn."""
+    return algorithm.trains and (algorithm.own_weights or backbone.trains)
+
+
 def _recipe(
     algorithm: AlgorithmSpec,
     dataset: DatasetSpec,
     recipe: Recipe | None,
     cell: tuple[int, int],
     overrides: Mapping[str, Any],
-    checkpoint: Path | None,
-) -> Recipe | None:
+) -> Recipe:
     """Return the recipe of (algorithm, data set), overridden and with the way and shot of `cell` filled in."""
-    if not algorithm.trains or checkpoint is not None:
-        return None
     if "train" not in dataset.splits:
         raise UsageError(
             f"'{dataset.name}' has no classes to meta-train {algorithm.name} on; use --checkpoint, "

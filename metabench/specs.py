@@ -130,6 +130,9 @@ class AlgorithmSpec(Spec):
     """Parameter to the values with which the queries of an episode are used together."""
     takes: Literal["features", "images"] = "features"
     trains: bool
+    own_weights: bool = True
+    """Whether there are weights to learn beside the backbone's. Where there are none, it is evaluated untrained on a
+    backbone that has none either."""
     backbone: str = "conv4"
     """The backbone used when none is asked for."""
     recipes: Mapping[str, Recipe] = field(default_factory=dict)

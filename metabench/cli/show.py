@@ -106,9 +106,14 @@ def _spec_lines(spec: AnySpec) -> list[str]:
             ("backbone", spec.backbone),
         ]
     elif isinstance(spec, BackboneSpec):
-        facts += [("trains", spec.trains), ("trained on", spec.trained_on or "nothing: random start")]
+        facts += [
+            ("takes", spec.takes),
+            ("trains", spec.trains),
+            ("trained on", spec.trained_on or "nothing: random start"),
+        ]
     elif isinstance(spec, DatasetSpec):
-        facts += [("image shape", "x".join(map(str, spec.image_shape))), ("download", spec.download)]
+        facts += [("kind", spec.kind), ("shape", "x".join(map(str, spec.image_shape))), ("download", spec.download)]
+        facts += [("backbone", spec.backbone)] if spec.backbone else []
     if lacking := availability(spec):
         facts.append(("unavailable", lacking))
     lines = [cell(f"{kind_of(spec)} {spec.name}: {spec.summary}")]
@@ -117,7 +122,7 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     lines += _block(("parameter", "default", "meaning"), rows)
     if isinstance(spec, DatasetSpec):
         sizes = [(split, size.classes, size.images, spec.digests.get(split, "-")) for split, size in spec.sizes.items()]
-        lines += _block(("split", "classes", "images", "digest"), sizes)
+        lines += _block(("split", "classes", "items", "digest"), sizes)
     if isinstance(spec, AlgorithmSpec):
         lines += _block(("exempt from", "why"), [(e.check, e.reason + _conditions(e.when)) for e in spec.exempt])
         for dataset, recipe in spec.recipes.items():

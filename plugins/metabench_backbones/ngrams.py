@@ -24,8 +24,9 @@ _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 class NGrams(Backbone):
     """Counts hashed n-grams, dampens the counts, and gives every sentence length 1.
 
-    The n-grams are words, and runs of 3 to `longest` characters of a word with its ends marked. Each falls into one of `size` entries with a sign (Weinberger et al. 2009, equation 1); an entry that was
-    hit c times becomes 1 + log c. The features of a sentence depend on nothing but the sentence.
+    The n-grams are words, and runs of 3 to `longest` characters of a word with its ends marked. Each falls into one of
+    `size` entries with a sign (Weinberger et al. 2009, equation 1); an entry that was hit c times with one sign counts
+    1 + log c. The features of a sentence depend on nothing but the sentence.
 
     Args:
         item_shape: (bytes,) of a text.

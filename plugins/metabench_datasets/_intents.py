@@ -1,4 +1,4 @@
-"""Intent data sets: which sentences there are, which class has which role, and how their files are read and verified."""
+"""Intent data sets: their classes and what these are used for, and how their files are read and verified."""
 
 from __future__ import annotations
 
