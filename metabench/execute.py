@@ -50,7 +50,7 @@ class Executor:
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
         source, _ = self._test_source(run, None)
-        images = self.session.split(run.dataset, "test").images
+        images = self.session.split(run.dataset, run.split).images
         if run.recipe is not None:
             check_recipe(run.recipe)
             for split in dict.fromkeys(("val", run.recipe.train_on)):
@@ -128,9 +128,9 @@ class Executor:
         trained = time.perf_counter()
         data = self._data(run, learner, digests)
         embedded = time.perf_counter()
-        name = [run.protocol.inputs(), digests["test"], "test", run.episode_seed]
+        name = [run.protocol.inputs(), digests[run.split], run.split, run.episode_seed]
         source, most = self._test_source(run, name)
-        self._check(run, learner, None, source, self.session.split(run.dataset, "test").images)
+        self._check(run, learner, None, source, self.session.split(run.dataset, run.split).images)
         correct, tally = self._score(run, learner, data, source, most, key)
         ended = time.perf_counter()
         parts["correct"] = correct.tolist()
@@ -158,11 +158,11 @@ class Executor:
         return EpisodeSource(protocol, self.session.split(run.dataset, split), name)
 
     def _test_source(self, run: RunSpec, name: Any) -> tuple[EpisodeSource, int]:
-        """Return the test episodes and how many there may be."""
+        """Return the episodes that are measured and how many there may be."""
         if run.sampling == "closed":
-            return self._source(run, "test", {}, name), run.episodes
+            return self._source(run, run.split, {}, name), run.episodes
         protocol = load_target(run.protocol.spec)(**run.protocol.params)
-        source = DisjointSource(protocol, self.session.split(run.dataset, "test"), name, run.episodes)
+        source = DisjointSource(protocol, self.session.split(run.dataset, run.split), name, run.episodes)
         return source, source.episodes
 
     @staticmethod
@@ -173,7 +173,7 @@ class Executor:
         return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
 
     def _learner(self, run: RunSpec) -> Learner:
-        split = self.session.split(run.dataset, "test")
+        split = self.session.split(run.dataset, run.split)
         height, width, channels = split.images.shape[1:]
         model = build_model(
             load_target(run.backbone.spec),
@@ -276,15 +276,15 @@ class Executor:
         return Diverged(f"{error}. The best weights before, of episode {episode}, can be used: --checkpoint {path}")
 
     def _data(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> Tensor:
-        """Return what `learner` scores: the test images, or their features from memory, disk or the backbone."""
-        images = self.session.split(run.dataset, "test").images
+        """Return what `learner` scores: the images, or their features from memory, disk or the backbone."""
+        images = self.session.split(run.dataset, run.split).images
         if (backbone := learner.embedder) is None:
             return to_device(images, self.device)
         key = content_key(
             {
                 "backbone": run.backbone.inputs(),
                 "weights": _weights_digest(backbone),
-                "images": digests["test"],
+                "images": digests[run.split],
                 "precision": run.precision,
                 "device": self.device.type,
                 "torch": torch.__version__,

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.keys import content_key, file_sha256
 from metabench.registry import Registry, resolve_params
-from metabench.specs import SAMPLINGS, AlgorithmSpec, BackboneSpec, DatasetSpec, Recipe, Spec, Value
+from metabench.specs import SAMPLINGS, TEST, AlgorithmSpec, BackboneSpec, DatasetSpec, Recipe, Spec, Value
 from metabench.stopping import BOUNDS, StopRule
 
 PRECISIONS = ("float32", "bfloat16")
@@ -51,6 +51,8 @@ class Selection:
     checkpoint: Path | None = None
     settings: Mapping[str, Value] = field(default_factory=dict)
     """``scope.name`` to value, the scope one of `SCOPES`."""
+    split: str = TEST
+    """The split whose classes are measured; ``val`` is for choices, and no result."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class RunSpec:
     seed: int
     checkpoint: Path | None
     checkpoint_sha256: str
+    split: str = TEST
 
     @property
     def local(self) -> list[str]:
@@ -98,7 +101,8 @@ class RunSpec:
     def label(self) -> str:
         """A short name for messages."""
         way, shot = self.protocol.params.get("way"), self.protocol.params.get("shot")
-        return f"{self.algorithm.spec.name} on {self.dataset.spec.name}, {way}-way {shot}-shot"
+        where = self.dataset.spec.name if self.split == TEST else f"{self.dataset.spec.name} ({self.split})"
+        return f"{self.algorithm.spec.name} on {where}, {way}-way {shot}-shot"
 
     def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
         """Return what determines the weights; `digests` are of the splits of the data set."""
@@ -120,7 +124,7 @@ class RunSpec:
         return {
             "algorithm": {**self.algorithm.inputs(), "setting": algorithm.setting_with(self.algorithm.params)},
             "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on},
-            "dataset": {**self.dataset.inputs(), "split": "test", "digest": digests["test"]},
+            "dataset": {**self.dataset.inputs(), "split": self.split, "digest": digests[self.split]},
             "protocol": self.protocol.inputs(),
             "evaluation": {
                 "episodes": self.episodes,
@@ -173,6 +177,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
             cell = {"way": way, "shot": shot, "query": selection.query}
             published = algorithm.recipe(dataset.name, way)
             recipe = _recipe(algorithm, dataset, published, (way, shot), overrides, selection.checkpoint)
+            _refuse_trained_on(recipe, selection.split)
             params = {**(published.params if published else {}), **settings["algo"]}
             for seed in selection.seeds if recipe else (0,):
                 runs.append(
@@ -189,6 +194,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
                         seed=seed,
                         checkpoint=selection.checkpoint if algorithm.trains else None,
                         checkpoint_sha256=sha256,
+                        split=selection.split,
                     )
                 )
     return runs
@@ -223,6 +229,13 @@ def _check(selection: Selection, episodes: int) -> None:
             raise UsageError("--until-ci needs episodes without end; leave --sampling open out")
     if selection.precision not in PRECISIONS:
         raise UsageError(f"unknown precision '{selection.precision}'; use {' or '.join(PRECISIONS)}")
+
+
+def _refuse_trained_on(recipe: Recipe | None, split: str) -> None:
+    if recipe is not None and split in recipe.train_on.split("+"):
+        raise UsageError(
+            f"train.train_on={recipe.train_on} trains on the classes of '{split}', which are to be measured"
+        )
 
 
 def _stop_rule(selection: Selection, episodes: int) -> StopRule | None:

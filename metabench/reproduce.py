@@ -99,6 +99,7 @@ def rebuild(record: Mapping[str, Any], registry: Registry, weights: Path | None,
         seed=(inputs["training"] or {}).get("seed", 0),
         checkpoint=weights,
         checkpoint_sha256="" if weights is None else file_sha256(weights),
+        split=inputs["dataset"]["split"],
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 Value = int | float | bool | str
 """A parameter value: what JSON can hold without nesting."""
+TEST, VALIDATION = "test", "val"
+"""Splits whose classes are measured: the one for results, and the one for choices."""
 SAMPLINGS = ("closed", "open")
 """How test episodes relate: each drawn from all images, or no two with an image in common (`--sampling`)."""
 

@@ -214,3 +214,18 @@ def test_the_number_of_episodes_follows_the_stop_rule() -> None:
 def test_evaluations_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         runs(**options)
+
+
+def test_the_split_that_is_measured_is_in_the_key_and_not_in_that_of_the_weights() -> None:
+    (test,), (val,) = runs(), runs(split="val")
+    assert [run.inputs(DIGESTS)["dataset"]["digest"] for run in (test, val)] == ["c", "b"]
+    assert content_key(test.inputs(DIGESTS)) != content_key(val.inputs(DIGESTS))
+    assert test.training_key(DIGESTS) == val.training_key(DIGESTS)
+    assert (test.label, val.label) == ("learner on digits, 5-way 1-shot", "learner on digits (val), 5-way 1-shot")
+
+
+def test_classes_that_are_trained_on_are_not_measured() -> None:
+    both = {"train.train_on": "train+val"}
+    assert runs(settings=both)
+    with pytest.raises(UsageError, match=r"train_on=train\+val trains on the classes of 'val'"):
+        runs(settings=both, split="val")

@@ -147,6 +147,8 @@ def _list_runs(home: Home, as_json: bool) -> None:
 
 
 def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    from metabench.tables import dataset_words
+
     inputs = record["inputs"]
     params = inputs["protocol"]["params"]
     protocol = " ".join(f"{name}={params[name]}" for name in ("way", "shot", "query") if name in params)
@@ -155,7 +157,7 @@ def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
         record["status"],
         inputs["algorithm"]["name"],
         inputs["backbone"]["name"],
-        inputs["dataset"]["name"],
+        dataset_words(inputs["dataset"]),
         protocol or inputs["protocol"]["name"],
         (inputs["training"] or {}).get("seed", "-"),
         inputs["evaluation"]["episodes"],
