@@ -20,9 +20,6 @@ from metabench.stats import t_quantile
 
 SHARE = 0.1
 """The share of episodes that are the worst: the lowest decile."""
-LEAST_QUERIES = 30
-"""Pairs of classes that met in fewer queries are not ranked, unless all are such."""
-
 Ints = NDArray[np.int64]
 
 
@@ -50,7 +47,10 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Queries of class `truth` that are taken for `answer`: `count` of the `queries` where both were in the episode."""
+    """Queries of class `truth` that are taken for `answer`: `count` of the `queries` where both were in the episode.
+
+    They are ranked by what the share is at least (the lower end of its 95 % interval), so that chance does not lead.
+    """
 
     truth: str
     answer: str
@@ -132,7 +132,7 @@ class Watcher:
             float(scores[worst].mean()),
             {name: float(np.percentile(scores, point)) for name, point in points.items()},
             tuple(bad),
-            self._classes(set(worst.tolist())),
+            self._classes(worst),
             self._confusions(top),
         )
 
@@ -142,14 +142,14 @@ class Watcher:
     def _named(self, classes: Ints) -> tuple[str, ...]:
         return tuple(self._names[index] for index in classes)
 
-    def _classes(self, worst: set[int]) -> tuple[ClassRow, ...]:
+    def _classes(self, worst: Ints) -> tuple[ClassRow, ...]:
         episode = np.repeat(np.arange(len(self._members)), [len(each) for each in self._members])
         member, rate = np.concatenate(self._members), np.concatenate(self._rates)
         found = []
         for index in np.flatnonzero(np.bincount(member, minlength=len(self._names))):
             mine = (member == index) & ~np.isnan(rate)
             if mine.any():
-                bad = np.fromiter((each in worst for each in episode[mine]), bool)
+                bad = np.isin(episode[mine], worst)
                 found.append(self._row(int(index), 100.0 * rate[mine], 100.0 * float(bad.mean())))
         return tuple(sorted(found, key=lambda row: (row.accuracy, row.name)))
 
@@ -173,14 +173,20 @@ class Watcher:
     def _confusions(self, top: int) -> tuple[Confusion, ...]:
         wrong = self._answered.copy()
         np.fill_diagonal(wrong, 0)
-        often = wrong * (self._together >= LEAST_QUERIES)
-        truth, answer = np.nonzero(often if often.any() else wrong)
+        truth, answer = np.nonzero(wrong)
         counts, queries = wrong[truth, answer], self._together[truth, answer]
-        order = np.lexsort((answer, truth, -counts, -counts / queries))[:top]
+        order = np.lexsort((answer, truth, -_at_least(counts, queries)))[:top]
         return tuple(
             Confusion(self._names[t], self._names[a], 100.0 * int(c) / int(q), int(c), int(q))
             for t, a, c, q in zip(truth[order], answer[order], counts[order], queries[order], strict=True)
         )
+
+
+def _at_least(counts: Ints, queries: Ints) -> NDArray[np.float64]:
+    """Return the lower end of Wilson's 95 % interval for a share: seven of ten come before two of two."""
+    z, share = 1.96, counts / queries
+    middle, half = share + z**2 / (2 * queries), z * np.sqrt(share * (1 - share) / queries + z**2 / (4 * queries**2))
+    return np.asarray((middle - half) / (1 + z**2 / queries), dtype=np.float64)
 
 
 def to_plain(found: WorstCase) -> dict[str, Any]:
@@ -214,8 +220,8 @@ def to_text(found: WorstCase, top: int) -> str:
 
 
 _NOTES = (
-    "accuracy: of a class's queries, ± 95 % over the episodes that it is in; precision: of the answers with this class\n"
-    "in worst tenth: of the episodes with this class, those among the worst tenth of all; 10 if it makes no difference\n"
+    "accuracy: of the queries of a class, ± 95 % over the episodes with it; precision: of the answers with this class\n"
+    "in worst tenth: of the episodes with this class, those among the worst tenth; 10 if it makes no difference\n"
     "queries: of the first class, in episodes that have both"
 )
 
