@@ -13,6 +13,7 @@ from metabench.errors import NothingMeasured, UsageError
 from metabench.learning_curves import draw, learning_curves, rows, to_text
 from metabench.records import build_record, write_record
 from tests.record_factory import make_inputs, make_record
+from tests.tiny import arguments
 
 SCORES = {1: (40, 45, 50, 41) * 10, 2: (50, 55, 52, 51) * 10, 5: (70, 66, 71, 69) * 10}
 
@@ -119,3 +120,18 @@ def test_mistakes(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_run_draws_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plot = tmp_path / "c.svg"
+    words = arguments(tmp_path, "--plot", str(plot), algo="nearest-mean")
+    assert main([*words, "--shots", "1,2"]) == 0
+    texts = [e.text for e in ET.parse(plot).iter() if e.tag.endswith("}text")]
+    assert {"nearest-mean", "glyphs, 5-way"} <= set(texts)
+    plot.unlink()
+    capsys.readouterr()
+    assert main([*words, "--shots", "1"]) == 0, "the measurement is not lost"
+    said = capsys.readouterr()
+    assert "nearest-mean" in said.out
+    assert "a curve needs a method with at least two numbers of shots" in said.err
+    assert main([*arguments(tmp_path, algo="nearest-mean"), "--plot", str(tmp_path / "no" / "c.svg")]) == 2
