@@ -50,7 +50,7 @@ class Executor:
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
         source, _ = self._test_source(run, None)
-        images = self.session.split(run.dataset, "test").images
+        images = self.session.split(run.dataset, run.split).images
         if run.recipe is not None:
             check_recipe(run.recipe)
             for split in dict.fromkeys(("val", run.recipe.train_on)):
@@ -68,7 +68,7 @@ class Executor:
         try:
             return learner.check(recipe, source, images)
         except UsageError as error:
-            name, body = run.algorithm.spec.name, run.backbone.spec.name
+            name, body = run.algorithm.name, run.backbone.name
             raise UsageError(f"{name} on backbone '{body}' {error}") from error
 
     def execute(self, run: RunSpec, digests: Mapping[str, str]) -> Outcome:
@@ -128,9 +128,9 @@ class Executor:
         trained = time.perf_counter()
         data = self._data(run, learner, digests)
         embedded = time.perf_counter()
-        name = [run.protocol.inputs(), digests["test"], "test", run.episode_seed]
+        name = [run.protocol.inputs(), digests[run.split], run.split, run.episode_seed]
         source, most = self._test_source(run, name)
-        self._check(run, learner, None, source, self.session.split(run.dataset, "test").images)
+        self._check(run, learner, None, source, self.session.split(run.dataset, run.split).images)
         correct, tally = self._score(run, learner, data, source, most, key)
         ended = time.perf_counter()
         parts["correct"] = correct.tolist()
@@ -158,11 +158,11 @@ class Executor:
         return EpisodeSource(protocol, self.session.split(run.dataset, split), name)
 
     def _test_source(self, run: RunSpec, name: Any) -> tuple[EpisodeSource, int]:
-        """Return the test episodes and how many there may be."""
+        """Return the episodes that are measured and how many there may be."""
         if run.sampling == "closed":
-            return self._source(run, "test", {}, name), run.episodes
+            return self._source(run, run.split, {}, name), run.episodes
         protocol = load_target(run.protocol.spec)(**run.protocol.params)
-        source = DisjointSource(protocol, self.session.split(run.dataset, "test"), name, run.episodes)
+        source = DisjointSource(protocol, self.session.split(run.dataset, run.split), name, run.episodes)
         return source, source.episodes
 
     @staticmethod
@@ -173,14 +173,12 @@ class Executor:
         return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
 
     def _learner(self, run: RunSpec) -> Learner:
-        split = self.session.split(run.dataset, "test")
-        height, width, channels = split.images.shape[1:]
         model = build_model(
             load_target(run.backbone.spec),
             run.backbone.params,
             load_target(run.algorithm.spec),
             run.algorithm.params,
-            (channels, height, width),
+            self.session.split(run.dataset, run.split).item_shape,
             run.seed,
             _way(run),
         ).to(self.device)
@@ -249,7 +247,7 @@ class Executor:
         trainer = Trainer(learner, recipe, images(on), episodes(on), validation, state, run.precision)
         if note := self._check(run, learner, recipe, trainer.source, self.session.split(run.dataset, on).images):
             self.session.console.note(f"{run.label}: {note}")
-        label = f"training {run.algorithm.spec.name} on {run.dataset.spec.name}, {recipe.shot}-shot"
+        label = f"training {run.algorithm.name} on {run.dataset.name}, {recipe.shot}-shot"
         if self._resumable(state):
             self.session.console.note(f"{label}: resuming")
         with self.session.console.progress(label, recipe.episodes) as bar:
@@ -276,15 +274,15 @@ class Executor:
         return Diverged(f"{error}. The best weights before, of episode {episode}, can be used: --checkpoint {path}")
 
     def _data(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> Tensor:
-        """Return what `learner` scores: the test images, or their features from memory, disk or the backbone."""
-        images = self.session.split(run.dataset, "test").images
+        """Return what `learner` scores: the images, or their features from memory, disk or the backbone."""
+        images = self.session.split(run.dataset, run.split).images
         if (backbone := learner.embedder) is None:
             return to_device(images, self.device)
         key = content_key(
             {
                 "backbone": run.backbone.inputs(),
                 "weights": _weights_digest(backbone),
-                "images": digests["test"],
+                "images": digests[run.split],
                 "precision": run.precision,
                 "device": self.device.type,
                 "torch": torch.__version__,
@@ -297,10 +295,9 @@ class Executor:
         path = self.session.home.features / f"{key}.npy"
         features = load_features(path, (len(images), backbone.feature_dim)) if keep else None
         if features is None:
-            label = f"embedding {run.dataset.spec.name}"
+            label = f"embedding {run.dataset.name}"
             with self.session.console.progress(label, len(images)) as bar:
-                body = backbone.eval().for_inference()
-                features = embed(body, to_device(images, self.device), backbone.feature_dim, run.precision, bar.update)
+                features = embed(backbone, to_device(images, self.device), run.precision, bar.update)
             if keep:
                 save_features(path, features)
         self._features = (key, features.to(self.device))
@@ -364,6 +361,6 @@ def _way(run: RunSpec) -> int:
 def _made_for(run: RunSpec) -> str:
     def words(choice: Choice) -> str:
         params = ", ".join(f"{name}={value}" for name, value in choice.params.items())
-        return f"{choice.spec.name}({params})"
+        return f"{choice.name}({params})"
 
     return f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.dataset)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.records import write_atomic
+from metabench.specs import TEST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +25,7 @@ COLUMNS = (
     "backbone",
     "backbone_params",
     "dataset",
+    "split",
     "protocol",
     "way",
     "shot",
@@ -49,6 +51,7 @@ IF_VARIED = (
     "params",
     "setting",
     "backbone_params",
+    "split",
     "protocol",
     "query",
     "episodes",
@@ -142,6 +145,12 @@ def width_text(half_width: float) -> str:
     return f"{half_width:.1g}" if half_width >= 1e-4 else "<0.0001"
 
 
+def dataset_words(dataset: Mapping[str, Any]) -> str:
+    """Return the name of a record's data set, with the split that was measured where that is not the test split."""
+    name, split = dataset["name"], dataset["split"]
+    return str(name) if split == TEST else f"{name} ({split})"
+
+
 def params_text(params: Mapping[str, Any]) -> str:
     """Return ``name=value, ...`` in the order of the names."""
     return ", ".join(f"{name}={params[name]}" for name in sorted(params))
@@ -177,6 +186,7 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
         "backbone": inputs["backbone"]["name"],
         "backbone_params": params_text(inputs["backbone"]["params"]),
         "dataset": inputs["dataset"]["name"],
+        "split": inputs["dataset"]["split"],
         "protocol": inputs["protocol"]["name"],
         **{name: cell.get(name) for name in ("way", "shot", "query")},
         "accuracy": summary.get("accuracy"),

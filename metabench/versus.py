@@ -12,6 +12,7 @@ from metabench.comparison import NO_DIFFERENCE, Difference, compare_records, hol
 from metabench.errors import UsageError
 from metabench.keys import canonical_json
 from metabench.ranking import Ranking, rank_methods
+from metabench.tables import dataset_words
 
 LEVEL = 0.05
 
@@ -179,7 +180,7 @@ def standings(found: Sequence[Versus]) -> list[Standing]:
 
 def _dataset_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """The name of each record's data set, with the start of its digest where the name means several."""
-    data = [(record["inputs"]["dataset"]["name"], record["inputs"]["dataset"]["digest"]) for record in records]
+    data = [(dataset_words(record["inputs"]["dataset"]), record["inputs"]["dataset"]["digest"]) for record in records]
     variants: dict[str, set[str]] = defaultdict(set)
     for name, digest in data:
         variants[name].add(digest)

@@ -128,3 +128,17 @@ def test_a_csv_that_is_a_folder_is_refused_at_once(capsys: pytest.CaptureFixture
     assert main(arguments(tmp_path / "home", "--csv", str(tmp_path), algo="chance")) == 2
     assert f"--csv {tmp_path}: this is a folder; give a file in it" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_validation_classes_are_measured_under_a_key_of_their_own(tmp_path: Path) -> None:
+    one = session(tmp_path)
+    for split in ("val", "test"):
+        (outcome,) = run_selection(selection(algorithms=("nearest-mean",), split=split), one)
+        record = outcome.record
+        dataset = record["inputs"]["dataset"]
+        assert (dataset["split"], outcome.cached) == (split, False)
+        (run,) = plan(selection(split=split), one.registry)
+        assert dataset["digest"] == one.digests(run.dataset)[split]
+        assert len(record["scores"]["classes"]["episodes"]) == {"val": 6, "test": 8}[split]
+        rows = outcome_rows([outcome])
+        assert (rows[0]["dataset"], rows[0]["split"]) == ("glyphs", split)

@@ -11,6 +11,7 @@ from typing import Any
 from metabench.errors import MetabenchError
 from metabench.keys import canonical_json
 from metabench.records import RecordError
+from metabench.specs import TEST
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")
 """Files of the folder that a data set's page must not replace."""
@@ -90,11 +91,14 @@ def admit(record: Mapping[str, Any]) -> None:
     """Check that a valid record may stand on a leaderboard.
 
     Raises:
-        MetabenchError: its run did not succeed, it is marked as local, or a name is not fit for a file.
+        MetabenchError: its run did not succeed or measured another split than test, it is marked as local, or a name
+            is not fit for a file.
     """
     short = record["key"][:12]
     if record["status"] != "ok":
         raise MetabenchError(f"record {short} is {record['status']}: only a run that succeeded can be added")
+    if (split := record["inputs"]["dataset"]["split"]) != TEST:
+        raise MetabenchError(f"record {short} measures the split '{split[:20]}', for choosing: only {TEST} is a result")
     parts = (part for part in record["inputs"].values() if isinstance(part, dict))
     if record["provenance"].get("local") or any("file_sha256" in part for part in parts):
         raise MetabenchError(f"record {short} was made with local code or data that others do not have")

@@ -200,3 +200,14 @@ def test_a_key_that_fits_no_record_cannot_be_invalidated(board: Leaderboard) -> 
     _invalidate(board, make_record()["key"], "removed = true\n")
     with pytest.raises(UsageError, match="its record is in the folder"):
         board.build()
+
+
+def test_what_was_measured_for_choosing_is_no_result(board: Leaderboard) -> None:
+    record = make_record(dataset__split="val")
+    with pytest.raises(MetabenchError, match="measures the split 'val', for choosing: only test is a result"):
+        board.add([record])
+    (board.folder / "records").mkdir()
+    path = board.folder / "records" / f"protonet-omniglot-5w1s-{record['key'][:12]}.json"
+    write_record(path, record)
+    with pytest.raises(MetabenchError, match=f"{path.name}: record .* only test is a result"):
+        board.build()
