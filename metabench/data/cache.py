@@ -67,7 +67,7 @@ def made_once(path: Path, shape: tuple[int, ...], draft: Path, make: Callable[[P
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(draft.with_name(draft.name + ".lock")):
+        with FileLock(draft.with_suffix(".lock")):
             found = open_array(path, shape)
             if found is None:
                 make(draft)

@@ -64,7 +64,9 @@ class Journal:
     def start(self, blocks: Mapping[int, int]) -> None:
         """Begin anew with the blocks that are known to be good."""
         lines = [self._head(), *(b"%d %d" % item for item in blocks.items())]
-        self.path.write_bytes(b"\n".join(lines) + b"\n")
+        fresh = self.path.with_name(self.path.name + ".new")
+        fresh.write_bytes(b"\n".join(lines) + b"\n")
+        fresh.replace(self.path)
 
     def _head(self) -> bytes:
         return json.dumps(self.plan).encode()
