@@ -128,13 +128,18 @@ def _read(files: Members) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]
     for file in ("train", "test"):
         content = _pickle(files, file)
         labels, data = content.get("fine_labels"), content.get("data")
-        sound = isinstance(labels, list) and all(type(label) is int and 0 <= label < 100 for label in labels)
-        if not sound or not isinstance(data, PickledArray) or data.shape != (len(labels), 3 * SIDE * SIDE):
+        if not isinstance(data, PickledArray) or not _are_labels(labels, data.shape):
             raise MetabenchError(f"{files.path}: {file} has no fine_labels and data that belong together; {_REMEDY}")
         rows = data.load()
         if rows.dtype != np.uint8:
             raise MetabenchError(f"{files.path}: {file} has data of type {rows.dtype} instead of uint8; {_REMEDY}")
         yield rows, np.array(labels, dtype=np.int64)
+
+
+def _are_labels(labels: Any, shape: tuple[int, ...]) -> bool:
+    """Whether these are fine labels of an array of images of that shape."""
+    sound = isinstance(labels, list) and all(type(label) is int and 0 <= label < 100 for label in labels)
+    return sound and shape == (len(labels), 3 * SIDE * SIDE)
 
 
 def _pickle(files: Members, file: str) -> dict[Any, Any]:
