@@ -181,7 +181,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         }
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell = {"way": way, "shot": shot, "query": selection.query}
-            published = algorithm.recipe(dataset.name, way)
+            published = algorithm.recipe(dataset.name, way, shot)
             trains = selection.checkpoint is None and _trains(algorithm, backbone)
             recipe = _recipe(algorithm, dataset, published, (way, shot), overrides) if trains else None
             _refuse_trained_on(recipe, selection.split)
