@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,4 +33,5 @@ class LinearProbe(FeatureHead):
             return query @ weights + intercept
         weights, intercept = fit(F.normalize(support, dim=-1), labels, way, self.c)
         # Dividing the scores is dividing the queries, of which there are many more values.
-        return query @ weights / query.norm(dim=-1, keepdim=True).clamp_min(1e-12) + intercept
+        lengths = torch.linalg.vector_norm(query, dim=-1, keepdim=True).clamp_min(1e-12)
+        return query @ weights / lengths + intercept
