@@ -33,5 +33,5 @@ class LinearProbe(FeatureHead):
             return query @ weights + intercept
         weights, intercept = fit(F.normalize(support, dim=-1), labels, way, self.c)
         # Dividing the scores is dividing the queries, of which there are many more values.
-        lengths = torch.linalg.vector_norm(query, dim=-1, keepdim=True).clamp_min(1e-12)
+        lengths: Tensor = torch.linalg.vector_norm(query, dim=-1, keepdim=True).clamp_min(1e-12)
         return query @ weights / lengths + intercept
