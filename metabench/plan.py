@@ -34,7 +34,8 @@ class Selection:
     """Empty: each algorithm's own default."""
     ways: Sequence[int] = (5,)
     shots: Sequence[int] = (1,)
-    query: int = 15
+    query: int | None = None
+    """None: the protocol's own default."""
     protocol: str = "fixed-way"
     episodes: int | None = None
     """None: `EPISODES`, or with `until_ci` at most `MOST_UNTIL`."""
@@ -53,6 +54,8 @@ class Selection:
     """``scope.name`` to value, the scope one of `SCOPES`."""
     split: str = TEST
     """The split whose classes are measured; ``val`` is for choices, and no result."""
+    train_dataset: str = ""
+    """The data set that is trained and validated on, where that is not the one that is measured."""
 
 
 @dataclass(frozen=True)
@@ -90,22 +93,42 @@ class RunSpec:
     checkpoint: Path | None
     checkpoint_sha256: str
     split: str = TEST
+    source: Choice | None = None
+    """The data set that is trained on where it is another than `dataset`; None too where nothing is trained."""
+    training_protocol: Choice | None = None
+    """The protocol of training episodes where it is another than `protocol`."""
+
+    @property
+    def trained_on(self) -> Choice:
+        """The data set whose training and validation classes are learned from."""
+        return self.source or self.dataset
+
+    @property
+    def trained_by(self) -> Choice:
+        """The protocol of the training episodes."""
+        return self.training_protocol or self.protocol
 
     @property
     def local(self) -> list[str]:
         """What of it comes from loose files, which others do not have."""
-        parts = ("algorithm", "backbone", "dataset", "protocol")
-        return [f"{part} {getattr(self, part).spec.name}" for part in parts if getattr(self, part).spec.file_sha256]
+        parts = ("algorithm", "backbone", "dataset", "protocol", "source", "training_protocol")
+        found = [(part, choice) for part in parts if (choice := getattr(self, part)) is not None]
+        return [f"{part.replace('_', ' ')} {choice.spec.name}" for part, choice in found if choice.spec.file_sha256]
 
     @property
     def label(self) -> str:
         """A short name for messages."""
         way, shot = self.protocol.params.get("way"), self.protocol.params.get("shot")
         where = self.dataset.spec.name if self.split == TEST else f"{self.dataset.spec.name} ({self.split})"
-        return f"{self.algorithm.spec.name} on {where}, {way}-way {shot}-shot"
+        where = where if self.source is None else f"{self.source.spec.name} -> {where}"
+        how = f"{way}-way {shot}-shot" if way and shot else self.protocol.spec.name
+        return f"{self.algorithm.spec.name} on {where}, {how}"
 
     def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
-        """Return what determines the weights; `digests` are of the splits of the data set."""
+        """Return what determines the weights; `digests` are of the splits, see `Session.digests_of`.
+
+        Data set and protocol of the training are named where they are not those of the evaluation.
+        """
         if self.checkpoint is not None:
             return {"checkpoint": self.checkpoint_sha256}
         if self.recipe is None:
@@ -114,6 +137,8 @@ class RunSpec:
             **self.recipe.inputs(),
             "seed": self.seed,
             "digests": {name: digests[name] for name in ("train", "val")},
+            **({} if self.source is None else {"dataset": self.source.inputs()}),
+            **({} if self.training_protocol is None else {"protocol": _shapeless(self.training_protocol)}),
         }
 
     def inputs(self, digests: Mapping[str, str]) -> dict[str, Any]:
@@ -137,13 +162,18 @@ class RunSpec:
         }
 
     def training_key(self, digests: Mapping[str, str]) -> str:
-        """Return the key of the trained weights, which several runs may share."""
-        protocol = self.protocol.inputs()
-        for name in ("way", "shot", "query"):  # the recipe has its own
-            protocol["params"].pop(name, None)
-        inputs = {**self.inputs(digests), "protocol": protocol, "evaluation": None}
-        inputs["dataset"] = self.dataset.inputs()
+        """Return the key of the trained weights, which several runs may share, whatever they are measured on."""
+        inputs = {**self.inputs(digests), "protocol": _shapeless(self.trained_by), "evaluation": None}
+        inputs["dataset"] = self.trained_on.inputs()
+        training = inputs["training"] or {}
+        inputs["training"] = {name: training[name] for name in training if name not in ("dataset", "protocol")}
         return content_key(inputs)
+
+
+def _shapeless(protocol: Choice) -> dict[str, Any]:
+    """A training protocol as it stands in keys: way, shot and query are the recipe's."""
+    inputs = protocol.inputs()
+    return {**inputs, "params": {k: v for k, v in inputs["params"].items() if k not in ("way", "shot", "query")}}
 
 
 def plan(selection: Selection, registry: Registry) -> list[RunSpec]:

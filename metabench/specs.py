@@ -183,6 +183,9 @@ class DatasetSpec(Spec):
 class ProtocolSpec(Spec):
     """How episodes are drawn. Its parameters include way, shot and query where they apply."""
 
+    training: str = ""
+    """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
+
 
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec
 
