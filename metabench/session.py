@@ -12,7 +12,7 @@ from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.environment import check_device_name
 from metabench.home import Home
 from metabench.keys import content_key
-from metabench.plan import Choice
+from metabench.plan import Choice, RunSpec
 from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
 from metabench.specs import DatasetSpec, defaults
@@ -66,7 +66,7 @@ class Session:
         if key not in self._splits:
             spec = dataset.spec
             loader = load_target(spec)(**dataset.params)
-            with self.console.progress(f"preparing {spec.name}", 100) as bar:
+            with self.console.progress(f"preparing {dataset.name}", 100) as bar:
                 context = DataContext(
                     cache=self.home.dataset_cache(spec.cache_name),
                     sources=self.home.sources,
@@ -75,6 +75,11 @@ class Session:
                 )
                 self._splits[key] = loader.load(name, context)
         return self._splits[key]
+
+    def digests_of(self, run: RunSpec) -> dict[str, str]:
+        """Return the digests that a run depends on: of what it is trained on, and as `run.measured` of the rest."""
+        measured = self.digests(run.dataset)
+        return measured if run.source is None else {**self.digests(run.source), run.measured: measured[run.split]}
 
     def digests(self, dataset: Choice) -> dict[str, str]:
         """Return the digest of each split: as declared, or computed once and remembered.
@@ -88,11 +93,11 @@ class Session:
         path = self.home.dataset_cache(spec.cache_name) / f"digests-{content_key(dataset.inputs())[:16]}.json"
         try:
             known = json.loads(path.read_text())
-            if isinstance(known, dict) and set(known) == {"train", "val", "test"}:
+            if isinstance(known, dict) and set(known) == set(spec.splits):
                 return known
         except (OSError, ValueError):
             pass
-        digests = {name: split_digest(self.split(dataset, name)) for name in ("train", "val", "test")}
+        digests = {name: split_digest(self.split(dataset, name)) for name in spec.splits}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(digests, indent=1))
         return digests

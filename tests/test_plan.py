@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +40,33 @@ REGISTRY = Registry(
             name="digits", image_shape=(1, 8, 8), sizes={}, digests={}, params=(Param("size", 8, "pixels"),), **COMMON
         ),
         DatasetSpec(name="letters", image_shape=(1, 8, 8), sizes={}, digests={}, **COMMON),
+        DatasetSpec(name="unseen", image_shape=(1, 8, 8), sizes={}, digests={}, splits=("test",), **COMMON),
+        DatasetSpec(
+            name="folder", image_shape=(1, 8, 8), sizes={}, digests={}, argument="path",
+            params=(Param("path", "", "where"),), **COMMON,
+        ),
+        DatasetSpec(
+            name="intents", kind="text", backbone="words", image_shape=(9,), sizes={}, digests={}, splits=("test",),
+            **COMMON,
+        ),
     ),
     by_name(
         BackboneSpec(name="net", params=(Param("channels", 64, "width"),), **COMMON),
         BackboneSpec(name="plain", trains=False, **COMMON),
+        BackboneSpec(name="words", takes="text", trains=False, **COMMON),
+        BackboneSpec(name="zoo", argument="model", params=(Param("model", "small", "which"),), **COMMON),
     ),
     by_name(
         ProtocolSpec(
             name="fixed-way",
-            params=tuple(Param(name, 1, name) for name in ("way", "shot", "query", "extra")),
+            params=tuple(Param(n, v, n) for n, v in (("way", 5), ("shot", 1), ("query", 15), ("extra", 1))),
             **COMMON,
-        )
+        ),
+        ProtocolSpec(
+            name="uneven", training="fixed-way",
+            params=(Param("way", 5, ""), Param("shot", 1, ""), Param("query", 15, ""), Param("alpha", 2.0, "")), **COMMON,
+        ),
+        ProtocolSpec(name="varying", training="fixed-way", **COMMON),
     ),
     PluginSet((), (), pluggy.PluginManager("metabench")),
     {},
@@ -216,6 +233,46 @@ def test_evaluations_that_cannot_be(options: dict[str, Any], message: str) -> No
         runs(**options)
 
 
+@pytest.mark.parametrize("word", ["zoo/large", "zoo:large"])
+def test_the_argument_of_a_plugin_is_part_of_its_name(word: str) -> None:
+    (run,) = runs(backbones=(word,))
+    assert run.backbone.params == {"model": "large"}
+    assert run.inputs(DIGESTS)["backbone"]["name"] == "zoo:large"
+    assert run.inputs(DIGESTS)["backbone"]["params"] == {"model": "large"}
+
+
+def test_an_argument_may_hold_separators() -> None:
+    (run,) = runs(("floor",), datasets=("folder:/a/b:c",))
+    assert run.dataset.params["path"] == "/a/b:c"
+
+
+def test_an_argument_has_its_default() -> None:
+    (run,) = runs(backbones=("zoo",))
+    assert run.backbone.params == {"model": "small"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"datasets": ("folder",)}, "dataset 'folder' needs its path: write folder:PATH"),
+        ({"datasets": ("folder:",)}, "dataset 'folder' needs its path after ':'"),
+        ({"datasets": ("digits:8",)}, "dataset 'digits' takes no ':8'; write digits"),
+        ({"datasets": ("fodler:x",)}, "unknown dataset 'fodler'; did you mean 'folder'"),
+        ({"datasets": ("unseen",)}, "'unseen' has no classes to meta-train learner on; use --checkpoint"),
+        ({"datasets": ("intents",), "backbones": ("net",)}, "'intents' are text; use --backbone words"),
+        ({"backbones": ("words",)}, "items of 'digits' are images; use --backbone net or plain or zoo"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        runs(**options)
+
+
+def test_a_data_set_may_choose_the_backbone() -> None:
+    (run,) = runs(("floor",), datasets=("intents",))
+    assert run.backbone.spec.name == "words"
+
+
 def test_the_split_that_is_measured_is_in_the_key_and_not_in_that_of_the_weights() -> None:
     (test,), (val,) = runs(), runs(split="val")
     assert [run.inputs(DIGESTS)["dataset"]["digest"] for run in (test, val)] == ["c", "b"]
@@ -229,3 +286,71 @@ def test_classes_that_are_trained_on_are_not_measured() -> None:
     assert runs(settings=both)
     with pytest.raises(UsageError, match=r"train_on=train\+val trains on the classes of 'val'"):
         runs(settings=both, split="val")
+
+
+def test_training_on_another_data_set() -> None:
+    """Recipe, backbone and digests are of A, the measured split of B; the weights are those that A has of its own."""
+    (cross,) = runs(datasets=("letters",), train_dataset="digits", settings={"data.size": 9})
+    (own,) = runs(datasets=("digits",), settings={"data.size": 9})
+    assert cross.recipe == own.recipe
+    assert (cross.label, cross.trained_on.params) == ("learner on digits -> letters, 5-way 1-shot", {"size": 9})
+    digests = {"train": "a", "val": "b", "test": "of no use", cross.measured: "c"}
+    inputs = cross.inputs(digests)
+    assert (inputs["dataset"]["name"], inputs["dataset"]["digest"]) == ("letters", "c")
+    assert inputs["training"]["dataset"] == {"name": "digits", "version": 1, "params": {"size": 9}}
+    assert inputs["training"]["digests"] == {"train": "a", "val": "b"}
+    assert cross.training_key(digests) == own.training_key(DIGESTS)
+
+
+def test_a_data_set_beside_itself_is_the_ordinary_run() -> None:
+    (run,), (own,) = runs(train_dataset="digits"), runs()
+    assert run == own
+    both = runs(datasets=("digits", "letters"), train_dataset="digits")
+    assert [run.source is None for run in both] == [True, False]
+
+
+def test_what_is_not_trained_does_not_care_what_others_train_on() -> None:
+    learner, floor = runs(("learner", "floor"), datasets=("letters",), train_dataset="digits")
+    assert (learner.source is None, floor.source) == (False, None)
+    (alone,) = runs(("floor",), datasets=("letters",))
+    assert floor == alone
+
+
+def test_training_on_another_data_set_that_could_have_no_effect_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"weights")
+    with pytest.raises(UsageError, match="--train-dataset needs an algorithm that is trained"):
+        runs(("floor",), train_dataset="letters")
+    with pytest.raises(UsageError, match="leave --train-dataset out"):
+        runs(train_dataset="letters", checkpoint=tmp_path / "weights")
+    with pytest.raises(UsageError, match="unknown dataset 'leters'; did you mean 'letters'"):
+        runs(train_dataset="leters")
+
+
+def test_a_split_that_another_data_set_trains_on_may_be_measured() -> None:
+    with pytest.raises(UsageError, match="trains on the classes of 'val'"):
+        runs(split="val", settings={"train.train_on": "train+val"})
+    (run,) = runs(datasets=("letters",), train_dataset="digits", split="val", settings={"train.train_on": "train+val"})
+    digests = {"train": "a", "val": "b", run.measured: "c"}
+    assert run.inputs(digests)["dataset"]["digest"] == "c"
+    assert run.inputs(digests)["training"]["digests"]["val"] == "b"
+
+
+def test_a_protocol_that_trains_by_another() -> None:
+    """Its weights are those of the other, and the key says which that was."""
+    (odd,), (own,) = runs(protocol="uneven", query=15), runs()
+    assert odd.training_protocol is not None
+    assert odd.training_protocol == own.protocol
+    assert odd.training_key(DIGESTS) == own.training_key(DIGESTS)
+    assert odd.inputs(DIGESTS)["training"]["protocol"] == {"name": "fixed-way", "version": 1, "params": {"extra": 1}}
+    assert "protocol" not in own.inputs(DIGESTS)["training"]
+    (floor,) = runs(("floor",), protocol="uneven")
+    assert floor.training_protocol is None
+
+
+def test_a_protocol_that_draws_way_and_shot_itself() -> None:
+    planned = runs(("floor",), protocol="varying", ways=(5, 20), shots=(1, 5))
+    assert [run.label for run in planned] == ["floor on digits, varying"]
+    trained = runs(protocol="varying", datasets=("digits",), shots=(1, 5))
+    assert [run.recipe and run.recipe.shot for run in trained] == [1, 5]  # its recipe leaves the shot open
+    with pytest.raises(UsageError, match="protocol 'varying' has its own number of queries; leave --query out"):
+        runs(("floor",), protocol="varying", query=15)

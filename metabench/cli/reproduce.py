@@ -11,6 +11,7 @@ import click
 
 from metabench.cli.given import given
 from metabench.cli.listing import echo_json, home_option, json_option
+from metabench.cli.loose import current_registry
 from metabench.console import Console
 from metabench.errors import MetabenchError
 from metabench.home import Home
@@ -55,6 +56,7 @@ def reproduce(context: click.Context, /, record: str, as_json: bool, home: str |
         Console(quiet=options["quiet"]),
         options["device"] or ("cpu" if made_on == "cpu" else "auto"),
         allow_download=not options["no_download"],
+        registry=current_registry(),
     )
     result = replay(found.record, session, weights, options["episodes"], options["any_version"])
     if as_json:
@@ -77,8 +79,10 @@ def _plain(record: Mapping[str, Any], result: Any, weights: Path | None) -> dict
 
 
 def _words(record: Mapping[str, Any], result: Any) -> str:
+    from metabench.tables import domain_words
+
     inputs = record["inputs"]
-    what = f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, record {record['key'][:12]}"
+    what = f"{inputs['algorithm']['name']} on {domain_words(inputs)}, record {record['key'][:12]}"
     if result.same_episodes is False:
         return f"differs: the images of the episodes are not those of the record ({what})"
     if result.differing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv
 
 from metabench.api import ClassSplit, Param, ProtocolSpec, UsageError
 from metabench.episodes import EpisodeBatch
@@ -91,6 +90,8 @@ class DirichletQueries:
 
 def dirichlet(words: Words, alpha: float) -> Floats:
     """Return shares (B, way) from the symmetric Dirichlet(alpha): Gamma(alpha) quantiles over their sum."""
+    from scipy.special import gammaincinv  # lists of plugins import this module and need no scipy
+
     gammas = gammaincinv(alpha, np.maximum(unit(words), 2.0**-53))
     gammas = np.maximum(gammas, 1e-12)  # a small alpha gives zeros, and of nothing but zeros no share can be taken
     shares: Floats = gammas / gammas.sum(1, keepdims=True)

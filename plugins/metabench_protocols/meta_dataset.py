@@ -65,7 +65,9 @@ class MetaDataset:
     varies = True
 
     def __post_init__(self) -> None:
-        at_least(("min_way", self.min_way, 2), ("max_way", self.max_way, self.min_way), ("max_query", self.max_query, 1))
+        at_least(
+            ("min_way", self.min_way, 2), ("max_way", self.max_way, self.min_way), ("max_query", self.max_query, 1)
+        )
         at_least(("max_support_per_class", self.max_support_per_class, 1))
         at_least(("max_support", self.max_support, self.max_way))
         if not -20 <= self.min_log_weight <= self.max_log_weight <= 20:
@@ -100,30 +102,30 @@ class MetaDataset:
         """Return the one episode of (1, width) random words, classes in random order."""
         if len(words) != 1:
             raise ValueError("episodes of varying shape are drawn one at a time")
-        (line,) = words
-        (way_word, group_word, beta_word), rest = line[:3], line[3:]
-        class_words, weight_words, image_words = np.split(rest, [self.max_way, 2 * self.max_way])
+        bounds = np.cumsum([1, 1, 1, self.max_way, self.max_way])
+        way_word, group_word, beta_word, class_words, weight_words, image_words = np.split(words[0], bounds)
         classes = self._classes(way_word, group_word, class_words, split)
         shots, query = self._composition(beta_word, weight_words[: len(classes)], split.counts[classes])
         return _episode(classes, shots, query, image_words, split)
 
-    def _classes(self, way_word: np.uint64, group_word: np.uint64, class_words: Words, split: ClassSplit) -> Ints:
-        """Return the classes (way,) of an episode."""
+    def _classes(self, way_word: Words, group_word: Words, class_words: Words, split: ClassSplit) -> Ints:
+        """Return the classes (way,) of an episode, of one word each for way and super-category."""
         if self.within_superclass:
             groups = list(group_members(split).values())
-            found = classes_of_groups(group_word[None], class_words[None], groups)[0]
+            found = classes_of_groups(group_word, class_words[None], groups)[0]
             found = found[found >= 0]
         else:
             found = choose(class_words[None, : len(split.names)], len(split.names))[0]
         most = len(found)  # the smaller of `max_way` and what there is
-        way = self.min_way + int(below(way_word[None], most - self.min_way + 1)[0])
-        return found[:way]
+        way = self.min_way + int(below(way_word, most - self.min_way + 1)[0])
+        classes: Ints = found[:way]
+        return classes
 
-    def _composition(self, beta_word: np.uint64, weight_words: Words, images: Ints) -> tuple[Ints, int]:
+    def _composition(self, beta_word: Words, weight_words: Words, images: Ints) -> tuple[Ints, int]:
         """Return the shots (way,) and the queries of each class, of classes with so many images (way,)."""
         query = int(min(self.max_query, images.min() // 2))
         left = images - query
-        beta = unit(beta_word[None])[0]
+        beta = unit(beta_word)[0]
         counted = np.minimum(self.max_support_per_class, left)
         support = min(self.max_support, int(np.floor(beta * counted + 1).sum()))
         low, high = self.min_log_weight, self.max_log_weight
