@@ -165,7 +165,8 @@ class Executor:
         remedy = f"make them alike, as with --set data.size={size}, or take" if size else "take"
         raise UsageError(
             f"items of '{run.trained_on.name}' are {_times(trained_on)} and those of '{run.dataset.name}' "
-            f"{_times(measured)}, so what is trained on the one cannot read the other; {remedy} a data set of the same shape"
+            f"{_times(measured)}, so what is trained on the one cannot read the other; {remedy} "
+            "a data set of the same shape"
         )
 
     def _training_source(

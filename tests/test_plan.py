@@ -64,7 +64,7 @@ REGISTRY = Registry(
         ),
         ProtocolSpec(
             name="uneven", training="fixed-way",
-            params=(Param("way", 5, ""), Param("shot", 1, ""), Param("query", 15, ""), Param("alpha", 2.0, "")), **COMMON,
+            params=tuple(Param(n, v, n) for n, v in (("way", 5), ("shot", 1), ("query", 15), ("alpha", 2.0))), **COMMON,
         ),
         ProtocolSpec(name="varying", training="fixed-way", **COMMON),
     ),
