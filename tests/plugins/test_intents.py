@@ -139,9 +139,9 @@ def test_a_wrong_document_is_named(tmp_path: Path, text: bytes, message: str) ->
 
 
 def test_what_there_is_not() -> None:
-    with pytest.raises(UsageError, match="^hwu64: fold must be 1 to 5, not 6$"):
+    with pytest.raises(UsageError, match=r"^hwu64: fold must be 1 to 5, not 6$"):
         Hwu64(6)
-    with pytest.raises(UsageError, match="^clinc150: there is no split 'dev'; use train, val, test$"):
+    with pytest.raises(UsageError, match=r"^clinc150: there is no split 'dev'; use train, val, test$"):
         Clinc150().load("dev", DataContext(Path("nowhere")))
 
 
