@@ -221,7 +221,7 @@ class Executor:
             raise UsageError(f"algorithm '{spec.name}' takes {spec.takes}, so its class must be {wanted}")
         if isinstance(model, Model):
             return FeatureLearner(model, run.precision, frozen)
-        return AdaptingLearner(model, run.precision, self.session.max_memory, frozen=frozen)
+        return AdaptingLearner(model, run.precision, self.session.max_memory, frozen=frozen, device=self.device)
 
     def _frozen(self, run: RunSpec, body: type[Backbone], shape: tuple[int, ...]) -> Backbone:
         """Return the run's backbone, which has nothing to learn; the latest is kept, as loading it may take long."""

@@ -235,7 +235,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell: dict[str, Value] = {"way": way, "shot": shot}
             cell |= {} if selection.query is None else {"query": selection.query}
-            published = algorithm.recipe(learned_from.name, way, shot)
+            published = algorithm.recipe(learned_from.name, way, shot, learned_from.kind)
             trains = selection.checkpoint is None and _trains(algorithm, backbone)
             recipe = _recipe(algorithm, learned_from, published, (way, shot), overrides) if trains else None
             _refuse_trained_on(recipe if same else None, selection.split)

@@ -48,6 +48,7 @@ class AdaptingLearner(Learner):
         formulation: ``loop`` or ``vmap``; what is faster on the device where not given.
         group: tasks at once under ``vmap``, at most.
         frozen: see `Learner`.
+        device: that of `algorithm`, where it has no weights to tell.
     """
 
     module: Adapting
@@ -61,10 +62,11 @@ class AdaptingLearner(Learner):
         formulation: str | None = None,
         group: int = 64,
         frozen: Backbone | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.module, self.precision, self.max_memory = algorithm, precision, max_memory
         self.frozen = frozen
-        self.device = next(algorithm.parameters()).device
+        self.device = device or next(algorithm.parameters()).device
         self.batched = (formulation or ("vmap" if self.device.type == "cuda" else "loop")) == "vmap"
         self.group = group if self.batched else 1
         self._inline = self.batched or self.device.type == "cuda"
