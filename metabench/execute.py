@@ -26,7 +26,7 @@ from metabench.model import Model, build_model, load_tensors, load_weights, save
 from metabench.plan import Choice, RunSpec
 from metabench.records import build_record
 from metabench.registry import load_target
-from metabench.session import Outcome, Session
+from metabench.session import Outcome, Session, pixels_of
 from metabench.specs import AlgorithmSpec, Recipe
 from metabench.stats import RunningMean
 from metabench.stopping import checks
@@ -91,7 +91,7 @@ class Executor:
             except (UsageError, MissingError, OSError):
                 raise
             except KeyboardInterrupt:
-                store.put(build_record(inputs, "interrupted", provenance=self._provenance(run)))
+                store.put(build_record(inputs, "interrupted", provenance=self._provenance(run, digests)))
                 raise
             except Exception as error:
                 message = " ".join(str(error).split())[:2000]
@@ -99,7 +99,7 @@ class Executor:
                 record = build_record(
                     inputs,
                     "failed",
-                    provenance=self._provenance(run),
+                    provenance=self._provenance(run, digests),
                     error={"type": type(error).__name__, "message": message},
                 )
                 if self.session.console.verbose:
@@ -150,11 +150,13 @@ class Executor:
             "peak_memory_mb": peak_memory_mb(),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         }
-        parts["provenance"] = self._provenance(run)
+        parts["provenance"] = self._provenance(run, digests)
 
-    def _provenance(self, run: RunSpec) -> dict[str, Any]:
-        """What a record says of where it was made; `local` keeps it off leaderboards."""
-        return {**provenance(self.device), **({"local": run.local} if run.local else {})}
+    def _provenance(self, run: RunSpec, digests: Mapping[str, str]) -> dict[str, Any]:
+        """What a record says of where it was made; `local` keeps it off leaderboards, `pixels` are not official."""
+        pixels = pixels_of(run.dataset, digests)
+        told = {"local": run.local, "pixels": pixels}
+        return {**provenance(self.device), **{name: value for name, value in told.items() if value}}
 
     def _source(self, run: RunSpec, split: str, shape: Mapping[str, int], name: Any = None) -> EpisodeSource:
         params: dict[str, Any] = {**run.protocol.params, **shape}

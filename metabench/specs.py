@@ -217,6 +217,18 @@ class DatasetSpec(Spec):
         names = (name for name, copy in self.copies.items() if copy.digests.get(split) == digest)
         return next(names, UNKNOWN_COPY)
 
+    def known_shared(self, digests: Mapping[str, str]) -> tuple[str, ...] | None:
+        """Return the images known to stand in two splits of the copy with these digests; None for an unknown copy."""
+        if digests == self.digests:
+            return self.shared_images
+        return next((copy.shared_images for copy in self.copies.values() if copy.digests == digests), None)
+
+    def pixels(self, params: Mapping[str, Value], digests: Mapping[str, str]) -> str:
+        """Return what is to be said of the pixels that were read; '' where they are official or nothing is declared."""
+        if dict(params) != defaults(self) or not (self.digests or self.copies):
+            return ""
+        return "; ".join(filter(None, dict.fromkeys(self.copy_name(*item) for item in digests.items())))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSpec(Spec):

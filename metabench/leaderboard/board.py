@@ -53,7 +53,9 @@ class Section:
         """What tells this test data from others of the same name; not escaped."""
         data = self.dataset
         params = f", {params_text(data['params'])}" if data["params"] else ""
-        return f"{data['split']} split, version {data['version']}{params}, digest {data['digest'][:12]}"
+        told = {str(entry.record["provenance"].get("pixels", "")) for row in self.rows for entry in row.entries} - {""}
+        pixels = f"; pixels: {'; '.join(sorted(told))}" if told else ""
+        return f"{data['split']} split, version {data['version']}{params}, digest {data['digest'][:12]}{pixels}"
 
     @property
     def floorless(self) -> list[Cell]:

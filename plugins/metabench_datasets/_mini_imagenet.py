@@ -156,7 +156,7 @@ class FolderLayout(Layout):
 
 def find_layout(sources: Iterable[Path], subfolders: Sequence[str], lists: ClassLists, per_class: int) -> Layout | None:
     """Return the first copy in the user's folders, or None."""
-    for folder in (source / below for source in sources for below in subfolders):
+    for folder in (source / below for source in sources for below in subfolders if (source / below).is_dir()):
         if CsvLayout.is_here(folder):
             return CsvLayout(folder, lists, per_class)
         if FolderLayout.is_here(folder, lists):

@@ -43,7 +43,21 @@ SPEC = DatasetSpec(
     sizes={"train": SplitSize(64, 38_400), "val": SplitSize(16, 9_600), "test": SplitSize(20, 12_000)},
     digests={},
     copies={
-        "re-encoded as JPEG of quality 75": KnownCopy(digests={}, shared_images=()),
+        "re-encoded as JPEG of quality 75": KnownCopy(
+            digests={
+                "train": "89d45d6483cc66d1a86260cbe6f31313b23cdad9876b309ef5ac1e2fefa303b3",
+                "val": "b1b05675abd5dff45a165395d235584e0705d80ae8b465bdb45a5537af6011ca",
+                "test": "9ae39c74457fe17ea1c4bcbc4deed0f01cc7d197535c87b5d8960a8eb89c49e8",
+            },
+            shared_images=(
+                "6b9db2eb179a905d",
+                "807bce777ec54113",
+                "b5c48df889082e10",
+                "33e20fabb6d5afe8",
+                "6f0427f9df1acb73",
+                "401f39211e7daa13",
+            ),
+        ),
     },
     download=True,
 )
