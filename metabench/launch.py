@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from metabench.home import Home
 from metabench.keys import content_key
 from metabench.plan import RunSpec, Selection, plan
 from metabench.registry import load_registry
-from metabench.session import Outcome, Session, pixels_of
+from metabench.session import Outcome, Session
 from metabench.tables import Row, rows_from_records
 
 
@@ -24,8 +24,8 @@ def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
         UsageError, MissingError: a run cannot be made.
         KeyboardInterrupt: the user stopped; what was measured is kept.
     """
-    digests = [session.digests(run.dataset) for run in runs]
-    _tell_pixels(runs, digests, session)
+    digests = [session.digests_of(run) for run in runs]
+    _tell_pixels(runs, session)
     keys = [content_key(run.inputs(of)) for run, of in zip(runs, digests, strict=True)]
     found = [None if session.rerun else session.store.find(key) for key in keys]
     outcomes: list[Outcome | None] = [Outcome(record, True) if record else None for record in found]
@@ -41,14 +41,10 @@ def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _tell_pixels(runs: Sequence[RunSpec], digests: Sequence[Mapping[str, str]], session: Session) -> None:
+def _tell_pixels(runs: Sequence[RunSpec], session: Session) -> None:
     """Say once of each data set whose pixels are not the official ones what they are."""
-    told = {run.dataset.name: pixels_of(run.dataset, of) for run, of in zip(runs, digests, strict=True)}
-    for name, pixels in told.items():
-        if pixels:
-            session.console.note(
-                f"{name}: the pixels are not the official ones but {pixels}; say so beside the numbers"
-            )
+    for name, pixels in {name: text for run in runs for name, text in session.pixels(run).items()}.items():
+        session.console.note(f"{name}: the pixels are not the official ones but {pixels}; say so beside the numbers")
 
 
 def run_selection(selection: Selection, session: Session) -> list[Outcome]:

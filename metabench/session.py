@@ -12,7 +12,7 @@ from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.environment import check_device_name
 from metabench.home import Home
 from metabench.keys import content_key
-from metabench.plan import Choice
+from metabench.plan import Choice, RunSpec
 from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
 from metabench.specs import DatasetSpec, defaults
@@ -82,13 +82,23 @@ class Session:
             progress=progress,
         )
 
+    def digests_of(self, run: RunSpec) -> dict[str, str]:
+        """Return the digests that a run depends on: of what it is trained on, and as `run.measured` of the rest."""
+        measured = self.digests(run.dataset)
+        return measured if run.source is None else {**self.digests(run.source), run.measured: measured[run.split]}
+
+    def pixels(self, run: RunSpec) -> dict[str, str]:
+        """Return what is to be said of the pixels of each data set of a run that are not the official ones, by name."""
+        sets = (run.dataset,) if run.source is None else (run.dataset, run.source)
+        told = {dataset.name: _dataset_spec(dataset).pixels(dataset.params, self.digests(dataset)) for dataset in sets}
+        return {name: text for name, text in told.items() if text}
+
     def digests(self, dataset: Choice) -> dict[str, str]:
         """Return the digest of each split: as declared, or computed once and remembered.
 
         A loose file may have been edited after its digests were noted down, so its are always computed.
         """
-        spec = dataset.spec
-        assert isinstance(spec, DatasetSpec)
+        spec = _dataset_spec(dataset)
         if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
             return dict(spec.digests)
         loader = load_target(spec)(**dataset.params)
@@ -108,8 +118,6 @@ class Session:
         return digests
 
 
-def pixels_of(dataset: Choice, digests: Mapping[str, str]) -> str:
-    """Return what is to be said of the pixels that a run reads, '' where they are the official ones."""
-    spec = dataset.spec
-    assert isinstance(spec, DatasetSpec)
-    return spec.pixels(dataset.params, digests)
+def _dataset_spec(dataset: Choice) -> DatasetSpec:
+    assert isinstance(dataset.spec, DatasetSpec)
+    return dataset.spec

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+MARK = 16
+"""Characters of a mark that stand in a file name."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """The arrays of one form of a data set: one for each split and each copy that was prepared.
@@ -19,7 +23,7 @@ class Prepared:
 
     def path(self, split: str, mark: str) -> Path:
         """Return the place of the array of a split made from the copy that `mark` identifies."""
-        return self.folder / f"{split}-{mark[:16]}.npy"
+        return self.folder / f"{split}-{mark[:MARK]}.npy"
 
     def draft(self, split: str) -> Path:
         """Return where a split is prepared: one place for all copies, so that an abandoned draft is not kept."""

@@ -15,7 +15,7 @@ import numpy as np
 from metabench.data import ClassSplit, DataContext
 from metabench.data.cache import open_array
 from metabench.data.images import ImageForm, cached_images
-from metabench.data.prepared import Prepared
+from metabench.data.prepared import MARK, Prepared
 from metabench.errors import MissingError, UsageError
 from metabench.specs import DatasetSpec, KnownCopy, SplitSize
 from metabench_datasets._class_lists import ClassLists, class_lists
@@ -85,7 +85,7 @@ class MiniImagenet:
         Raises:
             MissingError: there is no copy, and none was prepared earlier.
         """
-        return self._copy(context)[1]
+        return self._copy(context)[1][:MARK]
 
     def load(self, split: str, context: DataContext) -> ClassSplit:
         """Return a split, decoding it on first use; later it opens as a memory map in milliseconds.

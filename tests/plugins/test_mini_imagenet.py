@@ -14,7 +14,7 @@ from metabench.data.duplicates import by_splits, duplicates
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.home import Home
 from metabench.plan import Selection, plan
-from metabench.session import Session, pixels_of
+from metabench.session import Session
 from metabench.specs import UNKNOWN_COPY
 from metabench_datasets import mini_imagenet
 from metabench_datasets._class_lists import class_lists
@@ -105,7 +105,7 @@ def test_prepared_once_and_used_when_the_copy_is_gone(mini, context, monkeypatch
     assert {split: split_digest(mini.load(split, context)) for split in LISTS} == first
     gone = DataContext(context.cache)
     assert {split: split_digest(mini.load(split, gone)) for split in LISTS} == first
-    assert mini.fingerprint(gone) == mini.fingerprint(context)[:16]
+    assert mini.fingerprint(gone) == mini.fingerprint(context)
 
 
 def test_another_copy_is_another_preparation(mini, context, tmp_path):
@@ -220,10 +220,10 @@ def test_digests_follow_the_copy_and_the_pixels_are_named(tmp_path, monkeypatch)
         (run,) = plan(selection, session.registry)
         found[name] = session.digests(run.dataset)
         assert found[name] == {split: split_digest(session.split(run.dataset, split)) for split in LISTS}
-        assert pixels_of(run.dataset, found[name]) == UNKNOWN_COPY
+        assert session.pixels(run) == {"mini-imagenet": UNKNOWN_COPY}
     assert found["a"]["train"] == found["b"]["train"] and found["a"]["test"] != found["b"]["test"]
     (known,) = SPEC.copies.values()
-    assert pixels_of(run.dataset, known.digests) == "re-encoded as JPEG of quality 75"
+    assert SPEC.pixels({}, known.digests) == "re-encoded as JPEG of quality 75"
 
 
 def real_mini_imagenet():
