@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -22,6 +23,9 @@ EPISODES, MOST_UNTIL = 2_000, 100_000
 MAX_SEED = 2**63 - 1
 LISTS = ("algorithms", "datasets", "backbones", "ways", "shots", "seeds")
 SCOPES = ("algo", "backbone", "data", "protocol", "train")
+
+
+_UNKNOWN = defaultdict(str)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,11 @@ class RunSpec:
         way, shot = self.protocol.params.get("way"), self.protocol.params.get("shot")
         where = self.dataset.spec.name if self.split == TEST else f"{self.dataset.spec.name} ({self.split})"
         return f"{self.algorithm.spec.name} on {where}, {way}-way {shot}-shot"
+
+    @property
+    def identity(self) -> str:
+        """What tells this run from others before the digests of its data are known."""
+        return content_key([self.inputs(_UNKNOWN), str(self.checkpoint)])
 
     def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
         """Return what determines the weights; `digests` are of the splits of the data set."""
@@ -198,6 +207,16 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
                     )
                 )
     return runs
+
+
+def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:
+    """Return the runs in their order, each once."""
+    return list({run.identity: run for run in reversed(list(runs))}.values())[::-1]
+
+
+def check_settings(settings: Mapping[str, Value]) -> None:
+    """Raise UsageError for a scope that there is not, and for a bad value of ``train.*``."""
+    _recipe_overrides(_by_scope(settings)["train"])
 
 
 def _check(selection: Selection, episodes: int) -> None:
