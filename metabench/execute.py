@@ -68,7 +68,7 @@ class Executor:
         try:
             return learner.check(recipe, source, images)
         except UsageError as error:
-            name, body = run.algorithm.spec.name, run.backbone.spec.name
+            name, body = run.algorithm.name, run.backbone.name
             raise UsageError(f"{name} on backbone '{body}' {error}") from error
 
     def execute(self, run: RunSpec, digests: Mapping[str, str]) -> Outcome:
@@ -173,14 +173,12 @@ class Executor:
         return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
 
     def _learner(self, run: RunSpec) -> Learner:
-        split = self.session.split(run.dataset, run.split)
-        height, width, channels = split.images.shape[1:]
         model = build_model(
             load_target(run.backbone.spec),
             run.backbone.params,
             load_target(run.algorithm.spec),
             run.algorithm.params,
-            (channels, height, width),
+            self.session.split(run.dataset, run.split).item_shape,
             run.seed,
             _way(run),
         ).to(self.device)
@@ -249,7 +247,7 @@ class Executor:
         trainer = Trainer(learner, recipe, images(on), episodes(on), validation, state, run.precision)
         if note := self._check(run, learner, recipe, trainer.source, self.session.split(run.dataset, on).images):
             self.session.console.note(f"{run.label}: {note}")
-        label = f"training {run.algorithm.spec.name} on {run.dataset.spec.name}, {recipe.shot}-shot"
+        label = f"training {run.algorithm.name} on {run.dataset.name}, {recipe.shot}-shot"
         if self._resumable(state):
             self.session.console.note(f"{label}: resuming")
         with self.session.console.progress(label, recipe.episodes) as bar:
@@ -297,10 +295,9 @@ class Executor:
         path = self.session.home.features / f"{key}.npy"
         features = load_features(path, (len(images), backbone.feature_dim)) if keep else None
         if features is None:
-            label = f"embedding {run.dataset.spec.name}"
+            label = f"embedding {run.dataset.name}"
             with self.session.console.progress(label, len(images)) as bar:
-                body = backbone.eval().for_inference()
-                features = embed(body, to_device(images, self.device), backbone.feature_dim, run.precision, bar.update)
+                features = embed(backbone, to_device(images, self.device), run.precision, bar.update)
             if keep:
                 save_features(path, features)
         self._features = (key, features.to(self.device))
@@ -364,6 +361,6 @@ def _way(run: RunSpec) -> int:
 def _made_for(run: RunSpec) -> str:
     def words(choice: Choice) -> str:
         params = ", ".join(f"{name}={value}" for name, value in choice.params.items())
-        return f"{choice.spec.name}({params})"
+        return f"{choice.name}({params})"
 
     return f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.dataset)}"

@@ -12,6 +12,7 @@ from typing import Any
 from metabench.errors import MissingError, UsageError
 from metabench.keys import file_sha256
 from metabench.plan import Choice, RunSpec
+from metabench.plugins import Kind
 from metabench.registry import Registry, resolve_params
 from metabench.session import Session
 
@@ -85,8 +86,8 @@ def rebuild(record: Mapping[str, Any], registry: Registry, weights: Path | None,
         MissingError: a plugin is not installed, or in another version, or has other parameters.
     """
     inputs = record["inputs"]
-    parts = ("algorithm", "backbone", "dataset", "protocol")
-    choices = {part: _choice(part, inputs[part], registry, any_version) for part in parts}
+    parts: tuple[Kind, ...] = ("algorithm", "backbone", "dataset", "protocol")
+    choices: dict[str, Choice] = {part: _choice(part, inputs[part], registry, any_version) for part in parts}
     evaluation = inputs["evaluation"]
     return RunSpec(
         **choices,
@@ -138,12 +139,12 @@ def find_weights(
     raise MissingError(f"no weights {sha256[:12]} at {looked}; name the file with --checkpoint")
 
 
-def _choice(part: str, wanted: Mapping[str, Any], registry: Registry, any_version: bool) -> Choice:
-    name, kind = wanted["name"], part
-    known = registry.names(kind)  # type: ignore[arg-type]  # the four words are the kinds
-    if name not in known:
-        raise MissingError(f"the record needs the {kind} '{name}', which no installed plugin provides")
-    spec = known[name]
+def _choice(kind: Kind, wanted: Mapping[str, Any], registry: Registry, any_version: bool) -> Choice:
+    name = wanted["name"]
+    try:
+        spec, _ = registry.choose(kind, name)
+    except UsageError:
+        raise MissingError(f"the record needs the {kind} '{name}', which no installed plugin provides") from None
     if spec.version != wanted["version"] and not any_version:
         raise MissingError(
             f"the record was made with version {wanted['version']} of the {kind} '{name}', and version "

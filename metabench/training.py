@@ -215,7 +215,7 @@ class Trainer:
         self.model.eval()
         data = images
         if (backbone := self.learner.embedder) is not None:
-            data = embed(backbone.for_inference(), images, backbone.feature_dim, self.precision)
+            data = embed(backbone, images, self.precision)
         losses = hits = count = 0.0
         with torch.inference_mode():
             size = self.learner.chunk_size(data, source.batch(0, 1))
