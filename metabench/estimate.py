@@ -74,7 +74,7 @@ def _names(inputs: Mapping[str, Any]) -> tuple[str, str]:
     """Under which names a run is remembered: the first with the algorithm's parameters."""
     algorithm = inputs["algorithm"]
     rest = [inputs["backbone"]["name"], inputs["backbone"]["params"], inputs["dataset"]["name"]]
-    return tuple(canonical_json([*own, *rest]) for own in ([algorithm["name"], algorithm["params"]], [algorithm["name"]]))
+    return canonical_json([algorithm["name"], algorithm["params"], *rest]), canonical_json([algorithm["name"], *rest])
 
 
 def _images(params: Mapping[str, Any]) -> int:

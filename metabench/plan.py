@@ -23,9 +23,7 @@ EPISODES, MOST_UNTIL = 2_000, 100_000
 MAX_SEED = 2**63 - 1
 LISTS = ("algorithms", "datasets", "backbones", "ways", "shots", "seeds")
 SCOPES = ("algo", "backbone", "data", "protocol", "train")
-
-
-_UNKNOWN = defaultdict(str)
+_UNKNOWN: Mapping[str, str] = defaultdict(str)
 
 
 @dataclass(frozen=True)
@@ -290,6 +288,8 @@ def _combinations(
         algorithm, dataset = registry.choose("algorithm", names[0]), registry.choose("dataset", names[1])
         backbone = registry.choose("backbone", names[2] or dataset[0].backbone or algorithm[0].backbone)
         _check_kinds(dataset[0], backbone[0], registry)
+        if selection.split not in dataset[0].splits:
+            raise UsageError(f"'{dataset[0].name}' has no split '{selection.split}' to measure")
         found.append((algorithm, dataset, backbone))
     return found
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from metabench.console import Console
 from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.environment import check_device_name
+from metabench.errors import MetabenchError
 from metabench.home import Home
 from metabench.keys import content_key
 from metabench.plan import Choice
@@ -56,15 +58,27 @@ class Session:
         self.registry = registry or load_registry()
         self.store = Store(home.root, console.warn)
         self._splits: dict[str, ClassSplit] = {}
+        self._lacking: dict[str, MetabenchError] = {}
 
     def split(self, dataset: Choice, name: str) -> ClassSplit:
-        """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be."""
+        """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be.
+
+        Raises:
+            MissingError, MetabenchError: it cannot be had; a data set that failed once is not asked again.
+        """
         key = content_key([dataset.inputs(), name])
         first, plus, second = name.partition("+")
         if key not in self._splits and plus:
             self._splits[key] = merge(self.split(dataset, first), self.split(dataset, second))
         if key not in self._splits:
-            spec = dataset.spec
+            self._splits[key] = self._load(dataset, name)
+        return self._splits[key]
+
+    def _load(self, dataset: Choice, name: str) -> ClassSplit:
+        spec, known = dataset.spec, content_key(dataset.inputs())
+        if known in self._lacking:
+            raise self._lacking[known]
+        try:
             loader = load_target(spec)(**dataset.params)
             with self.console.progress(f"preparing {dataset.name}", 100) as bar:
                 context = DataContext(
@@ -73,26 +87,41 @@ class Session:
                     allow_download=self.allow_download,
                     progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
                 )
-                self._splits[key] = loader.load(name, context)
-        return self._splits[key]
+                split: ClassSplit = loader.load(name, context)
+                return split
+        except MetabenchError as error:
+            self._lacking[known] = error
+            raise
 
     def digests(self, dataset: Choice) -> dict[str, str]:
-        """Return the digest of each split: as declared, or computed once and remembered.
-
-        A loose file may have been edited after its digests were noted down, so its are always computed.
-        """
-        spec = dataset.spec
-        assert isinstance(spec, DatasetSpec)
-        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
-            return dict(spec.digests)
-        path = self.home.dataset_cache(spec.cache_name) / f"digests-{content_key(dataset.inputs())[:16]}.json"
-        try:
-            known = json.loads(path.read_text())
-            if isinstance(known, dict) and set(known) == set(spec.splits):
-                return known
-        except (OSError, ValueError):
-            pass
-        digests = {name: split_digest(self.split(dataset, name)) for name in spec.splits}
+        """Return the digest of each split: as declared, or computed once and remembered."""
+        if known := self.known_digests(dataset):
+            return known
+        digests = {name: split_digest(self.split(dataset, name)) for name in _spec(dataset).splits}
+        path = self._digests_file(dataset)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(digests, indent=1))
         return digests
+
+    def known_digests(self, dataset: Choice) -> dict[str, str] | None:
+        """Return the digests that are declared or remembered; None where the data must be read to know them.
+
+        A loose file may have been edited after its digests were noted down, so what it declares does not count.
+        """
+        spec = _spec(dataset)
+        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
+            return dict(spec.digests)
+        try:
+            known = json.loads(self._digests_file(dataset).read_text())
+        except (OSError, ValueError):
+            return None
+        return known if isinstance(known, dict) and set(known) == set(spec.splits) else None
+
+    def _digests_file(self, dataset: Choice) -> Path:
+        name = f"digests-{content_key(dataset.inputs())[:16]}.json"
+        return self.home.dataset_cache(dataset.spec.cache_name) / name
+
+
+def _spec(dataset: Choice) -> DatasetSpec:
+    assert isinstance(dataset.spec, DatasetSpec)
+    return dataset.spec

@@ -35,7 +35,7 @@ def _names(kind: Kind) -> Check:
             raise Problem(f"must be a list of names in quotes, not {value!r}")
         for name in value:
             try:
-                registry.find(kind, name)
+                registry.choose(kind, name)
             except UsageError as error:
                 raise Problem(str(error)) from None
         return tuple(_filled(value))
@@ -136,7 +136,7 @@ def check_parameters(block: Mapping[str, Any], registry: Registry) -> None:
         ("backbone", "backbone", block.get("backbones", ())),  # without any, the algorithms' own
     )
     for scope, kind, names in scopes:
-        specs = [registry.find(kind, name) for name in names]
+        specs = [registry.choose(kind, name)[0] for name in names]
         for setting, value in block.get("settings", {}).items():
             param = setting.removeprefix(f"{scope}.")
             if specs and param != setting:

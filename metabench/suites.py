@@ -20,6 +20,9 @@ from metabench.registry import Registry
 from metabench.suite_schema import KEYS, Problem, check_block, check_parameters
 
 _TEXTS = ("name", "summary", "reference")
+OPEN = ("backbones", "seeds", "precision", "checkpoint")
+"""Fields of `Selection` that a user may choose beside a suite, where it does not; and settings, but of its data."""
+_OF_THE_CELL = ("data.", "protocol.")
 _TOP = dict.fromkeys((*_TEXTS, "version", "runs", *KEYS))
 
 
@@ -60,8 +63,8 @@ class Suite:
         """Return what the suite asks for of some algorithms, one selection for every block and protocol.
 
         Args:
-            given: fields of `Selection` that the user chose. Seeds replace those of the suite, settings are added to
-                its own; else it must have left them open.
+            given: `OPEN` fields and ``settings`` that the user chose. Seeds replace those of the suite, settings are
+                added to its own; what else it says stands.
 
         Raises:
             UsageError: the suite settles what the user chose.
@@ -76,8 +79,12 @@ class Suite:
         return found
 
     def _refuse(self, fields: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-        settled = [name for name in given if name in fields and name not in ("seeds", "settings")]
-        settled += [name for name in given.get("settings", {}) if name in fields.get("settings", {})]
+        chosen = [name for name in given if name != "settings"]
+        settled = [name for name in chosen if name not in OPEN or (name in fields and name != "seeds")]
+        own = fields.get("settings", {})
+        settled += [
+            name for name in given.get("settings", {}) if name in own or name.startswith(("data.", "protocol."))
+        ]
         if settled:
             raise UsageError(
                 f"suite {self.id} settles {', '.join(settled)}; leave that to it, or copy {self.where} and change it"

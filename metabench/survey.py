@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from metabench.estimate import Estimates
 from metabench.inspection import USABLE, Found, look
@@ -25,7 +25,8 @@ class Prospect:
     """A run before it is made.
 
     Attributes:
-        state: ``cached``, its record is there; ``partial``, it goes on where it stopped; ``missing``, it lacks something.
+        state: ``cached``, its record is there; ``partial``, it goes on where it stopped; ``missing``, something that it
+            needs is not here.
         key: of the run; empty where the digests of its data are not known yet.
         detail: how far it is, or what is missing and how to get it.
         seconds: what is left to do takes about this long; None where nothing similar was measured.
@@ -58,7 +59,8 @@ class Surveyor:
         training, trained = self._training(run, digests)
         scored, words = self._scored(key)
         measuring = self.estimates.measure(run)
-        seconds = None if None in (training, measuring) else training + measuring * (1 - scored / run.episodes)
+        left = max(0.0, 1 - scored / run.episodes)
+        seconds = None if training is None or measuring is None else training + measuring * left
         begun = [text for text in (trained, words) if text]
         return Prospect(run, "partial" if begun else "to do", key, ", ".join(begun), seconds)
 
@@ -66,7 +68,7 @@ class Surveyor:
         """What a run needs and is not here, with what to do; empty if nothing is."""
         for choice in (run.algorithm, run.backbone, run.protocol):
             if why := availability(choice.spec):
-                return f"{kind_of(choice.spec)} {choice.spec.name} {why}"
+                return f"{kind_of(choice.spec)} {choice.name} {why}"
         found = self._data(run.dataset)
         return "" if found.presence in USABLE else found.detail
 
@@ -76,3 +78,40 @@ class Surveyor:
             assert isinstance(dataset.spec, DatasetSpec)
             self._found[key] = look(dataset.spec, dataset.params, self.session.home)
         return self._found[key]
+
+    def _training(self, run: RunSpec, digests: Mapping[str, str] | None) -> tuple[float | None, str]:
+        """Return the seconds of training that are left, and how far it is."""
+        if run.recipe is None:
+            return 0.0, ""
+        key = run.training_key(digests) if digests else run.identity
+        folder = self.session.home.models / key
+        if key in self._trained or (folder / "weights.safetensors").exists():
+            return 0.0, ""  # runs that differ in their evaluation alone share the weights
+        self._trained.add(key)
+        whole, done = self.estimates.train(run), _trained_episodes(folder / "state.safetensors")
+        if not done:
+            return whole, ""
+        share = 1 - min(done, run.recipe.episodes) / run.recipe.episodes
+        return None if whole is None else whole * share, f"trained {done:,} of {run.recipe.episodes:,} episodes"
+
+    def _scored(self, key: str) -> tuple[int, str]:
+        """Return how many episodes are scored already, and that in words."""
+        done = 0 if not key or self.session.rerun else len(Partial(self.session.store.root, key).load())
+        return done, f"scored {done:,} episodes" if done else ""
+
+
+def survey(runs: Sequence[RunSpec], session: Session) -> list[Prospect]:
+    """Return what each run of a plan comes to, in order; weights that several share are trained by the first."""
+    surveyor = Surveyor(session)
+    return [surveyor.look(run) for run in runs]
+
+
+def _trained_episodes(state: Path) -> int:
+    """Return how many training episodes a saved state has behind it; 0 if there is none that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(state, framework="np") as stream:
+            return int(json.loads((stream.metadata() or {})["metabench"])["episode"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return 0
