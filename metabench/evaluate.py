@@ -19,6 +19,8 @@ from metabench.rng import below
 if TYPE_CHECKING:
     from metabench.learner import Learner
 
+Watch = Callable[[EpisodeBatch, NDArray[np.int64]], None]
+"""Is shown episodes and the labels (B, Q) that their queries were given."""
 _FLOATS_PER_CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Gathered feature values in one chunk: about the cache of a CPU core, or a share of a GPU's memory."""
 
@@ -68,6 +70,7 @@ def evaluate(
     report: Callable[[NDArray[np.int32]], bool | None],
     chunk: int | None = None,
     stops: Sequence[int] = (),
+    watch: Watch | None = None,
 ) -> EpisodeTally:
     """Score episodes ``len(done) <= i < episodes``; hand each chunk's correct counts to `report`.
 
@@ -77,6 +80,7 @@ def evaluate(
         report: called with int32 counts of consecutive episodes; may raise to stop, or return True to end here.
         chunk: episodes at once; chosen by size where not given. It does not change a count.
         stops: numbers of episodes, ascending, at which `report` is asked whatever the chunks are.
+        watch: called with each batch of episodes and the answers to its queries.
 
     Returns:
         The digest of all episodes scored, and their counts by class.
@@ -97,6 +101,8 @@ def evaluate(
             truth = torch.from_numpy(batch.query_labels).to(winners.device)
             correct = (winners == truth).sum(1, dtype=torch.int32).cpu().numpy()
             tally.update(batch, correct)
+            if watch is not None:
+                watch(batch, winners.cpu().numpy())
             if report(correct):
                 break
     return tally

@@ -17,7 +17,7 @@ from metabench.disjoint import DisjointSource
 from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
 from metabench.episodes import EpisodeSource, EpisodeTally
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.evaluate import evaluate
+from metabench.evaluate import Watch, evaluate
 from metabench.features import embed, load_features, save_features, to_device
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
@@ -110,16 +110,20 @@ class Executor:
             self.session.console.warn(warning)
         return Outcome(record, False)
 
-    def replay(self, run: RunSpec, digests: Mapping[str, str]) -> dict[str, Any]:
-        """Measure a run and store nothing; return the arguments of `build_record`."""
+    def replay(self, run: RunSpec, digests: Mapping[str, str], watch: Watch | None = None) -> dict[str, Any]:
+        """Measure a run and store nothing; return the arguments of `build_record`. `watch` sees every answer."""
         key = content_key(["replay", run.inputs(digests)])
         parts: dict[str, Any] = {}
         with self.session.store.lock(key):
-            self._measure(run, digests, key, parts)
+            if watch is not None:  # it must see those too that an interrupted replay left
+                Partial(self.session.store.root, key).remove()
+            self._measure(run, digests, key, parts, watch)
             Partial(self.session.store.root, key).remove()
         return parts
 
-    def _measure(self, run: RunSpec, digests: Mapping[str, str], key: str, parts: dict[str, Any]) -> None:
+    def _measure(
+        self, run: RunSpec, digests: Mapping[str, str], key: str, parts: dict[str, Any], watch: Watch | None = None
+    ) -> None:
         """Fill `parts` with the arguments of `build_record`."""
         started = time.perf_counter()
         learner = self._learner(run)
@@ -131,7 +135,7 @@ class Executor:
         name = [run.protocol.inputs(), digests[run.split], run.split, run.episode_seed]
         source, most = self._test_source(run, name)
         self._check(run, learner, None, source, self.session.split(run.dataset, run.split).images)
-        correct, tally = self._score(run, learner, data, source, most, key)
+        correct, tally = self._score(run, learner, data, source, most, key, watch)
         ended = time.perf_counter()
         parts["correct"] = correct.tolist()
         parts["episodes_digest"] = tally.digest
@@ -304,7 +308,14 @@ class Executor:
         return self._features[1]
 
     def _score(
-        self, run: RunSpec, learner: Learner, data: Tensor, source: EpisodeSource, most: int, key: str
+        self,
+        run: RunSpec,
+        learner: Learner,
+        data: Tensor,
+        source: EpisodeSource,
+        most: int,
+        key: str,
+        watch: Watch | None = None,
     ) -> tuple[NDArray[np.int32], EpisodeTally]:
         """Score the episodes, resuming from and saving to the store's partial file."""
         partial = Partial(self.session.store.root, key)
@@ -337,7 +348,7 @@ class Executor:
                 return rule.reached(np.concatenate(counts), n_query) is not None
 
             stops = [] if rule is None else list(checks(most))
-            tally = evaluate(learner, data, source, most, done, report, stops=stops)
+            tally = evaluate(learner, data, source, most, done, report, stops=stops, watch=watch)
         return np.concatenate(counts), tally
 
 

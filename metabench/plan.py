@@ -215,7 +215,10 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
 
 def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:
     """Return the runs in their order, each once."""
-    return list({run.identity: run for run in reversed(list(runs))}.values())[::-1]
+    found: dict[str, RunSpec] = {}
+    for run in runs:
+        found.setdefault(run.identity, run)
+    return list(found.values())
 
 
 def check_settings(settings: Mapping[str, Value]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MissingError, UsageError
 from metabench.keys import file_sha256
@@ -15,6 +15,10 @@ from metabench.plan import Choice, RunSpec
 from metabench.plugins import Kind
 from metabench.registry import Registry, resolve_params
 from metabench.session import Session
+
+if TYPE_CHECKING:
+    from metabench.data import ClassSplit
+    from metabench.evaluate import Watch
 
 _HEX = re.compile("[0-9a-f]{64}")
 
@@ -47,7 +51,12 @@ class Replay:
 
 
 def replay(
-    record: Mapping[str, Any], session: Session, weights: Path | None, episodes: int, any_version: bool = False
+    record: Mapping[str, Any],
+    session: Session,
+    weights: Path | None,
+    episodes: int,
+    any_version: bool = False,
+    watcher: Callable[[ClassSplit], Watch] | None = None,
 ) -> Replay:
     """Measure the first `episodes` episodes of a record again (all, of a run with open sampling).
 
@@ -57,6 +66,7 @@ def replay(
         weights: the model's weights, as `find_weights` found them; None where nothing was trained.
         episodes: at least 1; the record's number if that is less.
         any_version: take the installed versions of plugins for those of the record.
+        watcher: given the classes that were measured, returns what is shown every answer.
 
     Raises:
         MissingError: a plugin, its version, the data or the weights are not those of the record.
@@ -71,7 +81,8 @@ def replay(
     from metabench.execute import Executor  # loads torch
 
     try:
-        parts = Executor(session).replay(run, digests)
+        watch = None if watcher is None else watcher(session.split(run.dataset, run.split))
+        parts = Executor(session).replay(run, digests, watch)
     except UsageError as problem:  # what the user asked for was fine, so it is the record that does not fit
         raise MissingError(f"the run behind the record cannot be made here: {problem}") from None
     if parts["n_query"] != scores["n_query"]:

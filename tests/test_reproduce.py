@@ -223,4 +223,4 @@ def test_weights_are_only_taken_with_the_right_checksum(tmp_path: Path) -> None:
 def test_only_a_run_that_succeeded_can_be_reproduced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_record(tmp_path / "r.json", build_record(make_record()["inputs"], "interrupted"))
     assert main(["reproduce", str(tmp_path / "r.json"), "--home", str(tmp_path)]) == 1
-    assert "is interrupted: there is nothing to reproduce" in capsys.readouterr().err
+    assert "is interrupted: there is nothing to replay" in capsys.readouterr().err
