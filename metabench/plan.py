@@ -188,7 +188,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         }
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell = {"way": way, "shot": shot, "query": selection.query}
-            published = algorithm.recipe(dataset.name, way)
+            published = algorithm.recipe(dataset.name, way, shot)
             recipe = _recipe(algorithm, dataset, published, (way, shot), overrides, selection.checkpoint)
             _refuse_trained_on(recipe, selection.split)
             params = {**(published.params if published else {}), **settings["algo"], **own}
