@@ -85,13 +85,13 @@ def marked(outcome: Outcome, session: Session, name: str, entry: Mapping[str, An
 
 
 def _stored(run: RunSpec, session: Session) -> Outcome | None:
-    key = content_key(run.inputs(session.digests(run.dataset)))
+    key = content_key(run.inputs(session.digests_of(run)))
     record = None if session.rerun else session.store.find(key)
     return Outcome(record, True) if record else None
 
 
 def _executed(run: RunSpec, executor: Executor) -> Outcome:
-    return executor.execute(run, executor.session.digests(run.dataset))
+    return executor.execute(run, executor.session.digests_of(run))
 
 
 def run_selection(selection: Selection, session: Session) -> list[Outcome]:

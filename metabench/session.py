@@ -14,7 +14,7 @@ from metabench.environment import check_device_name
 from metabench.errors import MetabenchError
 from metabench.home import Home
 from metabench.keys import content_key
-from metabench.plan import Choice
+from metabench.plan import Choice, RunSpec
 from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
 from metabench.specs import DatasetSpec, defaults
@@ -92,6 +92,19 @@ class Session:
         except MetabenchError as error:
             self._lacking[known] = error
             raise
+
+    def digests_of(self, run: RunSpec) -> dict[str, str]:
+        """Return the digests that a run depends on: of what it is trained on, and as `run.measured` of the rest."""
+        measured = self.digests(run.dataset)
+        return measured if run.source is None else {**self.digests(run.source), run.measured: measured[run.split]}
+
+    def known_digests_of(self, run: RunSpec) -> dict[str, str] | None:
+        """Return the same as far as it is declared or remembered; None where data must be read to know it."""
+        measured = self.known_digests(run.dataset)
+        if run.source is None or measured is None:
+            return measured
+        learned = self.known_digests(run.source)
+        return None if learned is None else {**learned, run.measured: measured[run.split]}
 
     def digests(self, dataset: Choice) -> dict[str, str]:
         """Return the digest of each split: as declared, or computed once and remembered."""

@@ -13,6 +13,8 @@ KINDS = ("images", "text", "functions")
 """What the items of a data set are, and what a backbone reads."""
 TEST, VALIDATION = "test", "val"
 """Splits whose classes are measured: the one for results, and the one for choices."""
+FIXED_WAY = "fixed-way"
+"""The protocol of nearly all published numbers, which need not be named; others are, wherever a number stands."""
 SAMPLINGS = ("closed", "open")
 """How test episodes relate: each drawn from all images, or no two with an image in common (`--sampling`)."""
 
@@ -197,6 +199,9 @@ class DatasetSpec(Spec):
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSpec(Spec):
     """How episodes are drawn. Its parameters include way, shot and query where they apply."""
+
+    training: str = ""
+    """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
 
 
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec

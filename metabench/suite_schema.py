@@ -43,6 +43,10 @@ def _names(kind: Kind) -> Check:
     return check
 
 
+def _name(kind: Kind) -> Check:
+    return lambda value, registry: _names(kind)([value] if isinstance(value, str) else value, registry)[0]
+
+
 def _filled(value: list[Any]) -> list[Any]:
     if not value:
         raise Problem("is empty; leave the key out, or name something")
@@ -111,6 +115,7 @@ def _flat(value: Any, above: str = "") -> dict[str, Any]:
 KEYS: Mapping[str, Key] = MappingProxyType(
     {
         "datasets": Key("datasets", _names("dataset")),
+        "train_dataset": Key("train_dataset", _name("dataset")),
         "backbones": Key("backbones", _names("backbone")),
         "protocols": Key("protocol", _names("protocol")),
         "ways": Key("ways", _numbers(2)),

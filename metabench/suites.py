@@ -5,6 +5,7 @@ A suite is named ``name@version``. What it says once it is released stays as it 
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,8 +98,16 @@ def plan_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any]
     Raises:
         UsageError: as `metabench.plan.plan`, or the user chose what the suite settles.
     """
-    selections = suite.selections(algorithms, given)
-    return distinct([run for selection in selections for run in plan(selection, registry)])
+    selections = [_without_moot(selection, registry) for selection in suite.selections(algorithms, given)]
+    return distinct(run for selection in selections for run in plan(selection, registry))
+
+
+def _without_moot(selection: Selection, registry: Registry) -> Selection:
+    """Leave out where a suite trains, if nothing is: floors and checkpoints belong into its table too."""
+    trained = (registry.choose("algorithm", name)[0].trains for name in selection.algorithms)
+    if selection.checkpoint is None and any(trained):
+        return selection
+    return dataclasses.replace(selection, train_dataset="")
 
 
 def read_suite(path: Path, registry: Registry) -> Suite:

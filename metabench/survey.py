@@ -50,7 +50,7 @@ class Surveyor:
 
     def look(self, run: RunSpec) -> Prospect:
         """Return what a run comes to after those that were looked at before."""
-        digests = self.session.known_digests(run.dataset)
+        digests = self.session.known_digests_of(run)
         key = content_key(run.inputs(digests)) if digests else ""
         if key and not self.session.rerun and self.session.store.find(key):
             return Prospect(run, "cached", key)
@@ -69,8 +69,10 @@ class Surveyor:
         for choice in (run.algorithm, run.backbone, run.protocol):
             if why := availability(choice.spec):
                 return f"{kind_of(choice.spec)} {choice.name} {why}"
-        found = self._data(run.dataset)
-        return "" if found.presence in USABLE else found.detail
+        for found in map(self._data, (run.dataset, run.trained_on)):
+            if found.presence not in USABLE:
+                return found.detail
+        return ""
 
     def _data(self, dataset: Choice) -> Found:
         key = content_key(dataset.inputs())

@@ -55,6 +55,15 @@ def test_a_run_that_two_blocks_name_is_one(tmp_path: Path, registry: Registry) -
     assert [run.protocol.params["shot"] for run in runs] == [1, 5]
 
 
+def test_where_a_suite_trains_does_not_concern_what_is_not_trained(tmp_path: Path, registry: Registry) -> None:
+    text = HEAD + 'train_dataset = "omniglot"\n' + RUNS
+    suite = read_suite(written(tmp_path, text), registry)
+    runs = plan_suite(suite, ("protonet", "chance"), {}, registry)
+    assert [run.trained_on.name for run in runs] == ["omniglot", "glyphs"]
+    (run,) = plan_suite(suite, ("chance",), {}, registry)
+    assert run.identity == runs[1].identity
+
+
 def test_the_digest_is_of_what_is_measured(tmp_path: Path, registry: Registry) -> None:
     one = read_suite(written(tmp_path, HEAD + "ways = [5]\n" + RUNS), registry)
     same = read_suite(written(tmp_path, "# a remark\n" + HEAD + RUNS + "ways = [ 5, ]\n"), registry)

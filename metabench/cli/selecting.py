@@ -56,10 +56,11 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
 
 _WHAT = (
     click.option("--dataset", default="glyphs", show_default=True, callback=names, help="Data sets."),
+    click.option("--train-dataset", default="", metavar="NAME", help="Train and validate on this one: cross-domain."),
     click.option("--backbone", default="", callback=names, help="Backbones.  [default: the algorithm's own]"),
     click.option("--ways", default="5", show_default=True, callback=numbers(2), help="Classes in an episode."),
     click.option("--shots", default="1", show_default=True, callback=numbers(1), help="Support images of a class."),
-    click.option("--query", default=15, show_default=True, help="Query images of a class."),
+    click.option("--query", type=int, help="Query images of a class.  [default: the protocol's, 15]"),
     click.option(
         "--episodes",
         type=int,
@@ -92,8 +93,8 @@ _HOW = (
 )
 _FIELDS = {"dataset": "datasets", "backbone": "backbones"} | {
     name: name
-    for name in ("ways", "shots", "query", "protocol", "episodes", "until_ci", "bound", "sampling", "seeds",
-                 "episode_seed", "precision", "checkpoint", "settings")
+    for name in ("train_dataset", "ways", "shots", "query", "protocol", "episodes", "until_ci", "bound", "sampling",
+                 "seeds", "episode_seed", "precision", "checkpoint", "settings")
 }  # fmt: skip
 """Option to the field of `Selection` that it fills."""
 
