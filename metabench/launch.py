@@ -65,6 +65,7 @@ def _launch(
             return Lacking(run, error)
 
     found = [tried(run, partial(_stored, run, session)) for run in runs]
+    _tell_pixels([run for run, each in zip(runs, found, strict=True) if not isinstance(each, Lacking)], session)
     if any(each is None for each in found):
         from metabench.execute import Executor  # loads torch
 
@@ -92,6 +93,12 @@ def _stored(run: RunSpec, session: Session) -> Outcome | None:
 
 def _executed(run: RunSpec, executor: Executor) -> Outcome:
     return executor.execute(run, executor.session.digests_of(run))
+
+
+def _tell_pixels(runs: Sequence[RunSpec], session: Session) -> None:
+    """Say once of each data set whose pixels are not the official ones what they are."""
+    for name, pixels in {name: text for run in runs for name, text in session.pixels(run).items()}.items():
+        session.console.note(f"{name}: the pixels are not the official ones but {pixels}; say so beside the numbers")
 
 
 def run_selection(selection: Selection, session: Session) -> list[Outcome]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,23 +75,30 @@ class Session:
         return self._splits[key]
 
     def _load(self, dataset: Choice, name: str) -> ClassSplit:
-        spec, known = dataset.spec, content_key(dataset.inputs())
+        known = content_key(dataset.inputs())
         if known in self._lacking:
             raise self._lacking[known]
         try:
-            loader = load_target(spec)(**dataset.params)
+            loader = load_target(dataset.spec)(**dataset.params)
             with self.console.progress(f"preparing {dataset.name}", 100) as bar:
-                context = DataContext(
-                    cache=self.home.dataset_cache(spec.cache_name),
-                    sources=self.home.sources,
-                    allow_download=self.allow_download,
-                    progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
+                context = self._context(
+                    dataset, lambda text, done, total: bar.update(100 * done // max(1, total), text)
                 )
                 split: ClassSplit = loader.load(name, context)
                 return split
         except MetabenchError as error:
             self._lacking[known] = error
             raise
+
+    def _context(
+        self, dataset: Choice, progress: Callable[[str, int, int], None] = lambda text, done, total: None
+    ) -> DataContext:
+        return DataContext(
+            cache=self.home.dataset_cache(dataset.spec.cache_name),
+            sources=self.home.sources,
+            allow_download=self.allow_download,
+            progress=progress,
+        )
 
     def digests_of(self, run: RunSpec) -> dict[str, str]:
         """Return the digests that a run depends on: of what it is trained on, and as `run.measured` of the rest."""
@@ -106,35 +113,58 @@ class Session:
         learned = self.known_digests(run.source)
         return None if learned is None else {**learned, run.measured: measured[run.split]}
 
+    def pixels(self, run: RunSpec) -> dict[str, str]:
+        """Return what is to be said of the pixels of each data set of a run that are not the official ones, by name."""
+        sets = (run.dataset,) if run.source is None else (run.dataset, run.source)
+        told = {dataset.name: _dataset_spec(dataset).pixels(dataset.params, self.digests(dataset)) for dataset in sets}
+        return {name: text for name, text in told.items() if text}
+
     def digests(self, dataset: Choice) -> dict[str, str]:
-        """Return the digest of each split: as declared, or computed once and remembered."""
-        if known := self.known_digests(dataset):
-            return known
-        digests = {name: split_digest(self.split(dataset, name)) for name in _spec(dataset).splits}
+        """Return the digest of each split: as declared, or computed once and remembered.
+
+        A loose file may have been edited after its digests were noted down, so what it declares does not count.
+        """
+        spec = _dataset_spec(dataset)
+        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
+            return dict(spec.digests)
         path = self._digests_file(dataset)
+        if known := _remembered(path, spec):
+            return known
+        digests = {name: split_digest(self.split(dataset, name)) for name in spec.splits}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(digests, indent=1))
         return digests
 
     def known_digests(self, dataset: Choice) -> dict[str, str] | None:
-        """Return the digests that are declared or remembered; None where the data must be read to know them.
-
-        A loose file may have been edited after its digests were noted down, so what it declares does not count.
-        """
-        spec = _spec(dataset)
+        """Return the digests that are declared or remembered; None where the data must be read to know them."""
+        spec = _dataset_spec(dataset)
         if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
             return dict(spec.digests)
         try:
-            known = json.loads(self._digests_file(dataset).read_text())
-        except (OSError, ValueError):
+            return _remembered(self._digests_file(dataset), spec)
+        except MetabenchError:  # the files are not here to be told apart
             return None
-        return known if isinstance(known, dict) and set(known) == set(spec.splits) else None
 
     def _digests_file(self, dataset: Choice) -> Path:
-        name = f"digests-{content_key(dataset.inputs())[:16]}.json"
-        return self.home.dataset_cache(dataset.spec.cache_name) / name
+        """Where the digests are remembered; MetabenchError where the data set must see its files and they are missing.
+
+        Data from files that a user may exchange say which they are; what the code makes itself is told by its inputs.
+        """
+        loader = load_target(dataset.spec)(**dataset.params)
+        mark = loader.fingerprint(self._context(dataset)) if hasattr(loader, "fingerprint") else ""
+        identity = content_key([dataset.inputs(), mark] if mark else dataset.inputs())
+        return self.home.dataset_cache(dataset.spec.cache_name) / f"digests-{identity[:16]}.json"
 
 
-def _spec(dataset: Choice) -> DatasetSpec:
+def _remembered(path: Path, spec: DatasetSpec) -> dict[str, str] | None:
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) and set(known) == set(spec.splits) else None
+
+
+def _dataset_spec(dataset: Choice) -> DatasetSpec:
+>>>>>>> main
     assert isinstance(dataset.spec, DatasetSpec)
     return dataset.spec
