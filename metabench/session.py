@@ -165,6 +165,5 @@ def _remembered(path: Path, spec: DatasetSpec) -> dict[str, str] | None:
 
 
 def _dataset_spec(dataset: Choice) -> DatasetSpec:
->>>>>>> main
     assert isinstance(dataset.spec, DatasetSpec)
     return dataset.spec
