@@ -12,7 +12,17 @@ from typing import Any, get_type_hints
 from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.keys import content_key, file_sha256
 from metabench.registry import Chosen, Registry, resolve_params
-from metabench.specs import SAMPLINGS, TEST, AlgorithmSpec, BackboneSpec, DatasetSpec, Recipe, Spec, Value
+from metabench.specs import (
+    SAMPLINGS,
+    TEST,
+    AlgorithmSpec,
+    BackboneSpec,
+    DatasetSpec,
+    Recipe,
+    Spec,
+    Value,
+    without_places,
+)
 from metabench.stopping import BOUNDS, StopRule
 
 PRECISIONS = ("float32", "bfloat16")
@@ -34,7 +44,8 @@ class Selection:
     """Empty: each algorithm's own default."""
     ways: Sequence[int] = (5,)
     shots: Sequence[int] = (1,)
-    query: int = 15
+    query: int | None = None
+    """None: the protocol's own default; of a local data set with small classes, what they have."""
     protocol: str = "fixed-way"
     episodes: int | None = None
     """None: `EPISODES`, or with `until_ci` at most `MOST_UNTIL`."""
@@ -65,15 +76,24 @@ class Choice:
     @property
     def name(self) -> str:
         """Its name with the value of its argument, as in ``timm:resnet18``."""
-        value = self.params[self.spec.argument] if self.spec.argument else ""
+        value = self._recorded[self.spec.argument] if self.spec.argument else ""
         return f"{self.spec.name}:{value}" if value else self.spec.name
 
     def inputs(self) -> dict[str, Any]:
         """Return what goes into a run key."""
-        inputs = {"name": self.name, "version": self.spec.version, "params": dict(self.params)}
+        inputs = {"name": self.name, "version": self.spec.version, "params": self._recorded}
         if self.spec.file_sha256:
             inputs["file_sha256"] = self.spec.file_sha256
         return inputs
+
+    @property
+    def identity(self) -> list[Any]:
+        """What tells it from every other choice on this machine."""
+        return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params)]
+
+    @property
+    def _recorded(self) -> dict[str, Value]:
+        return without_places(self.spec, self.params)
 
 
 @dataclass(frozen=True)
@@ -99,9 +119,10 @@ class RunSpec:
 
     @property
     def local(self) -> list[str]:
-        """What of it comes from loose files, which others do not have."""
+        """What of it others do not have: loose files, the user's own data."""
         parts = ("algorithm", "backbone", "dataset", "protocol")
-        return [f"{part} {getattr(self, part).name}" for part in parts if getattr(self, part).spec.file_sha256]
+        chosen = [(part, getattr(self, part)) for part in parts]
+        return [f"{part} {choice.name}" for part, choice in chosen if choice.spec.file_sha256 or choice.spec.local]
 
     @property
     def label(self) -> str:
@@ -180,9 +201,11 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
             "dataset": _choice(dataset, {**settings["data"], **of_data}),
         }
         for way, shot in itertools.product(selection.ways, selection.shots):
-            cell = {"way": way, "shot": shot, "query": selection.query}
+            cell: dict[str, Value] = {"way": way, "shot": shot}
+            cell |= {} if selection.query is None else {"query": selection.query}
             published = algorithm.recipe(dataset.name, way)
-            recipe = _recipe(algorithm, dataset, published, (way, shot), overrides, selection.checkpoint)
+            specs = algorithm, backbone, dataset
+            recipe = _recipe(specs, published, (way, shot), overrides, selection.checkpoint)
             _refuse_trained_on(recipe, selection.split)
             params = {**(published.params if published else {}), **settings["algo"], **own}
             for seed in selection.seeds if recipe else (0,):
@@ -213,7 +236,7 @@ def _check(selection: Selection, episodes: int) -> None:
     for name, values, least, most in (
         ("--ways", selection.ways, 2, None),
         ("--shots", selection.shots, 1, None),
-        ("--query", (selection.query,), 1, None),
+        ("--query", () if selection.query is None else (selection.query,), 1, None),
         ("--episodes", (episodes,), 1, MAX_EPISODES),
         ("--seed", selection.seeds, 0, MAX_SEED),
         ("--episode-seed", (selection.episode_seed,), 0, MAX_SEED),
@@ -327,22 +350,36 @@ def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
     return values
 
 
+def refuse_untrained(algorithm: Spec, backbone: Spec, dataset: str) -> None:
+    """Raise UsageError where an algorithm cannot be used without meta-training, for which a data set has no classes.
+
+    On features of a backbone that was trained before, or has nothing to train, it can: they are used as they are.
+    """
+    assert isinstance(algorithm, AlgorithmSpec)
+    assert isinstance(backbone, BackboneSpec)
+    if algorithm.takes == "features" and (backbone.trained_on or not backbone.trains):
+        return
+    other = "a pre-trained --backbone, " if algorithm.takes == "features" else ""
+    raise UsageError(
+        f"'{dataset}' has no classes to meta-train {algorithm.name} on; use {other}--checkpoint, "
+        "or an algorithm that needs no training ('metabench list')"
+    )
+
+
 def _recipe(
-    algorithm: AlgorithmSpec,
-    dataset: DatasetSpec,
+    specs: tuple[AlgorithmSpec, BackboneSpec, DatasetSpec],
     recipe: Recipe | None,
     cell: tuple[int, int],
     overrides: Mapping[str, Any],
     checkpoint: Path | None,
 ) -> Recipe | None:
     """Return the recipe of (algorithm, data set), overridden and with the way and shot of `cell` filled in."""
+    algorithm, backbone, dataset = specs
     if not algorithm.trains or checkpoint is not None:
         return None
     if "train" not in dataset.splits:
-        raise UsageError(
-            f"'{dataset.name}' has no classes to meta-train {algorithm.name} on; use --checkpoint, "
-            "or an algorithm that needs no training ('metabench list algorithms')"
-        )
+        refuse_untrained(algorithm, backbone, dataset.name)
+        return None
     if recipe is None:
         raise UsageError(f"{algorithm.name} has no training recipe for {dataset.name}; give it a '*' recipe")
     recipe = dataclasses.replace(recipe, **overrides)

@@ -61,7 +61,7 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
 @click.option("--backbone", default="", callback=_names, help="Backbones.  [default: the algorithm's own]")
 @click.option("--ways", default="5", show_default=True, callback=_numbers(2), help="Classes in an episode.")
 @click.option("--shots", default="1", show_default=True, callback=_numbers(1), help="Support images of a class.")
-@click.option("--query", default=15, show_default=True, help="Query images of a class.")
+@click.option("--query", type=int, help="Query images of a class.  [default: the protocol's, 15]")
 @click.option(
     "--episodes", type=int, help=f"Test episodes.  [default: {EPISODES:,}; with --until-ci at most {MOST_UNTIL:,}]"
 )
@@ -93,6 +93,7 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
     metavar="SCOPE.NAME=VALUE",
     help="Set a parameter: algo.*, backbone.*, data.*, protocol.*, train.*; see 'metabench show NAME'.",
 )
+@click.option("--skip-bad", is_flag=True, help="Short for --set data.skip_bad=true: leave unreadable files out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--max-memory", default="", help="Limit for algorithms that adapt to each task, as in 4GB.")
 @click.option(
@@ -167,6 +168,8 @@ def _selection(options: Mapping[str, Any]) -> Selection:
     settings = dict(options["settings"])
     if options["train_episodes"] is not None:
         settings["train.episodes"] = options["train_episodes"]
+    if options["skip_bad"]:
+        settings["data.skip_bad"] = True
     return Selection(
         algorithms=options["algo"],
         datasets=options["dataset"],
