@@ -203,7 +203,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell: dict[str, Value] = {"way": way, "shot": shot}
             cell |= {} if selection.query is None else {"query": selection.query}
-            published = algorithm.recipe(dataset.name, way)
+            published = algorithm.recipe(dataset.name, way, shot)
             specs = algorithm, backbone, dataset
             recipe = _recipe(specs, published, (way, shot), overrides, selection.checkpoint)
             _refuse_trained_on(recipe, selection.split)

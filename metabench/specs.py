@@ -138,13 +138,14 @@ class AlgorithmSpec(Spec):
     backbone: str = "conv4"
     """The backbone used when none is asked for."""
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
-    """Recipe by data set name, or by ``"name/20-way"`` for one way alone; ``"*"`` is for every other data set."""
+    """Recipe by data set name, or by ``"name/20-way"`` or ``"name/5-shot"`` for one way or shot alone (a way goes
+    before a shot); ``"*"`` is for every other data set."""
     exempt: tuple[Exempt, ...] = ()
     """What ``metabench check`` must not expect, and why; that it is really lacking is checked too."""
 
-    def recipe(self, dataset: str, way: int) -> Recipe | None:
-        """Return the recipe for a data set, None where there is none."""
-        names = (f"{dataset}/{way}-way", dataset, f"*/{way}-way", "*")
+    def recipe(self, dataset: str, way: int, shot: int) -> Recipe | None:
+        """Return the recipe for a data set and a cell, None where there is none."""
+        names = (f"{part}{cell}" for part in (dataset, "*") for cell in (f"/{way}-way", f"/{shot}-shot", ""))
         return next((self.recipes[name] for name in names if name in self.recipes), None)
 
     def setting_with(self, params: Mapping[str, Value]) -> str:
