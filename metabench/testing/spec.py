@@ -105,7 +105,7 @@ class SpecChecks(Conformance):
 
     @staticmethod
     def _dataset(spec: DatasetSpec) -> Iterator[str]:
-        for name in ("sizes", "digests"):
+        for name in () if spec.local else ("sizes", "digests"):  # of the user's own data nobody knows them
             if set(getattr(spec, name)) != set(spec.splits):
                 yield f"{name} must be given for its splits, {', '.join(spec.splits)}"
 
