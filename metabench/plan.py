@@ -13,11 +13,13 @@ from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.keys import content_key, file_sha256
 from metabench.registry import Chosen, Registry, resolve_params
 from metabench.specs import (
+    FIXED_WAY,
     SAMPLINGS,
     TEST,
     AlgorithmSpec,
     BackboneSpec,
     DatasetSpec,
+    ProtocolSpec,
     Recipe,
     Spec,
     Value,
@@ -46,7 +48,7 @@ class Selection:
     shots: Sequence[int] = (1,)
     query: int | None = None
     """None: the protocol's own default; of a local data set with small classes, what they have."""
-    protocol: str = "fixed-way"
+    protocol: str = FIXED_WAY
     episodes: int | None = None
     """None: `EPISODES`, or with `until_ci` at most `MOST_UNTIL`."""
     seeds: Sequence[int] = (0,)
@@ -64,6 +66,8 @@ class Selection:
     """``scope.name`` to value, the scope one of `SCOPES`."""
     split: str = TEST
     """The split whose classes are measured; ``val`` is for choices, and no result."""
+    train_dataset: str = ""
+    """The data set that is trained and validated on, where that is not the one that is measured."""
 
 
 @dataclass(frozen=True)
@@ -116,23 +120,48 @@ class RunSpec:
     checkpoint: Path | None
     checkpoint_sha256: str
     split: str = TEST
+    source: Choice | None = None
+    """The data set that is trained on where it is another than `dataset`; None too where nothing is trained."""
+    training_protocol: Choice | None = None
+    """The protocol of training episodes where it is another than `protocol`."""
+
+    @property
+    def measured(self) -> str:
+        """The name under which the digest of what is measured stands among those of `Session.digests_of`."""
+        return self.split if self.source is None else f"measured {self.split}"
+
+    @property
+    def trained_on(self) -> Choice:
+        """The data set whose training and validation classes are learned from."""
+        return self.source or self.dataset
+
+    @property
+    def trained_by(self) -> Choice:
+        """The protocol of the training episodes."""
+        return self.training_protocol or self.protocol
 
     @property
     def local(self) -> list[str]:
         """What of it others do not have: loose files, the user's own data."""
-        parts = ("algorithm", "backbone", "dataset", "protocol")
-        chosen = [(part, getattr(self, part)) for part in parts]
-        return [f"{part} {choice.name}" for part, choice in chosen if choice.spec.file_sha256 or choice.spec.local]
+        parts = ("algorithm", "backbone", "dataset", "protocol", "source", "training_protocol")
+        found = [(part, choice) for part in parts if (choice := getattr(self, part)) is not None]
+        here = [(part, choice) for part, choice in found if choice.spec.file_sha256 or choice.spec.local]
+        return [f"{part.replace('_', ' ')} {choice.name}" for part, choice in here]
 
     @property
     def label(self) -> str:
         """A short name for messages."""
         way, shot = self.protocol.params.get("way"), self.protocol.params.get("shot")
         where = self.dataset.name if self.split == TEST else f"{self.dataset.name} ({self.split})"
-        return f"{self.algorithm.name} on {where}, {way}-way {shot}-shot"
+        where = where if self.source is None else f"{self.source.name} -> {where}"
+        how = f"{way}-way {shot}-shot" if way and shot else self.protocol.name
+        return f"{self.algorithm.name} on {where}, {how}"
 
     def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
-        """Return what determines the weights; `digests` are of the splits of the data set."""
+        """Return what determines the weights; `digests` are of the splits, see `Session.digests_of`.
+
+        Data set and protocol of the training are named where they are not those of the evaluation.
+        """
         if self.checkpoint is not None:
             return {"checkpoint": self.checkpoint_sha256}
         if self.recipe is None:
@@ -141,6 +170,8 @@ class RunSpec:
             **self.recipe.inputs(),
             "seed": self.seed,
             "digests": {name: digests[name] for name in ("train", "val") if name in digests},
+            **({} if self.source is None else {"dataset": self.source.inputs()}),
+            **({} if self.training_protocol is None else {"protocol": _shapeless(self.training_protocol)}),
         }
 
     def inputs(self, digests: Mapping[str, str]) -> dict[str, Any]:
@@ -151,7 +182,7 @@ class RunSpec:
         return {
             "algorithm": {**self.algorithm.inputs(), "setting": algorithm.setting_with(self.algorithm.params)},
             "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on},
-            "dataset": {**self.dataset.inputs(), "split": self.split, "digest": digests[self.split]},
+            "dataset": {**self.dataset.inputs(), "split": self.split, "digest": digests[self.measured]},
             "protocol": self.protocol.inputs(),
             "evaluation": {
                 "episodes": self.episodes,
@@ -164,13 +195,18 @@ class RunSpec:
         }
 
     def training_key(self, digests: Mapping[str, str]) -> str:
-        """Return the key of the trained weights, which several runs may share."""
-        protocol = self.protocol.inputs()
-        for name in ("way", "shot", "query"):  # the recipe has its own
-            protocol["params"].pop(name, None)
-        inputs = {**self.inputs(digests), "protocol": protocol, "evaluation": None}
-        inputs["dataset"] = self.dataset.inputs()
+        """Return the key of the trained weights, which several runs may share, whatever they are measured on."""
+        inputs = {**self.inputs(digests), "protocol": _shapeless(self.trained_by), "evaluation": None}
+        inputs["dataset"] = self.trained_on.inputs()
+        training = inputs["training"] or {}
+        inputs["training"] = {name: training[name] for name in training if name not in ("dataset", "protocol")}
         return content_key(inputs)
+
+
+def _shapeless(protocol: Choice) -> dict[str, Any]:
+    """A training protocol as it stands in keys: way, shot and query are the recipe's."""
+    inputs = protocol.inputs()
+    return {**inputs, "params": {k: v for k, v in inputs["params"].items() if k not in ("way", "shot", "query")}}
 
 
 def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
@@ -189,43 +225,51 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     settings = _by_scope(selection.settings)
     overrides = _recipe_overrides(settings["train"])
     protocol = registry.find("protocol", selection.protocol)
+    teaching = registry.find("protocol", protocol.training) if protocol.training else protocol
     sha256 = _checkpoint_sha256(selection.checkpoint)
-    runs = []
-    combinations = _combinations(selection, registry)
+    runs: list[RunSpec] = []
+    source = registry.choose("dataset", selection.train_dataset) if selection.train_dataset else None
+    combinations = _combinations(selection, registry, source)
     for scope, chosen in zip(("algo", "data", "backbone"), zip(*combinations, strict=True), strict=True):
-        _refuse_unknown([spec for spec, _ in chosen], settings[scope])
+        learned = [source[0]] if scope == "data" and source else []
+        _refuse_unknown([*(spec for spec, _ in chosen), *learned], settings[scope])
     _refuse_unknown((protocol,), settings["protocol"])
+    _refuse_moot(selection, protocol, combinations)
     for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
         choices = {
             "backbone": _choice(backbone, {**settings["backbone"], **of_backbone}),
             "dataset": _choice(dataset, {**settings["data"], **of_data}),
         }
+        learned_from, of_source = source or (dataset, of_data)
+        trained_on = _choice(learned_from, {**settings["data"], **of_source})
+        same = trained_on.identity == choices["dataset"].identity
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell: dict[str, Value] = {"way": way, "shot": shot}
             cell |= {} if selection.query is None else {"query": selection.query}
-            published = algorithm.recipe(dataset.name, way, shot)
-            specs = algorithm, backbone, dataset
+            published = algorithm.recipe(learned_from.name, way, shot)
+            specs = algorithm, backbone, learned_from
             recipe = _recipe(specs, published, (way, shot), overrides, selection.checkpoint)
-            _refuse_trained_on(recipe, selection.split)
+            _refuse_trained_on(recipe if same else None, selection.split)
             params = {**(published.params if published else {}), **settings["algo"], **own}
             for seed in selection.seeds if recipe else (0,):
-                runs.append(
-                    RunSpec(
-                        **choices,
-                        algorithm=_choice(algorithm, params),
-                        protocol=_choice(protocol, {**settings["protocol"], **cell}),
-                        episodes=episodes,
-                        episode_seed=selection.episode_seed,
-                        sampling=selection.sampling,
-                        stop=stop,
-                        precision=selection.precision,
-                        recipe=recipe,
-                        seed=seed,
-                        checkpoint=selection.checkpoint if algorithm.trains else None,
-                        checkpoint_sha256=sha256,
-                        split=selection.split,
-                    )
+                run = RunSpec(
+                    **choices,
+                    algorithm=_choice(algorithm, params),
+                    protocol=_choice(protocol, {**settings["protocol"], **cell}),
+                    episodes=episodes,
+                    episode_seed=selection.episode_seed,
+                    sampling=selection.sampling,
+                    stop=stop,
+                    precision=selection.precision,
+                    recipe=recipe,
+                    seed=seed,
+                    checkpoint=selection.checkpoint if algorithm.trains else None,
+                    checkpoint_sha256=sha256,
+                    split=selection.split,
+                    source=None if same or not recipe else trained_on,
+                    training_protocol=None if teaching is protocol or not recipe else _choice(teaching, cell),
                 )
+                runs += [] if run in runs else [run]  # a protocol need not know of way and shot
     return runs
 
 
@@ -286,14 +330,30 @@ def _by_scope(settings: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
     return scopes
 
 
+def _refuse_moot(
+    selection: Selection,
+    protocol: ProtocolSpec,
+    combinations: Sequence[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]],
+) -> None:
+    """Raise UsageError for what was asked for and could have no effect."""
+    if selection.query is not None and "query" not in {param.name for param in protocol.params}:
+        raise UsageError(f"protocol '{protocol.name}' has its own number of queries; leave --query out")
+    if selection.train_dataset and selection.checkpoint is not None:
+        raise UsageError("--checkpoint trains nothing, so leave --train-dataset out")
+    if selection.train_dataset and not any(algorithm.trains for (algorithm, _), _, _ in combinations):
+        raise UsageError("--train-dataset needs an algorithm that is trained; see 'metabench list algorithms'")
+
+
 def _combinations(
-    selection: Selection, registry: Registry
+    selection: Selection, registry: Registry, source: Chosen[DatasetSpec] | None
 ) -> list[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]]:
     found = []
     for names in itertools.product(selection.algorithms, selection.datasets, selection.backbones or ("",)):
         algorithm, dataset = registry.choose("algorithm", names[0]), registry.choose("dataset", names[1])
-        backbone = registry.choose("backbone", names[2] or dataset[0].backbone or algorithm[0].backbone)
-        _check_kinds(dataset[0], backbone[0], registry)
+        learned_from = (source or dataset)[0]
+        backbone = registry.choose("backbone", names[2] or learned_from.backbone or algorithm[0].backbone)
+        for data in dict.fromkeys((learned_from.name, dataset[0].name)):
+            _check_kinds(registry.find("dataset", data), backbone[0], registry)
         found.append((algorithm, dataset, backbone))
     return found
 

@@ -74,7 +74,7 @@ def replay(
     """
     places = session.place_of(record["inputs"]["dataset"]["digest"])
     run = rebuild(record, session.registry, weights, any_version, places)
-    digests = session.digests(run.dataset)
+    digests = session.digests_of(run)
     _refuse_other_inputs(record["inputs"], run.inputs(digests), any_version)
     scores = record["scores"]
     total = len(scores["correct"])

@@ -15,7 +15,7 @@ from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.environment import check_device_name
 from metabench.home import Home
 from metabench.keys import content_key
-from metabench.plan import Choice
+from metabench.plan import Choice, RunSpec
 from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
 from metabench.specs import DatasetSpec, Value, defaults
@@ -79,28 +79,37 @@ class Session:
 
     def splits(self, dataset: Choice) -> tuple[str, ...]:
         """Return the splits that a data set has: as its spec says, or as its files do."""
-        spec = dataset.spec
-        assert isinstance(spec, DatasetSpec)
+        spec = _dataset_spec(dataset)
         find = getattr(load_target(spec), "splits", None)
         if find is None:
             return spec.splits
         found: tuple[str, ...] = find(load_target(spec)(**dataset.params), self._context(dataset))
         return found
 
+    def digests_of(self, run: RunSpec) -> dict[str, str]:
+        """Return the digests that a run depends on: of what it is trained on, and as `run.measured` of the rest."""
+        measured = self.digests(run.dataset)
+        return measured if run.source is None else {**self.digests(run.source), run.measured: measured[run.split]}
+
+    def pixels(self, run: RunSpec) -> dict[str, str]:
+        """Return what is to be said of the pixels of each data set of a run that are not the official ones, by name."""
+        sets = (run.dataset,) if run.source is None else (run.dataset, run.source)
+        told = {dataset.name: _dataset_spec(dataset).pixels(dataset.params, self.digests(dataset)) for dataset in sets}
+        return {name: text for name, text in told.items() if text}
+
     def digests(self, dataset: Choice) -> dict[str, str]:
         """Return the digest of each split: as declared, or computed once and remembered.
 
         Those of a data set whose files may change are remembered for its ``fingerprint``.
         """
-        spec = dataset.spec
-        assert isinstance(spec, DatasetSpec)
+        spec = _dataset_spec(dataset)
         if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
             return dict(spec.digests)
-        name, splits = dataset.inputs(), self.splits(dataset)
-        if hasattr(load_target(spec), "fingerprint"):
-            fingerprint = load_target(spec)(**dataset.params).fingerprint(self._context(dataset))
-            name = {"files": fingerprint, "identity": dataset.identity}
-        path = self.home.dataset_cache(spec.cache_name) / f"digests-{content_key(name)[:16]}.json"
+        loader, splits = load_target(spec)(**dataset.params), self.splits(dataset)
+        # Data from files that a user may exchange say which they are; what the code makes itself is told by its inputs.
+        mark = loader.fingerprint(self._context(dataset)) if hasattr(loader, "fingerprint") else ""
+        identity = content_key([dataset.identity, mark] if mark else dataset.inputs())
+        path = self.home.dataset_cache(spec.cache_name) / f"digests-{identity[:16]}.json"
         try:
             known = json.loads(path.read_text())
             if isinstance(known, dict) and set(known) == set(splits):
@@ -145,3 +154,8 @@ class Session:
             sources=self.home.sources,
             allow_download=self.allow_download,
         )
+
+
+def _dataset_spec(dataset: Choice) -> DatasetSpec:
+    assert isinstance(dataset.spec, DatasetSpec)
+    return dataset.spec

@@ -24,9 +24,10 @@ def settle(runs: Sequence[RunSpec], session: Session, query_given: bool) -> list
     settled: list[RunSpec] = []
     notes: dict[str, None] = {}
     for run in runs:
-        if run.dataset.spec.local:
+        if run.trained_on.spec.local:
             run = _as_it_is(run, session, notes)
-            run = run if query_given else _with_fewer_queries(run, session, notes)
+        if run.dataset.spec.local and not query_given:
+            run = _with_fewer_queries(run, session, notes)
         if run not in settled:  # what is not trained has no seeds to differ in
             settled.append(run)
     for note in notes:
@@ -35,12 +36,12 @@ def settle(runs: Sequence[RunSpec], session: Session, query_given: bool) -> list
 
 
 def _as_it_is(run: RunSpec, session: Session, notes: dict[str, None]) -> RunSpec:
-    if run.recipe is None or "train" in session.splits(run.dataset):
+    if run.recipe is None or "train" in session.splits(run.trained_on):
         return run
-    refuse_untrained(run.algorithm.spec, run.backbone.spec, run.dataset.name)
-    why = f"{run.dataset.name} has no classes to train {run.algorithm.name} on"
+    refuse_untrained(run.algorithm.spec, run.backbone.spec, run.trained_on.name)
+    why = f"{run.trained_on.name} has no classes to train {run.algorithm.name} on"
     notes[f"{why}: {run.backbone.name} is used as it is"] = None
-    return dataclasses.replace(run, recipe=None, seed=0)
+    return dataclasses.replace(run, recipe=None, seed=0, source=None, training_protocol=None)
 
 
 def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) -> RunSpec:

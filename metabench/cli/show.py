@@ -25,7 +25,7 @@ from metabench.cli.loose import current_registry
 from metabench.errors import UsageError, did_you_mean
 from metabench.plugins import SPEC_CLASSES
 from metabench.registry import availability, kind_of
-from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, defaults
+from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec, defaults
 
 
 @click.command("show")
@@ -78,8 +78,10 @@ def _plot(record: Mapping[str, Any], file: str) -> None:
     if scores is None:
         raise UsageError(f"run {record['key'][:12]} is {record['status']}: there are no scores to draw")
     way, shot = (inputs["protocol"]["params"].get(name) for name in ("way", "shot"))
+    from metabench.tables import domain_words
+
     protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
-    title = f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, {protocol}"
+    title = f"{inputs['algorithm']['name']} on {domain_words(inputs)}, {protocol}"
     picture = histogram(scores["correct"], scores["n_query"], title, f"accuracy {accuracy(record['summary'])} %")
     path = Path(file or f"{re.sub('[^A-Za-z0-9._-]', '_', inputs['algorithm']['name'])}-{record['key'][:12]}.svg")
     if not path.absolute().parent.is_dir():
@@ -107,6 +109,8 @@ def _spec_lines(spec: AnySpec) -> list[str]:
         ]
     elif isinstance(spec, BackboneSpec):
         facts += [("trains", spec.trains), ("trained on", spec.trained_on or "nothing: random start")]
+    elif isinstance(spec, ProtocolSpec):
+        facts.append(("training by", spec.training or spec.name))
     elif isinstance(spec, DatasetSpec):
         facts += [("image shape", "x".join(map(str, spec.image_shape))), ("download", spec.download)]
     if lacking := availability(spec):
@@ -118,6 +122,8 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     if isinstance(spec, DatasetSpec):
         sizes = [(split, size.classes, size.images, spec.digests.get(split, "-")) for split, size in spec.sizes.items()]
         lines += _block(("split", "classes", "images", "digest"), sizes)
+        copies = [(name, split, of) for name, copy in spec.copies.items() for split, of in copy.digests.items()]
+        lines += _block(("known copy", "split", "digest"), copies)
     if isinstance(spec, AlgorithmSpec):
         lines += _block(("exempt from", "why"), [(e.check, e.reason + _conditions(e.when)) for e in spec.exempt])
         for dataset, recipe in spec.recipes.items():

@@ -11,7 +11,7 @@ from typing import Any
 from metabench.errors import MetabenchError
 from metabench.keys import canonical_json
 from metabench.records import RecordError
-from metabench.specs import TEST
+from metabench.specs import FIXED_WAY, TEST
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")
 """Files of the folder that a data set's page must not replace."""
@@ -20,9 +20,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A column of a page: way and shot, or where a protocol draws them anew, its name (then both are 0).
+    """A column of a page: way and shot, with the protocol's name unless it is the usual one (`FIXED_WAY`).
 
-    They sort by way and shot, and those with a name come last.
+    Where a protocol draws way or shot anew, that one is 0. Columns of the usual protocol come first.
     """
 
     protocol: str
@@ -32,7 +32,14 @@ class Cell:
     @property
     def title(self) -> str:
         """What stands above the column."""
-        return self.protocol or f"{self.way}-way {self.shot}-shot"
+        numbers = [f"{self.way}-way"] * (self.way > 0) + [f"{self.shot}-shot"] * (self.shot > 0)
+        return " ".join(filter(None, [self.protocol, *numbers]))
+
+    @property
+    def word(self) -> str:
+        """The same for file names, as in ``5w1s``."""
+        numbers = f"{self.way}w" * (self.way > 0) + f"{self.shot}s" * (self.shot > 0)
+        return "-".join(filter(None, [self.protocol, numbers]))
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Entry:
         """The column it belongs to."""
         protocol = self.inputs["protocol"]
         way, shot = protocol["params"].get("way", 0), protocol["params"].get("shot", 0)
-        return Cell("", way, shot) if way and shot else Cell(protocol["name"], 0, 0)
+        return Cell("" if protocol["name"] == FIXED_WAY and way and shot else protocol["name"], way, shot)
 
     @cached_property
     def variant(self) -> str:
@@ -81,8 +88,7 @@ class Entry:
 
 def file_name(record: Mapping[str, Any]) -> str:
     """Return the file name of an admitted record."""
-    cell = Entry(record, "").cell
-    where = cell.protocol or f"{cell.way}w{cell.shot}s"
+    where = Entry(record, "").cell.word
     inputs = record["inputs"]
     return f"{inputs['algorithm']['name']}-{inputs['dataset']['name']}-{where}-{record['key'][:12]}.json"
 

@@ -8,7 +8,7 @@ from metabench.keys import canonical_json
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.rows import Row
-from metabench.tables import csv_text
+from metabench.tables import csv_text, train_dataset
 
 COLUMNS = (
     "algorithm",
@@ -27,6 +27,7 @@ COLUMNS = (
     "dataset_params",
     "split",
     "digest",
+    "train_dataset",
     "protocol",
     "protocol_version",
     "protocol_params",
@@ -80,6 +81,7 @@ def _datum(section: Section, row: Row, cell: Cell) -> dict[str, Any]:
         "floor": "yes" if row.floor else "",
         "split": inputs["dataset"]["split"],
         "digest": inputs["dataset"]["digest"],
+        "train_dataset": train_dataset(inputs),
         "way": cell.way or "",
         "shot": cell.shot or "",
         "n_query": entry.record["scores"]["n_query"],
