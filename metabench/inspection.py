@@ -43,7 +43,7 @@ def look(spec: DatasetSpec, params: Mapping[str, Value], home: Home) -> Found:
     context = DataContext(home.dataset_cache(spec.cache_name), home.sources, allow_download=False, progress=_stop)
     try:
         dataset = load_target(spec)(**params)
-        for split in spec.splits:
+        for split in dataset.splits(context) if hasattr(dataset, "splits") else spec.splits:
             dataset.load(split, context)
     except _Preparing:
         return Found("not prepared")

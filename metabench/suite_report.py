@@ -149,7 +149,7 @@ def _methods(runs: Sequence[RunSpec]) -> list[str]:
 
 
 def _keys(runs: Sequence[RunSpec]) -> list[str]:
-    parts = [[run.dataset.inputs(), run.protocol.inputs(), run.sampling, run.episode_seed] for run in runs]
+    parts = [[run.dataset.identity, run.protocol.identity, run.sampling, run.episode_seed] for run in runs]
     return [canonical_json(part) for part in parts]
 
 

@@ -75,7 +75,7 @@ class Surveyor:
         return ""
 
     def _data(self, dataset: Choice) -> Found:
-        key = content_key(dataset.inputs())
+        key = content_key(dataset.identity)
         if key not in self._found:
             assert isinstance(dataset.spec, DatasetSpec)
             self._found[key] = look(dataset.spec, dataset.params, self.session.home)

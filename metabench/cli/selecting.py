@@ -72,6 +72,7 @@ _WHAT = (
     click.option("--train-episodes", type=int, help="Short for --set train.episodes=N."),
 )
 _HOW = (
+    click.option("--skip-bad", is_flag=True, help="Short for --set data.skip_bad=true: leave unreadable files out."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option("--max-memory", default="", help="Limit for algorithms that adapt to each task, as in 4GB."),
     click.option(
@@ -120,6 +121,8 @@ def fields(options: Mapping[str, Any]) -> dict[str, Any]:
     found = {field: options[name] for name, field in _FIELDS.items() if name in options}
     if options["train_episodes"] is not None:
         found["settings"] = {**found["settings"], "train.episodes": options["train_episodes"]}
+    if options["skip_bad"]:
+        found["settings"] = {**found["settings"], "data.skip_bad": True}
     return found
 
 
