@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ class Request:
     algorithm: Choice
     backbone: Choice
     checkpoint: Path | None = None
-    form: Form = Form()
+    form: Form = field(default_factory=Form)
     one_by_one: bool = False
     skip_bad: bool = False
     device: str = "auto"
@@ -89,7 +89,7 @@ def predict(request: Request, console: Console) -> list[Prediction]:
     device = choose_device(request.device)
     shape = (channels, height, width)
     learner = make_learner(request.algorithm, request.backbone, shape, 0, len(names), device)
-    _load(learner, request, len(names))
+    _load(learner, request, len(names), console)
     spec = request.algorithm.spec
     assert isinstance(spec, AlgorithmSpec)
     together = spec.setting_with(request.algorithm.params) == "transductive" and not request.one_by_one
@@ -121,8 +121,8 @@ def _refuse_untrained(request: Request) -> None:
         )
     if backbone.trains and not backbone.trained_on:
         raise UsageError(
-            f"backbone '{request.backbone.name}' starts at random and has learned nothing; give --checkpoint FILE, or a "
-            "pre-trained --backbone ('metabench list backbones')"
+            f"backbone '{request.backbone.name}' starts at random and has learned nothing; give --checkpoint FILE, or "
+            "a pre-trained --backbone ('metabench list backbones')"
         )
 
 
@@ -160,7 +160,8 @@ def _decoded(
     files: Sequence[ImageFile], request: Request, flag: str, console: Console
 ) -> tuple[list[ImageFile], NDArray[np.uint8]]:
     """Return the files that can be read, and their images (N, H, W, C)."""
-    good, bad = [], []
+    good: list[ImageFile] = []
+    bad: list[str] = []
     images = np.empty((len(files), *request.form.shape), dtype=np.uint8)
     for file in files:
         try:
@@ -176,15 +177,16 @@ def _decoded(
     return good, images[: len(good)]
 
 
-def _load(learner: Learner, request: Request, way: int) -> None:
+def _load(learner: Learner, request: Request, way: int, console: Console) -> None:
     if request.checkpoint is not None:
         try:
-            load_weights(learner.module, request.checkpoint)
+            meta = load_weights(learner.module, request.checkpoint)
         except UsageError as error:
-            hint = (
-                f"; it must be made for the {way} classes of --support" if not isinstance(learner.module, Model) else ""
-            )
+            adapts = learner.embedder is None
+            hint = f"; it must be made for the {way} classes of --support" if adapts else ""
             raise UsageError(f"{error}, --size and --colour{hint}") from None
+        if "made_for" in meta:
+            console.note(f"weights made for {meta['made_for']}")
     elif isinstance(learner.module, Model) and any(True for _ in learner.module.head.parameters()):
         name = request.algorithm.name
         raise UsageError(f"{name} has weights of its own that nobody has trained; give --checkpoint, or another --algo")
