@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metabench.disjoint import DisjointSource
 from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
-from metabench.episodes import EpisodeSource, EpisodeTally
+from metabench.episodes import EpisodeSource, EpisodeTally, ValuedProtocol
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import evaluate
 from metabench.features import embed, load_features, save_features, to_device
@@ -27,7 +27,7 @@ from metabench.plan import Choice, RunSpec
 from metabench.records import build_record
 from metabench.registry import load_target
 from metabench.session import Outcome, Session
-from metabench.specs import AlgorithmSpec, Recipe
+from metabench.specs import ACCURACY, AlgorithmSpec, Metric, Recipe
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
@@ -131,18 +131,15 @@ class Executor:
         name = [run.protocol.inputs(), digests[run.split], run.split, run.episode_seed]
         source, most = self._test_source(run, name)
         self._check(run, learner, None, source, self.session.split(run.dataset, run.split).images)
-        correct, tally = self._score(run, learner, data, source, most, key)
+        scores, tally = self._score(run, learner, data, source, most, key)
         ended = time.perf_counter()
-        parts["correct"] = correct.tolist()
-        parts["episodes_digest"] = tally.digest
-        parts["classes"] = {"episodes": tally.class_episodes.tolist(), "correct": tally.class_correct.tolist()}
-        parts["n_query"] = source.protocol.n_query
+        parts["scores"] = tally.record(scores, run.metric)
         parts["cost"] = {
             "seconds": round(ended - started, 3),
             "training_seconds": round(trained - started, 3),
             "embedding_seconds": round(embedded - trained, 3),
             "scoring_seconds": round(ended - embedded, 3),
-            "episodes_per_second": round(len(correct) / max(1e-9, ended - embedded), 1),
+            "episodes_per_second": round(len(scores) / max(1e-9, ended - embedded), 1),
             "peak_memory_mb": peak_memory_mb(),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         }
@@ -153,8 +150,13 @@ class Executor:
         return {**provenance(self.device), **({"local": run.local} if run.local else {})}
 
     def _source(self, run: RunSpec, split: str, shape: Mapping[str, int], name: Any = None) -> EpisodeSource:
-        params: dict[str, Any] = {**run.protocol.params, **shape}
+        own = {name: value for name, value in shape.items() if name in run.protocol.params}
+        params: dict[str, Any] = {**run.protocol.params, **own}
         protocol = load_target(run.protocol.spec)(**params)
+        if isinstance(protocol, ValuedProtocol) != (run.metric != ACCURACY):
+            has = "has" if isinstance(protocol, ValuedProtocol) else "lacks"
+            name = run.protocol.spec.name
+            raise UsageError(f"protocol '{name}' says metric {run.metric}, but its class {has} values(outputs, truth)")
         return EpisodeSource(protocol, self.session.split(run.dataset, split), name)
 
     def _test_source(self, run: RunSpec, name: Any) -> tuple[EpisodeSource, int]:
@@ -246,7 +248,7 @@ class Executor:
 
         on = recipe.train_on
         validation = (images("val"), episodes("val")) if on == "train" else None
-        trainer = Trainer(learner, recipe, images(on), episodes(on), validation, state, run.precision)
+        trainer = Trainer(learner, recipe, images(on), episodes(on), validation, state, run.precision, run.metric)
         if note := self._check(run, learner, recipe, trainer.source, self.session.split(run.dataset, on).images):
             self.session.console.note(f"{run.label}: {note}")
         label = f"training {run.algorithm.spec.name} on {run.dataset.spec.name}, {recipe.shot}-shot"
@@ -255,8 +257,12 @@ class Executor:
         with self.session.console.progress(label, recipe.episodes) as bar:
 
             def report(progress: Progress, loss: float) -> None:
-                last = progress.curve[-1] if progress.curve else None
-                checked = f", validation {last['validation_accuracy']:.2f} %" if last and validation else ""
+                last, metric = progress.curve[-1] if progress.curve else None, run.metric
+                checked = (
+                    f", validation {_shown((last[f'validation_{metric.name}'], None), metric)}"
+                    if last and validation
+                    else ""
+                )
                 bar.update(progress.episode, f"loss {loss:.3f}{checked}")
 
             try:
@@ -308,27 +314,26 @@ class Executor:
 
     def _score(
         self, run: RunSpec, learner: Learner, data: Tensor, source: EpisodeSource, most: int, key: str
-    ) -> tuple[NDArray[np.int32], EpisodeTally]:
+    ) -> tuple[NDArray[np.float64], EpisodeTally]:
         """Score the episodes, resuming from and saving to the store's partial file."""
         partial = Partial(self.session.store.root, key)
         if self.session.rerun:
             partial.remove()
-        n_query, rule = source.protocol.n_query, run.stop
-        done = partial.load()[:most]
-        if rule is not None and (end := rule.reached(done, n_query)):
+        done, rule = partial.load()[:most], run.stop
+        if rule is not None and (end := rule.reached(done)):
             done, most = done[:end], end  # stopped, and killed before the record was written
-        counts, unsaved, saved = [done], [], time.monotonic()
-        running = RunningMean(n_query)
-        running.add(done)
+        scores, unsaved, saved = [done], [], time.monotonic()
+        running, metric = RunningMean(), run.metric
+        scale = 100.0 if metric == ACCURACY else 1.0
+        running.add(scale * done)
         with self.session.console.progress(run.label, most) as bar, stop_on_signal() as stop:
 
-            def report(correct: NDArray[np.int32]) -> bool:
+            def report(found: NDArray[np.float64]) -> bool:
                 nonlocal saved
-                counts.append(correct)
-                unsaved.append(correct)
-                running.add(correct)
-                mean, half = running.interval
-                bar.update(running.count, f"{mean:.2f}" + (f" ± {half:.2f} %" if half else " %"))
+                scores.append(found)
+                unsaved.append(found)
+                running.add(scale * found)
+                bar.update(running.count, _shown(running.interval, metric))
                 if stop.requested or time.monotonic() - saved > _FLUSH_SECONDS:
                     partial.append(np.concatenate(unsaved))
                     unsaved.clear()
@@ -337,11 +342,11 @@ class Executor:
                     raise KeyboardInterrupt
                 if rule is None or running.count not in stops:
                     return False
-                return rule.reached(np.concatenate(counts), n_query) is not None
+                return rule.reached(np.concatenate(scores)) is not None
 
             stops = [] if rule is None else list(checks(most))
             tally = evaluate(learner, data, source, most, done, report, stops=stops)
-        return np.concatenate(counts), tally
+        return np.concatenate(scores), tally
 
 
 def _weights_digest(backbone: torch.nn.Module) -> str:
@@ -359,6 +364,13 @@ def content_bytes(array: NDArray[Any]) -> str:
 def _way(run: RunSpec) -> int:
     """Return the number of classes that a network with a classifier is built for; 0 where the protocol has none."""
     return int(run.protocol.params.get("way", 0))
+
+
+def _shown(interval: tuple[float, float | None], metric: Metric) -> str:
+    """A mean and its half-width on a progress line."""
+    mean, half = interval
+    width = f" ± {half:.{metric.digits}f}" if half else ""
+    return f"{mean:.{metric.digits}f}{width} {metric.unit or metric.name}"
 
 
 def _made_for(run: RunSpec) -> str:

@@ -12,7 +12,19 @@ from typing import Any, get_type_hints
 from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.keys import content_key, file_sha256
 from metabench.registry import Registry, resolve_params
-from metabench.specs import SAMPLINGS, TEST, AlgorithmSpec, BackboneSpec, DatasetSpec, Recipe, Spec, Value
+from metabench.specs import (
+    ACCURACY,
+    SAMPLINGS,
+    TEST,
+    AlgorithmSpec,
+    BackboneSpec,
+    DatasetSpec,
+    Metric,
+    ProtocolSpec,
+    Recipe,
+    Spec,
+    Value,
+)
 from metabench.stopping import BOUNDS, StopRule
 
 PRECISIONS = ("float32", "bfloat16")
@@ -92,6 +104,13 @@ class RunSpec:
     split: str = TEST
 
     @property
+    def metric(self) -> Metric:
+        """What its episodes are scored by."""
+        spec = self.protocol.spec
+        assert isinstance(spec, ProtocolSpec)
+        return spec.metric
+
+    @property
     def local(self) -> list[str]:
         """What of it comes from loose files, which others do not have."""
         parts = ("algorithm", "backbone", "dataset", "protocol")
@@ -162,6 +181,8 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     settings = _by_scope(selection.settings)
     overrides = _recipe_overrides(settings["train"])
     protocol = registry.find("protocol", selection.protocol)
+    if stop is not None and protocol.metric != ACCURACY:
+        raise UsageError(f"--until-ci is in points of accuracy, and {protocol.name} is scored by {protocol.metric}")
     sha256 = _checkpoint_sha256(selection.checkpoint)
     runs = []
     combinations = _combinations(selection, registry)

@@ -14,6 +14,7 @@ from metabench.cli.listing import echo_json, home_option, json_option
 from metabench.console import Console
 from metabench.errors import MetabenchError
 from metabench.home import Home
+from metabench.scores import metric_of
 
 ROUNDING = 0.005
 """A share of differing episodes up to this can come from another processor's rounding of near ties."""
@@ -83,7 +84,8 @@ def _words(record: Mapping[str, Any], result: Any) -> str:
         return f"differs: the images of the episodes are not those of the record ({what})"
     if result.differing:
         count = f"{len(result.differing):,} of {result.episodes:,} episodes"
-        first = f"episode {result.differing[0]}, {result.here} correct here and {result.recorded} in the record"
+        what_is = "correct" if "correct" in record["scores"] else metric_of(record["scores"]).name
+        first = f"episode {result.differing[0]}, {result.here} {what_is} here and {result.recorded} in the record"
         return f"differs in {count}; the first is {first} ({what})"
     if not result.reproduced:
         return f"differs: the sums by class are not those of the record ({what})"

@@ -11,7 +11,8 @@ from typing import Any
 from metabench.errors import MetabenchError
 from metabench.keys import canonical_json
 from metabench.records import RecordError
-from metabench.specs import TEST
+from metabench.scores import answers, metric_of
+from metabench.specs import ACCURACY, TEST, Metric
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")
 """Files of the folder that a data set's page must not replace."""
@@ -20,19 +21,28 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A column of a page: way and shot, or where a protocol draws them anew, its name (then both are 0).
+    """A column of a page: way and shot, and the protocol's name where it draws one anew or has a metric of its own.
 
-    They sort by way and shot, and those with a name come last.
+    They sort by way and shot, and those with a name come last. What a protocol does not fix is 0.
     """
 
     protocol: str
     way: int
     shot: int
+    metric: Metric = ACCURACY
 
     @property
     def title(self) -> str:
         """What stands above the column."""
-        return self.protocol or f"{self.way}-way {self.shot}-shot"
+        sizes = [f"{self.way}-way"] * bool(self.way) + [f"{self.shot}-shot"] * bool(self.shot)
+        title = " ".join([*sizes, self.protocol]).rstrip()
+        return title if self.metric == ACCURACY else f"{title}, {self.metric.title}"
+
+    @property
+    def file_part(self) -> str:
+        """How file names say it."""
+        sizes = f"{self.way}w" * bool(self.way) + f"{self.shot}s" * bool(self.shot)
+        return "-".join(filter(None, (self.protocol, sizes)))
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,8 @@ class Entry:
         """The column it belongs to."""
         protocol = self.inputs["protocol"]
         way, shot = protocol["params"].get("way", 0), protocol["params"].get("shot", 0)
-        return Cell("", way, shot) if way and shot else Cell(protocol["name"], 0, 0)
+        metric = metric_of(self.record["scores"])
+        return Cell("" if way and shot and metric == ACCURACY else protocol["name"], way, shot, metric)
 
     @cached_property
     def variant(self) -> str:
@@ -76,15 +87,14 @@ class Entry:
         """What determines the episodes: records that agree in it must have the same `episodes_digest`."""
         inputs, scores = self.inputs, self.record["scores"]
         drawn = {name: value for name, value in inputs["evaluation"].items() if name != "stop"}
-        return canonical_json([inputs["dataset"], inputs["protocol"], drawn, len(scores["correct"])])
+        return canonical_json([inputs["dataset"], inputs["protocol"], drawn, len(answers(scores))])
 
 
 def file_name(record: Mapping[str, Any]) -> str:
     """Return the file name of an admitted record."""
     cell = Entry(record, "").cell
-    where = cell.protocol or f"{cell.way}w{cell.shot}s"
     inputs = record["inputs"]
-    return f"{inputs['algorithm']['name']}-{inputs['dataset']['name']}-{where}-{record['key'][:12]}.json"
+    return f"{inputs['algorithm']['name']}-{inputs['dataset']['name']}-{cell.file_part}-{record['key'][:12]}.json"
 
 
 def admit(record: Mapping[str, Any]) -> None:
