@@ -60,7 +60,7 @@ def _block_of_classes(home: Path, start: int, stop: int, images: int) -> NDArray
     for first in range(start, stop, step):
         last = min(stop, first + step)
         pixels = torch.from_numpy(draw(FIRST_CLASS + first, FIRST_CLASS + last, images))
-        blocks.append(embed(backbone, pixels, CHANNELS).numpy().reshape(last - first, images, CHANNELS))
+        blocks.append(embed(backbone, pixels).numpy().reshape(last - first, images, CHANNELS))
         rate = (last - start) * images / (time.monotonic() - began)
         print(f"pool {path.name}: {last} of {stop} classes, {rate:.0f} images/s", file=sys.stderr)
     features = np.concatenate(blocks)

@@ -67,10 +67,7 @@ def images_of(name: str, rotations: bool) -> InMemory:
 @cache
 def features_of(rotations: bool) -> FeaturesDataset:
     split = SETTING.split("test", rotations)
-    backbone = conv4()
-    features = embed(
-        backbone.eval().for_inference(), to_device(split.images, torch.device("cpu")), backbone.feature_dim
-    )
+    features = embed(conv4(), to_device(split.images, torch.device("cpu")))
     return FeaturesDataset(labels_of(split), features, list(split.names))
 
 

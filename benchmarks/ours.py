@@ -48,7 +48,7 @@ def source(split: ClassSplit, shot: int) -> EpisodeSource:
 
 def embedded(split: ClassSplit) -> Tensor:
     backbone = conv4()
-    return embed(backbone.eval().for_inference(), to_device(split.images, CPU), backbone.feature_dim)
+    return embed(backbone, to_device(split.images, CPU))
 
 
 @cache

@@ -20,6 +20,8 @@ from metabench.scores import Floats
 if TYPE_CHECKING:
     from metabench.learner import Learner
 
+Watch = Callable[[EpisodeBatch, NDArray[np.int64]], None]
+"""Is shown episodes and the labels (B, Q) that their queries were given."""
 _FLOATS_PER_CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Gathered feature values in one chunk: about the cache of a CPU core, or a share of a GPU's memory."""
 
@@ -60,17 +62,19 @@ def predict(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tens
     return (tied.cumsum(-1) > which[..., None]).to(torch.uint8).argmax(-1)
 
 
-def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tensor) -> Floats:
-    """Return the score (B,) of each of the episodes from `start` on: the share of correct answers, in [0, 1], or the
-    value of the metric that their protocol has.
+def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tensor) -> tuple[Floats, Tensor]:
+    """Return the score (B,) of each of the episodes from `start` on, and the answers to their queries.
+
+    The score is the share of correct answers, in [0, 1], and the answers are labels (B, Q); or the score is the value
+    of the metric that the protocol has, and the answers are the outputs.
 
     Args:
         outputs, truth: of the queries, as in `metabench.learner.Learner`.
     """
     if isinstance(source.protocol, ValuedProtocol):
-        return source.protocol.values(outputs, truth).double().cpu().numpy()
+        return source.protocol.values(outputs, truth).double().cpu().numpy(), outputs
     winners = predict(outputs, partial(source.tie_words, start, start + len(outputs), outputs.shape[1]))
-    return ((winners == truth).sum(1).double() / truth.shape[1]).cpu().numpy()
+    return ((winners == truth).sum(1).double() / truth.shape[1]).cpu().numpy(), winners
 
 
 def evaluate(
@@ -82,6 +86,7 @@ def evaluate(
     report: Callable[[Floats], bool | None],
     chunk: int | None = None,
     stops: Sequence[int] = (),
+    watch: Watch | None = None,
 ) -> EpisodeTally:
     """Score episodes ``len(done) <= i < episodes``; hand each chunk's scores to `report`.
 
@@ -91,6 +96,7 @@ def evaluate(
         report: called with the scores of consecutive episodes; may raise to stop, or return True to end here.
         chunk: episodes at once; chosen by size where not given. It does not change a score.
         stops: numbers of episodes, ascending, at which `report` is asked whatever the chunks are.
+        watch: called with each batch of episodes and the answers to its queries.
 
     Returns:
         Which episodes were scored.
@@ -107,9 +113,11 @@ def evaluate(
         for start, batch in source.chunks(episodes, size, len(done), stops):
             outputs = learner.scores(data, batch)
             _refuse(outputs.isnan().flatten(1).any(1).cpu().numpy(), start)
-            scores = score_batch(source, start, outputs, learner.truth(data, batch))
+            scores, answers = score_batch(source, start, outputs, learner.truth(data, batch))
             _refuse(~np.isfinite(scores), start)
             tally.update(batch)
+            if watch is not None:
+                watch(batch, answers.cpu().numpy())
             if report(scores):
                 break
     return tally

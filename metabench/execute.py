@@ -17,7 +17,7 @@ from metabench.disjoint import DisjointSource
 from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
 from metabench.episodes import EpisodeSource, EpisodeTally, ValuedProtocol
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.evaluate import evaluate
+from metabench.evaluate import Watch, evaluate
 from metabench.features import embed, load_features, save_features, to_device
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
@@ -68,7 +68,7 @@ class Executor:
         try:
             return learner.check(recipe, source, images)
         except UsageError as error:
-            name, body = run.algorithm.spec.name, run.backbone.spec.name
+            name, body = run.algorithm.name, run.backbone.name
             raise UsageError(f"{name} on backbone '{body}' {error}") from error
 
     def execute(self, run: RunSpec, digests: Mapping[str, str]) -> Outcome:
@@ -110,16 +110,20 @@ class Executor:
             self.session.console.warn(warning)
         return Outcome(record, False)
 
-    def replay(self, run: RunSpec, digests: Mapping[str, str]) -> dict[str, Any]:
-        """Measure a run and store nothing; return the arguments of `build_record`."""
+    def replay(self, run: RunSpec, digests: Mapping[str, str], watch: Watch | None = None) -> dict[str, Any]:
+        """Measure a run and store nothing; return the arguments of `build_record`. `watch` sees every answer."""
         key = content_key(["replay", run.inputs(digests)])
         parts: dict[str, Any] = {}
         with self.session.store.lock(key):
-            self._measure(run, digests, key, parts)
+            if watch is not None:  # it must see those too that an interrupted replay left
+                Partial(self.session.store.root, key).remove()
+            self._measure(run, digests, key, parts, watch)
             Partial(self.session.store.root, key).remove()
         return parts
 
-    def _measure(self, run: RunSpec, digests: Mapping[str, str], key: str, parts: dict[str, Any]) -> None:
+    def _measure(
+        self, run: RunSpec, digests: Mapping[str, str], key: str, parts: dict[str, Any], watch: Watch | None = None
+    ) -> None:
         """Fill `parts` with the arguments of `build_record`."""
         started = time.perf_counter()
         learner = self._learner(run)
@@ -131,7 +135,7 @@ class Executor:
         name = [run.protocol.inputs(), digests[run.split], run.split, run.episode_seed]
         source, most = self._test_source(run, name)
         self._check(run, learner, None, source, self.session.split(run.dataset, run.split).images)
-        scores, tally = self._score(run, learner, data, source, most, key)
+        scores, tally = self._score(run, learner, data, source, most, key, watch)
         ended = time.perf_counter()
         parts["scores"] = tally.record(scores, run.metric)
         parts["cost"] = {
@@ -175,14 +179,12 @@ class Executor:
         return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
 
     def _learner(self, run: RunSpec) -> Learner:
-        split = self.session.split(run.dataset, run.split)
-        height, width, channels = split.images.shape[1:]
         model = build_model(
             load_target(run.backbone.spec),
             run.backbone.params,
             load_target(run.algorithm.spec),
             run.algorithm.params,
-            (channels, height, width),
+            self.session.split(run.dataset, run.split).item_shape,
             run.seed,
             _way(run),
         ).to(self.device)
@@ -251,7 +253,7 @@ class Executor:
         trainer = Trainer(learner, recipe, images(on), episodes(on), validation, state, run.precision, run.metric)
         if note := self._check(run, learner, recipe, trainer.source, self.session.split(run.dataset, on).images):
             self.session.console.note(f"{run.label}: {note}")
-        label = f"training {run.algorithm.spec.name} on {run.dataset.spec.name}, {recipe.shot}-shot"
+        label = f"training {run.algorithm.name} on {run.dataset.name}, {recipe.shot}-shot"
         if self._resumable(state):
             self.session.console.note(f"{label}: resuming")
         with self.session.console.progress(label, recipe.episodes) as bar:
@@ -303,17 +305,23 @@ class Executor:
         path = self.session.home.features / f"{key}.npy"
         features = load_features(path, (len(images), backbone.feature_dim)) if keep else None
         if features is None:
-            label = f"embedding {run.dataset.spec.name}"
+            label = f"embedding {run.dataset.name}"
             with self.session.console.progress(label, len(images)) as bar:
-                body = backbone.eval().for_inference()
-                features = embed(body, to_device(images, self.device), backbone.feature_dim, run.precision, bar.update)
+                features = embed(backbone, to_device(images, self.device), run.precision, bar.update)
             if keep:
                 save_features(path, features)
         self._features = (key, features.to(self.device))
         return self._features[1]
 
     def _score(
-        self, run: RunSpec, learner: Learner, data: Tensor, source: EpisodeSource, most: int, key: str
+        self,
+        run: RunSpec,
+        learner: Learner,
+        data: Tensor,
+        source: EpisodeSource,
+        most: int,
+        key: str,
+        watch: Watch | None = None,
     ) -> tuple[NDArray[np.float64], EpisodeTally]:
         """Score the episodes, resuming from and saving to the store's partial file."""
         partial = Partial(self.session.store.root, key)
@@ -345,7 +353,7 @@ class Executor:
                 return rule.reached(np.concatenate(scores)) is not None
 
             stops = [] if rule is None else list(checks(most))
-            tally = evaluate(learner, data, source, most, done, report, stops=stops)
+            tally = evaluate(learner, data, source, most, done, report, stops=stops, watch=watch)
         return np.concatenate(scores), tally
 
 
@@ -376,6 +384,6 @@ def _shown(interval: tuple[float, float | None], metric: Metric) -> str:
 def _made_for(run: RunSpec) -> str:
     def words(choice: Choice) -> str:
         params = ", ".join(f"{name}={value}" for name, value in choice.params.items())
-        return f"{choice.spec.name}({params})"
+        return f"{choice.name}({params})"
 
     return f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.dataset)}"

@@ -8,11 +8,15 @@ import tempfile
 import tokenize
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from metabench.modules import Backbone
 
 BATCH = {"cpu": 64, "cuda": 4096}
 """Images in one forward pass. Fixed by device type, so that features do not depend on anything else.
@@ -41,18 +45,18 @@ def autocast(device: torch.device, precision: str, cache: bool = True) -> contex
 
 
 def embed(
-    backbone: nn.Module,
+    backbone: Backbone,
     images: Tensor,
-    feature_dim: int,
     precision: str = "float32",
     progress: Callable[[int], None] = lambda done: None,
 ) -> Tensor:
-    """Return the float32 features (N, feature_dim) of uint8 images (N, H, W, C), on their device."""
+    """Return the float32 features (N, feature_dim) of a data set's items, uint8 (N, ...), on their device."""
+    body = backbone.eval().for_inference()
     batch = BATCH.get(images.device.type, BATCH["cuda"])
-    features = torch.empty(len(images), feature_dim, device=images.device)
+    features = torch.empty(len(images), backbone.feature_dim, device=images.device)
     with torch.inference_mode(), autocast(images.device, precision):
         for start in range(0, len(images), batch):
-            features[start : start + batch] = backbone(normalise(images[start : start + batch]))
+            features[start : start + batch] = body(backbone.inputs(images[start : start + batch]))
             progress(min(start + batch, len(images)))
     return features
 

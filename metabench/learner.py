@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
 from metabench.evaluate import batch_logits, chunk_size
-from metabench.features import autocast, normalise
+from metabench.features import autocast
 from metabench.model import Model
 from metabench.modules import Backbone
 from metabench.specs import Recipe
@@ -91,7 +91,7 @@ class FeatureLearner(Learner):
         n_support = batch.support.shape[1]
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
         with autocast(images.device, self.precision):
-            features = self.body(normalise(images[rows.flatten()]))
+            features = self.body(self.embedder.inputs(images[rows.flatten()]))
         features = features.float().view(*rows.shape, -1)
         labels, truth = (
             torch.from_numpy(part).to(images.device) for part in (batch.support_labels, batch.query_labels)

@@ -33,7 +33,7 @@ def build_model(
     backbone_params: Mapping[str, Any],
     head: type[FeatureHead] | type[Adapting],
     head_params: Mapping[str, Any],
-    image_shape: tuple[int, int, int],
+    item_shape: tuple[int, ...],
     seed: int,
     way: int = 0,
 ) -> Model | Adapting:
@@ -44,9 +44,9 @@ def build_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body = backbone(image_shape, **backbone_params)
+        body = backbone(item_shape, **backbone_params)
         if body.feature_dim < 1:
-            raise UsageError(f"{backbone.__name__} has no features left of images of shape {image_shape}")
+            raise UsageError(f"{backbone.__name__} has no features left of items of shape {item_shape}")
         if issubclass(head, Adapting):
             return head(body, way, **head_params)
         built: FeatureHead = head(body.feature_dim, **head_params)

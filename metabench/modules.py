@@ -7,15 +7,25 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from metabench.features import normalise
+
 
 class Backbone(nn.Module, ABC):
-    """Images to feature vectors.
+    """Images, or other items, to feature vectors.
 
-    Constructed as ``Class(image_shape, **params)`` with `image_shape` = (channels, height, width).
-    ``forward`` maps float images (N, C, H, W) in [0, 1] to features (N, `feature_dim`).
+    Constructed as ``Class(item_shape, **params)`` with `item_shape` = (channels, height, width) of images.
+    ``forward`` maps what `inputs` makes of them, float images (N, C, H, W) in [0, 1] unless overridden, to features
+    (N, `feature_dim`).
     """
 
     feature_dim: int
+
+    def inputs(self, items: Tensor) -> Tensor:
+        """Return what `forward` takes of a data set's items, uint8 (N, H, W, C), or (N, bytes) of text.
+
+        It learns nothing and is the place to resize, to shift to the statistics of pre-training, to split into words.
+        """
+        return normalise(items)
 
     def for_training(self) -> nn.Module:
         """Return an equivalent module for training by first-order gradients, possibly fused.

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.keys import content_key, file_sha256
-from metabench.registry import Registry, resolve_params
+from metabench.registry import Chosen, Registry, resolve_params
 from metabench.specs import (
     ACCURACY,
     SAMPLINGS,
@@ -74,9 +74,15 @@ class Choice:
     spec: Spec
     params: Mapping[str, Value]
 
+    @property
+    def name(self) -> str:
+        """Its name with the value of its argument, as in ``timm:resnet18``."""
+        value = self.params[self.spec.argument] if self.spec.argument else ""
+        return f"{self.spec.name}:{value}" if value else self.spec.name
+
     def inputs(self) -> dict[str, Any]:
         """Return what goes into a run key."""
-        inputs = {"name": self.spec.name, "version": self.spec.version, "params": dict(self.params)}
+        inputs = {"name": self.name, "version": self.spec.version, "params": dict(self.params)}
         if self.spec.file_sha256:
             inputs["file_sha256"] = self.spec.file_sha256
         return inputs
@@ -114,14 +120,14 @@ class RunSpec:
     def local(self) -> list[str]:
         """What of it comes from loose files, which others do not have."""
         parts = ("algorithm", "backbone", "dataset", "protocol")
-        return [f"{part} {getattr(self, part).spec.name}" for part in parts if getattr(self, part).spec.file_sha256]
+        return [f"{part} {getattr(self, part).name}" for part in parts if getattr(self, part).spec.file_sha256]
 
     @property
     def label(self) -> str:
         """A short name for messages."""
         way, shot = self.protocol.params.get("way"), self.protocol.params.get("shot")
-        where = self.dataset.spec.name if self.split == TEST else f"{self.dataset.spec.name} ({self.split})"
-        return f"{self.algorithm.spec.name} on {where}, {way}-way {shot}-shot"
+        where = self.dataset.name if self.split == TEST else f"{self.dataset.name} ({self.split})"
+        return f"{self.algorithm.name} on {where}, {way}-way {shot}-shot"
 
     def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
         """Return what determines the weights; `digests` are of the splits of the data set."""
@@ -132,7 +138,7 @@ class RunSpec:
         return {
             **self.recipe.inputs(),
             "seed": self.seed,
-            "digests": {name: digests[name] for name in ("train", "val")},
+            "digests": {name: digests[name] for name in ("train", "val") if name in digests},
         }
 
     def inputs(self, digests: Mapping[str, str]) -> dict[str, Any]:
@@ -186,20 +192,20 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     sha256 = _checkpoint_sha256(selection.checkpoint)
     runs = []
     combinations = _combinations(selection, registry)
-    for scope, specs in zip(("algo", "data", "backbone"), zip(*combinations, strict=True), strict=True):
-        _refuse_unknown(specs, settings[scope])
+    for scope, chosen in zip(("algo", "data", "backbone"), zip(*combinations, strict=True), strict=True):
+        _refuse_unknown([spec for spec, _ in chosen], settings[scope])
     _refuse_unknown((protocol,), settings["protocol"])
-    for algorithm, dataset, backbone in combinations:
+    for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
         choices = {
-            "backbone": _choice(backbone, settings["backbone"]),
-            "dataset": _choice(dataset, settings["data"]),
+            "backbone": _choice(backbone, {**settings["backbone"], **of_backbone}),
+            "dataset": _choice(dataset, {**settings["data"], **of_data}),
         }
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell = {"way": way, "shot": shot, "query": selection.query}
             published = algorithm.recipe(dataset.name, way)
             recipe = _recipe(algorithm, dataset, published, (way, shot), overrides, selection.checkpoint)
             _refuse_trained_on(recipe, selection.split)
-            params = {**(published.params if published else {}), **settings["algo"]}
+            params = {**(published.params if published else {}), **settings["algo"], **own}
             for seed in selection.seeds if recipe else (0,):
                 runs.append(
                     RunSpec(
@@ -278,16 +284,25 @@ def _by_scope(settings: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
     return scopes
 
 
-def _combinations(selection: Selection, registry: Registry) -> list[tuple[AlgorithmSpec, DatasetSpec, BackboneSpec]]:
-    names = itertools.product(selection.algorithms, selection.datasets, selection.backbones or ("",))
-    return [
-        (
-            algorithm := registry.find("algorithm", algorithm_name),
-            registry.find("dataset", dataset_name),
-            registry.find("backbone", backbone_name or algorithm.backbone),
+def _combinations(
+    selection: Selection, registry: Registry
+) -> list[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]]:
+    found = []
+    for names in itertools.product(selection.algorithms, selection.datasets, selection.backbones or ("",)):
+        algorithm, dataset = registry.choose("algorithm", names[0]), registry.choose("dataset", names[1])
+        backbone = registry.choose("backbone", names[2] or dataset[0].backbone or algorithm[0].backbone)
+        _check_kinds(dataset[0], backbone[0], registry)
+        found.append((algorithm, dataset, backbone))
+    return found
+
+
+def _check_kinds(dataset: DatasetSpec, backbone: BackboneSpec, registry: Registry) -> None:
+    if dataset.kind != backbone.takes:
+        fitting = [name for name, spec in registry.backbones.items() if spec.takes == dataset.kind]
+        raise UsageError(
+            f"backbone '{backbone.name}' takes {backbone.takes}, and the items of '{dataset.name}' are {dataset.kind}; "
+            f"use --backbone {' or '.join(fitting) or 'of a plugin for ' + dataset.kind}"
         )
-        for algorithm_name, dataset_name, backbone_name in names
-    ]
 
 
 def _refuse_unknown(specs: Sequence[Spec], overrides: Mapping[str, Value]) -> None:
@@ -344,6 +359,11 @@ def _recipe(
     """Return the recipe of (algorithm, data set), overridden and with the way and shot of `cell` filled in."""
     if not algorithm.trains or checkpoint is not None:
         return None
+    if "train" not in dataset.splits:
+        raise UsageError(
+            f"'{dataset.name}' has no classes to meta-train {algorithm.name} on; use --checkpoint, "
+            "or an algorithm that needs no training ('metabench list algorithms')"
+        )
     if recipe is None:
         raise UsageError(f"{algorithm.name} has no training recipe for {dataset.name}; give it a '*' recipe")
     recipe = dataclasses.replace(recipe, **overrides)

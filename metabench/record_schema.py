@@ -193,7 +193,7 @@ def _check_scores_shape(scores: Any) -> None:
     if counted:
         _need_integers(episodes, 10**6, "scores.correct")
         fits = bool((np.asarray(episodes) <= np.asarray(scores["n_query"])).all())
-        need(fits, "scores.correct", "holds more correct answers than queries")
+        need(fits, "scores.correct", "holds a count outside [0, n_query]")
     else:
         _check_metric(scores["metric"])
         _need_floats(episodes, "scores.values")

@@ -6,11 +6,12 @@ import functools
 import importlib
 import importlib.util
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from metabench.errors import MetabenchError, MissingError, UsageError, did_you_mean
 from metabench.loose import LooseFile, read_files
@@ -28,6 +29,9 @@ from metabench.specs import (
 )
 
 S = TypeVar("S", AlgorithmSpec, DatasetSpec, BackboneSpec, ProtocolSpec)
+T = TypeVar("T", bound=Spec)
+Chosen = tuple[T, dict[str, Value]]
+"""A spec and what the way it was named sets of its parameters."""
 
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -76,6 +80,32 @@ class Registry:
         if broken := len(self.plugins.broken):
             hint += f" ({broken} plugin{'s are' if broken > 1 else ' is'} broken: see 'metabench plugins')"
         raise UsageError(f"unknown {kind} '{name}'{hint}")
+
+    @overload
+    def choose(self, kind: Literal["algorithm"], text: str) -> Chosen[AlgorithmSpec]: ...
+    @overload
+    def choose(self, kind: Literal["dataset"], text: str) -> Chosen[DatasetSpec]: ...
+    @overload
+    def choose(self, kind: Literal["backbone"], text: str) -> Chosen[BackboneSpec]: ...
+    @overload
+    def choose(self, kind: Kind, text: str) -> Chosen[AnySpec]: ...
+    def choose(self, kind: Kind, text: str) -> Chosen[Any]:
+        """Return the spec that a user's word names, and what it sets: ``NAME``, ``NAME:VALUE`` or ``NAME/VALUE``.
+
+        Raises:
+            UsageError: an unknown name, a value for what takes none, or none where one is needed.
+        """
+        name, separator, value = re.match("([^:/]*)([:/]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+        spec = self.find(kind, name)
+        if not separator:
+            if spec.argument and not defaults(spec).get(spec.argument):
+                raise UsageError(f"{kind} '{name}' needs its {spec.argument}: write {name}:{spec.argument.upper()}")
+            return spec, {}
+        if not spec.argument:
+            raise UsageError(f"{kind} '{name}' takes no ':{value}'; write {name}")
+        if not value:
+            raise UsageError(f"{kind} '{name}' needs its {spec.argument} after '{separator}'")
+        return spec, {spec.argument: value}
 
 
 def load_registry(files: Iterable[Path] = ()) -> Registry:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MissingError, UsageError
 from metabench.keys import file_sha256
 from metabench.plan import Choice, RunSpec
+from metabench.plugins import Kind
 from metabench.registry import Registry, resolve_params
 from metabench.scores import answers, metric_of, queries
 from metabench.session import Session
+
+if TYPE_CHECKING:
+    from metabench.data import ClassSplit
+    from metabench.evaluate import Watch
 
 _HEX = re.compile("[0-9a-f]{64}")
 ROUNDING = 1e-4
@@ -51,7 +56,12 @@ class Replay:
 
 
 def replay(
-    record: Mapping[str, Any], session: Session, weights: Path | None, episodes: int, any_version: bool = False
+    record: Mapping[str, Any],
+    session: Session,
+    weights: Path | None,
+    episodes: int,
+    any_version: bool = False,
+    watcher: Callable[[ClassSplit], Watch] | None = None,
 ) -> Replay:
     """Measure the first `episodes` episodes of a record again (all, of a run with open sampling).
 
@@ -61,6 +71,7 @@ def replay(
         weights: the model's weights, as `find_weights` found them; None where nothing was trained.
         episodes: at least 1; the record's number if that is less.
         any_version: take the installed versions of plugins for those of the record.
+        watcher: given the classes that were measured, returns what is shown every answer.
 
     Raises:
         MissingError: a plugin, its version, the data or the weights are not those of the record.
@@ -75,7 +86,8 @@ def replay(
     from metabench.execute import Executor  # loads torch
 
     try:
-        parts = Executor(session).replay(run, digests)
+        watch = None if watcher is None else watcher(session.split(run.dataset, run.split))
+        parts = Executor(session).replay(run, digests, watch)
     except UsageError as problem:  # what the user asked for was fine, so it is the record that does not fit
         raise MissingError(f"the run behind the record cannot be made here: {problem}") from None
     found = parts["scores"]
@@ -94,8 +106,8 @@ def rebuild(record: Mapping[str, Any], registry: Registry, weights: Path | None,
         MissingError: a plugin is not installed, or in another version, or has other parameters.
     """
     inputs = record["inputs"]
-    parts = ("algorithm", "backbone", "dataset", "protocol")
-    choices = {part: _choice(part, inputs[part], registry, any_version) for part in parts}
+    parts: tuple[Kind, ...] = ("algorithm", "backbone", "dataset", "protocol")
+    choices: dict[str, Choice] = {part: _choice(part, inputs[part], registry, any_version) for part in parts}
     evaluation = inputs["evaluation"]
     return RunSpec(
         **choices,
@@ -147,12 +159,12 @@ def find_weights(
     raise MissingError(f"no weights {sha256[:12]} at {looked}; name the file with --checkpoint")
 
 
-def _choice(part: str, wanted: Mapping[str, Any], registry: Registry, any_version: bool) -> Choice:
-    name, kind = wanted["name"], part
-    known = registry.names(kind)  # type: ignore[arg-type]  # the four words are the kinds
-    if name not in known:
-        raise MissingError(f"the record needs the {kind} '{name}', which no installed plugin provides")
-    spec = known[name]
+def _choice(kind: Kind, wanted: Mapping[str, Any], registry: Registry, any_version: bool) -> Choice:
+    name = wanted["name"]
+    try:
+        spec, _ = registry.choose(kind, name)
+    except UsageError:
+        raise MissingError(f"the record needs the {kind} '{name}', which no installed plugin provides") from None
     if spec.version != wanted["version"] and not any_version:
         raise MissingError(
             f"the record was made with version {wanted['version']} of the {kind} '{name}', and version "

@@ -44,10 +44,16 @@ def load_results(*sources: str | Path, per: Per = "run", home: str | None = None
     """
     if per not in ("run", "episode"):
         raise UsageError(f"per is 'run' or 'episode', not {per!r}")
+    records = load_records(*sources, home=home)
+    return _runs(records) if per == "run" else _episodes(records)
+
+
+def load_records(*sources: str | Path, home: str | None = None) -> list[dict[str, Any]]:
+    """Return the records of runs that succeeded; arguments and errors as for `load_results`."""
     records = [record for record in _records(sources, Home.resolve(home)) if record["status"] == "ok"]
     if not records:
         raise NothingMeasured("no run that succeeded is there; see 'metabench list runs'")
-    return _runs(records) if per == "run" else _episodes(records)
+    return records
 
 
 def write_frame(frame: pd.DataFrame, path: Path, form: str) -> None:

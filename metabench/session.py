@@ -66,7 +66,7 @@ class Session:
         if key not in self._splits:
             spec = dataset.spec
             loader = load_target(spec)(**dataset.params)
-            with self.console.progress(f"preparing {spec.name}", 100) as bar:
+            with self.console.progress(f"preparing {dataset.name}", 100) as bar:
                 context = DataContext(
                     cache=self.home.dataset_cache(spec.cache_name),
                     sources=self.home.sources,
@@ -88,11 +88,11 @@ class Session:
         path = self.home.dataset_cache(spec.cache_name) / f"digests-{content_key(dataset.inputs())[:16]}.json"
         try:
             known = json.loads(path.read_text())
-            if isinstance(known, dict) and set(known) == {"train", "val", "test"}:
+            if isinstance(known, dict) and set(known) == set(spec.splits):
                 return known
         except (OSError, ValueError):
             pass
-        digests = {name: split_digest(self.split(dataset, name)) for name in ("train", "val", "test")}
+        digests = {name: split_digest(self.split(dataset, name)) for name in spec.splits}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(digests, indent=1))
         return digests

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 Value = int | float | bool | str
 """A parameter value: what JSON can hold without nesting."""
+KINDS = ("images", "text", "functions")
+"""What the items of a data set are, and what a backbone reads."""
 TEST, VALIDATION = "test", "val"
 """Splits whose classes are measured: the one for results, and the one for choices."""
 SAMPLINGS = ("closed", "open")
@@ -138,6 +140,9 @@ class Spec:
     """Importable modules it needs beyond metabench's own; missing ones make it unavailable."""
     extra: str = ""
     """The extra that installs `requires`: ``pip install 'metabench[extra]'``."""
+    argument: str = ""
+    """The text parameter that ``NAME:VALUE`` (or ``NAME/VALUE``) gives a value; where its default is empty, one
+    must be given."""
     file_sha256: str = ""
     """SHA-256 of the loose file (``--plugin``) that it came from; the harness sets it, and it enters run keys."""
 
@@ -190,9 +195,11 @@ class AlgorithmSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec(Spec):
-    """A backbone: images to feature vectors. `trains` is False where it has no weights to learn."""
+    """A backbone: items to feature vectors. `trains` is False where it has no weights to learn."""
 
     trains: bool = True
+    takes: Literal["images", "text", "functions"] = "images"
+    """What it reads, one of `KINDS`."""
     trained_on: str = ""
     """Data its initial weights were trained on; empty for a random start."""
 
@@ -207,14 +214,21 @@ class SplitSize:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """A data set with class-disjoint splits ``train``, ``val`` and ``test``.
+    """A data set with class-disjoint splits.
 
     `sizes` and `digests` are given for the default parameters; other parameters are checked only by
     the loader itself.
     """
 
-    image_shape: tuple[int, int, int]
-    """(channels, height, width) for the default parameters."""
+    kind: Literal["images", "text", "functions"] = "images"
+    """What its items are, one of `KINDS`."""
+    splits: tuple[str, ...] = ("train", "val", "test")
+    """Those that it has; ``("test",)`` leaves nothing to meta-train on."""
+    backbone: str = ""
+    """The backbone used when none is asked for; empty: the algorithm's own."""
+    image_shape: tuple[int, ...]
+    """Of one item, for the default parameters: (channels, height, width) of images, (bytes,) of text; 0 where it
+    varies."""
     sizes: Mapping[str, SplitSize]
     digests: Mapping[str, str]
     """SHA-256 of each split's decoded images and class boundaries (`metabench.data.split_digest`)."""

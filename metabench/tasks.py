@@ -24,7 +24,7 @@ from metabench.adapting import Adapting, Params, run_task
 from metabench.context import TaskContext, task_context
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
-from metabench.features import autocast, normalise, to_device
+from metabench.features import autocast, to_device
 from metabench.learner import Learner
 from metabench.memory import MIB, device_memory, out_of_memory
 from metabench.modules import Backbone
@@ -100,7 +100,8 @@ class AdaptingLearner(Learner):
         rows = np.concatenate([episode.support, episode.query], axis=1)
         few = to_device(images[rows[0]], self.device)
         here = np.arange(rows.shape[1])[None]
-        tasks = tasks_of(few, replace(episode, support=here[:, :n_support], query=here[:, n_support:]), slice(0, 1))
+        here_only = replace(episode, support=here[:, :n_support], query=here[:, n_support:])
+        tasks = tasks_of(self.module.backbone, few, here_only, slice(0, 1))
         work = self._score if recipe is None else partial(self._learn, TaskContext(self.batched))
         self.module.train(recipe is not None)
         task = tuple(part[0] for part in tasks)
@@ -180,7 +181,7 @@ class AdaptingLearner(Learner):
                 stack.enter_context(torch.inference_mode(False))  # it has no gradients at all, even where asked for
                 # A cache would keep weights converted without gradients for where they are wanted.
                 stack.enter_context(autocast(images.device, self.precision, cache=False))
-                return work(algorithm, tasks_of(images, batch, slice(start, start + self.group)))
+                return work(algorithm, tasks_of(algorithm.backbone, images, batch, slice(start, start + self.group)))
 
         starts = range(0, len(batch), self.group)
         if self._inline:
@@ -206,12 +207,12 @@ def _scores(algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor,
     return algorithm.predict(algorithm.adapt(algorithm.start(), support, labels), support, labels, query)
 
 
-def tasks_of(images: Tensor, batch: EpisodeBatch, which: slice) -> Task:
-    """Return the tasks `which` of a batch; images are contiguous (N, C, H, W)."""
+def tasks_of(backbone: Backbone, images: Tensor, batch: EpisodeBatch, which: slice) -> Task:
+    """Return the tasks `which` of a batch, their items as `backbone` takes them, contiguous."""
 
     def pixels(rows: Any) -> Tensor:
         index = torch.from_numpy(rows[which]).to(images.device)
-        found = normalise(images[index.flatten()]).clone(memory_format=torch.contiguous_format)
+        found = backbone.inputs(images[index.flatten()]).clone(memory_format=torch.contiguous_format)
         return found.view(*index.shape, *found.shape[1:])
 
     labels, truth = (

@@ -218,14 +218,14 @@ class Trainer:
         self.model.eval()
         data = images
         if (backbone := self.learner.embedder) is not None:
-            data = embed(backbone.for_inference(), images, backbone.feature_dim, self.precision)
+            data = embed(backbone, images, self.precision)
         losses = total = count = 0.0
         with torch.inference_mode():
             size = self.learner.chunk_size(data, source.batch(0, 1))
             for start, batch in source.chunks(self.recipe.validation_episodes, size):
                 outputs, truth = self.learner.scores(data, batch), self.learner.truth(data, batch)
                 losses += float(objective(outputs.flatten(0, 1), truth.flatten(0, 1), "sum"))
-                scores = score_batch(source, start, outputs, truth)
+                scores, _ = score_batch(source, start, outputs, truth)
                 total += float(scores.sum())
                 count += truth.numel()
         scale = 100.0 if self.metric == ACCURACY else 1.0

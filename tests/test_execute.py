@@ -44,14 +44,14 @@ def run(where, number, folder, args):
             os.kill(os.getpid(), number)
         return loss
 
-    def killing_evaluate(head, features, source, episodes, done, report, stops):
+    def killing_evaluate(head, features, source, episodes, done, report, **more):
         calls = []
         def reporting(correct):
             calls.append(len(correct))
             if where == "evaluation" and len(calls) == 2:
                 os.kill(os.getpid(), number)
             report(correct)
-        return evaluate(head, features, source, episodes, done, reporting, chunk=20, stops=stops)
+        return evaluate(head, features, source, episodes, done, reporting, chunk=20, **more)
 
     training.Trainer._step, execute.evaluate = killing_step, killing_evaluate
     for descriptor, name in ((1, "stdout"), (2, "stderr")):

@@ -23,9 +23,9 @@ def images() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def backbone() -> torch.nn.Module:
+def backbone() -> Conv4:
     torch.manual_seed(0)
-    return Conv4(SHAPE, channels=8).for_inference()
+    return Conv4(SHAPE, channels=8)
 
 
 def test_images_go_to_the_device_as_a_copy() -> None:
@@ -47,32 +47,32 @@ def test_normalise_puts_channels_first_and_scales_to_one() -> None:
 
 
 def test_embedded_pixels_are_the_pixels(images: Tensor) -> None:
-    features = embed(Pixels(SHAPE), images, 256)
+    features = embed(Pixels(SHAPE), images)
     assert torch.equal(features, images.flatten(1).float() / 255)
 
 
-def test_each_image_is_embedded_in_its_place(images: Tensor, backbone: torch.nn.Module) -> None:
-    features = embed(backbone, images, 8)
+def test_each_image_is_embedded_in_its_place(images: Tensor, backbone: Conv4) -> None:
+    features = embed(backbone, images)
     assert features.shape == (len(images), 8) and features.dtype == torch.float32
     with torch.no_grad():
         for row in (0, BATCH["cpu"] - 1, BATCH["cpu"], len(images) - 1):
             torch.testing.assert_close(features[row : row + 1], backbone(normalise(images[row : row + 1])))
 
 
-def test_what_follows_a_whole_batch_does_not_change_it(images: Tensor, backbone: torch.nn.Module) -> None:
-    whole, size = embed(backbone, images, 8), BATCH["cpu"]
-    assert torch.equal(embed(backbone, images[: 2 * size], 8), whole[: 2 * size])
-    assert torch.equal(embed(backbone, images[size:], 8), whole[size:])
+def test_what_follows_a_whole_batch_does_not_change_it(images: Tensor, backbone: Conv4) -> None:
+    whole, size = embed(backbone, images), BATCH["cpu"]
+    assert torch.equal(embed(backbone, images[: 2 * size]), whole[: 2 * size])
+    assert torch.equal(embed(backbone, images[size:]), whole[size:])
 
 
 def test_progress_counts_images(images: Tensor) -> None:
     seen: list[int] = []
-    embed(Pixels(SHAPE), images, 256, progress=seen.append)
+    embed(Pixels(SHAPE), images, progress=seen.append)
     assert seen == [BATCH["cpu"], 2 * BATCH["cpu"], len(images)]
 
 
-def test_bfloat16_rounds_but_returns_float32(images: Tensor, backbone: torch.nn.Module) -> None:
-    exact, rounded = embed(backbone, images[:20], 8), embed(backbone, images[:20], 8, precision="bfloat16")
+def test_bfloat16_rounds_but_returns_float32(images: Tensor, backbone: Conv4) -> None:
+    exact, rounded = embed(backbone, images[:20]), embed(backbone, images[:20], precision="bfloat16")
     assert rounded.dtype == torch.float32
     assert not torch.equal(exact, rounded)
     torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.02)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from metabench.features import embed
 from metabench.modules import Backbone, FeatureHead, prototypes, squared_distances
 
 
@@ -61,3 +62,20 @@ def test_a_head_without_logits_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="logits"):
         Nothing()  # type: ignore[abstract]
     assert isinstance(Plain(), nn.Module)
+
+
+class _Words(Backbone):
+    """Counts the letters of a text."""
+
+    feature_dim = 1
+
+    def inputs(self, items: torch.Tensor) -> torch.Tensor:
+        return (items != 0).float()
+
+    def forward(self, letters: torch.Tensor) -> torch.Tensor:
+        return letters.sum(1, keepdim=True)
+
+
+def test_a_backbone_says_what_it_makes_of_the_items() -> None:
+    texts = torch.tensor([[104, 105, 0], [97, 0, 0]], dtype=torch.uint8)
+    assert embed(_Words(), texts).tolist() == [[2.0], [1.0]]

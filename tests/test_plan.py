@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,21 @@ REGISTRY = Registry(
             name="digits", image_shape=(1, 8, 8), sizes={}, digests={}, params=(Param("size", 8, "pixels"),), **COMMON
         ),
         DatasetSpec(name="letters", image_shape=(1, 8, 8), sizes={}, digests={}, **COMMON),
+        DatasetSpec(name="unseen", image_shape=(1, 8, 8), sizes={}, digests={}, splits=("test",), **COMMON),
+        DatasetSpec(
+            name="folder", image_shape=(1, 8, 8), sizes={}, digests={}, argument="path",
+            params=(Param("path", "", "where"),), **COMMON,
+        ),
+        DatasetSpec(
+            name="intents", kind="text", backbone="words", image_shape=(9,), sizes={}, digests={}, splits=("test",),
+            **COMMON,
+        ),
     ),
     by_name(
         BackboneSpec(name="net", params=(Param("channels", 64, "width"),), **COMMON),
         BackboneSpec(name="plain", trains=False, **COMMON),
+        BackboneSpec(name="words", takes="text", trains=False, **COMMON),
+        BackboneSpec(name="zoo", argument="model", params=(Param("model", "small", "which"),), **COMMON),
     ),
     by_name(
         ProtocolSpec(
@@ -214,6 +226,46 @@ def test_the_number_of_episodes_follows_the_stop_rule() -> None:
 def test_evaluations_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         runs(**options)
+
+
+@pytest.mark.parametrize("word", ["zoo/large", "zoo:large"])
+def test_the_argument_of_a_plugin_is_part_of_its_name(word: str) -> None:
+    (run,) = runs(backbones=(word,))
+    assert run.backbone.params == {"model": "large"}
+    assert run.inputs(DIGESTS)["backbone"]["name"] == "zoo:large"
+    assert run.inputs(DIGESTS)["backbone"]["params"] == {"model": "large"}
+
+
+def test_an_argument_may_hold_separators() -> None:
+    (run,) = runs(("floor",), datasets=("folder:/a/b:c",))
+    assert run.dataset.params["path"] == "/a/b:c"
+
+
+def test_an_argument_has_its_default() -> None:
+    (run,) = runs(backbones=("zoo",))
+    assert run.backbone.params == {"model": "small"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"datasets": ("folder",)}, "dataset 'folder' needs its path: write folder:PATH"),
+        ({"datasets": ("folder:",)}, "dataset 'folder' needs its path after ':'"),
+        ({"datasets": ("digits:8",)}, "dataset 'digits' takes no ':8'; write digits"),
+        ({"datasets": ("fodler:x",)}, "unknown dataset 'fodler'; did you mean 'folder'"),
+        ({"datasets": ("unseen",)}, "'unseen' has no classes to meta-train learner on; use --checkpoint"),
+        ({"datasets": ("intents",), "backbones": ("net",)}, "'intents' are text; use --backbone words"),
+        ({"backbones": ("words",)}, "items of 'digits' are images; use --backbone net or plain or zoo"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        runs(**options)
+
+
+def test_a_data_set_may_choose_the_backbone() -> None:
+    (run,) = runs(("floor",), datasets=("intents",))
+    assert run.backbone.spec.name == "words"
 
 
 def test_the_split_that_is_measured_is_in_the_key_and_not_in_that_of_the_weights() -> None:

@@ -74,14 +74,10 @@ def _rebuilt(record: dict[str, Any], edit: Edit) -> dict[str, Any]:
     """A record with other contents whose key and summary fit them: what a forger would send."""
     copy = json.loads(json.dumps(record))
     edit(copy)
-    scores = copy["scores"]
     return build_record(
         copy["inputs"],
         "ok",
-        n_query=scores["n_query"],
-        correct=scores["correct"],
-        episodes_digest=scores["episodes_digest"],
-        classes=scores["classes"],
+        scores=copy["scores"],
         training=copy["training"],
         provenance=copy["provenance"],
     )
@@ -223,4 +219,4 @@ def test_weights_are_only_taken_with_the_right_checksum(tmp_path: Path) -> None:
 def test_only_a_run_that_succeeded_can_be_reproduced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_record(tmp_path / "r.json", build_record(make_record()["inputs"], "interrupted"))
     assert main(["reproduce", str(tmp_path / "r.json"), "--home", str(tmp_path)]) == 1
-    assert "is interrupted: there is nothing to reproduce" in capsys.readouterr().err
+    assert "is interrupted: there is nothing to replay" in capsys.readouterr().err

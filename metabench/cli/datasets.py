@@ -18,7 +18,6 @@ from metabench.home import Home
 from metabench.registry import availability, load_target
 from metabench.specs import DatasetSpec, defaults
 
-SPLITS = ("train", "val", "test")
 data_option = click.option(
     "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
 )
@@ -141,8 +140,9 @@ def _described(spec: DatasetSpec, place: Home) -> dict[str, Any]:
     return {
         "name": spec.name,
         "version": spec.version,
-        "classes": {split: size.classes for split, size in spec.sizes.items()},
-        "images": {split: size.images for split, size in spec.sizes.items()},
+        "kind": spec.kind,
+        "classes": {split: spec.sizes[split].classes for split in spec.splits if split in spec.sizes},
+        "images": {split: spec.sizes[split].images for split in spec.splits if split in spec.sizes},
         "shape": list(spec.image_shape),
         "licence": spec.licence,
         "state": _state(spec, place),
@@ -153,7 +153,7 @@ def _described(spec: DatasetSpec, place: Home) -> dict[str, Any]:
 
 def _flat(value: Any) -> str:
     if isinstance(value, dict):
-        return "/".join(str(value[split]) for split in SPLITS if split in value)
+        return "/".join(str(count) for count in value.values())
     return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -175,7 +175,7 @@ def _used(spec: DatasetSpec, place: Home) -> int:
 def _loaded(spec: DatasetSpec, place: Home, allow_download: bool) -> Iterator[tuple[str, ClassSplit]]:
     """Load each split in turn, with progress on stderr."""
     dataset = load_target(spec)(**defaults(spec))
-    for split in SPLITS:
+    for split in spec.splits:
         with Console().progress(f"preparing {spec.name}", 100) as bar:
             context = DataContext(
                 cache=place.dataset_cache(spec.cache_name),

@@ -16,7 +16,6 @@ from metabench.registry import Registry, availability, kind_of
 from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
 
 KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
-SPLITS = ("train", "val", "test")
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 home_option = click.option(
     "--home",
@@ -75,7 +74,7 @@ def _algorithm_row(spec: AlgorithmSpec) -> tuple[Any, ...]:
 
 
 def _dataset_row(spec: DatasetSpec) -> tuple[Any, ...]:
-    classes = "/".join(str(spec.sizes[split].classes) for split in SPLITS if split in spec.sizes)
+    classes = "/".join(str(spec.sizes[split].classes) for split in spec.splits if split in spec.sizes)
     images = sum(size.images for size in spec.sizes.values())
     shape = "x".join(map(str, spec.image_shape))
     return spec.name, shape, classes, images, "download" if spec.download else "built in", _summary(spec)

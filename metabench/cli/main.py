@@ -18,6 +18,8 @@ from metabench.errors import MetabenchError, UsageError, did_you_mean
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("metabench.cli.run:run", "Measure algorithms on few-shot episodes."),
     "compare": ("metabench.cli.compare:compare", "Tell whether one run is better than another."),
+    "curve": ("metabench.cli.curve:curve", "Show what more shots buy."),
+    "worst": ("metabench.cli.worst:worst", "Show a run's worst episodes, classes and confusions."),
     "list": ("metabench.cli.listing:list_", "List what is installed, or the runs that are stored."),
     "show": ("metabench.cli.show:show", "Show one plugin or one stored run in full."),
     "plugins": ("metabench.cli.listing:plugins", "List the installed plugins and what is wrong with them."),

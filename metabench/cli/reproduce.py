@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.cli.given import given
+from metabench.cli.given import Given, given
 from metabench.cli.listing import echo_json, home_option, json_option
+from metabench.cli.loose import current_registry
 from metabench.console import Console
 from metabench.errors import MetabenchError
 from metabench.home import Home
 from metabench.scores import metric_of
 
+if TYPE_CHECKING:
+    from metabench.session import Session
+
 ROUNDING = 0.005
 """A share of differing episodes up to this can come from another processor's rounding of near ties."""
+
+
+def replay_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what every command takes that replays a record."""
+    for option in reversed(
+        (
+            click.option("--checkpoint", type=click.Path(path_type=Path), help="The weights of the record."),
+            click.option(
+                "--any-version", is_flag=True, help="Use the installed versions of plugins, whatever the record's are."
+            ),
+            click.option(
+                "--device", help="auto, cpu, cuda or cuda:N.  [default: cpu if the record was made on one, else auto]"
+            ),
+            click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]"),
+            click.option("--no-download", is_flag=True, help="Never use the network."),
+            click.option("--quiet", "-q", is_flag=True, help="No progress."),
+            home_option,
+            json_option,
+        )
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -25,14 +51,7 @@ ROUNDING = 0.005
 @click.option(
     "--episodes", default=50, show_default=True, type=click.IntRange(1), help="How many to replay, from the first on."
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="The weights of the record.")
-@click.option("--any-version", is_flag=True, help="Use the installed versions of plugins, whatever the record's are.")
-@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: cpu if the record was made on one, else auto]")
-@click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]")
-@click.option("--no-download", is_flag=True, help="Never use the network.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
-@home_option
-@json_option
+@replay_options
 @click.pass_context
 def reproduce(context: click.Context, /, record: str, as_json: bool, home: str | None, **options: Any) -> None:
     """Replay the episodes of RECORD from its weights and compare the answers.
@@ -41,22 +60,10 @@ def reproduce(context: click.Context, /, record: str, as_json: bool, home: str |
     for in the folder weights/ of the record's leaderboard and in the store. Exit code 0: the same answers; 1: others;
     3: something needed is missing.
     """
-    from metabench.reproduce import find_weights, replay
-    from metabench.session import Session
+    from metabench.reproduce import replay
 
     found = given(record, home)
-    short = found.record["key"][:12]
-    if found.record["status"] != "ok":
-        raise MetabenchError(f"record {short} is {found.record['status']}: there is nothing to reproduce")
-    place = Home.resolve(home, options["data"])
-    weights = find_weights(found.record, place.models, found.path, options["checkpoint"])
-    made_on = found.record["provenance"].get("device")
-    session = Session(
-        place,
-        Console(quiet=options["quiet"]),
-        options["device"] or ("cpu" if made_on == "cpu" else "auto"),
-        allow_download=not options["no_download"],
-    )
+    session, weights = ready(found, home, options)
     result = replay(found.record, session, weights, options["episodes"], options["any_version"])
     if as_json:
         echo_json(_plain(found.record, result, weights))
@@ -66,6 +73,27 @@ def reproduce(context: click.Context, /, record: str, as_json: bool, home: str |
         if 0 < len(result.differing) <= ROUNDING * result.episodes and result.same_episodes is not False:
             click.echo("so few can come from another processor's rounding, which decides near ties", err=True)
         context.exit(1)
+
+
+def ready(found: Given, home: str | None, options: Mapping[str, Any]) -> tuple[Session, Path | None]:
+    """Return the session to replay a record in, by the options of `replay_options`, and the weights of the record."""
+    from metabench.reproduce import find_weights
+    from metabench.session import Session
+
+    short = found.record["key"][:12]
+    if found.record["status"] != "ok":
+        raise MetabenchError(f"record {short} is {found.record['status']}: there is nothing to replay")
+    place = Home.resolve(home, options["data"])
+    weights = find_weights(found.record, place.models, found.path, options["checkpoint"])
+    made_on = found.record["provenance"].get("device")
+    session = Session(
+        place,
+        Console(quiet=options["quiet"]),
+        options["device"] or ("cpu" if made_on == "cpu" else "auto"),
+        allow_download=not options["no_download"],
+        registry=current_registry(),
+    )
+    return session, weights
 
 
 def _plain(record: Mapping[str, Any], result: Any, weights: Path | None) -> dict[str, Any]:

@@ -8,15 +8,18 @@ from typing import Any
 
 import click
 
+from metabench.cli.curve import check_file, plot_option
 from metabench.cli.loose import current_registry
 from metabench.console import Console
 from metabench.environment import parse_bytes
-from metabench.errors import UsageError
+from metabench.errors import NothingMeasured, UsageError
 from metabench.home import Home
 from metabench.launch import outcome_rows, run_selection
+from metabench.learning_curves import draw, learning_curves
 from metabench.plan import EPISODES, MOST_UNTIL, PRECISIONS, Selection
+from metabench.records import write_atomic
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
-from metabench.session import Session
+from metabench.session import Outcome, Session
 from metabench.specs import SAMPLINGS
 from metabench.stopping import BOUNDS
 from metabench.tables import Row, markdown, terminal, to_csv, to_json
@@ -102,6 +105,7 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the rows to a CSV file.")
+@plot_option
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.pass_context
 def run(context: click.Context, /, **options: Any) -> None:
@@ -119,6 +123,7 @@ def run(context: click.Context, /, **options: Any) -> None:
         raise UsageError(f"--csv {csv_file}: there is no folder {csv_file.absolute().parent}")
     if csv_file is not None and csv_file.is_dir():
         raise UsageError(f"--csv {csv_file}: this is a folder; give a file in it")
+    check_file("--plot", options["plot"])
     session = Session(
         Home.resolve(options["home"], options["data"]),
         console,
@@ -132,9 +137,21 @@ def run(context: click.Context, /, **options: Any) -> None:
     rows = outcome_rows(outcomes)
     if csv_file is not None:
         to_csv(rows, csv_file)
+    _draw(outcomes, options["plot"], console)
     click.echo(_rendered(rows, seed_rows(outcome.record for outcome in outcomes), options))
     if any(row["status"] != "ok" for row in rows):
         context.exit(1)
+
+
+def _draw(outcomes: Sequence[Outcome], path: Path | None, console: Console) -> None:
+    """Write what was measured as a learning curve; where it makes none, say so and go on."""
+    if path is None:
+        return
+    try:
+        write_atomic(path, draw(learning_curves(outcome.record for outcome in outcomes)).file())
+        console.note(f"wrote {path}")
+    except (NothingMeasured, UsageError) as error:
+        console.warn(f"--plot {path}: {error}")
 
 
 def _rendered(rows: Sequence[Row], seeds: Sequence[Row], options: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import MetabenchError
+
+Build = Callable[[NDArray[np.uint8]], None]
 
 
 def open_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
@@ -30,15 +31,34 @@ def open_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     return array  # type: ignore[no-any-return]
 
 
-def cached_array(path: Path, shape: tuple[int, ...], build: Callable[[NDArray[np.uint8]], None]) -> NDArray[np.uint8]:
+def cached_array(path: Path, shape: tuple[int, ...], build: Build) -> NDArray[np.uint8]:
     """Return the array at `path`, first making it with ``build(out)`` if it is not there whole.
 
     `build` fills `out`, uint8 of `shape`, and raises to refuse publication. Another process that wants the
     same array waits for this one. The file appears under its name only when complete, so an interrupted
-    preparation leaves nothing that a later one could mistake for data.
+    preparation leaves nothing that a later one could mistake for data. What takes longer than seconds to make
+    goes on where it was interrupted with `metabench.data.rows.cached_rows`.
 
     Raises:
         MetabenchError: the folder cannot be written; or whatever `build` raises.
+    """
+
+    def make(draft: Path) -> None:
+        try:
+            out = create_array(draft, shape)
+            build(out)
+            publish(out, draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    return made_once(path, shape, path.with_name(path.name + ".partial"), make)
+
+
+def made_once(path: Path, shape: tuple[int, ...], draft: Path, make: Callable[[Path], None]) -> NDArray[np.uint8]:
+    """Return the array at `path`; if it is not there whole, ``make(draft)`` publishes it while nobody else does.
+
+    Raises:
+        MetabenchError: the folder cannot be written; or whatever `make` raises.
     """
     found = open_array(path, shape)
     if found is not None:
@@ -47,10 +67,10 @@ def cached_array(path: Path, shape: tuple[int, ...], build: Callable[[NDArray[np
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(path.name + ".lock")):
+        with FileLock(draft.with_suffix(".lock")):
             found = open_array(path, shape)
             if found is None:
-                _publish(path, shape, build)
+                make(draft)
     except OSError as error:
         raise MetabenchError(
             f"{path}: cannot be written ({error.strerror or error}); free space or choose another --home"
@@ -61,21 +81,22 @@ def cached_array(path: Path, shape: tuple[int, ...], build: Callable[[NDArray[np
     return found
 
 
-def _publish(path: Path, shape: tuple[int, ...], build: Callable[[NDArray[np.uint8]], None]) -> None:
-    """Build into a temporary file beside `path` and move it there. The caller holds the lock."""
-    prefix = path.name + ".partial-"
-    for left in path.parent.glob(prefix + "*"):  # of a killed process: the lock is ours, so nobody writes it
-        left.unlink()
-    handle, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-        build(out)
-        out.flush()
-        del out
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def create_array(draft: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return a new uint8 array of zeros in the file `draft`, its space on the disk taken: OSError if there is none.
+
+    Without the space, writing to the map later would kill the process.
+    """
+    out = np.lib.format.open_memmap(draft, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with draft.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, max(1, os.fstat(stream.fileno()).st_size))
+    return out
+
+
+def publish(out: NDArray[np.uint8], draft: Path, path: Path) -> None:
+    """Give `out`, which lies in the file `draft`, its name, once it is on the disk."""
+    assert isinstance(out, np.memmap)
+    out.flush()
+    with draft.open("rb") as stream:
+        os.fsync(stream.fileno())
+    draft.replace(path)

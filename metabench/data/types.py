@@ -13,29 +13,40 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ClassSplit:
-    """The images of one split, sorted by class.
+    """The images (or other items) of one split, sorted by class.
 
     Attributes:
-        images: uint8 (N, height, width, channels), in memory or memory-mapped.
+        images: uint8 (N, height, width, channels), in memory or memory-mapped; text is (N, bytes), each row one
+            text in UTF-8, filled up with zeros.
         starts: int64 (classes + 1,); class c owns rows ``starts[c] .. starts[c+1]``.
         names: the name of each class.
+        groups: for each class what it belongs to (its alphabet, its superclass); empty where the data set has no such
+            thing. No part of the digest.
     """
 
     images: NDArray[np.uint8]
     starts: NDArray[np.int64]
     names: tuple[str, ...]
+    groups: tuple[str, ...] = ()
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """Images in each class, shape (classes,)."""
         return np.diff(self.starts)
 
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """Of one item, as a backbone is told: (channels, height, width) of images, (bytes,) of text."""
+        shape = self.images.shape[1:]
+        return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
+
 
 def merge(first: ClassSplit, second: ClassSplit) -> ClassSplit:
     """Return the classes of both splits as one split, those of `first` first (copied into memory)."""
     images = np.concatenate([first.images, second.images])
     starts = np.concatenate([first.starts, second.starts[1:] + len(first.images)])
-    return ClassSplit(images, starts, first.names + second.names)
+    groups = first.groups + second.groups if first.groups and second.groups else ()
+    return ClassSplit(images, starts, first.names + second.names, groups)
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,17 @@ class Curve:
     floor: bool = False
 
 
-def curves(rows: Sequence[Curve], title: str, x_name: str, y_name: str) -> Picture:
-    """Draw rows over a logarithmic x; colours come with dashes and names, so that none is needed alone."""
+def curves(rows: Sequence[Curve], title: str, x_name: str, y_name: str, width: float = WIDTH) -> Picture:
+    """Draw rows over a logarithmic x; colours come with dashes and names, so that none is needed alone.
+
+    `width` is that of the picture, in pixels.
+    """
     xs = sorted({x for row in rows for x in row.points})
     ends = [(value - (half or 0), value + (half or 0)) for row in rows for value, half in row.points.values()]
-    right = min(150.0, 18 + max(width_of(row.name, 11) for row in rows))
+    right = min(0.375 * width, 18 + max(width_of(row.name, 11) for row in rows))
     up = upwards([value for pair in ends for value in pair], 1.0)
     left = margin(up)
-    across = Scale(xs[0], xs[-1], left + 8, WIDTH - right - 8, log=True)
+    across = Scale(xs[0], xs[-1], left + 8, width - right - 8, log=True)
     parts = [frame(across, up, xs, left, x_name, y_name)]
     last = [row.points[max(row.points)][0] for row in rows]
     places = apart([up(value) for value in last], 14, TOP, HEIGHT - BOTTOM)
@@ -37,11 +40,11 @@ def curves(rows: Sequence[Curve], title: str, x_name: str, y_name: str) -> Pictu
         style = "sf" if row.floor else f"s{number % COLOURS}"
         dash = " df" if row.floor else f" d{number // COLOURS % 2}"
         number += not row.floor
-        parts.append(_curve(row, across, up, style, dash, y, right))
-    return Picture(WIDTH, HEIGHT, title, "; ".join(map(_in_words, rows)), "".join(parts))
+        parts.append(_curve(row, across, up, style, dash, y, width))
+    return Picture(width, HEIGHT, title, "; ".join(map(_in_words, rows)), "".join(parts))
 
 
-def _curve(row: Curve, across: Scale, up: Scale, style: str, dash: str, y: float, right: float) -> str:
+def _curve(row: Curve, across: Scale, up: Scale, style: str, dash: str, y: float, width: float) -> str:
     points = [(across(x), *row.points[x]) for x in sorted(row.points)]
     upper = [(x, up.clip(value + (half or 0))) for x, value, half in points]
     lower = [(x, up.clip(value - (half or 0))) for x, value, half in reversed(points)]
@@ -49,8 +52,9 @@ def _curve(row: Curve, across: Scale, up: Scale, style: str, dash: str, y: float
     parts.append(path([(x, up(value)) for x, value, _ in points], f"line c{dash}"))
     parts += [tag("circle", cls="f", cx=x, cy=up(value), r=3.5) for x, value, _ in points]
     x, value = points[-1][0], points[-1][1]
-    name = label(WIDTH - right + 12, y + 4, shorten(row.name, right - 14, 11), "small muted" if row.floor else "small")
-    leader = path([(x + 5, up(value)), (WIDTH - right + 1, y), (WIDTH - right + 9, y)], "c thin")
+    edge = across.end + 8
+    name = label(edge + 12, y + 4, shorten(row.name, width - edge - 14, 11), "small muted" if row.floor else "small")
+    leader = path([(x + 5, up(value)), (edge + 1, y), (edge + 9, y)], "c thin")
     return group("".join([*parts, leader, name]), _in_words(row), style)
 
 

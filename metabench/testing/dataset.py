@@ -17,8 +17,6 @@ from metabench.specs import DatasetSpec, defaults
 from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
 from metabench.testing.spec import SpecChecks
 
-SPLITS = ("train", "val", "test")
-
 
 class DatasetConformance(SpecChecks):
     """Every check of a data set. Data that must be downloaded are looked for as ever, but never fetched."""
@@ -131,7 +129,8 @@ Values = tuple[tuple[str, int | float | bool | str], ...]
 
 @functools.lru_cache(maxsize=4)
 def _load_all(subject: Subject, values: Values) -> dict[str, ClassSplit]:
-    return {split: _load(subject, values, split) for split in SPLITS}
+    assert isinstance(subject.spec, DatasetSpec)
+    return {split: _load(subject, values, split) for split in subject.spec.splits}
 
 
 def _load(subject: Subject, values: Values, split: str) -> ClassSplit:
@@ -156,4 +155,6 @@ def _layout_problem(data: ClassSplit) -> str:
         return "starts do not rise from 0 to the number of images, at least one image for each class"
     if len(set(data.names)) != len(data.names):
         return "two classes have the same name"
+    if data.groups and len(data.groups) != len(data.names):
+        return "groups do not name one for each class"
     return ""

@@ -116,7 +116,7 @@ class _Lesson:
         """Return the accuracy (percent) in each of the test episodes."""
         data = to_device(self.split("test").images, self.device)
         if (backbone := self.learner.embedder) is not None:
-            data = embed(backbone.eval().for_inference(), data, backbone.feature_dim)
+            data = embed(backbone, data)
         source = EpisodeSource(_protocol(self.run.protocol), self.split("test"), "conformance")
         shares: list[NDArray[np.float64]] = []
         evaluate(self.learner, data, source, EPISODES, np.zeros(0), shares.append)
@@ -132,9 +132,8 @@ def _protocol(choice: Choice, shot: int = 1) -> Any:
 
 
 def _learner(run: RunSpec, session: Session, device: torch.device) -> Learner:
-    height, width, channels = session.split(run.dataset, "test").images.shape[1:]
     backbone, head = load_target(run.backbone.spec), load_target(run.algorithm.spec)
-    params, shape = (run.backbone.params, run.algorithm.params), (channels, height, width)
+    params, shape = (run.backbone.params, run.algorithm.params), session.split(run.dataset, "test").item_shape
     model = build_model(backbone, params[0], head, params[1], shape, run.seed, WAY).to(device)
     return FeatureLearner(model) if isinstance(model, Model) else AdaptingLearner(model)
 

@@ -15,8 +15,6 @@ from metabench.testing.conformance import Conformance, NotApplicable, Violation,
 from metabench.testing.subject import SCORERS
 from metabench.training import check_recipe
 
-_SPLITS = {"train", "val", "test"}
-
 
 class SpecChecks(Conformance):
     """What a spec must hold, and that it costs nothing to ask for it."""
@@ -108,8 +106,8 @@ class SpecChecks(Conformance):
     @staticmethod
     def _dataset(spec: DatasetSpec) -> Iterator[str]:
         for name in ("sizes", "digests"):
-            if set(getattr(spec, name)) != _SPLITS:
-                yield f"{name} must be given for train, val and test"
+            if set(getattr(spec, name)) != set(spec.splits):
+                yield f"{name} must be given for its splits, {', '.join(spec.splits)}"
 
 
 def _recipe(recipe: Recipe) -> Iterator[str]:

@@ -118,7 +118,7 @@ class Omniglot:
 
         Returns:
             images uint8 (N, size, size, 1), 20 per class; classes in the order of the published lists,
-            the rotations of a character next to each other.
+            the rotations of a character next to each other; the groups are the alphabets.
 
         Raises:
             MissingError: the archives are neither here nor downloadable.
@@ -134,7 +134,8 @@ class Omniglot:
             if self._published:
                 _verify(split, split_digest(ClassSplit(out, starts, names)))
 
-        return ClassSplit(cached_array(context.cache / form / f"{split}.npy", shape, build), starts, names)
+        images = cached_array(context.cache / form / f"{split}.npy", shape, build)
+        return ClassSplit(images, starts, names, tuple(name.partition("/")[0] for name in names))
 
     def _names(self, split: str) -> tuple[str, ...]:
         plain = [

@@ -12,6 +12,7 @@ import pytest
 
 import metabench.evaluate
 from metabench.cli.main import main
+from metabench.scores import shares
 from metabench.stopping import StopRule, checks
 from metabench.store import Partial
 from tests.tiny import arguments, record_of, run_json
@@ -34,7 +35,7 @@ def test_a_run_goes_on_until_the_interval_is_narrow(tmp_path: Path, capsys: pyte
     assert record["inputs"]["evaluation"]["episodes"] == 100_000
     rule = StopRule.from_inputs(record["inputs"]["evaluation"]["stop"])
     assert (rule.half_width, rule.bound) == (1.5, "asymptotic")
-    assert rule.reached(record["scores"]["correct"], 75) == row["episodes"]
+    assert rule.reached(shares(record["scores"])) == row["episodes"]
     assert record["cost"]["episodes_per_second"] > 0
     # The same episodes, asked for by number, are the same run to a reader of the scores.
     args = arguments(tmp_path, algo="nearest-mean", settings=LARGE)

@@ -73,10 +73,10 @@ def test_interrupted_or_refused_build_publishes_nothing(tmp_path, error):
 
 def test_what_a_killed_process_left_is_cleared_and_not_used(tmp_path):
     path = tmp_path / "train.npy"
-    (tmp_path / "train.npy.partial-dead").write_bytes(b"half")
-    (tmp_path / "val.npy.partial-alive").write_bytes(b"another's")
+    (tmp_path / "train.npy.partial").write_bytes(b"half")
+    (tmp_path / "val.npy.partial").write_bytes(b"another's")
     cached_array(path, SHAPE, fill)
-    assert leftovers(tmp_path) == ["val.npy.partial-alive"]
+    assert leftovers(tmp_path) == ["val.npy.partial"]
 
 
 def test_two_at_once_build_once(tmp_path):

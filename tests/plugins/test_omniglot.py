@@ -101,6 +101,7 @@ def test_vinyals_split_with_rotations(small, context):
         "Aaa/character02/rot270",
         "Bbb/character01/rot000",
     )
+    assert split.groups == ("Aaa",) * 4 + ("Bbb",) * 4
     assert (split.counts == 20).all() and split.starts[-1] == len(split.images)
     for label, turn in enumerate((0, 90, 180, 270)):
         for index, ink in enumerate(small.drawings["Aaa"][1]):

@@ -50,6 +50,7 @@ CAUGHT = {
     "backbone-seeds": "seed",
     "backbone-unregistered": "save-load",
     "dataset-gap": "layout",
+    "dataset-ungrouped": "layout",
     "dataset-short": "counts",
     "dataset-changing": "digest",
     "dataset-shared-class": "disjoint-classes",

@@ -1,4 +1,4 @@
-"""Data sets with one fault each: five of them in one file, made of the same random images."""
+"""Data sets with one fault each: all in one file, made of the same random images."""
 
 import numpy as np
 
@@ -78,6 +78,14 @@ class Gap(Sound):
         return ClassSplit(data.images, starts, data.names)
 
 
+class Ungrouped(Sound):
+    """The last class belongs to no group."""
+
+    def load(self, split, context):
+        data = super().load(split, context)
+        return ClassSplit(data.images, data.starts, data.names, ("group",) * (len(data.names) - 1))
+
+
 def spec(name, target):
     loaded = {split: target().load(split, None) for split in SIZES}
     return DatasetSpec(
@@ -95,6 +103,6 @@ def spec(name, target):
 
 @hookimpl
 def metabench_datasets():
-    faults = (Sound, SharedClass, SharedImage, Changing, Short, Gap)
-    names = ("sound", "shared-class", "shared-image", "changing", "short", "gap")
+    faults = (Sound, SharedClass, SharedImage, Changing, Short, Gap, Ungrouped)
+    names = ("sound", "shared-class", "shared-image", "changing", "short", "gap", "ungrouped")
     return [spec(f"dataset-{name}", fault) for name, fault in zip(names, faults, strict=True)]

@@ -1,0 +1,78 @@
+"""``metabench curve``: what more shots buy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metabench.cli.listing import home_option
+from metabench.errors import UsageError
+
+plot_option = click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the curves, too."
+)
+
+
+def check_file(flag: str, path: Path | None) -> None:
+    """Raise UsageError where a file that is to be written has no folder."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise UsageError(f"{flag} {path}: there is no folder {path.absolute().parent}")
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="[RECORD|FOLDER|KEY]...")
+@click.option("--algo", default="", help="Only these algorithms, separated by commas.")
+@click.option("--dataset", default="", help="Only these data sets.")
+@click.option("--ways", default="", help="Only these numbers of classes.")
+@plot_option
+@click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a CSV file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
+@home_option
+def curve(
+    sources: tuple[str, ...],
+    algo: str,
+    dataset: str,
+    ways: str,
+    plot: Path | None,
+    csv_file: Path | None,
+    as_json: bool,
+    as_markdown: bool,
+    home: str | None,
+) -> None:
+    """Show accuracy over the number of shots, and what each further step buys.
+
+    Of all runs in the store, or of the record files, folders (a leaderboard is one) and keys named. Runs that differ in
+    nothing but their shots are one curve. 'metabench run --plot FILE.svg' draws what it has just measured.
+    """
+    from metabench.learning_curves import draw, learning_curves, to_csv, to_json, to_text
+    from metabench.records import write_atomic
+    from metabench.results import load_records
+
+    if as_json and as_markdown:
+        raise UsageError("--json and --markdown exclude each other")
+    check_file("--plot", plot)
+    check_file("--csv", csv_file)
+    wanted = {"algorithm": algo, "dataset": dataset, "way": ways}
+    chosen = {name: {word.strip() for word in text.split(",")} for name, text in wanted.items() if text}
+    records = [record for record in load_records(*sources, home=home) if _is_wanted(record, chosen)]
+    found = learning_curves(records)
+    if plot is not None:
+        write_atomic(plot, draw(found).file())
+    if csv_file is not None:
+        write_atomic(csv_file, to_csv(found))
+    click.echo(to_json(found) if as_json else to_text(found, as_markdown))
+    for path in filter(None, (plot, csv_file)):
+        click.echo(f"wrote {path}", err=True)
+
+
+def _is_wanted(record: dict[str, Any], chosen: dict[str, set[str]]) -> bool:
+    inputs = record["inputs"]
+    values = {
+        "algorithm": inputs["algorithm"]["name"],
+        "dataset": inputs["dataset"]["name"],
+        "way": str(inputs["protocol"]["params"].get("way")),
+    }
+    return all(values[name] in words for name, words in chosen.items())

@@ -1,0 +1,52 @@
+"""``metabench worst``: where a run goes wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from metabench.cli.given import given
+from metabench.cli.listing import echo_json
+from metabench.cli.reproduce import ready, replay_options
+from metabench.errors import UsageError
+
+
+@click.command()
+@click.argument("record", metavar="RECORD")
+@click.option(
+    "--top", default=10, show_default=True, type=click.IntRange(1), help="How many episodes, classes, confusions."
+)
+@replay_options
+def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any) -> None:
+    """Show the worst tenth of the episodes of RECORD, the accuracy of each class, and what is taken for what.
+
+    RECORD is the path of a record file, or the first digits of the key of a stored run. Its episodes are replayed from
+    its weights, which takes seconds where the images were embedded before; nothing is stored.
+    """
+    from metabench.reproduce import replay
+    from metabench.worst import Watcher, to_plain, to_text
+
+    found = given(record, home)
+    if found.record["scores"] and "correct" not in found.record["scores"]:
+        raise UsageError(f"run {record[:12]} is not scored by right and wrong answers; see 'metabench show --plot'")
+    session, weights = ready(found, home, options)
+    watchers: list[Watcher] = []
+
+    def watcher(split: Any) -> Watcher:
+        watchers.append(Watcher(split))
+        return watchers[0]
+
+    total = len(found.record["scores"]["correct"])
+    result = replay(found.record, session, weights, total, options["any_version"], watcher)
+    if result.differing:
+        session.console.warn(f"{len(result.differing):,} of {total:,} episodes have other answers than in the record")
+    view = watchers[0].result(top)
+    if as_json:
+        echo_json({"key": found.record["key"], **to_plain(view)})
+        return
+    inputs = found.record["inputs"]
+    shot, way = (inputs["protocol"]["params"].get(name) for name in ("shot", "way"))
+    protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
+    click.echo(f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, {protocol}, run {record[:12]}\n")
+    click.echo(to_text(view, top))

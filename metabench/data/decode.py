@@ -1,0 +1,121 @@
+"""Image files of any format, size and mode to arrays of one shape."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from metabench.errors import UsageError
+
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
+)  # fmt: skip
+"""What counts as an image file, in any case of letters."""
+FITS = ("crop", "pad", "stretch")
+COLOURS = ("rgb", "grey")
+_PAPER = 255  # what transparent pixels lie on, and what is beside a padded image
+
+
+@dataclass(frozen=True)
+class Form:
+    """How images of any size come to one.
+
+    Attributes:
+        size: height and width, 8 to 1024 pixels.
+        fit: ``crop``, the short side becomes `size` and the middle of the long one is kept; ``pad``, the long side
+            becomes `size` and white is added; ``stretch``, both become `size`.
+        colour: ``rgb`` (three channels) or ``grey`` (one).
+    """
+
+    size: int = 84
+    fit: str = "crop"
+    colour: str = "rgb"
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.size <= 1024:
+            raise UsageError(f"size is a whole number of pixels from 8 to 1024, not {self.size}")
+        for name, word, known in (("fit", self.fit, FITS), ("colour", self.colour, COLOURS)):
+            if word not in known:
+                raise UsageError(f"{name} is one of {', '.join(known)}, not '{word}'")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of a decoded image."""
+        return self.size, self.size, 3 if self.colour == "rgb" else 1
+
+
+class Undecodable(Exception):
+    """A file is no image that can be read; the message says why in a few words."""
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is an image by its name."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def decode(path: Path, form: Form) -> NDArray[np.uint8]:
+    """Return an image as uint8 ``form.shape``: upright by its EXIF orientation, transparent pixels white.
+
+    Of an animation or a file with several pages it is the first. 16-bit grey keeps its upper 8 bits.
+
+    Raises:
+        Undecodable: damaged, empty, not an image, of 32 bits, or too large to be one (179 million pixels).
+    """
+    try:
+        with Image.open(path) as image:
+            # JPEG can be decoded at a half, quarter or eighth: never below twice the size that is wanted.
+            image.draft(None, (2 * form.size, 2 * form.size))
+            upright = ImageOps.exif_transpose(image)
+            return np.asarray(_fitted(_opaque(upright, form.colour), form)).reshape(form.shape)
+    except UnidentifiedImageError:
+        raise Undecodable("not an image") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
+        if isinstance(error, MemoryError):
+            raise
+        reason = error if isinstance(error, Undecodable) else " ".join(str(error).split())[:80] or type(error).__name__
+        raise Undecodable(str(reason)) from None
+
+
+@contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Keep Pillow's warnings about odd but readable files out of the way; not per thread, so put it around all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _opaque(image: Image.Image, colour: str) -> Image.Image:
+    """Return the image as RGB or L of 8 bits."""
+    mode = "RGB" if colour == "rgb" else "L"
+    if image.mode.startswith("I;16") or image.mode == "I":
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise Undecodable("has 32 bits per pixel; save it with 8 or 16")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert(mode)
+    if image.mode == "F":
+        raise Undecodable("has 32 bits per pixel; save it with 8 or 16")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, (_PAPER,) * 4)
+        return Image.alpha_composite(paper, image).convert(mode)
+    if mode == "L" and image.mode not in ("L", "1"):
+        image = image.convert("RGB")
+    return image.convert(mode)
+
+
+def _fitted(image: Image.Image, form: Form) -> Image.Image:
+    size, smooth = (form.size, form.size), Image.Resampling.BICUBIC
+    if image.size == size:
+        return image
+    if form.fit == "crop":
+        return ImageOps.fit(image, size, smooth)
+    if form.fit == "pad":
+        return ImageOps.pad(image, size, smooth, color="white")
+    return image.resize(size, smooth)
