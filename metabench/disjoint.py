@@ -39,7 +39,10 @@ class DisjointSource(EpisodeSource):
 
     def __init__(self, protocol: EpisodeProtocol, split: ClassSplit, name: Any, limit: int) -> None:
         if not isinstance(protocol, DisjointProtocol):
-            raise UsageError(f"{type(protocol).__name__} has no open sampling; leave --sampling out")
+            raise UsageError(
+                f"{type(protocol).__name__} has no open sampling: its episodes are not made of so many images of so "
+                "many classes, whichever; leave --sampling out"
+            )
         self.protocol: EpisodeProtocol = protocol
         self.split = split
         self._arrange = protocol.arrange

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metabench.disjoint import DisjointSource
 from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
-from metabench.episodes import EpisodeSource, EpisodeTally, ValuedProtocol
+from metabench.episodes import EpisodeProtocol, EpisodeSource, EpisodeTally, ValuedProtocol
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate
 from metabench.features import embed, load_features, save_features, to_device
@@ -23,7 +23,7 @@ from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
 from metabench.learner import FeatureLearner, Learner
 from metabench.model import Model, build_model, load_tensors, load_weights, save_tensors
-from metabench.plan import Choice, RunSpec
+from metabench.plan import Choice, RunSpec, metric_of_protocol
 from metabench.records import build_record
 from metabench.registry import load_target
 from metabench.session import Outcome, Session
@@ -54,8 +54,9 @@ class Executor:
         if run.recipe is not None:
             check_recipe(run.recipe)
             for split in dict.fromkeys(("val", run.recipe.train_on)):
-                source = self._source(run, split, self._episode_shape(run.recipe, split))
-            images = self.session.split(run.dataset, run.recipe.train_on).images
+                source = self._training_source(run, run.recipe, split)
+            images = source.split.images
+            self._refuse_other_shape(run, images.shape[1:])
         learner = self._learner(run)
         if run.checkpoint is not None:
             load_weights(learner.module, run.checkpoint)
@@ -132,7 +133,7 @@ class Executor:
         trained = time.perf_counter()
         data = self._data(run, learner, digests)
         embedded = time.perf_counter()
-        name = [run.protocol.inputs(), digests[run.split], run.split, run.episode_seed]
+        name = [run.protocol.inputs(), digests[run.measured], run.split, run.episode_seed]
         source, most = self._test_source(run, name)
         self._check(run, learner, None, source, self.session.split(run.dataset, run.split).images)
         scores, tally = self._score(run, learner, data, source, most, key, watch)
@@ -153,22 +154,38 @@ class Executor:
         """What a record says of where it was made; `local` keeps it off leaderboards."""
         return {**provenance(self.device), **({"local": run.local} if run.local else {})}
 
-    def _source(self, run: RunSpec, split: str, shape: Mapping[str, int], name: Any = None) -> EpisodeSource:
-        own = {name: value for name, value in shape.items() if name in run.protocol.params}
-        params: dict[str, Any] = {**run.protocol.params, **own}
-        protocol = load_target(run.protocol.spec)(**params)
-        if isinstance(protocol, ValuedProtocol) != (run.metric != ACCURACY):
-            has = "has" if isinstance(protocol, ValuedProtocol) else "lacks"
-            name = run.protocol.spec.name
-            raise UsageError(f"protocol '{name}' says metric {run.metric}, but its class {has} values(outputs, truth)")
-        return EpisodeSource(protocol, self.session.split(run.dataset, split), name)
+    def _refuse_other_shape(self, run: RunSpec, trained_on: tuple[int, ...]) -> None:
+        """A network made for items of one shape does not read those of another."""
+        measured = self.session.split(run.dataset, run.split).images.shape[1:]
+        if measured == trained_on:
+            return
+        sizes = (
+            next((p.default for p in c.spec.params if p.name == "size"), "") for c in (run.trained_on, run.dataset)
+        )
+        size = next(filter(None, sizes), "")
+        remedy = f"make them alike, as with --set data.size={size}, or take" if size else "take"
+        raise UsageError(
+            f"items of '{run.trained_on.name}' are {_times(trained_on)} and those of '{run.dataset.name}' "
+            f"{_times(measured)}, so what is trained on the one cannot read the other; {remedy} "
+            "a data set of the same shape"
+        )
+
+    def _training_source(
+        self, run: RunSpec, recipe: Recipe, split: str, digests: Mapping[str, str] | None = None
+    ) -> EpisodeSource:
+        """Return the episodes of training (or validation, ``val``); without `digests` only to try them."""
+        shape, protocol, dataset = self._episode_shape(recipe, split), run.trained_by, run.trained_on
+        params: dict[str, Any] = {**protocol.params, **{k: v for k, v in shape.items() if k in protocol.params}}
+        parts = [digests[part] for part in split.split("+")] if digests else []
+        name = [protocol.inputs(), *parts, split, run.seed, recipe.way, recipe.shot]
+        return EpisodeSource(_protocol(protocol, params), self.session.split(dataset, split), name)
 
     def _test_source(self, run: RunSpec, name: Any) -> tuple[EpisodeSource, int]:
         """Return the episodes that are measured and how many there may be."""
+        protocol, split = _protocol(run.protocol, run.protocol.params), self.session.split(run.dataset, run.split)
         if run.sampling == "closed":
-            return self._source(run, run.split, {}, name), run.episodes
-        protocol = load_target(run.protocol.spec)(**run.protocol.params)
-        source = DisjointSource(protocol, self.session.split(run.dataset, run.split), name, run.episodes)
+            return EpisodeSource(protocol, split, name), run.episodes
+        source = DisjointSource(protocol, split, name, run.episodes)
         return source, source.episodes
 
     @staticmethod
@@ -240,26 +257,23 @@ class Executor:
     def _train(
         self, run: RunSpec, recipe: Recipe, learner: Learner, digests: Mapping[str, str], state: Path
     ) -> Progress:
-        def episodes(split: str) -> EpisodeSource:
-            digest = [digests[part] for part in split.split("+")]
-            name = [run.protocol.inputs(), *digest, split, run.seed, recipe.way, recipe.shot]
-            return self._source(run, split, self._episode_shape(recipe, split), name)
-
-        def images(split: str) -> Tensor:
-            return to_device(self.session.split(run.dataset, split).images, self.device)
+        def drawn(split: str) -> tuple[Tensor, EpisodeSource]:
+            source = self._training_source(run, recipe, split, digests)
+            return to_device(source.split.images, self.device), source
 
         on = recipe.train_on
-        validation = (images("val"), episodes("val")) if on == "train" else None
-        trainer = Trainer(learner, recipe, images(on), episodes(on), validation, state, run.precision, run.metric)
-        if note := self._check(run, learner, recipe, trainer.source, self.session.split(run.dataset, on).images):
+        validation = drawn("val") if on == "train" else None
+        metric = run.training_metric
+        trainer = Trainer(learner, recipe, *drawn(on), validation, state, run.precision, metric)
+        if note := self._check(run, learner, recipe, trainer.source, trainer.source.split.images):
             self.session.console.note(f"{run.label}: {note}")
-        label = f"training {run.algorithm.name} on {run.dataset.name}, {recipe.shot}-shot"
+        label = f"training {run.algorithm.name} on {run.trained_on.name}, {recipe.shot}-shot"
         if self._resumable(state):
             self.session.console.note(f"{label}: resuming")
         with self.session.console.progress(label, recipe.episodes) as bar:
 
             def report(progress: Progress, loss: float) -> None:
-                last, metric = progress.curve[-1] if progress.curve else None, run.metric
+                last = progress.curve[-1] if progress.curve else None
                 checked = (
                     f", validation {_shown((last[f'validation_{metric.name}'], None), metric)}"
                     if last and validation
@@ -292,7 +306,7 @@ class Executor:
             {
                 "backbone": run.backbone.inputs(),
                 "weights": _weights_digest(backbone),
-                "images": digests[run.split],
+                "images": digests[run.measured],
                 "precision": run.precision,
                 "device": self.device.type,
                 "torch": torch.__version__,
@@ -369,6 +383,16 @@ def content_bytes(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
+def _protocol(choice: Choice, params: Mapping[str, Any]) -> EpisodeProtocol:
+    """Build a protocol whose class has what its spec says."""
+    protocol: EpisodeProtocol = load_target(choice.spec)(**params)
+    metric = metric_of_protocol(choice)
+    if isinstance(protocol, ValuedProtocol) != (metric != ACCURACY):
+        has = "has" if isinstance(protocol, ValuedProtocol) else "lacks"
+        raise UsageError(f"protocol '{choice.name}' says metric {metric}, but its class {has} values(outputs, truth)")
+    return protocol
+
+
 def _way(run: RunSpec) -> int:
     """Return the number of classes that a network with a classifier is built for; 0 where the protocol has none."""
     return int(run.protocol.params.get("way", 0))
@@ -381,9 +405,13 @@ def _shown(interval: tuple[float, float | None], metric: Metric) -> str:
     return f"{mean:.{metric.digits}f}{width} {metric.unit or metric.name}"
 
 
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
 def _made_for(run: RunSpec) -> str:
     def words(choice: Choice) -> str:
         params = ", ".join(f"{name}={value}" for name, value in choice.params.items())
         return f"{choice.name}({params})"
 
-    return f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.dataset)}"
+    return f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.trained_on)}"

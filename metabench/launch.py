@@ -24,7 +24,7 @@ def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
         UsageError, MissingError: a run cannot be made.
         KeyboardInterrupt: the user stopped; what was measured is kept.
     """
-    digests = [session.digests(run.dataset) for run in runs]
+    digests = [session.digests_of(run) for run in runs]
     keys = [content_key(run.inputs(of)) for run, of in zip(runs, digests, strict=True)]
     found = [None if session.rerun else session.store.find(key) for key in keys]
     outcomes: list[Outcome | None] = [Outcome(record, True) if record else None for record in found]

@@ -14,6 +14,7 @@ from metabench.keys import content_key, file_sha256
 from metabench.registry import Chosen, Registry, resolve_params
 from metabench.specs import (
     ACCURACY,
+    FIXED_WAY,
     SAMPLINGS,
     TEST,
     AlgorithmSpec,
@@ -46,8 +47,9 @@ class Selection:
     """Empty: each algorithm's own default."""
     ways: Sequence[int] = (5,)
     shots: Sequence[int] = (1,)
-    query: int = 15
-    protocol: str = "fixed-way"
+    query: int | None = None
+    """None: the protocol's own default."""
+    protocol: str = FIXED_WAY
     episodes: int | None = None
     """None: `EPISODES`, or with `until_ci` at most `MOST_UNTIL`."""
     seeds: Sequence[int] = (0,)
@@ -65,6 +67,8 @@ class Selection:
     """``scope.name`` to value, the scope one of `SCOPES`."""
     split: str = TEST
     """The split whose classes are measured; ``val`` is for choices, and no result."""
+    train_dataset: str = ""
+    """The data set that is trained and validated on, where that is not the one that is measured."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,12 @@ class Choice:
         return inputs
 
 
+def metric_of_protocol(choice: Choice) -> Metric:
+    """Return what the episodes of a protocol are scored by."""
+    assert isinstance(choice.spec, ProtocolSpec)
+    return choice.spec.metric
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """One run: everything that can move its numbers, and nothing else."""
@@ -108,29 +118,57 @@ class RunSpec:
     checkpoint: Path | None
     checkpoint_sha256: str
     split: str = TEST
+    source: Choice | None = None
+    """The data set that is trained on where it is another than `dataset`; None too where nothing is trained."""
+    training_protocol: Choice | None = None
+    """The protocol of training episodes where it is another than `protocol`."""
+
+    @property
+    def measured(self) -> str:
+        """The name under which the digest of what is measured stands among those of `Session.digests_of`."""
+        return self.split if self.source is None else f"measured {self.split}"
+
+    @property
+    def trained_on(self) -> Choice:
+        """The data set whose training and validation classes are learned from."""
+        return self.source or self.dataset
+
+    @property
+    def trained_by(self) -> Choice:
+        """The protocol of the training episodes."""
+        return self.training_protocol or self.protocol
 
     @property
     def metric(self) -> Metric:
         """What its episodes are scored by."""
-        spec = self.protocol.spec
-        assert isinstance(spec, ProtocolSpec)
-        return spec.metric
+        return metric_of_protocol(self.protocol)
+
+    @property
+    def training_metric(self) -> Metric:
+        """What the episodes of its validation are scored by."""
+        return metric_of_protocol(self.trained_by)
 
     @property
     def local(self) -> list[str]:
         """What of it comes from loose files, which others do not have."""
-        parts = ("algorithm", "backbone", "dataset", "protocol")
-        return [f"{part} {getattr(self, part).name}" for part in parts if getattr(self, part).spec.file_sha256]
+        parts = ("algorithm", "backbone", "dataset", "protocol", "source", "training_protocol")
+        found = [(part, choice) for part in parts if (choice := getattr(self, part)) is not None]
+        return [f"{part.replace('_', ' ')} {choice.name}" for part, choice in found if choice.spec.file_sha256]
 
     @property
     def label(self) -> str:
         """A short name for messages."""
         way, shot = self.protocol.params.get("way"), self.protocol.params.get("shot")
         where = self.dataset.name if self.split == TEST else f"{self.dataset.name} ({self.split})"
-        return f"{self.algorithm.name} on {where}, {way}-way {shot}-shot"
+        where = where if self.source is None else f"{self.source.name} -> {where}"
+        how = f"{way}-way {shot}-shot" if way and shot else self.protocol.name
+        return f"{self.algorithm.name} on {where}, {how}"
 
     def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
-        """Return what determines the weights; `digests` are of the splits of the data set."""
+        """Return what determines the weights; `digests` are of the splits, see `Session.digests_of`.
+
+        Data set and protocol of the training are named where they are not those of the evaluation.
+        """
         if self.checkpoint is not None:
             return {"checkpoint": self.checkpoint_sha256}
         if self.recipe is None:
@@ -139,6 +177,8 @@ class RunSpec:
             **self.recipe.inputs(),
             "seed": self.seed,
             "digests": {name: digests[name] for name in ("train", "val") if name in digests},
+            **({} if self.source is None else {"dataset": self.source.inputs()}),
+            **({} if self.training_protocol is None else {"protocol": _shapeless(self.training_protocol)}),
         }
 
     def inputs(self, digests: Mapping[str, str]) -> dict[str, Any]:
@@ -149,7 +189,7 @@ class RunSpec:
         return {
             "algorithm": {**self.algorithm.inputs(), "setting": algorithm.setting_with(self.algorithm.params)},
             "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on},
-            "dataset": {**self.dataset.inputs(), "split": self.split, "digest": digests[self.split]},
+            "dataset": {**self.dataset.inputs(), "split": self.split, "digest": digests[self.measured]},
             "protocol": self.protocol.inputs(),
             "evaluation": {
                 "episodes": self.episodes,
@@ -162,13 +202,18 @@ class RunSpec:
         }
 
     def training_key(self, digests: Mapping[str, str]) -> str:
-        """Return the key of the trained weights, which several runs may share."""
-        protocol = self.protocol.inputs()
-        for name in ("way", "shot", "query"):  # the recipe has its own
-            protocol["params"].pop(name, None)
-        inputs = {**self.inputs(digests), "protocol": protocol, "evaluation": None}
-        inputs["dataset"] = self.dataset.inputs()
+        """Return the key of the trained weights, which several runs may share, whatever they are measured on."""
+        inputs = {**self.inputs(digests), "protocol": _shapeless(self.trained_by), "evaluation": None}
+        inputs["dataset"] = self.trained_on.inputs()
+        training = inputs["training"] or {}
+        inputs["training"] = {name: training[name] for name in training if name not in ("dataset", "protocol")}
         return content_key(inputs)
+
+
+def _shapeless(protocol: Choice) -> dict[str, Any]:
+    """A training protocol as it stands in keys: way, shot and query are the recipe's."""
+    inputs = protocol.inputs()
+    return {**inputs, "params": {k: v for k, v in inputs["params"].items() if k not in ("way", "shot", "query")}}
 
 
 def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
@@ -189,41 +234,50 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     protocol = registry.find("protocol", selection.protocol)
     if stop is not None and protocol.metric != ACCURACY:
         raise UsageError(f"--until-ci is in points of accuracy, and {protocol.name} is scored by {protocol.metric}")
+    teaching = registry.find("protocol", protocol.training) if protocol.training else protocol
     sha256 = _checkpoint_sha256(selection.checkpoint)
-    runs = []
-    combinations = _combinations(selection, registry)
+    runs: list[RunSpec] = []
+    source = registry.choose("dataset", selection.train_dataset) if selection.train_dataset else None
+    combinations = _combinations(selection, registry, source)
     for scope, chosen in zip(("algo", "data", "backbone"), zip(*combinations, strict=True), strict=True):
-        _refuse_unknown([spec for spec, _ in chosen], settings[scope])
+        learned = [source[0]] if scope == "data" and source else []
+        _refuse_unknown([*(spec for spec, _ in chosen), *learned], settings[scope])
     _refuse_unknown((protocol,), settings["protocol"])
+    _refuse_moot(selection, protocol, combinations)
     for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
         choices = {
             "backbone": _choice(backbone, {**settings["backbone"], **of_backbone}),
             "dataset": _choice(dataset, {**settings["data"], **of_data}),
         }
+        learned_from, of_source = source or (dataset, of_data)
+        trained_on = _choice(learned_from, {**settings["data"], **of_source})
+        same = trained_on.inputs() == choices["dataset"].inputs()
         for way, shot in itertools.product(selection.ways, selection.shots):
-            cell = {"way": way, "shot": shot, "query": selection.query}
-            published = algorithm.recipe(dataset.name, way)
-            recipe = _recipe(algorithm, dataset, published, (way, shot), overrides, selection.checkpoint)
-            _refuse_trained_on(recipe, selection.split)
+            cell: dict[str, Value] = {"way": way, "shot": shot}
+            cell |= {} if selection.query is None else {"query": selection.query}
+            published = algorithm.recipe(learned_from.name, way, shot)
+            recipe = _recipe(algorithm, learned_from, published, (way, shot), overrides, selection.checkpoint)
+            _refuse_trained_on(recipe if same else None, selection.split)
             params = {**(published.params if published else {}), **settings["algo"], **own}
             for seed in selection.seeds if recipe else (0,):
-                runs.append(
-                    RunSpec(
-                        **choices,
-                        algorithm=_choice(algorithm, params),
-                        protocol=_choice(protocol, {**settings["protocol"], **cell}),
-                        episodes=episodes,
-                        episode_seed=selection.episode_seed,
-                        sampling=selection.sampling,
-                        stop=stop,
-                        precision=selection.precision,
-                        recipe=recipe,
-                        seed=seed,
-                        checkpoint=selection.checkpoint if algorithm.trains else None,
-                        checkpoint_sha256=sha256,
-                        split=selection.split,
-                    )
+                run = RunSpec(
+                    **choices,
+                    algorithm=_choice(algorithm, params),
+                    protocol=_choice(protocol, {**settings["protocol"], **cell}),
+                    episodes=episodes,
+                    episode_seed=selection.episode_seed,
+                    sampling=selection.sampling,
+                    stop=stop,
+                    precision=selection.precision,
+                    recipe=recipe,
+                    seed=seed,
+                    checkpoint=selection.checkpoint if algorithm.trains else None,
+                    checkpoint_sha256=sha256,
+                    split=selection.split,
+                    source=None if same or not recipe else trained_on,
+                    training_protocol=None if teaching is protocol or not recipe else _choice(teaching, cell),
                 )
+                runs += [] if run in runs else [run]  # a protocol need not know of way and shot
     return runs
 
 
@@ -234,7 +288,7 @@ def _check(selection: Selection, episodes: int) -> None:
     for name, values, least, most in (
         ("--ways", selection.ways, 2, None),
         ("--shots", selection.shots, 1, None),
-        ("--query", (selection.query,), 1, None),
+        ("--query", () if selection.query is None else (selection.query,), 1, None),
         ("--episodes", (episodes,), 1, MAX_EPISODES),
         ("--seed", selection.seeds, 0, MAX_SEED),
         ("--episode-seed", (selection.episode_seed,), 0, MAX_SEED),
@@ -284,14 +338,30 @@ def _by_scope(settings: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
     return scopes
 
 
+def _refuse_moot(
+    selection: Selection,
+    protocol: ProtocolSpec,
+    combinations: Sequence[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]],
+) -> None:
+    """Raise UsageError for what was asked for and could have no effect."""
+    if selection.query is not None and "query" not in {param.name for param in protocol.params}:
+        raise UsageError(f"protocol '{protocol.name}' has its own number of queries; leave --query out")
+    if selection.train_dataset and selection.checkpoint is not None:
+        raise UsageError("--checkpoint trains nothing, so leave --train-dataset out")
+    if selection.train_dataset and not any(algorithm.trains for (algorithm, _), _, _ in combinations):
+        raise UsageError("--train-dataset needs an algorithm that is trained; see 'metabench list algorithms'")
+
+
 def _combinations(
-    selection: Selection, registry: Registry
+    selection: Selection, registry: Registry, source: Chosen[DatasetSpec] | None
 ) -> list[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]]:
     found = []
     for names in itertools.product(selection.algorithms, selection.datasets, selection.backbones or ("",)):
         algorithm, dataset = registry.choose("algorithm", names[0]), registry.choose("dataset", names[1])
-        backbone = registry.choose("backbone", names[2] or dataset[0].backbone or algorithm[0].backbone)
-        _check_kinds(dataset[0], backbone[0], registry)
+        learned_from = (source or dataset)[0]
+        backbone = registry.choose("backbone", names[2] or learned_from.backbone or algorithm[0].backbone)
+        for data in dict.fromkeys((learned_from.name, dataset[0].name)):
+            _check_kinds(registry.find("dataset", data), backbone[0], registry)
         found.append((algorithm, dataset, backbone))
     return found
 

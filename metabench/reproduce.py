@@ -77,7 +77,7 @@ def replay(
         MissingError: a plugin, its version, the data or the weights are not those of the record.
     """
     run = rebuild(record, session.registry, weights, any_version)
-    digests = session.digests(run.dataset)
+    digests = session.digests_of(run)
     _refuse_other_inputs(record["inputs"], run.inputs(digests), any_version)
     scores = record["scores"]
     total = len(answers(scores))

@@ -49,6 +49,11 @@ def below(words: NDArray[np.uint64], bound: int | NDArray[np.uint64]) -> NDArray
     return (scaled >> np.uint64(32)).astype(np.int64)
 
 
+def unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Map words to numbers spread evenly over [0, 1), by their upper 53 bits."""
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
 def choose(words: NDArray[np.uint64], population: int) -> NDArray[np.int64]:
     """Draw without replacement, in random order: a partial Fisher-Yates shuffle for each row.
 

@@ -11,6 +11,7 @@ from metabench.tables import (
     ALWAYS,
     IF_VARIED,
     Row,
+    cell_text,
     escape,
     printable,
     rows_from_records,
@@ -64,7 +65,7 @@ def seeds_text(seeds: int, seed_sd: float | None, digits: int = 2) -> str:
 
 def _seed_row(group: OverSeeds) -> Row:
     (shared,) = rows_from_records(group.records[:1])
-    names = (*ALWAYS, *(name for name in IF_VARIED if name not in ("episodes", "seed")))
+    names = (*ALWAYS, "train_dataset", *(name for name in IF_VARIED if name not in ("episodes", "seed")))
     return {
         **{name: shared[name] for name in names},
         "seeds": [record["inputs"]["training"]["seed"] for record in group.records] if group.seeds else [],
@@ -89,7 +90,7 @@ def _over_seeds(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     names, metric = [*ALWAYS, *varied], _metric(rows)
     body = [
         [
-            *("-" if row[name] is None else str(row[name]) for name in names),
+            *(cell_text(row, name) for name in names),
             seeds_text(len(row["seeds"]), row["seed_sd"], row["metric"].digits),
             score_text(row["score"], row["total95"], row["total_open95"], row["metric"].digits),
         ]

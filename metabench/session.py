@@ -12,7 +12,7 @@ from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.environment import check_device_name
 from metabench.home import Home
 from metabench.keys import content_key
-from metabench.plan import Choice
+from metabench.plan import Choice, RunSpec
 from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
 from metabench.specs import DatasetSpec, defaults
@@ -75,6 +75,11 @@ class Session:
                 )
                 self._splits[key] = loader.load(name, context)
         return self._splits[key]
+
+    def digests_of(self, run: RunSpec) -> dict[str, str]:
+        """Return the digests that a run depends on: of what it is trained on, and as `run.measured` of the rest."""
+        measured = self.digests(run.dataset)
+        return measured if run.source is None else {**self.digests(run.source), run.measured: measured[run.split]}
 
     def digests(self, dataset: Choice) -> dict[str, str]:
         """Return the digest of each split: as declared, or computed once and remembered.

@@ -13,6 +13,8 @@ KINDS = ("images", "text", "functions")
 """What the items of a data set are, and what a backbone reads."""
 TEST, VALIDATION = "test", "val"
 """Splits whose classes are measured: the one for results, and the one for choices."""
+FIXED_WAY = "fixed-way"
+"""The protocol of nearly all published numbers, which need not be named; others are, wherever a number stands."""
 SAMPLINGS = ("closed", "open")
 """How test episodes relate: each drawn from all images, or no two with an image in common (`--sampling`)."""
 
@@ -178,13 +180,14 @@ class AlgorithmSpec(Spec):
     backbone: str = "conv4"
     """The backbone used when none is asked for."""
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
-    """Recipe by data set name, or by ``"name/20-way"`` for one way alone; ``"*"`` is for every other data set."""
+    """Recipe by data set name, or by ``"name/20-way"`` or ``"name/5-shot"`` for one way or shot alone (a way goes
+    before a shot); ``"*"`` is for every other data set."""
     exempt: tuple[Exempt, ...] = ()
     """What ``metabench check`` must not expect, and why; that it is really lacking is checked too."""
 
-    def recipe(self, dataset: str, way: int) -> Recipe | None:
-        """Return the recipe for a data set, None where there is none."""
-        names = (f"{dataset}/{way}-way", dataset, f"*/{way}-way", "*")
+    def recipe(self, dataset: str, way: int, shot: int) -> Recipe | None:
+        """Return the recipe for a data set and a cell, None where there is none."""
+        names = (f"{part}{cell}" for part in (dataset, "*") for cell in (f"/{way}-way", f"/{shot}-shot", ""))
         return next((self.recipes[name] for name in names if name in self.recipes), None)
 
     def setting_with(self, params: Mapping[str, Value]) -> str:
@@ -244,6 +247,8 @@ class ProtocolSpec(Spec):
 
     metric: Metric = ACCURACY
     """What an episode is scored by; for any other than accuracy its class is an `episodes.ValuedProtocol`."""
+    training: str = ""
+    """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
 
 
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec

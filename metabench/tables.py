@@ -27,6 +27,7 @@ COLUMNS = (
     "backbone_params",
     "dataset",
     "split",
+    "train_dataset",
     "protocol",
     "way",
     "shot",
@@ -157,6 +158,18 @@ def dataset_words(dataset: Mapping[str, Any]) -> str:
     return str(name) if split == TEST else f"{name} ({split})"
 
 
+def train_dataset(inputs: Mapping[str, Any]) -> str:
+    """Return the data set that a run was trained on where it is not the one that it measures, else an empty string."""
+    other = (inputs["training"] or {}).get("dataset")
+    return str(other["name"]) if isinstance(other, dict) and "name" in other else ""
+
+
+def domain_words(inputs: Mapping[str, Any]) -> str:
+    """Return `dataset_words`, after ``A -> `` where the run was trained on another data set A."""
+    source = train_dataset(inputs)
+    return f"{source} -> {dataset_words(inputs['dataset'])}" if source else dataset_words(inputs["dataset"])
+
+
 def params_text(params: Mapping[str, Any]) -> str:
     """Return ``name=value, ...`` in the order of the names."""
     return ", ".join(f"{name}={params[name]}" for name in sorted(params))
@@ -194,6 +207,7 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
         "backbone_params": params_text(inputs["backbone"]["params"]),
         "dataset": inputs["dataset"]["name"],
         "split": inputs["dataset"]["split"],
+        "train_dataset": train_dataset(inputs),
         "protocol": inputs["protocol"]["name"],
         **{name: cell.get(name) for name in ("way", "shot", "query")},
         "metric": metric,
@@ -220,8 +234,15 @@ def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     names = [*ALWAYS, *varied]
     metrics = {row["metric"] for row in rows if row["status"] == "ok"} or {ACCURACY}
     several = len(metrics) > 1
-    body = [["-" if row[n] is None else str(row[n]) for n in names] + [_result(row, several)] for row in rows]
+    body = [[cell_text(row, name) for name in names] + [_result(row, several)] for row in rows]
     return [*names, "score" if several else metrics.pop().title], body
+
+
+def cell_text(row: Row, name: str) -> str:
+    """Return what a table shows of a row in one column; the data set is ``A -> B`` where that is what happened."""
+    if name == "dataset" and row["train_dataset"]:
+        return f"{row['train_dataset']} -> {row['dataset']}"
+    return "-" if row[name] is None else str(row[name])
 
 
 def _result(row: Row, name_metric: bool) -> str:

@@ -59,9 +59,14 @@ REGISTRY = Registry(
     by_name(
         ProtocolSpec(
             name="fixed-way",
-            params=tuple(Param(name, 1, name) for name in ("way", "shot", "query", "extra")),
+            params=tuple(Param(n, v, n) for n, v in (("way", 5), ("shot", 1), ("query", 15), ("extra", 1))),
             **COMMON,
-        )
+        ),
+        ProtocolSpec(
+            name="uneven", training="fixed-way",
+            params=tuple(Param(n, v, n) for n, v in (("way", 5), ("shot", 1), ("query", 15), ("alpha", 2.0))), **COMMON,
+        ),
+        ProtocolSpec(name="varying", training="fixed-way", **COMMON),
     ),
     PluginSet((), (), pluggy.PluginManager("metabench")),
     {},
@@ -281,3 +286,71 @@ def test_classes_that_are_trained_on_are_not_measured() -> None:
     assert runs(settings=both)
     with pytest.raises(UsageError, match=r"train_on=train\+val trains on the classes of 'val'"):
         runs(settings=both, split="val")
+
+
+def test_training_on_another_data_set() -> None:
+    """Recipe, backbone and digests are of A, the measured split of B; the weights are those that A has of its own."""
+    (cross,) = runs(datasets=("letters",), train_dataset="digits", settings={"data.size": 9})
+    (own,) = runs(datasets=("digits",), settings={"data.size": 9})
+    assert cross.recipe == own.recipe
+    assert (cross.label, cross.trained_on.params) == ("learner on digits -> letters, 5-way 1-shot", {"size": 9})
+    digests = {"train": "a", "val": "b", "test": "of no use", cross.measured: "c"}
+    inputs = cross.inputs(digests)
+    assert (inputs["dataset"]["name"], inputs["dataset"]["digest"]) == ("letters", "c")
+    assert inputs["training"]["dataset"] == {"name": "digits", "version": 1, "params": {"size": 9}}
+    assert inputs["training"]["digests"] == {"train": "a", "val": "b"}
+    assert cross.training_key(digests) == own.training_key(DIGESTS)
+
+
+def test_a_data_set_beside_itself_is_the_ordinary_run() -> None:
+    (run,), (own,) = runs(train_dataset="digits"), runs()
+    assert run == own
+    both = runs(datasets=("digits", "letters"), train_dataset="digits")
+    assert [run.source is None for run in both] == [True, False]
+
+
+def test_what_is_not_trained_does_not_care_what_others_train_on() -> None:
+    learner, floor = runs(("learner", "floor"), datasets=("letters",), train_dataset="digits")
+    assert (learner.source is None, floor.source) == (False, None)
+    (alone,) = runs(("floor",), datasets=("letters",))
+    assert floor == alone
+
+
+def test_training_on_another_data_set_that_could_have_no_effect_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"weights")
+    with pytest.raises(UsageError, match="--train-dataset needs an algorithm that is trained"):
+        runs(("floor",), train_dataset="letters")
+    with pytest.raises(UsageError, match="leave --train-dataset out"):
+        runs(train_dataset="letters", checkpoint=tmp_path / "weights")
+    with pytest.raises(UsageError, match="unknown dataset 'leters'; did you mean 'letters'"):
+        runs(train_dataset="leters")
+
+
+def test_a_split_that_another_data_set_trains_on_may_be_measured() -> None:
+    with pytest.raises(UsageError, match="trains on the classes of 'val'"):
+        runs(split="val", settings={"train.train_on": "train+val"})
+    (run,) = runs(datasets=("letters",), train_dataset="digits", split="val", settings={"train.train_on": "train+val"})
+    digests = {"train": "a", "val": "b", run.measured: "c"}
+    assert run.inputs(digests)["dataset"]["digest"] == "c"
+    assert run.inputs(digests)["training"]["digests"]["val"] == "b"
+
+
+def test_a_protocol_that_trains_by_another() -> None:
+    """Its weights are those of the other, and the key says which that was."""
+    (odd,), (own,) = runs(protocol="uneven", query=15), runs()
+    assert odd.training_protocol is not None
+    assert odd.training_protocol == own.protocol
+    assert odd.training_key(DIGESTS) == own.training_key(DIGESTS)
+    assert odd.inputs(DIGESTS)["training"]["protocol"] == {"name": "fixed-way", "version": 1, "params": {"extra": 1}}
+    assert "protocol" not in own.inputs(DIGESTS)["training"]
+    (floor,) = runs(("floor",), protocol="uneven")
+    assert floor.training_protocol is None
+
+
+def test_a_protocol_that_draws_way_and_shot_itself() -> None:
+    planned = runs(("floor",), protocol="varying", ways=(5, 20), shots=(1, 5))
+    assert [run.label for run in planned] == ["floor on digits, varying"]
+    trained = runs(protocol="varying", datasets=("digits",), shots=(1, 5))
+    assert [run.recipe and run.recipe.shot for run in trained] == [1, 5]  # its recipe leaves the shot open
+    with pytest.raises(UsageError, match="protocol 'varying' has its own number of queries; leave --query out"):
+        runs(("floor",), protocol="varying", query=15)

@@ -174,7 +174,7 @@ def test_a_leaderboard_ranks_by_the_direction_and_mixes_no_metrics(tmp_path: Pat
     (found,) = board.contents().boards()
     (section,) = found.sections
     assert [cell.title for cell in section.cells] == [
-        "5-way 1-shot", "5-shot regression, auroc", "5-shot regression, mse", "10-shot regression, mse",
+        "5-way 1-shot", "regression 5-shot, auroc", "regression 5-shot, mse", "regression 10-shot, mse",
     ]  # fmt: skip
     mse = section.cells[2]
     places = {row.first.inputs["algorithm"]["name"]: section.ranks[row.identity, mse].place

@@ -197,11 +197,11 @@ def test_workers_use_one_thread_each_and_leave_the_rest_as_it_was() -> None:
 
 def test_the_recipe_gives_parameters_by_way() -> None:
     maml = load_registry().algorithms["maml"]
-    five, twenty = maml.recipe("omniglot", 5), maml.recipe("omniglot", 20)
+    five, twenty = maml.recipe("omniglot", 5, 1), maml.recipe("omniglot", 20, 1)
     assert five is not None and twenty is not None
     assert (five.params["lr"], five.batch) == (0.4, 32)
     assert (twenty.params["lr"], twenty.batch) == (0.1, 16)
-    assert maml.recipe("glyphs", 5) is maml.recipes["*"]
+    assert maml.recipe("glyphs", 5, 1) is maml.recipes["*"]
 
 
 def test_a_learner_on_a_cpu_has_a_worker_for_each_thread(set_threads: SetThreads) -> None:

@@ -146,7 +146,7 @@ def _list_runs(home: Home, as_json: bool) -> None:
 
 
 def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    from metabench.tables import dataset_words
+    from metabench.tables import domain_words
 
     inputs = record["inputs"]
     params = inputs["protocol"]["params"]
@@ -156,7 +156,7 @@ def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
         record["status"],
         inputs["algorithm"]["name"],
         inputs["backbone"]["name"],
-        dataset_words(inputs["dataset"]),
+        domain_words(inputs),
         protocol or inputs["protocol"]["name"],
         (inputs["training"] or {}).get("seed", "-"),
         inputs["evaluation"]["episodes"],

@@ -106,8 +106,10 @@ def _plain(record: Mapping[str, Any], result: Any, weights: Path | None) -> dict
 
 
 def _words(record: Mapping[str, Any], result: Any) -> str:
+    from metabench.tables import domain_words
+
     inputs = record["inputs"]
-    what = f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, record {record['key'][:12]}"
+    what = f"{inputs['algorithm']['name']} on {domain_words(inputs)}, record {record['key'][:12]}"
     if result.same_episodes is False:
         return f"differs: the images of the episodes are not those of the record ({what})"
     if result.differing:

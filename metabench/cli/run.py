@@ -58,10 +58,11 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
 @click.command()
 @click.option("--algo", required=True, callback=_names, help="Algorithms, separated by commas.")
 @click.option("--dataset", default="glyphs", show_default=True, callback=_names, help="Data sets.")
+@click.option("--train-dataset", default="", metavar="NAME", help="Train and validate on this one: cross-domain.")
 @click.option("--backbone", default="", callback=_names, help="Backbones.  [default: the algorithm's own]")
 @click.option("--ways", default="5", show_default=True, callback=_numbers(2), help="Classes in an episode.")
 @click.option("--shots", default="1", show_default=True, callback=_numbers(1), help="Support images of a class.")
-@click.option("--query", default=15, show_default=True, help="Query images of a class.")
+@click.option("--query", type=int, help="Query images of a class.  [default: the protocol's, 15]")
 @click.option(
     "--episodes", type=int, help=f"Test episodes.  [default: {EPISODES:,}; with --until-ci at most {MOST_UNTIL:,}]"
 )
@@ -170,6 +171,7 @@ def _selection(options: Mapping[str, Any]) -> Selection:
     return Selection(
         algorithms=options["algo"],
         datasets=options["dataset"],
+        train_dataset=options["train_dataset"],
         backbones=options["backbone"],
         ways=options["ways"],
         shots=options["shots"],

@@ -26,7 +26,15 @@ from metabench.errors import UsageError, did_you_mean
 from metabench.plugins import SPEC_CLASSES
 from metabench.registry import availability, kind_of
 from metabench.scores import EpisodeScores, answers, metric_of
-from metabench.specs import ACCURACY, AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, defaults
+from metabench.specs import (
+    ACCURACY,
+    AlgorithmSpec,
+    AnySpec,
+    BackboneSpec,
+    DatasetSpec,
+    ProtocolSpec,
+    defaults,
+)
 
 
 @click.command("show")
@@ -79,8 +87,10 @@ def _plot(record: Mapping[str, Any], file: str) -> None:
     if scores is None:
         raise UsageError(f"run {record['key'][:12]} is {record['status']}: there are no scores to draw")
     way, shot = (inputs["protocol"]["params"].get(name) for name in ("way", "shot"))
+    from metabench.tables import domain_words
+
     protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
-    title = f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, {protocol}"
+    title = f"{inputs['algorithm']['name']} on {domain_words(inputs)}, {protocol}"
     metric = metric_of(scores)
     lead = f"{metric.name} {score(record)}; {_episode_size(scores)}"
     picture = histogram(EpisodeScores.of(scores), title, lead, _step(scores))
@@ -123,6 +133,8 @@ def _spec_lines(spec: AnySpec) -> list[str]:
         ]
     elif isinstance(spec, BackboneSpec):
         facts += [("trains", spec.trains), ("trained on", spec.trained_on or "nothing: random start")]
+    elif isinstance(spec, ProtocolSpec):
+        facts.append(("training by", spec.training or spec.name))
     elif isinstance(spec, DatasetSpec):
         facts += [("image shape", "x".join(map(str, spec.image_shape))), ("download", spec.download)]
     if lacking := availability(spec):

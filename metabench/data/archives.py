@@ -1,28 +1,37 @@
 """Reading official archives without trusting them: nothing is extracted, every member is checked.
 
-Both readers give files by their path inside the archive, so a loader can take the official zip or the
+All readers give files by their path inside the archive, so a loader can take the official zip or tar, or the
 folder that a user extracted from it.
 """
 
 from __future__ import annotations
 
+import gzip
 import stat
+import tarfile
+import tempfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from pathlib import Path, PureWindowsPath
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from metabench.errors import MetabenchError
 
 MEMBER_LIMIT = 64 << 20
 TOTAL_LIMIT = 4 << 30
+MEMBERS_LIMIT = 1_000_000
+TAR = (".tar", ".tgz", ".tar.gz")
 _ENCRYPTED = 0x1
 _REMEDY = "delete it and get the official file again"
 # The two methods whose unpacking zipfile bounds by the size asked for.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError)
+_DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, ValueError
+)  # fmt: skip
+_GZIP = b"\x1f\x8b"
+_BLOCK = 1 << 20
 
 
 class Members(ABC):
@@ -121,6 +130,91 @@ class SafeZip(Members):
         self._zip.close()
 
 
+class SafeTar(Members):
+    """A tar, plain or compressed by gzip, whose members are checked when it is opened.
+
+    A compressed one is first unpacked into a temporary file without a name, so that members can be read in any order.
+
+    Args:
+        path: the tar file.
+        member_limit: most bytes that one member may have.
+        total_limit: most bytes that it may unpack to.
+
+    Raises:
+        MetabenchError: damaged, or a member has an unsafe path, is a link or a device, or is too large.
+    """
+
+    def __init__(self, path: Path, member_limit: int = MEMBER_LIMIT, total_limit: int = TOTAL_LIMIT) -> None:
+        """Unpack the archive and check its list of members."""
+        super().__init__(path)
+        try:
+            self._file = _plain(path, total_limit)
+        except _DAMAGE as error:
+            raise _damaged(path, error) from error
+        try:
+            self._members = self._checked(member_limit, total_limit)
+        except MetabenchError:
+            self._file.close()
+            raise
+        except _DAMAGE as error:
+            self._file.close()
+            raise _damaged(path, error) from error
+
+    def _checked(self, member_limit: int, total_limit: int) -> dict[str, tuple[int, int]]:
+        total, members = 0, dict[str, tuple[int, int]]()
+        with tarfile.open(fileobj=self._file, mode="r:") as archive:
+            for info in archive:
+                total += info.size
+                reason = _leaves(info.name)
+                if not (info.isreg() or info.isdir()) or info.issparse():
+                    reason = "is neither a file nor a folder"
+                if info.size > member_limit or total > total_limit or len(members) > MEMBERS_LIMIT:
+                    reason = "unpacks to more than is allowed"
+                if reason:
+                    raise MetabenchError(f"{self.path}: member {info.name[:200]!r} {reason}; {_REMEDY}")
+                if info.isreg():
+                    members[info.name.removeprefix("./")] = (info.offset_data, info.size)
+        return members
+
+    def names(self) -> list[str]:
+        """Return the path of every member that is a file, sorted."""
+        return sorted(self._members)
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of member `name`; MetabenchError if there is no such member, or it is cut short."""
+        if name not in self._members:
+            raise MetabenchError(f"{self.path}: has no {name!r}; {_REMEDY}")
+        offset, size = self._members[name]
+        self._file.seek(offset)
+        data = self._file.read(size)
+        if len(data) != size:
+            raise MetabenchError(f"{self.path}: member {name!r} is cut short; {_REMEDY}")
+        return data
+
+    def close(self) -> None:
+        """Close the file, which removes what was unpacked."""
+        self._file.close()
+
+
+def _plain(path: Path, limit: int) -> BinaryIO:
+    """Open a tar, or unpack it if it is compressed, up to twice `limit`, since members have headers."""
+    with path.open("rb") as packed:
+        if packed.read(2) != _GZIP:
+            return path.open("rb")
+    out = tempfile.TemporaryFile()  # noqa: SIM115 - it is what is returned
+    try:
+        with gzip.open(path) as stream:
+            while block := stream.read(_BLOCK):
+                out.write(block)
+                if out.tell() > max(2 * limit, _BLOCK):
+                    raise ValueError("it unpacks to more than is allowed")
+    except BaseException:
+        out.close()
+        raise
+    out.seek(0)
+    return out
+
+
 class Folder(Members):
     """The files of an extracted archive: names start with the folder's own name, as in the zip."""
 
@@ -147,17 +241,18 @@ class Folder(Members):
         """Nothing is open."""
 
 
-def open_members(path: Path) -> Members:
-    """Return a reader for `path`, a zip or an extracted folder."""
-    return Folder(path) if path.is_dir() else SafeZip(path)
+def open_members(path: Path, member_limit: int = MEMBER_LIMIT, total_limit: int = TOTAL_LIMIT) -> Members:
+    """Return a reader for `path`: a zip, a tar (by its name) or an extracted folder; the limits are for archives."""
+    if path.is_dir():
+        return Folder(path)
+    kind = SafeTar if path.name.endswith(TAR) else SafeZip
+    return kind(path, member_limit, total_limit)
 
 
 def _unsafe(info: zipfile.ZipInfo) -> str:
     """Return why a member must not be used, or an empty string."""
-    # Windows' reading of a path knows both separators and drive letters, so it is the stricter one.
-    path = PureWindowsPath(info.filename)
-    if path.anchor or ".." in path.parts:
-        return "has a path outside the archive"
+    if reason := _leaves(info.filename):
+        return reason
     if stat.S_ISLNK(info.external_attr >> 16):
         return "is a symbolic link"
     if info.flag_bits & _ENCRYPTED:
@@ -167,6 +262,14 @@ def _unsafe(info: zipfile.ZipInfo) -> str:
     return ""
 
 
+def _leaves(name: str) -> str:
+    """Return what is wrong with the path of a member, or an empty string."""
+    # Windows' reading of a path knows both separators and drive letters, so it is the stricter one.
+    path = PureWindowsPath(name)
+    return "has a path outside the archive" if path.anchor or ".." in path.parts else ""
+
+
 def _damaged(path: Path, error: Exception) -> MetabenchError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return MetabenchError(f"{path}: not a readable zip ({reason}); {_REMEDY}")
+    kind = "tar" if path.name.endswith(TAR) else "zip"
+    return MetabenchError(f"{path}: not a readable {kind} ({reason}); {_REMEDY}")

@@ -12,7 +12,7 @@ from metabench.errors import MetabenchError
 from metabench.keys import canonical_json
 from metabench.records import RecordError
 from metabench.scores import answers, metric_of
-from metabench.specs import ACCURACY, TEST, Metric
+from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")
 """Files of the folder that a data set's page must not replace."""
@@ -21,9 +21,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A column of a page: way and shot, and the protocol's name where it draws one anew or has a metric of its own.
+    """A column of a page: way and shot, with the protocol's name unless it is the usual one (`FIXED_WAY`), and metric.
 
-    They sort by way and shot, and those with a name come last. What a protocol does not fix is 0.
+    Where a protocol draws way or shot anew, or has none, that one is 0. Columns of the usual protocol come first.
     """
 
     protocol: str
@@ -34,15 +34,15 @@ class Cell:
     @property
     def title(self) -> str:
         """What stands above the column."""
-        sizes = [f"{self.way}-way"] * bool(self.way) + [f"{self.shot}-shot"] * bool(self.shot)
-        title = " ".join([*sizes, self.protocol]).rstrip()
+        numbers = [f"{self.way}-way"] * (self.way > 0) + [f"{self.shot}-shot"] * (self.shot > 0)
+        title = " ".join(filter(None, [self.protocol, *numbers]))
         return title if self.metric == ACCURACY else f"{title}, {self.metric.title}"
 
     @property
-    def file_part(self) -> str:
-        """How file names say it."""
-        sizes = f"{self.way}w" * bool(self.way) + f"{self.shot}s" * bool(self.shot)
-        return "-".join(filter(None, (self.protocol, sizes)))
+    def word(self) -> str:
+        """The same for file names, as in ``5w1s``."""
+        numbers = f"{self.way}w" * (self.way > 0) + f"{self.shot}s" * (self.shot > 0)
+        return "-".join(filter(None, [self.protocol, numbers]))
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Entry:
         """The column it belongs to."""
         protocol = self.inputs["protocol"]
         way, shot = protocol["params"].get("way", 0), protocol["params"].get("shot", 0)
-        metric = metric_of(self.record["scores"])
-        return Cell("" if way and shot and metric == ACCURACY else protocol["name"], way, shot, metric)
+        usual = protocol["name"] == FIXED_WAY and way and shot
+        return Cell("" if usual else protocol["name"], way, shot, metric_of(self.record["scores"]))
 
     @cached_property
     def variant(self) -> str:
@@ -92,9 +92,9 @@ class Entry:
 
 def file_name(record: Mapping[str, Any]) -> str:
     """Return the file name of an admitted record."""
-    cell = Entry(record, "").cell
+    where = Entry(record, "").cell.word
     inputs = record["inputs"]
-    return f"{inputs['algorithm']['name']}-{inputs['dataset']['name']}-{cell.file_part}-{record['key'][:12]}.json"
+    return f"{inputs['algorithm']['name']}-{inputs['dataset']['name']}-{where}-{record['key'][:12]}.json"
 
 
 def admit(record: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from metabench.leaderboard import words
 from metabench.leaderboard.rows import Row
-from metabench.tables import params_text
+from metabench.tables import params_text, train_dataset
 
 
 def _params(part: str) -> Callable[[Row], dict[str, str]]:
@@ -25,6 +25,7 @@ _WHAT: tuple[Callable[[Row], dict[str, str]], ...] = (
     _params("protocol"),
     lambda row: {"setting": row.setting},
     lambda row: {"trained_on": row.first.inputs["backbone"]["trained_on"] or "random start"},
+    lambda row: {"train_dataset": f"from {other}" if (other := train_dataset(row.first.inputs)) else "same domain"},
     lambda row: {"version": f"v{row.first.inputs['algorithm']['version']}"},
     lambda row: {"precision": row.first.inputs["precision"]},
     lambda row: {"episodes": words.episodes(row)},

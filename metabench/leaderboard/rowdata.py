@@ -9,7 +9,7 @@ from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.rows import Row
 from metabench.specs import ACCURACY
-from metabench.tables import csv_text
+from metabench.tables import csv_text, train_dataset
 
 COLUMNS = (
     "algorithm",
@@ -28,6 +28,7 @@ COLUMNS = (
     "dataset_params",
     "split",
     "digest",
+    "train_dataset",
     "protocol",
     "protocol_version",
     "protocol_params",
@@ -83,6 +84,7 @@ def _datum(section: Section, row: Row, cell: Cell) -> dict[str, Any]:
         "floor": "yes" if row.floor else "",
         "split": inputs["dataset"]["split"],
         "digest": inputs["dataset"]["digest"],
+        "train_dataset": train_dataset(inputs),
         "way": cell.way or "",
         "shot": cell.shot or "",
         "n_query": n_query if isinstance(n_query := entry.record["scores"]["n_query"], int) else "",

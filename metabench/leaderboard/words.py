@@ -10,7 +10,7 @@ from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
 from metabench.scores import answers
 from metabench.specs import ACCURACY, Metric
-from metabench.tables import params_text, width_text
+from metabench.tables import params_text, train_dataset, width_text
 
 LONGEST = 120  # characters of a stranger's string in a table
 
@@ -126,7 +126,9 @@ def training(row: Row) -> str:
     if "checkpoint" in first:
         return f"checkpoint {str(first['checkpoint'])[:12]}"
     known = sorted({entry.seed for entry in row.entries if entry.seed is not None})
-    words = [f"seed{'s' * (len(known) > 1)} {', '.join(map(str, known))}"] if known else []
+    source = train_dataset(row.first.inputs)
+    words = [f"{short(source)} -> {short(row.first.inputs['dataset']['name'])}"] if source else []
+    words += [f"seed{'s' * (len(known) > 1)} {', '.join(map(str, known))}"] if known else []
     ways = sorted({str(run["way"]) for _, run in runs if "way" in run})
     words += [f"{'/'.join(map(short, ways))}-way"] if ways else []
     if any(run.get("shot", cell.shot) != cell.shot for cell, run in runs):

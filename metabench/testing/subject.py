@@ -68,7 +68,7 @@ class AlgorithmChecks(Conformance):
     @property
     def values(self) -> dict[str, Value]:
         """Every parameter with its value: as given, as in the recipe for the data that checks train on, or default."""
-        recipe = self.spec.recipe(DATA, 5)
+        recipe = self.spec.recipe(DATA, 5, 1)
         return resolve_params(self.spec, {**(recipe.params if recipe else {}), **self.params})
 
     def episodes(self, scorer: Scorer, **options: Any) -> Episodes:

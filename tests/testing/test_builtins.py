@@ -8,6 +8,7 @@ import pytest
 
 from metabench.registry import load_registry
 from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance
+from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_omniglot import real_data
 
 
@@ -31,6 +32,19 @@ class TestMatchingNetFullContext(AlgorithmConformance):
 
 class TestNearestMean(AlgorithmConformance):
     algorithm = "nearest-mean"
+
+
+class TestNearestMeanL2N(AlgorithmConformance):
+    algorithm = "nearest-mean-l2n"
+
+
+class TestLinearProbe(AlgorithmConformance):
+    algorithm = "linear-probe"
+
+
+class TestLinearProbeRaw(AlgorithmConformance):
+    algorithm = "linear-probe"
+    params = {"normalise": False, "c": 10.0}  # noqa: RUF012
 
 
 class TestChance(AlgorithmConformance):
@@ -98,6 +112,23 @@ class TestOmniglot(DatasetConformance):
     def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
         monkeypatch.setenv("METABENCH_DATA", str(real_data()))
         monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "omniglot-home"))
+
+
+class Cifar100Kit(DatasetConformance):
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        monkeypatch.setenv("METABENCH_DATA", str(real_cifar()))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "cifar-home"))
+
+
+@pytest.mark.realdata
+class TestCifarFS(Cifar100Kit):
+    dataset = "cifar-fs"
+
+
+@pytest.mark.realdata
+class TestFC100(Cifar100Kit):
+    dataset = "fc100"
 
 
 def test_nothing_built_in_is_left_out() -> None:

@@ -1,0 +1,78 @@
+"""What the protocols share: picking classes and images by random words, and the limits of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.api import ClassSplit, Param, UsageError
+from metabench.episodes import Rows
+from metabench.rng import choose
+
+Words = NDArray[np.uint64]
+
+WAY = Param("way", 5, "classes in an episode")
+SHOT = Param("shot", 1, "support images of each class")
+QUERY = Param("query", 15, "query images of each class")
+
+
+def at_least(*limits: tuple[str, int, int]) -> None:
+    """Raise UsageError for the first (name, value, least) that is below its least value."""
+    for name, value, least in limits:
+        if value < least:
+            raise UsageError(f"{name} must be at least {least}, not {value}")
+
+
+def need_classes(split: ClassSplit, way: int, what: str = "") -> None:
+    """Raise UsageError if there are too few classes for `way` of them."""
+    classes = len(split.names)
+    if way > classes:
+        raise UsageError(f"{what or f'{way}-way'} needs {way} classes but the split has {classes}; use --ways")
+
+
+def need_images(split: ClassSplit, shot: int, query: int, classes: Sequence[int] | None = None) -> None:
+    """Raise UsageError, naming class and remedy, if one of the classes has too few images."""
+    among = np.arange(len(split.names)) if classes is None else np.asarray(classes)
+    smallest = int(among[np.argmin(split.counts[among])])
+    images = int(split.counts[smallest])
+    if shot + query > images:
+        largest = images - shot
+        remedy = f"the largest legal --query is {largest}" if largest > 0 else "use fewer --shots"
+        raise UsageError(
+            f"{shot} shot + {query} query images are more than the {images} of class "
+            f"'{split.names[smallest]}'; {remedy}"
+        )
+
+
+def images_of(words: Words, classes: Rows, split: ClassSplit) -> Rows:
+    """Return for each of the classes (B, way) as many of its images as it has words, (B, way, k), in random order.
+
+    Args:
+        words: (B, way * k) random words; how an image is chosen depends on those before it alone.
+
+    The row is -1 where a class has fewer than k images.
+    """
+    within = choose_within(words.reshape(classes.size, -1), split.counts[classes.reshape(-1)])
+    first = split.starts[classes].reshape(-1, 1)
+    return np.where(within < 0, -1, first + within).reshape(*classes.shape, -1)
+
+
+def choose_within(words: Words, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Choose without replacement from a population of its own for each row of words (rows, k); -1 where it ends."""
+    kinds = np.unique(sizes)
+    if len(kinds) == 1 and kinds[0] >= words.shape[1]:
+        return choose(words, int(kinds[0]))
+    chosen = np.full(words.shape, -1, dtype=np.int64)
+    for size in kinds:
+        mask, k = sizes == size, min(int(size), words.shape[1])
+        part = np.full((int(mask.sum()), words.shape[1]), -1, dtype=np.int64)
+        part[:, :k] = choose(words[mask][:, :k], int(size))
+        chosen[mask] = part
+    return chosen
+
+
+def labels(way: int, repeat: int, episodes: int) -> NDArray[np.int64]:
+    """Return the labels (episodes, way * repeat) of classes in order, `repeat` times each."""
+    return np.tile(np.repeat(np.arange(way), repeat), (episodes, 1))

@@ -1,0 +1,67 @@
+"""Open-set episodes: half of the queries are of classes that the support set does not have."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.api import ClassSplit, Param, ProtocolSpec
+from metabench.episodes import EpisodeBatch
+from metabench.rng import choose
+from metabench_protocols._draw import QUERY, SHOT, WAY, at_least, images_of, labels, need_classes, need_images
+
+SPEC = ProtocolSpec(
+    name="open-set",
+    version=1,
+    target="metabench_protocols.open_set:OpenSet",
+    summary="N-way K-shot episodes with queries of unknown classes too: AUROC of telling them by the largest score",
+    reference="Liu et al. 2020, Few-Shot Open-Set Recognition Using Meta-Learning, section 5",
+    licence="MIT",
+    params=(
+        WAY,
+        SHOT,
+        Param("query", QUERY.default, "query images of each class, known or unknown"),
+        Param("unknown", 5, "classes of queries that the support set does not have"),
+    ),
+    training="fixed-way",
+)
+
+
+class OpenSet:
+    """Draws ``way + unknown`` classes; the last `unknown` have queries and no support, and the label -1.
+
+    Args:
+        way: classes of the support set, at least 2.
+        shot: support images of each of them, at least 1.
+        query: query images of each class, known or unknown, at least 1.
+        unknown: classes of queries alone, at least 1.
+    """
+
+    def __init__(self, way: int, shot: int, query: int, unknown: int) -> None:
+        at_least(("way", way, 2), ("shot", shot, 1), ("query", query, 1), ("unknown", unknown, 1))
+        self.way, self.shot, self.query, self.unknown = way, shot, query, unknown
+        self.n_query = (way + unknown) * query
+
+    def check(self, split: ClassSplit) -> None:
+        """Raise UsageError if there are too few classes, or too few images in one of them."""
+        total = self.way + self.unknown
+        need_classes(split, total, f"{self.way}-way with {self.unknown} unknown classes")
+        need_images(split, self.shot, self.query)
+
+    def width(self, split: ClassSplit) -> int:
+        """One word for each class, and for `shot` and `query` images of each."""
+        return (self.way + self.unknown) * (1 + self.shot + self.query)
+
+    def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
+        """Return the episodes of (B, width) random words; queries of unknown classes come last."""
+        episodes, total = len(words), self.way + self.unknown
+        classes = choose(words[:, :total], len(split.names))
+        rows = images_of(words[:, total:], classes, split)
+        truth = labels(total, self.query, episodes)
+        return EpisodeBatch(
+            support=rows[:, : self.way, : self.shot].reshape(episodes, -1),
+            support_labels=labels(self.way, self.shot, episodes),
+            query=rows[:, :, self.shot :].reshape(episodes, -1),
+            query_labels=np.where(truth < self.way, truth, -1),
+            way=self.way,
+        )
