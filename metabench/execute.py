@@ -60,6 +60,8 @@ class Executor:
         learner = self._learner(run)
         if run.checkpoint is not None:
             load_weights(learner.module, run.checkpoint)
+        elif run.recipe is None:
+            _refuse_own_weights(run, learner)
         self._check(run, learner, run.recipe, source, images)
 
     @staticmethod
@@ -151,8 +153,9 @@ class Executor:
         parts["provenance"] = self._provenance(run)
 
     def _provenance(self, run: RunSpec) -> dict[str, Any]:
-        """What a record says of where it was made; `local` keeps it off leaderboards."""
-        return {**provenance(self.device), **({"local": run.local} if run.local else {})}
+        """What a record says of where it was made; `local` keeps it off leaderboards, `pixels` are not official."""
+        told = {"local": run.local, "pixels": self.session.pixels(run)}
+        return {**provenance(self.device), **{name: value for name, value in told.items() if value}}
 
     def _refuse_other_shape(self, run: RunSpec, trained_on: tuple[int, ...]) -> None:
         """A network made for items of one shape does not read those of another."""
@@ -369,6 +372,17 @@ class Executor:
             stops = [] if rule is None else list(checks(most))
             tally = evaluate(learner, data, source, most, done, report, stops=stops, watch=watch)
         return np.concatenate(scores), tally
+
+
+def _refuse_own_weights(run: RunSpec, learner: Learner) -> None:
+    """Raise UsageError for an algorithm with weights beside the backbone's that nobody has trained."""
+    spec, module = run.algorithm.spec, learner.module
+    assert isinstance(spec, AlgorithmSpec)
+    if spec.trains and isinstance(module, Model) and any(True for _ in module.head.parameters()):
+        raise UsageError(
+            f"{run.algorithm.name} has weights of its own, and '{run.dataset.name}' has no classes to train them on; "
+            "use --checkpoint, or another algorithm"
+        )
 
 
 def _weights_digest(backbone: torch.nn.Module) -> str:

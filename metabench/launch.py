@@ -12,6 +12,7 @@ from metabench.keys import content_key
 from metabench.plan import RunSpec, Selection, plan
 from metabench.registry import load_registry
 from metabench.session import Outcome, Session
+from metabench.settling import settle
 from metabench.tables import Row, rows_from_records
 
 
@@ -25,6 +26,7 @@ def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
         KeyboardInterrupt: the user stopped; what was measured is kept.
     """
     digests = [session.digests_of(run) for run in runs]
+    _tell_pixels(runs, session)
     keys = [content_key(run.inputs(of)) for run, of in zip(runs, digests, strict=True)]
     found = [None if session.rerun else session.store.find(key) for key in keys]
     outcomes: list[Outcome | None] = [Outcome(record, True) if record else None for record in found]
@@ -40,9 +42,16 @@ def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
     return [outcome for outcome in outcomes if outcome is not None]
 
 
+def _tell_pixels(runs: Sequence[RunSpec], session: Session) -> None:
+    """Say once of each data set whose pixels are not the official ones what they are."""
+    for name, pixels in {name: text for run in runs for name, text in session.pixels(run).items()}.items():
+        session.console.note(f"{name}: the pixels are not the official ones but {pixels}; say so beside the numbers")
+
+
 def run_selection(selection: Selection, session: Session) -> list[Outcome]:
     """Plan and launch."""
-    return launch(plan(selection, session.registry), session)
+    runs = settle(plan(selection, session.registry), session, selection.query is not None)
+    return launch(runs, session)
 
 
 def outcome_rows(outcomes: Sequence[Outcome]) -> list[Row]:
