@@ -117,6 +117,7 @@ class TestWideResNet(BackboneConformance):
 class TestEfficientNetLite0(BackboneConformance):
     backbone = "efficientnet-lite0"
     params = {"size": 64}  # noqa: RUF012
+    image_shapes = ((3, 64, 64),)
 
 
 class TestPixels(BackboneConformance):
