@@ -27,7 +27,8 @@ class Block(nn.Module):
         ready = torch.relu(self.norm1(maps))
         found = torch.relu(self.norm2(self.conv1(ready)))
         found = self.conv2(F.dropout(found, self.drop, self.training) if self.drop else found)
-        return found + (maps if self.short is None else self.short(ready))
+        total: Tensor = found + (maps if self.short is None else self.short(ready))
+        return total
 
 
 class WideResNet(Backbone):
