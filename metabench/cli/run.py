@@ -73,7 +73,7 @@ def run(context: click.Context, /, **options: Any) -> None:
         runs = planned(Selection(**selecting.fields(options), algorithms=options["algo"]), session)
     else:
         runs = plan_suite(suite, options["algo"], selecting.typed_fields(context, options), session.registry)
-        runs = settle(runs, session, query_given=True)
+        runs = settle(runs, session, query_given=any("query" in block for block in suite.blocks))
     if options["dry_run"]:
         context.exit(selecting.tell(survey(runs, session), options))
     context.exit(_run(runs, session, options) if suite is None else _run_suite(suite, runs, session, options))
