@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from metabench.seed_tables import seeds_text
+from metabench.specs import ACCURACY
 from metabench.sweeps import Sweep, Tried, best_of
-from metabench.tables import accuracy_text, csv_text, escape, printable
+from metabench.tables import csv_text, escape, printable, score_text
 
 _NOTES = (
     "±: 95 % interval over episodes of the validation classes; with several seeds, for another training too",
@@ -39,7 +40,7 @@ def to_csv(found: Sequence[tuple[Sweep, Sequence[Tried]]]) -> str:
         for each in document["combinations"]:
             row = {name: document[name] for name in _OF_THE_TASK}
             row |= {name: each["settings"].get(name) for name in swept}
-            names = ("accuracy", "ci95", "seeds", "seed_sd", "rank", "problem")
+            names = ("metric", "score", "ci95", "seeds", "seed_sd", "rank", "problem")
             rows.append({**row, **{name: each[name] for name in names}, "best": each["settings"] == document["best"]})
     return csv_text(list(rows[0]), rows)
 
@@ -68,7 +69,8 @@ def _combination(each: Tried) -> dict[str, Any]:
     closed, opened = _widths(each)
     return {
         "settings": dict(each.candidate.settings),
-        "accuracy": None if over is None else round(over.accuracy, 6),
+        "metric": None if over is None else over.metric.name,
+        "score": None if over is None else round(over.score, 6),
         "ci95": closed,
         "open95": opened,
         "seeds": len(each.candidate.runs),
@@ -94,12 +96,15 @@ def _table(tried: Sequence[Tried], clean: Callable[[str], str]) -> str:
     names = list(tried[0].candidate.settings)
     several = any(len(each.candidate.runs) > 1 for each in tried)
     best = best_of(tried)
-    header = [*names, *(["seeds (sd)"] if several else []), "validation accuracy (%)", "rank", ""]
+    metric = next((each.over.metric for each in tried if each.over), ACCURACY)
+    header = [*names, *(["seeds (sd)"] if several else []), f"validation {metric.title}", "rank", ""]
     body = []
     for each in tried:
         cells = [str(each.candidate.settings[name]) for name in names]
-        cells += [seeds_text(each.over.seeds, each.over.seed_sd) if each.over else "-"] if several else []
-        text = accuracy_text(each.over.accuracy, *_widths(each)) if each.over else f"failed: {each.problem}"
+        cells += (
+            [seeds_text(each.over.seeds, each.over.seed_sd, metric.digits) if each.over else "-"] if several else []
+        )
+        text = score_text(each.over.score, *_widths(each), metric.digits) if each.over else f"failed: {each.problem}"
         cells += [text, "-" if each.rank is None else str(each.rank), "best" if each is best else ""]
         body.append([clean(cell) for cell in cells])
     style = "github" if clean is escape else "simple"

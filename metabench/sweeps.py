@@ -16,6 +16,7 @@ from metabench.keys import canonical_json
 from metabench.leaderboard.ranks import Rank
 from metabench.plan import RunSpec, Selection, plan
 from metabench.registry import Registry
+from metabench.scores import EpisodeScores
 from metabench.seeds import OverSeeds, over_seeds
 from metabench.session import Outcome
 from metabench.specs import VALIDATION, Value
@@ -123,9 +124,9 @@ def judge(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Tried]:
 
 
 def best_of(tried: Sequence[Tried]) -> Tried | None:
-    """Return the candidate with the highest mean accuracy, the first of equals; None where all failed."""
+    """Return the candidate with the best mean score, the first of equals; None where all failed."""
     sound = [each for each in tried if each.over is not None]
-    return max(sound, key=lambda each: each.over.accuracy if each.over else 0.0, default=None)
+    return max(sound, key=lambda each: each.over.metric.sign * each.over.score if each.over else 0.0, default=None)
 
 
 def provenance(tried: Sequence[Tried], chosen: Tried) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def provenance(tried: Sequence[Tried], chosen: Tried) -> dict[str, Any]:
         "tried": [
             {
                 "settings": dict(each.candidate.settings),
-                "accuracy": None if each.over is None else round(each.over.accuracy, 6),
+                "score": None if each.over is None else round(each.over.score, 6),
                 "keys": [] if each.over is None else [record["key"] for record in each.over.records],
             }
             for each in tried
@@ -173,6 +174,5 @@ def _tried(candidate: Candidate, records: Sequence[Mapping[str, Any]]) -> Tried:
 
 def _scores(over: OverSeeds | None) -> Scores:
     assert over is not None
-    parts = [record["scores"] for record in over.records]
-    rows = [100.0 * np.asarray(each["correct"]) / each["n_query"] for each in parts]
-    return Scores(np.mean(rows, axis=0), parts[0]["episodes_digest"])
+    rows = [EpisodeScores.of(record["scores"]) for record in over.records]
+    return Scores(np.mean([row.merits for row in rows], axis=0), rows[0].digest)

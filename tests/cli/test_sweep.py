@@ -57,9 +57,9 @@ def test_the_best_is_chosen_on_validation_and_test_is_not_looked_at(
         (key,) = each["keys"]
         training, summary = by_key[key]["inputs"]["training"], by_key[key]["summary"]
         settings = {"train.episodes": str(training["episodes"]), "train.lr": str(training["lr"])}
-        assert (each["settings"], each["accuracy"], each["ci95"]) == (settings, summary["accuracy"], summary["ci95"])
+        assert (each["settings"], each["score"], each["ci95"]) == (settings, summary["accuracy"], summary["ci95"])
         assert training["train_on"] == "train"
-    best = max(one["combinations"], key=lambda each: each["accuracy"])
+    best = max(one["combinations"], key=lambda each: each["score"])
     assert (one["best"], best["rank"]) == (best["settings"], 1)
 
 
@@ -117,7 +117,7 @@ def test_seeds_count_together(capsys: pytest.CaptureFixture[str], tmp_path: Path
     for each in found["sweeps"][0]["combinations"]:
         runs = [by_key[key] for key in each["keys"]]
         assert [run["inputs"]["training"]["seed"] for run in runs] == [0, 1]
-        assert each["accuracy"] == pytest.approx(sum(run["summary"]["accuracy"] for run in runs) / 2, abs=1e-5)
+        assert each["score"] == pytest.approx(sum(run["summary"]["accuracy"] for run in runs) / 2, abs=1e-5)
         assert each["seed_sd"] is not None
 
 
@@ -133,7 +133,7 @@ def test_a_combination_that_fails_is_told_and_not_chosen(capsys: pytest.CaptureF
     args = sweep(tmp_path, "--set", "train.lr=1e30,0.001", "--test")
     found = answer(capsys, args)
     first, second = found["sweeps"][0]["combinations"]
-    assert (first["accuracy"], first["rank"], second["rank"]) == (None, None, 1)
+    assert (first["score"], first["rank"], second["rank"]) == (None, None, 1)
     assert "loss is" in first["problem"]
     assert found["sweeps"][0]["best"] == {"train.lr": "0.001"}
     assert main(args) == 0
