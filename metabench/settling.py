@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-from metabench.errors import UsageError
-from metabench.plan import RunSpec, refuse_untrained
+from metabench.data import ClassSplit
+from metabench.errors import MissingError, UsageError
+from metabench.plan import RunSpec, distinct, refuse_untrained
+from metabench.registry import load_target
 from metabench.session import Session
 
 
@@ -24,15 +27,15 @@ def settle(runs: Sequence[RunSpec], session: Session, query_given: bool) -> list
     settled: list[RunSpec] = []
     notes: dict[str, None] = {}
     for run in runs:
-        if run.trained_on.spec.local:
-            run = _as_it_is(run, session, notes)
-        if run.dataset.spec.local and not query_given:
-            run = _with_fewer_queries(run, session, notes)
-        if run not in settled:  # what is not trained has no seeds to differ in
-            settled.append(run)
+        with contextlib.suppress(MissingError):  # whoever needs the data will say so
+            if run.trained_on.spec.local:
+                run = _as_it_is(run, session, notes)
+            if run.dataset.spec.local and not query_given:
+                run = _with_fewer_queries(run, session, notes)
+        settled.append(run)
     for note in notes:
         session.console.note(note)
-    return settled
+    return distinct(settled)  # what is not trained has no seeds to differ in
 
 
 def _as_it_is(run: RunSpec, session: Session, notes: dict[str, None]) -> RunSpec:
@@ -58,10 +61,28 @@ def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) 
             f"{run.dataset.name}: class '{name}' has {images} images, and {shot} shots need {shot + 1}, one of them to "
             f"ask about; {most}add images, or leave small classes out with --set data.min_images={shot + 1}"
         )
-    if images - shot >= query:
+    room = _largest_query(run, query, split)
+    if room == query:
         return run
-    room = images - shot
     why = f"since class '{name}' has {images} images"
     notes[f"{run.dataset.name}: {room} queries of each class at {shot}-shot instead of {query}, {why}"] = None
     protocol = dataclasses.replace(run.protocol, params={**params, "query": room})
     return dataclasses.replace(run, protocol=protocol)
+
+
+def _largest_query(run: RunSpec, most: int, split: ClassSplit) -> int:
+    """Return the largest number of queries, at most `most`, for which the protocol can draw episodes.
+
+    Raises:
+        UsageError: there is none, for the reason that there is at `most`.
+    """
+    refused: UsageError | None = None
+    for query in range(most, 0, -1):
+        try:
+            load_target(run.protocol.spec)(**{**run.protocol.params, "query": query}).check(split)
+        except UsageError as problem:
+            refused = refused or problem
+        else:
+            return query
+    assert refused is not None
+    raise refused
