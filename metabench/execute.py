@@ -421,7 +421,7 @@ def _times(shape: tuple[int, ...]) -> str:
 
 def _made_for(run: RunSpec) -> str:
     def words(choice: Choice) -> str:
-        params = ", ".join(f"{name}={value}" for name, value in choice.params.items())
+        params = ", ".join(f"{name}={value}" for name, value in choice.recorded.items())
         return f"{choice.name}({params})"
 
     return f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.trained_on)}"

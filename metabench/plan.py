@@ -84,12 +84,12 @@ class Choice:
     @property
     def name(self) -> str:
         """Its name with the value of its argument, as in ``timm:resnet18``."""
-        value = self._recorded[self.spec.argument] if self.spec.argument else ""
+        value = self.recorded[self.spec.argument] if self.spec.argument else ""
         return f"{self.spec.name}:{value}" if value else self.spec.name
 
     def inputs(self) -> dict[str, Any]:
         """Return what goes into a run key."""
-        inputs = {"name": self.name, "version": self.spec.version, "params": self._recorded}
+        inputs = {"name": self.name, "version": self.spec.version, "params": self.recorded}
         if self.spec.file_sha256:
             inputs["file_sha256"] = self.spec.file_sha256
         return inputs
@@ -100,7 +100,8 @@ class Choice:
         return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params)]
 
     @property
-    def _recorded(self) -> dict[str, Value]:
+    def recorded(self) -> dict[str, Value]:
+        """The parameters as records and everything else that may be passed on hold them: without places."""
         return without_places(self.spec, self.params)
 
 
