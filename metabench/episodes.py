@@ -74,6 +74,15 @@ class DisjointProtocol(EpisodeProtocol, Protocol):
         ...
 
 
+@runtime_checkable
+class ListedProtocol(EpisodeProtocol, Protocol):
+    """A protocol that measures a list of episodes, each once; `draw` picks from it for other purposes."""
+
+    def listed(self, start: int, stop: int, split: ClassSplit) -> EpisodeBatch:
+        """Return the episodes ``start <= i < stop`` of the list."""
+        ...
+
+
 class EpisodeSource:
     """The infinite, addressable sequence of episodes of one protocol on one split.
 
@@ -112,6 +121,18 @@ class EpisodeSource:
             stop = min([stop, *stops[after : after + 1]])
             yield start, self.batch(start, stop)
             start = stop
+
+
+class ListedSource(EpisodeSource):
+    """The episodes that a protocol lists."""
+
+    def __init__(self, protocol: ListedProtocol, split: ClassSplit, name: Any) -> None:
+        super().__init__(protocol, split, name)
+        self._listed = protocol.listed
+
+    def batch(self, start: int, stop: int) -> EpisodeBatch:
+        """Return episodes ``start <= i < stop``."""
+        return self._listed(start, stop, self.split)
 
 
 class EpisodeTally:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metabench.disjoint import DisjointSource
 from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
-from metabench.episodes import EpisodeSource, EpisodeTally
+from metabench.episodes import EpisodeSource, EpisodeTally, ListedProtocol, ListedSource
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate
 from metabench.features import embed, load_features, save_features, to_device
@@ -189,6 +189,8 @@ class Executor:
             load_target(run.protocol.spec)(**run.protocol.params),
             self.session.split(run.dataset, run.split),
         )
+        if isinstance(protocol, ListedProtocol):
+            return ListedSource(protocol, split, name), run.episodes
         if run.sampling == "closed":
             return EpisodeSource(protocol, split, name), run.episodes
         source = DisjointSource(protocol, split, name, run.episodes)

@@ -32,6 +32,8 @@ def _names(context: click.Context, option: click.Parameter, value: str) -> tuple
 def _numbers(least: int) -> Callable[[click.Context, click.Parameter, str], tuple[int, ...]]:
     def parse(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
         flag = option.opts[0]
+        if not value and not option.default:
+            return ()  # nobody said
         try:
             numbers = tuple(int(word) for word in value.split(","))
         except ValueError:
@@ -60,8 +62,10 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
 @click.option("--dataset", default="glyphs", show_default=True, callback=_names, help="Data sets.")
 @click.option("--train-dataset", default="", metavar="NAME", help="Train and validate on this one: cross-domain.")
 @click.option("--backbone", default="", callback=_names, help="Backbones.  [default: the algorithm's own]")
-@click.option("--ways", default="5", show_default=True, callback=_numbers(2), help="Classes in an episode.")
-@click.option("--shots", default="1", show_default=True, callback=_numbers(1), help="Support images of a class.")
+@click.option("--ways", default="", callback=_numbers(2), help="Classes in an episode.  [default: the protocol's, 5]")
+@click.option(
+    "--shots", default="", callback=_numbers(1), help="Support images of a class.  [default: the protocol's, 1]"
+)
 @click.option("--query", type=int, help="Query images of a class.  [default: the protocol's, 15]")
 @click.option(
     "--episodes", type=int, help=f"Test episodes.  [default: {EPISODES:,}; with --until-ci at most {MOST_UNTIL:,}]"
