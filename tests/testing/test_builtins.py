@@ -35,6 +35,19 @@ class TestNearestMean(AlgorithmConformance):
     algorithm = "nearest-mean"
 
 
+class TestNearestMeanL2N(AlgorithmConformance):
+    algorithm = "nearest-mean-l2n"
+
+
+class TestLinearProbe(AlgorithmConformance):
+    algorithm = "linear-probe"
+
+
+class TestLinearProbeRaw(AlgorithmConformance):
+    algorithm = "linear-probe"
+    params = {"normalise": False, "c": 10.0}  # noqa: RUF012
+
+
 class TestChance(AlgorithmConformance):
     algorithm = "chance"
 
