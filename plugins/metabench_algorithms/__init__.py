@@ -59,6 +59,7 @@ def metabench_algorithms() -> list[AlgorithmSpec]:
             trains=False,
             backbone="pixels",
             params=(Param("threshold", 0.5, "pixels above it are ink, paper being 0 and ink 1"),),
+            exempt=(Exempt("separable-classes", "it sees which numbers are above the threshold, not how far"),),
         ),
         AlgorithmSpec(
             name="nearest-mean-l2n",
