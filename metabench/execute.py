@@ -18,7 +18,7 @@ from metabench.environment import choose_device, keep_freed_memory, peak_memory_
 from metabench.episodes import EpisodeSource, EpisodeTally, ListedProtocol, ListedSource
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate
-from metabench.features import embed, load_features, save_features, to_device
+from metabench.features import embed, load_features, room_for_features, save_features, to_device
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
 from metabench.learner import FeatureLearner, Learner
@@ -34,6 +34,7 @@ from metabench.store import Partial
 from metabench.tasks import AdaptingLearner
 from metabench.training import Diverged, Progress, Trainer, check_recipe
 
+CPU = torch.device("cpu")
 _FLUSH_SECONDS = 1.0
 
 
@@ -60,6 +61,8 @@ class Executor:
         learner = self._learner(run)
         if run.checkpoint is not None:
             load_weights(learner.module, run.checkpoint)
+        elif run.recipe is None:
+            _refuse_own_weights(run, learner)
         self._check(run, learner, run.recipe, source, images)
 
     @staticmethod
@@ -154,8 +157,9 @@ class Executor:
         parts["provenance"] = self._provenance(run)
 
     def _provenance(self, run: RunSpec) -> dict[str, Any]:
-        """What a record says of where it was made; `local` keeps it off leaderboards."""
-        return {**provenance(self.device), **({"local": run.local} if run.local else {})}
+        """What a record says of where it was made; `local` keeps it off leaderboards, `pixels` are not official."""
+        told = {"local": run.local, "pixels": self.session.pixels(run)}
+        return {**provenance(self.device), **{name: value for name, value in told.items() if value}}
 
     def _refuse_other_shape(self, run: RunSpec, trained_on: tuple[int, ...]) -> None:
         """A network made for items of one shape does not read those of another."""
@@ -320,11 +324,13 @@ class Executor:
         # Without weights, embedding is cheaper than reading it back from disk.
         keep = any(True for _ in backbone.parameters())
         path = self.session.home.features / f"{key}.npy"
-        features = load_features(path, (len(images), backbone.feature_dim)) if keep else None
+        shape = (len(images), backbone.feature_dim)
+        features = load_features(path, shape) if keep else None
         if features is None:
+            features = room_for_features(shape, self.device, path.parent, self.session.max_memory)
             label = f"embedding {run.dataset.name}"
             with self.session.console.progress(label, len(images)) as bar:
-                features = embed(backbone, to_device(images, self.device), run.precision, bar.update)
+                embed(backbone, to_device(images, CPU), run.precision, bar.update, features)
             if keep:
                 save_features(path, features)
         self._features = (key, features.to(self.device))
@@ -373,6 +379,17 @@ class Executor:
             stops = [] if rule is None else list(checks(most))
             tally = evaluate(learner, data, source, most, done, report, stops=stops, watch=watch)
         return np.concatenate(counts), tally
+
+
+def _refuse_own_weights(run: RunSpec, learner: Learner) -> None:
+    """Raise UsageError for an algorithm with weights beside the backbone's that nobody has trained."""
+    spec, module = run.algorithm.spec, learner.module
+    assert isinstance(spec, AlgorithmSpec)
+    if spec.trains and isinstance(module, Model) and any(True for _ in module.head.parameters()):
+        raise UsageError(
+            f"{run.algorithm.name} has weights of its own, and '{run.dataset.name}' has no classes to train them on; "
+            "use --checkpoint, or another algorithm"
+        )
 
 
 def _weights_digest(backbone: torch.nn.Module) -> str:

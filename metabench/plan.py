@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -24,6 +25,7 @@ from metabench.specs import (
     Spec,
     Value,
     defaults,
+    without_places,
 )
 from metabench.stopping import BOUNDS, StopRule
 
@@ -36,6 +38,7 @@ WAY, SHOT = 5, 1
 MAX_SEED = 2**63 - 1
 LISTS = ("algorithms", "datasets", "backbones", "ways", "shots", "seeds")
 SCOPES = ("algo", "backbone", "data", "protocol", "train")
+_UNKNOWN: Mapping[str, str] = defaultdict(str)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Selection:
     """Empty, as with shots: the protocol's own default."""
     shots: Sequence[int] = ()
     query: int | None = None
-    """None: the protocol's own default."""
+    """None: the protocol's own default; of a local data set with small classes, what they have."""
     protocol: str = FIXED_WAY
     episodes: int | None = None
     """None: `EPISODES`, or with `until_ci` at most `MOST_UNTIL`; all where the protocol lists them."""
@@ -83,15 +86,24 @@ class Choice:
     @property
     def name(self) -> str:
         """Its name with the value of its argument, as in ``timm:resnet18``."""
-        value = self.params[self.spec.argument] if self.spec.argument else ""
+        value = self._recorded[self.spec.argument] if self.spec.argument else ""
         return f"{self.spec.name}:{value}" if value else self.spec.name
 
     def inputs(self) -> dict[str, Any]:
         """Return what goes into a run key."""
-        inputs = {"name": self.name, "version": self.spec.version, "params": dict(self.params)}
+        inputs = {"name": self.name, "version": self.spec.version, "params": self._recorded}
         if self.spec.file_sha256:
             inputs["file_sha256"] = self.spec.file_sha256
         return inputs
+
+    @property
+    def identity(self) -> list[Any]:
+        """What tells it from every other choice on this machine."""
+        return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params)]
+
+    @property
+    def _recorded(self) -> dict[str, Value]:
+        return without_places(self.spec, self.params)
 
 
 @dataclass(frozen=True)
@@ -136,10 +148,11 @@ class RunSpec:
 
     @property
     def local(self) -> list[str]:
-        """What of it comes from loose files, which others do not have."""
+        """What of it others do not have: loose files, the user's own data."""
         parts = ("algorithm", "backbone", "dataset", "protocol", "source", "training_protocol")
         found = [(part, choice) for part in parts if (choice := getattr(self, part)) is not None]
-        return [f"{part.replace('_', ' ')} {choice.name}" for part, choice in found if choice.spec.file_sha256]
+        here = [(part, choice) for part, choice in found if choice.spec.file_sha256 or choice.spec.local]
+        return [f"{part.replace('_', ' ')} {choice.name}" for part, choice in here]
 
     @property
     def label(self) -> str:
@@ -149,6 +162,12 @@ class RunSpec:
         where = where if self.source is None else f"{self.source.name} -> {where}"
         how = f"{way}-way {shot}-shot" if way and shot else self.protocol.name
         return f"{self.algorithm.name} on {where}, {how}"
+
+    @property
+    def identity(self) -> str:
+        """What tells this run from others before the digests of its data are known."""
+        source = None if self.source is None else self.source.identity
+        return content_key([self.inputs(_UNKNOWN), self.dataset.identity, source, str(self.checkpoint)])
 
     def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
         """Return what determines the weights; `digests` are of the splits, see `Session.digests_of`.
@@ -235,12 +254,13 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         }
         learned_from, of_source = source or (dataset, of_data)
         trained_on = _choice(learned_from, {**settings["data"], **of_source})
-        same = trained_on.inputs() == choices["dataset"].inputs()
+        same = trained_on.identity == choices["dataset"].identity
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell: dict[str, Value] = {"way": way, "shot": shot}
             cell |= {} if selection.query is None else {"query": selection.query}
             published = algorithm.recipe(learned_from.name, way, shot)
-            recipe = _recipe(algorithm, learned_from, published, (way, shot), overrides, selection.checkpoint)
+            specs = algorithm, backbone, learned_from
+            recipe = _recipe(specs, published, (way, shot), overrides, selection.checkpoint)
             _refuse_trained_on(recipe if same else None, selection.split)
             params = {**(published.params if published else {}), **settings["algo"], **own}
             for seed in selection.seeds if recipe else (0,):
@@ -276,6 +296,19 @@ def _episodes(selection: Selection, protocol: ProtocolSpec) -> int:
     if episodes > protocol.episodes:
         raise UsageError(f"protocol '{protocol.name}' has {protocol.episodes} episodes, not {episodes}")
     return episodes
+
+
+def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:
+    """Return the runs in their order, each once."""
+    found: dict[str, RunSpec] = {}
+    for run in runs:
+        found.setdefault(run.identity, run)
+    return list(found.values())
+
+
+def check_settings(settings: Mapping[str, Value]) -> None:
+    """Raise UsageError for a scope that there is not, and for a bad value of ``train.*``."""
+    _recipe_overrides(_by_scope(settings)["train"])
 
 
 def _check(selection: Selection, episodes: int) -> None:
@@ -359,6 +392,8 @@ def _combinations(
         backbone = registry.choose("backbone", names[2] or learned_from.backbone or algorithm[0].backbone)
         for data in dict.fromkeys((learned_from.name, dataset[0].name)):
             _check_kinds(registry.find("dataset", data), backbone[0], registry)
+        if selection.split not in dataset[0].splits:
+            raise UsageError(f"'{dataset[0].name}' has no split '{selection.split}' to measure")
         found.append((algorithm, dataset, backbone))
     return found
 
@@ -415,22 +450,36 @@ def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
     return values
 
 
+def refuse_untrained(algorithm: Spec, backbone: Spec, dataset: str) -> None:
+    """Raise UsageError where an algorithm cannot be used without meta-training, for which a data set has no classes.
+
+    On features of a backbone that was trained before, or has nothing to train, it can: they are used as they are.
+    """
+    assert isinstance(algorithm, AlgorithmSpec)
+    assert isinstance(backbone, BackboneSpec)
+    if algorithm.takes == "features" and (backbone.trained_on or not backbone.trains):
+        return
+    other = "a pre-trained --backbone, " if algorithm.takes == "features" else ""
+    raise UsageError(
+        f"'{dataset}' has no classes to meta-train {algorithm.name} on; use {other}--checkpoint, "
+        "or an algorithm that needs no training ('metabench list')"
+    )
+
+
 def _recipe(
-    algorithm: AlgorithmSpec,
-    dataset: DatasetSpec,
+    specs: tuple[AlgorithmSpec, BackboneSpec, DatasetSpec],
     recipe: Recipe | None,
     cell: tuple[int, int],
     overrides: Mapping[str, Any],
     checkpoint: Path | None,
 ) -> Recipe | None:
     """Return the recipe of (algorithm, data set), overridden and with the way and shot of `cell` filled in."""
+    algorithm, backbone, dataset = specs
     if not algorithm.trains or checkpoint is not None:
         return None
     if "train" not in dataset.splits:
-        raise UsageError(
-            f"'{dataset.name}' has no classes to meta-train {algorithm.name} on; use --checkpoint, "
-            "or an algorithm that needs no training ('metabench list algorithms')"
-        )
+        refuse_untrained(algorithm, backbone, dataset.name)
+        return None
     if recipe is None:
         raise UsageError(f"{algorithm.name} has no training recipe for {dataset.name}; give it a '*' recipe")
     recipe = dataclasses.replace(recipe, **overrides)

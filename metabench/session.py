@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from metabench.console import Console
 from metabench.data import ClassSplit, DataContext, merge, split_digest
+from metabench.data.cache import cached_array
 from metabench.environment import check_device_name
+from metabench.errors import MetabenchError
 from metabench.home import Home
 from metabench.keys import content_key
 from metabench.plan import Choice, RunSpec
 from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
-from metabench.specs import DatasetSpec, defaults
+from metabench.specs import DatasetSpec, Value, defaults
 from metabench.store import Store
 
 
@@ -56,48 +64,162 @@ class Session:
         self.registry = registry or load_registry()
         self.store = Store(home.root, console.warn)
         self._splits: dict[str, ClassSplit] = {}
+        self._lacking: dict[str, MetabenchError] = {}
 
     def split(self, dataset: Choice, name: str) -> ClassSplit:
-        """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be."""
-        key = content_key([dataset.inputs(), name])
+        """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be.
+
+        Raises:
+            MissingError, MetabenchError: it cannot be had; a data set that failed once is not asked again.
+        """
+        key = content_key([dataset.identity, name])
         first, plus, second = name.partition("+")
         if key not in self._splits and plus:
-            self._splits[key] = merge(self.split(dataset, first), self.split(dataset, second))
+            self._splits[key] = self._union(dataset, first, second)
         if key not in self._splits:
-            spec = dataset.spec
-            loader = load_target(spec)(**dataset.params)
-            with self.console.progress(f"preparing {dataset.name}", 100) as bar:
-                context = DataContext(
-                    cache=self.home.dataset_cache(spec.cache_name),
-                    sources=self.home.sources,
-                    allow_download=self.allow_download,
-                    progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
-                )
-                self._splits[key] = loader.load(name, context)
+            self._splits[key] = self._load(dataset, name)
         return self._splits[key]
+
+    def _union(self, dataset: Choice, first: str, second: str) -> ClassSplit:
+        """Return two splits as one. Memory maps make a memory map, so that it may be larger than memory."""
+        parts = self.split(dataset, first), self.split(dataset, second)
+        maps = parts[0].images, parts[1].images
+        if not all(isinstance(images, np.memmap) for images in maps) or maps[0].shape[1:] != maps[1].shape[1:]:
+            return merge(*parts)
+
+        def build(out: NDArray[np.uint8]) -> None:
+            out[: len(maps[0])], out[len(maps[0]) :] = maps
+
+        digests = self.digests(dataset)
+        name = f"union-{content_key([digests[first], digests[second]])[:16]}.npy"
+        path = self.home.dataset_cache(dataset.spec.cache_name) / name
+        return merge(*parts, cached_array(path, (sum(map(len, maps)), *maps[0].shape[1:]), build))
+
+    def _load(self, dataset: Choice, name: str) -> ClassSplit:
+        known = content_key(dataset.identity)
+        if known in self._lacking:
+            raise self._lacking[known]
+        try:
+            loader = load_target(dataset.spec)(**dataset.params)
+            with self.console.progress(f"preparing {dataset.name}", 100) as bar:
+                context = dataclasses.replace(
+                    self._context(dataset),
+                    progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
+                    note=self.console.note,
+                )
+                split: ClassSplit = loader.load(name, context)
+                return split
+        except MetabenchError as error:
+            self._lacking[known] = error
+            raise
+
+    def splits(self, dataset: Choice) -> tuple[str, ...]:
+        """Return the splits that a data set has: as its spec says, or as its files do."""
+        spec = _dataset_spec(dataset)
+        find = getattr(load_target(spec), "splits", None)
+        if find is None:
+            return spec.splits
+        found: tuple[str, ...] = find(load_target(spec)(**dataset.params), self._context(dataset))
+        return found
 
     def digests_of(self, run: RunSpec) -> dict[str, str]:
         """Return the digests that a run depends on: of what it is trained on, and as `run.measured` of the rest."""
         measured = self.digests(run.dataset)
         return measured if run.source is None else {**self.digests(run.source), run.measured: measured[run.split]}
 
+    def known_digests_of(self, run: RunSpec) -> dict[str, str] | None:
+        """Return the same as far as it is declared or remembered; None where data must be read to know it."""
+        measured = self.known_digests(run.dataset)
+        if run.source is None or measured is None:
+            return measured
+        learned = self.known_digests(run.source)
+        return None if learned is None else {**learned, run.measured: measured[run.split]}
+
+    def pixels(self, run: RunSpec) -> dict[str, str]:
+        """Return what is to be said of the pixels of each data set of a run that are not the official ones, by name."""
+        sets = (run.dataset,) if run.source is None else (run.dataset, run.source)
+        told = {dataset.name: _dataset_spec(dataset).pixels(dataset.params, self.digests(dataset)) for dataset in sets}
+        return {name: text for name, text in told.items() if text}
+
     def digests(self, dataset: Choice) -> dict[str, str]:
         """Return the digest of each split: as declared, or computed once and remembered.
 
-        A loose file may have been edited after its digests were noted down, so its are always computed.
+        Those of a data set whose files may change are remembered for its ``fingerprint``.
         """
-        spec = dataset.spec
-        assert isinstance(spec, DatasetSpec)
+        spec = _dataset_spec(dataset)
         if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
             return dict(spec.digests)
-        path = self.home.dataset_cache(spec.cache_name) / f"digests-{content_key(dataset.inputs())[:16]}.json"
-        try:
-            known = json.loads(path.read_text())
-            if isinstance(known, dict) and set(known) == set(spec.splits):
-                return known
-        except (OSError, ValueError):
-            pass
-        digests = {name: split_digest(self.split(dataset, name)) for name in spec.splits}
+        path, splits = self._digests_file(dataset), self.splits(dataset)
+        if known := _remembered(path, splits):
+            return known
+        digests = {split: split_digest(self.split(dataset, split)) for split in splits}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(digests, indent=1))
+        self._remember(dataset, digests)
         return digests
+
+    def known_digests(self, dataset: Choice) -> dict[str, str] | None:
+        """Return the digests that are declared or remembered; None where the data must be read to know them."""
+        spec = _dataset_spec(dataset)
+        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
+            return dict(spec.digests)
+        try:
+            return _remembered(self._digests_file(dataset), self.splits(dataset))
+        except MetabenchError:  # the files are not here to be told apart
+            return None
+
+    def _digests_file(self, dataset: Choice) -> Path:
+        """Where the digests are remembered; MetabenchError where the data set must see its files and they are missing.
+
+        Data from files that a user may exchange say which they are; what the code makes itself is told by its inputs.
+        """
+        loader = load_target(dataset.spec)(**dataset.params)
+        mark = loader.fingerprint(self._context(dataset)) if hasattr(loader, "fingerprint") else ""
+        identity = content_key([dataset.identity, mark] if mark else dataset.inputs())
+        return self.home.dataset_cache(dataset.spec.cache_name) / f"digests-{identity[:16]}.json"
+
+    def place_of(self, digest: str) -> dict[str, Value]:
+        """Return the parameters that say where data of that digest were on this machine; records do not hold them."""
+        try:
+            found = json.loads(self._places.read_text())[digest]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def _places(self) -> Path:
+        return self.home.root / "places.json"
+
+    def _remember(self, dataset: Choice, digests: Mapping[str, str]) -> None:
+        """Note where data are that records name by digest alone."""
+        places = {
+            param.name: os.path.abspath(os.path.expanduser(str(dataset.params[param.name])))  # noqa: PTH100, PTH111
+            for param in dataset.spec.params
+            if param.place
+        }
+        if places:
+            try:
+                known = json.loads(self._places.read_text())
+            except (OSError, ValueError):
+                known = {}
+            write_atomic(self._places, json.dumps({**known, **dict.fromkeys(digests.values(), places)}, indent=1))
+
+    def _context(self, dataset: Choice) -> DataContext:
+        return DataContext(
+            cache=self.home.dataset_cache(dataset.spec.cache_name),
+            sources=self.home.sources,
+            allow_download=self.allow_download,
+        )
+
+
+def _remembered(path: Path, splits: Sequence[str]) -> dict[str, str] | None:
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) and set(known) == set(splits) else None
+
+
+def _dataset_spec(dataset: Choice) -> DatasetSpec:
+    assert isinstance(dataset.spec, DatasetSpec)
+    return dataset.spec

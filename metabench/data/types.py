@@ -41,9 +41,9 @@ class ClassSplit:
         return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
 
 
-def merge(first: ClassSplit, second: ClassSplit) -> ClassSplit:
-    """Return the classes of both splits as one split, those of `first` first (copied into memory)."""
-    images = np.concatenate([first.images, second.images])
+def merge(first: ClassSplit, second: ClassSplit, images: NDArray[np.uint8] | None = None) -> ClassSplit:
+    """Return the classes of both splits as one split, those of `first` first; `images` are all theirs, if at hand."""
+    images = np.concatenate([first.images, second.images]) if images is None else images
     starts = np.concatenate([first.starts, second.starts[1:] + len(first.images)])
     groups = first.groups + second.groups if first.groups and second.groups else ()
     return ClassSplit(images, starts, first.names + second.names, groups)
@@ -58,12 +58,14 @@ class DataContext:
         sources: folders that may hold the user's own copies of official files, in order of preference.
         allow_download: whether missing files may be fetched.
         progress: ``progress(text, done, total)``, may be called as often as wanted.
+        note: takes a line that the user should read.
     """
 
     cache: Path
     sources: tuple[Path, ...] = ()
     allow_download: bool = False
     progress: Callable[[str, int, int], None] = lambda text, done, total: None
+    note: Callable[[str], None] = lambda text: None
 
 
 def image_digest(image: NDArray[np.uint8]) -> str:

@@ -8,7 +8,9 @@ import pytest
 
 from metabench.registry import load_registry
 from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance
+from tests.photos import make_folder
 from tests.plugins.test_cifar100 import real_cifar
+from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot import real_data
 from tests.plugins.test_omniglot_lake import real_runs
 
@@ -105,8 +107,30 @@ class TestPixels(BackboneConformance):
     backbone = "pixels"
 
 
+class TestFolder(DatasetConformance):
+    dataset = "folder"
+
+    @pytest.fixture(autouse=True)
+    def photos(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        root = tmp_path_factory.getbasetemp() / "own-photos"
+        if not root.exists():
+            for first, split in enumerate(("train", "val", "test")):
+                make_folder(root / split, {f"{split} {name}": 3 for name in "ab"}, 2 * first)
+        type(self).params = {"path": str(root)}
+
+
 class TestGlyphs(DatasetConformance):
     dataset = "glyphs"
+
+
+@pytest.mark.realdata
+class TestMiniImagenet(DatasetConformance):
+    dataset = "mini-imagenet"
+
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        monkeypatch.setenv("METABENCH_DATA", str(real_mini_imagenet()))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "mini-imagenet-home"))
 
 
 @pytest.mark.realdata
