@@ -27,58 +27,10 @@ from metabench.survey import survey
 from metabench.tables import Row, markdown, terminal, to_csv, to_json
 
 
-<<<<<<< HEAD
-def _names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in value.split(",") if word.strip())
-
-
-def _numbers(least: int) -> Callable[[click.Context, click.Parameter, str], tuple[int, ...]]:
-    def parse(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
-        flag = option.opts[0]
-        if not value and not option.default:
-            return ()  # nobody said
-        try:
-            numbers = tuple(int(word) for word in value.split(","))
-        except ValueError:
-            raise UsageError(f"{flag} takes whole numbers separated by commas, not '{value}'") from None
-        for number in numbers:
-            if number < least:
-                raise UsageError(f"{flag} must be at least {least}, not {number}")
-        return numbers
-
-    return parse
-
-
-def parse_settings(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
-    """Parse the values of ``--set`` options."""
-    settings = {}
-    for item in value:
-        name, equals, text = item.partition("=")
-        if not equals:
-            raise UsageError(f"--set {item}: write SCOPE.NAME=VALUE, as in --set train.lr=0.0005")
-        settings[name.strip()] = text.strip()
-    return settings
-
-
-@click.command()
-@click.option("--algo", required=True, callback=_names, help="Algorithms, separated by commas.")
-@click.option("--dataset", default="glyphs", show_default=True, callback=_names, help="Data sets.")
-@click.option("--train-dataset", default="", metavar="NAME", help="Train and validate on this one: cross-domain.")
-@click.option("--backbone", default="", callback=_names, help="Backbones.  [default: the algorithm's own]")
-@click.option("--ways", default="", callback=_numbers(2), help="Classes in an episode.  [default: the protocol's, 5]")
-@click.option(
-    "--shots", default="", callback=_numbers(1), help="Support images of a class.  [default: the protocol's, 1]"
-)
-@click.option("--query", type=int, help="Query images of a class.  [default: the protocol's, 15]")
-@click.option(
-    "--episodes", type=int, help=f"Test episodes.  [default: {EPISODES:,}; with --until-ci at most {MOST_UNTIL:,}]"
-)
-=======
 @click.command()
 @click.option("--algo", required=True, callback=selecting.names, help="Algorithms, separated by commas.")
 @click.option("--suite", metavar="NAME|FILE", help="Measure all that a suite names; see 'metabench suites'.")
 @selecting.what_to_measure
->>>>>>> main
 @click.option("--until-ci", type=float, metavar="POINTS", help="Go on until the half-width is at most this.")
 @click.option(
     "--bound",
