@@ -14,12 +14,14 @@ from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.keys import content_key, file_sha256
 from metabench.registry import Chosen, Registry, resolve_params
 from metabench.specs import (
+    ACCURACY,
     FIXED_WAY,
     SAMPLINGS,
     TEST,
     AlgorithmSpec,
     BackboneSpec,
     DatasetSpec,
+    Metric,
     ProtocolSpec,
     Recipe,
     Spec,
@@ -106,6 +108,12 @@ class Choice:
         return without_places(self.spec, self.params)
 
 
+def metric_of_protocol(choice: Choice) -> Metric:
+    """Return what the episodes of a protocol are scored by."""
+    assert isinstance(choice.spec, ProtocolSpec)
+    return choice.spec.metric
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """One run: everything that can move its numbers, and nothing else."""
@@ -145,6 +153,16 @@ class RunSpec:
     def trained_by(self) -> Choice:
         """The protocol of the training episodes."""
         return self.training_protocol or self.protocol
+
+    @property
+    def metric(self) -> Metric:
+        """What its episodes are scored by."""
+        return metric_of_protocol(self.protocol)
+
+    @property
+    def training_metric(self) -> Metric:
+        """What the episodes of its validation are scored by."""
+        return metric_of_protocol(self.trained_by)
 
     @property
     def local(self) -> list[str]:
@@ -237,6 +255,8 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     stop = _stop_rule(selection, episodes)
     settings = _by_scope(selection.settings)
     overrides = _recipe_overrides(settings["train"])
+    if stop is not None and protocol.metric != ACCURACY:
+        raise UsageError(f"--until-ci is in points of accuracy, and {protocol.name} is scored by {protocol.metric}")
     teaching = registry.find("protocol", protocol.training) if protocol.training else protocol
     sha256 = _checkpoint_sha256(selection.checkpoint)
     runs: list[RunSpec] = []
@@ -296,6 +316,27 @@ def _episodes(selection: Selection, protocol: ProtocolSpec) -> int:
     if episodes > protocol.episodes:
         raise UsageError(f"protocol '{protocol.name}' has {protocol.episodes} episodes, not {episodes}")
     return episodes
+
+
+def choose_parts(registry: Registry, algo: str, backbone: str, settings: Mapping[str, Value]) -> tuple[Choice, Choice]:
+    """Return the algorithm and the backbone that a user names, without any data set.
+
+    Args:
+        backbone: empty for the algorithm's own.
+        settings: ``algo.NAME`` and ``backbone.NAME`` to value.
+
+    Raises:
+        UsageError: an unknown name, a bad value, or a setting of something else.
+    """
+    scopes = _by_scope(settings)
+    for scope in set(SCOPES) - {"algo", "backbone"}:
+        for name in scopes[scope]:
+            raise UsageError(f"--set {scope}.{name}: only algo.* and backbone.* are to be set here")
+    algorithm, own = registry.choose("algorithm", algo)
+    body, of_body = registry.choose("backbone", backbone or algorithm.backbone)
+    _refuse_unknown((algorithm,), scopes["algo"])
+    _refuse_unknown((body,), scopes["backbone"])
+    return _choice(algorithm, {**scopes["algo"], **own}), _choice(body, {**scopes["backbone"], **of_body})
 
 
 def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:

@@ -13,12 +13,13 @@ from metabench.cli import selecting
 from metabench.cli.curve import check_file, plot_option
 from metabench.console import Console
 from metabench.errors import NothingMeasured, UsageError
-from metabench.launch import Lacking, attempt, launch, marked, outcome_rows
+from metabench.launch import Lacking, attempt, launch, marked, outcome_rows, planned
 from metabench.learning_curves import draw, learning_curves
-from metabench.plan import RunSpec, Selection, plan
+from metabench.plan import RunSpec, Selection
 from metabench.records import write_atomic
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.session import Outcome, Session
+from metabench.settling import settle
 from metabench.specs import SAMPLINGS
 from metabench.stopping import BOUNDS
 from metabench.suite_report import report
@@ -69,9 +70,10 @@ def run(context: click.Context, /, **options: Any) -> None:
     session = selecting.session_of(context, options)
     suite = find_suite(options["suite"], session.registry) if options["suite"] else None
     if suite is None:
-        runs = plan(Selection(**selecting.fields(options), algorithms=options["algo"]), session.registry)
+        runs = planned(Selection(**selecting.fields(options), algorithms=options["algo"]), session)
     else:
         runs = plan_suite(suite, options["algo"], selecting.typed_fields(context, options), session.registry)
+        runs = settle(runs, session, query_given=any("query" in block for block in suite.blocks))
     if options["dry_run"]:
         context.exit(selecting.tell(survey(runs, session), options))
     context.exit(_run(runs, session, options) if suite is None else _run_suite(suite, runs, session, options))

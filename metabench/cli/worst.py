@@ -9,6 +9,7 @@ import click
 from metabench.cli.given import given
 from metabench.cli.listing import echo_json
 from metabench.cli.reproduce import ready, replay_options
+from metabench.errors import UsageError
 
 
 @click.command()
@@ -27,6 +28,8 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     from metabench.worst import Watcher, to_plain, to_text
 
     found = given(record, home)
+    if found.record["scores"] and "correct" not in found.record["scores"]:
+        raise UsageError(f"run {record[:12]} is not scored by right and wrong answers; see 'metabench show --plot'")
     session, weights = ready(found, home, options)
     watchers: list[Watcher] = []
 
@@ -34,7 +37,10 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
         watchers.append(Watcher(split))
         return watchers[0]
 
-    total = len(found.record["scores"]["correct"])
+    scores = found.record["scores"]
+    if "correct" not in scores:
+        raise UsageError(f"run {record[:12]} is scored by {scores['metric']['name']}: no answer is right or wrong")
+    total = len(scores["correct"])
     result = replay(found.record, session, weights, total, options["any_version"], watcher)
     if result.differing:
         session.console.warn(f"{len(result.differing):,} of {total:,} episodes have other answers than in the record")
