@@ -17,8 +17,13 @@ from metabench.building import make_learner
 from metabench.disjoint import DisjointSource
 from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
 from metabench.episodes import (
-    EpisodeProtocol, EpisodeSource, EpisodeTally, ListedProtocol, ListedSource, ValuedProtocol
-)  # fmt: skip
+    EpisodeProtocol,
+    EpisodeSource,
+    EpisodeTally,
+    ListedProtocol,
+    ListedSource,
+    ValuedProtocol,
+)
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate
 from metabench.features import embed, load_features, room_for_features, save_features, to_device
