@@ -524,6 +524,10 @@ def _recipe(
     if recipe is None:
         raise UsageError(f"{algorithm.name} has no training recipe for {dataset.name}; give it a '*' recipe")
     recipe = dataclasses.replace(recipe, **overrides)
+    if recipe.augment != "none" and dataset.kind != "images":
+        raise UsageError(
+            f"train.augment={recipe.augment} is for images, and the items of '{dataset.name}' are {dataset.kind}"
+        )
     way, shot = cell[0], recipe.shot or cell[1]
     return dataclasses.replace(
         recipe,
