@@ -13,6 +13,7 @@ from tests.photos import make_folder
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot import real_data
+from tests.plugins.test_omniglot_lake import real_runs
 from tests.raw_data import FOLDER
 
 
@@ -53,6 +54,10 @@ class TestLinearProbeRaw(AlgorithmConformance):
 
 class TestChance(AlgorithmConformance):
     algorithm = "chance"
+
+
+class TestHausdorff(AlgorithmConformance):
+    algorithm = "hausdorff"
 
 
 class TestMaml(AlgorithmConformance):
@@ -217,6 +222,16 @@ class TestHwu64(RealText):
 
 class TestLiu(RealText):
     dataset = "liu"
+
+
+@pytest.mark.realdata
+class TestOmniglotLake(DatasetConformance):
+    dataset = "omniglot-lake"
+
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        monkeypatch.setenv("METABENCH_DATA", str(real_runs()))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "lake-home"))
 
 
 def test_nothing_built_in_is_left_out() -> None:
