@@ -304,6 +304,8 @@ class ProtocolSpec(Spec):
     """What an episode is scored by; for any other than accuracy its class is an `episodes.ValuedProtocol`."""
     training: str = ""
     """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
+    episodes: int = 0
+    """How many there are where they are a list (`metabench.episodes.ListedProtocol`); 0: drawn without end."""
 
 
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec
