@@ -154,8 +154,9 @@ class Executor:
         parts["provenance"] = self._provenance(run)
 
     def _provenance(self, run: RunSpec) -> dict[str, Any]:
-        """What a record says of where it was made; `local` keeps it off leaderboards."""
-        return {**provenance(self.device), **({"local": run.local} if run.local else {})}
+        """What a record says of where it was made; `local` keeps it off leaderboards, `pixels` are not official."""
+        told = {"local": run.local, "pixels": self.session.pixels(run)}
+        return {**provenance(self.device), **{name: value for name, value in told.items() if value}}
 
     def _refuse_other_shape(self, run: RunSpec, trained_on: tuple[int, ...]) -> None:
         """A network made for items of one shape does not read those of another."""

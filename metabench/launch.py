@@ -25,6 +25,7 @@ def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
         KeyboardInterrupt: the user stopped; what was measured is kept.
     """
     digests = [session.digests_of(run) for run in runs]
+    _tell_pixels(runs, session)
     keys = [content_key(run.inputs(of)) for run, of in zip(runs, digests, strict=True)]
     found = [None if session.rerun else session.store.find(key) for key in keys]
     outcomes: list[Outcome | None] = [Outcome(record, True) if record else None for record in found]
@@ -38,6 +39,12 @@ def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
         for index in pending:
             outcomes[index] = executor.execute(runs[index], digests[index])
     return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _tell_pixels(runs: Sequence[RunSpec], session: Session) -> None:
+    """Say once of each data set whose pixels are not the official ones what they are."""
+    for name, pixels in {name: text for run in runs for name, text in session.pixels(run).items()}.items():
+        session.console.note(f"{name}: the pixels are not the official ones but {pixels}; say so beside the numbers")
 
 
 def run_selection(selection: Selection, session: Session) -> list[Outcome]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,33 +64,48 @@ class Session:
         if key not in self._splits and plus:
             self._splits[key] = merge(self.split(dataset, first), self.split(dataset, second))
         if key not in self._splits:
-            spec = dataset.spec
-            loader = load_target(spec)(**dataset.params)
+            loader = load_target(dataset.spec)(**dataset.params)
             with self.console.progress(f"preparing {dataset.name}", 100) as bar:
-                context = DataContext(
-                    cache=self.home.dataset_cache(spec.cache_name),
-                    sources=self.home.sources,
-                    allow_download=self.allow_download,
-                    progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
+                context = self._context(
+                    dataset, lambda text, done, total: bar.update(100 * done // max(1, total), text)
                 )
                 self._splits[key] = loader.load(name, context)
         return self._splits[key]
+
+    def _context(
+        self, dataset: Choice, progress: Callable[[str, int, int], None] = lambda text, done, total: None
+    ) -> DataContext:
+        return DataContext(
+            cache=self.home.dataset_cache(dataset.spec.cache_name),
+            sources=self.home.sources,
+            allow_download=self.allow_download,
+            progress=progress,
+        )
 
     def digests_of(self, run: RunSpec) -> dict[str, str]:
         """Return the digests that a run depends on: of what it is trained on, and as `run.measured` of the rest."""
         measured = self.digests(run.dataset)
         return measured if run.source is None else {**self.digests(run.source), run.measured: measured[run.split]}
 
+    def pixels(self, run: RunSpec) -> dict[str, str]:
+        """Return what is to be said of the pixels of each data set of a run that are not the official ones, by name."""
+        sets = (run.dataset,) if run.source is None else (run.dataset, run.source)
+        told = {dataset.name: _dataset_spec(dataset).pixels(dataset.params, self.digests(dataset)) for dataset in sets}
+        return {name: text for name, text in told.items() if text}
+
     def digests(self, dataset: Choice) -> dict[str, str]:
         """Return the digest of each split: as declared, or computed once and remembered.
 
         A loose file may have been edited after its digests were noted down, so its are always computed.
         """
-        spec = dataset.spec
-        assert isinstance(spec, DatasetSpec)
+        spec = _dataset_spec(dataset)
         if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
             return dict(spec.digests)
-        path = self.home.dataset_cache(spec.cache_name) / f"digests-{content_key(dataset.inputs())[:16]}.json"
+        loader = load_target(spec)(**dataset.params)
+        # Data from files that a user may exchange say which they are; what the code makes itself is told by its inputs.
+        mark = loader.fingerprint(self._context(dataset)) if hasattr(loader, "fingerprint") else ""
+        identity = content_key([dataset.inputs(), mark] if mark else dataset.inputs())
+        path = self.home.dataset_cache(spec.cache_name) / f"digests-{identity[:16]}.json"
         try:
             known = json.loads(path.read_text())
             if isinstance(known, dict) and set(known) == set(spec.splits):
@@ -101,3 +116,8 @@ class Session:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(digests, indent=1))
         return digests
+
+
+def _dataset_spec(dataset: Choice) -> DatasetSpec:
+    assert isinstance(dataset.spec, DatasetSpec)
+    return dataset.spec

@@ -13,6 +13,8 @@ KINDS = ("images", "text", "functions")
 """What the items of a data set are, and what a backbone reads."""
 TEST, VALIDATION = "test", "val"
 """Splits whose classes are measured: the one for results, and the one for choices."""
+UNKNOWN_COPY = "a copy that nobody has described"
+"""What is said of pixels with no digest that a data set declares."""
 FIXED_WAY = "fixed-way"
 """The protocol of nearly all published numbers, which need not be named; others are, wherever a number stands."""
 SAMPLINGS = ("closed", "open")
@@ -170,6 +172,19 @@ class SplitSize:
     images: int
 
 
+@dataclass(frozen=True)
+class KnownCopy:
+    """A copy of a data set in circulation whose pixels are not the official ones.
+
+    Attributes:
+        digests: of each split.
+        shared_images: see `DatasetSpec.shared_images`.
+    """
+
+    digests: Mapping[str, str]
+    shared_images: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
     """A data set with class-disjoint splits.
@@ -194,6 +209,28 @@ class DatasetSpec(Spec):
     """Whether it needs files that are not made by the code itself."""
     shared_images: tuple[str, ...] = ()
     """`metabench.data.image_digest` of each image known to stand in more than one split."""
+    copies: Mapping[str, KnownCopy] = field(default_factory=dict)
+    """Known copies with other pixels, by what is to be said of them. Where there are any, or `digests` is empty, copies
+    with unknown pixels are taken too: what was read is in the key of a run."""
+
+    def copy_name(self, split: str, digest: str) -> str:
+        """Return what is to be said of a split's pixels: '' for the official ones, else the name of a known copy."""
+        if digest == self.digests.get(split):
+            return ""
+        names = (name for name, copy in self.copies.items() if copy.digests.get(split) == digest)
+        return next(names, UNKNOWN_COPY)
+
+    def known_shared(self, digests: Mapping[str, str]) -> tuple[str, ...] | None:
+        """Return the images known to stand in two splits of the copy with these digests; None for an unknown copy."""
+        if digests == self.digests:
+            return self.shared_images
+        return next((copy.shared_images for copy in self.copies.values() if copy.digests == digests), None)
+
+    def pixels(self, params: Mapping[str, Value], digests: Mapping[str, str]) -> str:
+        """Return what is to be said of the pixels that were read; '' where they are official or nothing is declared."""
+        if dict(params) != defaults(self) or not (self.digests or self.copies):
+            return ""
+        return "; ".join(filter(None, dict.fromkeys(self.copy_name(*item) for item in digests.items())))
 
 
 @dataclass(frozen=True, kw_only=True)

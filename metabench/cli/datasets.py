@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ import click
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
 from metabench.cli.loose import current_registry
 from metabench.console import Console, Progress
+from metabench.data.duplicates import by_splits, duplicates
+from metabench.data.rows import first_three
 from metabench.data.types import ClassSplit, DataContext, split_digest
 from metabench.errors import MetabenchError, MissingError
 from metabench.home import Home
 from metabench.registry import availability, load_target
-from metabench.specs import DatasetSpec, defaults
+from metabench.specs import UNKNOWN_COPY, DatasetSpec, defaults
 
 data_option = click.option(
     "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
@@ -25,7 +27,10 @@ data_option = click.option(
 
 @dataclass(frozen=True)
 class Check:
-    """One split and what was found: ``ok``, ``differs``, ``unverified`` (no digest known), ``missing``."""
+    """One split and what was found: ``ok``, ``known copy``, ``differs``, ``unverified`` (no digest known), ``missing``.
+
+    ``shared``: images are in each of several splits; ``repeated``: images are in one split several times.
+    """
 
     dataset: str
     split: str
@@ -92,7 +97,8 @@ def download(name: str, folder: Path | None, as_json: bool, home: str | None, da
 @home_option
 @data_option
 def verify(names: tuple[str, ...], as_json: bool, home: str | None, data: str | None) -> None:
-    """Read data sets NAMES in full and compare them with their published digests; downloads nothing.
+    """Read data sets NAMES in full, compare them with their published digests, and look for images that are in them
+    more than once; downloads nothing.
 
     Without NAMES every data set is checked, and one whose files are not here is no failure.
     """
@@ -195,12 +201,29 @@ def _report_to(bar: Progress) -> Callable[[str, int, int], None]:
 def _verified(spec: DatasetSpec, place: Home) -> Iterator[Check]:
     """Yield a check of each split; what is missing or broken is one check for the whole data set."""
     try:
+        splits, digests = {}, {}
         for split, loaded in _loaded(spec, place, allow_download=False):
-            yield _compared(spec, split, loaded, place)
+            check = _compared(spec, split, loaded, place)
+            splits[split], digests[split] = loaded, check.digest
+            yield check
+        yield from _repeated(spec, splits, spec.known_shared(digests) or ())
     except MissingError as error:
         yield Check(spec.name, "-", "missing", detail=str(error))
     except MetabenchError as error:
         yield Check(spec.name, "-", "broken", detail=str(error))
+
+
+def _repeated(spec: DatasetSpec, splits: Mapping[str, ClassSplit], known: Collection[str]) -> Iterator[Check]:
+    """Yield a check for each split, or group of splits, that holds the same images."""
+    for names, images in by_splits(duplicates(splits)).items():
+        if len(names) == 1:
+            detail = f"{len(images)} images are in it more than once"
+            yield Check(spec.name, names[0], "repeated", images=len(images), detail=detail)
+            continue
+        unknown = [image for image in images if image not in known]
+        told = f"{len(unknown)} of them not declared: {first_three(unknown)}" if unknown else "all of them declared"
+        detail = f"{len(images)} images are in each of these splits, {told}"
+        yield Check(spec.name, "+".join(names), "shared", images=len(images), detail=detail)
 
 
 def _compared(spec: DatasetSpec, split: str, loaded: ClassSplit, place: Home) -> Check:
@@ -208,6 +231,9 @@ def _compared(spec: DatasetSpec, split: str, loaded: ClassSplit, place: Home) ->
     size = spec.sizes.get(split)
     classes, images = len(loaded.names), len(loaded.images)
     status, detail = ("ok", "") if expected else ("unverified", "the data set declares no digest")
+    if spec.copies and digest != expected:
+        expected, detail = "", spec.copy_name(split, digest)
+        status = "unverified" if detail == UNKNOWN_COPY else "known copy"
     wrong_size = size is not None and (size.classes, size.images) != (classes, images)
     if wrong_size or (expected and digest != expected):
         status, folder = "differs", place.dataset_cache(spec.cache_name)

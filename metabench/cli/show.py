@@ -122,6 +122,8 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     if isinstance(spec, DatasetSpec):
         sizes = [(split, size.classes, size.images, spec.digests.get(split, "-")) for split, size in spec.sizes.items()]
         lines += _block(("split", "classes", "images", "digest"), sizes)
+        copies = [(name, split, of) for name, copy in spec.copies.items() for split, of in copy.digests.items()]
+        lines += _block(("known copy", "split", "digest"), copies)
     if isinstance(spec, AlgorithmSpec):
         lines += _block(("exempt from", "why"), [(e.check, e.reason + _conditions(e.when)) for e in spec.exempt])
         for dataset, recipe in spec.recipes.items():

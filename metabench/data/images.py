@@ -55,7 +55,7 @@ class ImageForm:
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 self._check(image)  # before anything is unpacked
-                fitted = image.convert(self.mode)
+                fitted = image if image.mode == self.mode else image.convert(self.mode)
                 return np.asarray(self.fit(fitted) if self.fit else fitted).reshape(self.shape)
         except (Unusable, MemoryError):
             raise

@@ -53,7 +53,9 @@ class Section:
         """What tells this test data from others of the same name; not escaped."""
         data = self.dataset
         params = f", {params_text(data['params'])}" if data["params"] else ""
-        return f"{data['split']} split, version {data['version']}{params}, digest {data['digest'][:12]}"
+        told = {_pixels(entry, data["name"]) for row in self.rows for entry in row.entries} - {""}
+        pixels = f"; pixels: {'; '.join(sorted(told))}" if told else ""
+        return f"{data['split']} split, version {data['version']}{params}, digest {data['digest'][:12]}{pixels}"
 
     @property
     def floorless(self) -> list[Cell]:
@@ -96,6 +98,12 @@ class Board:
     def records(self) -> int:
         """How many records count."""
         return sum(len(row.entries) for section in self.sections for row in section.rows)
+
+
+def _pixels(entry: Entry, dataset: str) -> str:
+    """Return what a record says of the pixels of a data set, '' where they are the official ones."""
+    told = entry.record["provenance"].get("pixels")
+    return str(told.get(dataset, "")) if isinstance(told, dict) else ""
 
 
 def boards(

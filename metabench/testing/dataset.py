@@ -10,10 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from metabench.data import ClassSplit, DataContext, image_digest, split_digest
+from metabench.data import ClassSplit, DataContext, split_digest
+from metabench.data.duplicates import by_splits, duplicates
 from metabench.home import Home
 from metabench.plugins import Kind
-from metabench.specs import DatasetSpec, defaults
+from metabench.specs import UNKNOWN_COPY, DatasetSpec, defaults
 from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
 from metabench.testing.spec import SpecChecks
 
@@ -66,7 +67,9 @@ class DatasetConformance(SpecChecks):
             found, again = split_digest(data), split_digest(self._load(split))
             if found != again:
                 raise Violation(f"{split} has digest {found[:12]} and, loaded again, {again[:12]}")
-            if self._as_declared() and found != self._spec.digests.get(split):
+            if self._as_declared() and self._spec.copy_name(split, found) == UNKNOWN_COPY:
+                if self._spec.copies:
+                    raise NotApplicable(f"{split} has digest {found}: these pixels are no copy that the spec describes")
                 raise Violation(f"{split} has digest {found}, declared is {self._spec.digests.get(split)}")
 
     @check(
@@ -92,17 +95,24 @@ class DatasetConformance(SpecChecks):
     )
     def test_disjoint_images(self) -> None:
         """By content; the known ones must be listed, and each listed one must be there."""
-        owners: dict[str, set[str]] = defaultdict(set)
-        for split, data in self._splits().items():
-            for image in data.images:
-                owners[image_digest(image)].add(split)
-        shared = {digest for digest, splits in owners.items() if len(splits) > 1}
-        listed = set(self._spec.shared_images) if self._as_declared() else shared & set(self._spec.shared_images)
+        found = duplicates(self._splits())
+        shared = {digest for splits, images in by_splits(found).items() if len(splits) > 1 for digest in images}
+        listed = self._listed(shared)
         if unknown := sorted(shared - listed):
-            where = " and ".join(sorted(owners[unknown[0]]))
+            where = " and ".join(dict.fromkeys(split for split, _ in found[unknown[0]]))
             raise Violation(f"{len(unknown)} images are in several splits, such as {unknown[0]} in {where}")
         if stale := sorted(listed - shared):
             raise Violation(f"{len(stale)} listed shared images are in no two splits, such as {stale[0]}")
+
+    def _listed(self, shared: set[str]) -> set[str]:
+        """Return the images that the spec says are in two splits; for other parameters, those of them that are."""
+        spec = self._spec
+        if not self._as_declared():
+            return shared & set(spec.shared_images)
+        known = spec.known_shared({split: split_digest(data) for split, data in self._splits().items()})
+        if known is None and spec.copies:
+            raise NotApplicable("these pixels are no copy that the spec describes")
+        return set(spec.shared_images if known is None else known)
 
     @property
     def _spec(self) -> DatasetSpec:

@@ -6,7 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from metabench.errors import UsageError
 from metabench.registry import availability
@@ -107,8 +107,12 @@ class SpecChecks(Conformance):
 
     @staticmethod
     def _dataset(spec: DatasetSpec) -> Iterator[str]:
-        for name in ("sizes", "digests"):
-            if set(getattr(spec, name)) != set(spec.splits):
+        given: dict[str, Collection[str]] = {"sizes": spec.sizes, "digests": spec.digests}
+        if spec.copies:
+            del given["digests"]
+            given |= {f"the digests of copy '{name}'": copy.digests for name, copy in spec.copies.items()}
+        for name, splits in given.items():
+            if set(splits) != set(spec.splits):
                 yield f"{name} must be given for its splits, {', '.join(spec.splits)}"
 
 

@@ -8,15 +8,21 @@ import pluggy
 import pytest
 
 from metabench.cli.main import main
-from metabench.data import ClassSplit, split_digest
+from metabench.data import ClassSplit, image_digest, split_digest
 from metabench.data.cache import cached_array
 from metabench.errors import MissingError
 from metabench.plugins import PluginSet
 from metabench.registry import Registry
-from metabench.specs import DatasetSpec, SplitSize
+from metabench.specs import DatasetSpec, KnownCopy, SplitSize
 from metabench_datasets import omniglot
 
 SHAPE = (6, 2, 2, 1)
+
+
+def squares(split, value=7):
+    """Images of which no two are the same."""
+    first = 60 * ("train", "val", "test").index(split) + value
+    return np.broadcast_to(np.arange(first, first + 6, dtype=np.uint8)[:, None, None, None], SHAPE).copy()
 
 
 class Squares:
@@ -29,13 +35,16 @@ class Squares:
             if not found and not context.allow_download:
                 raise MissingError("squares: squares.bin not found; put it somewhere")
             context.progress(f"{split} split", 1, 1)
-            out[:] = found[0][0] if found else 7
+            out[:] = squares(split, found[0][0] if found else 7)
 
         images = cached_array(context.cache / f"{split}.npy", SHAPE, build)
         return ClassSplit(images, np.array([0, 3, 6]), ("a", "b"))
 
 
-DIGEST = split_digest(ClassSplit(np.full(SHAPE, 7, np.uint8), np.array([0, 3, 6]), ("a", "b")))
+DIGESTS = {
+    split: split_digest(ClassSplit(squares(split), np.array([0, 3, 6]), ("a", "b")))
+    for split in ("train", "val", "test")
+}
 SQUARES = DatasetSpec(
     name="squares",
     version=1,
@@ -45,7 +54,7 @@ SQUARES = DatasetSpec(
     licence="MIT",
     image_shape=(1, 2, 2),
     sizes={split: SplitSize(2, 6) for split in ("train", "val", "test")},
-    digests=dict.fromkeys(("train", "val", "test"), DIGEST),
+    digests=DIGESTS,
     download=True,
 )
 
@@ -118,7 +127,7 @@ def test_unknown_name(run):
 def test_verify_ok_and_differs(run, tmp_path):
     assert run("download", "squares")[0] == 0
     code, out, _ = run("verify", "squares")
-    assert code == 0 and out.count(DIGEST[:12]) == 3 and "differs" not in out
+    assert code == 0 and all(digest[:12] in out for digest in DIGESTS.values()) and "differs" not in out
     file = tmp_path / "home" / "data" / "squares" / "val.npy"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
@@ -127,7 +136,7 @@ def test_verify_ok_and_differs(run, tmp_path):
     statuses = {check["split"]: check["status"] for check in json.loads(out)}
     assert code == 1 and statuses == {"train": "ok", "val": "differs", "test": "ok"}
     assert err.startswith("error: squares val has digest") and f"delete {file.parent}" in err
-    assert DIGEST[:12] in err and err.count("\n") == 1
+    assert DIGESTS["val"][:12] in err and err.count("\n") == 1
 
 
 def test_verify_compares_sizes_where_there_is_no_digest(run):
@@ -138,6 +147,47 @@ def test_verify_compares_sizes_where_there_is_no_digest(run):
     wrong = replace(unknown, sizes={split: SplitSize(3, 6) for split in SQUARES.sizes})
     code, out, _ = run("verify", specs=(wrong,))
     assert code == 1 and out.count("differs") == 3
+
+
+def test_verify_tells_known_copies_from_unknown_ones(run):
+    copy = KnownCopy(digests={**DIGESTS, "val": "0" * 64})
+    spec = replace(SQUARES, digests={}, copies={"squeezed": copy})
+    assert run("download", "squares", specs=(spec,))[0] == 0
+    code, out, _ = run("verify", "squares", "--json", specs=(spec,))
+    found = {check["split"]: (check["status"], check["detail"]) for check in json.loads(out)}
+    assert code == 0 and found["train"] == found["test"] == ("known copy", "squeezed")
+    assert found["val"] == ("unverified", "a copy that nobody has described")
+    official = replace(spec, digests=DIGESTS)
+    assert run("verify", "squares", specs=(official,))[1].count(" ok ") == 3
+
+
+class Repeating(Squares):
+    """Two images of val are also in train, and train has one twice."""
+
+    def load(self, split, context):
+        made = super().load(split, context)
+        images = np.array(made.images)
+        if split == "val":
+            images[:2] = squares("train")[:2]
+        if split == "train":
+            images[5] = images[4]
+        return replace(made, images=images)
+
+
+def test_verify_reports_images_that_are_there_more_than_once(run):
+    digest = image_digest(squares("train")[0])
+    spec = replace(SQUARES, target=f"{__name__}:Repeating", digests={}, shared_images=(digest,))
+    assert run("download", "squares", specs=(spec,))[0] == 0
+    code, out, _ = run("verify", "squares", "--json", specs=(spec,))
+    found = {(check["split"], check["status"]): check for check in json.loads(out)}
+    assert code == 0 and len(found) == 5
+    assert found["train", "repeated"]["images"] == 1
+    shared = found["train+val", "shared"]
+    assert shared["images"] == 2 and "2 of them not declared" in shared["detail"]  # which copy it is, is not known
+    digests = {check["split"]: check["digest"] for check in json.loads(out) if check["digest"]}
+    (known,) = [c for c in json.loads(run("verify", "--json", specs=(replace(spec, digests=digests),))[1])
+                if c["status"] == "shared"]  # fmt: skip
+    assert "1 of them not declared" in known["detail"] and digest not in known["detail"]
 
 
 def test_verify_missing_fails_only_where_named(run):

@@ -107,6 +107,13 @@ def test_the_page_explains_what_it_shows_and_nothing_else() -> None:
     assert "Floor rows" in " ".join(_text(make_record(**FLOOR)).split())
 
 
+def test_pixels_that_are_not_the_official_ones_stand_beside_the_digest() -> None:
+    told = {"omniglot": "squeezed <b>", "another": "other"}
+    record = {**make_record(), "provenance": {"metabench": "0.1.0", "pixels": told}}
+    assert "digest abababababab; pixels: squeezed &lt;b&gt;\n" in _text(record) and "other" not in _text(record)
+    assert "pixels" not in _text({**record, "provenance": {"pixels": "no object"}})
+
+
 def test_seeds_and_their_spread_have_a_column() -> None:
     (row,) = _table(
         _text(

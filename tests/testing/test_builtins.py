@@ -9,6 +9,7 @@ import pytest
 from metabench.registry import load_registry
 from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from tests.plugins.test_cifar100 import real_cifar
+from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot import real_data
 
 
@@ -32,6 +33,19 @@ class TestMatchingNetFullContext(AlgorithmConformance):
 
 class TestNearestMean(AlgorithmConformance):
     algorithm = "nearest-mean"
+
+
+class TestNearestMeanL2N(AlgorithmConformance):
+    algorithm = "nearest-mean-l2n"
+
+
+class TestLinearProbe(AlgorithmConformance):
+    algorithm = "linear-probe"
+
+
+class TestLinearProbeRaw(AlgorithmConformance):
+    algorithm = "linear-probe"
+    params = {"normalise": False, "c": 10.0}  # noqa: RUF012
 
 
 class TestChance(AlgorithmConformance):
@@ -89,6 +103,16 @@ class TestPixels(BackboneConformance):
 
 class TestGlyphs(DatasetConformance):
     dataset = "glyphs"
+
+
+@pytest.mark.realdata
+class TestMiniImagenet(DatasetConformance):
+    dataset = "mini-imagenet"
+
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        monkeypatch.setenv("METABENCH_DATA", str(real_mini_imagenet()))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "mini-imagenet-home"))
 
 
 @pytest.mark.realdata

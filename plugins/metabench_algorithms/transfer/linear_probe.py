@@ -1,0 +1,37 @@
+"""Linear probe: logistic regression on frozen features, fitted to every episode."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metabench.errors import UsageError
+from metabench.modules import FeatureHead
+from metabench_algorithms.transfer._logistic import fit
+
+
+class LinearProbe(FeatureHead):
+    """Multinomial logistic regression with an L2 penalty, to the optimum (as in Tian et al. 2020).
+
+    Args:
+        feature_dim: D.
+        c: inverse strength of the penalty, the C of scikit-learn.
+        normalise: divide features by their Euclidean length first.
+    """
+
+    def __init__(self, feature_dim: int, c: float = 1.0, normalise: bool = True) -> None:
+        super().__init__()
+        if c <= 0:
+            raise UsageError(f"algo.c must be above 0, not {c}")
+        self.c, self.normalise = c, normalise
+
+    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+        """Return W' x + b of each query, (B, Q, way)."""
+        if not self.normalise:
+            weights, intercept = fit(support, labels, way, self.c)
+            return query @ weights + intercept
+        weights, intercept = fit(F.normalize(support, dim=-1), labels, way, self.c)
+        # Dividing the scores is dividing the queries, of which there are many more values.
+        lengths: Tensor = torch.linalg.vector_norm(query, dim=-1, keepdim=True).clamp_min(1e-12)
+        return query @ weights / lengths + intercept
