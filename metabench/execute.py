@@ -60,6 +60,8 @@ class Executor:
         learner = self._learner(run)
         if run.checkpoint is not None:
             load_weights(learner.module, run.checkpoint)
+        elif run.recipe is None:
+            _refuse_own_weights(run, learner)
         self._check(run, learner, run.recipe, source, images)
 
     @staticmethod
@@ -372,6 +374,17 @@ class Executor:
             stops = [] if rule is None else list(checks(most))
             tally = evaluate(learner, data, source, most, done, report, stops=stops, watch=watch)
         return np.concatenate(counts), tally
+
+
+def _refuse_own_weights(run: RunSpec, learner: Learner) -> None:
+    """Raise UsageError for an algorithm with weights beside the backbone's that nobody has trained."""
+    spec, module = run.algorithm.spec, learner.module
+    assert isinstance(spec, AlgorithmSpec)
+    if spec.trains and isinstance(module, Model) and any(True for _ in module.head.parameters()):
+        raise UsageError(
+            f"{run.algorithm.name} has weights of its own, and '{run.dataset.name}' has no classes to train them on; "
+            "use --checkpoint, or another algorithm"
+        )
 
 
 def _weights_digest(backbone: torch.nn.Module) -> str:

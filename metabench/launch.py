@@ -12,6 +12,7 @@ from metabench.keys import content_key
 from metabench.plan import RunSpec, Selection, plan
 from metabench.registry import load_registry
 from metabench.session import Outcome, Session
+from metabench.settling import settle
 from metabench.tables import Row, rows_from_records
 
 
@@ -49,7 +50,8 @@ def _tell_pixels(runs: Sequence[RunSpec], session: Session) -> None:
 
 def run_selection(selection: Selection, session: Session) -> list[Outcome]:
     """Plan and launch."""
-    return launch(plan(selection, session.registry), session)
+    runs = settle(plan(selection, session.registry), session, selection.query is not None)
+    return launch(runs, session)
 
 
 def outcome_rows(outcomes: Sequence[Outcome]) -> list[Row]:

@@ -23,6 +23,7 @@ from metabench.specs import (
     Recipe,
     Spec,
     Value,
+    without_places,
 )
 from metabench.stopping import BOUNDS, StopRule
 
@@ -46,7 +47,7 @@ class Selection:
     ways: Sequence[int] = (5,)
     shots: Sequence[int] = (1,)
     query: int | None = None
-    """None: the protocol's own default."""
+    """None: the protocol's own default; of a local data set with small classes, what they have."""
     protocol: str = FIXED_WAY
     episodes: int | None = None
     """None: `EPISODES`, or with `until_ci` at most `MOST_UNTIL`."""
@@ -79,15 +80,24 @@ class Choice:
     @property
     def name(self) -> str:
         """Its name with the value of its argument, as in ``timm:resnet18``."""
-        value = self.params[self.spec.argument] if self.spec.argument else ""
+        value = self._recorded[self.spec.argument] if self.spec.argument else ""
         return f"{self.spec.name}:{value}" if value else self.spec.name
 
     def inputs(self) -> dict[str, Any]:
         """Return what goes into a run key."""
-        inputs = {"name": self.name, "version": self.spec.version, "params": dict(self.params)}
+        inputs = {"name": self.name, "version": self.spec.version, "params": self._recorded}
         if self.spec.file_sha256:
             inputs["file_sha256"] = self.spec.file_sha256
         return inputs
+
+    @property
+    def identity(self) -> list[Any]:
+        """What tells it from every other choice on this machine."""
+        return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params)]
+
+    @property
+    def _recorded(self) -> dict[str, Value]:
+        return without_places(self.spec, self.params)
 
 
 @dataclass(frozen=True)
@@ -132,10 +142,11 @@ class RunSpec:
 
     @property
     def local(self) -> list[str]:
-        """What of it comes from loose files, which others do not have."""
+        """What of it others do not have: loose files, the user's own data."""
         parts = ("algorithm", "backbone", "dataset", "protocol", "source", "training_protocol")
         found = [(part, choice) for part in parts if (choice := getattr(self, part)) is not None]
-        return [f"{part.replace('_', ' ')} {choice.name}" for part, choice in found if choice.spec.file_sha256]
+        here = [(part, choice) for part, choice in found if choice.spec.file_sha256 or choice.spec.local]
+        return [f"{part.replace('_', ' ')} {choice.name}" for part, choice in here]
 
     @property
     def label(self) -> str:
@@ -231,12 +242,13 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         }
         learned_from, of_source = source or (dataset, of_data)
         trained_on = _choice(learned_from, {**settings["data"], **of_source})
-        same = trained_on.inputs() == choices["dataset"].inputs()
+        same = trained_on.identity == choices["dataset"].identity
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell: dict[str, Value] = {"way": way, "shot": shot}
             cell |= {} if selection.query is None else {"query": selection.query}
             published = algorithm.recipe(learned_from.name, way, shot)
-            recipe = _recipe(algorithm, learned_from, published, (way, shot), overrides, selection.checkpoint)
+            specs = algorithm, backbone, learned_from
+            recipe = _recipe(specs, published, (way, shot), overrides, selection.checkpoint)
             _refuse_trained_on(recipe if same else None, selection.split)
             params = {**(published.params if published else {}), **settings["algo"], **own}
             for seed in selection.seeds if recipe else (0,):
@@ -398,22 +410,36 @@ def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
     return values
 
 
+def refuse_untrained(algorithm: Spec, backbone: Spec, dataset: str) -> None:
+    """Raise UsageError where an algorithm cannot be used without meta-training, for which a data set has no classes.
+
+    On features of a backbone that was trained before, or has nothing to train, it can: they are used as they are.
+    """
+    assert isinstance(algorithm, AlgorithmSpec)
+    assert isinstance(backbone, BackboneSpec)
+    if algorithm.takes == "features" and (backbone.trained_on or not backbone.trains):
+        return
+    other = "a pre-trained --backbone, " if algorithm.takes == "features" else ""
+    raise UsageError(
+        f"'{dataset}' has no classes to meta-train {algorithm.name} on; use {other}--checkpoint, "
+        "or an algorithm that needs no training ('metabench list')"
+    )
+
+
 def _recipe(
-    algorithm: AlgorithmSpec,
-    dataset: DatasetSpec,
+    specs: tuple[AlgorithmSpec, BackboneSpec, DatasetSpec],
     recipe: Recipe | None,
     cell: tuple[int, int],
     overrides: Mapping[str, Any],
     checkpoint: Path | None,
 ) -> Recipe | None:
     """Return the recipe of (algorithm, data set), overridden and with the way and shot of `cell` filled in."""
+    algorithm, backbone, dataset = specs
     if not algorithm.trains or checkpoint is not None:
         return None
     if "train" not in dataset.splits:
-        raise UsageError(
-            f"'{dataset.name}' has no classes to meta-train {algorithm.name} on; use --checkpoint, "
-            "or an algorithm that needs no training ('metabench list algorithms')"
-        )
+        refuse_untrained(algorithm, backbone, dataset.name)
+        return None
     if recipe is None:
         raise UsageError(f"{algorithm.name} has no training recipe for {dataset.name}; give it a '*' recipe")
     recipe = dataclasses.replace(recipe, **overrides)

@@ -98,7 +98,7 @@ class Registry:
         name, separator, value = re.match("([^:/]*)([:/]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
         spec = self.find(kind, name)
         if not separator:
-            if spec.argument and not defaults(spec).get(spec.argument):
+            if nameless(spec):
                 raise UsageError(f"{kind} '{name}' needs its {spec.argument}: write {name}:{spec.argument.upper()}")
             return spec, {}
         if not spec.argument:
@@ -164,6 +164,11 @@ def availability(spec: Spec) -> str:
         return ""
     wanted = f"'metabench[{spec.extra}]'" if spec.extra else " ".join(missing)
     return f"needs {', '.join(missing)}; pip install {wanted}"
+
+
+def nameless(spec: Spec) -> bool:
+    """Whether a spec stands for nothing until a user says what: ``NAME:VALUE``."""
+    return bool(spec.argument) and not defaults(spec).get(spec.argument)
 
 
 def load_target(spec: Spec) -> type:

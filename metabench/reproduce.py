@@ -15,6 +15,7 @@ from metabench.plan import Choice, RunSpec
 from metabench.plugins import Kind
 from metabench.registry import Registry, resolve_params
 from metabench.session import Session
+from metabench.specs import Value
 
 if TYPE_CHECKING:
     from metabench.data import ClassSplit
@@ -71,7 +72,8 @@ def replay(
     Raises:
         MissingError: a plugin, its version, the data or the weights are not those of the record.
     """
-    run = rebuild(record, session.registry, weights, any_version)
+    places = session.place_of(record["inputs"]["dataset"]["digest"])
+    run = rebuild(record, session.registry, weights, any_version, places)
     digests = session.digests_of(run)
     _refuse_other_inputs(record["inputs"], run.inputs(digests), any_version)
     scores = record["scores"]
@@ -90,8 +92,16 @@ def replay(
     return _compare(scores, parts)
 
 
-def rebuild(record: Mapping[str, Any], registry: Registry, weights: Path | None, any_version: bool = False) -> RunSpec:
+def rebuild(
+    record: Mapping[str, Any],
+    registry: Registry,
+    weights: Path | None,
+    any_version: bool = False,
+    places: Mapping[str, Value] | None = None,
+) -> RunSpec:
     """Return the run behind a record, to be evaluated with `weights`.
+
+    `places` are the parameters of the data set that say where it lies on this machine.
 
     Raises:
         MissingError: a plugin is not installed, or in another version, or has other parameters.
@@ -99,6 +109,8 @@ def rebuild(record: Mapping[str, Any], registry: Registry, weights: Path | None,
     inputs = record["inputs"]
     parts: tuple[Kind, ...] = ("algorithm", "backbone", "dataset", "protocol")
     choices: dict[str, Choice] = {part: _choice(part, inputs[part], registry, any_version) for part in parts}
+    data = choices["dataset"]
+    choices["dataset"] = dataclasses.replace(data, params={**data.params, **(places or {})})
     evaluation = inputs["evaluation"]
     return RunSpec(
         **choices,

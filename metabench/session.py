@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from metabench.console import Console
@@ -15,7 +18,7 @@ from metabench.keys import content_key
 from metabench.plan import Choice, RunSpec
 from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
-from metabench.specs import DatasetSpec, defaults
+from metabench.specs import DatasetSpec, Value, defaults
 from metabench.store import Store
 
 
@@ -59,28 +62,29 @@ class Session:
 
     def split(self, dataset: Choice, name: str) -> ClassSplit:
         """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be."""
-        key = content_key([dataset.inputs(), name])
+        key = content_key([dataset.identity, name])
         first, plus, second = name.partition("+")
         if key not in self._splits and plus:
             self._splits[key] = merge(self.split(dataset, first), self.split(dataset, second))
         if key not in self._splits:
             loader = load_target(dataset.spec)(**dataset.params)
             with self.console.progress(f"preparing {dataset.name}", 100) as bar:
-                context = self._context(
-                    dataset, lambda text, done, total: bar.update(100 * done // max(1, total), text)
+                context = dataclasses.replace(
+                    self._context(dataset),
+                    progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
+                    note=self.console.note,
                 )
                 self._splits[key] = loader.load(name, context)
         return self._splits[key]
 
-    def _context(
-        self, dataset: Choice, progress: Callable[[str, int, int], None] = lambda text, done, total: None
-    ) -> DataContext:
-        return DataContext(
-            cache=self.home.dataset_cache(dataset.spec.cache_name),
-            sources=self.home.sources,
-            allow_download=self.allow_download,
-            progress=progress,
-        )
+    def splits(self, dataset: Choice) -> tuple[str, ...]:
+        """Return the splits that a data set has: as its spec says, or as its files do."""
+        spec = _dataset_spec(dataset)
+        find = getattr(load_target(spec), "splits", None)
+        if find is None:
+            return spec.splits
+        found: tuple[str, ...] = find(load_target(spec)(**dataset.params), self._context(dataset))
+        return found
 
     def digests_of(self, run: RunSpec) -> dict[str, str]:
         """Return the digests that a run depends on: of what it is trained on, and as `run.measured` of the rest."""
@@ -96,26 +100,60 @@ class Session:
     def digests(self, dataset: Choice) -> dict[str, str]:
         """Return the digest of each split: as declared, or computed once and remembered.
 
-        A loose file may have been edited after its digests were noted down, so its are always computed.
+        Those of a data set whose files may change are remembered for its ``fingerprint``.
         """
         spec = _dataset_spec(dataset)
         if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
             return dict(spec.digests)
-        loader = load_target(spec)(**dataset.params)
+        loader, splits = load_target(spec)(**dataset.params), self.splits(dataset)
         # Data from files that a user may exchange say which they are; what the code makes itself is told by its inputs.
         mark = loader.fingerprint(self._context(dataset)) if hasattr(loader, "fingerprint") else ""
-        identity = content_key([dataset.inputs(), mark] if mark else dataset.inputs())
+        identity = content_key([dataset.identity, mark] if mark else dataset.inputs())
         path = self.home.dataset_cache(spec.cache_name) / f"digests-{identity[:16]}.json"
         try:
             known = json.loads(path.read_text())
-            if isinstance(known, dict) and set(known) == set(spec.splits):
+            if isinstance(known, dict) and set(known) == set(splits):
                 return known
         except (OSError, ValueError):
             pass
-        digests = {name: split_digest(self.split(dataset, name)) for name in spec.splits}
+        digests = {split: split_digest(self.split(dataset, split)) for split in splits}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(digests, indent=1))
+        self._remember(dataset, digests)
         return digests
+
+    def place_of(self, digest: str) -> dict[str, Value]:
+        """Return the parameters that say where data of that digest were on this machine; records do not hold them."""
+        try:
+            found = json.loads(self._places.read_text())[digest]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def _places(self) -> Path:
+        return self.home.root / "places.json"
+
+    def _remember(self, dataset: Choice, digests: Mapping[str, str]) -> None:
+        """Note where data are that records name by digest alone."""
+        places = {
+            param.name: os.path.abspath(os.path.expanduser(str(dataset.params[param.name])))  # noqa: PTH100, PTH111
+            for param in dataset.spec.params
+            if param.place
+        }
+        if places:
+            try:
+                known = json.loads(self._places.read_text())
+            except (OSError, ValueError):
+                known = {}
+            write_atomic(self._places, json.dumps({**known, **dict.fromkeys(digests.values(), places)}, indent=1))
+
+    def _context(self, dataset: Choice) -> DataContext:
+        return DataContext(
+            cache=self.home.dataset_cache(dataset.spec.cache_name),
+            sources=self.home.sources,
+            allow_download=self.allow_download,
+        )
 
 
 def _dataset_spec(dataset: Choice) -> DatasetSpec:

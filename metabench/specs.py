@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -29,6 +30,8 @@ class Param:
     default: Value
     doc: str
     choices: tuple[Value, ...] = ()
+    place: bool = False
+    """It is a path on the user's machine: records hold its last part and nothing of where that is."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ class Spec:
     argument: str = ""
     """The text parameter that ``NAME:VALUE`` (or ``NAME/VALUE``) gives a value; where its default is empty, one
     must be given."""
+    local: bool = False
+    """It stands for something that only this machine has, so its runs are local and no leaderboard takes them."""
     file_sha256: str = ""
     """SHA-256 of the loose file (``--plugin``) that it came from; the harness sets it, and it enters run keys."""
 
@@ -242,6 +247,17 @@ class ProtocolSpec(Spec):
 
 
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec
+
+
+def without_places(spec: Spec, params: Mapping[str, Value]) -> dict[str, Value]:
+    """Return parameter values as records hold them: of a path only the last part."""
+    places = {param.name for param in spec.params if param.place}
+    return {name: place_name(value) if name in places and value else value for name, value in params.items()}
+
+
+def place_name(path: Value) -> str:
+    """Return the last part of a path, whatever way it is written."""
+    return os.path.basename(os.path.abspath(os.path.expanduser(str(path))))  # noqa: PTH100, PTH111, PTH119 - no I/O
 
 
 def defaults(spec: Spec) -> dict[str, Any]:

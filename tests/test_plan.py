@@ -258,7 +258,7 @@ def test_an_argument_has_its_default() -> None:
         ({"datasets": ("folder:",)}, "dataset 'folder' needs its path after ':'"),
         ({"datasets": ("digits:8",)}, "dataset 'digits' takes no ':8'; write digits"),
         ({"datasets": ("fodler:x",)}, "unknown dataset 'fodler'; did you mean 'folder'"),
-        ({"datasets": ("unseen",)}, "'unseen' has no classes to meta-train learner on; use --checkpoint"),
+        ({"datasets": ("unseen",)}, "'unseen' has no classes to meta-train learner on; use a pre-trained --backbone"),
         ({"datasets": ("intents",), "backbones": ("net",)}, "'intents' are text; use --backbone words"),
         ({"backbones": ("words",)}, "items of 'digits' are images; use --backbone net or plain or zoo"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,16 @@ import click
 
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
 from metabench.cli.loose import current_registry
-from metabench.console import Console, Progress
+from metabench.console import Console
 from metabench.data.duplicates import by_splits, duplicates
 from metabench.data.rows import first_three
-from metabench.data.types import ClassSplit, DataContext, split_digest
+from metabench.data.types import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError
 from metabench.home import Home
-from metabench.registry import availability, load_target
-from metabench.specs import UNKNOWN_COPY, DatasetSpec, defaults
+from metabench.plan import Choice
+from metabench.registry import Registry, availability, nameless, resolve_params
+from metabench.session import Session
+from metabench.specs import UNKNOWN_COPY, DatasetSpec
 
 data_option = click.option(
     "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
@@ -77,18 +79,19 @@ def download(name: str, folder: Path | None, as_json: bool, home: str | None, da
 
     Only the default form is prepared. Other parameters need the files again: keep DIR in METABENCH_DATA.
     """
-    place, spec = Home.resolve(home, data), current_registry().find("dataset", name)
+    place, chosen = Home.resolve(home, data), _chosen(current_registry(), name)
     place.ensure()
     if folder:
         place = Home(place.root, (folder.absolute(), *place.sources))
     checks = []
-    for split, loaded in _loaded(spec, place, allow_download=folder is None):
-        checks.append(Check(name, split, "ok", len(loaded.names), len(loaded.images)))
+    for split, loaded in _loaded(chosen, place, allow_download=folder is None):
+        checks.append(Check(chosen.name, split, "ok", len(loaded.names), len(loaded.images)))
     if as_json:
-        echo_json({"name": name, "folder": str(place.dataset_cache(spec.cache_name)), "splits": checks})
+        cache = place.dataset_cache(chosen.spec.cache_name)
+        echo_json({"name": chosen.name, "folder": str(cache), "splits": checks})
         return
     for check in checks:
-        click.echo(f"{name} {check.split}: {check.classes} classes, {check.images} images")
+        click.echo(f"{check.dataset} {check.split}: {check.classes} classes, {check.images} images")
 
 
 @datasets.command()
@@ -103,8 +106,8 @@ def verify(names: tuple[str, ...], as_json: bool, home: str | None, data: str | 
     Without NAMES every data set is checked, and one whose files are not here is no failure.
     """
     place, registry = Home.resolve(home, data), current_registry()
-    specs = [registry.find("dataset", name) for name in names] or list(registry.datasets.values())
-    checks = [check for spec in specs for check in _verified(spec, place)]
+    every = (name for name, spec in registry.datasets.items() if not nameless(spec))
+    checks = [check for name in names or every for check in _verified(_chosen(registry, name), place)]
     if as_json:
         echo_json(checks)
     else:
@@ -127,7 +130,7 @@ def verify(names: tuple[str, ...], as_json: bool, home: str | None, data: str | 
 def where(name: str | None, as_json: bool, home: str | None, data: str | None) -> None:
     """Print the folder of data set NAME, or of every data set with the space it takes."""
     place, registry = Home.resolve(home, data), current_registry()
-    specs = [registry.find("dataset", name)] if name else list(registry.datasets.values())
+    specs = [registry.choose("dataset", name)[0]] if name else list(registry.datasets.values())
     rows = [
         {"name": spec.name, "folder": str(place.dataset_cache(spec.cache_name)), "bytes": _used(spec, place)}
         for spec in specs
@@ -140,6 +143,12 @@ def where(name: str | None, as_json: bool, home: str | None, data: str | None) -
         click.echo(columns(("data set", "folder", "bytes"), [tuple(row.values()) for row in rows]))
         looked = ", ".join(str(source) for source in place.sources) or "none (--data, METABENCH_DATA)"
         click.echo(f"your own copies are looked for in: {cell(looked)}", err=True)
+
+
+def _chosen(registry: Registry, name: str) -> Choice:
+    """Return the data set that a word of the user names, with its other parameters at their defaults."""
+    spec, named = registry.choose("dataset", name)
+    return Choice(spec, resolve_params(spec, named))
 
 
 def _described(spec: DatasetSpec, place: Home) -> dict[str, Any]:
@@ -167,6 +176,8 @@ def _state(spec: DatasetSpec, place: Home) -> str:
     """Say whether a data set can be used, from the cache folder alone."""
     if lacking := availability(spec):
         return f"unavailable: {lacking}"
+    if nameless(spec):
+        return f"yours: {spec.name}:{spec.argument.upper()}"
     if not spec.download:
         return "built in"
     return "prepared" if any(place.dataset_cache(spec.cache_name).rglob("*.npy")) else "not prepared"
@@ -178,55 +189,45 @@ def _used(spec: DatasetSpec, place: Home) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _loaded(spec: DatasetSpec, place: Home, allow_download: bool) -> Iterator[tuple[str, ClassSplit]]:
+def _loaded(chosen: Choice, place: Home, allow_download: bool) -> Iterator[tuple[str, ClassSplit]]:
     """Load each split in turn, with progress on stderr."""
-    dataset = load_target(spec)(**defaults(spec))
-    for split in spec.splits:
-        with Console().progress(f"preparing {spec.name}", 100) as bar:
-            context = DataContext(
-                cache=place.dataset_cache(spec.cache_name),
-                sources=place.sources,
-                allow_download=allow_download,
-                progress=_report_to(bar),
-            )
-            loaded = dataset.load(split, context)
-        yield split, loaded
+    session = Session(place, Console(), allow_download=allow_download)
+    for split in session.splits(chosen):
+        yield split, session.split(chosen, split)
 
 
-def _report_to(bar: Progress) -> Callable[[str, int, int], None]:
-    """Return a `DataContext.progress` that shows percentages on `bar`."""
-    return lambda text, done, total: bar.update(100 * done // max(1, total), text)
-
-
-def _verified(spec: DatasetSpec, place: Home) -> Iterator[Check]:
+def _verified(chosen: Choice, place: Home) -> Iterator[Check]:
     """Yield a check of each split; what is missing or broken is one check for the whole data set."""
     try:
         splits, digests = {}, {}
-        for split, loaded in _loaded(spec, place, allow_download=False):
-            check = _compared(spec, split, loaded, place)
+        for split, loaded in _loaded(chosen, place, allow_download=False):
+            check = _compared(chosen, split, loaded, place)
             splits[split], digests[split] = loaded, check.digest
             yield check
-        yield from _repeated(spec, splits, spec.known_shared(digests) or ())
+        assert isinstance(chosen.spec, DatasetSpec)
+        yield from _repeated(chosen.name, splits, chosen.spec.known_shared(digests) or ())
     except MissingError as error:
-        yield Check(spec.name, "-", "missing", detail=str(error))
+        yield Check(chosen.name, "-", "missing", detail=str(error))
     except MetabenchError as error:
-        yield Check(spec.name, "-", "broken", detail=str(error))
+        yield Check(chosen.name, "-", "broken", detail=str(error))
 
 
-def _repeated(spec: DatasetSpec, splits: Mapping[str, ClassSplit], known: Collection[str]) -> Iterator[Check]:
+def _repeated(name: str, splits: Mapping[str, ClassSplit], known: Collection[str]) -> Iterator[Check]:
     """Yield a check for each split, or group of splits, that holds the same images."""
     for names, images in by_splits(duplicates(splits)).items():
         if len(names) == 1:
             detail = f"{len(images)} images are in it more than once"
-            yield Check(spec.name, names[0], "repeated", images=len(images), detail=detail)
+            yield Check(name, names[0], "repeated", images=len(images), detail=detail)
             continue
         unknown = [image for image in images if image not in known]
         told = f"{len(unknown)} of them not declared: {first_three(unknown)}" if unknown else "all of them declared"
         detail = f"{len(images)} images are in each of these splits, {told}"
-        yield Check(spec.name, "+".join(names), "shared", images=len(images), detail=detail)
+        yield Check(name, "+".join(names), "shared", images=len(images), detail=detail)
 
 
-def _compared(spec: DatasetSpec, split: str, loaded: ClassSplit, place: Home) -> Check:
+def _compared(chosen: Choice, split: str, loaded: ClassSplit, place: Home) -> Check:
+    spec = chosen.spec
+    assert isinstance(spec, DatasetSpec)
     digest, expected = split_digest(loaded), spec.digests.get(split, "")
     size = spec.sizes.get(split)
     classes, images = len(loaded.names), len(loaded.images)
@@ -239,4 +240,4 @@ def _compared(spec: DatasetSpec, split: str, loaded: ClassSplit, place: Home) ->
         status, folder = "differs", place.dataset_cache(spec.cache_name)
         remedy = f"delete {folder} and run again" if spec.download else "please report it to its author"
         detail = f"{spec.name} {split} has digest {digest[:12]}, expected {expected[:12]}; {remedy}"
-    return Check(spec.name, split, status, classes, images, digest, expected, detail)
+    return Check(chosen.name, split, status, classes, images, digest, expected, detail)

@@ -94,6 +94,7 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
     metavar="SCOPE.NAME=VALUE",
     help="Set a parameter: algo.*, backbone.*, data.*, protocol.*, train.*; see 'metabench show NAME'.",
 )
+@click.option("--skip-bad", is_flag=True, help="Short for --set data.skip_bad=true: leave unreadable files out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--max-memory", default="", help="Limit for algorithms that adapt to each task, as in 4GB.")
 @click.option(
@@ -168,6 +169,8 @@ def _selection(options: Mapping[str, Any]) -> Selection:
     settings = dict(options["settings"])
     if options["train_episodes"] is not None:
         settings["train.episodes"] = options["train_episodes"]
+    if options["skip_bad"]:
+        settings["data.skip_bad"] = True
     return Selection(
         algorithms=options["algo"],
         datasets=options["dataset"],

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from metabench.data.rows import Unusable
 from metabench.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image  # not at run time: data sets are listed without Pillow
 
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
@@ -51,10 +52,6 @@ class Form:
         return self.size, self.size, 3 if self.colour == "rgb" else 1
 
 
-class Undecodable(Exception):
-    """A file is no image that can be read; the message says why in a few words."""
-
-
 def is_image(name: str) -> bool:
     """Whether a file is an image by its name."""
     return name.lower().endswith(SUFFIXES)
@@ -66,8 +63,10 @@ def decode(path: Path, form: Form) -> NDArray[np.uint8]:
     Of an animation or a file with several pages it is the first. 16-bit grey keeps its upper 8 bits.
 
     Raises:
-        Undecodable: damaged, empty, not an image, of 32 bits, or too large to be one (179 million pixels).
+        Unusable: damaged, empty, not an image, of 32 bits, or too large to be one (179 million pixels).
     """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     try:
         with Image.open(path) as image:
             # JPEG can be decoded at a half, quarter or eighth: never below twice the size that is wanted.
@@ -75,47 +74,43 @@ def decode(path: Path, form: Form) -> NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(image)
             return np.asarray(_fitted(_opaque(upright, form.colour), form)).reshape(form.shape)
     except UnidentifiedImageError:
-        raise Undecodable("not an image") from None
+        raise Unusable("is no image") from None
+    except (Unusable, MemoryError):
+        raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
-        if isinstance(error, MemoryError):
-            raise
-        reason = error if isinstance(error, Undecodable) else " ".join(str(error).split())[:80] or type(error).__name__
-        raise Undecodable(str(reason)) from None
+        raise Unusable(" ".join(str(error).split())[:80] or type(error).__name__) from error
 
 
-@contextmanager
-def quiet_decoders() -> Iterator[None]:
-    """Keep Pillow's warnings about odd but readable files out of the way; not per thread, so put it around all."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _opaque(image: Image.Image, colour: str) -> Image.Image:
+def _opaque(image: Image, colour: str) -> Image:
     """Return the image as RGB or L of 8 bits."""
+    from PIL import Image as images
+
     mode = "RGB" if colour == "rgb" else "L"
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 0xFFFF:
-            raise Undecodable("has 32 bits per pixel; save it with 8 or 16")
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert(mode)
+            raise Unusable("has 32 bits per pixel; save it with 8 or 16")
+        return images.fromarray((values >> 8).astype(np.uint8)).convert(mode)
     if image.mode == "F":
-        raise Undecodable("has 32 bits per pixel; save it with 8 or 16")
+        raise Unusable("has 32 bits per pixel; save it with 8 or 16")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, (_PAPER,) * 4)
-        return Image.alpha_composite(paper, image).convert(mode)
+        paper = images.new("RGBA", image.size, (_PAPER,) * 4)
+        return images.alpha_composite(paper, image).convert(mode)
     if mode == "L" and image.mode not in ("L", "1"):
         image = image.convert("RGB")
     return image.convert(mode)
 
 
-def _fitted(image: Image.Image, form: Form) -> Image.Image:
-    size, smooth = (form.size, form.size), Image.Resampling.BICUBIC
+def _fitted(image: Image, form: Form) -> Image:
+    from PIL.Image import Resampling
+    from PIL.ImageOps import fit, pad
+
+    size, smooth = (form.size, form.size), Resampling.BICUBIC
     if image.size == size:
         return image
     if form.fit == "crop":
-        return ImageOps.fit(image, size, smooth)
+        return fit(image, size, smooth)
     if form.fit == "pad":
-        return ImageOps.pad(image, size, smooth, color="white")
+        return pad(image, size, smooth, color="white")
     return image.resize(size, smooth)

@@ -109,14 +109,14 @@ def cached_images(
         return form_of(row).decode(data)
 
     finish = refuse_bad(what, names.__getitem__, remedy)
-    with _quiet_decoders():
+    with quiet_decoders():
         return cached_rows(
             path, shape, plan, make, finish, lambda done, total: context.progress("decoding", done, total), draft
         )
 
 
 @contextmanager
-def _quiet_decoders() -> Iterator[None]:
+def quiet_decoders() -> Iterator[None]:
     """Keep Pillow's warnings about odd but readable files out of the way; not per thread, so around all of them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

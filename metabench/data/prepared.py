@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-
 MARK = 16
 """Characters of a mark that stand in a file name."""
 

@@ -80,6 +80,7 @@ def cached_rows(
     finish: Finish,
     report: Report = lambda done, total: None,
     draft: Path | None = None,
+    most_bad: int | None = None,
 ) -> NDArray[np.uint8]:
     """Return the uint8 array at `path`, first making its rows with ``make(index)``, in threads, if it is not there.
 
@@ -95,6 +96,7 @@ def cached_rows(
             the array is published; raises to refuse that, and may change the rows.
         report: called with rows done and rows in all.
         draft: the file it is made in; one beside `path` where not given.
+        most_bad: so many unusable rows end the work; `MOST_BAD` where not given.
 
     Raises:
         MetabenchError: the folder cannot be written; or whatever `make` and `finish` raise.
@@ -107,7 +109,7 @@ def cached_rows(
         blocks = [range(first, min(first + size, shape[0])) for first in range(0, shape[0], size)]
         out, done = _resumed(place, shape, journal.read(), blocks)
         journal.start(done)
-        finish(out, _fill(out, blocks, done, make, journal, report))
+        finish(out, _fill(out, blocks, done, make, journal, report, most_bad or MOST_BAD))
         publish(out, place, path)
         journal.path.unlink()
 
@@ -160,6 +162,7 @@ def _fill(
     make: Make,
     journal: Journal,
     report: Report,
+    most_bad: int,
 ) -> dict[int, str]:
     """Make the blocks that are not done and note each; return the reasons of the unusable rows."""
     bad: dict[int, str] = {}
@@ -174,7 +177,7 @@ def _fill(
     with journal.path.open("ab", buffering=0) as stream:
         for number, crc, unusable in _parallel(work, (number for number in range(len(blocks)) if number not in done)):
             bad |= unusable
-            if len(bad) >= MOST_BAD:
+            if len(bad) >= most_bad:
                 break
             if not unusable:
                 stream.write(b"%d %d\n" % (number, crc))

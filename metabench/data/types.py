@@ -58,12 +58,14 @@ class DataContext:
         sources: folders that may hold the user's own copies of official files, in order of preference.
         allow_download: whether missing files may be fetched.
         progress: ``progress(text, done, total)``, may be called as often as wanted.
+        note: takes a line that the user should read.
     """
 
     cache: Path
     sources: tuple[Path, ...] = ()
     allow_download: bool = False
     progress: Callable[[str, int, int], None] = lambda text, done, total: None
+    note: Callable[[str], None] = lambda text: None
 
 
 def image_digest(image: NDArray[np.uint8]) -> str:

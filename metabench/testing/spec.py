@@ -107,6 +107,8 @@ class SpecChecks(Conformance):
 
     @staticmethod
     def _dataset(spec: DatasetSpec) -> Iterator[str]:
+        if spec.local:
+            return  # of the user's own data nobody knows them
         given: dict[str, Collection[str]] = {"sizes": spec.sizes, "digests": spec.digests}
         if spec.copies:
             del given["digests"]

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metabench.data.decode import Form, Undecodable, decode, is_image, quiet_decoders
+from metabench.data.decode import Form, decode, is_image
+from metabench.data.images import quiet_decoders
+from metabench.data.rows import Unusable
 from metabench.errors import UsageError
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
@@ -120,8 +122,8 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     Image.fromarray(np.full((16, 16), 70_000, dtype=np.int32)).save(tmp_path / "wide.tif")
     (tmp_path / "link.png").symlink_to(tmp_path / "nowhere.png")
     for name, content, why in (
-        ("empty.png", b"", "not an image"),
-        ("text.jpg", b"hello", "not an image"),
+        ("empty.png", b"", "is no image"),
+        ("text.jpg", b"hello", "is no image"),
         ("cut.png", whole[:60], "."),
         ("float.tif", None, "32 bits"),
         ("wide.tif", None, "32 bits"),
@@ -129,14 +131,14 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     ):
         if content is not None:
             (tmp_path / name).write_bytes(content)
-        with pytest.raises(Undecodable, match=why):
+        with pytest.raises(Unusable, match=why):
             decode(tmp_path / name, Form(16))
 
 
 def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     halves(RED, GREEN).save(tmp_path / "one.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with quiet_decoders(), pytest.raises(Undecodable, match="exceeds limit"):
+    with quiet_decoders(), pytest.raises(Unusable, match="exceeds limit"):
         decode(tmp_path / "one.png", Form(16))
 
 

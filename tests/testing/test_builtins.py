@@ -8,6 +8,7 @@ import pytest
 
 from metabench.registry import load_registry
 from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
+from tests.photos import make_folder
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot import real_data
@@ -99,6 +100,18 @@ class TestConv4Strided(BackboneConformance):
 
 class TestPixels(BackboneConformance):
     backbone = "pixels"
+
+
+class TestFolder(DatasetConformance):
+    dataset = "folder"
+
+    @pytest.fixture(autouse=True)
+    def photos(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        root = tmp_path_factory.getbasetemp() / "own-photos"
+        if not root.exists():
+            for first, split in enumerate(("train", "val", "test")):
+                make_folder(root / split, {f"{split} {name}": 3 for name in "ab"}, 2 * first)
+        type(self).params = {"path": str(root)}
 
 
 class TestGlyphs(DatasetConformance):

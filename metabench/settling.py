@@ -1,0 +1,67 @@
+"""What a plan cannot know, since the user's own files decide it: training classes, and the images of a class."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from metabench.errors import UsageError
+from metabench.plan import RunSpec, refuse_untrained
+from metabench.session import Session
+
+
+def settle(runs: Sequence[RunSpec], session: Session, query_given: bool) -> list[RunSpec]:
+    """Return the runs as local data sets allow them; others as they are.
+
+    Without classes to train on, a pre-trained backbone is used as it is. Where the user gave no number of queries and a
+    class has too few images, there are fewer.
+
+    Raises:
+        UsageError: an algorithm that must be trained, or more shots than a class has images to spare.
+    """
+    settled: list[RunSpec] = []
+    notes: dict[str, None] = {}
+    for run in runs:
+        if run.trained_on.spec.local:
+            run = _as_it_is(run, session, notes)
+        if run.dataset.spec.local and not query_given:
+            run = _with_fewer_queries(run, session, notes)
+        if run not in settled:  # what is not trained has no seeds to differ in
+            settled.append(run)
+    for note in notes:
+        session.console.note(note)
+    return settled
+
+
+def _as_it_is(run: RunSpec, session: Session, notes: dict[str, None]) -> RunSpec:
+    if run.recipe is None or "train" in session.splits(run.trained_on):
+        return run
+    refuse_untrained(run.algorithm.spec, run.backbone.spec, run.trained_on.name)
+    why = f"{run.trained_on.name} has no classes to train {run.algorithm.name} on"
+    notes[f"{why}: {run.backbone.name} is used as it is"] = None
+    return dataclasses.replace(run, recipe=None, seed=0, source=None, training_protocol=None)
+
+
+def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) -> RunSpec:
+    params = run.protocol.params
+    shot, query = params.get("shot"), params.get("query")
+    if not isinstance(shot, int) or not isinstance(query, int):
+        return run
+    split = session.split(run.dataset, run.split)
+    smallest = int(np.argmin(split.counts))
+    name, images = split.names[smallest], int(split.counts[smallest])
+    if images <= shot:
+        most = f"use --shots {images - 1} or fewer, " if images > 1 else ""
+        raise UsageError(
+            f"{run.dataset.name}: class '{name}' has {images} images, and {shot} shots need {shot + 1}, one of them to "
+            f"ask about; {most}add images, or leave small classes out with --set data.min_images={shot + 1}"
+        )
+    if images - shot >= query:
+        return run
+    room = images - shot
+    why = f"since class '{name}' has {images} images"
+    notes[f"{run.dataset.name}: {room} queries of each class at {shot}-shot instead of {query}, {why}"] = None
+    protocol = dataclasses.replace(run.protocol, params={**params, "query": room})
+    return dataclasses.replace(run, protocol=protocol)

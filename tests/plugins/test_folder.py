@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metabench.cli.main import main
+from metabench.data import ClassSplit, DataContext, split_digest
+from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench_datasets import folder as module
+from metabench_datasets.folder import Folder
+from tests.photos import make_folder, picture
+from tests.tiny import record_of, run_json
+
+COUNTS = {"ant": 6, "bee": 7, "cow": 6}
+
+
+class Notes(list[str]):
+    """A context that keeps what is said."""
+
+    def context(self, cache: Path) -> DataContext:
+        return DataContext(cache, note=self.append)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "photos", COUNTS)
+
+
+def load(path: Path, tmp_path: Path, split: str = "test", notes: Notes | None = None, **params: Any) -> ClassSplit:
+    notes = Notes() if notes is None else notes
+    return Folder(str(path), **params).load(split, notes.context(tmp_path / "cache"))
+
+
+def test_classes_in_order_and_every_format(photos: Path, tmp_path: Path) -> None:
+    split = load(photos, tmp_path, size=16)
+    assert split.names == tuple(COUNTS)
+    assert split.counts.tolist() == list(COUNTS.values())
+    assert split.images.shape == (19, 16, 16, 3)
+    means = [split.images[a:b].mean((0, 1, 2)) for a, b in zip(split.starts, split.starts[1:], strict=False)]
+    for label, mean in enumerate(means):
+        assert np.abs(mean - np.asarray(picture(label, 0)).mean((0, 1))).max() < 20
+
+
+def test_a_second_load_decodes_nothing(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load(photos, tmp_path)
+    monkeypatch.setattr(module, "decode", None)
+    again = load(photos, tmp_path)
+    assert isinstance(again.images, np.memmap)
+    assert split_digest(again) == split_digest(first)
+
+
+def test_a_changed_file_is_noticed(photos: Path, tmp_path: Path) -> None:
+    before, other = load(photos, tmp_path), Folder(str(photos))
+    context = Notes().context(tmp_path / "cache")
+    mark = other.fingerprint(context)
+    picture(9, 9).save(photos / "ant" / "000.png")
+    assert other.fingerprint(context) != mark
+    after = load(photos, tmp_path)
+    assert split_digest(after) != split_digest(before)
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 1, "what was before is not kept"
+    (photos / "ant" / "001.jpg").unlink()
+    assert load(photos, tmp_path).counts.tolist() == [5, 7, 6]
+
+
+def test_touching_a_file_does_not_change_the_data(photos: Path, tmp_path: Path) -> None:
+    before = split_digest(load(photos, tmp_path))
+    os.utime(photos / "ant" / "000.png", (1, 1))
+    assert split_digest(load(photos, tmp_path)) == before
+
+
+def test_what_is_no_image_is_ignored_with_a_note(photos: Path, tmp_path: Path) -> None:
+    (photos / "readme.txt").write_text("x")
+    (photos / ".DS_Store").write_text("x")
+    (photos / ".cache").mkdir()
+    (photos / "ant" / "notes.txt").write_text("x")
+    (photos / "ant" / "new.HEIC").write_text("x")
+    (photos / "ant" / "more").mkdir()
+    notes = Notes()
+    assert load(photos, tmp_path, notes=notes).counts.tolist() == [6, 7, 6]
+    assert notes == [
+        f"{photos}: ignored 1 beside the class folders, 1 files that are no images (.heic), "
+        "1 files that are no images (.txt), 1 folders inside class folders, 2 hidden"
+    ]
+
+
+def test_bad_files_are_reported_and_left_out_when_asked(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ant/000.png", "ant/aaa.jpg", "cow/zzz.png", "cow/yyy.bmp"):
+        (photos / name).write_bytes(b"no")
+    with pytest.raises(MetabenchError) as caught:
+        load(photos, tmp_path, size=16)
+    assert str(caught.value) == (
+        "folder:photos: 4 of 22 images cannot be read: ant/000.png (is no image), ant/aaa.jpg (is no image), "
+        "cow/yyy.bmp (is no image) and 1 more. Mend or remove them, or leave them out with --skip-bad"
+    )
+    monkeypatch.setattr(module, "decode", None)  # what was decoded is kept
+    notes = Notes()
+    split = load(photos, tmp_path, notes=notes, size=16, skip_bad=True)
+    assert split.counts.tolist() == [5, 7, 6]
+    assert notes[0].endswith("; left out")
+    monkeypatch.undo()
+    for name in ("ant/000.png", "ant/aaa.jpg", "cow/zzz.png", "cow/yyy.bmp"):
+        (photos / name).unlink()
+    assert split_digest(load(photos, tmp_path, size=16)) == split_digest(split), "as if they had never been there"
+
+
+def test_a_class_of_bad_files_only(photos: Path, tmp_path: Path) -> None:
+    (photos / "dog").mkdir()
+    (photos / "dog" / "a.png").write_bytes(b"no")
+    with pytest.raises(MetabenchError, match="class 'dog' has no image that can be read"):
+        load(photos, tmp_path, skip_bad=True)
+
+
+def test_forms(photos: Path, tmp_path: Path) -> None:
+    digests = {
+        split_digest(load(photos, tmp_path, size=16, fit=fit, colour=colour))
+        for fit in ("crop", "pad", "stretch")
+        for colour in ("rgb", "grey")
+    }
+    assert len(digests) == 6
+    assert Folder(str(photos), colour="grey", size=20).image_shape == (1, 20, 20)
+
+
+def test_small_classes_can_be_left_out(photos: Path, tmp_path: Path) -> None:
+    make_folder(photos, {"dog": 7, "eel": 2})
+    (photos / "empty").mkdir()
+    notes = Notes()
+    assert load(photos, tmp_path, notes=notes, min_images=7).names == ("bee", "dog")
+    assert "4 classes of fewer than 7 images" in notes[0]
+
+
+def test_splits_by_sub_folders(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    for split, names in (("train", "abc"), ("val", "de"), ("test", "fg")):
+        make_folder(root / split, dict.fromkeys(names, 3))
+    context = Notes().context(tmp_path / "cache")
+    assert Folder(str(root)).splits(context) == ("train", "val", "test")
+    assert load(root, tmp_path, "train").names == ("a", "b", "c")
+    assert load(root, tmp_path, "test").names == ("f", "g")
+    make_folder(root / "val", {"f": 2})
+    with pytest.raises(UsageError, match=r"class 'f' is in val/ and in test/.*divide the classes"):
+        load(root, tmp_path, "test")
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    """Railways: these sub-folders hold images, so they are classes."""
+    root = make_folder(tmp_path / "vehicles", {"bus": 3, "train": 3})
+    assert Folder(str(root)).splits(Notes().context(tmp_path)) == ("test",)
+    assert load(root, tmp_path).names == ("bus", "train")
+
+
+def test_a_record_finds_its_folder_in_a_source(photos: Path, tmp_path: Path) -> None:
+    context = DataContext(tmp_path / "cache", sources=(tmp_path,))
+    assert Folder("elsewhere/photos").load("test", context).names == tuple(COUNTS)
+
+
+def wrong(tmp_path: Path, kind: str) -> Path:
+    root = tmp_path / kind
+    if kind == "file":
+        root.write_text("x")
+    elif kind == "flat":
+        root.mkdir()
+        picture(0, 0).save(root / "a.png")
+    elif kind == "one":
+        make_folder(root, {"a": 3})
+    elif kind == "empty":
+        make_folder(root, {"a": 3, "b": 0})
+    elif kind == "untested":
+        make_folder(root / "train", {"a": 3, "b": 3})
+    return root
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "message"),
+    [
+        ("absent", MissingError, "there is no folder"),
+        ("file", UsageError, "is a file; images belong into one sub-folder per class"),
+        ("flat", UsageError, r"has no sub-folders \(1 images lie in it directly\)"),
+        ("one", UsageError, "has one class; at least two are needed"),
+        ("empty", UsageError, "class 'b' has no images"),
+        ("untested", UsageError, "has train/ but no test/"),
+    ],
+)
+def test_folders_that_are_none(tmp_path: Path, kind: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        load(wrong(tmp_path, kind), tmp_path)
+    assert str(caught.value).startswith(f"folder:{kind}: ")
+
+
+def test_an_unreadable_folder(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(MissingError, match=r"folder:photos: the folder .* cannot be read \(Permission denied\)"):
+        load(photos, tmp_path)
+
+
+def test_there_must_be_a_path(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="--dataset folder:PATH"):
+        Folder()
+    with pytest.raises(UsageError, match="min_images"):
+        Folder("x", min_images=-1)
+    with pytest.raises(UsageError, match="no train/ sub-folder"):
+        load(make_folder(tmp_path / "photos", COUNTS), tmp_path, "train")
+
+
+def test_names_that_are_no_text(photos: Path, tmp_path: Path) -> None:
+    os.rename(os.fsencode(photos / "ant"), os.fsencode(photos) + b"/\xff\xfe")  # noqa: PTH104 - bytes
+    os.rename(os.fsencode(photos / "bee" / "000.png"), os.fsencode(photos / "bee") + b"/\xff.png")  # noqa: PTH104
+    (photos / "cow" / "000.png").write_bytes(b"no")
+    assert load(photos, tmp_path, skip_bad=True).counts.tolist() == [7, 5, 6]
+
+
+RUN = ["run", "--algo", "nearest-mean", "--episodes", "40", "--ways", "3", "--quiet", "--set", "data.size=12"]
+
+
+def test_a_run_on_own_images(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*RUN, "--dataset", f"folder:{photos}", "--home", str(tmp_path / "home"), "--query", "2"]
+    (row,) = run_json(capsys, words)
+    assert row["dataset"] == "folder:photos"
+    assert row["accuracy"] > 80, "colours tell the classes"
+    record = record_of(tmp_path / "home", row)
+    assert str(tmp_path) not in json.dumps(record), "where it is, is nobody's business"
+    assert record["inputs"]["dataset"]["params"]["path"] == "photos"
+    assert record["provenance"]["local"] == ["dataset folder:photos"]
+    assert main(["leaderboard", "add", row["key"][:12], "--home", str(tmp_path / "home")]) != 0
+    capsys.readouterr()
+    assert run_json(capsys, words)[0]["cached"]
+    picture(5, 5).save(photos / "ant" / "000.png")
+    (changed,) = run_json(capsys, words)
+    assert (changed["cached"], changed["key"] != row["key"]) == (False, True)
+
+
+def test_two_folders_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = (make_folder(tmp_path / place / "photos", COUNTS, first) for place, first in (("a", 0), ("b", 5)))
+    rows = run_json(capsys, [*RUN, "--dataset", f"folder:{one},folder:{two}", "--home", str(tmp_path / "home")])
+    assert len({row["key"] for row in rows}) == 2
+
+
+def test_fewer_queries_where_classes_are_small(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*(word for word in RUN if word != "--quiet"), "--dataset", f"folder:{photos}"]
+    words += ["--home", str(tmp_path / "home"), "--shots", "1,4"]
+    assert main([*words, "--json"]) == 0
+    said = capsys.readouterr()
+    assert [row["query"] for row in json.loads(said.out)["rows"]] == [5, 2]
+    assert "folder:photos: 2 queries of each class at 4-shot instead of 15, since class 'ant' has 6 images" in said.err
+    assert main([*words, "--query", "5"]) == 2, "what the user gave is not changed"
+    assert main([*words[:-1], "6"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "class 'ant' has 6 images, and 6 shots need 7" in error
+    assert "use --shots 5 or fewer" in error
+
+
+def test_a_run_can_be_replayed(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    (row,) = run_json(capsys, [*RUN, "--dataset", f"folder:{photos}", *home])
+    for command in ("reproduce", "worst"):
+        assert main([command, row["key"][:12], "--quiet", *home]) == 0
+    assert "bee" in capsys.readouterr().out
+    photos.rename(tmp_path / "moved")
+    assert main(["reproduce", row["key"][:12], "--quiet", *home]) == 3
+    (tmp_path / "data").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "data" / "photos")
+    assert main(["reproduce", row["key"][:12], "--quiet", *home, "--data", str(tmp_path / "data")]) == 0
+
+
+def test_without_classes_to_train_on(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*RUN[3:], "--dataset", f"folder:{photos}", "--home", str(tmp_path / "home")]
+    (row,) = run_json(capsys, ["run", "--algo", "protonet", "--backbone", "pixels", "--seed", "0,1", *words])
+    same = run_json(capsys, ["run", "--algo", "nearest-mean", "--backbone", "pixels", *words])
+    assert (row["accuracy"], row["seed"]) == (same[0]["accuracy"], None)
+    for more, message in (
+        (["--algo", "protonet"], "use a pre-trained --backbone"),
+        (["--algo", "maml"], "has no classes to meta-train maml on; use --checkpoint"),
+        (["--algo", "matching-net", "--backbone", "pixels"], "has weights of its own"),
+    ):
+        assert main(["run", *more, *words]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_with_classes_to_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "photos"
+    for first, split in enumerate(("train", "val", "test")):
+        make_folder(root / split, {f"{split}{name}": 5 for name in "abc"}, 3 * first)
+    sets = {"train.way": 3, "train.episodes": 4, "train.validation_way": 3, "train.query": 2, "backbone.channels": 4}
+    sets |= {"data.size": 16, "train.validation_episodes": 4}
+    words = ["run", "--algo", "protonet", *RUN[3:8], "--dataset", f"folder:{root}", "--home", str(tmp_path / "home")]
+    words += [word for name, value in sets.items() for word in ("--set", f"{name}={value}")]
+    (row,) = run_json(capsys, words)
+    assert row["status"] == "ok"
+    assert set(record_of(tmp_path / "home", row)["inputs"]["training"]["digests"]) == {"train", "val"}
+
+
+def test_skip_bad(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "ant" / "000.png").write_bytes(b"no")
+    words = [*RUN, "--dataset", f"folder:{photos}", "--home", str(tmp_path / "home")]
+    assert main(words) == 1
+    assert "leave them out with --skip-bad" in capsys.readouterr().err
+    assert len(run_json(capsys, [*words, "--skip-bad"])) == 1
+
+
+@pytest.mark.parametrize("command", [["datasets", "verify"], ["datasets", "download"]])
+def test_datasets_commands(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert main([*command, f"folder:{photos}", "--home", str(tmp_path / "home")]) == 0
+    assert "folder:photos" in capsys.readouterr().out
+    assert main([*command, "folder", "--home", str(tmp_path / "home")]) == 2
+    assert "write folder:PATH" in capsys.readouterr().err
+
+
+def test_without_a_path_nothing_else_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    for command in (["datasets", "list"], ["doctor"], ["list"], ["show", "folder"]):
+        assert main([*command, *(home if command[0] not in ("show", "list") else [])]) == 0, capsys.readouterr().out
+        assert "folder" in capsys.readouterr().out
