@@ -112,15 +112,15 @@ def intervals(features: torch.Tensor, cell: Cell, episodes: int, seed: int) -> d
     source = EpisodeSource(FixedWay(WAY, cell.shot, QUERY), split, ["closed", seed])
     batch, correct = score(features, source, 0, episodes)
     tally = EpisodeTally(split.starts)
-    tally.update(batch, correct)
+    tally.update(batch)
     scale = 100 / source.protocol.n_query
     scores = scale * correct
-    found = class_level(scores, tally.class_episodes, scale * tally.class_correct)
+    found = class_level(scores, tally.class_episodes, scale * tally.class_sums(correct))
     assert found is not None
     centre, z = float(scores.mean()), 1.96
     t_classes = t_quantile(cell.classes - 1, 0.95)
     share = WAY / (cell.classes - WAY)
-    effects = scale * tally.class_correct / tally.class_episodes - centre  # of having the class in an episode
+    effects = scale * tally.class_sums(correct) / tally.class_episodes - centre  # of having the class in an episode
     jackknife = math.sqrt((cell.classes - 1) / cell.classes * share**2 * float(effects @ effects))
     halves = {
         "closed": t_quantile(episodes - 1, 0.95) * math.sqrt(found.sampling),
@@ -134,21 +134,20 @@ def intervals(features: torch.Tensor, cell: Cell, episodes: int, seed: int) -> d
     if slow:
         members = batch.support[:, :: cell.shot] // cell.images
         result["class bootstrap"] = bootstrap(scores, members, cell.classes, rng)
-    other, against = EpisodeTally(split.starts), score(features[:, :HALF].contiguous(), source, 0, episodes)[1]
-    other.update(batch, against)
+    against = score(features[:, :HALF].contiguous(), source, 0, episodes)[1]
     differences = scores - scale * against
     result["difference, paired t"] = _around(differences, None)
-    totals = scale * (tally.class_correct - other.class_correct)
+    totals = scale * tally.class_sums(correct - against)
     result["difference, class-level"] = _around(differences, class_level(differences, tally.class_episodes, totals))
     queries = {"open-disjoint": QUERY} | ({"open-disjoint, few queries": FEW_QUERIES[cell.shot]} if slow else {})
     for name, query in queries.items():
         apart = DisjointSource(FixedWay(WAY, cell.shot, query), split, ["open", seed], 10**6)
         batch, correct = score(features, apart, 0, apart.episodes)
         tally = EpisodeTally(split.starts)
-        tally.update(batch, correct)
+        tally.update(batch)
         scale = 100 / (WAY * query)
         result[name] = _around(scale * correct, None)
-        robust = class_level(scale * correct, tally.class_episodes, scale * tally.class_correct)
+        robust = class_level(scale * correct, tally.class_episodes, scale * tally.class_sums(correct))
         result[f"{name}, class-level"] = _around(scale * correct, robust)
     return result
 

@@ -49,10 +49,12 @@ def record(name: str, rate: float, way: int, shot: int, difficulty: np.ndarray, 
     return build_record(
         inputs,
         "ok",
-        n_query=queries,
-        correct=correct.tolist(),
-        episodes_digest=f"{way:032d}{shot:032d}",
-        classes={"episodes": episodes.tolist(), "correct": sums.tolist()},
+        scores={
+            "n_query": queries,
+            "correct": correct.tolist(),
+            "episodes_digest": f"{way:032d}{shot:032d}",
+            "classes": {"episodes": episodes.tolist(), "correct": sums.tolist()},
+        },
         cost={"episodes_per_second": float(rng.uniform(100, 30_000))},
         provenance={"metabench": "0", "device": "cpu"},
     )

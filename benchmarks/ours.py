@@ -58,9 +58,9 @@ def known_features(rotations: bool) -> Tensor:
 
 def score(split: ClassSplit, features: Tensor, episodes: int) -> float:
     """Return the accuracy in percent."""
-    counts: list[np.ndarray] = []
-    evaluate(FeatureLearner(model()), features, source(split, SHOT), episodes, np.empty(0, np.int32), counts.append)
-    return 100 * float(np.concatenate(counts).mean()) / (WAY * QUERY)
+    shares: list[np.ndarray] = []
+    evaluate(FeatureLearner(model()), features, source(split, SHOT), episodes, np.empty(0), shares.append)
+    return 100 * float(np.concatenate(shares).mean())
 
 
 def evaluation(rotations: bool, episodes: int) -> dict[str, float]:
@@ -114,14 +114,12 @@ def adapting(steps: int, pool: bool) -> AdaptingLearner:
 def maml_evaluation(shot: int, steps: int, pool: bool, episodes: int) -> dict[str, float]:
     """Adapt to test episodes and score their queries."""
     split, learner = split_of("test", True), adapting(steps, pool)
-    images, counts = to_device(split.images, CPU), list[np.ndarray]()
+    images, shares = to_device(split.images, CPU), list[np.ndarray]()
     learner.module.eval()
     with torch.inference_mode():
         learner.scores(images, source(split, shot).batch(0, 2))
-    seconds, _ = timed(
-        lambda: evaluate(learner, images, source(split, shot), episodes, np.empty(0, np.int32), counts.append)
-    )
-    return {"rate": episodes / seconds, "accuracy": 100 * float(np.concatenate(counts).mean()) / (WAY * QUERY)}
+    seconds, _ = timed(lambda: evaluate(learner, images, source(split, shot), episodes, np.empty(0), shares.append))
+    return {"rate": episodes / seconds, "accuracy": 100 * float(np.concatenate(shares).mean())}
 
 
 def maml_training(shot: int, steps: int, pool: bool, episodes: int, batch: int) -> dict[str, float]:

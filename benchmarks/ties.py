@@ -42,12 +42,12 @@ def main() -> None:
             sources = [EpisodeSource(protocol, split, ["ties", shot, 2 * seed + half]) for half in (0, 1)]
             a, b = (scored(features, source, 0, options.episodes)[1] for source in sources)
             mean += 100 * a.mean() / n_query / options.repetitions
-            ties += compare_scores(a, b, n_query, n_query, False).p > 0.05
+            ties += compare_scores(100 * a / n_query, 100 * b / n_query, False).p > 0.05
             # Some of the wrong answers put right, so many that accuracy rises by a point.
             wrong = n_query - a
             better = a + random.binomial(wrong, POINT / 100 * n_query / wrong.mean())
-            unpaired += compare_scores(better, b, n_query, n_query, False).p <= 0.05
-            paired += compare_scores(better, a, n_query, n_query, True).p <= 0.05
+            unpaired += compare_scores(100 * better / n_query, 100 * b / n_query, False).p <= 0.05
+            paired += compare_scores(100 * better / n_query, 100 * a / n_query, True).p <= 0.05
         shares = " | ".join(f"{100 * count / options.repetitions:.1f} %" for count in (ties, unpaired, paired))
         print(f"| {shot} | {mean:.2f} % | {shares} |", flush=True)
 

@@ -8,28 +8,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from metabench.class_level import class_level
-from metabench.stats import FEW_EPISODES, t_quantile
+from metabench.scores import EpisodeScores, Floats
+from metabench.stats import FEW_EPISODES, open_half_width, t_quantile
 
 NO_DIFFERENCE = "no difference observed"
 UNPAIRED = "different episodes, so not paired: Welch's test"
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Difference:
-    """A minus B, in percentage points.
+    """A minus B, in the unit of the metric: percentage points for accuracy.
 
     Attributes:
-        mean: mean accuracy of A minus that of B.
+        mean: mean score of A minus that of B.
         ci95: half-width of the 95 % interval of `mean`; None where the scores give none.
         p: two-sided p-value of "no difference in the mean".
         episodes: episodes behind it (the smaller number where A and B have different ones).
         method: ``paired-t``, ``welch``, or ``identical`` where no episode differs.
-        a_beats_b: probability that A scores higher than B on a new episode; a tie counts half.
+        a_beats_b: probability that A is better than B on a new episode; a tie counts half.
         note: what a reader must know, else empty.
         open95: half-width of the 95 % interval of `mean` for new classes and images; None where it is not known.
     """
@@ -44,50 +42,52 @@ class Difference:
     open95: float | None = None
 
 
-def compare_scores(a: ArrayLike, b: ArrayLike, n_query_a: float, n_query_b: float, paired: bool) -> Difference:
-    """Compare two rows of scores, a (T,) out of `n_query_a` and b (T',) out of `n_query_b` in each episode.
+def compare_scores(a: ArrayLike, b: ArrayLike, paired: bool, higher_is_better: bool = True) -> Difference:
+    """Compare two rows of scores a (T,) and b (T',).
 
     Args:
         paired: a[i] and b[i] are scores on the same episode (T = T'): Student's t of the differences.
             Otherwise Welch's t with Satterthwaite's degrees of freedom (Welch 1947).
+        higher_is_better: what A wins by.
 
     Raises:
         ValueError: no scores, or paired rows of different lengths.
     """
-    first, second = _percent(a, n_query_a), _percent(b, n_query_b)
+    first, second = _row(a), _row(b)
     if not paired:
-        return _welch(first, second)
-    if len(first) != len(second):
+        found = _welch(first, second)
+    elif len(first) != len(second):
         raise ValueError(f"paired scores need the same episodes, not {len(first)} and {len(second)}")
-    return _paired(first - second)
+    else:
+        found = _paired(first - second)
+    return found if higher_is_better else replace(found, a_beats_b=1.0 - found.a_beats_b)
 
 
 def compare_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
-    """Compare two records with scores: paired where they met the same episodes, else Welch with a note."""
-    one, two = a["scores"], b["scores"]
-    paired = one["episodes_digest"] == two["episodes_digest"] and len(one["correct"]) == len(two["correct"])
-    found = compare_scores(one["correct"], two["correct"], one["n_query"], two["n_query"], paired)
+    """Compare two records with scores of one metric: paired where they met the same episodes, else Welch with a note.
+
+    Raises:
+        ValueError: they are of different metrics.
+    """
+    one, two = EpisodeScores.of(a["scores"]), EpisodeScores.of(b["scores"])
+    if one.metric != two.metric:
+        raise ValueError(f"{one.metric.name} and {two.metric.name} cannot be compared")
+    paired = one.paired(two)
+    found = compare_scores(one.values, two.values, paired, one.metric.higher_is_better)
     if paired:
         return replace(found, open95=_open_half_width(one, two))
     return replace(found, note="; ".join(filter(None, (UNPAIRED, found.note))))
 
 
-def _open_half_width(one: Mapping[str, Any], two: Mapping[str, Any]) -> float | None:
+def _open_half_width(one: EpisodeScores, two: EpisodeScores) -> float | None:
     """The class-level interval of the difference of two rows of scores on the same episodes."""
-    episodes = [(scores["classes"] or {}).get("episodes") for scores in (one, two)]
-    if episodes[0] is None or episodes[0] != episodes[1]:
+    if one.classes is None or two.classes is None or not np.array_equal(one.classes[0], two.classes[0]):
         return None
-    scores, totals = (
-        _percent(first, one["n_query"]) - _percent(second, two["n_query"])
-        for first, second in (
-            (one["correct"], two["correct"]),
-            (one["classes"]["correct"], two["classes"]["correct"]),
-        )
-    )
-    if not scores.any():
+    values = one.values - two.values
+    if not values.any():
         return None
-    found = class_level(scores, np.asarray(episodes[0], dtype=np.int64), totals)
-    return None if found is None else t_quantile(found.df, 0.95) * found.standard_error
+    classes = one.classes[0], one.classes[1] - two.classes[1]
+    return open_half_width(EpisodeScores(values, one.metric, classes=classes))
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -103,11 +103,11 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _percent(scores: ArrayLike, n_query: float) -> Floats:
+def _row(scores: ArrayLike) -> Floats:
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
         raise ValueError("scores must be a non-empty row of numbers")
-    return 100.0 * values / n_query
+    return values
 
 
 def _paired(d: Floats) -> Difference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,9 @@ class DisjointSource(EpisodeSource):
         self._rows = _rows(classes, split, protocol.per_class, name)
         self._ties = Stream(["ties", name], protocol.n_query)
 
-    def batch(self, start: int, stop: int) -> EpisodeBatch:
-        """Return episodes ``start <= i < stop`` (at most `episodes`)."""
-        return self._arrange(self._rows[start:stop])
+    def runs(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
+        """Yield episodes ``start <= i < stop`` (at most `episodes`)."""
+        yield self._arrange(self._rows[start:stop])
 
 
 def _most_episodes(uses: Ints, way: int) -> int:

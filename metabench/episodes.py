@@ -10,13 +10,19 @@ import bisect
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
+from metabench.errors import MetabenchError, UsageError
 from metabench.rng import Stream
+from metabench.scores import metric_as_record
+from metabench.specs import ACCURACY, Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Rows = NDArray[np.int64]
 
@@ -45,7 +51,7 @@ class EpisodeProtocol(Protocol):
     """How episodes are drawn from a split. An implementation is constructed with its parameters."""
 
     n_query: int
-    """Queries in one episode."""
+    """Queries in one episode; where episodes differ, the most that one can have."""
 
     def check(self, split: ClassSplit) -> None:
         """Raise UsageError, naming class and remedy, where `split` cannot furnish an episode."""
@@ -56,7 +62,25 @@ class EpisodeProtocol(Protocol):
         ...
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
-        """Turn (B, width) random words into B episodes; row b of the result depends on row b alone."""
+        """Turn (B, width) random words into B episodes; row b of the result depends on row b alone.
+
+        Where episodes differ in shape, only the first of the rows: as many as have the shape of the first one, at
+        least that. The rest is asked for again.
+        """
+        ...
+
+
+@runtime_checkable
+class ValuedProtocol(EpisodeProtocol, Protocol):
+    """A protocol whose episodes are scored by another metric than accuracy (`ProtocolSpec.metric`)."""
+
+    def values(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        """Return the value of the metric (B,) in each of B episodes.
+
+        Args:
+            outputs: (B, Q, way) scores of the queries, or (B, Q, D) predicted numbers.
+            truth: int64 (B, Q) labels, or float (B, Q, D) numbers.
+        """
         ...
 
 
@@ -90,18 +114,36 @@ class EpisodeSource:
         self._stream = Stream(["episodes", name], protocol.width(split))
         self._ties = Stream(["ties", name], protocol.n_query)
 
-    def batch(self, start: int, stop: int) -> EpisodeBatch:
-        """Return episodes ``start <= i < stop``."""
-        return self.protocol.draw(self._stream.words(start, stop), self.split)
+    def runs(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
+        """Yield episodes ``start <= i < stop`` in batches of the same shape; mostly there is one."""
+        words = self._stream.words(start, stop)
+        while len(words):
+            batch = self.protocol.draw(words, self.split)
+            if not 0 < len(batch) <= len(words):
+                name = type(self.protocol).__name__
+                raise MetabenchError(f"{name}.draw made {len(batch)} episodes of {len(words)} rows of words")
+            yield batch
+            words = words[len(batch) :]
 
-    def tie_words(self, start: int, stop: int) -> NDArray[np.uint64]:
-        """Return the words that break ties between scores, (episodes, n_query)."""
-        return self._ties.words(start, stop)
+    def batch(self, start: int, stop: int) -> EpisodeBatch:
+        """Return episodes ``start <= i < stop``, which must have one shape.
+
+        Raises:
+            UsageError: they have not.
+        """
+        first, *rest = self.runs(start, stop)
+        if rest:
+            raise UsageError("episodes of this protocol differ in shape, so they come one at a time: set train.batch=1")
+        return first
+
+    def tie_words(self, start: int, stop: int, n_query: int | None = None) -> NDArray[np.uint64]:
+        """Return the words that break ties between scores: (episodes, n_query), for as many as there can be at most."""
+        return self._ties.words(start, stop)[:, :n_query]
 
     def chunks(
         self, total: int, size: int, first: int = 0, stops: Sequence[int] = ()
     ) -> Iterator[tuple[int, EpisodeBatch]]:
-        """Yield (start, batch) over episodes ``first <= i < total`` in chunks.
+        """Yield (start, batch) over episodes ``first <= i < total`` in chunks of at most `size`, each of one shape.
 
         They end at multiples of `size` and, so that one may stop there, at the `stops` (ascending).
         """
@@ -110,38 +152,79 @@ class EpisodeSource:
             stop = min(total, (start // size + 1) * size)
             after = bisect.bisect_right(stops, start)
             stop = min([stop, *stops[after : after + 1]])
-            yield start, self.batch(start, stop)
-            start = stop
+            for batch in self.runs(start, stop):
+                yield start, batch
+                start += len(batch)
 
 
 class EpisodeTally:
-    """What is kept of consecutive episodes: which they were, and how their classes fared.
+    """What is kept of consecutive episodes: which they were, and which classes took part.
 
     Args:
         starts: int64 (C + 1,) class boundaries of the split, see `ClassSplit`.
-
-    Attributes:
-        class_episodes: int64 (C,), the episodes that each class took part in.
-        class_correct: int64 (C,), the correct answers (to queries of any class) in those episodes.
     """
 
     def __init__(self, starts: NDArray[np.int64]) -> None:
         self._hash = hashlib.sha256()
         self._starts = starts
-        self.class_episodes = np.zeros(len(starts) - 1, dtype=np.int64)
-        self.class_correct = np.zeros(len(starts) - 1, dtype=np.int64)
+        self._members: list[Rows] = []
+        self._ways: list[Rows] = []
+        self._queries: list[Rows] = []
 
-    def update(self, batch: EpisodeBatch, correct: NDArray[np.integer[Any]]) -> None:
-        """Add the episodes of `batch`, which must follow those added before, and their counts (B,)."""
+    def update(self, batch: EpisodeBatch) -> None:
+        """Add the episodes of `batch`, which must follow those added before."""
         rows = np.concatenate([batch.support, batch.query], axis=1)
         self._hash.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
         members = np.sort(np.searchsorted(self._starts, batch.support, side="right") - 1, axis=1)
         first = np.ones(members.shape, dtype=bool)
         first[:, 1:] = members[:, 1:] != members[:, :-1]
-        np.add.at(self.class_episodes, members[first], 1)
-        np.add.at(self.class_correct, members[first], np.repeat(correct, first.sum(1)))
+        self._members.append(members[first].astype(np.int32))
+        self._ways.append(first.sum(1))
+        self._queries.append(np.full(len(batch), batch.query.shape[1]))
 
     @property
     def digest(self) -> str:
         """SHA-256 over the image rows of the episodes so far: equal digests mean paired results."""
         return self._hash.hexdigest()
+
+    @property
+    def queries(self) -> Rows:
+        """Queries in each episode, (episodes,)."""
+        return np.concatenate([np.zeros(0, np.int64), *self._queries])
+
+    @property
+    def class_episodes(self) -> NDArray[np.int64]:
+        """The number of episodes (C,) that each class took part in."""
+        return np.bincount(self._flat, minlength=len(self._starts) - 1)
+
+    def class_sums(self, scores: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the sum (C,) of the scores (episodes,) of the episodes that each class took part in."""
+        ways = np.concatenate([np.zeros(0, np.int64), *self._ways])
+        return np.bincount(self._flat, np.repeat(scores, ways), len(self._starts) - 1).astype(np.float64)
+
+    def record(self, scores: NDArray[np.float64], metric: Metric = ACCURACY) -> dict[str, Any]:
+        """Return the ``scores`` of a record.
+
+        Args:
+            scores: (episodes,) shares of correct answers in [0, 1], or values of another metric.
+        """
+        queries, ways = self.queries, np.concatenate(self._ways)
+        uniform = bool((queries == queries[0]).all() and (ways == ways[0]).all())
+        counted = metric == ACCURACY
+        whole = counted and uniform
+        counts: NDArray[Any] = np.rint(scores * queries) if counted else scores
+        sums = self.class_sums(counts if whole else scores)
+        answers = (counts.astype(np.int64) if counted else counts).tolist()
+        return {
+            "n_query": int(queries[0]) if uniform else queries.tolist(),
+            **({"correct": answers} if counted else {"values": answers, "metric": metric_as_record(metric)}),
+            "episodes_digest": self.digest,
+            "classes": {
+                "episodes": self.class_episodes.tolist(),
+                ("correct" if whole else "totals"): (sums.astype(np.int64) if whole else sums).tolist(),
+            },
+        }
+
+    @property
+    def _flat(self) -> NDArray[np.int32]:
+        return np.concatenate([np.zeros(0, np.int32), *self._members])

@@ -1,4 +1,4 @@
-"""Scoring episodes in large chunks on the device: integers out, whatever the chunk size."""
+"""Scoring episodes in large chunks on the device: one number out for each, whatever the chunk size."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
+from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally, ValuedProtocol
 from metabench.errors import MetabenchError
 from metabench.modules import FeatureHead
 from metabench.rng import below
+from metabench.scores import Floats
 
 if TYPE_CHECKING:
     from metabench.learner import Learner
@@ -61,54 +62,67 @@ def predict(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tens
     return (tied.cumsum(-1) > which[..., None]).to(torch.uint8).argmax(-1)
 
 
+def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tensor) -> tuple[Floats, Tensor]:
+    """Return the score (B,) of each of the episodes from `start` on, and the answers to their queries.
+
+    The score is the share of correct answers, in [0, 1], and the answers are labels (B, Q); or the score is the value
+    of the metric that the protocol has, and the answers are the outputs.
+
+    Args:
+        outputs, truth: of the queries, as in `metabench.learner.Learner`.
+    """
+    if isinstance(source.protocol, ValuedProtocol):
+        return source.protocol.values(outputs, truth).double().cpu().numpy(), outputs
+    winners = predict(outputs, partial(source.tie_words, start, start + len(outputs), outputs.shape[1]))
+    return ((winners == truth).sum(1).double() / truth.shape[1]).cpu().numpy(), winners
+
+
 def evaluate(
     learner: Learner,
     data: Tensor,
     source: EpisodeSource,
     episodes: int,
-    done: NDArray[np.int32],
-    report: Callable[[NDArray[np.int32]], bool | None],
+    done: Floats,
+    report: Callable[[Floats], bool | None],
     chunk: int | None = None,
     stops: Sequence[int] = (),
     watch: Watch | None = None,
 ) -> EpisodeTally:
-    """Score episodes ``len(done) <= i < episodes``; hand each chunk's correct counts to `report`.
+    """Score episodes ``len(done) <= i < episodes``; hand each chunk's scores to `report`.
 
     Args:
         data: what `learner` scores (`metabench.learner.Learner`), of the images of ``source.split``.
-        done: correct counts of the episodes scored before (resume).
-        report: called with int32 counts of consecutive episodes; may raise to stop, or return True to end here.
-        chunk: episodes at once; chosen by size where not given. It does not change a count.
+        done: scores (see `score_batch`) of the episodes scored before (resume).
+        report: called with the scores of consecutive episodes; may raise to stop, or return True to end here.
+        chunk: episodes at once; chosen by size where not given. It does not change a score.
         stops: numbers of episodes, ascending, at which `report` is asked whatever the chunks are.
         watch: called with each batch of episodes and the answers to its queries.
 
     Returns:
-        The digest of all episodes scored, and their counts by class.
+        Which episodes were scored.
 
     Raises:
-        MetabenchError: where a score is NaN, naming the episode.
+        MetabenchError: where a score is not a number, naming the episode.
     """
     tally = EpisodeTally(source.split.starts)
     size = chunk or learner.chunk_size(data, source.batch(0, 1))
-    for start, before in source.chunks(len(done), size):
-        tally.update(before, done[start : start + len(before)])
+    for _, before in source.chunks(len(done), size):
+        tally.update(before)
     learner.module.eval()
     with torch.inference_mode():
         for start, batch in source.chunks(episodes, size, len(done), stops):
-            logits = learner.scores(data, batch)
-            _refuse_nan(logits, start)
-            winners = predict(logits, partial(source.tie_words, start, start + len(batch)))
-            truth = torch.from_numpy(batch.query_labels).to(winners.device)
-            correct = (winners == truth).sum(1, dtype=torch.int32).cpu().numpy()
-            tally.update(batch, correct)
+            outputs = learner.scores(data, batch)
+            _refuse(outputs.isnan().flatten(1).any(1).cpu().numpy(), start)
+            scores, answers = score_batch(source, start, outputs, learner.truth(data, batch))
+            _refuse(~np.isfinite(scores), start)
+            tally.update(batch)
             if watch is not None:
-                watch(batch, winners.cpu().numpy())
-            if report(correct):
+                watch(batch, answers.cpu().numpy())
+            if report(scores):
                 break
     return tally
 
 
-def _refuse_nan(logits: Tensor, start: int) -> None:
-    bad = logits.isnan().flatten(1).any(1)
-    if bool(bad.any()):
-        raise MetabenchError(f"episode {start + int(bad.int().argmax())} has scores that are not a number")
+def _refuse(bad: NDArray[np.bool_], start: int) -> None:
+    if bad.any():
+        raise MetabenchError(f"episode {start + int(bad.argmax())} has scores that are not a number")

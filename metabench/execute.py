@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metabench.disjoint import DisjointSource
 from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
-from metabench.episodes import EpisodeSource, EpisodeTally
+from metabench.episodes import EpisodeProtocol, EpisodeSource, EpisodeTally, ValuedProtocol
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate
 from metabench.features import embed, load_features, save_features, to_device
@@ -23,11 +23,11 @@ from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
 from metabench.learner import FeatureLearner, Learner
 from metabench.model import Model, build_model, load_tensors, load_weights, save_tensors
-from metabench.plan import Choice, RunSpec
+from metabench.plan import Choice, RunSpec, metric_of_protocol
 from metabench.records import build_record
 from metabench.registry import load_target
 from metabench.session import Outcome, Session
-from metabench.specs import AlgorithmSpec, Recipe
+from metabench.specs import ACCURACY, AlgorithmSpec, Metric, Recipe
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
@@ -138,18 +138,15 @@ class Executor:
         name = [run.protocol.inputs(), digests[run.measured], run.split, run.episode_seed]
         source, most = self._test_source(run, name)
         self._check(run, learner, None, source, self.session.split(run.dataset, run.split).images)
-        correct, tally = self._score(run, learner, data, source, most, key, watch)
+        scores, tally = self._score(run, learner, data, source, most, key, watch)
         ended = time.perf_counter()
-        parts["correct"] = correct.tolist()
-        parts["episodes_digest"] = tally.digest
-        parts["classes"] = {"episodes": tally.class_episodes.tolist(), "correct": tally.class_correct.tolist()}
-        parts["n_query"] = source.protocol.n_query
+        parts["scores"] = tally.record(scores, run.metric)
         parts["cost"] = {
             "seconds": round(ended - started, 3),
             "training_seconds": round(trained - started, 3),
             "embedding_seconds": round(embedded - trained, 3),
             "scoring_seconds": round(ended - embedded, 3),
-            "episodes_per_second": round(len(correct) / max(1e-9, ended - embedded), 1),
+            "episodes_per_second": round(len(scores) / max(1e-9, ended - embedded), 1),
             "peak_memory_mb": peak_memory_mb(),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         }
@@ -184,14 +181,11 @@ class Executor:
         params: dict[str, Any] = {**protocol.params, **{k: v for k, v in shape.items() if k in protocol.params}}
         parts = [digests[part] for part in split.split("+")] if digests else []
         name = [protocol.inputs(), *parts, split, run.seed, recipe.way, recipe.shot]
-        return EpisodeSource(load_target(protocol.spec)(**params), self.session.split(dataset, split), name)
+        return EpisodeSource(_protocol(protocol, params), self.session.split(dataset, split), name)
 
     def _test_source(self, run: RunSpec, name: Any) -> tuple[EpisodeSource, int]:
         """Return the episodes that are measured and how many there may be."""
-        protocol, split = (
-            load_target(run.protocol.spec)(**run.protocol.params),
-            self.session.split(run.dataset, run.split),
-        )
+        protocol, split = _protocol(run.protocol, run.protocol.params), self.session.split(run.dataset, run.split)
         if run.sampling == "closed":
             return EpisodeSource(protocol, split, name), run.episodes
         source = DisjointSource(protocol, split, name, run.episodes)
@@ -272,7 +266,8 @@ class Executor:
 
         on = recipe.train_on
         validation = drawn("val") if on == "train" else None
-        trainer = Trainer(learner, recipe, *drawn(on), validation, state, run.precision)
+        metric = run.training_metric
+        trainer = Trainer(learner, recipe, *drawn(on), validation, state, run.precision, metric)
         if note := self._check(run, learner, recipe, trainer.source, trainer.source.split.images):
             self.session.console.note(f"{run.label}: {note}")
         label = f"training {run.algorithm.name} on {run.trained_on.name}, {recipe.shot}-shot"
@@ -282,7 +277,11 @@ class Executor:
 
             def report(progress: Progress, loss: float) -> None:
                 last = progress.curve[-1] if progress.curve else None
-                checked = f", validation {last['validation_accuracy']:.2f} %" if last and validation else ""
+                checked = (
+                    f", validation {_shown((last[f'validation_{metric.name}'], None), metric)}"
+                    if last and validation
+                    else ""
+                )
                 bar.update(progress.episode, f"loss {loss:.3f}{checked}")
 
             try:
@@ -340,27 +339,26 @@ class Executor:
         most: int,
         key: str,
         watch: Watch | None = None,
-    ) -> tuple[NDArray[np.int32], EpisodeTally]:
+    ) -> tuple[NDArray[np.float64], EpisodeTally]:
         """Score the episodes, resuming from and saving to the store's partial file."""
         partial = Partial(self.session.store.root, key)
         if self.session.rerun:
             partial.remove()
-        n_query, rule = source.protocol.n_query, run.stop
-        done = partial.load()[:most]
-        if rule is not None and (end := rule.reached(done, n_query)):
+        done, rule = partial.load()[:most], run.stop
+        if rule is not None and (end := rule.reached(done)):
             done, most = done[:end], end  # stopped, and killed before the record was written
-        counts, unsaved, saved = [done], [], time.monotonic()
-        running = RunningMean(n_query)
-        running.add(done)
+        scores, unsaved, saved = [done], [], time.monotonic()
+        running, metric = RunningMean(), run.metric
+        scale = 100.0 if metric == ACCURACY else 1.0
+        running.add(scale * done)
         with self.session.console.progress(run.label, most) as bar, stop_on_signal() as stop:
 
-            def report(correct: NDArray[np.int32]) -> bool:
+            def report(found: NDArray[np.float64]) -> bool:
                 nonlocal saved
-                counts.append(correct)
-                unsaved.append(correct)
-                running.add(correct)
-                mean, half = running.interval
-                bar.update(running.count, f"{mean:.2f}" + (f" ± {half:.2f} %" if half else " %"))
+                scores.append(found)
+                unsaved.append(found)
+                running.add(scale * found)
+                bar.update(running.count, _shown(running.interval, metric))
                 if stop.requested or time.monotonic() - saved > _FLUSH_SECONDS:
                     partial.append(np.concatenate(unsaved))
                     unsaved.clear()
@@ -369,11 +367,11 @@ class Executor:
                     raise KeyboardInterrupt
                 if rule is None or running.count not in stops:
                     return False
-                return rule.reached(np.concatenate(counts), n_query) is not None
+                return rule.reached(np.concatenate(scores)) is not None
 
             stops = [] if rule is None else list(checks(most))
             tally = evaluate(learner, data, source, most, done, report, stops=stops, watch=watch)
-        return np.concatenate(counts), tally
+        return np.concatenate(scores), tally
 
 
 def _refuse_own_weights(run: RunSpec, learner: Learner) -> None:
@@ -399,9 +397,26 @@ def content_bytes(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
+def _protocol(choice: Choice, params: Mapping[str, Any]) -> EpisodeProtocol:
+    """Build a protocol whose class has what its spec says."""
+    protocol: EpisodeProtocol = load_target(choice.spec)(**params)
+    metric = metric_of_protocol(choice)
+    if isinstance(protocol, ValuedProtocol) != (metric != ACCURACY):
+        has = "has" if isinstance(protocol, ValuedProtocol) else "lacks"
+        raise UsageError(f"protocol '{choice.name}' says metric {metric}, but its class {has} values(outputs, truth)")
+    return protocol
+
+
 def _way(run: RunSpec) -> int:
     """Return the number of classes that a network with a classifier is built for; 0 where the protocol has none."""
     return int(run.protocol.params.get("way", 0))
+
+
+def _shown(interval: tuple[float, float | None], metric: Metric) -> str:
+    """A mean and its half-width on a progress line."""
+    mean, half = interval
+    width = f" ± {half:.{metric.digits}f}" if half else ""
+    return f"{mean:.{metric.digits}f}{width} {metric.unit or metric.name}"
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -36,6 +36,10 @@ class Learner(ABC):
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Return the scores (B, Q, way) of a batch of episodes; called in evaluation mode and without gradients."""
 
+    def truth(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
+        """Return what `scores` should be close to: the labels (B, Q) of the queries, or numbers (B, Q, D)."""
+        return torch.from_numpy(batch.query_labels).to(data.device)
+
     @abstractmethod
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
         """Return how many episodes like the one in `batch` are scored at once."""

@@ -15,14 +15,15 @@ from metabench.pictures.curves import Curve, curves
 from metabench.pictures.stack import stack
 from metabench.pictures.svg import Picture
 from metabench.seeds import OverSeeds, over_seeds
-from metabench.tables import Row, accuracy_text, csv_text, escape, printable, width_text
+from metabench.specs import Metric
+from metabench.tables import Row, csv_text, escape, printable, score_text, width_text
 from metabench.versus import Contestant, contestants
 
 COLUMNS = (
-    "dataset", "protocol", "method", "shot", "accuracy", "ci95", "open95", "gain", "gain95", "episodes", "seeds",
+    "dataset", "protocol", "method", "shot", "metric", "score", "ci95", "open95", "gain", "gain95", "episodes", "seeds",
     "keys",
 )  # fmt: skip
-_ACCURACY, _WIDTH = "accuracy, %", 560.0
+_WIDTH = 560.0
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Level:
     """A method with one number of shots.
 
     Attributes:
-        accuracy: in percent; of several training seeds the mean.
+        score: in the unit of the metric (percent for accuracy); of several training seeds the mean.
         ci95: half-width of its 95 % interval over episodes (with several seeds, for another training too).
         open95: the same for new classes and images.
         episodes: test episodes of a run.
@@ -38,7 +39,7 @@ class Level:
     """
 
     shot: int
-    accuracy: float
+    score: float
     ci95: float | None
     open95: float | None
     episodes: int
@@ -53,6 +54,7 @@ class LearningCurve:
     method: str
     dataset: str
     protocol: str
+    metric: Metric
     levels: tuple[Level, ...]
 
     def gains(self) -> list[tuple[Level, Level, float, float | None]]:
@@ -64,7 +66,7 @@ class LearningCurve:
         for fewer, more in zip(self.levels, self.levels[1:], strict=False):
             known = fewer.ci95 is not None and more.ci95 is not None
             half = math.hypot(fewer.ci95 or 0.0, more.ci95 or 0.0) if known else None
-            found.append((fewer, more, more.accuracy - fewer.accuracy, half))
+            found.append((fewer, more, more.score - fewer.score, half))
         return found
 
 
@@ -79,12 +81,12 @@ def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]
     fine = [r for r in records if r["status"] == "ok" and "shot" in r["inputs"]["protocol"]["params"]]
     if not fine:
         raise NothingMeasured("no run that succeeded has shots; see 'metabench list runs'")
-    groups: dict[tuple[str, str, str], list[Contestant]] = defaultdict(list)
+    groups: dict[tuple[str, str, Metric, str], list[Contestant]] = defaultdict(list)
     for each in contestants(fine):
-        groups[each.dataset, _protocol(each.record), each.method].append(each)
+        groups[each.dataset, _protocol(each.record), each.metric, each.method].append(each)
     return [
-        LearningCurve(method, dataset, protocol, _levels(members))
-        for (dataset, protocol, method), members in groups.items()
+        LearningCurve(method, dataset, protocol, metric, _levels(members))
+        for (dataset, protocol, metric, method), members in groups.items()
     ]
 
 
@@ -112,7 +114,7 @@ def _level(group: OverSeeds) -> Level:
     alone = len(group.records) == 1
     return Level(
         shot=first["inputs"]["protocol"]["params"]["shot"],
-        accuracy=group.accuracy,
+        score=group.score,
         ci95=first["summary"]["ci95"] if alone else group.total95,
         open95=first["summary"]["open95"] if alone else group.total_open95,
         episodes=first["summary"]["episodes"],
@@ -128,6 +130,7 @@ def rows(found: Sequence[LearningCurve]) -> list[Row]:
         gains = [None, *curve.gains()]
         for level, gain in zip(curve.levels, gains, strict=True):
             names = {"dataset": curve.dataset, "protocol": curve.protocol, "method": curve.method}
+            names["metric"] = curve.metric.name
             more = {"gain": gain and gain[2], "gain95": gain and gain[3]}
             values = {**vars(level), "keys": list(level.keys)}
             result.append({name: {**names, **values, **more}[name] for name in COLUMNS})
@@ -145,15 +148,15 @@ def to_csv(found: Sequence[LearningCurve]) -> str:
 
 
 def to_text(found: Sequence[LearningCurve], markdown: bool = False) -> str:
-    """Return tables for people: accuracy by shots, and what more shots buy, for each data set and protocol."""
+    """Return tables for people: scores by shots, and what more shots buy, for each data set and protocol."""
     clean: Callable[[str], str] = escape if markdown else printable
     panels = _panels(found)
     blocks = []
-    for (dataset, protocol), members in panels.items():
-        blocks.append(clean(f"{dataset}, {protocol}: accuracy (%)"))
-        blocks.append(_accuracies(members, clean, markdown))
+    for (dataset, protocol, metric), members in panels.items():
+        blocks.append(clean(f"{dataset}, {protocol}: {metric.title}"))
+        blocks.append(_scores(members, clean, markdown))
         if any(len(curve.levels) > 1 for curve in members):
-            blocks.append(clean("What more shots buy (points)"))
+            blocks.append(clean(f"What more shots buy ({metric.step})"))
             blocks.append(_gains(members, clean, markdown))
     notes = ["±: 95 % interval over episodes of this test set (with several seeds, for another training too)"]
     if any(level.open95 is not None for curve in found for level in curve.levels):
@@ -162,7 +165,7 @@ def to_text(found: Sequence[LearningCurve], markdown: bool = False) -> str:
 
 
 def draw(found: Sequence[LearningCurve]) -> Picture:
-    """Return one picture: a panel for each data set and protocol, accuracy over shots with its interval.
+    """Return one picture: a panel for each data set and protocol, the score over shots with its interval.
 
     Raises:
         UsageError: no method has more than one number of shots.
@@ -171,28 +174,30 @@ def draw(found: Sequence[LearningCurve]) -> Picture:
     if not several:
         raise UsageError("a curve needs a method with at least two numbers of shots, as in --shots 1,2,5,10")
     pictures = [
-        curves([_line(curve) for curve in members], f"{dataset}, {protocol}", "shots", _ACCURACY, _WIDTH)
-        for (dataset, protocol), members in _panels(several).items()
+        curves([_line(curve) for curve in members], f"{dataset}, {protocol}", "shots", metric.axis, _WIDTH)
+        for (dataset, protocol, metric), members in _panels(several).items()
     ]
     return stack(pictures, "What more shots buy", ["shaded: 95 % interval over episodes of this test set"])
 
 
-def _panels(found: Sequence[LearningCurve]) -> dict[tuple[str, str], list[LearningCurve]]:
-    panels: dict[tuple[str, str], list[LearningCurve]] = defaultdict(list)
+def _panels(found: Sequence[LearningCurve]) -> dict[tuple[str, str, Metric], list[LearningCurve]]:
+    panels: dict[tuple[str, str, Metric], list[LearningCurve]] = defaultdict(list)
     for curve in found:
-        panels[curve.dataset, curve.protocol].append(curve)
+        panels[curve.dataset, curve.protocol, curve.metric].append(curve)
     return panels
 
 
 def _line(curve: LearningCurve) -> Curve:
-    return Curve(curve.method, {float(level.shot): (level.accuracy, level.ci95) for level in curve.levels})
+    return Curve(curve.method, {float(level.shot): (level.score, level.ci95) for level in curve.levels})
 
 
-def _accuracies(members: Sequence[LearningCurve], clean: Callable[[str], str], markdown: bool) -> str:
+def _scores(members: Sequence[LearningCurve], clean: Callable[[str], str], markdown: bool) -> str:
     shots = sorted({level.shot for curve in members for level in curve.levels})
     body = []
     for curve in members:
-        texts = {level.shot: accuracy_text(level.accuracy, level.ci95, level.open95) for level in curve.levels}
+        texts = {
+            level.shot: score_text(level.score, level.ci95, level.open95, curve.metric.digits) for level in curve.levels
+        }
         body.append([clean(curve.method), *(texts.get(shot, "-") for shot in shots)])
     return _table(["method", *(f"{shot}-shot" for shot in shots)], body, markdown)
 
@@ -202,11 +207,15 @@ def _gains(members: Sequence[LearningCurve], clean: Callable[[str], str], markdo
     body = []
     for curve in members:
         texts = {
-            (fewer.shot, more.shot): f"{gain:+.2f}" + ("" if half is None else f" ± {width_text(half)}")
+            (fewer.shot, more.shot): f"{gain:+.{curve.metric.digits}f}" + _width(half, curve.metric)
             for fewer, more, gain, half in curve.gains()
         }
         body.append([clean(curve.method), *(texts.get(step, "-") for step in steps)])
     return _table(["method", *(f"{fewer} to {more}" for fewer, more in steps)], body, markdown)
+
+
+def _width(half: float | None, metric: Metric) -> str:
+    return "" if half is None else f" ± {width_text(half, metric.digits)}"
 
 
 def _table(header: Sequence[str], body: Sequence[Sequence[str]], markdown: bool) -> str:

@@ -63,6 +63,19 @@ class FeatureHead(nn.Module, ABC):
         return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1))
 
 
+def objective(outputs: Tensor, truth: Tensor, reduction: str = "mean") -> Tensor:
+    """Return what a task asks to be small: cross-entropy of labels, squared error of numbers.
+
+    Args:
+        outputs: (N, way) scores, or (N, D) predicted numbers.
+        truth: int64 (N,) labels in ``[0, way)``, or float (N, D) numbers.
+        reduction: ``mean``, or ``sum``.
+    """
+    if truth.is_floating_point():
+        return nn.functional.mse_loss(outputs, truth, reduction=reduction)
+    return nn.functional.cross_entropy(outputs, truth, reduction=reduction)
+
+
 def prototypes(support: Tensor, labels: Tensor, way: int) -> Tensor:
     """Return the class means (B, way, D) of support features (B, S, D); classes may be uneven."""
     onehot = nn.functional.one_hot(labels, way).to(support.dtype)

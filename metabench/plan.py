@@ -13,12 +13,14 @@ from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.keys import content_key, file_sha256
 from metabench.registry import Chosen, Registry, resolve_params
 from metabench.specs import (
+    ACCURACY,
     FIXED_WAY,
     SAMPLINGS,
     TEST,
     AlgorithmSpec,
     BackboneSpec,
     DatasetSpec,
+    Metric,
     ProtocolSpec,
     Recipe,
     Spec,
@@ -100,6 +102,12 @@ class Choice:
         return without_places(self.spec, self.params)
 
 
+def metric_of_protocol(choice: Choice) -> Metric:
+    """Return what the episodes of a protocol are scored by."""
+    assert isinstance(choice.spec, ProtocolSpec)
+    return choice.spec.metric
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """One run: everything that can move its numbers, and nothing else."""
@@ -139,6 +147,16 @@ class RunSpec:
     def trained_by(self) -> Choice:
         """The protocol of the training episodes."""
         return self.training_protocol or self.protocol
+
+    @property
+    def metric(self) -> Metric:
+        """What its episodes are scored by."""
+        return metric_of_protocol(self.protocol)
+
+    @property
+    def training_metric(self) -> Metric:
+        """What the episodes of its validation are scored by."""
+        return metric_of_protocol(self.trained_by)
 
     @property
     def local(self) -> list[str]:
@@ -225,6 +243,8 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     settings = _by_scope(selection.settings)
     overrides = _recipe_overrides(settings["train"])
     protocol = registry.find("protocol", selection.protocol)
+    if stop is not None and protocol.metric != ACCURACY:
+        raise UsageError(f"--until-ci is in points of accuracy, and {protocol.name} is scored by {protocol.metric}")
     teaching = registry.find("protocol", protocol.training) if protocol.training else protocol
     sha256 = _checkpoint_sha256(selection.checkpoint)
     runs: list[RunSpec] = []

@@ -73,12 +73,13 @@ class Ranking:
     note: str = ""
 
 
-def rank_methods(scores: ArrayLike, alpha: float = 0.05) -> Ranking:
-    """Rank k methods by their scores on N data sets, larger is better.
+def rank_methods(scores: ArrayLike, alpha: float = 0.05, higher_is_better: bool = True) -> Ranking:
+    """Rank k methods by their scores on N data sets.
 
     Args:
         scores: (N, k), N >= 2 and k >= 2.
         alpha: level of the critical difference.
+        higher_is_better: which way the scores are better; means are in their unit, A minus B, all the same.
 
     Raises:
         ValueError: fewer data sets or methods, or a score that is not a number.
@@ -87,8 +88,9 @@ def rank_methods(scores: ArrayLike, alpha: float = 0.05) -> Ranking:
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
         raise ValueError("ranking needs a table of numbers with at least two data sets and two methods")
     n, k = table.shape
-    ranks = mean_ranks(table)
-    chi2, chi2_ties = friedman(table)
+    sign = 1 if higher_is_better else -1
+    ranks = mean_ranks(sign * table)
+    chi2, chi2_ties = friedman(sign * table)
     f = (n - 1) * chi2 / (n * (k - 1) - chi2) if n * (k - 1) - chi2 > 1e-9 else math.inf
     width = critical_difference(k, n, alpha)
     from scipy.special import chdtrc, fdtrc
@@ -96,7 +98,7 @@ def rank_methods(scores: ArrayLike, alpha: float = 0.05) -> Ranking:
     p_f = float(fdtrc(k - 1, (k - 1) * (n - 1), f)) if math.isfinite(f) else 0.0
     note = f"only {n} data sets: a rough guide" if n < FEW_DATASETS else ""
     p_friedman = float(chdtrc(k - 1, chi2_ties))
-    pairs = _pairs(table, ranks, width)
+    pairs = _pairs(table, ranks, width, sign)
     return Ranking(n, tuple(map(float, ranks)), chi2, chi2_ties, p_friedman, f, p_f, width, pairs, note)
 
 
@@ -150,7 +152,7 @@ def wilcoxon(differences: Sequence[float]) -> float:
     return float(test(d).pvalue) if d.any() else 1.0
 
 
-def _pairs(table: Floats, ranks: Floats, width: float) -> tuple[PairAcross, ...]:
+def _pairs(table: Floats, ranks: Floats, width: float, sign: int) -> tuple[PairAcross, ...]:
     pairs = list(itertools.combinations(range(table.shape[1]), 2))
     words = Stream(["bootstrap over data sets", len(table)], len(table)).words(0, RESAMPLES)
     drawn = below(words, len(table))
@@ -159,7 +161,7 @@ def _pairs(table: Floats, ranks: Floats, width: float) -> tuple[PairAcross, ...]
     for (a, b), p, adjusted in zip(pairs, raw, holm(raw), strict=True):
         d = table[:, a] - table[:, b]
         low, high = np.quantile(d[drawn].mean(1), [0.025, 0.975])
-        counts = (int((d > 0).sum()), int((d == 0).sum()), int((d < 0).sum()))
+        counts = (int((sign * d > 0).sum()), int((d == 0).sum()), int((sign * d < 0).sum()))
         apart = bool(abs(ranks[a] - ranks[b]) > width)
         found.append(PairAcross(a, b, float(d.mean()), float(low), float(high), *counts, p, adjusted, apart))
     return tuple(found)

@@ -7,15 +7,20 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metabench.errors import MetabenchError
 from metabench.keys import content_key
-from metabench.specs import SAMPLINGS
+from metabench.scores import answers, answers_name, shares
+from metabench.specs import ACCURACY, SAMPLINGS
 from metabench.stats import summary_of
 from metabench.stopping import StopRule, check_rule, closes
 
 SCHEMA = 1
 STATUSES = ("ok", "failed", "skipped", "interrupted")
 MAX_EPISODES = MAX_CLASSES = 1_000_000
+MAX_VALUE = 1e30  # of a metric; what is larger has diverged, and its square must still be a number
 MAX_STRING = 20_000
 MAX_DEPTH = 12
 MAX_NODES = 200_000  # values outside `scores`
@@ -29,6 +34,9 @@ PARTS: Mapping[str, Mapping[str, type]] = {
     "protocol": {"name": str, "version": int, "params": dict},
     "evaluation": {"episodes": int, "seed": int, "sampling": str},
 }
+_METRIC = {"name": str, "unit": str, "higher_is_better": bool, "digits": int}
+_METRIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,29}")
+_UNIT = re.compile(r"[A-Za-z0-9%°/^*·-]{1,12}")
 _SHORT = 200  # names and the like, which end up in tables and file names
 
 
@@ -174,44 +182,115 @@ def _check_scores_shape(scores: Any) -> None:
     if scores is None:
         return
     need(isinstance(scores, dict), "scores", "is neither null nor an object")
-    _need_keys(scores, ("n_query", "correct", "episodes_digest", "classes"), "scores")
-    n_query, correct, digest = scores["n_query"], scores["correct"], scores["episodes_digest"]
-    need(type(n_query) is int and 1 <= n_query <= 10**6, "scores.n_query", "is not in [1, 1000000]")
-    need(isinstance(correct, list) and 1 <= len(correct) <= MAX_EPISODES, "scores.correct",
-          f"is not a list of 1 to {MAX_EPISODES} integers")  # fmt: skip
-    _need_counts(correct, n_query, "scores.correct")
+    counted = "correct" in scores
+    answers = ("correct",) if counted else ("values", "metric")
+    _need_keys(scores, ("n_query", *answers, "episodes_digest", "classes"), "scores")
+    name, digest = answers[0], scores["episodes_digest"]
+    episodes = scores[name]
+    need(isinstance(episodes, list) and 1 <= len(episodes) <= MAX_EPISODES, f"scores.{name}",
+         f"is not a list of 1 to {MAX_EPISODES} numbers")  # fmt: skip
+    _check_queries(scores["n_query"], len(episodes))
+    if counted:
+        _need_integers(episodes, 10**6, "scores.correct")
+        fits = bool((np.asarray(episodes) <= np.asarray(scores["n_query"])).all())
+        need(fits, "scores.correct", "holds a count outside [0, n_query]")
+    else:
+        _check_metric(scores["metric"])
+        _need_floats(episodes, "scores.values")
     is_hex = isinstance(digest, str) and re.fullmatch("[0-9a-f]{16,128}", digest)
     need(bool(is_hex), "scores.episodes_digest", "is not a hexadecimal digest")
     if scores["classes"] is not None:
-        _check_classes(scores["classes"], correct, n_query)
+        _check_classes(scores["classes"], scores)
 
 
-def _need_counts(values: list[Any], most: int, where: str) -> None:
+def _check_queries(n_query: Any, episodes: int) -> None:
+    where, bounds = "scores.n_query", "is not in [1, 1000000]"
+    if not isinstance(n_query, list):
+        need(type(n_query) is int and 1 <= n_query <= 10**6, where, bounds)
+        return
+    need(len(n_query) == episodes, where, f"is not a list of {episodes}, one for each episode")
+    _need_integers(n_query, 10**6, where)
+    need(min(n_query) >= 1, where, bounds)
+
+
+def _check_metric(metric: Any) -> None:
+    """A metric of values; counts are always accuracy and need none."""
+    where = "scores.metric"
+    need(isinstance(metric, dict), where, "is not an object")
+    _need_keys(metric, tuple(_METRIC), where)
+    for name, kind in _METRIC.items():
+        need(type(metric[name]) is kind, f"{where}.{name}", f"is not a {kind.__name__}")
+    need(bool(_METRIC_NAME.fullmatch(metric["name"])), f"{where}.name", "is not a short word")
+    taken = metric["name"] in ("sd", "ci95", "interval", "open95", "episodes", "note", ACCURACY.name)
+    need(not taken, f"{where}.name", "is the name of something else")
+    need(metric["unit"] == "" or bool(_UNIT.fullmatch(metric["unit"])), f"{where}.unit", "is not a short unit")
+    need(0 <= metric["digits"] <= 9, f"{where}.digits", "is not in [0, 9]")
+
+
+def _need_integers(values: list[Any], most: int, where: str) -> None:
     need(set(map(type, values)) == {int}, where, "holds something other than integers")
     need(min(values) >= 0 and max(values) <= most, where, f"holds a count outside [0, {most}]")
 
 
-def _check_classes(classes: Any, correct: list[int], n_query: int) -> None:
-    where = "scores.classes"
+def _need_floats(values: list[Any], where: str) -> None:
+    need(set(map(type, values)) <= {int, float}, where, "holds something other than numbers")
+    need(all(abs(value) <= MAX_VALUE for value in values), where, f"holds a value beyond {MAX_VALUE:g}")
+
+
+def _check_classes(classes: Any, scores: Mapping[str, Any]) -> None:
+    """The sums of a class: correct answers where all episodes have as many queries, else sums of scores."""
+    where, counted = "scores.classes", _whole(scores)
+    name = "correct" if counted else "totals"
+    episodes = len(answers(scores))
     need(isinstance(classes, dict), where, "is neither null nor an object")
-    _need_keys(classes, ("episodes", "correct"), where)
-    for name, most in (("episodes", len(correct)), ("correct", len(correct) * n_query)):
-        values = classes[name]
-        need(isinstance(values, list) and 2 <= len(values) <= MAX_CLASSES, f"{where}.{name}",
-              f"is not a list of 2 to {MAX_CLASSES} integers")  # fmt: skip
-        _need_counts(values, most, f"{where}.{name}")
-    need(len(classes["episodes"]) == len(classes["correct"]), where, "has two lists of different lengths")
+    _need_keys(classes, ("episodes", name), where)
+    for part, values in classes.items():
+        need(isinstance(values, list) and 2 <= len(values) <= MAX_CLASSES, f"{where}.{part}",
+             f"is not a list of 2 to {MAX_CLASSES} numbers")  # fmt: skip
+    _need_integers(classes["episodes"], episodes, f"{where}.episodes")
+    if counted:
+        _need_integers(classes["correct"], episodes * scores["n_query"], f"{where}.correct")
+    else:
+        _need_floats(classes["totals"], f"{where}.totals")
+    need(len(classes["episodes"]) == len(classes[name]), where, "has two lists of different lengths")
+
+
+def _whole(scores: Mapping[str, Any]) -> bool:
+    return "correct" in scores and isinstance(scores["n_query"], int)
 
 
 def _check_class_sums(scores: Mapping[str, Any], way: int | None) -> None:
-    """The sums by class must be sums of these scores: every episode counts once for each of its `way` classes."""
-    correct, episodes, sums = scores["correct"], scores["classes"]["episodes"], scores["classes"]["correct"]
-    found, rest = divmod(sum(episodes), len(correct))
-    need(rest == 0 and found >= 2, "scores.classes", "is not of episodes with the same number of classes")
-    need(way in (None, found), "scores.classes", f"is not of {way}-way episodes")
-    need(sum(sums) == found * sum(correct), "scores.classes", "does not add up to the scores")
-    fits = all(total <= count * scores["n_query"] for count, total in zip(episodes, sums, strict=True))
+    """The sums by class must be sums of these scores: every episode counts once for each of its classes.
+
+    Where episodes differ in their number of classes the sums cannot be told from others, but for their bounds.
+    """
+    episodes, count = scores["classes"]["episodes"], len(answers(scores))
+    found, rest = divmod(sum(episodes), count)
+    if isinstance(scores["n_query"], list):
+        need(found >= 1, "scores.classes", "has fewer classes than episodes")
+    else:
+        need(rest == 0 and found >= 1, "scores.classes", "is not of episodes with the same number of classes")
+        need(way in (None, found), "scores.classes", f"is not of {way}-way episodes")
+    if _whole(scores):
+        sums = scores["classes"]["correct"]
+        need(sum(sums) == found * sum(scores["correct"]), "scores.classes", "does not add up to the scores")
+        most = [number * scores["n_query"] for number in episodes]
+        fits = all(total <= bound for total, bound in zip(sums, most, strict=True))
+    else:
+        row = shares(scores) if "correct" in scores else np.asarray(scores["values"], np.float64)
+        fits = _within_bounds(scores["classes"], row)
+        if isinstance(scores["n_query"], int):
+            total = math.fsum(scores["classes"]["totals"])
+            near = math.isclose(total, found * math.fsum(row), rel_tol=1e-9, abs_tol=1e-9 * float(np.abs(row).sum()))
+            need(near, "scores.classes", "does not add up to the scores")
     need(fits, "scores.classes", "has a sum that is too large")
+
+
+def _within_bounds(classes: Mapping[str, Any], row: NDArray[np.float64]) -> bool:
+    """Whether each class's mean lies between the smallest and the largest score, but for rounding."""
+    numbers, totals = np.asarray(classes["episodes"]), np.asarray(classes["totals"], np.float64)
+    room = 1e-9 * max(1.0, float(np.abs(row).max())) * np.maximum(1, numbers)
+    return bool(((totals >= numbers * row.min() - room) & (totals <= numbers * row.max() + room)).all())
 
 
 def _check_scores(obj: Mapping[str, Any]) -> None:
@@ -229,15 +308,15 @@ def _check_scores(obj: Mapping[str, Any]) -> None:
 
 def _check_complete(scores: Mapping[str, Any], evaluation: Mapping[str, Any]) -> None:
     """A run that succeeded has all its episodes: as many as asked for, as the data have, or as its rule wants."""
-    correct, most = scores["correct"], evaluation["episodes"]
+    count, most, where = len(answers(scores)), evaluation["episodes"], f"scores.{answers_name(scores)}"
     if evaluation["stop"] is not None:
-        rule = StopRule.from_inputs(evaluation["stop"])
-        fits = len(correct) <= most and closes(rule, correct, scores["n_query"], most)
-        need(fits, "scores.correct", "does not end where the stop rule of the inputs says")
+        need("correct" in scores, "inputs.evaluation.stop", "stands beside values, and it is a rule for accuracies")
+        fits = count <= most and closes(StopRule.from_inputs(evaluation["stop"]), shares(scores), most)
+        need(fits, where, "does not end where the stop rule of the inputs says")
     elif evaluation["sampling"] == "open":
-        need(len(correct) <= most, "scores.correct", f"holds more than {most} episodes")
+        need(count <= most, where, f"holds more than {most} episodes")
     else:
-        need(len(correct) == most, "scores.correct", f"does not hold {most} episodes")
+        need(count == most, where, f"does not hold {most} episodes")
 
 
 def _same(found: Any, expected: Any) -> bool:

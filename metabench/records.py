@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,7 @@ def build_record(
     inputs: Mapping[str, Any],
     status: str,
     *,
-    n_query: int = 0,
-    correct: Sequence[int] | None = None,
-    episodes_digest: str = "",
-    classes: Mapping[str, Sequence[int]] | None = None,
+    scores: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     cost: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -54,12 +51,11 @@ def build_record(
 
     Args:
         inputs: the resolved inputs, see `record_schema.PARTS`.
-        status: one of `STATUSES`; ``ok`` needs `correct`, ``failed`` and ``skipped`` need `error`.
-        n_query: queries per episode.
-        correct: (episodes,) correct answers in each episode.
-        episodes_digest: hexadecimal digest of the drawn episodes.
-        classes: for each class of the test set, ``episodes`` it took part in and ``correct`` answers in those
-            (the sums behind the open interval); None where episodes have no classes.
+        status: one of `STATUSES`; ``ok`` needs `scores`, ``failed`` and ``skipped`` need `error`.
+        scores: ``n_query``, queries in an episode, or a list of them where episodes differ; ``correct``, the correct
+            answers in each, or ``values`` of a ``metric``; ``episodes_digest``, a hexadecimal digest of the drawn
+            episodes; ``classes``, for each class of the test set the ``episodes`` it took part in and the sum over
+            those (see `record_schema`), None where episodes have no classes.
         training: what happened in training, None if nothing was trained.
         cost: seconds, episodes per second, memory and so on.
         provenance: versions, hardware, source.
@@ -68,10 +64,8 @@ def build_record(
     Raises:
         RecordError: the parts do not make a valid record.
     """
-    scores = summary = None
-    if correct is not None:
-        counts = [int(value) for value in correct]
-        scores = {"n_query": int(n_query), "correct": counts, "episodes_digest": episodes_digest, "classes": classes}
+    summary = None
+    if scores is not None:
         try:
             summary = summary_of(scores, inputs["evaluation"]).as_record()
         except ValueError as problem:

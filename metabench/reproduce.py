@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from metabench.keys import file_sha256
 from metabench.plan import Choice, RunSpec
 from metabench.plugins import Kind
 from metabench.registry import Registry, resolve_params
+from metabench.scores import answers, metric_of, queries
 from metabench.session import Session
 from metabench.specs import Value
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from metabench.evaluate import Watch
 
 _HEX = re.compile("[0-9a-f]{64}")
+ROUNDING = 1e-4
+"""How far a value measured again may be off, relative or absolute: another processor adds in another order."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,9 @@ class Replay:
     Attributes:
         episodes: how many were replayed, from the first on.
         total: how many the record has.
-        differing: numbers of the episodes with another number of correct answers.
-        here, recorded: correct answers in the first of them; None where none differs.
+        differing: numbers of the episodes with another number of correct answers, or a value that rounding does not
+            explain (`ROUNDING`).
+        here, recorded: what there is in the first of them; None where none differs.
         same_episodes: whether the images of all episodes are those of the record; None where not all were replayed.
         same_classes: whether the sums by class agree too; None likewise.
     """
@@ -40,8 +45,8 @@ class Replay:
     episodes: int
     total: int
     differing: Sequence[int]
-    here: int | None
-    recorded: int | None
+    here: float | None
+    recorded: float | None
     same_episodes: bool | None
     same_classes: bool | None
 
@@ -77,7 +82,7 @@ def replay(
     digests = session.digests_of(run)
     _refuse_other_inputs(record["inputs"], run.inputs(digests), any_version)
     scores = record["scores"]
-    total = len(scores["correct"])
+    total = len(answers(scores))
     if run.sampling == "closed":  # otherwise the episodes depend on how many there are
         run = dataclasses.replace(run, episodes=min(episodes, total), stop=None)
     from metabench.execute import Executor  # loads torch
@@ -87,9 +92,13 @@ def replay(
         parts = Executor(session).replay(run, digests, watch)
     except UsageError as problem:  # what the user asked for was fine, so it is the record that does not fit
         raise MissingError(f"the run behind the record cannot be made here: {problem}") from None
-    if parts["n_query"] != scores["n_query"]:
-        raise MissingError(f"an episode has {parts['n_query']} queries here and {scores['n_query']} in the record")
-    return _compare(scores, parts)
+    found = parts["scores"]
+    for index, (ours, theirs) in enumerate(zip(queries(found), queries(scores), strict=False)):
+        if ours != theirs:
+            raise MissingError(f"episode {index} has {ours} queries here and {theirs} in the record")
+    if metric_of(found) != metric_of(scores):
+        raise MissingError(f"the episodes are scored by {metric_of(found)} here and {metric_of(scores)} in the record")
+    return _compare(scores, found)
 
 
 def rebuild(
@@ -197,18 +206,30 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def _compare(scores: Mapping[str, Any], parts: Mapping[str, Any]) -> Replay:
-    here = parts["correct"]
-    recorded = scores["correct"][: len(here)]
-    differing = [index for index, (ours, theirs) in enumerate(zip(here, recorded, strict=True)) if ours != theirs]
-    whole = len(here) == len(scores["correct"])
-    same_classes = scores["classes"] == parts["classes"] if whole and scores["classes"] is not None else None
+def _compare(scores: Mapping[str, Any], found: Mapping[str, Any]) -> Replay:
+    here, recorded = answers(found), answers(scores)
+    differing = [index for index, pair in enumerate(zip(here, recorded, strict=False)) if not _same(*pair)]
+    whole = len(here) == len(recorded)
+    same_classes = None
+    if whole and scores["classes"] is not None and found["classes"] is not None:
+        same_classes = all(
+            len(row) == len(found["classes"].get(name, ()))
+            and all(_same(*pair) for pair in zip(found["classes"][name], row, strict=True))
+            for name, row in scores["classes"].items()
+        )
     return Replay(
         len(here),
-        len(scores["correct"]),
+        len(recorded),
         differing,
         here[differing[0]] if differing else None,
         recorded[differing[0]] if differing else None,
-        parts["episodes_digest"] == scores["episodes_digest"] if whole else None,
+        found["episodes_digest"] == scores["episodes_digest"] if whole else None,
         None if differing else same_classes,
     )
+
+
+def _same(here: float, recorded: float) -> bool:
+    """Whether a count is the same, or a value but for the rounding of another machine."""
+    if isinstance(here, int) and isinstance(recorded, int):
+        return here == recorded
+    return math.isclose(here, recorded, rel_tol=ROUNDING, abs_tol=ROUNDING)

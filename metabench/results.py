@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metabench.errors import MissingError, NothingMeasured, UsageError
 from metabench.home import Home
 from metabench.records import read_record
+from metabench.scores import EpisodeScores, answers, queries
 from metabench.store import Store
 from metabench.tables import inert, rows_from_records, to_frame
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 Per = Literal["run", "episode"]
 FORMATS = ("csv", "jsonl", "parquet")
-_OF_THE_RUN = ("key", "algorithm", "backbone", "dataset", "way", "shot", "seed", "episode_seed")
+_OF_THE_RUN = ("key", "algorithm", "backbone", "dataset", "way", "shot", "seed", "episode_seed", "metric")
 _COSTS = ("seconds", "episodes_per_second", "peak_memory_mb", "parameters")
 
 
@@ -31,10 +32,10 @@ def load_results(*sources: str | Path, per: Per = "run", home: str | None = None
         sources: record files, folders of them (a leaderboard, too), or first digits of the keys of stored runs;
             without any, every run in the store.
         per: ``run`` gives one row for each run with what ``metabench run`` prints, and more; ``episode`` one row for
-            each episode, numbered from 0, with its number of correct answers.
+            each episode, numbered from 0, with its score and, of accuracies, its number of correct answers.
         home: the store, as the option ``--home``.
 
-    Only runs that succeeded are in it. Accuracies and half-widths are in percent.
+    Only runs that succeeded are in it. Scores and half-widths are in the unit of the metric: percent for accuracy.
 
     Raises:
         UsageError: a source that is not there, or another word for `per`.
@@ -102,7 +103,7 @@ def _runs(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     more = [
         {
             "sd": record["summary"]["sd"],
-            "n_query": record["scores"]["n_query"],
+            "n_query": _constant(record["scores"]["n_query"]),
             "trained_on": record["inputs"]["backbone"]["trained_on"],
             "dataset_digest": record["inputs"]["dataset"]["digest"],
             "episodes_digest": record["scores"]["episodes_digest"],
@@ -111,8 +112,13 @@ def _runs(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         }
         for record in records
     ]
-    extra = pd.DataFrame(more).astype({"sd": "float64", **dict.fromkeys(_COSTS, "float64")})
+    extra = pd.DataFrame(more).astype({"sd": "float64", "n_query": "Int64", **dict.fromkeys(_COSTS, "float64")})
     return pd.concat([frame, extra], axis=1)
+
+
+def _constant(n_query: int | list[int]) -> int | None:
+    """Queries in an episode; None where episodes differ."""
+    return n_query if isinstance(n_query, int) else None
 
 
 def _number(value: Any) -> float | None:
@@ -121,16 +127,20 @@ def _number(value: Any) -> float | None:
 
 def _episodes(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     import numpy as np
+    import pandas as pd
 
     runs = to_frame(rows_from_records(records))[list(_OF_THE_RUN)]
-    for name in ("key", "algorithm", "backbone", "dataset"):
+    for name in ("key", "algorithm", "backbone", "dataset", "metric"):
         runs[name] = runs[name].astype("category")  # one word per run, not one per episode
-    lengths = np.array([len(record["scores"]["correct"]) for record in records])
+    scores = [record["scores"] for record in records]
+    lengths = np.array([len(answers(each)) for each in scores])
     frame = runs.loc[runs.index.repeat(lengths)].reset_index(drop=True)
     frame["episode"] = np.concatenate([np.arange(length) for length in lengths])
-    frame["correct"] = np.concatenate([np.asarray(record["scores"]["correct"], dtype=np.int64) for record in records])
-    frame["n_query"] = np.repeat([record["scores"]["n_query"] for record in records], lengths)
-    frame["accuracy"] = 100.0 * frame["correct"] / frame["n_query"]
+    frame["score"] = np.concatenate([EpisodeScores.of(each).values for each in scores])
+    counts = [each.get("correct", [None] * length) for each, length in zip(scores, lengths, strict=True)]
+    frame["correct"] = pd.array([count for row in counts for count in row], dtype="Int64")
+    frame["n_query"] = np.concatenate([queries(each) for each in scores])
+    frame["accuracy"] = frame["score"].where(frame["correct"].notna())
     return frame
 
 

@@ -6,20 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from metabench.seeds import OverSeeds, over_seeds
+from metabench.specs import ACCURACY, Metric
 from metabench.tables import (
     ALWAYS,
     IF_VARIED,
     Row,
-    accuracy_text,
     cell_text,
     escape,
     printable,
     rows_from_records,
+    score_text,
     width_text,
 )
 
 _TOTAL = (
-    "seeds (sd): trainings, and the standard deviation of the accuracy between them\n"
+    "seeds (sd): trainings, and the standard deviation of the {} between them\n"
     "±, open ± over seeds: 95 %, for another training too (seeds first, then episodes or classes)"
 )
 
@@ -27,7 +28,7 @@ _TOTAL = (
 def seed_rows(records: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return one row for the runs that differ in the training seed alone, for every such group of the records.
 
-    A row holds what its runs share, and `seeds` (the seeds), `accuracy` (their mean), `seed_sd`, `total95`,
+    A row holds what its runs share, and `seeds` (the seeds), `score` (their mean), `seed_sd`, `total95`,
     `total_open95` (see `metabench.seeds.OverSeeds`) and `keys`.
     """
     return [_seed_row(group) for group in over_seeds(records)]
@@ -39,7 +40,8 @@ def seeds_terminal(rows: Sequence[Row]) -> str:
 
     header, body = _over_seeds(rows)
     clean = [[printable(cell) for cell in line] for line in body]
-    return tabulate(clean, headers=header, tablefmt="simple", disable_numparse=True) + "\n\n" + _TOTAL
+    table = tabulate(clean, headers=header, tablefmt="simple", disable_numparse=True)
+    return table + "\n\n" + _TOTAL.format(_metric(rows).name)
 
 
 def seeds_markdown(rows: Sequence[Row]) -> str:
@@ -51,14 +53,14 @@ def seeds_markdown(rows: Sequence[Row]) -> str:
     return (
         tabulate(safe, headers=header, tablefmt="github", disable_numparse=True)
         + "\n\n"
-        + _TOTAL.replace("\n", "\n\n")
+        + _TOTAL.format(_metric(rows).name).replace("\n", "\n\n")
         + "\n"
     )
 
 
-def seeds_text(seeds: int, seed_sd: float | None) -> str:
+def seeds_text(seeds: int, seed_sd: float | None, digits: int = 2) -> str:
     """Return ``3 (0.21)``: the number of seeds and the spread between them; ``1 (-)``; ``-`` for none."""
-    return f"{seeds} ({'-' if seed_sd is None else width_text(seed_sd)})" if seeds else "-"
+    return f"{seeds} ({'-' if seed_sd is None else width_text(seed_sd, digits)})" if seeds else "-"
 
 
 def _seed_row(group: OverSeeds) -> Row:
@@ -67,7 +69,9 @@ def _seed_row(group: OverSeeds) -> Row:
     return {
         **{name: shared[name] for name in names},
         "seeds": [record["inputs"]["training"]["seed"] for record in group.records] if group.seeds else [],
-        "accuracy": round(group.accuracy, 6),
+        "metric": shared["metric"],
+        "accuracy": round(group.score, 6) if group.metric == ACCURACY else None,
+        "score": round(group.score, 6),
         "seed_sd": group.seed_sd,
         "total95": group.total95,
         "total_open95": group.total_open95,
@@ -75,15 +79,21 @@ def _seed_row(group: OverSeeds) -> Row:
     }
 
 
+def _metric(rows: Sequence[Row]) -> Metric:
+    """The metric of the rows, if it is the same for all; else a word for it."""
+    metrics = {row["metric"] for row in rows}
+    return metrics.pop() if len(metrics) == 1 else Metric("score")
+
+
 def _over_seeds(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     varied = [name for name in IF_VARIED if name in rows[0] and len({row[name] for row in rows}) > 1]
-    names = [*ALWAYS, *varied]
+    names, metric = [*ALWAYS, *varied], _metric(rows)
     body = [
         [
             *(cell_text(row, name) for name in names),
-            seeds_text(len(row["seeds"]), row["seed_sd"]),
-            accuracy_text(row["accuracy"], row["total95"], row["total_open95"]),
+            seeds_text(len(row["seeds"]), row["seed_sd"], row["metric"].digits),
+            score_text(row["score"], row["total95"], row["total_open95"], row["metric"].digits),
         ]
         for row in rows
     ]
-    return [*names, "seeds (sd)", "accuracy over seeds (%)"], body
+    return [*names, "seeds (sd)", f"{metric.name} over seeds" + (f" ({metric.unit})" if metric.unit else "")], body

@@ -9,17 +9,16 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metabench.class_level import class_level
 from metabench.keys import canonical_json
+from metabench.scores import EpisodeScores, metric_of, score_of
+from metabench.specs import Metric
 from metabench.stats import t_quantile
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,17 +27,22 @@ class OverSeeds:
 
     Attributes:
         records: the runs, by seed.
-        accuracy: mean over seeds, in percent.
-        seed_sd: sample standard deviation of the accuracy between seeds, in points; None for fewer than two.
+        score: mean over seeds, in the unit of `metric`.
+        seed_sd: sample standard deviation of the score between seeds; None for fewer than two.
         total95: half-width of the 95 % interval for another training and other episodes of this test set.
         total_open95: the same for other classes and images too.
     """
 
     records: tuple[Mapping[str, Any], ...]
-    accuracy: float
+    score: float
     seed_sd: float | None
     total95: float | None
     total_open95: float | None
+
+    @property
+    def metric(self) -> Metric:
+        """What the scores are."""
+        return metric_of(self.records[0]["scores"])
 
     @property
     def seeds(self) -> int:
@@ -52,8 +56,9 @@ def over_seeds(records: Iterable[Mapping[str, Any]]) -> list[OverSeeds]:
     for record in records:
         if record["status"] == "ok":
             inputs, training = record["inputs"], record["inputs"]["training"]
+            metric = asdict(metric_of(record["scores"]))
             rest = training and {name: value for name, value in training.items() if name != "seed"}
-            groups[canonical_json({**inputs, "training": rest})].append(record)
+            groups[canonical_json({**inputs, "training": rest, "metric": metric})].append(record)
     return [_summarise(sorted(group, key=lambda record: _seed(record) or 0)) for group in groups.values()]
 
 
@@ -70,17 +75,17 @@ def _summarise(runs: Sequence[Mapping[str, Any]]) -> OverSeeds:
     is computed, not simulated, with the divisor n - 1 that a bootstrap of three seeds would need to be put right by,
     and Satterthwaite's degrees of freedom: with three seeds, two of them nearly all there is.
     """
-    accuracies = np.array([run["summary"]["accuracy"] for run in runs])
-    accuracy = float(accuracies.mean())
+    means = np.array([score_of(run) for run in runs])
+    score = float(means.mean())
     if len(runs) == 1:
         summary = runs[0]["summary"]
         trained = _seed(runs[0]) is not None  # one training tells nothing of another
         widths = (None, None) if trained else (summary["ci95"], summary["open95"])
-        return OverSeeds(tuple(runs), accuracy, None, *widths)
-    sd, seeds = float(accuracies.std(ddof=1)), len(runs)
+        return OverSeeds(tuple(runs), score, None, *widths)
+    sd, seeds = float(means.std(ddof=1)), len(runs)
     between = (sd**2 / seeds, seeds - 1.0)
     closed, opened = _within(runs)
-    return OverSeeds(tuple(runs), accuracy, sd, _half_width(between, closed), opened and _half_width(between, opened))
+    return OverSeeds(tuple(runs), score, sd, _half_width(between, closed), opened and _half_width(between, opened))
 
 
 def _within(runs: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], tuple[float, float] | None]:
@@ -88,18 +93,14 @@ def _within(runs: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], tup
 
     Seeds that met different episodes (each stopped by its own width) carry that variance in their spread already.
     """
-    scores = [run["scores"] for run in runs]
-    if len({(each["episodes_digest"], len(each["correct"])) for each in scores}) > 1:
+    scores = [EpisodeScores.of(run["scores"]) for run in runs]
+    if not all(scores[0].paired(each) for each in scores):
         return (0.0, 1.0), None
-    rows: Floats = np.mean([100.0 * np.asarray(each["correct"]) / each["n_query"] for each in scores], axis=0)
-    if len(rows) < 2:
+    mean = EpisodeScores.mean(scores)
+    if len(mean) < 2:
         return (0.0, 1.0), None
-    closed = (float(rows.var(ddof=1)) / len(rows), len(rows) - 1.0)
-    classes = [each["classes"] for each in scores]
-    if None in classes:
-        return closed, None
-    totals = np.mean([100.0 * np.asarray(c["correct"]) / s["n_query"] for c, s in zip(classes, scores, strict=True)], 0)
-    found = class_level(rows, np.asarray(classes[0]["episodes"], dtype=np.int64), totals)
+    closed = (float(mean.values.var(ddof=1)) / len(mean), len(mean) - 1.0)
+    found = None if mean.classes is None else class_level(mean.values, *mean.classes)
     return closed, None if found is None else (found.sampling + found.data, found.df)
 
 

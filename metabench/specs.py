@@ -22,6 +22,51 @@ SAMPLINGS = ("closed", "open")
 """How test episodes relate: each drawn from all images, or no two with an image in common (`--sampling`)."""
 
 
+@dataclass(frozen=True, order=True)
+class Metric:
+    """What the score of an episode is: a number of its own, in its own unit.
+
+    Attributes:
+        name: what stands above a column of it, and its name in a record's summary.
+        unit: ``%`` for shares, empty for numbers without one.
+        higher_is_better: which way is better.
+        digits: decimals that are shown.
+    """
+
+    name: str
+    unit: str = ""
+    higher_is_better: bool = True
+    digits: int = 2
+
+    def __str__(self) -> str:
+        """The name: what stands in JSON, CSV and data frames."""
+        return self.name
+
+    @property
+    def title(self) -> str:
+        """The name with its unit, as in ``accuracy (%)``."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    @property
+    def axis(self) -> str:
+        """The name with its unit, as in ``accuracy, %``."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
+    @property
+    def step(self) -> str:
+        """The unit of differences: points of a percentage, or the name."""
+        return "points" if self.unit == "%" else self.name
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, else -1: a score times this is the larger the better."""
+        return 1 if self.higher_is_better else -1
+
+
+ACCURACY = Metric("accuracy", "%")
+"""Share of correct answers: the metric of classification, which records hold as counts."""
+
+
 @dataclass(frozen=True)
 class Param:
     """One parameter: its default (whose type is the parameter's type), one line about it, its choices."""
@@ -242,6 +287,8 @@ class DatasetSpec(Spec):
 class ProtocolSpec(Spec):
     """How episodes are drawn. Its parameters include way, shot and query where they apply."""
 
+    metric: Metric = ACCURACY
+    """What an episode is scored by; for any other than accuracy its class is an `episodes.ValuedProtocol`."""
     training: str = ""
     """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
 

@@ -51,18 +51,22 @@ class StopRule:
         """Return the rule that `vars` turned into a record's inputs."""
         return cls(inputs["half_width"], inputs["bound"], inputs["tightest"])
 
-    def half_widths(self, correct: ArrayLike, n_query: int) -> Floats:
-        """Return the half-width around the mean of the first t counts, in points, for t = 1 .. T."""
-        x = np.asarray(correct, dtype=np.float64) / n_query
+    def half_widths(self, shares: ArrayLike) -> Floats:
+        """Return the half-width around the mean of the first t shares, in points, for t = 1 .. T.
+
+        Args:
+            shares: (T,) share of correct answers in each episode, in [0, 1].
+        """
+        x = np.asarray(shares, dtype=np.float64)
         if self.bound == "asymptotic":
             return 100.0 * asymptotic_half_widths(x, self.tightest)
         low, high = bernstein_sequence(x)
         mean = np.cumsum(x) / np.arange(1, len(x) + 1)
         return 100.0 * np.maximum(mean - low, high - mean)
 
-    def reached(self, correct: ArrayLike, n_query: int) -> int | None:
-        """Return the first check at which the target is reached, None if these counts (T,) do not reach it."""
-        widths = self.half_widths(correct, n_query)
+    def reached(self, shares: ArrayLike) -> int | None:
+        """Return the first check at which the target is reached, None if these shares (T,) do not reach it."""
+        widths = self.half_widths(shares)
         return next((t for t in checks(len(widths)) if widths[t - 1] <= self.half_width), None)
 
 
@@ -139,7 +143,7 @@ def check_rule(rule: Any) -> str:
     return ""
 
 
-def closes(rule: StopRule, correct: Sequence[int], n_query: int, most: int) -> bool:
-    """Whether the run that follows `rule` ends with exactly these counts."""
-    end = rule.reached(correct, n_query)
-    return end == len(correct) or (end is None and len(correct) == most)
+def closes(rule: StopRule, shares: Sequence[float] | Floats, most: int) -> bool:
+    """Whether the run that follows `rule` ends with exactly these shares of correct answers."""
+    end = rule.reached(shares)
+    return end == len(shares) or (end is None and len(shares) == most)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from metabench.errors import UsageError
 from metabench.records import NewerSchemaError, RecordError, read_record, validate_record, write_record
@@ -128,29 +128,29 @@ class Store:
 
 
 class Partial:
-    """Scores of an evaluation under way: little-endian int32, only ever appended to.
+    """Scores of an evaluation under way: little-endian doubles, only ever appended to.
 
-    The writer must hold the key's lock. A write that was cut short leaves a tail of one to three bytes,
+    The writer must hold the key's lock. A write that was cut short leaves a tail of one to seven bytes,
     which `load` ignores and the next `append` removes.
     """
 
     def __init__(self, root: Path, key: str) -> None:
-        self.path = root / "partial" / f"{_checked(key)}.i32"
+        self.path = root / "partial" / f"{_checked(key)}.f64"
 
-    def load(self) -> NDArray[np.int32]:
+    def load(self) -> NDArray[np.float64]:
         """Return the scores so far, shape (episodes done,); empty if there are none."""
         try:
             raw = self.path.read_bytes()
         except FileNotFoundError:
             raw = b""
-        return np.frombuffer(raw[: len(raw) // 4 * 4], dtype="<i4").astype(np.int32)
+        return np.frombuffer(raw[: len(raw) // 8 * 8], dtype="<f8").astype(np.float64)
 
-    def append(self, correct: Sequence[int] | NDArray[np.integer[Any]]) -> None:
+    def append(self, scores: ArrayLike) -> None:
         """Add the scores of the next episodes and push them to the disk."""
-        data = np.asarray(correct).astype("<i4").tobytes()
+        data = np.asarray(scores).astype("<f8").tobytes()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as stream:
-            stream.truncate(stream.tell() // 4 * 4)
+            stream.truncate(stream.tell() // 8 * 8)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.records import write_atomic
-from metabench.specs import TEST
+from metabench.scores import metric_of, score_of
+from metabench.specs import ACCURACY, TEST, Metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,8 @@ COLUMNS = (
     "way",
     "shot",
     "query",
+    "metric",
+    "score",
     "accuracy",
     "ci95",
     "interval",
@@ -72,8 +75,9 @@ def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[s
         records: valid records of any status.
         cached: keys of the records that were found in the store rather than measured now.
 
-    Accuracy and interval are in percent and None where nothing was measured; `seed` is the seed of the
-    training; `note` is the reason where a run failed.
+    `score` and its intervals are in the unit of `metric` (percent for accuracy) and None where nothing was measured;
+    `accuracy` is the score where that is the metric; `seed` is the seed of the training; `note` is the reason where a
+    run failed.
     """
     return [_row(record, record["key"] in cached) for record in records]
 
@@ -83,7 +87,8 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    numbers = {"accuracy": "float64", "ci95": "float64", "open95": "float64", "cached": "bool"}
+    frame["metric"] = frame["metric"].map(lambda metric: None if metric is None else str(metric)).astype("object")
+    numbers = {"score": "float64", "accuracy": "float64", "ci95": "float64", "open95": "float64", "cached": "bool"}
     return frame.astype({**dict.fromkeys(_INTEGERS, "Int64"), **numbers})
 
 
@@ -115,7 +120,7 @@ def to_csv(rows: Sequence[Row], path: Path) -> None:
 def to_json(rows: Sequence[Row], seeds: Sequence[Row] = ()) -> str:
     """Return one JSON document ``{"rows": [...], "seeds": [...]}``: the runs, and what they say over seeds."""
     document = {"rows": list(rows), "seeds": list(seeds)}
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -128,22 +133,23 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def accuracy_text(accuracy: float, ci95: float | None, open95: float | None = None) -> str:
+def score_text(score: float, ci95: float | None, open95: float | None = None, digits: int = 2) -> str:
     """Return ``98.21 ± 0.08 (open ± 0.31)``, without what is None.
 
-    >>> accuracy_text(100.0, 0.0025)
+    >>> score_text(100.0, 0.0025)
     '100.00 ± 0.002'
     """
-    closed = "" if ci95 is None else f" ± {width_text(ci95)}"
-    opened = "" if open95 is None else f" (open ± {width_text(open95)})"
-    return f"{accuracy:.2f}{closed}{opened}"
+    closed = "" if ci95 is None else f" ± {width_text(ci95, digits)}"
+    opened = "" if open95 is None else f" (open ± {width_text(open95, digits)})"
+    return f"{score:.{digits}f}{closed}{opened}"
 
 
-def width_text(half_width: float) -> str:
-    """Return a half-width with two decimals, or, where that would be zero, with one digit."""
-    if half_width >= 0.005:
-        return f"{half_width:.2f}"
-    return f"{half_width:.1g}" if half_width >= 1e-4 else "<0.0001"
+def width_text(half_width: float, digits: int = 2) -> str:
+    """Return a half-width with as many decimals as its score, or, where that would be zero, with one digit."""
+    if half_width >= 0.5 * 10.0**-digits:
+        return f"{half_width:.{digits}f}"
+    least = min(1e-4, 10.0 ** -(digits + 2))
+    return f"{half_width:.1g}" if half_width >= least else f"<{least:.{max(4, digits + 2)}f}"
 
 
 def dataset_words(dataset: Mapping[str, Any]) -> str:
@@ -190,7 +196,8 @@ def inert(value: Any) -> Any:
 
 def _row(record: Mapping[str, Any], cached: bool) -> Row:
     inputs, summary, error = record["inputs"], record["summary"] or {}, record["error"]
-    cell = inputs["protocol"]["params"]
+    cell, metric = inputs["protocol"]["params"], metric_of(record["scores"]) if record["scores"] else None
+    score = score_of(record) if metric else None
     note = f"{error['type']}: {error['message']}" if error else summary.get("note", "")
     return {
         "algorithm": inputs["algorithm"]["name"],
@@ -203,7 +210,9 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
         "train_dataset": train_dataset(inputs),
         "protocol": inputs["protocol"]["name"],
         **{name: cell.get(name) for name in ("way", "shot", "query")},
-        "accuracy": summary.get("accuracy"),
+        "metric": metric,
+        "score": score,
+        "accuracy": score if metric == ACCURACY else None,
         "ci95": summary.get("ci95"),
         "interval": summary.get("interval"),
         "open95": summary.get("open95"),
@@ -220,11 +229,13 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
 
 
 def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """The columns that identify a row, those that tell these rows apart, and the accuracy."""
+    """The columns that identify a row, those that tell these rows apart, and the score."""
     varied = [name for name in IF_VARIED if len({row[name] for row in rows}) > 1]
     names = [*ALWAYS, *varied]
-    body = [[cell_text(row, name) for name in names] + [_result(row)] for row in rows]
-    return [*names, "accuracy (%)"], body
+    metrics = {row["metric"] for row in rows if row["status"] == "ok"} or {ACCURACY}
+    several = len(metrics) > 1
+    body = [[cell_text(row, name) for name in names] + [_result(row, several)] for row in rows]
+    return [*names, "score" if several else metrics.pop().title], body
 
 
 def cell_text(row: Row, name: str) -> str:
@@ -234,11 +245,13 @@ def cell_text(row: Row, name: str) -> str:
     return "-" if row[name] is None else str(row[name])
 
 
-def _result(row: Row) -> str:
+def _result(row: Row, name_metric: bool) -> str:
     if row["status"] != "ok":
         reason = f"{row['status']}: {row['note']}" if row["note"] else row["status"]
         return reason if len(reason) <= _REASON else reason[: _REASON - 1] + "…"
-    text = accuracy_text(row["accuracy"], row["ci95"], row["open95"])
+    metric: Metric = row["metric"]
+    text = score_text(row["score"], row["ci95"], row["open95"], metric.digits)
+    text += f" {metric.title}" if name_metric else ""
     return f"{text} ({row['note']})" if row["note"] else text
 
 

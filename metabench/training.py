@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,13 @@ from torch import Tensor
 
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import MetabenchError, UsageError
-from metabench.evaluate import predict
+from metabench.evaluate import score_batch
 from metabench.features import embed
 from metabench.interrupt import stop_on_signal
 from metabench.learner import Learner
 from metabench.model import load_tensors, save_tensors
-from metabench.specs import Recipe
+from metabench.modules import objective
+from metabench.specs import ACCURACY, Metric, Recipe
 
 OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -79,7 +79,7 @@ class Progress:
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     """One entry every `Recipe.validate_every` episodes: episode, train_loss and, where there is validation,
-    validation_loss and validation_accuracy (percent)."""
+    validation_loss and the mean score, as in validation_accuracy (percent)."""
 
 
 class Trainer:
@@ -91,6 +91,7 @@ class Trainer:
         source: training episodes.
         validation: images and episodes that the best weights are chosen on; None keeps the last ones.
         state: the file that holds the resumable state.
+        metric: what the validation episodes are scored by.
     """
 
     def __init__(
@@ -102,8 +103,10 @@ class Trainer:
         validation: tuple[Tensor, EpisodeSource] | None,
         state: Path,
         precision: str = "float32",
+        metric: Metric = ACCURACY,
     ) -> None:
         check_recipe(recipe)
+        self.metric = metric
         self.learner, self.recipe, self.state, self.precision = learner, recipe, state, precision
         self.model = learner.module
         self.images, self.source = images, source
@@ -194,12 +197,12 @@ class Trainer:
         self._losses.clear()
         better = True
         if self.validation is not None:
-            loss, accuracy = self.validation_scores()
+            loss, score = self.validation_scores()
             if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
                 raise Diverged(
                     f"the validation loss is {loss} at episode {progress.episode}; try a lower --set train.lr"
                 )
-            point |= {"validation_loss": loss, "validation_accuracy": accuracy}
+            point |= {"validation_loss": loss, f"validation_{self.metric.name}": score}
             better = progress.best_loss is None or loss < progress.best_loss
             progress.best_loss = loss if better else progress.best_loss
         progress.curve.append({name: round(value, 6) for name, value in point.items()})
@@ -209,25 +212,24 @@ class Trainer:
             self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def validation_scores(self) -> tuple[float, float]:
-        """Return mean loss and accuracy (percent) over the recipe's validation episodes."""
+        """Return mean loss and mean score (accuracy in percent) over the recipe's validation episodes."""
         assert self.validation is not None
         images, source = self.validation
         self.model.eval()
         data = images
         if (backbone := self.learner.embedder) is not None:
             data = embed(backbone, images, self.precision)
-        losses = hits = count = 0.0
+        losses = total = count = 0.0
         with torch.inference_mode():
             size = self.learner.chunk_size(data, source.batch(0, 1))
             for start, batch in source.chunks(self.recipe.validation_episodes, size):
-                logits = self.learner.scores(data, batch)
-                truth = torch.from_numpy(batch.query_labels).to(self.device)
-                flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="sum")
-                losses += float(flat)
-                winners = predict(logits, partial(source.tie_words, start, start + len(batch)))
-                hits += float((winners == truth).sum())
+                outputs, truth = self.learner.scores(data, batch), self.learner.truth(data, batch)
+                losses += float(objective(outputs.flatten(0, 1), truth.flatten(0, 1), "sum"))
+                scores, _ = score_batch(source, start, outputs, truth)
+                total += float(scores.sum())
                 count += truth.numel()
-        return losses / count, 100.0 * hits / count
+        scale = 100.0 if self.metric == ACCURACY else 1.0
+        return losses / count, scale * total / self.recipe.validation_episodes
 
     def _save(self) -> None:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}

@@ -12,6 +12,8 @@ from metabench.comparison import NO_DIFFERENCE, Difference, compare_records, hol
 from metabench.errors import UsageError
 from metabench.keys import canonical_json
 from metabench.ranking import Ranking, rank_methods
+from metabench.scores import metric_of, score_of
+from metabench.specs import ACCURACY, Metric
 from metabench.tables import dataset_words
 
 LEVEL = 0.05
@@ -26,7 +28,7 @@ class Contestant:
         label: `method` and what tells apart runs of it (the training seed, or the key).
         cell: data set and protocol, as text; what is compared has it in common.
         dataset, protocol: the parts of `cell`.
-        accuracy: in percent.
+        score: mean over episodes, in the unit of `metric`.
     """
 
     method: str
@@ -34,8 +36,18 @@ class Contestant:
     cell: str
     dataset: str
     protocol: str
-    accuracy: float
+    score: float
     record: Mapping[str, Any]
+
+    @property
+    def metric(self) -> Metric:
+        """What its score is."""
+        return metric_of(self.record["scores"])
+
+    @property
+    def where(self) -> str:
+        """The protocol, and the metric if it is not accuracy."""
+        return self.protocol if self.metric == ACCURACY else f"{self.protocol}, {self.metric.title}"
 
 
 @dataclass(frozen=True)
@@ -57,8 +69,9 @@ class Versus:
             **{name: cell.get(name) for name in ("way", "shot", "query")},
             "a": self.a.label,
             "b": self.b.label,
-            "accuracy_a": self.a.accuracy,
-            "accuracy_b": self.b.accuracy,
+            "metric": self.a.metric.name,
+            "score_a": self.a.score,
+            "score_b": self.b.score,
             "difference": rest.pop("mean"),
             **rest,
             "p_holm": self.p_holm,
@@ -73,6 +86,7 @@ class Standing:
     """Methods ranked over the data sets that all of them were measured on, for one protocol."""
 
     protocol: str
+    metric: Metric
     datasets: tuple[str, ...]
     methods: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -86,7 +100,12 @@ class Standing:
         if found["f"] == float("inf"):
             found["f"] = None
         mean_ranks = dict(zip(self.methods, found.pop("mean_ranks"), strict=True))
-        names = {"protocol": self.protocol, "datasets": list(self.datasets), "mean_ranks": mean_ranks}
+        names = {
+            "protocol": self.protocol,
+            "metric": self.metric.name,
+            "datasets": list(self.datasets),
+            "mean_ranks": mean_ranks,
+        }
         return {**names, "left_out": list(self.left_out), **{k: v for k, v in found.items() if k != "datasets"}}
 
 
@@ -95,7 +114,7 @@ def compare_all(records: Sequence[Mapping[str, Any]], min_diff: float | None = N
 
     Args:
         records: valid records with scores.
-        min_diff: the difference in points that would matter; the verdict then speaks of size too.
+        min_diff: the difference, in points or the metric's unit, that would matter; the verdict then tells size.
 
     Raises:
         UsageError: a record without scores, or no two records with a cell in common.
@@ -111,12 +130,12 @@ def compare_all(records: Sequence[Mapping[str, Any]], min_diff: float | None = N
     found = [compare_records(a.record, b.record) for a, b in pairs]
     adjusted = holm([difference.p for difference in found])
     return [
-        Versus(a, b, difference, p, verdict(difference, p, min_diff))
+        Versus(a, b, difference, p, verdict(difference, p, min_diff, a.metric.step))
         for (a, b), difference, p in zip(pairs, found, adjusted, strict=True)
     ]
 
 
-def verdict(difference: Difference, p: float, min_diff: float | None) -> str:
+def verdict(difference: Difference, p: float, min_diff: float | None, unit: str = "points") -> str:
     """Say whether A and B differ (p is adjusted already), and by how much compared with `min_diff`.
 
     Of size the interval speaks: beyond `min_diff` with all of it, short of it with all of it, or neither.
@@ -129,10 +148,10 @@ def verdict(difference: Difference, p: float, min_diff: float | None) -> str:
         return "different"
     size, half = abs(difference.mean), difference.ci95 or 0.0
     if size - half >= min_diff:
-        return f"different and at least {min_diff:g} points"
+        return f"different and at least {min_diff:g} {unit}"
     if size + half < min_diff:
-        return f"different but smaller than {min_diff:g} points"
-    return f"different; whether by {min_diff:g} points is open"
+        return f"different but smaller than {min_diff:g} {unit}"
+    return f"different; whether by {min_diff:g} {unit} is open"
 
 
 def contestants(records: Iterable[Mapping[str, Any]]) -> list[Contestant]:
@@ -147,12 +166,10 @@ def contestants(records: Iterable[Mapping[str, Any]]) -> list[Contestant]:
             raise UsageError(f"run {record['key'][:12]} is {record['status']} and has no scores; run it again")
     algorithms = [record["inputs"]["algorithm"]["name"] for record in records]
     methods = _told_apart(algorithms, [""] * len(records), [_traits(record) for record in records])
-    cells = [canonical_json([record["inputs"]["dataset"], record["inputs"]["protocol"]]) for record in records]
+    cells = [_cell(record) for record in records]
     labels = _told_apart(methods, cells, [_run_traits(record) for record in records])
     parts = zip(methods, labels, cells, _dataset_names(records), map(_protocol_name, records), strict=True)
-    return [
-        Contestant(*names, record["summary"]["accuracy"], record) for names, record in zip(parts, records, strict=True)
-    ]
+    return [Contestant(*names, score_of(record), record) for names, record in zip(parts, records, strict=True)]
 
 
 def standings(found: Sequence[Versus]) -> list[Standing]:
@@ -161,21 +178,28 @@ def standings(found: Sequence[Versus]) -> list[Standing]:
     The score of a method with several runs on a data set (seeds) is their mean.
     """
     everyone = {each.record["key"]: each for pair in found for each in (pair.a, pair.b)}.values()
-    protocols: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
+    protocols: dict[tuple[str, Metric], dict[str, dict[str, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
     for each in everyone:
-        protocols[each.protocol][each.dataset][each.method].append(each.accuracy)
+        protocols[each.protocol, each.metric][each.dataset][each.method].append(each.score)
     result = []
-    for protocol, scores in protocols.items():
+    for (protocol, metric), scores in protocols.items():
         methods = list(dict.fromkeys(name for row in scores.values() for name in row))
         everywhere = [name for name in methods if all(name in row for row in scores.values())]
         if len(scores) < 2 or len(everywhere) < 2:
             continue
         table = [[sum(row[name]) / len(row[name]) for name in everywhere] for row in scores.values()]
         left_out = tuple(name for name in methods if name not in everywhere)
-        result.append(Standing(protocol, tuple(scores), tuple(everywhere), left_out, rank_methods(table)))
+        ranking = rank_methods(table, higher_is_better=metric.higher_is_better)
+        result.append(Standing(protocol, metric, tuple(scores), tuple(everywhere), left_out, ranking))
     return result
+
+
+def _cell(record: Mapping[str, Any]) -> str:
+    """Data set, protocol and metric: only what has them in common can be compared."""
+    inputs = record["inputs"]
+    return canonical_json([inputs["dataset"], inputs["protocol"], asdict(metric_of(record["scores"]))])
 
 
 def _dataset_names(records: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from metabench.pictures.cliques import rank_diagram
-from metabench.pictures.dots import Dot, dot_plot
+from metabench.pictures.dots import UNBOUNDED, Dot, dot_plot
 from metabench.pictures.stack import stack
 from metabench.pictures.svg import Picture
 from metabench.versus import Standing, Versus
@@ -22,12 +22,8 @@ def draw(found: Sequence[Versus], ranked: Sequence[Standing], min_diff: float | 
     """
     panels: dict[str, list[Versus]] = defaultdict(list)
     for pair in found:
-        panels[f"{pair.a.dataset}, {pair.a.protocol}"].append(pair)
-    axis = "difference in accuracy, percentage points" + (f"; grey: less than {min_diff:g}" if min_diff else "")
-    pictures = [
-        dot_plot([_dot(pair) for pair in pairs], name, axis, _POINTS, zero=True, width=_WIDTH, band=min_diff or 0.0)
-        for name, pairs in panels.items()
-    ]
+        panels[f"{pair.a.dataset}, {pair.a.where}"].append(pair)
+    pictures = [_panel(name, pairs, min_diff) for name, pairs in panels.items()]
     pictures += [_ranks(standing) for standing in ranked]
     opened = any(pair.difference.open95 is not None for pair in found)
     notes = [
@@ -35,6 +31,15 @@ def draw(found: Sequence[Versus], ranked: Sequence[Standing], min_diff: float | 
         "p: of no difference, corrected for all pairs (Holm)",
     ]
     return stack(pictures, "Differences between runs", notes)
+
+
+def _panel(name: str, pairs: Sequence[Versus], min_diff: float | None) -> Picture:
+    metric = pairs[0].a.metric
+    unit = "percentage points" if metric.unit == "%" else metric.unit or "its own unit"
+    axis = f"difference in {metric.name}, {unit}" + (f"; grey: less than {min_diff:g}" if min_diff else "")
+    bounds = _POINTS if metric.unit == "%" else UNBOUNDED
+    dots = [_dot(pair) for pair in pairs]
+    return dot_plot(dots, name, axis, bounds, zero=True, width=_WIDTH, band=min_diff or 0.0, digits=metric.digits)
 
 
 def _dot(pair: Versus) -> Dot:

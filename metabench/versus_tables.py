@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 
 from metabench.comparison import Difference
 from metabench.ranking import PairAcross
+from metabench.specs import ACCURACY
 from metabench.tables import escape, printable, width_text
 from metabench.versus import Standing, Versus
-
-_HEADER = ("A", "B", "A (%)", "B (%)", "A - B (points)", "p (Holm)", "A wins", "verdict")
-_ACROSS = ("A", "B", "A - B (points)", "95 % interval", "wins/ties/losses", "Wilcoxon p (Holm)", "Nemenyi")
 
 
 def to_json(found: Sequence[Versus], standings: Sequence[Standing]) -> str:
@@ -24,23 +22,24 @@ def to_text(found: Sequence[Versus], standings: Sequence[Standing], markdown: bo
     """Return everything as text for people: the pairs, the footnotes, and the ranking over data sets."""
     clean: Callable[[str], str] = escape if markdown else printable
     several = len({pair.a.cell for pair in found}) > 1
-    header = (*(("data set", "episodes of") if several else ()), *_HEADER)
-    where = [(pair.a.dataset, pair.a.protocol) if several else () for pair in found]
-    blocks = [] if several else [clean(f"{found[0].a.dataset}, {found[0].a.protocol}")]
+    header = (*(("data set", "episodes of") if several else ()), *_header(found))
+    where = [(pair.a.dataset, pair.a.where) if several else () for pair in found]
+    blocks = [] if several else [clean(f"{found[0].a.dataset}, {found[0].a.where}")]
     blocks.append(_table(header, [(*w, *_cells(pair)) for w, pair in zip(where, found, strict=True)], clean))
     blocks.append(("\n\n" if markdown else "\n").join(clean(line) for line in _footnotes(found)))
     for each in standings:
         blocks += [clean(line) for line in _standing_lines(each)]
         rows = [_across_cells(each, pair) for pair in each.ranking.pairs]
-        blocks.append(_table(_ACROSS, rows, clean))
+        across = ("A", "B", f"A - B ({each.metric.step})", "95 % interval", "wins/ties/losses")
+        blocks.append(_table((*across, "Wilcoxon p (Holm)", "Nemenyi"), rows, clean))
     return "\n\n".join(blocks)
 
 
-def difference_text(difference: Difference) -> str:
+def difference_text(difference: Difference, digits: int = 2) -> str:
     """Return ``+1.20 ± 0.31 (open ± 0.74)``."""
-    closed = "" if difference.ci95 is None else f" ± {width_text(difference.ci95)}"
-    opened = "" if difference.open95 is None else f" (open ± {width_text(difference.open95)})"
-    return f"{difference.mean:+.2f}{closed}{opened}"
+    closed = "" if difference.ci95 is None else f" ± {width_text(difference.ci95, digits)}"
+    opened = "" if difference.open95 is None else f" (open ± {width_text(difference.open95, digits)})"
+    return f"{difference.mean:+.{digits}f}{closed}{opened}"
 
 
 def p_text(p: float) -> str:
@@ -48,14 +47,24 @@ def p_text(p: float) -> str:
     return "<0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
 
 
+def _header(found: Sequence[Versus]) -> tuple[str, ...]:
+    """The columns of the pairs; the unit stands above them if it is the same for all."""
+    metrics = {pair.a.metric for pair in found}
+    (score, step) = ("%", "points") if metrics == {ACCURACY} else ("score", "score")
+    if len(metrics) == 1 and metrics != {ACCURACY}:
+        score = step = metrics.pop().name
+    return "A", "B", f"A ({score})", f"B ({score})", f"A - B ({step})", "p (Holm)", "A wins", "verdict"
+
+
 def _cells(pair: Versus) -> tuple[str, ...]:
+    digits = pair.a.metric.digits
     said = f"{pair.verdict} ({pair.difference.note})" if _says_more(pair) else pair.verdict
     return (
         pair.a.label,
         pair.b.label,
-        f"{pair.a.accuracy:.2f}",
-        f"{pair.b.accuracy:.2f}",
-        difference_text(pair.difference),
+        f"{pair.a.score:.{digits}f}",
+        f"{pair.b.score:.{digits}f}",
+        difference_text(pair.difference, digits),
         p_text(pair.p_holm),
         f"{pair.difference.a_beats_b:.2f}",
         said,
@@ -79,16 +88,16 @@ def _footnotes(found: Sequence[Versus]) -> list[str]:
         lines.append(
             "open ±: for new classes and images; where it reaches 0, the difference need not hold on other data"
         )
-    lines.append("A wins: probability that A scores higher than B on a new episode, a tie counting half")
+    lines.append("A wins: probability that A is better than B on a new episode, a tie counting half")
     return lines
 
 
 def _standing_lines(each: Standing) -> list[str]:
     found = each.ranking
-    names = ", ".join(each.datasets)
+    names, what = ", ".join(each.datasets), "" if each.metric == ACCURACY else f", {each.metric.name}"
     ranks = sorted(zip(found.mean_ranks, each.methods, strict=True))
     lines = [
-        f"{each.protocol} over {found.datasets} data sets ({names})" + (f": {found.note}" if found.note else ""),
+        f"{each.protocol}{what} over {found.datasets} data sets ({names})" + (f": {found.note}" if found.note else ""),
         "mean ranks: " + ", ".join(f"{name} {rank:.2f}" for rank, name in ranks)
         + f"; critical difference {found.critical_difference:.2f} (Nemenyi, 5 %)",
         f"Friedman: chi-squared {found.chi2_ties:.2f} with ties, p {p_text(found.p_friedman)}; "
@@ -100,11 +109,12 @@ def _standing_lines(each: Standing) -> list[str]:
 
 
 def _across_cells(each: Standing, pair: PairAcross) -> tuple[str, ...]:
+    digits = each.metric.digits
     return (
         each.methods[pair.first],
         each.methods[pair.second],
-        f"{pair.mean:+.2f}",
-        f"[{pair.low:+.2f}, {pair.high:+.2f}]",
+        f"{pair.mean:+.{digits}f}",
+        f"[{pair.low:+.{digits}f}, {pair.high:+.{digits}f}]",
         f"{pair.wins}/{pair.ties}/{pair.losses}",
         p_text(pair.p_holm),
         "apart" if pair.nemenyi else "not apart",

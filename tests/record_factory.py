@@ -31,6 +31,17 @@ def make_inputs(**changes: Any) -> dict[str, Any]:
     return inputs
 
 
+def made_scores(
+    correct: Sequence[int],
+    n_query: int = 75,
+    episodes_digest: str = "cd" * 32,
+    classes: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, Any]:
+    """Return the ``scores`` of a record of counts."""
+    counts = [int(count) for count in correct]
+    return {"n_query": n_query, "correct": counts, "episodes_digest": episodes_digest, "classes": classes}
+
+
 def make_record(
     correct: Sequence[int] = (75, 74, 75, 72),
     classes: Mapping[str, Sequence[int]] | None = None,
@@ -42,10 +53,7 @@ def make_record(
     return build_record(
         inputs,
         "ok",
-        n_query=75,
-        correct=correct,
-        episodes_digest=episodes_digest,
-        classes=classes,
+        scores=made_scores(correct, classes=classes, episodes_digest=episodes_digest),
         cost={"seconds": 1.5},
         provenance={"metabench": "0.1.0"},
     )

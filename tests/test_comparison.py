@@ -21,7 +21,7 @@ COUNTS = arrays.arrays(np.int64, st.integers(2, 40), elements=st.integers(0, 75)
 
 def _raw(dataset: str, backbone: str, shot: int = 1, first: str = "LR", second: str = "NCC", **how: bool) -> Difference:
     a, b = (raw_scores()[dataset, backbone, name, shot] for name in (first, second))
-    return compare_scores(a, b, 100, 100, how.get("paired", True))
+    return compare_scores(a, b, how.get("paired", True))
 
 
 @pytest.mark.realdata
@@ -70,7 +70,7 @@ def test_pairing_separates_what_welch_does_not() -> None:
             if np.array_equal(a, b):
                 continue
             total += 1
-            paired += compare_scores(a, b, 100, 100, True).p < 0.05
+            paired += compare_scores(a, b, True).p < 0.05
             unpaired += bool(
                 abs(a.mean() - b.mean()) > 1.96 * math.hypot(*(x.std(ddof=1) / len(x) ** 0.5 for x in (a, b)))
             )
@@ -82,13 +82,19 @@ def test_the_tests_are_those_of_scipy(a: np.ndarray, random: object) -> None:
     b = np.roll(a, 1) // 2
     d = a - b
     if np.ptp(d) > 0:
-        found, expected = compare_scores(a, b, 75, 75, True), scipy.stats.ttest_rel(a, b)
+        found, expected = (
+            compare_scores(a / 0.75, b / 0.75, True),
+            scipy.stats.ttest_rel(a, b),
+        )
         assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
         low, high = expected.confidence_interval(0.95)
         assert found.ci95 == pytest.approx(100 / 75 * (high - low) / 2)
         assert found.mean == pytest.approx(100 / 75 * (high + low) / 2)
     if np.ptp(a) > 0:
-        found, expected = compare_scores(a, b, 75, 75, False), scipy.stats.ttest_ind(a, b, equal_var=False)
+        found, expected = (
+            compare_scores(a / 0.75, b / 0.75, False),
+            scipy.stats.ttest_ind(a, b, equal_var=False),
+        )
         assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
         low, high = expected.confidence_interval(0.95)
         assert found.ci95 == pytest.approx(100 / 75 * (high - low) / 2)
@@ -97,39 +103,42 @@ def test_the_tests_are_those_of_scipy(a: np.ndarray, random: object) -> None:
 
 
 def test_the_chance_to_win_counts_ties_half() -> None:
-    assert compare_scores([3, 2, 1, 1], [1, 2, 2, 0], 4, 4, True).a_beats_b == 0.625
-    assert compare_scores([3, 2, 1, 1], [1, 2, 2, 0], 4, 4, True).note == "few episodes"
+    assert compare_scores(25 * np.array([3, 2, 1, 1]), 25 * np.array([1, 2, 2, 0]), True).a_beats_b == 0.625
+    assert compare_scores(25 * np.array([3, 2, 1, 1]), 25 * np.array([1, 2, 2, 0]), True).note == "few episodes"
 
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_swapping_changes_signs_only(paired: bool) -> None:
     a, b = np.arange(40) % 7, np.arange(40) % 5
-    one, two = compare_scores(a, b, 7, 7, paired), compare_scores(b, a, 7, 7, paired)
+    one, two = (
+        compare_scores(100 * np.array(a) / 7, 100 * np.array(b) / 7, paired),
+        compare_scores(100 * np.array(b) / 7, 100 * np.array(a) / 7, paired),
+    )
     assert (one.mean, one.ci95, one.p) == pytest.approx((-two.mean, two.ci95, two.p))
     assert one.a_beats_b == pytest.approx(1 - two.a_beats_b)
 
 
 def test_a_constant_difference_has_no_interval_but_a_p_value() -> None:
-    found = compare_scores([5] * 10, [4] * 10, 5, 5, True)
+    found = compare_scores(20 * np.array([5] * 10), 20 * np.array([4] * 10), True)
     assert (found.mean, found.ci95, found.p, found.a_beats_b) == (20.0, None, 2.0**-9, 1.0)
     assert found.note == "every episode differs by the same amount"
-    apart = compare_scores([5] * 3, [4] * 3, 5, 5, False)
+    apart = compare_scores(20 * np.array([5] * 3), 20 * np.array([4] * 3), False)
     assert (apart.mean, apart.ci95, apart.p) == (20.0, None, pytest.approx(0.1))
-    same = compare_scores([5] * 3, [5] * 4, 5, 5, False)
+    same = compare_scores(20 * np.array([5] * 3), 20 * np.array([5] * 4), False)
     assert (same.p, same.note) == (1.0, NO_DIFFERENCE)
 
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_one_episode_shows_nothing(paired: bool) -> None:
-    found = compare_scores([5], [4], 5, 5, paired)
+    found = compare_scores(20 * np.array([5]), 20 * np.array([4]), paired)
     assert (found.mean, found.ci95, found.p, found.note) == (20.0, None, 1.0, "one episode")
 
 
 def test_rows_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="same episodes"):
-        compare_scores([1, 2], [1], 5, 5, True)
+        compare_scores(20 * np.array([1, 2]), 20 * np.array([1]), True)
     with pytest.raises(ValueError, match="non-empty"):
-        compare_scores([], [], 5, 5, True)
+        compare_scores(20 * np.array([]), 20 * np.array([]), True)
 
 
 def test_records_are_paired_by_the_digest_of_their_episodes() -> None:
@@ -155,8 +164,8 @@ def test_a_method_ties_with_itself_and_a_point_is_found(paired: bool) -> None:
     for _ in range(200):
         p = random.beta(12, 4, (2, 2000))
         a, b = random.binomial(75, p[0]), random.binomial(75, p[0] if paired else p[1])
-        ties += compare_scores(a, b, 75, 75, paired).p > 0.05
+        ties += compare_scores(a / 0.75, b / 0.75, paired).p > 0.05
         better = a + random.binomial(75 - a, 0.04)  # one in 25 of the wrong quarter: one point
-        found += compare_scores(better, b, 75, 75, paired).p <= 0.05
+        found += compare_scores(better / 0.75, b / 0.75, paired).p <= 0.05
     assert ties >= 181
     assert found >= 160

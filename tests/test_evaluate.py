@@ -23,7 +23,8 @@ from tests.conftest import MakeSplit
 
 COUNTS = [6, 9, 7, 12, 6, 8]
 EPISODES = 60
-NONE_DONE = np.zeros(0, dtype=np.int32)
+NONE_DONE = np.zeros(0)
+QUERIES = 12
 
 
 @pytest.fixture(scope="session")
@@ -63,16 +64,21 @@ def run(
     source: EpisodeSource, features: Tensor, done: list[int], chunk: int | None = None, head: FeatureHead | None = None
 ) -> tuple[list[int], EpisodeTally]:
     counts = list(done)
-    prefix = np.array(done, dtype=np.int32)
+    prefix = np.array(done) / QUERIES
     scorer = learner(head or ProtoNet(features.shape[1]))
-    tally = evaluate(scorer, features, source, EPISODES, prefix, lambda part: counts.extend(part.tolist()), chunk)
+    tally = evaluate(scorer, features, source, EPISODES, prefix, lambda part: counts.extend(whole(part)), chunk)
     return counts, tally
+
+
+def whole(shares: np.ndarray) -> list[int]:
+    """The counts behind shares of correct answers."""
+    return np.rint(shares * QUERIES).astype(int).tolist()
 
 
 def tallied(source: EpisodeSource, counts: list[int]) -> dict[str, object]:
     """What must be kept of these episodes, from the definition."""
     tally, batch = EpisodeTally(source.split.starts), source.batch(0, len(counts))
-    tally.update(batch, np.zeros(len(counts), np.int32))
+    tally.update(batch)
     members = [{int(np.searchsorted(source.split.starts, r, "right")) - 1 for r in line} for line in batch.query]
     classes = range(len(COUNTS))
     return {
@@ -82,11 +88,11 @@ def tallied(source: EpisodeSource, counts: list[int]) -> dict[str, object]:
     }
 
 
-def kept(tally: EpisodeTally) -> dict[str, object]:
+def kept(tally: EpisodeTally, counts: list[int]) -> dict[str, object]:
     return {
         "digest": tally.digest,
         "class_episodes": tally.class_episodes.tolist(),
-        "class_correct": tally.class_correct.tolist(),
+        "class_correct": tally.class_sums(np.array(counts)).tolist(),
     }
 
 
@@ -106,7 +112,7 @@ def test_counts_do_not_depend_on_the_resume_point(
 ) -> None:
     counts, tally = run(source, features, naive[:done], chunk)
     assert counts == naive
-    assert kept(tally) == tallied(source, naive)
+    assert kept(tally, counts) == tallied(source, naive)
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 7, 12, 13, 60])
@@ -117,15 +123,15 @@ def test_an_evaluation_may_end_at_a_stop_whatever_the_chunk(
     counts, asked = naive[:done], []
 
     def enough(part: np.ndarray) -> bool:
-        counts.extend(part.tolist())
+        counts.extend(whole(part))
         asked.append(len(counts))
         return len(counts) == 39
 
-    prefix = np.array(counts, dtype=np.int32)
+    prefix = np.array(counts) / QUERIES
     tally = evaluate(learner(ProtoNet(2)), features, source, EPISODES, prefix, enough, chunk, stops=[13, 26, 39, 52])
     assert counts == naive[:39]
     assert {26, 39} <= set(asked)
-    assert kept(tally) == tallied(source, counts)
+    assert kept(tally, counts) == tallied(source, counts)
 
 
 def test_the_fixture_has_ties_that_matter(source: EpisodeSource, features: Tensor) -> None:
@@ -140,7 +146,7 @@ def test_a_stopped_evaluation_resumes_to_the_same_counts(
     counts: list[int] = []
 
     def stop_late(part: np.ndarray) -> None:
-        counts.extend(part.tolist())
+        counts.extend(whole(part))
         if len(counts) > 20:
             raise KeyboardInterrupt
 
@@ -150,17 +156,18 @@ def test_a_stopped_evaluation_resumes_to_the_same_counts(
     assert run(source, features, counts, chunk=5)[0] == naive
 
 
-def test_report_gets_int32_counts_of_consecutive_chunks(source: EpisodeSource, features: Tensor) -> None:
+def test_report_gets_shares_of_consecutive_chunks(source: EpisodeSource, features: Tensor) -> None:
     parts: list[np.ndarray] = []
-    evaluate(learner(ProtoNet(2)), features, source, 20, np.zeros(3, np.int32), parts.append, chunk=8)
+    evaluate(learner(ProtoNet(2)), features, source, 20, np.zeros(3), parts.append, chunk=8)
     assert [len(part) for part in parts] == [5, 8, 4]
-    assert all(part.dtype == np.int32 for part in parts)
+    assert all(part.dtype == np.float64 for part in parts)
+    assert all(part.min() >= 0 and part.max() <= 1 for part in parts)
 
 
 def test_digest_is_that_of_a_fresh_source(make_split: MakeSplit, source: EpisodeSource, features: Tensor) -> None:
     fresh = EpisodeTally(source.split.starts)
     batch = EpisodeSource(FixedWay(3, 2, 4), make_split(COUNTS), "evaluate").batch(0, EPISODES)
-    fresh.update(batch, np.zeros(EPISODES, np.int32))
+    fresh.update(batch)
     other = EpisodeSource(FixedWay(3, 2, 4), make_split(COUNTS), "another")
     assert run(source, features, [], 7)[1].digest == fresh.digest != run(other, features, [], 7)[1].digest
 
@@ -182,10 +189,9 @@ def test_nan_is_named_with_its_episode(source: EpisodeSource, features: Tensor, 
 def test_chance_is_right_once_in_way_times(make_split: MakeSplit) -> None:
     way, query, episodes = 5, 15, 800
     source = EpisodeSource(FixedWay(way, 1, query), make_split([20] * 8), "chance")
-    counts: list[int] = []
-    evaluate(
-        learner(Chance(1)), torch.zeros(160, 1), source, episodes, NONE_DONE, lambda part: counts.extend(part.tolist())
-    )
+    shares: list[np.ndarray] = []
+    evaluate(learner(Chance(1)), torch.zeros(160, 1), source, episodes, NONE_DONE, shares.append)
+    counts = np.rint(way * query * np.concatenate(shares))
     trials = episodes * way * query
     sigma = (trials * (1 / way) * (1 - 1 / way)) ** 0.5
     assert abs(sum(counts) - trials / way) < 5 * sigma

@@ -36,13 +36,13 @@ def test_runs_that_differ_in_shots_are_one_curve() -> None:
     (curve,) = learning_curves([record(shot) for shot in (5, 1, 2)])
     assert (curve.method, curve.dataset, curve.protocol) == ("protonet", "omniglot", "5-way")
     assert [level.shot for level in curve.levels] == [1, 2, 5]
-    assert curve.levels[0].accuracy == pytest.approx(100 * 44 / 75)
+    assert curve.levels[0].score == pytest.approx(100 * 44 / 75)
 
 
 def test_a_gain_is_a_difference_with_both_uncertainties() -> None:
     (curve,) = learning_curves([record(shot) for shot in SCORES])
     fewer, more, gain, half = curve.gains()[0]
-    assert gain == pytest.approx(more.accuracy - fewer.accuracy)
+    assert gain == pytest.approx(more.score - fewer.score)
     assert half == pytest.approx(math.hypot(fewer.ci95 or 0, more.ci95 or 0))
     assert [row["gain"] is None for row in rows([curve])] == [True, False, False]
 

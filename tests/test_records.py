@@ -27,7 +27,7 @@ from metabench.records import (
     write_record,
 )
 from metabench.stopping import StopRule
-from tests.record_factory import make_inputs, make_record
+from tests.record_factory import made_scores, make_inputs, make_record
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
@@ -57,8 +57,8 @@ def test_any_scores_round_trip(tmp_path_factory: pytest.TempPathFactory, correct
     assert path.read_text(encoding="utf-8") == canonical_json(record) + "\n"
 
 
-def test_tuples_and_numpy_counts_become_plain() -> None:
-    built = build_record(make_inputs(), "ok", n_query=75, correct=np.array([1, 2, 3, 4]), episodes_digest="cd" * 32)
+def test_tuples_become_plain() -> None:
+    built = build_record(make_inputs(), "ok", scores={**made_scores([]), "correct": (1, 2, 3, 4)})
     assert built["scores"]["correct"] == [1, 2, 3, 4]
     assert built["key"] == content_key(make_inputs())
 
@@ -78,9 +78,9 @@ def test_a_failure_is_a_record_without_scores(tmp_path: Path) -> None:
         ("failed", {}, "error is missing from a failed run"),
         ("skipped", {}, "error is missing from a skipped run"),
         ("done", {}, "status is not one of ok, failed"),
-        ("ok", {"n_query": 75, "correct": [1], "episodes_digest": "cd" * 32}, "does not hold 4 episodes"),
-        ("ok", {"n_query": 75, "correct": [76] * 4, "episodes_digest": "cd" * 32}, r"in \[0, 75\]"),
-        ("ok", {"n_query": 75, "correct": [1] * 4, "episodes_digest": ""}, "episodes_digest"),
+        ("ok", {"scores": made_scores([1])}, "does not hold 4 episodes"),
+        ("ok", {"scores": made_scores([76] * 4)}, r"in \[0, 75\]"),
+        ("ok", {"scores": made_scores([1] * 4, episodes_digest="")}, "episodes_digest"),
         ("failed", {"error": {"type": "X"}}, "error.message is missing"),
     ],
 )
@@ -194,11 +194,11 @@ def test_every_tampering_is_found(where: str, value: Any, message: str) -> None:
 def test_a_run_with_a_stop_rule_ends_where_the_rule_says() -> None:
     correct = tuple(np.random.default_rng(0).binomial(75, 0.8, 5000).tolist())
     rule = StopRule.from_inputs(RULE)
-    end = rule.reached(correct, 75)
+    end = rule.reached(np.array(correct) / 75)
     inputs = make_inputs(evaluation__stop=RULE, evaluation__episodes=5000)
 
     def build(episodes: int) -> dict[str, Any]:
-        return build_record(inputs, "ok", n_query=75, correct=correct[:episodes], episodes_digest="cd" * 32)
+        return build_record(inputs, "ok", scores=made_scores(correct[:episodes]))
 
     assert build(end)["summary"]["interval"] == "anytime-asymptotic"
     for wrong in (end - 1, end + 1, end + 100, 5000):
@@ -210,13 +210,12 @@ def test_a_run_with_a_stop_rule_ends_where_the_rule_says() -> None:
 
 def test_open_sampling_ends_where_the_data_do() -> None:
     inputs = make_inputs(evaluation__sampling="open", evaluation__episodes=3)
-    parts = {"n_query": 75, "episodes_digest": "cd" * 32}
-    assert build_record(inputs, "ok", correct=[75, 70], **parts)["summary"]["interval"] == "disjoint-t"
+    assert build_record(inputs, "ok", scores=made_scores([75, 70]))["summary"]["interval"] == "disjoint-t"
     with pytest.raises(RecordError, match="more than 3 episodes"):
-        build_record(inputs, "ok", correct=[75, 70, 71, 72], **parts)
+        build_record(inputs, "ok", scores=made_scores([75, 70, 71, 72]))
     inputs["evaluation"]["stop"] = RULE
     with pytest.raises(RecordError, match="beside open sampling"):
-        build_record(inputs, "ok", correct=[75, 70], **parts)
+        build_record(inputs, "ok", scores=made_scores([75, 70]))
 
 
 def test_the_sums_of_a_large_evaluation_stay_small(tmp_path: Path) -> None:
@@ -229,10 +228,7 @@ def test_the_sums_of_a_large_evaluation_stay_small(tmp_path: Path) -> None:
     record = build_record(
         make_inputs(evaluation__episodes=10_000, protocol__params__way=20),
         "ok",
-        n_query=300,
-        correct=correct,
-        episodes_digest="cd" * 32,
-        classes={"episodes": episodes.tolist(), "correct": sums.tolist()},
+        scores=made_scores(correct, 300, classes={"episodes": episodes.tolist(), "correct": sums.tolist()}),
     )
     write_record(tmp_path / "r.json", record)
     assert (tmp_path / "r.json").stat().st_size < 60_000

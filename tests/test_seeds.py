@@ -34,7 +34,7 @@ def test_the_total_interval_by_hand() -> None:
     (group,) = over_seeds(runs)
     assert group.seed_sd == pytest.approx(4.0)  # 0, 4 and 8 points
     rows = np.array([run["scores"]["correct"] for run in runs]) / 0.75
-    assert group.accuracy == pytest.approx(rows.mean())
+    assert group.score == pytest.approx(rows.mean())
     seeds, episodes = 16 / 3, rows.mean(0).var(ddof=1) / 200
     df = (seeds + episodes) ** 2 / (seeds**2 / 2 + episodes**2 / 199)
     assert group.total95 == pytest.approx(scipy.stats.t.ppf(0.975, df) * (seeds + episodes) ** 0.5)

@@ -7,13 +7,18 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from metabench.class_level import class_level
-from metabench.stats import RunningMean, summarise, summary_of, t_quantile
+from metabench.scores import EpisodeScores
+from metabench.stats import RunningMean, Summary, summarise, summary_of, t_quantile
 from metabench.stopping import StopRule
 from tests.raw_data import needs_raw_data, raw_scores
 
 
+def summary(correct, n_query, classes=None, **how) -> Summary:
+    return summarise(EpisodeScores.of_counts(correct, n_query, classes), **how)
+
+
 def test_a_hand_computed_case() -> None:
-    result = summarise([1, 2, 3, 4], 10)  # mean 2.5, variance 5/3, t(3) = 3.182446
+    result = summary([1, 2, 3, 4], 10)  # mean 2.5, variance 5/3, t(3) = 3.182446
     assert result.mean == 25.0
     assert result.sd == pytest.approx(12.909944)
     assert result.ci95 == pytest.approx(3.182446305 * 12.909944 / 2)
@@ -22,21 +27,21 @@ def test_a_hand_computed_case() -> None:
 
 @given(st.lists(st.integers(0, 20), min_size=2, max_size=60).filter(lambda row: len(set(row)) > 1))
 def test_the_half_width_is_that_of_scipy(row: list[int]) -> None:
-    result = summarise(row, 20)
+    result = summary(row, 20)
     percent = np.array(row) * 5.0
     low, high = scipy_stats.t.interval(0.95, len(row) - 1, percent.mean(), scipy_stats.sem(percent))
     assert result.ci95 == pytest.approx((high - low) / 2)
     assert result.mean == pytest.approx(percent.mean())
-    assert summarise(row[::-1], 20) == result
+    assert summary(row[::-1], 20) == result
 
 
 def test_one_episode_has_no_interval() -> None:
-    result = summarise([3], 4)
+    result = summary([3], 4)
     assert (result.mean, result.sd, result.ci95, result.kind) == (75.0, None, None, "none")
 
 
 def test_ceiling_and_floor_have_a_width() -> None:
-    top, bottom = summarise([25] * 22, 25), summarise([0] * 22, 25)
+    top, bottom = summary([25] * 22, 25), summary([0] * 22, 25)
     assert (top.mean, top.kind, top.note) == (100.0, "clopper-pearson", "at ceiling")
     assert 100 - top.ci95 == pytest.approx(100 * 0.025 ** (1 / 550))  # the closed form at the ceiling
     assert bottom.note == "at floor"
@@ -44,7 +49,7 @@ def test_ceiling_and_floor_have_a_width() -> None:
 
 
 def test_equal_episodes_off_the_ceiling_use_both_bounds() -> None:
-    result = summarise([10] * 5, 20)
+    result = summary([10] * 5, 20)
     exact = scipy_stats.binomtest(50, 100).proportion_ci(0.95, method="exact")
     assert result.note == "no variance"
     assert result.ci95 == pytest.approx(max(50 - 100 * exact.low, 100 * exact.high - 50))
@@ -53,16 +58,16 @@ def test_equal_episodes_off_the_ceiling_use_both_bounds() -> None:
 @pytest.mark.parametrize("bad", [[], [1.5, 2.0], [[1, 2]], [-1, 2], [1, 11], ["1"]])
 def test_bad_counts_are_refused(bad: list) -> None:
     with pytest.raises(ValueError, match="counts"):
-        summarise(bad, 10)
+        summary(bad, 10)
 
 
 def test_small_integer_types_do_not_overflow() -> None:
     wide = np.array([200, 255, 190, 255])
-    assert summarise(wide.astype(np.uint8), 255) == summarise(wide, 255)
+    assert summary(wide.astype(np.uint8), 255) == summary(wide, 255)
 
 
 def test_the_record_form_is_rounded() -> None:
-    assert summarise([1, 2, 2], 3).as_record() == {
+    assert summary([1, 2, 2], 3).as_record() == {
         "accuracy": 55.555556,
         "sd": 19.245009,
         "ci95": 47.807253,
@@ -75,48 +80,54 @@ def test_the_record_form_is_rounded() -> None:
 
 def test_the_open_interval_is_that_of_the_class_level() -> None:
     correct, classes = [3, 4, 5, 2, 4, 1], ([3, 3, 3, 3], [12, 10, 9, 7])
-    result, scores = summarise(correct, 5, classes), 20.0 * np.array(correct)
+    result, scores = summary(correct, 5, classes), 20.0 * np.array(correct)
     found = class_level(scores, np.array(classes[0]), 20.0 * np.array(classes[1]))
     assert result.open95 == pytest.approx(t_quantile(found.df, 0.95) * found.standard_error)
     assert result.open95 > result.ci95
-    record = {"correct": correct, "n_query": 5, "classes": {"episodes": classes[0], "correct": classes[1]}}
+    record = {
+        "correct": correct,
+        "n_query": 5,
+        "episodes_digest": "",
+        "classes": {"episodes": classes[0], "correct": classes[1]},
+    }
     assert summary_of(record, {"sampling": "closed", "stop": None}) == result
 
 
 def test_the_open_interval_at_the_ceiling_takes_each_class_for_one_observation() -> None:
-    result = summarise([25] * 22, 25, ([22, 0, 22, 11, 11], [550, 0, 550, 275, 275]))
+    result = summary([25] * 22, 25, ([22, 0, 22, 11, 11], [550, 0, 550, 275, 275]))
     assert 100 - result.open95 == pytest.approx(100 * 0.025 ** (1 / 4))
 
 
 def test_the_kind_says_how_the_episodes_came_about() -> None:
     correct = [3, 4, 5, 2, 4, 1] * 40
-    assert summarise(correct, 5, sampling="open").kind == "disjoint-t"
+    assert summary(correct, 5, sampling="open").kind == "disjoint-t"
     rule = StopRule(5.0, "bernstein", 100)
-    result = summarise(correct, 5, stop=rule)
+    result = summary(correct, 5, stop=rule)
     assert result.kind == "anytime-bernstein"
-    assert result.ci95 == rule.half_widths(correct, 5)[-1] > summarise(correct, 5).ci95
-    perfect = summarise([5] * 200, 5, stop=StopRule(5.0, "asymptotic", 100))
+    assert result.ci95 == pytest.approx(rule.half_widths(np.array(correct) / 5)[-1])
+    assert result.ci95 > summary(correct, 5).ci95
+    perfect = summary([5] * 200, 5, stop=StopRule(5.0, "asymptotic", 100))
     assert (perfect.kind, perfect.note) == ("anytime-asymptotic", "at ceiling")
     assert perfect.ci95 > 0.5
 
 
 @pytest.mark.parametrize("episodes", [10, 30, 1000])
 def test_the_running_interval_follows_the_exact_one(episodes: int) -> None:
-    row, running = np.array([(7 * i) % 11 for i in range(episodes)], dtype=np.int32), RunningMean(100)
-    running.add(row[:4])
-    running.add(row[4:])
+    row, running = np.array([(7 * i) % 11 for i in range(episodes)], dtype=np.int32), RunningMean()
+    running.add(1.0 * row[:4])
+    running.add(1.0 * row[4:])
     mean, half = running.interval
-    exact = summarise(row, 100)
+    exact = summary(row, 100)
     assert running.count == episodes
     assert mean == pytest.approx(exact.mean)
     assert half == pytest.approx(exact.ci95, rel=0.01)
 
 
 def test_the_running_interval_starts_without_a_width() -> None:
-    running = RunningMean(10)
-    running.add(np.array([5], dtype=np.int32))
+    running = RunningMean()
+    running.add(np.array([50.0]))
     assert running.interval == (50, None)
-    running.add(np.array([5], dtype=np.int32))
+    running.add(np.array([50.0]))
     assert running.interval == (50, 0.0)
 
 
@@ -134,7 +145,7 @@ def test_the_running_interval_starts_without_a_width() -> None:
 def test_published_per_task_accuracies(dataset, episodes, mean, sd, z_half) -> None:
     """1-shot, CLIP, NCC of RafLaf/FSL-benchmark-again: five queries, so accuracies are multiples of 20."""
     correct = np.rint(raw_scores()[dataset, "clip", "NCC", 1] / 20).astype(int)
-    result = summarise(correct, 5)
+    result = summary(correct, 5)
     assert result.episodes == episodes
     assert result.mean == pytest.approx(mean, abs=5e-5)
     assert result.sd == pytest.approx(sd, abs=5e-4)
@@ -146,6 +157,6 @@ def test_published_per_task_accuracies(dataset, episodes, mean, sd, z_half) -> N
 @needs_raw_data
 def test_a_real_ceiling() -> None:
     correct = np.rint(raw_scores()["vgg_flower", "dinov2", "NCC", 5] / 4).astype(int)
-    result = summarise(correct, 25)
+    result = summary(correct, 25)
     assert (result.episodes, result.note) == (22, "at ceiling")
     assert 100 - result.ci95 == pytest.approx(99.33, abs=0.005)

@@ -76,17 +76,17 @@ def test_a_rule_stops_at_the_first_check_that_is_narrow_enough(bound: str) -> No
     random = np.random.default_rng(1)
     correct = random.binomial(75, 0.9, 60_000)
     rule = StopRule.aimed(0.5, bound, 100_000)
-    end = rule.reached(correct, 75)
+    end = rule.reached(np.array(correct) / 75)
     assert end is not None
-    widths = rule.half_widths(correct, 75)
+    widths = rule.half_widths(np.array(correct) / 75)
     assert widths[end - 1] <= 0.5
     assert all(widths[t - 1] > 0.5 for t in checks(end - 1))
-    assert rule.reached(correct[:end], 75) == end
-    assert rule.reached(correct[: end - 1], 75) is None
+    assert rule.reached(np.array(correct[:end]) / 75) == end
+    assert rule.reached(np.array(correct[: end - 1]) / 75) is None
 
 
 def test_perfect_scores_do_not_stop_at_once() -> None:
-    end = StopRule.aimed(0.2, "asymptotic", 100_000).reached([75] * 2000, 75)
+    end = StopRule.aimed(0.2, "asymptotic", 100_000).reached(np.ones(2000))
     assert end is not None
     assert end > 200
 
@@ -94,12 +94,12 @@ def test_perfect_scores_do_not_stop_at_once() -> None:
 def test_a_rule_knows_the_runs_it_ends() -> None:
     rule = StopRule(2.0, "asymptotic", 300)
     correct = np.random.default_rng(2).binomial(75, 0.8, 2000).tolist()
-    end = rule.reached(correct, 75)
+    end = rule.reached(np.array(correct) / 75)
     assert end is not None
-    assert closes(rule, correct[:end], 75, 2000)
-    assert not closes(rule, correct[: end + 1], 75, 2000)
-    assert not closes(rule, correct[: end - 1], 75, 2000)
-    assert closes(rule, correct[: end - 1], 75, end - 1)
+    assert closes(rule, np.array(correct[:end]) / 75, 2000)
+    assert not closes(rule, np.array(correct[: end + 1]) / 75, 2000)
+    assert not closes(rule, np.array(correct[: end - 1]) / 75, 2000)
+    assert closes(rule, np.array(correct[: end - 1]) / 75, end - 1)
 
 
 def test_the_aim_follows_the_target() -> None:

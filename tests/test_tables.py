@@ -9,12 +9,12 @@ import pytest
 from metabench.records import build_record
 from metabench.tables import (
     COLUMNS,
-    accuracy_text,
     csv_text,
     escape,
     markdown,
     printable,
     rows_from_records,
+    score_text,
     terminal,
     to_csv,
     to_frame,
@@ -139,12 +139,12 @@ def test_printable_keeps_letters_of_any_script() -> None:
     ],
 )
 def test_a_width_never_prints_as_zero(accuracy: float, ci95: float | None, text: str) -> None:
-    assert accuracy_text(accuracy, ci95) == text
+    assert score_text(accuracy, ci95) == text
 
 
 def test_the_open_width_stands_behind_the_closed_one() -> None:
-    assert accuracy_text(98.2149, 0.0811, 0.314) == "98.21 ± 0.08 (open ± 0.31)"
-    assert accuracy_text(98.2149, None, 0.314) == "98.21 (open ± 0.31)"
+    assert score_text(98.2149, 0.0811, 0.314) == "98.21 ± 0.08 (open ± 0.31)"
+    assert score_text(98.2149, None, 0.314) == "98.21 (open ± 0.31)"
 
 
 def test_csv_is_written_whole_and_reads_back(tmp_path: Path) -> None:
@@ -172,4 +172,6 @@ def test_the_frame_keeps_types() -> None:
 
 def test_json_is_one_document() -> None:
     rows = rows_from_records([make_record(), FAILED])
-    assert json.loads(to_json(rows, [{"seeds": [0]}])) == {"rows": rows, "seeds": [{"seeds": [0]}]}
+    plain = [{**row, "metric": row["metric"] and row["metric"].name} for row in rows]
+    assert [row["metric"] for row in plain] == ["accuracy", None]
+    assert json.loads(to_json(rows, [{"seeds": [0]}])) == {"rows": plain, "seeds": [{"seeds": [0]}]}

@@ -142,7 +142,7 @@ def test_json_holds_everything_as_numbers() -> None:
     found = compare_all(records, 1.0)
     document = json.loads(to_json(found, standings(found)))
     first = document["pairs"][0]
-    assert first["difference"] == pytest.approx(first["accuracy_a"] - first["accuracy_b"])
+    assert first["difference"] == pytest.approx(first["score_a"] - first["score_b"])
     assert (first["a"], first["b"], first["dataset"], first["way"], first["shot"]) == ("a", "b", "one", 5, 1)
     assert first["key_a"] == records[0]["key"]
     assert {"ci95", "open95", "p", "p_holm", "a_beats_b", "episodes", "method", "note", "verdict"} <= set(first)

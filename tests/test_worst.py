@@ -118,7 +118,7 @@ def test_a_replay_cut_short_is_watched_from_its_start(tmp_path: Path, capsys: py
     assert not list((tmp_path / "partial").glob("*"))
     (lock,) = {p.stem for p in (tmp_path / "locks").glob("*.lock")} - {row["key"]}
     (tmp_path / "partial").mkdir(exist_ok=True)
-    (tmp_path / "partial" / f"{lock}.i32").write_bytes(b"\1\0\0\0" * 9)
+    (tmp_path / "partial" / f"{lock}.f64").write_bytes(b"\0" * 72)
     assert main(command) == 0
     assert capsys.readouterr().out == whole
 

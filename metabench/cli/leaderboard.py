@@ -114,7 +114,7 @@ def _lines(found: Changes, against: str) -> list[str]:
             what = f"new, rank {change.after}"
         else:
             what = "gone" if change.after is None else f"rank {change.before} -> {change.after}"
-        lines.append(f"  {change.row}  {change.accuracy}  {what}")
+        lines.append(f"  {change.row}  {change.score}  {what}")
     return [printable(line) for line in [*lines, *(f"note: {remark}" for remark in found.remarks)]]
 
 

@@ -139,7 +139,7 @@ def _list_runs(home: Home, as_json: bool) -> None:
         "protocol",
         "seed",
         "episodes",
-        "accuracy %",
+        "score",
     )
     rows = sorted((_run_row(record) for record in records), key=lambda row: row[4:6] + row[2:4] + row[:1])
     click.echo(columns(header, rows))
@@ -160,16 +160,29 @@ def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
         protocol or inputs["protocol"]["name"],
         (inputs["training"] or {}).get("seed", "-"),
         inputs["evaluation"]["episodes"],
-        accuracy(record["summary"]),
+        _score_with_unit(record),
     )
 
 
-def accuracy(summary: Mapping[str, Any] | None) -> str:
-    """Return the mean and the half-width of its interval, in percent."""
-    if summary is None:
+def score(record: Mapping[str, Any]) -> str:
+    """Return the mean score and the half-width of its interval, with the sign of percent where it is one."""
+    from metabench.scores import metric_of, score_of
+
+    if record["scores"] is None:
         return "-"
-    width = summary["ci95"]
-    return f"{summary['accuracy']:.2f}" + ("" if width is None else f" ± {width:.2f}")
+    metric, width = metric_of(record["scores"]), record["summary"]["ci95"]
+    half = "" if width is None else f" ± {width:.{metric.digits}f}"
+    return f"{score_of(record):.{metric.digits}f}{half} {metric.unit}".rstrip()
+
+
+def _score_with_unit(record: Mapping[str, Any]) -> str:
+    from metabench.scores import metric_of
+
+    return (
+        score(record)
+        if not record["scores"] or metric_of(record["scores"]).unit
+        else (f"{score(record)} {metric_of(record['scores']).name}")
+    )
 
 
 @click.command("plugins")

@@ -15,6 +15,7 @@ from metabench.cli.loose import current_registry
 from metabench.console import Console
 from metabench.errors import MetabenchError
 from metabench.home import Home
+from metabench.scores import metric_of
 
 if TYPE_CHECKING:
     from metabench.session import Session
@@ -113,7 +114,8 @@ def _words(record: Mapping[str, Any], result: Any) -> str:
         return f"differs: the images of the episodes are not those of the record ({what})"
     if result.differing:
         count = f"{len(result.differing):,} of {result.episodes:,} episodes"
-        first = f"episode {result.differing[0]}, {result.here} correct here and {result.recorded} in the record"
+        what_is = "correct" if "correct" in record["scores"] else metric_of(record["scores"]).name
+        first = f"episode {result.differing[0]}, {result.here} {what_is} here and {result.recorded} in the record"
         return f"differs in {count}; the first is {first} ({what})"
     if not result.reproduced:
         return f"differs: the sums by class are not those of the record ({what})"

@@ -12,7 +12,6 @@ import click
 
 from metabench.cli.given import given
 from metabench.cli.listing import (
-    accuracy,
     cell,
     columns,
     described,
@@ -20,12 +19,22 @@ from metabench.cli.listing import (
     home_option,
     json_option,
     plain,
+    score,
 )
 from metabench.cli.loose import current_registry
 from metabench.errors import UsageError, did_you_mean
 from metabench.plugins import SPEC_CLASSES
 from metabench.registry import availability, kind_of
-from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec, defaults
+from metabench.scores import EpisodeScores, answers, metric_of
+from metabench.specs import (
+    ACCURACY,
+    AlgorithmSpec,
+    AnySpec,
+    BackboneSpec,
+    DatasetSpec,
+    ProtocolSpec,
+    defaults,
+)
 
 
 @click.command("show")
@@ -82,7 +91,9 @@ def _plot(record: Mapping[str, Any], file: str) -> None:
 
     protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
     title = f"{inputs['algorithm']['name']} on {domain_words(inputs)}, {protocol}"
-    picture = histogram(scores["correct"], scores["n_query"], title, f"accuracy {accuracy(record['summary'])} %")
+    metric = metric_of(scores)
+    lead = f"{metric.name} {score(record)}; {_episode_size(scores)}"
+    picture = histogram(EpisodeScores.of(scores), title, lead, _step(scores))
     path = Path(file or f"{re.sub('[^A-Za-z0-9._-]', '_', inputs['algorithm']['name'])}-{record['key'][:12]}.svg")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--plot {path}: there is no folder {path.absolute().parent}")
@@ -90,10 +101,23 @@ def _plot(record: Mapping[str, Any], file: str) -> None:
     click.echo(f"wrote {path}")
 
 
+def _episode_size(scores: Mapping[str, Any]) -> str:
+    n_query = scores["n_query"]
+    if isinstance(n_query, int):
+        return f"{len(answers(scores)):,} episodes of {n_query} queries"
+    return f"{len(n_query):,} episodes of {min(n_query)} to {max(n_query)} queries"
+
+
+def _step(scores: Mapping[str, Any]) -> float:
+    """How far apart scores are that are next to each other; 0 where they may be anything."""
+    return 100.0 / scores["n_query"] if "correct" in scores and isinstance(scores["n_query"], int) else 0.0
+
+
 def _record_text(record: Mapping[str, Any]) -> str:
     """Return a record for a person: a headline, then everything but the scores of single episodes."""
     rest = {name: value for name, value in record.items() if name not in ("scores", "key", "status")}
-    headline = f"run {record['key']}  {record['status']}  accuracy {accuracy(record['summary'])} %"
+    metric = metric_of(record["scores"]) if record["scores"] else ACCURACY
+    headline = f"run {record['key']}  {record['status']}  {metric.name} {score(record)}"
     return headline + "\n" + json.dumps(rest, indent=2)
 
 

@@ -9,6 +9,7 @@ import click
 from metabench.cli.given import given
 from metabench.cli.listing import echo_json
 from metabench.cli.reproduce import ready, replay_options
+from metabench.errors import UsageError
 
 
 @click.command()
@@ -27,6 +28,8 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     from metabench.worst import Watcher, to_plain, to_text
 
     found = given(record, home)
+    if found.record["scores"] and "correct" not in found.record["scores"]:
+        raise UsageError(f"run {record[:12]} is not scored by right and wrong answers; see 'metabench show --plot'")
     session, weights = ready(found, home, options)
     watchers: list[Watcher] = []
 

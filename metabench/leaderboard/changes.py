@@ -17,7 +17,7 @@ from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.folder import Contents, Leaderboard
 from metabench.leaderboard.names import names
 from metabench.leaderboard.rows import Row
-from metabench.tables import accuracy_text
+from metabench.tables import score_text
 
 MAX_ARCHIVE = 2**30
 """Bytes of the old folder that are looked at."""
@@ -31,7 +31,7 @@ class RankChange:
 
     where: str
     row: str
-    accuracy: str
+    score: str
     before: str | None
     after: str | None
 
@@ -152,8 +152,8 @@ def _compare_ranks(before: Contents, now: Contents, found: Changes) -> None:
     for place in sorted({*old, *new}, key=lambda place: (new.get(place) or old[place])[0]):
         was, is_now = old.get(place), new.get(place)
         if was is None or is_now is None or was[2] != is_now[2]:
-            (where, row, _), accuracy, _ = is_now or was  # type: ignore[misc]  # one of them is there
-            found.ranks.append(RankChange(where, row, accuracy, was and was[2], is_now and is_now[2]))
+            (where, row, _), score, _ = is_now or was  # type: ignore[misc]  # one of them is there
+            found.ranks.append(RankChange(where, row, score, was and was[2], is_now and is_now[2]))
 
 
 Place = tuple[tuple[str, str, int], str, str]
@@ -178,9 +178,9 @@ def _row_places(section: Section, row: Row, where: str, name: str) -> dict[tuple
     for number, cell in enumerate(section.cells):
         if (result := row.cells.get(cell)) is not None:
             seeds = f", {len(result.entries)} seeds" if len(result.entries) > 1 else ""
-            accuracy = accuracy_text(result.accuracy, result.ci95, result.open95) + seeds
+            score = score_text(result.score, result.ci95, result.open95, cell.metric.digits) + seeds
             place = (f"{where}, {cell.title}", name, number)
-            found[variant, row.identity, cell.title] = place, accuracy, str(section.ranks[row.identity, cell])
+            found[variant, row.identity, cell.title] = place, score, str(section.ranks[row.identity, cell])
     return found
 
 

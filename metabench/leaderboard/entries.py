@@ -11,7 +11,8 @@ from typing import Any
 from metabench.errors import MetabenchError
 from metabench.keys import canonical_json
 from metabench.records import RecordError
-from metabench.specs import FIXED_WAY, TEST
+from metabench.scores import answers, metric_of
+from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")
 """Files of the folder that a data set's page must not replace."""
@@ -20,20 +21,22 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A column of a page: way and shot, with the protocol's name unless it is the usual one (`FIXED_WAY`).
+    """A column of a page: way and shot, with the protocol's name unless it is the usual one (`FIXED_WAY`), and metric.
 
-    Where a protocol draws way or shot anew, that one is 0. Columns of the usual protocol come first.
+    Where a protocol draws way or shot anew, or has none, that one is 0. Columns of the usual protocol come first.
     """
 
     protocol: str
     way: int
     shot: int
+    metric: Metric = ACCURACY
 
     @property
     def title(self) -> str:
         """What stands above the column."""
         numbers = [f"{self.way}-way"] * (self.way > 0) + [f"{self.shot}-shot"] * (self.shot > 0)
-        return " ".join(filter(None, [self.protocol, *numbers]))
+        title = " ".join(filter(None, [self.protocol, *numbers]))
+        return title if self.metric == ACCURACY else f"{title}, {self.metric.title}"
 
     @property
     def word(self) -> str:
@@ -65,7 +68,8 @@ class Entry:
         """The column it belongs to."""
         protocol = self.inputs["protocol"]
         way, shot = protocol["params"].get("way", 0), protocol["params"].get("shot", 0)
-        return Cell("" if protocol["name"] == FIXED_WAY and way and shot else protocol["name"], way, shot)
+        usual = protocol["name"] == FIXED_WAY and way and shot
+        return Cell("" if usual else protocol["name"], way, shot, metric_of(self.record["scores"]))
 
     @cached_property
     def variant(self) -> str:
@@ -83,7 +87,7 @@ class Entry:
         """What determines the episodes: records that agree in it must have the same `episodes_digest`."""
         inputs, scores = self.inputs, self.record["scores"]
         drawn = {name: value for name, value in inputs["evaluation"].items() if name != "stop"}
-        return canonical_json([inputs["dataset"], inputs["protocol"], drawn, len(scores["correct"])])
+        return canonical_json([inputs["dataset"], inputs["protocol"], drawn, len(answers(scores))])
 
 
 def file_name(record: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +15,17 @@ from metabench.leaderboard.names import names
 from metabench.leaderboard.rows import Result, Row
 from metabench.pictures.cliques import rank_diagram
 from metabench.pictures.curves import Curve, curves
-from metabench.pictures.dots import Dot, dot_plot
+from metabench.pictures.dots import UNBOUNDED, Dot, dot_plot
 from metabench.pictures.scatter import Point, scatter
 from metabench.pictures.svg import Picture
 from metabench.ranking import critical_difference, mean_ranks
-from metabench.tables import accuracy_text
+from metabench.specs import Metric
+from metabench.tables import score_text
 
 MOST_DOTS, MOST_CURVES, MOST_RANKED = 30, 10, 12
 LEAST_DATASETS = 5
 """Data sets that a diagram across data sets needs: with fewer, no difference is critical."""
-_ACCURACY = "accuracy, %"
+_PERCENT = (0.0, 100.0)
 
 
 def dot_plots(section: Section) -> list[Picture]:
@@ -36,36 +38,38 @@ def dot_plots(section: Section) -> list[Picture]:
             shown = _some(rows, MOST_DOTS)
             more = f", the best {len(shown)} of {len(rows)} rows" if len(shown) < len(rows) else ""
             dots = [_dot(section, row, cell, called[row.identity]) for row in shown]
-            found.append(dot_plot(dots, f"{cell.title}{more}", _ACCURACY))
+            bounds = _PERCENT if cell.metric.unit == "%" else UNBOUNDED
+            axis, digits = cell.metric.axis, cell.metric.digits
+            found.append(dot_plot(dots, f"{cell.title}{more}", axis, bounds, digits=digits))
     return found
 
 
 def shot_curves(section: Section) -> list[Picture]:
-    """Return accuracy over shots for each way that has more than one."""
+    """Return scores over shots for each way (and protocol of its own) that has more than one."""
     called = names(section.rows)
     found = []
-    for way in sorted({cell.way for cell in section.cells if cell.way}):
-        cells = [cell for cell in section.cells if cell.way == way]
+    for kind in sorted({_kind(cell) for cell in section.cells if cell.shot}):
+        cells = [cell for cell in section.cells if _kind(cell) == kind and cell.shot]
         rows = [row for row in section.rows if sum(cell in row.cells for cell in cells) > 1]
         if rows:
             drawn = [_curve(row, cells, called[row.identity]) for row in _some(rows, MOST_CURVES)]
             more = f", the best {len(drawn)} of {len(rows)} rows" if len(drawn) < len(rows) else ""
-            found.append(curves(drawn, f"{way}-way{more}", "shots", _ACCURACY))
+            found.append(curves(drawn, f"{_kind_title(cells[0])}{more}", "shots", cells[0].metric.axis))
     return found
 
 
 def costs(section: Section) -> list[Picture]:
-    """Return accuracy over time per episode for each column where at least two rows tell both."""
+    """Return scores over time per episode for each column where at least two rows tell both."""
     called = names(section.rows)
     found = []
     for cell in section.cells:
         points = [
-            Point(called[row.identity], cost, row.cells[cell].accuracy, tip=_tip(called[row.identity], row.cells[cell]))
+            Point(called[row.identity], cost, row.cells[cell].score, tip=_tip(called[row.identity], row.cells[cell]))
             for row in section.rows
             if not row.floor and cell in row.cells and (cost := _milliseconds(row.cells[cell])) is not None
         ]
         if len(points) > 1:
-            found.append(scatter(points, cell.title, "milliseconds per episode", _ACCURACY))
+            found.append(scatter(points, cell.title, "milliseconds per episode", cell.metric.axis))
     return found
 
 
@@ -79,7 +83,7 @@ def ranked_by_episodes(section: Section) -> list[Picture]:
     for cell in section.cells:
         rows = _paired(_best(section.rows, cell), cell)[:MOST_RANKED]
         if len(rows) > 2:
-            scores = np.stack([row.cells[cell].scores for row in rows])
+            scores = np.stack([row.cells[cell].merits for row in rows])
             found.append(_cd_diagram([called[row.identity] for row in rows], scores, cell.title))
     return found
 
@@ -88,7 +92,7 @@ def ranked_by_data_sets(boards: Iterable[Board]) -> Picture | None:
     """Return one diagram across data sets, of the rows that are measured on all of them, if there are enough.
 
     A row is the same on two data sets if algorithm, backbone and their parameters are. A data set counts
-    once, whatever the number of its columns: by the mean accuracy of the rows that have them all.
+    once, whatever the number of its columns: by the mean score of the rows that have them all.
     """
     blocks = [block for board in boards if board.sections and (block := _means(board.sections[0]))]
     common = sorted(set.intersection(*map(set, blocks))) if blocks else []
@@ -99,13 +103,24 @@ def ranked_by_data_sets(boards: Iterable[Board]) -> Picture | None:
     return _cd_diagram(common[:MOST_RANKED], scores, f"{len(blocks)} data sets")
 
 
+def _kind(cell: Cell) -> tuple[int, str, Metric]:
+    """What cells have in common that differ in their shots."""
+    return cell.way, cell.protocol, cell.metric
+
+
+def _kind_title(cell: Cell) -> str:
+    return replace(cell, shot=0).title
+
+
 def _means(section: Section) -> dict[str, float]:
-    """The mean accuracy over all columns of every row that has them all, by what the row is."""
+    """The mean merit over all columns of every row that has them all, by what the row is; none if metrics differ."""
+    if len({cell.metric for cell in section.cells}) > 1:
+        return {}
     means: dict[str, float] = {}
     for row in (row for row in section.rows if len(row.cells) == len(section.cells)):
         inputs = row.first.inputs
         parts = [words.named(inputs[part]).replace("\n", " ") for part in ("algorithm", "backbone")]
-        means.setdefault(", ".join(parts), float(np.mean([result.accuracy for result in row.cells.values()])))
+        means.setdefault(", ".join(parts), float(np.mean([result.merit for result in row.cells.values()])))
     return means
 
 
@@ -116,7 +131,7 @@ def _cd_diagram(called: Sequence[str], scores: NDArray[np.float64], title: str) 
 
 
 def _best(rows: Sequence[Row], cell: Cell) -> list[Row]:
-    return sorted((row for row in rows if cell in row.cells), key=lambda row: -row.cells[cell].accuracy)
+    return sorted((row for row in rows if cell in row.cells), key=lambda row: -row.cells[cell].merit)
 
 
 def _some(rows: Sequence[Row], most: int) -> list[Row]:
@@ -128,7 +143,7 @@ def _some(rows: Sequence[Row], most: int) -> list[Row]:
 
 def _paired(rows: Sequence[Row], cell: Cell) -> list[Row]:
     """The rows that met the same episodes: the largest such group, in the order given."""
-    digests = [(row.cells[cell].digest, len(row.cells[cell].scores)) for row in rows]
+    digests = [(row.cells[cell].digest, len(row.cells[cell].merits)) for row in rows]
     known = [digest for digest in digests if digest[0]]
     most = max(known, key=known.count, default=None)
     return [row for row, digest in zip(rows, digests, strict=True) if digest == most]
@@ -139,7 +154,7 @@ def _dot(section: Section, row: Row, cell: Cell, name: str) -> Dot:
     remark = f"rank {section.ranks[row.identity, cell]}"
     return Dot(
         name,
-        result.accuracy,
+        result.score,
         result.ci95,
         result.open95,
         claim.accuracy if claim else None,
@@ -151,12 +166,12 @@ def _dot(section: Section, row: Row, cell: Cell, name: str) -> Dot:
 
 
 def _curve(row: Row, cells: Sequence[Cell], name: str) -> Curve:
-    points = {float(cell.shot): (row.cells[cell].accuracy, row.cells[cell].ci95) for cell in cells if cell in row.cells}
+    points = {float(cell.shot): (row.cells[cell].score, row.cells[cell].ci95) for cell in cells if cell in row.cells}
     return Curve(name, points, row.floor)
 
 
 def _tip(name: str, result: Result) -> str:
-    return f"{name}: {accuracy_text(result.accuracy, result.ci95)}"
+    return f"{name}: {score_text(result.score, result.ci95, digits=result.metric.digits)}"
 
 
 def _milliseconds(result: Result) -> float | None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from metabench.leaderboard.rows import Result
 
 ALPHA = 0.05
-_ZERO = 1e-13  # variances of shares of correct answers below this are rounding
+_ZERO = 1e-13  # variances of scores in [-1, 1] below this are rounding
 
 Matrix = NDArray[np.float64]
 
@@ -48,12 +48,13 @@ def rank(results: Sequence[Result]) -> list[Rank]:
 
 
 def compare_all(results: Sequence[Result]) -> tuple[Matrix, Matrix]:
-    """Return the differences of the means, gaps[i, j] = mean_i - mean_j in [0, 1], and their p-values.
+    """Return the differences of the means, gaps[i, j] = mean_i - mean_j with larger the better, and their p-values.
 
     Two rows that agree on every episode have p = 1; so has a pair of which one has a single episode.
     """
     size = len(results)
-    scores = [result.scores for result in results]
+    unit = max(float(np.abs(result.merits).max()) for result in results) or 1.0
+    scores = [result.merits / unit for result in results]
     digests = [
         (result.digest or str(number), len(x)) for number, (result, x) in enumerate(zip(results, scores, strict=True))
     ]
@@ -74,7 +75,7 @@ def compare_all(results: Sequence[Result]) -> tuple[Matrix, Matrix]:
     p[above] = _p_values(gaps[above], variances[above], freedom[above])
     p.T[above] = p[above]
     p[df < 1, :] = p[:, df < 1] = 1.0
-    return gaps, p
+    return unit * gaps, p
 
 
 def holm_rejects(p: Matrix, alpha: float = ALPHA) -> NDArray[np.bool_]:

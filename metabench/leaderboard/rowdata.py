@@ -8,6 +8,7 @@ from metabench.keys import canonical_json
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.rows import Row
+from metabench.specs import ACCURACY
 from metabench.tables import csv_text, train_dataset
 
 COLUMNS = (
@@ -58,11 +59,13 @@ COLUMNS = (
 
 
 def data_csv(board: Board) -> str:
-    """Return the CSV of one data set."""
+    """Return the CSV of one data set; what is not scored by accuracy has two columns, `metric` and `score`, for it."""
     data = [
         _datum(section, row, cell) for section in board.sections for row in section.rows for cell in sorted(row.cells)
     ]
-    return csv_text(COLUMNS, data)
+    scored = ("accuracy",) if all(datum["metric"] == ACCURACY.name for datum in data) else ("metric", "score")
+    columns = [part for name in COLUMNS for part in (scored if name == "accuracy" else (name,))]
+    return csv_text(columns, data)
 
 
 def _datum(section: Section, row: Row, cell: Cell) -> dict[str, Any]:
@@ -84,10 +87,12 @@ def _datum(section: Section, row: Row, cell: Cell) -> dict[str, Any]:
         "train_dataset": train_dataset(inputs),
         "way": cell.way or "",
         "shot": cell.shot or "",
-        "n_query": entry.record["scores"]["n_query"],
+        "n_query": n_query if isinstance(n_query := entry.record["scores"]["n_query"], int) else "",
         "rank": rank.place,
         "rank_shared": "yes" if rank.shared else "",
-        "accuracy": f"{result.accuracy:.4f}",
+        "accuracy": f"{result.score:.4f}",
+        "metric": cell.metric.name,
+        "score": f"{result.score:.{max(4, cell.metric.digits)}f}",
         "ci95": _number(result.ci95),
         "interval": result.kind,
         "open95": _number(result.open95),
@@ -100,8 +105,8 @@ def _datum(section: Section, row: Row, cell: Cell) -> dict[str, Any]:
         "total_open95": _number(result.total_open95),
         "precision": inputs["precision"],
         "published": "" if claim is None else f"{claim.accuracy:.4f}",
-        "gap": "" if claim is None else format(claim.gap(result.accuracy), "+.4f"),
-        "intervals_apart": "yes" if claim is not None and claim.misses(result.accuracy, result.ci95) else "",
+        "gap": "" if claim is None else format(claim.gap(result.score), "+.4f"),
+        "intervals_apart": "yes" if claim is not None and claim.misses(result.score, result.ci95) else "",
         "published_source": "" if claim is None else claim.source,
         "keys": " ".join(run.key for run in result.entries),
         "records": " ".join(f"records/{run.file}" for run in result.entries),

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from metabench.keys import canonical_json, content_key
 from metabench.leaderboard.entries import Cell, Entry
+from metabench.scores import EpisodeScores, score_of
 from metabench.seeds import over_seeds
-from metabench.stats import summary_of
+from metabench.specs import Metric
+from metabench.stats import summarise
 
 _OF_THE_CELL = ("way", "shot", "query", "episodes")
 STATISTICS = "bn"
@@ -28,17 +30,17 @@ class Result:
 
     Attributes:
         entries: the runs, one for each seed of the training.
-        accuracy: mean over seeds and episodes, in percent.
-        ci95: half-width of the interval over episodes in points; None for one episode.
+        score: mean over seeds and episodes, in the unit of `metric`: percent for accuracy.
+        ci95: half-width of the interval over episodes; None for one episode.
         kind: what `ci95` is, see `metabench.stats.Summary`.
-        open95: half-width of the interval for new classes and images, in points; None where the scores cannot tell.
-        seed_sd: sample standard deviation of the accuracy between seeds, in points; None for one seed.
+        open95: half-width of the interval for new classes and images; None where the scores cannot tell.
+        seed_sd: sample standard deviation of the score between seeds; None for one seed.
         note: what a reader must know.
         total95, total_open95: half-widths that hold for another training too (`metabench.seeds`); None for one seed.
     """
 
     entries: tuple[Entry, ...]
-    accuracy: float
+    score: float
     ci95: float | None
     kind: str
     open95: float | None
@@ -47,6 +49,16 @@ class Result:
     total95: float | None = None
     total_open95: float | None = None
 
+    @property
+    def metric(self) -> Metric:
+        """What the score is."""
+        return self.entries[0].cell.metric
+
+    @property
+    def merit(self) -> float:
+        """The score with the sign that makes larger better."""
+        return self.metric.sign * self.score
+
     @cached_property
     def digest(self) -> str:
         """The digest of the episodes; results with the same one are paired. Empty where seeds had different ones."""
@@ -54,12 +66,10 @@ class Result:
         return digests.pop() if len(digests) == 1 else ""
 
     @cached_property
-    def scores(self) -> NDArray[np.float64]:
-        """Share of correct answers in each episode, mean over seeds, (episodes,); of the first seed if not paired."""
+    def merits(self) -> NDArray[np.float64]:
+        """The score of each episode, larger is better, mean over seeds, (episodes,); of the first if not paired."""
         entries = self.entries if self.digest else self.entries[:1]
-        rows = [np.asarray(e.record["scores"]["correct"]) / e.record["scores"]["n_query"] for e in entries]
-        mean: NDArray[np.float64] = np.mean(rows, axis=0) if len(rows) > 1 else rows[0]
-        return mean
+        return EpisodeScores.mean([EpisodeScores.of(entry.record["scores"]) for entry in entries]).merits
 
 
 @dataclass(frozen=True)
@@ -161,10 +171,12 @@ def _result(entries: Sequence[Entry]) -> Result:
     runs = tuple(sorted(entries, key=lambda entry: (entry.seed or 0, entry.key)))
     if len(runs) == 1:
         only = runs[0].record["summary"]
-        return Result(runs, only["accuracy"], only["ci95"], only["interval"], only["open95"], None, only["note"])
+        return Result(
+            runs, score_of(runs[0].record), only["ci95"], only["interval"], only["open95"], None, only["note"]
+        )
     (over,) = over_seeds(entry.record for entry in runs)
     total = over.total95, over.total_open95
-    return Result(runs, over.accuracy, *_together(runs), over.seed_sd, _note(runs), *total)
+    return Result(runs, over.score, *_together(runs), over.seed_sd, _note(runs), *total)
 
 
 def _note(runs: Sequence[Entry]) -> str:
@@ -176,36 +188,25 @@ def _note(runs: Sequence[Entry]) -> str:
 def _together(runs: Sequence[Entry]) -> tuple[float | None, str, float | None]:
     """The closed half-width of the mean over seeds, its kind, and the open half-width.
 
-    On the same episodes the seeds' counts are added episode by episode and class by class. Otherwise the
+    On the same episodes the seeds' scores are averaged episode by episode and class by class. Otherwise the
     closed intervals are independent, and the open ones, which are not, are averaged: on the safe side.
     """
-    scores = [entry.record["scores"] for entry in runs]
-    if len({(score["episodes_digest"], score["n_query"], len(score["correct"])) for score in scores}) == 1:
-        first, evaluation = scores[0], runs[0].inputs["evaluation"]
-        if evaluation["stop"] is None:
-            summed = {**first, "n_query": first["n_query"] * len(runs), "correct": _sum(s["correct"] for s in scores)}
-            classes = [score["classes"] for score in scores]
-            if None not in classes:
-                summed["classes"] = {**classes[0], "correct": _sum(each["correct"] for each in classes)}
-            summary = summary_of(summed, evaluation)
-            return summary.ci95, summary.kind, summary.open95
+    scores, evaluation = [EpisodeScores.of(entry.record["scores"]) for entry in runs], runs[0].inputs["evaluation"]
+    if evaluation["stop"] is None and all(scores[0].paired(each) for each in scores):
+        summary = summarise(EpisodeScores.mean(scores), evaluation["sampling"])
+        return summary.ci95, summary.kind, summary.open95
     closed, opened = ([entry.record["summary"][name] for entry in runs] for name in ("ci95", "open95"))
     kind = runs[0].record["summary"]["interval"]
     half = None if None in closed else math.sqrt(sum(width**2 for width in closed)) / len(runs)
     return half, kind, None if None in opened else float(np.mean(opened))
 
 
-def _sum(rows: Iterable[Sequence[int]]) -> NDArray[np.int64]:
-    total: NDArray[np.int64] = np.sum(list(rows), axis=0)
-    return total
-
-
 def _sorted(rows: list[Row]) -> list[Row]:
-    """By accuracy in the first column, then the next; a row without a value there comes after the others."""
+    """By merit in the first column, then the next; a row without a value there comes after the others."""
     columns = sorted({cell for row in rows for cell in row.cells})
 
     def order(row: Row) -> tuple[Any, ...]:
-        scores = [row.cells[cell].accuracy if cell in row.cells else -1.0 for cell in columns]
-        return (*(-score for score in scores), row.first.key)
+        merits = [row.cells[cell].merit if cell in row.cells else -math.inf for cell in columns]
+        return (*(-merit for merit in merits), row.first.key)
 
     return sorted(rows, key=order)

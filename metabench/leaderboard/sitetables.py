@@ -13,7 +13,9 @@ from metabench.leaderboard.markup import el, table, text
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
 from metabench.leaderboard.sitefigures import FigureNames, figures
-from metabench.tables import accuracy_text, width_text
+from metabench.scores import answers, score_of
+from metabench.specs import ACCURACY
+from metabench.tables import score_text, width_text
 
 
 def board_part(board: Board, prefix: str, ids: FigureNames) -> str:
@@ -37,11 +39,14 @@ def board_part(board: Board, prefix: str, ids: FigureNames) -> str:
 
 def _measured(section: Section, name: str, prefix: str) -> str:
     header = [_head("Algorithm"), *(_head(cell.title, number=True) for cell in section.cells)]
-    header[1] = _head(section.cells[0].title, number=True, order="descending")
+    order = "descending" if section.cells[0].metric.higher_is_better else "ascending"
+    header[1] = _head(section.cells[0].title, number=True, order=order)
     header += map(_head, ("Setting", "Backbone", "Seeds", "Training"))
     header.append(el("th", "Episodes", scope="col", data_type="number"))
     rows = [_row(section, row, prefix) for row in section.rows]
-    return table(header, rows, f"{name}: accuracy by algorithm", "sortable")
+    metrics = {cell.metric.name for cell in section.cells}
+    what = metrics.pop() if len(metrics) == 1 else "score"
+    return table(header, rows, f"{name}: {what} by algorithm", "sortable")
 
 
 def _head(title: str, number: bool = False, order: str | None = None) -> str:
@@ -68,16 +73,17 @@ def _value(section: Section, row: Row, cell: Cell, prefix: str) -> str:
         return el("td", cls="num", data_v="")
     rank = section.ranks[row.identity, cell]
     pill = el("span", text(str(rank)), cls="rank first" if rank.place == 1 else "rank", title=f"rank {rank}")
-    width = "" if result.ci95 is None else f" ± {width_text(result.ci95)}"
-    main = pill + _link(result.entries[0], f"{result.accuracy:.2f}", prefix) + text(width)
-    notes = [text(f"open ± {width_text(result.open95)}")] if result.open95 is not None else []
+    digits = cell.metric.digits
+    width = "" if result.ci95 is None else f" ± {width_text(result.ci95, digits)}"
+    main = pill + _link(result.entries[0], f"{result.score:.{digits}f}", prefix) + text(width)
+    notes = [text(f"open ± {width_text(result.open95, digits)}")] if result.open95 is not None else []
     notes += [text(remark) for remark in words.remarks(result)]
     if len(result.entries) > 1:
         notes.append("seeds " + " ".join(_link(entry, str(entry.seed), prefix) for entry in result.entries))
     if claim := section.claim(row, cell):
         notes.append(_claim(claim, result))
     small = "".join(el("small", note) for note in notes)
-    return el("td", main + small, cls="num", data_v=f"{result.accuracy:.6f}")
+    return el("td", main + small, cls="num", data_v=f"{result.score:.6f}")
 
 
 def _claim(claim: Published, result: Result) -> str:
@@ -102,7 +108,7 @@ def _episodes(row: Row) -> str:
     rest = {k: v for k, v in inputs["protocol"]["params"].items() if k not in ("way", "shot")}
     protocol = words.named({**inputs["protocol"], "params": rest}).replace("\n", ", ")
     precision = "" if inputs["precision"] == "float32" else inputs["precision"]
-    count = max(len(entry.record["scores"]["correct"]) for entry in row.entries)
+    count = max(len(answers(entry.record["scores"])) for entry in row.entries)
     return el("td", text(words.episodes(row)) + _small(protocol, precision), cls="wide", data_v=str(count))
 
 
@@ -130,13 +136,14 @@ def _published_row(place: tuple[str, ...], values: dict[Cell, str], cells: Seque
 def _invalid(board: Board, prefix: str) -> str:
     if not board.invalid:
         return ""
-    header = [el("th", name, scope="col") for name in ("Algorithm", "Column", "Accuracy", "Invalid since", "Reason")]
+    what = "Accuracy" if {entry.cell.metric for entry, _ in board.invalid} == {ACCURACY} else "Score"
+    header = [el("th", name, scope="col") for name in ("Algorithm", "Column", what, "Invalid since", "Reason")]
     rows = []
     for entry, item in board.invalid:
-        summary = entry.record["summary"]
+        half, digits = entry.record["summary"]["ci95"], entry.cell.metric.digits
         cells = [
             text(entry.cell.title),
-            _link(entry, accuracy_text(summary["accuracy"], summary["ci95"]), prefix),
+            _link(entry, score_text(score_of(entry.record), half, digits=digits), prefix),
             item.date.isoformat(),
             text(item.reason),
         ]

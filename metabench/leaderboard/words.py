@@ -8,12 +8,14 @@ from typing import Any
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
+from metabench.scores import answers
+from metabench.specs import ACCURACY, Metric
 from metabench.tables import params_text, train_dataset, width_text
 
 LONGEST = 120  # characters of a stranger's string in a table
 
 CLOSED = (
-    "Accuracy in percent. The first ± is the half-width of a 95 % Student-t interval over the episodes of a fixed "
+    "{} The first ± is the half-width of a 95 % Student-t interval over the episodes of a fixed "
     "test set (where no two episodes differ: Clopper-Pearson over all queries): the closed interval. It covers the "
     "draw of the episodes, not new data and not another training run."
 )
@@ -30,8 +32,8 @@ SETTING = (
     "Transductive rows use all queries of an episode together, be it only for the statistics of batch normalisation."
 )
 SEEDS = (
-    "Seeds is the number of training seeds; in brackets the standard deviation of the accuracy between them, one for "
-    "each column. An accuracy is the mean over seeds, and its ± is for these trainings; the ± with seeds is a 95 % "
+    "Seeds is the number of training seeds; in brackets the standard deviation of the {0} between them, one for "
+    "each column. {1} {0} is the mean over seeds, and its ± is for these trainings; the ± with seeds is a 95 % "
     "interval for another training too."
 )
 PUBLISHED = (
@@ -56,13 +58,24 @@ def explain(board: Board) -> list[str]:
     """Return the paragraphs that explain the tables of a board, only those that it needs."""
     rows = [row for section in board.sections for row in section.rows]
     results = [result for row in rows for result in row.cells.values()]
-    numbers = [CLOSED] + ([OPEN] if any(result.open95 is not None for result in results) else [])
+    metrics = sorted({result.metric for result in results}) or [ACCURACY]
+    one = metrics[0].name if len(metrics) == 1 else "score"
+    numbers = [CLOSED.format(" ".join(map(_said, metrics)))] + (
+        [OPEN] if any(result.open95 is not None for result in results) else []
+    )
     order = [RANKS, ORDER] + ([FLOORS] if any(row.floor for row in rows) else [])
-    marks = [SEEDS] if any(row.seeds > 1 for row in rows) else []
+    marks = [SEEDS.format(one, "A" if one[0] not in "aeiou" else "An")] if any(row.seeds > 1 for row in rows) else []
     marks += [SETTING] if any(row.setting != "inductive" for row in rows) else []
     marks += [CONTAMINATION] if any(row.first.inputs["backbone"]["trained_on"] for row in rows) else []
     marks += [PUBLISHED] if board.claims else []
     return [" ".join(part) for part in (numbers, order, marks) if part]
+
+
+def _said(metric: Metric) -> str:
+    """A sentence for a metric: its unit, and which way is better where that is not plain."""
+    unit = {"%": " in percent", "": ""}.get(metric.unit, f" in {metric.unit}")
+    better = "" if metric.higher_is_better else ": lower is better"
+    return f"{metric.name[0].upper()}{metric.name[1:]}{unit}{better}."
 
 
 def named(part: Mapping[str, Any]) -> str:
@@ -93,13 +106,14 @@ def seeds(section: Section, row: Row) -> str:
     """``1 (-)``, or ``3 (0.21/0.05)`` with the spread in every column; ``-`` where nothing was trained."""
     if row.seeds < 2:
         return f"{row.seeds} (-)" if row.seeds else "-"
-    spread = [row.cells[cell].seed_sd if cell in row.cells else None for cell in section.cells]
-    return f"{row.seeds} ({'/'.join('-' if sd is None else f'{sd:.2f}' for sd in spread)})"
+    spread = [(row.cells[cell].seed_sd if cell in row.cells else None, cell.metric.digits) for cell in section.cells]
+    shown = ["-" if sd is None else f"{sd:.{digits}f}" for sd, digits in spread]
+    return f"{row.seeds} ({'/'.join(shown)})"
 
 
 def episodes(row: Row) -> str:
     """Number and seed of the test episodes."""
-    counts = sorted({len(entry.record["scores"]["correct"]) for entry in row.entries})
+    counts = sorted({len(answers(entry.record["scores"])) for entry in row.entries})
     return f"{'/'.join(f'{count:,}' for count in counts)}, seed {row.first.inputs['evaluation']['seed']}"
 
 
@@ -127,7 +141,7 @@ def training(row: Row) -> str:
 
 def open_part(result: Result) -> str:
     """`` (open ± 1.03)``, or nothing."""
-    return "" if result.open95 is None else f" (open ± {width_text(result.open95)})"
+    return "" if result.open95 is None else f" (open ± {width_text(result.open95, result.metric.digits)})"
 
 
 _KINDS = {
@@ -138,17 +152,18 @@ _KINDS = {
 
 
 def remarks(result: Result) -> list[str]:
-    """What a reader must know about a result besides its accuracy and intervals."""
-    total = "" if result.total95 is None else f"with seeds ± {width_text(result.total95)}"
+    """What a reader must know about a result besides its score and intervals."""
+    digits = result.metric.digits
+    total = "" if result.total95 is None else f"with seeds ± {width_text(result.total95, digits)}"
     if result.total_open95 is not None:
-        total += f" (open ± {width_text(result.total_open95)})"
+        total += f" (open ± {width_text(result.total_open95, digits)})"
     return [line for line in (total, _KINDS.get(result.kind, ""), short(result.note)) if line]
 
 
 def gap(claim: Published, result: Result) -> str:
     """How far a result is from a claim, with a mark where the intervals do not touch."""
-    distance = claim.gap(result.accuracy)
-    mark = (" ▲" if distance > 0 else " ▼") if claim.misses(result.accuracy, result.ci95) else ""
+    distance = claim.gap(result.score)
+    mark = (" ▲" if distance > 0 else " ▼") if claim.misses(result.score, result.ci95) else ""
     return f"{distance:+.2f}{mark}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from metabench.pictures.svg import Picture, group, label, line, path, shorten, t
 
 WIDTH = 400.0
 _ROW, _TOP, _BOTTOM = 25.0, 10.0, 40.0
+UNBOUNDED = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def dot_plot(
     zero: bool = False,
     width: float = WIDTH,
     band: float = 0.0,
+    digits: int = 2,
 ) -> Picture:
     """Draw rows in the order given.
 
@@ -66,11 +69,12 @@ def dot_plot(
         zero: values are differences: with a sign, and a line at 0.
         width: of the picture, in pixels.
         band: shade the values from -band to band (differences too small to matter).
+        digits: decimals of the values.
     """
     shown = [dot for dot in dots if not dot.floor] or list(dots)
     low, high = padded([end for dot in shown for end in dot.ends] + ([0.0] if zero else []), 0.5, bounds)
     left = min(0.42 * width, 14 + max(width_of(dot.name) for dot in dots))
-    values = [f"{dot.value:+.2f}" if zero else f"{dot.value:.2f}" for dot in dots]
+    values = [f"{dot.value:+.{digits}f}" if zero else f"{dot.value:.{digits}f}" for dot in dots]
     remarks = max(width_of(dot.remark, 11) + 6 * bool(dot.remark) for dot in dots)
     right = 16 + max(width_of(text) for text in values) + remarks
     scale = Scale(low, high, left, width - right)

@@ -12,6 +12,7 @@ import pytest
 
 import metabench.evaluate
 from metabench.cli.main import main
+from metabench.scores import shares
 from metabench.stopping import StopRule, checks
 from metabench.store import Partial
 from tests.tiny import arguments, record_of, run_json
@@ -34,7 +35,7 @@ def test_a_run_goes_on_until_the_interval_is_narrow(tmp_path: Path, capsys: pyte
     assert record["inputs"]["evaluation"]["episodes"] == 100_000
     rule = StopRule.from_inputs(record["inputs"]["evaluation"]["stop"])
     assert (rule.half_width, rule.bound) == (1.5, "asymptotic")
-    assert rule.reached(record["scores"]["correct"], 75) == row["episodes"]
+    assert rule.reached(shares(record["scores"])) == row["episodes"]
     assert record["cost"]["episodes_per_second"] > 0
     # The same episodes, asked for by number, are the same run to a reader of the scores.
     args = arguments(tmp_path, algo="nearest-mean", settings=LARGE)
@@ -59,7 +60,7 @@ def test_the_end_does_not_depend_on_chunks_or_on_where_it_was_stopped(
     monkeypatch.setattr(metabench.evaluate, "chunk_size", lambda *_: chunk)
     for done in (0, 77, whole["episodes"] - 1, whole["episodes"]):
         home = tmp_path / str(done)
-        Partial(home, whole["key"]).append(np.array(scores["correct"][:done], dtype=np.int32))
+        Partial(home, whole["key"]).append(np.array(scores["correct"][:done]) / 75)
         (row,) = run_json(capsys, _until(home))
         assert record_of(home, row)["scores"] == scores
 
@@ -87,7 +88,7 @@ def test_open_sampling_uses_no_image_twice(tmp_path: Path, capsys: pytest.Captur
     assert sum(record["scores"]["classes"]["episodes"]) == 5 * 36
     # Stopped in the middle, and in other chunks, it is the same.
     home = tmp_path / "again"
-    Partial(home, row["key"]).append(np.array(record["scores"]["correct"][:10], dtype=np.int32))
+    Partial(home, row["key"]).append(np.array(record["scores"]["correct"][:10]) / 20)
     (again,) = run_json(capsys, [*args[: args.index("--home")], "--home", str(home), *args[args.index("--home") + 2 :]])
     assert record_of(home, again)["scores"] == record["scores"]
 

@@ -12,7 +12,7 @@ from metabench.keys import file_sha256
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.changes import Changes, changes
 from metabench.records import build_record, write_record
-from tests.record_factory import make_inputs, make_record
+from tests.record_factory import made_scores, make_inputs, make_record
 
 SECOND = {"algorithm__name": "second"}
 
@@ -123,9 +123,7 @@ def test_weights_must_be_of_a_record_and_what_their_name_says(board: Leaderboard
     record = build_record(
         make_inputs(algorithm__name="third"),
         "ok",
-        n_query=75,
-        correct=[70, 71, 72, 73],
-        episodes_digest="cd" * 32,
+        scores=made_scores([70, 71, 72, 73]),
         training={"weights_sha256": sha256},
     )
     board.add([record])

@@ -48,7 +48,7 @@ def test_every_pair_is_compared_as_two_records_are(rows: list[list[int]], digest
     records = _records(results)
     for i, j in itertools.permutations(range(len(rows)), 2):
         found = compare_records(records[i], records[j])
-        assert 100 * gaps[i, j] == pytest.approx(found.mean, abs=1e-9)
+        assert gaps[i, j] == pytest.approx(found.mean, abs=1e-9)
         both_constant = found.note.endswith("neither varies between episodes")
         if both_constant:  # there the exact permutation test, here the sign-flip one: neither can reject so few
             assert min(p[i, j], found.p) > 0.02

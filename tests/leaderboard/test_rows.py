@@ -9,6 +9,7 @@ from metabench.leaderboard import words
 from metabench.leaderboard.entries import Cell, Entry, file_name
 from metabench.leaderboard.names import names
 from metabench.leaderboard.rows import Row, group
+from metabench.scores import EpisodeScores
 from metabench.stats import summarise
 from tests.record_factory import make_record
 
@@ -42,12 +43,12 @@ def test_seeds_are_one_row_and_their_mean_is_its_accuracy() -> None:
     (row,) = _rows(*(make_record(tuple(map(int, c)), training__seed=seed) for seed, c in enumerate(counts)))
     result = row.cells[ONE]
     assert [entry.seed for entry in result.entries] == [0, 1, 2]
-    pooled = summarise(counts.sum(0), 225)
-    assert result.accuracy == pytest.approx(pooled.mean, abs=1e-5)
-    assert (result.ci95, result.kind) == (pooled.ci95, "closed-t")
+    pooled = summarise(EpisodeScores.of_counts(counts.sum(0), 225))
+    assert result.score == pytest.approx(pooled.mean, abs=1e-5)
+    assert (result.ci95, result.kind) == (pytest.approx(pooled.ci95), "closed-t")
     assert result.seed_sd == pytest.approx(np.std(100 * counts.mean(1) / 75, ddof=1), abs=1e-5)
     assert row.seeds == 3
-    np.testing.assert_allclose(result.scores, counts.mean(0) / 75)
+    np.testing.assert_allclose(result.merits, 100 * counts.mean(0) / 75)
 
 
 def test_seeds_have_an_open_interval_of_their_sums_by_class() -> None:
@@ -64,8 +65,8 @@ def test_seeds_have_an_open_interval_of_their_sums_by_class() -> None:
         classes = {"episodes": episodes, "correct": by_class.tolist()}
         records.append(make_record(tuple(map(int, correct)), classes=classes, training__seed=seed))
     (row,) = _rows(*records)
-    total = summarise(sums[0][0] + sums[1][0], 150, (episodes, sums[0][1] + sums[1][1]))
-    assert row.cells[ONE].open95 == total.open95
+    total = summarise(EpisodeScores.of_counts(sums[0][0] + sums[1][0], 150, (episodes, sums[0][1] + sums[1][1])))
+    assert row.cells[ONE].open95 == pytest.approx(total.open95)
     assert total.open95 is not None
 
 

@@ -12,6 +12,7 @@ from metabench.pictures.curves import Curve, curves
 from metabench.pictures.dots import Dot, dot_plot
 from metabench.pictures.histogram import histogram
 from metabench.pictures.scatter import Point, pareto, scatter
+from metabench.scores import EpisodeScores
 
 DOTS = [
     Dot("best", 98.0, 0.2, 0.9, claim=98.8, claim_margin=0.05, remark="rank 1", tip="98.00"),
@@ -33,7 +34,7 @@ PICTURES: list[Callable[[], Picture]] = [
     lambda: rank_diagram({"a": 1.2, "b": 1.9, "c": 2.9}, 0.8, "t"),
     lambda: curves([Curve("a", {1.0: (50.0, 1.0), 5.0: (70.0, None)})], "t", "shots", "accuracy"),
     lambda: scatter([Point("a", 0.1, 50.0), Point("b", 2.0, 60.0)], "t", "ms", "accuracy"),
-    lambda: histogram([70, 71, 75, 75], 75, "t", "s"),
+    lambda: histogram(EpisodeScores.of_counts([70, 71, 75, 75], 75), "t", "s", 100 / 75),
 ]
 
 
@@ -120,7 +121,7 @@ def test_names_of_points_do_not_lie_on_each_other() -> None:
 def test_the_bars_of_a_histogram_are_the_episodes() -> None:
     rng = np.random.default_rng(0)
     correct = rng.integers(40, 76, 500)
-    picture = histogram(correct.tolist(), 75, "t", "s")
+    picture = histogram(EpisodeScores.of_counts(correct, 75), "t", "s", 100 / 75)
     tips = [e.text for e in ET.fromstring(picture.file()).iter() if e.tag.endswith("}title") and "episodes" in e.text]
     assert sum(int(tip.split(": ")[1].split()[0].replace(",", "")) for tip in tips) == 500
     assert f"mean {100 * correct.mean() / 75:.2f}" in _texts(picture)
@@ -130,5 +131,5 @@ def test_the_bars_of_a_histogram_are_the_episodes() -> None:
 
 @pytest.mark.parametrize("correct", [[75], [75, 75, 75], [0, 0], list(range(0, 301)), [0, 300]])
 def test_any_spread_can_be_drawn(correct: list[int]) -> None:
-    picture = histogram(correct, 300, "t", "s")
+    picture = histogram(EpisodeScores.of_counts(correct, 300), "t", "s", 100 / 300)
     assert 1 <= len(_elements(picture, "bar")) <= 51
