@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -30,6 +31,11 @@ def metabench_backbones() -> Iterable[BackboneSpec]:  # type: ignore[empty-body]
 @hookspec
 def metabench_protocols() -> Iterable[ProtocolSpec]:  # type: ignore[empty-body]
     """Return the episode protocols this plugin provides."""
+
+
+@hookspec
+def metabench_suites() -> Iterable[str | Path]:  # type: ignore[empty-body]
+    """Return the TOML files of the suites this plugin provides."""
 
 
 @hookspec

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from metabench.console import Console
+from metabench.errors import MetabenchError, UsageError
 from metabench.home import Home
 from metabench.keys import content_key
 from metabench.plan import RunSpec, Selection, plan
@@ -14,6 +17,19 @@ from metabench.registry import load_registry
 from metabench.session import Outcome, Session
 from metabench.settling import settle
 from metabench.tables import Row, rows_from_records
+
+if TYPE_CHECKING:
+    from metabench.execute import Executor
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """A run that could not be made, for want of something that it needs."""
+
+    run: RunSpec
+    error: MetabenchError
 
 
 def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
@@ -25,21 +41,59 @@ def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
         UsageError, MissingError: a run cannot be made.
         KeyboardInterrupt: the user stopped; what was measured is kept.
     """
-    digests = [session.digests_of(run) for run in runs]
-    _tell_pixels(runs, session)
-    keys = [content_key(run.inputs(of)) for run, of in zip(runs, digests, strict=True)]
-    found = [None if session.rerun else session.store.find(key) for key in keys]
-    outcomes: list[Outcome | None] = [Outcome(record, True) if record else None for record in found]
-    if any(outcome is None for outcome in outcomes):
+    found = _launch(runs, session, ())
+    return [outcome for outcome in found if isinstance(outcome, Outcome)]
+
+
+def attempt(runs: Sequence[RunSpec], session: Session) -> list[Outcome | Lacking]:
+    """As `launch`, but a run whose data or packages are missing or damaged is told, and the others are made.
+
+    Raises:
+        UsageError, KeyboardInterrupt: as `launch`.
+    """
+    return _launch(runs, session, (MetabenchError,))
+
+
+def _launch(
+    runs: Sequence[RunSpec], session: Session, tolerated: tuple[type[MetabenchError], ...]
+) -> list[Outcome | Lacking]:
+    def tried(run: RunSpec, make: Callable[[], Found]) -> Found | Lacking:
+        try:
+            return make()
+        except UsageError:
+            raise
+        except tolerated as error:
+            return Lacking(run, error)
+
+    found = [tried(run, partial(_stored, run, session)) for run in runs]
+    _tell_pixels([run for run, each in zip(runs, found, strict=True) if not isinstance(each, Lacking)], session)
+    if any(each is None for each in found):
         from metabench.execute import Executor  # loads torch
 
         executor = Executor(session)
-        pending = [index for index, outcome in enumerate(outcomes) if outcome is None]
-        for index in pending:
-            executor.preflight(runs[index])
-        for index in pending:
-            outcomes[index] = executor.execute(runs[index], digests[index])
-    return [outcome for outcome in outcomes if outcome is not None]
+        for index, run in enumerate(runs):
+            if found[index] is None:
+                found[index] = tried(run, partial(executor.preflight, run))
+        for index, run in enumerate(runs):
+            if found[index] is None:
+                found[index] = tried(run, partial(_executed, run, executor))
+    return [each for each in found if each is not None]
+
+
+def marked(outcome: Outcome, session: Session, name: str, entry: Mapping[str, Any]) -> Outcome:
+    """Say in a record's provenance what it is part of: measured now or before, it is the same run."""
+    record = session.store.mark(outcome.record["key"], name, entry)
+    return outcome if record is None else Outcome(record, outcome.cached)
+
+
+def _stored(run: RunSpec, session: Session) -> Outcome | None:
+    key = content_key(run.inputs(session.digests_of(run)))
+    record = None if session.rerun else session.store.find(key)
+    return Outcome(record, True) if record else None
+
+
+def _executed(run: RunSpec, executor: Executor) -> Outcome:
+    return executor.execute(run, executor.session.digests_of(run))
 
 
 def _tell_pixels(runs: Sequence[RunSpec], session: Session) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -36,6 +37,7 @@ EPISODES, MOST_UNTIL = 2_000, 100_000
 MAX_SEED = 2**63 - 1
 LISTS = ("algorithms", "datasets", "backbones", "ways", "shots", "seeds")
 SCOPES = ("algo", "backbone", "data", "protocol", "train")
+_UNKNOWN: Mapping[str, str] = defaultdict(str)
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,12 @@ class RunSpec:
         how = f"{way}-way {shot}-shot" if way and shot else self.protocol.name
         return f"{self.algorithm.name} on {where}, {how}"
 
+    @property
+    def identity(self) -> str:
+        """What tells this run from others before the digests of its data are known."""
+        source = None if self.source is None else self.source.identity
+        return content_key([self.inputs(_UNKNOWN), self.dataset.identity, source, str(self.checkpoint)])
+
     def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
         """Return what determines the weights; `digests` are of the splits, see `Session.digests_of`.
 
@@ -293,6 +301,19 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     return runs
 
 
+def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:
+    """Return the runs in their order, each once."""
+    found: dict[str, RunSpec] = {}
+    for run in runs:
+        found.setdefault(run.identity, run)
+    return list(found.values())
+
+
+def check_settings(settings: Mapping[str, Value]) -> None:
+    """Raise UsageError for a scope that there is not, and for a bad value of ``train.*``."""
+    _recipe_overrides(_by_scope(settings)["train"])
+
+
 def _check(selection: Selection, episodes: int) -> None:
     for name in LISTS:
         if name != "backbones" and not getattr(selection, name):
@@ -379,6 +400,8 @@ def _combinations(
         backbone = registry.choose("backbone", names[2] or learned_from.backbone or algorithm[0].backbone)
         for data in dict.fromkeys((learned_from.name, dataset[0].name)):
             _check_kinds(registry.find("dataset", data), backbone[0], registry)
+        if selection.split not in dataset[0].splits:
+            raise UsageError(f"'{dataset[0].name}' has no split '{selection.split}' to measure")
         found.append((algorithm, dataset, backbone))
     return found
 

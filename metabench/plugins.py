@@ -11,6 +11,7 @@ import importlib.metadata
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -58,12 +59,21 @@ class Provided:
 
 
 @dataclass(frozen=True)
+class SuiteFile:
+    """A suite's file, which is read when a suite is wanted, and the plugin (``dist:name``) that it came from."""
+
+    path: Path
+    origin: str
+
+
+@dataclass(frozen=True)
 class PluginSet:
     """Every plugin found, what the sound ones provide, and the hooks of the sound ones."""
 
     infos: tuple[PluginInfo, ...]
     provided: tuple[Provided, ...]
     manager: pluggy.PluginManager
+    suites: tuple[SuiteFile, ...] = ()
 
     @property
     def broken(self) -> tuple[PluginInfo, ...]:
@@ -108,7 +118,7 @@ def load_plugins(files: Sequence[LooseFile] = ()) -> PluginSet:
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     infos: list[PluginInfo] = []
-    provided: list[Provided] = []
+    provided: list[Provided | SuiteFile] = []
     found = importlib.metadata.entry_points(group=GROUP)
     for entry in sorted(found, key=lambda entry: (_dist(entry)[0].lower(), entry.name)):
         info, items = _load(manager, entry)
@@ -118,14 +128,18 @@ def load_plugins(files: Sequence[LooseFile] = ()) -> PluginSet:
         info, items = _load_file(manager, file)
         infos.append(info)
         provided.extend(items)
-    return PluginSet(tuple(infos), tuple(provided), manager)
+    specs = tuple(item for item in provided if isinstance(item, Provided))
+    suites = tuple(item for item in provided if isinstance(item, SuiteFile))
+    return PluginSet(tuple(infos), specs, manager, suites)
 
 
 def _dist(entry: importlib.metadata.EntryPoint) -> tuple[str, str]:
     return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "")
 
 
-def _load(manager: pluggy.PluginManager, entry: importlib.metadata.EntryPoint) -> tuple[PluginInfo, list[Provided]]:
+def _load(
+    manager: pluggy.PluginManager, entry: importlib.metadata.EntryPoint
+) -> tuple[PluginInfo, list[Provided | SuiteFile]]:
     dist, version = _dist(entry)
     origin = f"{dist}:{entry.name}"
     try:
@@ -135,11 +149,15 @@ def _load(manager: pluggy.PluginManager, entry: importlib.metadata.EntryPoint) -
     except (Exception, SystemExit) as error:  # a plugin may fail in any way at all
         line = str(error) if isinstance(error, _Broken) else one_line(error)
         return PluginInfo(dist, version, entry.name, entry.value, "broken", line), []
-    names = tuple(item.spec.name for item in items)
+    names = tuple(map(_name, items))
     return PluginInfo(dist, version, entry.name, entry.value, "ok", "", names), items
 
 
-def _load_file(manager: pluggy.PluginManager, file: LooseFile) -> tuple[PluginInfo, list[Provided]]:
+def _name(item: Provided | SuiteFile) -> str:
+    return item.spec.name if isinstance(item, Provided) else f"suite {item.path.stem}"
+
+
+def _load_file(manager: pluggy.PluginManager, file: LooseFile) -> tuple[PluginInfo, list[Provided | SuiteFile]]:
     info = PluginInfo("file", file.sha256[:12], str(file.path), file.module, "ok")
     try:
         items = _register(manager, import_file(file), info.origin)
@@ -147,21 +165,22 @@ def _load_file(manager: pluggy.PluginManager, file: LooseFile) -> tuple[PluginIn
             raise _Broken("it has no hook; write one as in docs/plugins.md, marked with @metabench.api.hookimpl")
     except (Exception, SystemExit) as error:
         raise broken(file, error, str(error) if isinstance(error, _Broken) else one_line(error)) from error
-    items = [replace(item, spec=localised(item.spec, file)) for item in items]
-    return replace(info, provides=tuple(item.spec.name for item in items)), items
+    items = [replace(item, spec=localised(item.spec, file)) if isinstance(item, Provided) else item for item in items]
+    return replace(info, provides=tuple(map(_name, items))), items
 
 
 def _hooks_of(manager: pluggy.PluginManager, origin: str) -> list[pluggy.HookCaller]:
     return manager.get_hookcallers(manager.get_plugin(origin)) or []
 
 
-def _register(manager: pluggy.PluginManager, plugin: object, origin: str) -> list[Provided]:
-    """Register a plugin and collect its specs; a plugin found wanting is taken out again."""
+def _register(manager: pluggy.PluginManager, plugin: object, origin: str) -> list[Provided | SuiteFile]:
+    """Register a plugin and collect its specs and suites; a plugin found wanting is taken out again."""
     _check_marked(manager, plugin)
     try:
         manager.register(plugin, origin)
         _check_hook_names(manager, plugin)
-        return [item for kind in SPEC_CLASSES for item in _ask(manager, plugin, kind, origin)]
+        specs = [item for kind in SPEC_CLASSES for item in _ask(manager, plugin, kind, origin)]
+        return [*specs, *_ask_suites(manager, plugin, origin)]
     except BaseException as error:
         if manager.has_plugin(origin):
             manager.unregister(name=origin)
@@ -194,17 +213,30 @@ def _only(manager: pluggy.PluginManager, hook: str, plugin: object) -> pluggy.Ho
     return manager.subset_hook_caller(hook, others)
 
 
-def _ask(manager: pluggy.PluginManager, plugin: object, kind: Kind, origin: str) -> list[Provided]:
-    hook = f"metabench_{kind}s"
+def _answers(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[Any]:
+    """Return all that a plugin lists in a hook."""
     caller = _only(manager, hook, plugin)
     if not caller.get_hookimpls():
         return []
-    expected = SPEC_CLASSES[kind]
     try:
         answers = caller() or [None]  # pluggy drops an answer of None
-        specs = [spec for answer in answers for spec in _iterate(answer)]
+        return [each for answer in answers for each in _iterate(answer)]
     except Exception as error:
         raise _Broken(f"{hook} failed with {one_line(error)}") from error
+
+
+def _ask_suites(manager: pluggy.PluginManager, plugin: object, origin: str) -> list[SuiteFile]:
+    hook = "metabench_suites"
+    files = _answers(manager, plugin, hook)
+    for file in files:
+        if not isinstance(file, (str, Path)):
+            raise _Broken(f"{hook} returned a {type(file).__name__} where the path of a file is wanted")
+    return [SuiteFile(Path(file), origin) for file in files]
+
+
+def _ask(manager: pluggy.PluginManager, plugin: object, kind: Kind, origin: str) -> list[Provided]:
+    hook, expected = f"metabench_{kind}s", SPEC_CLASSES[kind]
+    specs = _answers(manager, plugin, hook)
     for spec in specs:
         if not isinstance(spec, expected):
             raise _Broken(f"{hook} returned a {type(spec).__name__} where {expected.__name__} is wanted")

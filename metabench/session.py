@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from metabench.console import Console
 from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.environment import check_device_name
+from metabench.errors import MetabenchError
 from metabench.home import Home
 from metabench.keys import content_key
 from metabench.plan import Choice, RunSpec
@@ -59,14 +60,27 @@ class Session:
         self.registry = registry or load_registry()
         self.store = Store(home.root, console.warn)
         self._splits: dict[str, ClassSplit] = {}
+        self._lacking: dict[str, MetabenchError] = {}
 
     def split(self, dataset: Choice, name: str) -> ClassSplit:
-        """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be."""
+        """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be.
+
+        Raises:
+            MissingError, MetabenchError: it cannot be had; a data set that failed once is not asked again.
+        """
         key = content_key([dataset.identity, name])
         first, plus, second = name.partition("+")
         if key not in self._splits and plus:
             self._splits[key] = merge(self.split(dataset, first), self.split(dataset, second))
         if key not in self._splits:
+            self._splits[key] = self._load(dataset, name)
+        return self._splits[key]
+
+    def _load(self, dataset: Choice, name: str) -> ClassSplit:
+        known = content_key(dataset.identity)
+        if known in self._lacking:
+            raise self._lacking[known]
+        try:
             loader = load_target(dataset.spec)(**dataset.params)
             with self.console.progress(f"preparing {dataset.name}", 100) as bar:
                 context = dataclasses.replace(
@@ -74,8 +88,11 @@ class Session:
                     progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
                     note=self.console.note,
                 )
-                self._splits[key] = loader.load(name, context)
-        return self._splits[key]
+                split: ClassSplit = loader.load(name, context)
+                return split
+        except MetabenchError as error:
+            self._lacking[known] = error
+            raise
 
     def splits(self, dataset: Choice) -> tuple[str, ...]:
         """Return the splits that a data set has: as its spec says, or as its files do."""
@@ -91,6 +108,14 @@ class Session:
         measured = self.digests(run.dataset)
         return measured if run.source is None else {**self.digests(run.source), run.measured: measured[run.split]}
 
+    def known_digests_of(self, run: RunSpec) -> dict[str, str] | None:
+        """Return the same as far as it is declared or remembered; None where data must be read to know it."""
+        measured = self.known_digests(run.dataset)
+        if run.source is None or measured is None:
+            return measured
+        learned = self.known_digests(run.source)
+        return None if learned is None else {**learned, run.measured: measured[run.split]}
+
     def pixels(self, run: RunSpec) -> dict[str, str]:
         """Return what is to be said of the pixels of each data set of a run that are not the official ones, by name."""
         sets = (run.dataset,) if run.source is None else (run.dataset, run.source)
@@ -105,22 +130,34 @@ class Session:
         spec = _dataset_spec(dataset)
         if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
             return dict(spec.digests)
-        loader, splits = load_target(spec)(**dataset.params), self.splits(dataset)
-        # Data from files that a user may exchange say which they are; what the code makes itself is told by its inputs.
-        mark = loader.fingerprint(self._context(dataset)) if hasattr(loader, "fingerprint") else ""
-        identity = content_key([dataset.identity, mark] if mark else dataset.inputs())
-        path = self.home.dataset_cache(spec.cache_name) / f"digests-{identity[:16]}.json"
-        try:
-            known = json.loads(path.read_text())
-            if isinstance(known, dict) and set(known) == set(splits):
-                return known
-        except (OSError, ValueError):
-            pass
+        path, splits = self._digests_file(dataset), self.splits(dataset)
+        if known := _remembered(path, splits):
+            return known
         digests = {split: split_digest(self.split(dataset, split)) for split in splits}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(digests, indent=1))
         self._remember(dataset, digests)
         return digests
+
+    def known_digests(self, dataset: Choice) -> dict[str, str] | None:
+        """Return the digests that are declared or remembered; None where the data must be read to know them."""
+        spec = _dataset_spec(dataset)
+        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
+            return dict(spec.digests)
+        try:
+            return _remembered(self._digests_file(dataset), self.splits(dataset))
+        except MetabenchError:  # the files are not here to be told apart
+            return None
+
+    def _digests_file(self, dataset: Choice) -> Path:
+        """Where the digests are remembered; MetabenchError where the data set must see its files and they are missing.
+
+        Data from files that a user may exchange say which they are; what the code makes itself is told by its inputs.
+        """
+        loader = load_target(dataset.spec)(**dataset.params)
+        mark = loader.fingerprint(self._context(dataset)) if hasattr(loader, "fingerprint") else ""
+        identity = content_key([dataset.identity, mark] if mark else dataset.inputs())
+        return self.home.dataset_cache(dataset.spec.cache_name) / f"digests-{identity[:16]}.json"
 
     def place_of(self, digest: str) -> dict[str, Value]:
         """Return the parameters that say where data of that digest were on this machine; records do not hold them."""
@@ -154,6 +191,14 @@ class Session:
             sources=self.home.sources,
             allow_download=self.allow_download,
         )
+
+
+def _remembered(path: Path, splits: Sequence[str]) -> dict[str, str] | None:
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) and set(known) == set(splits) else None
 
 
 def _dataset_spec(dataset: Choice) -> DatasetSpec:

@@ -97,6 +97,20 @@ class Store:
             raise UsageError(f"no record '{prefix}' in {self.root}: run it first, or give another --home")
         return record
 
+    def mark(self, key: str, name: str, entry: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Add an entry to a list in the provenance of a run that succeeded, once; return the record.
+
+        What was measured and what determines it stay as they are.
+        """
+        with self.lock(key):
+            record = self.find(key)
+            if record is None or entry in record["provenance"].get(name, []):
+                return record
+            listed = [*record["provenance"].get(name, []), dict(entry)]
+            record = {**record, "provenance": {**record["provenance"], name: listed}}
+            self.put(record)
+            return record
+
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
         """Hold the lock of a key, waiting for another process that holds it; then look with `find` again."""

@@ -11,7 +11,7 @@ import click
 
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
 from metabench.cli.loose import current_registry, plugin_files
-from metabench.cli.run import parse_settings
+from metabench.cli.selecting import parse_settings
 from metabench.console import Console
 from metabench.environment import check_device_name
 from metabench.errors import MissingError, UsageError, did_you_mean

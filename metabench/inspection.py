@@ -1,0 +1,58 @@
+"""What is there of a data set, found out without decoding anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from metabench.data.types import DataContext
+from metabench.errors import MetabenchError, MissingError
+from metabench.home import Home
+from metabench.plugins import one_line
+from metabench.registry import availability, load_target
+from metabench.specs import DatasetSpec, Value
+
+Presence = Literal["built in", "prepared", "not prepared", "missing", "unavailable", "broken"]
+USABLE: tuple[Presence, ...] = ("built in", "prepared", "not prepared")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of a data set.
+
+    Attributes:
+        presence: ``not prepared`` where the official files are there; ``unavailable`` where a package is missing.
+        detail: what is wrong, and what to do; empty if nothing is.
+    """
+
+    presence: Presence
+    detail: str = ""
+
+
+class _Preparing(Exception):
+    """A data set has found its files and begins to decode them."""
+
+
+def look(spec: DatasetSpec, params: Mapping[str, Value], home: Home) -> Found:
+    """Tell whether a data set can be used: its loader begins to load every split, and is stopped when it decodes."""
+    if lacking := availability(spec):
+        return Found("unavailable", lacking)
+    if not spec.download:
+        return Found("built in")
+    context = DataContext(home.dataset_cache(spec.cache_name), home.sources, allow_download=False, progress=_stop)
+    try:
+        dataset = load_target(spec)(**params)
+        for split in dataset.splits(context) if hasattr(dataset, "splits") else spec.splits:
+            dataset.load(split, context)
+    except _Preparing:
+        return Found("not prepared")
+    except MissingError as error:
+        return Found("missing", str(error))
+    except Exception as error:  # a data set is a plugin: whatever it raises is one line here
+        return Found("broken", str(error) if isinstance(error, MetabenchError) else one_line(error))
+    return Found("prepared")
+
+
+def _stop(text: str, done: int, total: int) -> None:
+    raise _Preparing

@@ -1,0 +1,119 @@
+"""What a plan comes to before anything is measured: known, to do, begun or impossible here, and how long it takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from metabench.estimate import Estimates
+from metabench.inspection import USABLE, Found, look
+from metabench.keys import content_key
+from metabench.plan import Choice, RunSpec
+from metabench.registry import availability, kind_of
+from metabench.session import Session
+from metabench.specs import DatasetSpec
+from metabench.store import Partial
+
+State = Literal["cached", "partial", "to do", "missing"]
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """A run before it is made.
+
+    Attributes:
+        state: ``cached``, its record is there; ``partial``, it goes on where it stopped; ``missing``, something that it
+            needs is not here.
+        key: of the run; empty where the digests of its data are not known yet.
+        detail: how far it is, or what is missing and how to get it.
+        seconds: what is left to do takes about this long; None where nothing similar was measured.
+    """
+
+    run: RunSpec
+    state: State
+    key: str
+    detail: str = ""
+    seconds: float | None = 0.0
+
+
+class Surveyor:
+    """Looks at runs one after the other, as they would be made; loads no torch and decodes nothing."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.estimates = Estimates(session.store.records())
+        self._found: dict[str, Found] = {}
+        self._trained: set[str] = set()
+
+    def look(self, run: RunSpec) -> Prospect:
+        """Return what a run comes to after those that were looked at before."""
+        digests = self.session.known_digests_of(run)
+        key = content_key(run.inputs(digests)) if digests else ""
+        if key and not self.session.rerun and self.session.store.find(key):
+            return Prospect(run, "cached", key)
+        if lacking := self._lacking(run):
+            return Prospect(run, "missing", key, lacking, None)
+        training, trained = self._training(run, digests)
+        scored, words = self._scored(key)
+        measuring = self.estimates.measure(run)
+        left = max(0.0, 1 - scored / run.episodes)
+        seconds = None if training is None or measuring is None else training + measuring * left
+        begun = [text for text in (trained, words) if text]
+        return Prospect(run, "partial" if begun else "to do", key, ", ".join(begun), seconds)
+
+    def _lacking(self, run: RunSpec) -> str:
+        """What a run needs and is not here, with what to do; empty if nothing is."""
+        for choice in (run.algorithm, run.backbone, run.protocol):
+            if why := availability(choice.spec):
+                return f"{kind_of(choice.spec)} {choice.name} {why}"
+        for found in map(self._data, (run.dataset, run.trained_on)):
+            if found.presence not in USABLE:
+                return found.detail
+        return ""
+
+    def _data(self, dataset: Choice) -> Found:
+        key = content_key(dataset.identity)
+        if key not in self._found:
+            assert isinstance(dataset.spec, DatasetSpec)
+            self._found[key] = look(dataset.spec, dataset.params, self.session.home)
+        return self._found[key]
+
+    def _training(self, run: RunSpec, digests: Mapping[str, str] | None) -> tuple[float | None, str]:
+        """Return the seconds of training that are left, and how far it is."""
+        if run.recipe is None:
+            return 0.0, ""
+        key = run.training_key(digests) if digests else run.identity
+        folder = self.session.home.models / key
+        if key in self._trained or (folder / "weights.safetensors").exists():
+            return 0.0, ""  # runs that differ in their evaluation alone share the weights
+        self._trained.add(key)
+        whole, done = self.estimates.train(run), _trained_episodes(folder / "state.safetensors")
+        if not done:
+            return whole, ""
+        share = 1 - min(done, run.recipe.episodes) / run.recipe.episodes
+        return None if whole is None else whole * share, f"trained {done:,} of {run.recipe.episodes:,} episodes"
+
+    def _scored(self, key: str) -> tuple[int, str]:
+        """Return how many episodes are scored already, and that in words."""
+        done = 0 if not key or self.session.rerun else len(Partial(self.session.store.root, key).load())
+        return done, f"scored {done:,} episodes" if done else ""
+
+
+def survey(runs: Sequence[RunSpec], session: Session) -> list[Prospect]:
+    """Return what each run of a plan comes to, in order; weights that several share are trained by the first."""
+    surveyor = Surveyor(session)
+    return [surveyor.look(run) for run in runs]
+
+
+def _trained_episodes(state: Path) -> int:
+    """Return how many training episodes a saved state has behind it; 0 if there is none that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(state, framework="np") as stream:
+            return int(json.loads((stream.metadata() or {})["metabench"])["episode"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return 0

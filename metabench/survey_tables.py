@@ -1,0 +1,104 @@
+"""What ``--dry-run`` prints: every run of a plan, how it stands, and how long it takes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from metabench.survey import Prospect
+from metabench.tables import escape, params_text, printable
+
+_IF_VARIED = ("params", "backbone", "backbone_params", "dataset_params", "split", "protocol", "query", "seed")
+_HEADER = {"dataset_params": "data"}
+
+
+def to_json(found: Sequence[Prospect]) -> str:
+    """Return one JSON document ``{"runs": [...], "seconds": ..., "unknown": ...}``."""
+    document = {"runs": [_row(each) for each in found], **_total(found)}
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def to_text(found: Sequence[Prospect], markdown_form: bool = False) -> str:
+    """Return a table of the runs, the number in each state, the time, and what is missing with how to get it."""
+    from tabulate import tabulate
+
+    clean: Callable[[str], str] = escape if markdown_form else printable
+    rows = [_row(each) for each in found]
+    varied = [name for name in _IF_VARIED if len({str(row[name]) for row in rows}) > 1]
+    names = ["algorithm", "dataset", "way", "shot", *varied]
+    body = [
+        [*("-" if row[name] is None else str(row[name]) for name in names), _state(each), duration(each.seconds)]
+        for row, each in zip(rows, found, strict=True)
+    ]
+    header = [*(_HEADER.get(name, name) for name in names), "state", "time"]
+    cells = [[clean(cell) for cell in line] for line in body]
+    style = "github" if markdown_form else "simple"
+    table = tabulate(cells, headers=header, tablefmt=style, disable_numparse=True)
+    lines = [_counts(found), *_missing(found)]
+    return "\n\n".join([table, ("\n\n" if markdown_form else "\n").join(map(clean, lines))])
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in words.
+
+    >>> [duration(t) for t in (None, 0.0, 0.4, 59, 600, 9000)]
+    ['unknown', '-', '<1 s', '59 s', '10 min', '2.5 h']
+    """
+    if seconds is None:
+        return "unknown"
+    if seconds < 1:
+        return "<1 s" if seconds else "-"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _state(each: Prospect) -> str:
+    return f"{each.state}: {each.detail}" if each.state == "partial" else each.state
+
+
+def _total(found: Sequence[Prospect]) -> dict[str, Any]:
+    """Seconds of what can be run, and the number of those runs for which they are not known."""
+    possible = [each for each in found if each.state != "missing"]
+    seconds = sum(each.seconds or 0.0 for each in possible)
+    return {"seconds": round(seconds, 1), "unknown": sum(each.seconds is None for each in possible)}
+
+
+def _counts(found: Sequence[Prospect]) -> str:
+    counts = Counter(each.state for each in found)
+    total = _total(found)
+    time = "nothing to measure" if counts["cached"] == len(found) else duration(total["seconds"])
+    if total["unknown"]:
+        known = f"{time} and " if total["seconds"] else ""
+        time = f"{known}an unknown time for {total['unknown']} (nothing like them was measured here)"
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{len(found)} runs: {states}; {time}"
+
+
+def _missing(found: Sequence[Prospect]) -> list[str]:
+    reasons = Counter(each.detail for each in found if each.state == "missing")
+    return [f"missing for {count} run{'s' if count > 1 else ''}: {why}" for why, count in reasons.items()]
+
+
+def _row(each: Prospect) -> dict[str, Any]:
+    run = each.run
+    cell = run.protocol.params
+    return {
+        "algorithm": run.algorithm.name,
+        "params": params_text(run.algorithm.params),
+        "backbone": run.backbone.name,
+        "backbone_params": params_text(run.backbone.params),
+        "dataset": run.dataset.name,
+        "dataset_params": params_text(run.dataset.params),
+        "split": run.split,
+        "protocol": run.protocol.name,
+        **{name: cell.get(name) for name in ("way", "shot", "query")},
+        "episodes": run.episodes,
+        "seed": run.seed if run.recipe else None,
+        "state": each.state,
+        "detail": each.detail,
+        "seconds": None if each.seconds is None else round(each.seconds, 1),
+        "key": each.key,
+    }

@@ -1,0 +1,66 @@
+"""Means and ranks over cells, against what simulation and simple cases say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from metabench.across import Scores, mean_over_cells, rank_over_cells
+
+RNG = np.random.Generator(np.random.PCG64(5))
+
+
+def row(*means: float, spread: float = 10.0, episodes: int = 400, digest: str = "") -> list[Scores]:
+    return [
+        Scores(RNG.normal(mean, spread, episodes), f"{digest}{cell}" if digest else "")
+        for cell, mean in enumerate(means)
+    ]
+
+
+def places(rows: list[list[Scores]]) -> list[str]:
+    return [str(rank) for rank in rank_over_cells(rows)]
+
+
+def test_the_mean_counts_every_cell_once() -> None:
+    cells = [Scores(np.full(10, 20.0), ""), Scores(np.full(1000, 80.0), "")]
+    assert mean_over_cells(cells) == (50.0, None)
+
+
+def test_the_interval_covers_the_mean_of_means_19_times_in_20() -> None:
+    inside = 0
+    for _ in range(1000):
+        mean, half = mean_over_cells([*row(60.0, 70.0, episodes=40), *row(80.0, spread=30.0, episodes=25)])
+        assert half is not None
+        inside += abs(mean - 70.0) <= half
+    assert 930 <= inside <= 968
+
+
+def test_methods_that_cannot_be_told_apart_share_a_rank() -> None:
+    assert places([row(60, 70), row(80, 90), row(80.1, 90), row(20, 30)]) == ["3", "1=", "1=", "4"]
+
+
+def test_pairing_tells_apart_what_chance_hides() -> None:
+    base = row(60, 70, spread=20.0, digest="same")
+    better = [Scores(cell.values + RNG.normal(0.5, 1.0, len(cell.values)), cell.digest) for cell in base]
+    assert places([base, better]) == ["2", "1"]
+    unpaired = [Scores(cell.values, "") for cell in better]
+    assert places([base, unpaired]) == ["1=", "1="]
+
+
+def test_a_gain_in_one_cell_and_a_loss_in_another_are_weighed() -> None:
+    assert places([row(60, 80), row(80, 60)]) == ["1=", "1="]
+    assert places([row(60, 80), row(90, 60)]) == ["2", "1"]
+
+
+@pytest.mark.parametrize(("episodes", "expected"), [(1, ["1=", "1="]), (50, ["2", "1"])])
+def test_scores_that_do_not_vary(episodes: int, expected: list[str]) -> None:
+    assert places([[Scores(np.full(episodes, 50.0), "a")], [Scores(np.full(episodes, 60.0), "a")]]) == expected
+
+
+def test_one_method_is_first() -> None:
+    assert places([row(50)]) == ["1"]
+    mean, half = mean_over_cells(row(50))
+    assert math.isclose(mean, 50, abs_tol=3)
+    assert half is not None
