@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from metabench.across import Scores, mean_over_cells, rank_over_cells
+from metabench.errors import UsageError
 from metabench.keys import canonical_json
 from metabench.launch import Lacking
 from metabench.leaderboard.ranks import Rank
 from metabench.plan import Choice, RunSpec, Selection
+from metabench.scores import EpisodeScores
 from metabench.seeds import over_seeds
 from metabench.session import Outcome
+from metabench.specs import ACCURACY
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,13 @@ def report(runs: Sequence[RunSpec], results: Sequence[Outcome | Lacking]) -> Rep
     """Return what the runs of a suite say; `results` are theirs, in the same order.
 
     Algorithms are compared over the cells that all of them have. One that has none is shown and not ranked.
+
+    Raises:
+        UsageError: a protocol is scored by another metric than accuracy, of which there is no mean over cells.
     """
+    for run in runs:
+        if run.metric != ACCURACY:
+            raise UsageError(f"a suite is of accuracies, and protocol '{run.protocol.name}' is scored by {run.metric}")
     methods, cells = _methods(runs), _cells(runs)
     found: dict[str, dict[str, list[Outcome | Lacking]]] = defaultdict(lambda: defaultdict(list))
     for method, cell, result in zip(methods, cells, results, strict=True):
@@ -131,9 +140,9 @@ def _result(records: Sequence[Mapping[str, Any]]) -> Result:
     closed, opened = (summary["ci95"], summary["open95"]) if one else (over.total95, over.total_open95)
     digests = {record["scores"]["episodes_digest"] for record in records}
     paired = records if len(digests) == 1 else records[:1]
-    rows = [100.0 * np.asarray(each["scores"]["correct"]) / each["scores"]["n_query"] for each in paired]
+    rows = [EpisodeScores.of(each["scores"]).values for each in paired]
     scores = Scores(np.mean(rows, axis=0), digests.pop() if len(digests) == 1 else "")
-    return Result(over.accuracy, closed, opened, tuple(record["key"] for record in over.records), scores)
+    return Result(over.score, closed, opened, tuple(record["key"] for record in over.records), scores)
 
 
 def _methods(runs: Sequence[RunSpec]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from metabench.suite_report import Cell, Line, Report
 from metabench.suites import Suite
-from metabench.tables import Row, accuracy_text, csv_text, escape, printable
+from metabench.tables import Row, csv_text, escape, printable, score_text
 
 _MOST_BESIDE = 4  # cells beside the means; more get a table for each data set
 _NOTES = (
@@ -40,7 +40,7 @@ def to_json(suite: Suite, found: Report, rows: Sequence[Row], seeds: Sequence[Ro
         "rows": list(rows),
         "seeds": list(seeds),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
 
 
 def to_csv(found: Report) -> str:
@@ -64,7 +64,7 @@ def _standings(found: Report, cells: Sequence[Cell]) -> tuple[list[str], list[li
         [
             "-" if line.rank is None else str(line.rank),
             line.method,
-            "-" if line.mean is None else accuracy_text(line.mean, line.ci95),
+            "-" if line.mean is None else score_text(line.mean, line.ci95),
             f"{len(line.results)} of {len(found.cells)}",
             *(_result(line, cell) for cell in cells),
         ]
@@ -82,7 +82,7 @@ def _result(line: Line, cell: Cell) -> str:
     result = line.results.get(cell.key)
     if result is None:
         return "-"
-    return accuracy_text(result.accuracy, result.ci95) + ("*" if cell.key in line.problems else "")
+    return score_text(result.accuracy, result.ci95) + ("*" if cell.key in line.problems else "")
 
 
 def _coverage(found: Report) -> list[str]:

@@ -22,6 +22,7 @@ from metabench.features import embed
 from metabench.interrupt import stop_on_signal
 from metabench.model import load_tensors
 from metabench.plugins import PluginSet
+from metabench.scores import shares
 from metabench.training import Trainer
 from tests.tiny import SETTINGS, arguments, record_of, run_json
 
