@@ -18,7 +18,7 @@ from metabench.environment import choose_device, keep_freed_memory, peak_memory_
 from metabench.episodes import EpisodeProtocol, EpisodeSource, EpisodeTally, ValuedProtocol
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate
-from metabench.features import embed, load_features, save_features, to_device
+from metabench.features import embed, load_features, room_for_features, save_features, to_device
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
 from metabench.learner import FeatureLearner, Learner
@@ -34,6 +34,7 @@ from metabench.store import Partial
 from metabench.tasks import AdaptingLearner
 from metabench.training import Diverged, Progress, Trainer, check_recipe
 
+CPU = torch.device("cpu")
 _FLUSH_SECONDS = 1.0
 
 
@@ -320,11 +321,13 @@ class Executor:
         # Without weights, embedding is cheaper than reading it back from disk.
         keep = any(True for _ in backbone.parameters())
         path = self.session.home.features / f"{key}.npy"
-        features = load_features(path, (len(images), backbone.feature_dim)) if keep else None
+        shape = (len(images), backbone.feature_dim)
+        features = load_features(path, shape) if keep else None
         if features is None:
+            features = room_for_features(shape, self.device, path.parent, self.session.max_memory)
             label = f"embedding {run.dataset.name}"
             with self.session.console.progress(label, len(images)) as bar:
-                features = embed(backbone, to_device(images, self.device), run.precision, bar.update)
+                embed(backbone, to_device(images, CPU), run.precision, bar.update, features)
             if keep:
                 save_features(path, features)
         self._features = (key, features.to(self.device))

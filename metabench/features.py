@@ -6,14 +6,17 @@ import contextlib
 import os
 import tempfile
 import tokenize
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from metabench.memory import device_memory
 
 if TYPE_CHECKING:
     from metabench.modules import Backbone
@@ -28,8 +31,18 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def to_device(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Return the images (N, H, W, C) as one uint8 tensor on `device`."""
-    return torch.from_numpy(np.array(images)).to(device)
+    """Return a data set's items as one uint8 tensor on `device`; on a CPU it is the array itself: do not change it.
+
+    A memory map stays one: an item is read from the file when an episode needs it, and a set larger than memory works.
+    """
+    return _shared(images).to(device)
+
+
+def _shared(array: NDArray[Any]) -> Tensor:
+    """Return a tensor of the memory of an array, a read-only one too."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -49,26 +62,47 @@ def embed(
     images: Tensor,
     precision: str = "float32",
     progress: Callable[[int], None] = lambda done: None,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """Return the float32 features (N, feature_dim) of a data set's items, uint8 (N, ...), on their device."""
+    """Return the float32 features (N, feature_dim) of a data set's items, uint8 (N, ...), a batch at a time.
+
+    They are on the device of the items, or in `out`, on the device of which the backbone must be.
+    """
     body = backbone.eval().for_inference()
-    batch = BATCH.get(images.device.type, BATCH["cuda"])
-    features = torch.empty(len(images), backbone.feature_dim, device=images.device)
-    with torch.inference_mode(), autocast(images.device, precision):
+    features = torch.empty(len(images), backbone.feature_dim, device=images.device) if out is None else out
+    batch = BATCH.get(features.device.type, BATCH["cuda"])
+    with torch.inference_mode(), autocast(features.device, precision):
         for start in range(0, len(images), batch):
-            features[start : start + batch] = body(backbone.inputs(images[start : start + batch]))
+            items = images[start : start + batch].to(features.device)
+            features[start : start + batch] = body(backbone.inputs(items))
             progress(min(start + batch, len(images)))
     return features
 
 
+def room_for_features(shape: tuple[int, int], device: torch.device, folder: Path, max_memory: int = 0) -> Tensor:
+    """Return an uninitialised float32 tensor: in memory, or on a CPU, where a quarter of what is free is too small for
+    it, in a file of `folder` that is gone with the tensor.
+
+    Args:
+        max_memory: bytes that the process may take; 0: what there is.
+    """
+    used, limit = device_memory(torch.device("cpu"))
+    if device.type != "cpu" or 4 * 4 * shape[0] * shape[1] <= (max_memory or limit) - used:
+        return torch.empty(shape, device=device)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and death when the map is written
+            os.posix_fallocate(file.fileno(), 0, 4 * shape[0] * shape[1])
+        return _shared(np.memmap(file, np.float32, "w+", shape=shape))
+
+
 def load_features(path: Path, shape: tuple[int, int]) -> Tensor | None:
-    """Return cached features, or None where there are none of this shape (absent or damaged)."""
+    """Return cached features as a memory map, or None where there are none of this shape (absent or damaged)."""
     try:
-        with path.open("rb") as stream:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError):
         return None  # what NumPy's header parser raises on damaged bytes
-    return torch.from_numpy(array) if array.shape == shape and array.dtype == np.float32 else None
+    return _shared(array) if array.shape == shape and array.dtype == np.float32 else None
 
 
 def save_features(path: Path, features: Tensor) -> None:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from metabench.context import TaskContext, task_context
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
 from metabench.evaluate import batch_logits, chunk_size
@@ -90,7 +91,7 @@ class FeatureLearner(Learner):
         """Support and query pass the backbone together (one batch norm batch)."""
         n_support = batch.support.shape[1]
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
-        with autocast(images.device, self.precision):
+        with task_context(TaskContext(episode=episode)), autocast(images.device, self.precision):
             features = self.body(self.embedder.inputs(images[rows.flatten()]))
         features = features.float().view(*rows.shape, -1)
         labels, truth = (

@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metabench.console import Console
 from metabench.data import ClassSplit, DataContext, merge, split_digest
+from metabench.data.cache import cached_array
 from metabench.environment import check_device_name
 from metabench.errors import MetabenchError
 from metabench.home import Home
@@ -71,10 +75,25 @@ class Session:
         key = content_key([dataset.identity, name])
         first, plus, second = name.partition("+")
         if key not in self._splits and plus:
-            self._splits[key] = merge(self.split(dataset, first), self.split(dataset, second))
+            self._splits[key] = self._union(dataset, first, second)
         if key not in self._splits:
             self._splits[key] = self._load(dataset, name)
         return self._splits[key]
+
+    def _union(self, dataset: Choice, first: str, second: str) -> ClassSplit:
+        """Return two splits as one. Memory maps make a memory map, so that it may be larger than memory."""
+        parts = self.split(dataset, first), self.split(dataset, second)
+        maps = parts[0].images, parts[1].images
+        if not all(isinstance(images, np.memmap) for images in maps) or maps[0].shape[1:] != maps[1].shape[1:]:
+            return merge(*parts)
+
+        def build(out: NDArray[np.uint8]) -> None:
+            out[: len(maps[0])], out[len(maps[0]) :] = maps
+
+        digests = self.digests(dataset)
+        name = f"union-{content_key([digests[first], digests[second]])[:16]}.npy"
+        path = self.home.dataset_cache(dataset.spec.cache_name) / name
+        return merge(*parts, cached_array(path, (sum(map(len, maps)), *maps[0].shape[1:]), build))
 
     def _load(self, dataset: Choice, name: str) -> ClassSplit:
         known = content_key(dataset.identity)

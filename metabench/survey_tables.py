@@ -10,13 +10,25 @@ from typing import Any
 from metabench.survey import Prospect
 from metabench.tables import escape, params_text, printable
 
-_IF_VARIED = ("params", "backbone", "backbone_params", "dataset_params", "split", "protocol", "query", "seed")
-_HEADER = {"dataset_params": "data"}
+_IF_VARIED = (
+    "params",
+    "backbone",
+    "backbone_params",
+    "dataset_params",
+    "trained_on",
+    "split",
+    "protocol",
+    "query",
+    "training",
+    "seed",
+)
+_HEADER = {"dataset_params": "data", "trained_on": "trained on"}
+_OF_THE_CELL = ("way", "shot", "query", "validation_way", "validation_query")
 
 
 def to_json(found: Sequence[Prospect]) -> str:
     """Return one JSON document ``{"runs": [...], "seconds": ..., "unknown": ...}``."""
-    document = {"runs": [_row(each) for each in found], **_total(found)}
+    document = {"runs": _rows(found), **_total(found)}
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -25,7 +37,7 @@ def to_text(found: Sequence[Prospect], markdown_form: bool = False) -> str:
     from tabulate import tabulate
 
     clean: Callable[[str], str] = escape if markdown_form else printable
-    rows = [_row(each) for each in found]
+    rows = _rows(found)
     varied = [name for name in _IF_VARIED if len({str(row[name]) for row in rows}) > 1]
     names = ["algorithm", "dataset", "way", "shot", *varied]
     body = [
@@ -82,6 +94,15 @@ def _missing(found: Sequence[Prospect]) -> list[str]:
     return [f"missing for {count} run{'s' if count > 1 else ''}: {why}" for why, count in reasons.items()]
 
 
+def _rows(found: Sequence[Prospect]) -> list[dict[str, Any]]:
+    """The runs as rows; ``training`` holds what tells their recipes apart."""
+    recipes = [{} if each.run.recipe is None else each.run.recipe.inputs() for each in found]
+    names = [name for recipe in recipes for name in recipe if name not in _OF_THE_CELL]
+    varied = [name for name in dict.fromkeys(names) if len({recipe[name] for recipe in recipes if recipe}) > 1]
+    training = [params_text({name: recipe[name] for name in varied if name in recipe}) for recipe in recipes]
+    return [{**_row(each), "training": text} for each, text in zip(found, training, strict=True)]
+
+
 def _row(each: Prospect) -> dict[str, Any]:
     run = each.run
     cell = run.protocol.params
@@ -92,6 +113,7 @@ def _row(each: Prospect) -> dict[str, Any]:
         "backbone_params": params_text(run.backbone.params),
         "dataset": run.dataset.name,
         "dataset_params": params_text(run.dataset.params),
+        "trained_on": run.trained_on.name if run.recipe else None,
         "split": run.split,
         "protocol": run.protocol.name,
         **{name: cell.get(name) for name in ("way", "shot", "query")},

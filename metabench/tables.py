@@ -25,6 +25,7 @@ COLUMNS = (
     "setting",
     "backbone",
     "backbone_params",
+    "trained_on",
     "dataset",
     "split",
     "train_dataset",
@@ -207,6 +208,7 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
         "setting": inputs["algorithm"]["setting"],
         "backbone": inputs["backbone"]["name"],
         "backbone_params": params_text(inputs["backbone"]["params"]),
+        "trained_on": inputs["backbone"]["trained_on"],
         "dataset": inputs["dataset"]["name"],
         "split": inputs["dataset"]["split"],
         "train_dataset": train_dataset(inputs),
@@ -241,7 +243,12 @@ def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 
 def cell_text(row: Row, name: str) -> str:
-    """Return what a table shows of a row in one column; the data set is ``A -> B`` where that is what happened."""
+    """Return what a table shows of a row in one column; the data set is ``A -> B`` where that is what happened.
+
+    A pre-trained backbone has a ``+`` and what it was trained on.
+    """
+    if name == "backbone" and row["trained_on"]:
+        return f"{row['backbone']} + {row['trained_on']}"
     if name == "dataset" and row["train_dataset"]:
         return f"{row['train_dataset']} -> {row['dataset']}"
     return "-" if row[name] is None else str(row[name])
@@ -277,4 +284,8 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
             lines.append(line.format(f"{counts.pop():,} episodes" if len(counts) == 1 else "the episodes"))
     if any(row["open95"] is not None for row in measured):
         lines.append("open ±: 95 % interval for new classes and new images of the same kind (class-level jackknife)")
+    if any(row["trained_on"] for row in rows):
+        lines.append(
+            "+: the backbone was trained on these data before; where they hold the test classes, those are not new"
+        )
     return lines

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.features import BATCH, autocast, embed, load_features, normalise, save_features, to_device
+from metabench.features import (
+    BATCH,
+    autocast,
+    embed,
+    load_features,
+    normalise,
+    room_for_features,
+    save_features,
+    to_device,
+)
 from metabench_backbones.conv4 import Conv4
 from metabench_backbones.pixels import Pixels
 
@@ -28,13 +39,68 @@ def backbone() -> Conv4:
     return Conv4(SHAPE, channels=8)
 
 
-def test_images_go_to_the_device_as_a_copy() -> None:
-    array = np.zeros((2, 3, 3, 1), dtype=np.uint8)
-    array.flags.writeable = False  # as a memory map is
-    moved = to_device(array, CPU)
-    moved += 1
-    assert moved.dtype == torch.uint8 and moved.shape == array.shape
-    assert not array.any()
+def test_images_on_a_cpu_stay_where_they_are(tmp_path: Path) -> None:
+    """A map is not read into memory; what is in the file later shows."""
+    np.save(tmp_path / "a.npy", np.zeros((2, 3, 3, 1), dtype=np.uint8))
+    moved = to_device(np.load(tmp_path / "a.npy", mmap_mode="r"), CPU)
+    assert moved.dtype == torch.uint8 and moved.shape == (2, 3, 3, 1) and not moved.any()
+    np.load(tmp_path / "a.npy", mmap_mode="r+")[1] = 7
+    assert moved[1].unique().tolist() == [7] and not moved[0].any()
+
+
+def test_features_that_memory_cannot_hold_get_a_file_without_a_name(tmp_path: Path) -> None:
+    small, large = (room_for_features((100, 50), CPU, tmp_path / "f", limit) for limit in (0, 1))
+    for features in (small, large):
+        features[:] = torch.arange(5000.0).view(100, 50)
+    assert torch.equal(small, large) and large[99, 49] == 4999
+    assert list((tmp_path / "f").iterdir()) == []
+    save_features(tmp_path / "kept.npy", large)
+    loaded = load_features(tmp_path / "kept.npy", (100, 50))
+    assert loaded is not None and torch.equal(loaded, small)
+
+
+def test_embedding_into_a_given_tensor(images: Tensor, backbone: Conv4) -> None:
+    out = torch.empty(len(images), 8)
+    assert embed(backbone, images, out=out) is out
+    assert torch.equal(out, embed(backbone, images))
+
+
+def test_a_set_larger_than_what_may_be_allocated(tmp_path: Path) -> None:
+    """768 MiB of images, 200 MiB of memory: embedded, and gathered as a training step does, from the map."""
+    code = """
+import os, resource, sys, numpy as np, torch
+from torch import nn
+from metabench.features import embed, to_device, room_for_features
+from metabench.modules import Backbone
+
+class Mean(Backbone):
+    feature_dim = 1
+    def forward(self, images):
+        return images.mean((1, 2, 3))[:, None]
+
+shape = (3 << 16, 64, 64, 1)
+images = np.lib.format.open_memmap(sys.argv[1], mode="w+", dtype=np.uint8, shape=shape)  # a file of holes
+images[-1] = 255
+images = np.load(sys.argv[1], mmap_mode="r")
+in_use = next(int(l.split()[1]) << 10 for l in open("/proc/self/status") if l.startswith("VmData"))
+limit = in_use + (200 << 20)
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+try:
+    np.array(images)
+    print("no limit")
+except MemoryError:
+    pass
+held = to_device(images, torch.device("cpu"))
+features = embed(Mean(), held, out=room_for_features((len(held), 1), held.device, "."))
+assert features.sum() == 1, features.sum()
+rows = torch.tensor([5, len(held) - 1])
+assert held[rows].sum() == 64 * 64 * 255
+print("done")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "big.npy")], capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
 def test_normalise_puts_channels_first_and_scales_to_one() -> None:

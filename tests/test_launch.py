@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import metabench
@@ -31,6 +32,16 @@ def session(root: Path, **options: Any) -> Session:
 
 def selection(**options: Any) -> Selection:
     return Selection(**{"algorithms": ("chance",), "episodes": 5, "settings": DATA, **options})
+
+
+def test_the_union_of_two_mapped_splits_is_mapped(tmp_path: Path) -> None:
+    first = session(tmp_path)
+    (run,) = plan(selection(), first.registry)
+    train, val, both = (first.split(run.dataset, name) for name in ("train", "val", "train+val"))
+    assert isinstance(both.images, np.memmap) and not both.images.flags.writeable
+    np.testing.assert_array_equal(both.images, np.concatenate([train.images, val.images]))
+    assert both.names == train.names + val.names and both.starts[-1] == len(both.images)
+    assert session(tmp_path).split(run.dataset, "train+val").images.filename == both.images.filename
 
 
 def test_digests_are_of_the_splits_and_remembered(tmp_path: Path) -> None:

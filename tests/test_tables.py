@@ -175,3 +175,13 @@ def test_json_is_one_document() -> None:
     plain = [{**row, "metric": row["metric"] and row["metric"].name} for row in rows]
     assert [row["metric"] for row in plain] == ["accuracy", None]
     assert json.loads(to_json(rows, [{"seeds": [0]}])) == {"rows": plain, "seeds": [{"seeds": [0]}]}
+
+
+def test_a_pre_trained_backbone_says_on_what() -> None:
+    records = [make_record(), make_record(backbone__name="net", backbone__trained_on="imagenet-1k")]
+    rows = rows_from_records(records)
+    assert [row["trained_on"] for row in rows] == ["", "imagenet-1k"]
+    text = terminal(rows)
+    assert "net + imagenet-1k" in text and "conv4 +" not in text
+    assert "+: the backbone was trained on these data before" in text
+    assert "+:" not in terminal(rows[:1])

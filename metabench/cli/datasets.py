@@ -107,7 +107,7 @@ def verify(names: tuple[str, ...], as_json: bool, home: str | None, data: str | 
     """
     place, registry = Home.resolve(home, data), current_registry()
     every = (name for name, spec in registry.datasets.items() if not nameless(spec))
-    checks = [check for name in names or every for check in _verified(_chosen(registry, name), place)]
+    checks = [check for name in names or every for check in verified(_chosen(registry, name), place)]
     if as_json:
         echo_json(checks)
     else:
@@ -196,7 +196,7 @@ def _loaded(chosen: Choice, place: Home, allow_download: bool) -> Iterator[tuple
         yield split, session.split(chosen, split)
 
 
-def _verified(chosen: Choice, place: Home) -> Iterator[Check]:
+def verified(chosen: Choice, place: Home) -> Iterator[Check]:
     """Yield a check of each split; what is missing or broken is one check for the whole data set."""
     try:
         splits, digests = {}, {}

@@ -4,50 +4,65 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import click
 
-from metabench.cli.listing import columns, echo_json, home_option, json_option
+from metabench.cli.datasets import verified
+from metabench.cli.listing import cell, columns, echo_json, home_option, json_option
 from metabench.cli.loose import current_registry
-from metabench.data.types import DataContext
-from metabench.errors import MetabenchError, MissingError
+from metabench.errors import MetabenchError
 from metabench.home import Home
+from metabench.inspection import USABLE, look
+from metabench.plan import Choice
 from metabench.plugins import one_line
-from metabench.registry import Registry, availability, load_target, nameless, resolve_params
-from metabench.specs import DatasetSpec
+from metabench.registry import Registry, availability, nameless
+from metabench.specs import DatasetSpec, defaults
+from metabench.suites import load_suites
+
+_FOR_WORK = ("dev", "docs")
+"""Extras for those who work on metabench itself."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. ``missing`` is something one can do without; ``broken`` is a fault."""
+    """One thing looked at. ``missing`` is something one can do without; ``broken`` is a fault.
+
+    `facts` are for ``--json``: of a data set, its state, where it was looked for and whether it was verified.
+    """
 
     what: str
     status: Literal["ok", "missing", "broken"]
     detail: str
-
-
-class _Preparing(Exception):
-    """A data set has found its files and begins to decode them."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @click.command("doctor")
 @json_option
 @home_option
 @click.option("--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA).")
+@click.option("--verify", is_flag=True, help="Read the data sets that are here in full and compare their digests.")
 @click.pass_context
-def doctor(context: click.Context, as_json: bool, home: str | None, data: str | None) -> None:
-    """Check the installation, the home folder, the plugins and the data; exit code 1 if any is broken."""
+def doctor(context: click.Context, as_json: bool, home: str | None, data: str | None, verify: bool) -> None:
+    """Check the installation, the home folder, the plugins, the extras and the data; exit code 1 if any is broken.
+
+    Of every data set it tells where it is looked for, whether it is there, prepared or not, and what to do if it is
+    not. Nothing is decoded unless --verify is given.
+    """
     place, registry = Home.resolve(home, data), current_registry()
-    checks = [*_versions(), _device(), _home(place), *_plugins(registry)]
-    checks += [_dataset(spec, place) for spec in registry.datasets.values()]
+    checks = [*_versions(), _device(), _home(place), *_plugins(registry), *_extras()]
+    checks += [_dataset(spec, place, verify) for spec in registry.datasets.values()]
     if as_json:
         echo_json(checks)
     else:
         click.echo(columns(("check", "status", "what was found"), [(c.what, c.status, c.detail) for c in checks]))
+        looked = ", ".join(map(str, place.sources)) or "none (--data, METABENCH_DATA)"
+        click.echo(f"your own copies are looked for in: {cell(looked)}", err=True)
     if any(check.status == "broken" for check in checks):
         context.exit(1)
 
@@ -85,31 +100,60 @@ def _plugins(registry: Registry) -> Iterator[Check]:
     for (kind, name), origins in registry.clashes.items():
         detail = f"provided by {' and '.join(origins)}; keep one of them"
         yield Check(f"{kind} {name}", "broken", detail)
+    for problem in load_suites(registry)[1]:
+        yield Check("suite", "broken", problem)
     for item in registry.plugins.provided:
         if why := availability(item.spec):
             yield Check(f"{item.kind} {item.spec.name}", "missing", why)
 
 
-def _dataset(spec: DatasetSpec, home: Home) -> Check:
-    """Load a split just far enough to know that its files are there."""
-    what = f"data set {spec.name}"
-    if nameless(spec):
-        return Check(what, "ok", f"yours: {spec.name}:{spec.argument.upper()}")
-    if not spec.download:
-        return Check(what, "ok", "made by the code itself")
-    cache = home.dataset_cache(spec.cache_name)
+def _extras() -> Iterator[Check]:
+    """Tell of each extra whether what it brings is installed."""
+    packages: dict[str, list[str]] = defaultdict(list)
+    for line in importlib.metadata.requires("metabench") or ():
+        if found := re.match(r"([A-Za-z0-9._-]+).*extra == ['\"]([A-Za-z0-9_-]+)['\"]", line):
+            packages[found[2]].append(found[1])
+    for extra, names in packages.items():
+        if extra not in _FOR_WORK:
+            missing = [name for name in names if not _installed(name)]
+            why = f"needs {', '.join(missing)}; pip install 'metabench[{extra}]'"
+            yield Check(f"extra {extra}", "missing" if missing else "ok", why if missing else ", ".join(names))
+
+
+def _installed(package: str) -> bool:
     try:
-        dataset = load_target(spec)(**resolve_params(spec, {}))
-        dataset.load("test", DataContext(cache, home.sources, allow_download=False, progress=_stop))
-    except _Preparing:
-        return Check(what, "ok", "files found; they are decoded at the first use")
-    except MissingError as error:
-        looked = ", ".join(str(folder) for folder in (*home.sources, cache))
-        return Check(what, "missing", f"{error} (looked in {looked})")
-    except Exception as error:  # a data set is a plugin: whatever it raises is one line here
-        return Check(what, "broken", str(error) if isinstance(error, MetabenchError) else one_line(error))
-    return Check(what, "ok", f"prepared in {cache}")
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
-def _stop(text: str, done: int, total: int) -> None:
-    raise _Preparing
+def _dataset(spec: DatasetSpec, home: Home, verify: bool) -> Check:
+    """Tell what is there of a data set, and with `verify` whether it is what it should be."""
+    what, cache = f"data set {spec.name}", home.dataset_cache(spec.cache_name)
+    if nameless(spec):
+        return Check(what, "ok", f"yours: {spec.name}:{spec.argument.upper()}", {"state": "yours"})
+    found = look(spec, defaults(spec), home)
+    looked = [str(folder) for folder in (*home.sources, cache)]
+    facts = {"state": found.presence, "looked": looked, "folder": str(cache), "verified": None}
+    if found.presence not in USABLE:
+        status: Literal["missing", "broken"] = "broken" if found.presence == "broken" else "missing"
+        where = f" (looked in {', '.join(looked)})" if status == "missing" and "looked in" not in found.detail else ""
+        return Check(what, status, found.detail + where, facts)
+    words = {
+        "built in": "made by the code itself",
+        "prepared": f"prepared in {cache}",
+        "not prepared": "files found; they are decoded at the first use",
+    }[found.presence]
+    return _verified(what, words, spec, home, facts) if verify else Check(what, "ok", words, facts)
+
+
+def _verified(what: str, words: str, spec: DatasetSpec, home: Home, facts: Mapping[str, Any]) -> Check:
+    """Read a data set in full; what differs from what it declares is a fault."""
+    checks = list(verified(Choice(spec, defaults(spec)), home))
+    faults = [each.detail for each in checks if each.status in ("differs", "broken", "missing")]
+    if faults:
+        return Check(what, "broken", "; ".join(faults), {**facts, "verified": False})
+    notes = [f"{each.split}: {each.detail}" for each in checks if each.detail]
+    known = not any(each.status == "unverified" for each in checks)
+    said = "verified" if known else "no digest to verify it by"
+    return Check(what, "ok", "; ".join([f"{words}, {said}", *notes]), {**facts, "verified": known or None})

@@ -41,9 +41,9 @@ class ClassSplit:
         return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
 
 
-def merge(first: ClassSplit, second: ClassSplit) -> ClassSplit:
-    """Return the classes of both splits as one split, those of `first` first (copied into memory)."""
-    images = np.concatenate([first.images, second.images])
+def merge(first: ClassSplit, second: ClassSplit, images: NDArray[np.uint8] | None = None) -> ClassSplit:
+    """Return the classes of both splits as one split, those of `first` first; `images` are all theirs, if at hand."""
+    images = np.concatenate([first.images, second.images]) if images is None else images
     starts = np.concatenate([first.starts, second.starts[1:] + len(first.images)])
     groups = first.groups + second.groups if first.groups and second.groups else ()
     return ClassSplit(images, starts, first.names + second.names, groups)

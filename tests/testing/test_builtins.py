@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench.registry import load_registry
+from metabench.registry import availability, load_registry
 from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from tests.photos import make_folder
 from tests.plugins.test_cifar100 import real_cifar
@@ -96,6 +96,28 @@ class TestConv4(BackboneConformance):
 
 class TestConv4Strided(BackboneConformance):
     backbone = "conv4-strided"
+
+
+class TestResNet12(BackboneConformance):
+    backbone = "resnet12"
+    params = {"widths": "64-128-256-512"}  # noqa: RUF012
+
+
+class TestResNet12Positions(BackboneConformance):
+    backbone = "resnet12"
+    params = {"widths": "64-128-256-512", "pool": False}  # noqa: RUF012
+
+
+class TestWideResNet(BackboneConformance):
+    backbone = "wrn-28-10"
+    params = {"depth": 10, "width": 1}  # noqa: RUF012
+
+
+@pytest.mark.skipif(bool(availability(load_registry().backbones["efficientnet-lite0"])), reason="needs metabench[lite]")
+class TestEfficientNetLite0(BackboneConformance):
+    backbone = "efficientnet-lite0"
+    params = {"size": 64}  # noqa: RUF012
+    image_shapes = ((3, 64, 64),)
 
 
 class TestPixels(BackboneConformance):

@@ -1,0 +1,92 @@
+"""``metabench sweep``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from metabench import sweep_tables
+from metabench.cli import selecting
+from metabench.launch import launch, marked, outcome_rows
+from metabench.plan import Selection
+from metabench.records import write_atomic
+from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
+from metabench.session import Outcome, Session
+from metabench.survey import survey
+from metabench.sweeps import Sweep, Tried, best_of, judge, plan_sweep, provenance
+from metabench.tables import markdown, terminal
+
+
+@click.command()
+@click.option("--algo", required=True, callback=selecting.names, help="Algorithms, separated by commas.")
+@selecting.what_to_measure
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=selecting.parse_settings,
+    metavar="SCOPE.NAME=VALUES",
+    help="Values to choose from, separated by commas (algo.*, backbone.*, train.*); one value sets a parameter.",
+)
+@click.option("--test", is_flag=True, help="Measure the chosen combination on the test classes.")
+@selecting.how_to_run
+@click.pass_context
+def sweep(context: click.Context, /, **options: Any) -> None:
+    """Choose parameters on the validation classes.
+
+    Every combination of the values is trained and measured on episodes of the validation classes, for each algorithm,
+    data set, way and shot by itself. The test classes are not looked at, unless --test measures the chosen one there.
+    What was measured before is not measured again, and a combination that fails is told and is not chosen.
+    """
+    selecting.check_output(options)
+    session = selecting.session_of(context, options)
+    fields = selecting.fields(options)
+    swept = {name: [part.strip() for part in str(value).split(",")] for name, value in fields.pop("settings").items()}
+    sweeps = plan_sweep(Selection(**fields, algorithms=options["algo"]), swept, session.registry)
+    runs = [run for each in sweeps for run in each.runs]
+    if options["dry_run"]:
+        context.exit(selecting.tell(survey(runs, session), options))
+    found = _judged(sweeps, launch(runs, session))
+    tests = _tested(found, session) if options["test"] else []
+    if options["csv_file"] is not None:
+        write_atomic(options["csv_file"], sweep_tables.to_csv(found))
+    click.echo(_rendered(found, tests, options))
+    failed = any(best_of(tried) is None for _, tried in found) or any(each.record["status"] != "ok" for each in tests)
+    context.exit(int(failed))
+
+
+Judged = list[tuple[Sweep, list[Tried]]]
+
+
+def _judged(sweeps: Sequence[Sweep], outcomes: Sequence[Outcome]) -> Judged:
+    found, left = [], list(outcomes)
+    for each in sweeps:
+        own, left = left[: len(each.runs)], left[len(each.runs) :]
+        found.append((each, judge(each, own)))
+    return found
+
+
+def _tested(found: Judged, session: Session) -> list[Outcome]:
+    """Measure what was chosen on the test classes; its record tells what it was chosen from."""
+    outcomes = []
+    for _, tried in found:
+        if (best := best_of(tried)) is not None:
+            entry = provenance(tried, best)
+            outcomes += [marked(each, session, "sweeps", entry) for each in launch(best.candidate.tests, session)]
+    return outcomes
+
+
+def _rendered(found: Judged, tests: Sequence[Outcome], options: Mapping[str, Any]) -> str:
+    rows, seeds = outcome_rows(tests), seed_rows(outcome.record for outcome in tests)
+    if options["as_json"]:
+        document = {"sweeps": sweep_tables.documents(found), "rows": rows, "seeds": seeds}
+        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    blocks = [sweep_tables.to_text(found, options["as_markdown"])]
+    if rows:
+        render, render_seeds = (markdown, seeds_markdown) if options["as_markdown"] else (terminal, seeds_terminal)
+        blocks += ["on the test classes, what was chosen:", render(rows)]
+        blocks += [render_seeds(seeds)] if any(len(row["seeds"]) > 1 for row in seeds) else []
+    return "\n\n".join(blocks)

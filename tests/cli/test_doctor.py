@@ -1,0 +1,119 @@
+"""``metabench doctor`` on data sets and extras; the rest of it is in `test_listing`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metabench.cli.main import main
+from metabench.data import ClassSplit, split_digest
+
+PLUGIN = """
+import numpy as np
+
+from metabench.api import ClassSplit, DatasetSpec, MissingError, SplitSize, hookimpl
+
+
+@hookimpl
+def metabench_datasets():
+    return [DatasetSpec(
+        name="squares", version=1, target="squares:Squares", summary="s", reference="r", licence="MIT",
+        image_shape=(1, 2, 2), sizes={"test": SplitSize(2, 4)}, digests={"test": "DIGEST"}, splits=("test",),
+        download=True,
+    )]
+
+
+class Squares:
+    def load(self, split, context):
+        files = [folder / "squares.bin" for folder in context.sources if (folder / "squares.bin").exists()]
+        prepared = context.cache / "test.npy"
+        if not prepared.exists():
+            if not files:
+                raise MissingError("squares: squares.bin not found; ask its authors")
+            context.progress("test split", 0, 1)
+            prepared.parent.mkdir(parents=True, exist_ok=True)
+            np.save(prepared, np.frombuffer(files[0].read_bytes(), np.uint8).reshape(4, 2, 2, 1))
+        return ClassSplit(np.load(prepared), np.array([0, 2, 4]), ("a", "b"))
+"""
+IMAGES = np.arange(16, dtype=np.uint8).reshape(4, 2, 2, 1)
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run it with the plugin, whose digest is right or wrong, and return the check of its data set."""
+    monkeypatch.delenv("METABENCH_DATA", raising=False)
+    right = split_digest(ClassSplit(IMAGES, np.array([0, 2, 4]), ("a", "b")))
+    (tmp_path / "data").mkdir()
+
+    def run(*more: str, digest: str = right, code: int = 0) -> dict[str, Any]:
+        (tmp_path / "squares.py").write_text(PLUGIN.replace("DIGEST", digest))
+        words = ["doctor", "--plugin", str(tmp_path / "squares.py"), "--home", str(tmp_path / "home")]
+        assert main([*words, "--data", str(tmp_path / "data"), "--json", *more]) == code
+        (check,) = (each for each in json.loads(capsys.readouterr().out) if each["what"] == "data set squares")
+        return check
+
+    return run
+
+
+def put(tmp_path: Path) -> None:
+    (tmp_path / "data" / "squares.bin").write_bytes(IMAGES.tobytes())
+
+
+def test_what_is_missing_is_told_with_where_it_was_looked_for(doctor: Any, tmp_path: Path) -> None:
+    check = doctor()
+    assert check["status"] == "missing"
+    assert check["detail"].startswith("squares: squares.bin not found; ask its authors (looked in ")
+    assert check["facts"]["state"] == "missing"
+    assert check["facts"]["looked"] == [str(tmp_path / "data"), check["facts"]["folder"]]
+
+
+def test_nothing_is_decoded_until_it_is_asked_for(doctor: Any, tmp_path: Path) -> None:
+    put(tmp_path)
+    check = doctor()
+    assert (check["status"], check["facts"]["state"], check["facts"]["verified"]) == ("ok", "not prepared", None)
+    assert not Path(check["facts"]["folder"]).exists()
+    check = doctor("--verify")
+    assert (check["status"], check["facts"]["verified"]) == ("ok", True)
+    assert check["detail"] == "files found; they are decoded at the first use, verified"
+    assert doctor()["facts"]["state"] == "prepared"
+
+
+def test_other_images_are_a_fault_that_verifying_finds(doctor: Any, tmp_path: Path) -> None:
+    put(tmp_path)
+    assert doctor(digest="ab" * 32)["status"] == "ok"
+    check = doctor("--verify", digest="ab" * 32, code=1)
+    assert (check["status"], check["facts"]["verified"]) == ("broken", False)
+    assert "expected abababababab" in check["detail"]
+
+
+def test_without_a_digest_nothing_is_promised(doctor: Any, tmp_path: Path) -> None:
+    put(tmp_path)
+    check = doctor("--verify", digest="")
+    assert (check["status"], check["facts"]["verified"]) == ("ok", None)
+    assert "no digest to verify it by" in check["detail"]
+
+
+def test_extras_tell_what_installs_them(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def extras() -> dict[str, tuple[str, str]]:
+        main(["doctor", "--json"])
+        checks = json.loads(capsys.readouterr().out)
+        return {c["what"]: (c["status"], c["detail"]) for c in checks if c["what"].startswith("extra ")}
+
+    assert extras()["extra parquet"] == ("ok", "pyarrow")
+    monkeypatch.setattr("metabench.cli.doctor._installed", lambda package: False)
+    assert extras()["extra parquet"] == ("missing", "needs pyarrow; pip install 'metabench[parquet]'")
+
+
+def test_a_broken_suite_is_a_fault(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("x = 1\n")
+    (tmp_path / "suiting.py").write_text(
+        "from pathlib import Path\n\nfrom metabench.api import hookimpl\n\n\n@hookimpl\n"
+        'def metabench_suites():\n    return [Path(__file__).parent / "bad.toml"]\n'
+    )
+    assert main(["doctor", "--plugin", str(tmp_path / "suiting.py"), "--home", str(tmp_path / "home")]) == 1
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("suite "))
+    assert "unknown key 'x'" in line
