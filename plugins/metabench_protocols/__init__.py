@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metabench.api import ProtocolSpec, hookimpl
-from metabench_protocols import dirichlet, fixed_way, k_query, meta_dataset, open_set, within_superclass
+from metabench_protocols import dirichlet, fixed_way, k_query, lake_runs, meta_dataset, open_set, within_superclass
 
 
 @hookimpl
@@ -16,4 +16,5 @@ def metabench_protocols() -> list[ProtocolSpec]:
         within_superclass.SPEC,
         meta_dataset.SPEC,
         open_set.SPEC,
+        lake_runs.SPEC,
     ]
