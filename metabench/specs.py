@@ -217,7 +217,14 @@ class BackboneSpec(Spec):
     takes: Literal["images", "text", "functions"] = "images"
     """What it reads, one of `KINDS`."""
     trained_on: str = ""
-    """Data its initial weights were trained on; empty for a random start."""
+    """Data its initial weights were trained on; empty for a random start. See `trained_on_with`."""
+
+    def trained_on_with(self, params: Mapping[str, Value]) -> str:
+        """Return what the initial weights have seen with these parameters.
+
+        A parameter ``pretrained`` that is False means a random start, a parameter ``trained_on`` says it itself.
+        """
+        return "" if params.get("pretrained") is False else str(params.get("trained_on", self.trained_on))
 
 
 @dataclass(frozen=True)
@@ -297,6 +304,8 @@ class ProtocolSpec(Spec):
     """What an episode is scored by; for any other than accuracy its class is an `episodes.ValuedProtocol`."""
     training: str = ""
     """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
+    episodes: int = 0
+    """How many there are where they are a list (`metabench.episodes.ListedProtocol`); 0: drawn without end."""
 
 
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec

@@ -167,7 +167,7 @@ def test_a_checkpoint_replaces_training_and_counts_by_its_bytes(tmp_path: Path) 
     ("options", "message"),
     [
         ({"algorithms": ()}, "no algorithms given"),
-        ({"shots": ()}, "no shots given"),
+        ({"seeds": ()}, "no seeds given"),
         ({"datasets": ("digit",)}, "unknown dataset 'digit'; did you mean 'digits'?"),
         ({"ways": (5, 1)}, "--ways must be at least 2, not 1"),
         ({"seeds": (-1,)}, "--seed must be at least 0, not -1"),

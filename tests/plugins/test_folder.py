@@ -302,6 +302,11 @@ def test_with_classes_to_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     (row,) = run_json(capsys, words)
     assert row["status"] == "ok"
     assert set(record_of(tmp_path / "home", row)["inputs"]["training"]["digests"]) == {"train", "val"}
+    (weights,) = (tmp_path / "home" / "models").rglob("weights.safetensors")
+    assert str(tmp_path).encode() not in weights.read_bytes(), "weights may be passed on"
+    assert b"path=photos" in weights.read_bytes()
+    assert main([*words, "--dry-run", "--json"]) == 0
+    assert str(tmp_path) not in capsys.readouterr().out
 
 
 def test_skip_bad(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
