@@ -212,7 +212,7 @@ class RunSpec:
         assert isinstance(backbone, BackboneSpec)
         return {
             "algorithm": {**self.algorithm.inputs(), "setting": algorithm.setting_with(self.algorithm.params)},
-            "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on},
+            "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on_with(self.backbone.params)},
             "dataset": {**self.dataset.inputs(), "split": self.split, "digest": digests[self.measured]},
             "protocol": self.protocol.inputs(),
             "evaluation": {

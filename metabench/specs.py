@@ -217,7 +217,14 @@ class BackboneSpec(Spec):
     takes: Literal["images", "text", "functions"] = "images"
     """What it reads, one of `KINDS`."""
     trained_on: str = ""
-    """Data its initial weights were trained on; empty for a random start."""
+    """Data its initial weights were trained on; empty for a random start. See `trained_on_with`."""
+
+    def trained_on_with(self, params: Mapping[str, Value]) -> str:
+        """Return what the initial weights have seen with these parameters.
+
+        A parameter ``pretrained`` that is False means a random start, a parameter ``trained_on`` says it itself.
+        """
+        return "" if params.get("pretrained") is False else str(params.get("trained_on", self.trained_on))
 
 
 @dataclass(frozen=True)

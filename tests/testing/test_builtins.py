@@ -13,6 +13,7 @@ from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot import real_data
 from tests.plugins.test_omniglot_lake import real_runs
+from tests.vision_libraries import usable
 
 
 class TestProtoNet(AlgorithmConformance):
@@ -122,6 +123,20 @@ class TestWideResNet(BackboneConformance):
 class TestEfficientNetLite0(BackboneConformance):
     backbone = "efficientnet-lite0"
     params = {"size": 64}  # noqa: RUF012
+    image_shapes = ((3, 64, 64),)
+
+
+@pytest.mark.skipif(not usable("timm"), reason="needs metabench[timm]")
+class TestTimm(BackboneConformance):
+    backbone = "timm"
+    params = {"model": "resnet18", "pretrained": False, "size": 64}  # noqa: RUF012
+    image_shapes = ((3, 64, 64),)
+
+
+@pytest.mark.skipif(not usable("torchvision"), reason="needs metabench[torchvision]")
+class TestTorchvision(BackboneConformance):
+    backbone = "torchvision"
+    params = {"model": "resnet18", "pretrained": False, "size": 64}  # noqa: RUF012
     image_shapes = ((3, 64, 64),)
 
 
