@@ -418,6 +418,11 @@ def _refuse_moot(
     """Raise UsageError for what was asked for and could have no effect."""
     if selection.query is not None and "query" not in {param.name for param in protocol.params}:
         raise UsageError(f"protocol '{protocol.name}' has its own number of queries; leave --query out")
+    one_way = [algorithm.name for (algorithm, _), _, _ in combinations if algorithm.takes == "images"]
+    if one_way and "way" not in {param.name for param in protocol.params}:
+        raise UsageError(
+            f"{one_way[0]} is made for one number of classes, and episodes of '{protocol.name}' differ in it"
+        )
     if selection.train_dataset and selection.checkpoint is not None:
         raise UsageError("--checkpoint trains nothing, so leave --train-dataset out")
     if selection.train_dataset and not any(algorithm.trains for (algorithm, _), _, _ in combinations):

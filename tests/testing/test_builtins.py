@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metabench.registry import availability, load_registry
-from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance
+from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from tests.photos import make_folder
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
@@ -208,6 +208,39 @@ class TestFC100(Cifar100Kit):
     dataset = "fc100"
 
 
+class TestFixedWay(ProtocolConformance):
+    protocol = "fixed-way"
+
+
+class TestKQuery(ProtocolConformance):
+    protocol = "k-query"
+
+
+class TestDirichlet(ProtocolConformance):
+    protocol = "dirichlet"
+
+
+class TestWithinSuperclass(ProtocolConformance):
+    protocol = "within-superclass"
+
+
+class TestMetaDataset(ProtocolConformance):
+    protocol = "meta-dataset"
+
+
+class TestMetaDatasetWithinSuperclass(ProtocolConformance):
+    protocol = "meta-dataset"
+    params = {"within_superclass": True}  # noqa: RUF012
+
+
+class TestOpenSet(ProtocolConformance):
+    protocol = "open-set"
+
+
+class TestLakeRuns(ProtocolConformance):
+    protocol = "lake-runs"
+
+
 @pytest.mark.realdata
 class RealText(DatasetConformance):
     @pytest.fixture(autouse=True)
@@ -259,8 +292,6 @@ def test_nothing_built_in_is_left_out() -> None:
     registry = load_registry()
     plugins = Path(__file__).parents[2] / "plugins"
     builtin = {
-        item.spec.name
-        for item in registry.plugins.provided
-        if item.kind != "protocol" and (plugins / item.spec.target.partition(".")[0]).is_dir()
+        item.spec.name for item in registry.plugins.provided if (plugins / item.spec.target.partition(".")[0]).is_dir()
     }
     assert builtin == tried
