@@ -48,7 +48,7 @@ def build_model(
         if body.feature_dim < 1:
             raise UsageError(f"{backbone.__name__} has no features left of items of shape {item_shape}")
         if issubclass(head, Adapting):
-            return head(body, way, **head_params)
+            return head(body, body.outputs or way, **head_params)
         built: FeatureHead = head(body.feature_dim, **head_params)
         return Model(body, built)
 

@@ -83,7 +83,7 @@ def _rendered(found: Judged, tests: Sequence[Outcome], options: Mapping[str, Any
     rows, seeds = outcome_rows(tests), seed_rows(outcome.record for outcome in tests)
     if options["as_json"]:
         document = {"sweeps": sweep_tables.documents(found), "rows": rows, "seeds": seeds}
-        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
     blocks = [sweep_tables.to_text(found, options["as_markdown"])]
     if rows:
         render, render_seeds = (markdown, seeds_markdown) if options["as_markdown"] else (terminal, seeds_terminal)

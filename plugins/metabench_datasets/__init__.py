@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from metabench.api import DatasetSpec, hookimpl
-from metabench_datasets import cifar_fs, fc100, folder, glyphs, mini_imagenet, omniglot
+from metabench_datasets import cifar_fs, fc100, folder, glyphs, mini_imagenet, omniglot, sinusoid
 
 
 @hookimpl
 def metabench_datasets() -> Iterable[DatasetSpec]:
     """Return the built-in data sets."""
-    return [cifar_fs.SPEC, fc100.SPEC, folder.SPEC, glyphs.SPEC, mini_imagenet.SPEC, omniglot.SPEC]
+    return [cifar_fs.SPEC, fc100.SPEC, folder.SPEC, glyphs.SPEC, mini_imagenet.SPEC, omniglot.SPEC, sinusoid.SPEC]
