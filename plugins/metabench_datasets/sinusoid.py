@@ -64,7 +64,7 @@ class Sinusoid:
         y = amplitude[:, None] * sine(x - phase[:, None])
         items = np.stack([x, y], axis=-1).reshape(-1, 2).astype("<f4")
         starts = np.arange(functions + 1, dtype=np.int64) * points
-        names = tuple(f"f{index:06d}" for index in range(functions))
+        names = tuple(f"{split}-{index}" for index in range(functions))
         return ClassSplit(np.ascontiguousarray(items).view(np.uint8), starts, names)
 
 
