@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["load_results", "run"]
+__all__ = ["load_results", "predict", "run"]
 
-_WHERE = {"load_results": "metabench.results", "run": "metabench.launch"}
+_WHERE = {"load_results": "metabench.results", "predict": "metabench.labelling", "run": "metabench.launch"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,20 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.leaderboard.ranks import Rank, holm_rejects
+from metabench.scores import EpisodeScores
 from metabench.stats import t_quantile
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The scores of a method in one cell: `values` (T,), one for each episode, and the digest of the episodes.
-
-    Scores of two methods with the same digest are paired.
-    """
-
-    values: Floats
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -39,14 +29,14 @@ class Moments:
     df: float
 
 
-def mean_over_cells(row: Sequence[Scores]) -> tuple[float, float | None]:
+def mean_over_cells(row: Sequence[EpisodeScores]) -> tuple[float, float | None]:
     """Return the mean of a method's means, and the half-width of its 95 % interval; None where no episode varies."""
     found = _together([_moments(scores.values) for scores in row])
     return found.mean, t_quantile(found.df, 0.95) * math.sqrt(found.variance) if found.variance else None
 
 
-def rank_over_cells(rows: Sequence[Sequence[Scores]]) -> list[Rank]:
-    """Rank methods (k rows of scores in the same cells), larger is better.
+def rank_over_cells(rows: Sequence[Sequence[EpisodeScores]]) -> list[Rank]:
+    """Rank methods (k rows of scores in the same cells, of one metric).
 
     A rank is one more than the number of methods that are significantly better: t tests of the difference of the means
     over cells, paired by episode where both met the same, all pairs corrected together (Holm 1979) at 5 %.
@@ -69,10 +59,10 @@ def _moments(values: Floats) -> Moments:
     return Moments(math.fsum(values) / episodes, variance, max(1.0, episodes - 1.0))
 
 
-def _difference(a: Scores, b: Scores) -> Moments:
-    if a.digest and a.digest == b.digest and len(a.values) == len(b.values):
-        return _moments(a.values - b.values)
-    one, two = _moments(a.values), _moments(b.values)
+def _difference(a: EpisodeScores, b: EpisodeScores) -> Moments:
+    if a.paired(b):
+        return _moments(a.merits - b.merits)
+    one, two = _moments(a.merits), _moments(b.merits)
     variance, df = _satterthwaite([(one.variance, one.df), (two.variance, two.df)])
     return Moments(one.mean - two.mean, variance, df)
 

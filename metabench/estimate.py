@@ -9,6 +9,7 @@ from typing import Any
 
 from metabench.keys import canonical_json
 from metabench.plan import RunSpec
+from metabench.scores import answers
 
 Costs = dict[str, list[float]]
 _EPISODE = ("way", "shot", "query")
@@ -35,7 +36,7 @@ class Estimates:
 
     def _learn(self, record: Mapping[str, Any]) -> None:
         inputs, cost, trained = record["inputs"], record["cost"], record["training"] or {}
-        scored = len(record["scores"]["correct"]) * _images(inputs["protocol"]["params"])
+        scored = len(answers(record["scores"])) * _images(inputs["protocol"]["params"])
         names = _names(inputs)
         seconds, episodes = _number(trained.get("seconds")), _number(trained.get("episode"))
         for name in names:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metabench.building import make_learner
 from metabench.disjoint import DisjointSource
 from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
 from metabench.episodes import EpisodeProtocol, EpisodeSource, EpisodeTally, ValuedProtocol
@@ -21,8 +22,8 @@ from metabench.evaluate import Watch, evaluate
 from metabench.features import embed, load_features, room_for_features, save_features, to_device
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
-from metabench.learner import FeatureLearner, Learner
-from metabench.model import Model, build_model, load_tensors, load_weights, save_tensors
+from metabench.learner import Learner
+from metabench.model import Model, load_tensors, load_weights, save_tensors
 from metabench.plan import Choice, RunSpec, metric_of_protocol
 from metabench.records import build_record
 from metabench.registry import load_target
@@ -31,7 +32,6 @@ from metabench.specs import ACCURACY, AlgorithmSpec, Metric, Recipe
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
-from metabench.tasks import AdaptingLearner
 from metabench.training import Diverged, Progress, Trainer, check_recipe
 
 CPU = torch.device("cpu")
@@ -200,23 +200,16 @@ class Executor:
         return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
 
     def _learner(self, run: RunSpec) -> Learner:
-        model = build_model(
-            load_target(run.backbone.spec),
-            run.backbone.params,
-            load_target(run.algorithm.spec),
-            run.algorithm.params,
+        return make_learner(
+            run.algorithm,
+            run.backbone,
             self.session.split(run.dataset, run.split).item_shape,
             run.seed,
             _way(run),
-        ).to(self.device)
-        spec = run.algorithm.spec
-        assert isinstance(spec, AlgorithmSpec)
-        if isinstance(model, Model) != (spec.takes == "features"):
-            wanted = "a FeatureHead" if spec.takes == "features" else "an Adapting"
-            raise UsageError(f"algorithm '{spec.name}' takes {spec.takes}, so its class must be {wanted}")
-        if isinstance(model, Model):
-            return FeatureLearner(model, run.precision)
-        return AdaptingLearner(model, run.precision, self.session.max_memory)
+            self.device,
+            run.precision,
+            self.session.max_memory,
+        )
 
     def _weights(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> dict[str, Any] | None:
         """Bring the weights to where they are to be evaluated; return what happened."""

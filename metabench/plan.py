@@ -303,6 +303,27 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     return runs
 
 
+def choose_parts(registry: Registry, algo: str, backbone: str, settings: Mapping[str, Value]) -> tuple[Choice, Choice]:
+    """Return the algorithm and the backbone that a user names, without any data set.
+
+    Args:
+        backbone: empty for the algorithm's own.
+        settings: ``algo.NAME`` and ``backbone.NAME`` to value.
+
+    Raises:
+        UsageError: an unknown name, a bad value, or a setting of something else.
+    """
+    scopes = _by_scope(settings)
+    for scope in set(SCOPES) - {"algo", "backbone"}:
+        for name in scopes[scope]:
+            raise UsageError(f"--set {scope}.{name}: only algo.* and backbone.* are to be set here")
+    algorithm, own = registry.choose("algorithm", algo)
+    body, of_body = registry.choose("backbone", backbone or algorithm.backbone)
+    _refuse_unknown((algorithm,), scopes["algo"])
+    _refuse_unknown((body,), scopes["backbone"])
+    return _choice(algorithm, {**scopes["algo"], **own}), _choice(body, {**scopes["backbone"], **of_body})
+
+
 def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:
     """Return the runs in their order, each once."""
     found: dict[str, RunSpec] = {}

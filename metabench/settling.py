@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-from metabench.errors import UsageError
-from metabench.plan import RunSpec, refuse_untrained
+from metabench.errors import MissingError, UsageError
+from metabench.plan import RunSpec, distinct, refuse_untrained
 from metabench.session import Session
 
 
@@ -24,15 +25,15 @@ def settle(runs: Sequence[RunSpec], session: Session, query_given: bool) -> list
     settled: list[RunSpec] = []
     notes: dict[str, None] = {}
     for run in runs:
-        if run.trained_on.spec.local:
-            run = _as_it_is(run, session, notes)
-        if run.dataset.spec.local and not query_given:
-            run = _with_fewer_queries(run, session, notes)
-        if run not in settled:  # what is not trained has no seeds to differ in
-            settled.append(run)
+        with contextlib.suppress(MissingError):  # whoever needs the data will say so
+            if run.trained_on.spec.local:
+                run = _as_it_is(run, session, notes)
+            if run.dataset.spec.local and not query_given:
+                run = _with_fewer_queries(run, session, notes)
+        settled.append(run)
     for note in notes:
         session.console.note(note)
-    return settled
+    return distinct(settled)  # what is not trained has no seeds to differ in
 
 
 def _as_it_is(run: RunSpec, session: Session, notes: dict[str, None]) -> RunSpec:

@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from metabench.across import Scores, mean_over_cells, rank_over_cells
+from metabench.across import mean_over_cells, rank_over_cells
 from metabench.errors import UsageError
 from metabench.keys import canonical_json
 from metabench.launch import Lacking
@@ -19,7 +17,7 @@ from metabench.plan import Choice, RunSpec, Selection
 from metabench.scores import EpisodeScores
 from metabench.seeds import over_seeds
 from metabench.session import Outcome
-from metabench.specs import ACCURACY
+from metabench.specs import ACCURACY, Metric
 
 
 @dataclass(frozen=True)
@@ -36,18 +34,18 @@ class Result:
     """What an algorithm did in a cell.
 
     Attributes:
-        accuracy: mean over seeds and episodes, in percent.
+        score: mean over seeds and episodes, in the unit of the metric: percent for accuracy.
         ci95: half-width of the interval over episodes of this test set; with several seeds for another training too.
         open95: the same for other classes and images.
         keys: of the runs, one for each seed.
-        scores: percent in each episode, mean over seeds.
+        episodes: the score of each episode, mean over seeds where they met the same.
     """
 
-    accuracy: float
+    score: float
     ci95: float | None
     open95: float | None
     keys: tuple[str, ...]
-    scores: Scores
+    episodes: EpisodeScores
 
 
 @dataclass(frozen=True)
@@ -96,15 +94,19 @@ def report(runs: Sequence[RunSpec], results: Sequence[Outcome | Lacking]) -> Rep
     columns = tuple({cell.key: cell for cell in cells}.values())
     ranked = [line for line in lines if line.results]
     common = tuple(cell for cell in columns if all(cell.key in line.results for line in ranked))
-    if not ranked or not common:
+    if not ranked or len(_metrics(ranked, common)) != 1:  # nothing in common, or nothing that has a mean
         return Report(columns, (), tuple(lines))
-    rows = [[line.results[cell.key].scores for cell in common] for line in ranked]
+    rows = [[line.results[cell.key].episodes for cell in common] for line in ranked]
     placed = [
         Line(line.method, line.results, line.problems, rank, *mean_over_cells(row))
         for line, row, rank in zip(ranked, rows, rank_over_cells(rows), strict=True)
     ]
     placed.sort(key=lambda line: (line.rank.place if line.rank else math.inf, -(line.mean or 0.0)))
     return Report(columns, common, (*placed, *(line for line in lines if not line.results)))
+
+
+def _metrics(lines: Sequence[Line], cells: Sequence[Cell]) -> set[Metric]:
+    return {line.results[cell.key].episodes.metric for line in lines for cell in cells}
 
 
 def _line(method: str, row: Mapping[str, Sequence[Outcome | Lacking]]) -> Line:
@@ -138,11 +140,10 @@ def _result(records: Sequence[Mapping[str, Any]]) -> Result:
     summary = records[0]["summary"]
     one = len(records) == 1
     closed, opened = (summary["ci95"], summary["open95"]) if one else (over.total95, over.total_open95)
-    digests = {record["scores"]["episodes_digest"] for record in records}
-    paired = records if len(digests) == 1 else records[:1]
-    rows = [EpisodeScores.of(each["scores"]).values for each in paired]
-    scores = Scores(np.mean(rows, axis=0), digests.pop() if len(digests) == 1 else "")
-    return Result(over.score, closed, opened, tuple(record["key"] for record in over.records), scores)
+    runs = [EpisodeScores.of(record["scores"]) for record in records]
+    paired = all(run.paired(runs[0]) for run in runs)
+    keys = tuple(record["key"] for record in over.records)
+    return Result(over.score, closed, opened, keys, EpisodeScores.mean(runs) if paired else runs[0])
 
 
 def _methods(runs: Sequence[RunSpec]) -> list[str]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from metabench.specs import ACCURACY, Metric
 from metabench.suite_report import Cell, Line, Report
 from metabench.suites import Suite
 from metabench.tables import Row, csv_text, escape, printable, score_text
@@ -51,7 +52,7 @@ def to_csv(found: Report) -> str:
         row |= {"mean": line.mean, "ci95": line.ci95, "cells": len(line.results)}
         for cell in found.cells:
             result = line.results.get(cell.key)
-            row[_cell_name(cell)] = None if result is None else result.accuracy
+            row[_cell_name(cell)] = None if result is None else result.score
             row[f"{_cell_name(cell)} ci95"] = None if result is None else result.ci95
         rows.append(row)
     return csv_text(list(rows[0]), rows)
@@ -59,18 +60,32 @@ def to_csv(found: Report) -> str:
 
 def _standings(found: Report, cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
     one = len({cell.dataset for cell in cells}) == 1
-    header = ["rank", "algorithm", "mean (%)", "cells", *(cell.protocol if one else _cell_name(cell) for cell in cells)]
+    metric = _metric(found)
+    header = [
+        "rank",
+        "algorithm",
+        f"mean ({metric.unit or metric.name})",
+        "cells",
+        *(cell.protocol if one else _cell_name(cell) for cell in cells),
+    ]
     body = [
         [
             "-" if line.rank is None else str(line.rank),
             line.method,
-            "-" if line.mean is None else score_text(line.mean, line.ci95),
+            "-" if line.mean is None else score_text(line.mean, line.ci95, digits=metric.digits),
             f"{len(line.results)} of {len(found.cells)}",
             *(_result(line, cell) for cell in cells),
         ]
         for line in found.lines
     ]
     return header, body
+
+
+def _metric(found: Report) -> Metric:
+    """The metric of the means."""
+    cells = ((line, cell) for line in found.lines for cell in found.common)
+    metrics = (line.results[cell.key].episodes.metric for line, cell in cells if cell.key in line.results)
+    return next(metrics, ACCURACY)
 
 
 def _cell_table(lines: Sequence[Line], dataset: str, cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
@@ -82,14 +97,18 @@ def _result(line: Line, cell: Cell) -> str:
     result = line.results.get(cell.key)
     if result is None:
         return "-"
-    return score_text(result.accuracy, result.ci95) + ("*" if cell.key in line.problems else "")
+    metric = result.episodes.metric
+    unit = "" if metric == ACCURACY else f" {metric.title}"
+    return (
+        score_text(result.score, result.ci95, digits=metric.digits) + unit + ("*" if cell.key in line.problems else "")
+    )
 
 
 def _coverage(found: Report) -> list[str]:
     if len(found.common) == len(found.cells):
         return []
     if not found.common:
-        return ["no cell is measured with every algorithm, so there are no ranks"]
+        return ["no cells, or cells of different metrics, are measured with every algorithm: there are no ranks"]
     names = ", ".join(map(_cell_name, found.common))
     return [f"mean and rank are over {len(found.common)} of {len(found.cells)} cells: {names}"]
 
@@ -112,9 +131,12 @@ def _line_document(found: Report, line: Line) -> dict[str, Any]:
     cells = []
     for cell in found.cells:
         result, problem = line.results.get(cell.key), line.problems.get(cell.key, "")
-        names = ("accuracy", "ci95", "open95", "keys")
+        names = ("score", "ci95", "open95", "keys")
         known = dict.fromkeys(names) if result is None else {name: getattr(result, name) for name in names}
-        cells.append({"dataset": cell.dataset, "protocol": cell.protocol, **known, "problem": problem})
+        metric = None if result is None else result.episodes.metric.name
+        cells.append(
+            {"dataset": cell.dataset, "protocol": cell.protocol, "metric": metric, **known, "problem": problem}
+        )
     rank = None if line.rank is None else {"place": line.rank.place, "shared": line.rank.shared}
     return {"algorithm": line.method, "rank": rank, "mean": line.mean, "ci95": line.ci95, "cells": cells}
 

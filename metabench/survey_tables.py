@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from metabench.survey import Prospect
 from metabench.tables import escape, params_text, printable
 
-_IF_VARIED = (
+_ALWAYS = ("algorithm", "dataset", "way", "shot")
+_IF_NEEDED = (
     "params",
     "backbone",
     "backbone_params",
@@ -38,8 +39,7 @@ def to_text(found: Sequence[Prospect], markdown_form: bool = False) -> str:
 
     clean: Callable[[str], str] = escape if markdown_form else printable
     rows = _rows(found)
-    varied = [name for name in _IF_VARIED if len({str(row[name]) for row in rows}) > 1]
-    names = ["algorithm", "dataset", "way", "shot", *varied]
+    names = [*_ALWAYS, *(name for name in _IF_NEEDED if _tells_apart(name, rows))]
     body = [
         [*("-" if row[name] is None else str(row[name]) for name in names), _state(each), duration(each.seconds)]
         for row, each in zip(rows, found, strict=True)
@@ -65,6 +65,14 @@ def duration(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _tells_apart(name: str, rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether runs that are alike in what is always shown differ in `name`."""
+    values: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for row in rows:
+        values[tuple(str(row[always]) for always in _ALWAYS)].add(str(row[name]))
+    return any(len(each) > 1 for each in values.values())
 
 
 def _state(each: Prospect) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from metabench.across import Scores, rank_over_cells
+from metabench.across import rank_over_cells
 from metabench.errors import UsageError
 from metabench.keys import canonical_json
 from metabench.leaderboard.ranks import Rank
@@ -172,7 +172,12 @@ def _tried(candidate: Candidate, records: Sequence[Mapping[str, Any]]) -> Tried:
     return Tried(candidate, over)
 
 
-def _scores(over: OverSeeds | None) -> Scores:
+def _scores(over: OverSeeds | None) -> EpisodeScores:
     assert over is not None
-    rows = [EpisodeScores.of(record["scores"]) for record in over.records]
-    return Scores(np.mean([row.merits for row in rows], axis=0), rows[0].digest)
+    return EpisodeScores.mean([EpisodeScores.of(record["scores"]) for record in over.records])
+
+
+def _merit(tried: Tried) -> float:
+    """The larger the better."""
+    assert tried.over is not None
+    return tried.over.metric.sign * tried.over.score

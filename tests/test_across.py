@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
-from metabench.across import Scores, mean_over_cells, rank_over_cells
+from metabench.across import mean_over_cells, rank_over_cells
+from metabench.scores import EpisodeScores
+from metabench.specs import ACCURACY, Metric
 
 RNG = np.random.Generator(np.random.PCG64(5))
 
 
-def row(*means: float, spread: float = 10.0, episodes: int = 400, digest: str = "") -> list[Scores]:
+def scores(values: np.ndarray[Any, Any], digest: str = "", metric: Metric = ACCURACY) -> EpisodeScores:
+    return EpisodeScores(values, metric, digest=digest)
+
+
+def row(*means: float, spread: float = 10.0, episodes: int = 400, digest: str = "") -> list[EpisodeScores]:
     return [
-        Scores(RNG.normal(mean, spread, episodes), f"{digest}{cell}" if digest else "")
+        EpisodeScores(RNG.normal(mean, spread, episodes), f"{digest}{cell}" if digest else "")
         for cell, mean in enumerate(means)
     ]
 
 
-def places(rows: list[list[Scores]]) -> list[str]:
+def places(rows: list[list[EpisodeScores]]) -> list[str]:
     return [str(rank) for rank in rank_over_cells(rows)]
 
 
 def test_the_mean_counts_every_cell_once() -> None:
-    cells = [Scores(np.full(10, 20.0), ""), Scores(np.full(1000, 80.0), "")]
+    cells = [scores(np.full(10, 20.0), ""), scores(np.full(1000, 80.0), "")]
     assert mean_over_cells(cells) == (50.0, None)
 
 
@@ -43,9 +50,9 @@ def test_methods_that_cannot_be_told_apart_share_a_rank() -> None:
 
 def test_pairing_tells_apart_what_chance_hides() -> None:
     base = row(60, 70, spread=20.0, digest="same")
-    better = [Scores(cell.values + RNG.normal(0.5, 1.0, len(cell.values)), cell.digest) for cell in base]
+    better = [scores(cell.values + RNG.normal(0.5, 1.0, len(cell.values)), cell.digest) for cell in base]
     assert places([base, better]) == ["2", "1"]
-    unpaired = [Scores(cell.values, "") for cell in better]
+    unpaired = [scores(cell.values, "") for cell in better]
     assert places([base, unpaired]) == ["1=", "1="]
 
 
@@ -56,7 +63,7 @@ def test_a_gain_in_one_cell_and_a_loss_in_another_are_weighed() -> None:
 
 @pytest.mark.parametrize(("episodes", "expected"), [(1, ["1=", "1="]), (50, ["2", "1"])])
 def test_scores_that_do_not_vary(episodes: int, expected: list[str]) -> None:
-    assert places([[Scores(np.full(episodes, 50.0), "a")], [Scores(np.full(episodes, 60.0), "a")]]) == expected
+    assert places([[scores(np.full(episodes, 50.0), "a")], [scores(np.full(episodes, 60.0), "a")]]) == expected
 
 
 def test_one_method_is_first() -> None:
@@ -64,3 +71,9 @@ def test_one_method_is_first() -> None:
     mean, half = mean_over_cells(row(50))
     assert math.isclose(mean, 50, abs_tol=3)
     assert half is not None
+
+
+def test_lower_may_be_better() -> None:
+    error = Metric("mse", higher_is_better=False)
+    low, high = (scores(RNG.normal(mean, 1.0, 200), "", error) for mean in (2.0, 5.0))
+    assert places([[low], [high]]) == ["1", "2"]

@@ -12,10 +12,10 @@ from metabench import suite_tables
 from metabench.cli import selecting
 from metabench.cli.curve import check_file, plot_option
 from metabench.console import Console
-from metabench.errors import MissingError, NothingMeasured, UsageError
-from metabench.launch import Lacking, attempt, launch, marked, outcome_rows
+from metabench.errors import NothingMeasured, UsageError
+from metabench.launch import Lacking, attempt, launch, marked, outcome_rows, planned
 from metabench.learning_curves import draw, learning_curves
-from metabench.plan import RunSpec, Selection, plan
+from metabench.plan import RunSpec, Selection
 from metabench.records import write_atomic
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.session import Outcome, Session
@@ -70,16 +70,10 @@ def run(context: click.Context, /, **options: Any) -> None:
     session = selecting.session_of(context, options)
     suite = find_suite(options["suite"], session.registry) if options["suite"] else None
     if suite is None:
-        runs = plan(Selection(**selecting.fields(options), algorithms=options["algo"]), session.registry)
-        query_given = options["query"] is not None
+        runs = planned(Selection(**selecting.fields(options), algorithms=options["algo"]), session)
     else:
         runs = plan_suite(suite, options["algo"], selecting.typed_fields(context, options), session.registry)
-        query_given = any("query" in block for block in suite.blocks)
-    try:
-        runs = settle(runs, session, query_given)
-    except MissingError:
-        if suite is None and not options["dry_run"]:
-            raise  # else it is told of the runs that need what is missing
+        runs = settle(runs, session, query_given=any("query" in block for block in suite.blocks))
     if options["dry_run"]:
         context.exit(selecting.tell(survey(runs, session), options))
     context.exit(_run(runs, session, options) if suite is None else _run_suite(suite, runs, session, options))

@@ -37,7 +37,10 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
         watchers.append(Watcher(split))
         return watchers[0]
 
-    total = len(found.record["scores"]["correct"])
+    scores = found.record["scores"]
+    if "correct" not in scores:
+        raise UsageError(f"run {record[:12]} is scored by {scores['metric']['name']}: no answer is right or wrong")
+    total = len(scores["correct"])
     result = replay(found.record, session, weights, total, options["any_version"], watcher)
     if result.differing:
         session.console.warn(f"{len(result.differing):,} of {total:,} episodes have other answers than in the record")

@@ -97,6 +97,11 @@ def publish(out: NDArray[np.uint8], draft: Path, path: Path) -> None:
     """Give `out`, which lies in the file `draft`, its name, once it is on the disk."""
     assert isinstance(out, np.memmap)
     out.flush()
-    with draft.open("rb") as stream:
-        os.fsync(stream.fileno())
+    sync(draft)
     draft.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Return when what was written to a file, or to a map of it, is on the disk."""
+    with path.open("r+b") as stream:
+        os.fsync(stream.fileno())

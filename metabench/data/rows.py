@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.cache import create_array, made_once, open_array, publish
+from metabench.data.cache import create_array, made_once, open_array, publish, sync
 from metabench.errors import MetabenchError
 
 T = TypeVar("T")
@@ -25,6 +25,8 @@ Report = Callable[[int, int], None]
 MOST_BAD = 100
 """So many unusable rows end the work: more of them would tell nothing new."""
 _BLOCK_BYTES = 1 << 20
+_SYNC_EVERY = 64
+"""Blocks after which one thread waits for the disk, so that not all of them wait at the end."""
 
 
 class Unusable(Exception):
@@ -45,6 +47,11 @@ class Journal:
 
     path: Path
     plan: str
+
+    @property
+    def draft(self) -> Path:
+        """The file that the blocks are in."""
+        return self.path.with_suffix("")
 
     def read(self) -> dict[int, int]:
         """Return the checksum of every block noted down."""
@@ -92,7 +99,7 @@ def cached_rows(
         shape: of the array, (rows, ...).
         plan: names what the rows are made of; a draft made by another plan is not gone on with.
         make: returns a row; called in any order and by several threads; raises `Unusable` where it cannot.
-        finish: called with all rows and the reasons of the unusable ones (which are left as they happen to be) before
+        finish: called with all rows and the reasons of the unusable ones (which are zeros) before
             the array is published; raises to refuse that, and may change the rows.
         report: called with rows done and rows in all.
         draft: the file it is made in; one beside `path` where not given.
@@ -169,9 +176,10 @@ def _fill(
     rows_done = sum(len(blocks[number]) for number in done)
 
     def work(number: int) -> tuple[int, int, dict[int, str]]:
-        rows = blocks[number]
-        unusable = _make_rows(out, rows, make)
-        return number, 0 if unusable else _checksum(out, rows), unusable
+        made = number, *_make_block(out, blocks[number], make)
+        if number % _SYNC_EVERY == _SYNC_EVERY - 1:
+            sync(journal.draft)
+        return made
 
     report(rows_done, len(out))
     with journal.path.open("ab", buffering=0) as stream:
@@ -186,9 +194,11 @@ def _fill(
     return bad
 
 
-def _make_rows(out: NDArray[np.uint8], rows: range, make: Make) -> dict[int, str]:
+def _make_block(out: NDArray[np.uint8], rows: range, make: Make) -> tuple[int, dict[int, str]]:
+    """Make rows of `out`; return their checksum and the reasons of the unusable ones, which are zeros."""
+    block = np.zeros((len(rows), *out.shape[1:]), np.uint8)  # written to the map at once: half the cost of row by row
     unusable = {}
-    for row in rows:
+    for place, row in enumerate(rows):
         try:
             made = make(row)
         except Unusable as error:
@@ -196,17 +206,18 @@ def _make_rows(out: NDArray[np.uint8], rows: range, make: Make) -> dict[int, str
             continue
         if made.shape != out.shape[1:]:  # NumPy would repeat what is too small
             raise ValueError(f"row {row} has shape {made.shape}, not {out.shape[1:]}")
-        out[row] = made
-    return unusable
+        block[place] = made
+    out[rows.start : rows.stop] = block
+    return zlib.crc32(block.data), unusable
 
 
 def _parallel(work: Callable[[int], T], numbers: Iterable[int]) -> Iterator[T]:
     """Yield ``work(number)`` as they get ready; few are begun ahead, and when the caller stops no more are."""
     waiting: set[Future[T]] = set()
-    queue, pool = iter(numbers), ThreadPoolExecutor(cores(), "prepare")
+    queue, pool = iter(numbers), ThreadPoolExecutor(cores() + 1, "prepare")
     try:
         while True:
-            while len(waiting) < 2 * cores() and (number := next(queue, None)) is not None:
+            while len(waiting) < 3 * cores() and (number := next(queue, None)) is not None:
                 waiting.add(pool.submit(work, number))
             if not waiting:
                 return

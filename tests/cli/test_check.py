@@ -25,7 +25,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("arguments", "message"),
     [
         (["protnet"], "there is no algorithm or dataset or backbone called 'protnet'; did you mean 'protonet'?"),
-        (["protonet", "--kind", "dataset"], "there is no dataset called 'protonet'; known: glyphs, omniglot"),
+        (["protonet", "--kind", "dataset"], "there is no dataset called 'protonet'; known: "),
         (["fixed-way"], "there is no algorithm or dataset or backbone called 'fixed-way'"),
         ([], "name what to check, or give a file with --plugin FILE.py, or --all"),
         (["protonet", "--all"], "give names or --all, not both"),

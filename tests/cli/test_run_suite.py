@@ -95,7 +95,7 @@ def test_json_and_csv_agree_with_the_records(capsys: pytest.CaptureFixture[str],
     assert (best["algorithm"], best["rank"]) == ("nearest-mean", {"place": 1, "shared": False})
     records = [record_of(tmp_path / "home", {"key": cell["keys"][0]}) for cell in best["cells"]]
     accuracies = [record["summary"]["accuracy"] for record in records]
-    assert [cell["accuracy"] for cell in best["cells"]] == accuracies
+    assert [cell["score"] for cell in best["cells"]] == accuracies
     assert best["mean"] == pytest.approx(sum(accuracies) / 2)
     assert [row["accuracy"] for row in found["rows"] if row["algorithm"] == "nearest-mean"] == accuracies
     with (tmp_path / "out.csv").open() as stream:
@@ -140,7 +140,7 @@ def test_nothing_is_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     path.write_text('name = "absent"\nversion = 1\nsummary = "s"\n[[runs]]\ndatasets = ["omniglot"]\n')
     assert main(run(tmp_path, path)) == 3
     out = capsys.readouterr().out
-    assert "no cell is measured with every algorithm, so there are no ranks" in out
+    assert "are measured with every algorithm: there are no ranks" in out
     assert "0 of 1" in out
 
 
@@ -175,7 +175,7 @@ def test_seeds_are_one_row(capsys: pytest.CaptureFixture[str], tmp_path: Path, s
     assert first["algorithm"] == "protonet"
     records = [record_of(tmp_path / "home", {"key": key}) for key in first["cells"][0]["keys"]]
     assert [record["inputs"]["training"]["seed"] for record in records] == [0, 1]
-    assert first["cells"][0]["accuracy"] == pytest.approx(sum(r["summary"]["accuracy"] for r in records) / 2)
+    assert first["cells"][0]["score"] == pytest.approx(sum(r["summary"]["accuracy"] for r in records) / 2)
 
 
 def test_backbones_tell_methods_apart(capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path) -> None:

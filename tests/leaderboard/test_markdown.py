@@ -194,7 +194,6 @@ def hostile_records(text: str, name: str = "omniglot") -> list[dict[str, Any]]:
             algorithm__setting=text[:200],
             backbone__trained_on=text[:200] or "x",
             backbone__params={text[:200]: 1},
-            dataset__split=text[:200],
             dataset__digest=text[:200],
             dataset__params={"p": text},
             protocol__params__p=text,

@@ -1,0 +1,47 @@
+"""From the names of an algorithm and a backbone to a learner, on its device."""
+
+from __future__ import annotations
+
+import torch
+
+from metabench.errors import UsageError
+from metabench.learner import FeatureLearner, Learner
+from metabench.model import Model, build_model
+from metabench.plan import Choice
+from metabench.registry import load_target
+from metabench.specs import AlgorithmSpec
+from metabench.tasks import AdaptingLearner
+
+
+def make_learner(
+    algorithm: Choice,
+    backbone: Choice,
+    item_shape: tuple[int, ...],
+    seed: int,
+    way: int,
+    device: torch.device,
+    precision: str = "float32",
+    max_memory: int = 0,
+) -> Learner:
+    """Build with weights that depend on `seed` alone.
+
+    Args:
+        item_shape: (channels, height, width) of images, see `metabench.data.ClassSplit.item_shape`.
+        way: classes of a task, for a network with a classifier; 0 where there is none.
+        max_memory: bytes that tasks may take; 0: what there is.
+
+    Raises:
+        UsageError: the algorithm's class is not of the kind that its spec says.
+    """
+    spec = algorithm.spec
+    assert isinstance(spec, AlgorithmSpec)
+    built = build_model(
+        load_target(backbone.spec), backbone.params, load_target(spec), algorithm.params, item_shape, seed, way
+    )
+    model = built.to(device)
+    if isinstance(model, Model) != (spec.takes == "features"):
+        wanted = "a FeatureHead" if spec.takes == "features" else "an Adapting"
+        raise UsageError(f"algorithm '{spec.name}' takes {spec.takes}, so its class must be {wanted}")
+    if isinstance(model, Model):
+        return FeatureLearner(model, precision)
+    return AdaptingLearner(model, precision, max_memory)

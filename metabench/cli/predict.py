@@ -1,0 +1,54 @@
+"""``metabench predict``: label new images from a few examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metabench.cli.curve import check_file
+from metabench.cli.loose import current_registry
+from metabench.cli.selecting import parse_settings
+from metabench.console import Console
+from metabench.data.decode import COLOURS, FITS
+from metabench.labelling import ALGORITHM, request_of, to_csv, to_json, to_text
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--support", required=True, type=_PATH, metavar="DIR", help="Examples: one sub-folder for each class.")
+@click.option("--query", multiple=True, required=True, type=_PATH, metavar="PATH", help="Images, or folders of them.")
+@click.option("--algo", default=ALGORITHM, show_default=True, help="The algorithm.")
+@click.option("--backbone", default="", help="The backbone.  [default: the algorithm's own]")
+@click.option("--checkpoint", type=_PATH, metavar="FILE", help="Weights of a trained run.")
+@click.option(
+    "--set", "settings", multiple=True, callback=parse_settings, metavar="SCOPE.NAME=VALUE",
+    help="Set a parameter: algo.*, backbone.*; see 'metabench show NAME'.",
+)  # fmt: skip
+@click.option("--size", default=84, show_default=True, help="Side that images are brought to, in pixels.")
+@click.option("--fit", default=FITS[0], show_default=True, type=click.Choice(FITS), help="How: see 'show folder'.")
+@click.option("--colour", default=COLOURS[0], show_default=True, type=click.Choice(COLOURS), help="Channels.")
+@click.option("--one-by-one", is_flag=True, help="Look at each query alone, whatever the algorithm would do.")
+@click.option("--skip-bad", is_flag=True, help="Leave unreadable files out.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a CSV file.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def predict(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Label new images from a few examples of each class.
+
+    The support folder has one sub-folder of images for each class. Needs a pre-trained --backbone, or the weights of a
+    trained run (--checkpoint, with the --algo, --backbone, --set and --size that it was trained with).
+    """
+    from metabench.predicting import predict as label
+    from metabench.records import write_atomic
+
+    check_file("--csv", csv_file)
+    console = Console(quiet=quiet)
+    found = label(request_of(current_registry(), **options), console)
+    if csv_file is not None:
+        write_atomic(csv_file, to_csv(found))
+        console.note(f"wrote {csv_file}")
+    click.echo(to_json(found) if as_json else to_text(found))

@@ -1,0 +1,141 @@
+"""Predictions as people ask for them: by names and settings, as a table, CSV, JSON or a data frame."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metabench.console import Console
+from metabench.data.decode import Form
+from metabench.errors import MissingError, UsageError
+from metabench.plan import choose_parts
+from metabench.registry import Registry, load_registry
+from metabench.specs import Value
+from metabench.tables import csv_text, printable
+
+if TYPE_CHECKING:
+    from metabench.predicting import Prediction, Request
+
+COLUMNS = ("path", "class", "probability", "second", "second_probability")
+ALGORITHM = "protonet"
+
+
+def request_of(
+    registry: Registry,
+    support: Path,
+    query: Sequence[Path],
+    algo: str = ALGORITHM,
+    backbone: str = "",
+    checkpoint: Path | None = None,
+    settings: Mapping[str, Value] | None = None,
+    size: int = 84,
+    fit: str = "crop",
+    colour: str = "rgb",
+    one_by_one: bool = False,
+    skip_bad: bool = False,
+    device: str = "auto",
+) -> Request:
+    """Resolve names and settings.
+
+    Raises:
+        UsageError, MissingError: an unknown name, a bad value, no such checkpoint.
+    """
+    from metabench.predicting import Request  # loads torch
+
+    if not query:
+        raise UsageError("--query: give image files, or folders of them")
+    if checkpoint is not None and not checkpoint.is_file():
+        raise MissingError(f"no checkpoint at {checkpoint}; --checkpoint takes a .safetensors file")
+    algorithm, body = choose_parts(registry, algo, backbone, settings or {})
+    form = Form(size, fit, colour)
+    return Request(support, query, algorithm, body, checkpoint, form, one_by_one, skip_bad, device)
+
+
+def predict(
+    support: str | Path,
+    query: str | Path | Sequence[str | Path],
+    algo: str = ALGORITHM,
+    backbone: str = "",
+    checkpoint: str | Path | None = None,
+    plugins: str | Path | Sequence[str | Path] = (),
+    quiet: bool = True,
+    **options: Any,
+) -> Any:
+    """Label images from a few examples of each class and return a pandas DataFrame, one row per image.
+
+    Args:
+        support: a folder with one sub-folder of images for each class.
+        query: image files, and folders of them at any depth.
+        algo, backbone, checkpoint: as the options of ``metabench predict``.
+        plugins: loose plugin files, as ``--plugin``.
+        options: settings (``{"algo.x": 1}``), size, fit, colour, one_by_one, skip_bad, device.
+
+    The columns are those of the command's table and one with the probability of each class.
+
+    Raises:
+        MetabenchError: what the command line would print as an error.
+    """
+    import pandas as pd
+
+    from metabench.predicting import predict as label
+
+    paths = [Path(path) for path in _listed(query)]
+    weights = None if checkpoint is None else Path(checkpoint)
+    registry = load_registry(map(Path, _listed(plugins)))
+    request = request_of(registry, Path(support), paths, algo, backbone, weights, **options)
+    found = label(request, Console(quiet=quiet))
+    every = [{f"p({name})": share for name, share in each.probabilities.items()} for each in found]
+    return pd.concat([pd.DataFrame(rows(found), columns=list(COLUMNS)), pd.DataFrame(every)], axis=1)
+
+
+def rows(found: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """Return one row (see `COLUMNS`) for each prediction."""
+    return [
+        {
+            "path": _text(each.path),
+            "class": each.label,
+            "probability": each.probability,
+            "second": each.second,
+            "second_probability": each.second_probability,
+        }
+        for each in found
+    ]
+
+
+def to_json(found: Sequence[Prediction]) -> str:
+    """Return one JSON document ``{"predictions": [...]}``, with the probability of every class."""
+    listed = [{**row, "probabilities": each.probabilities} for row, each in zip(rows(found), found, strict=True)]
+    return json.dumps({"predictions": listed}, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def to_csv(found: Sequence[Prediction]) -> str:
+    """Return CSV text."""
+    return csv_text(COLUMNS, rows(found))
+
+
+def to_text(found: Sequence[Prediction]) -> str:
+    """Return a table for people."""
+    from tabulate import tabulate
+
+    body = [
+        [
+            printable(row["path"]),
+            printable(row["class"]),
+            f"{row['probability']:.3f}",
+            f"{printable(row['second'])} {row['second_probability']:.3f}",
+        ]
+        for row in rows(found)
+    ]
+    return tabulate(body, headers=["image", "class", "probability", "next"], tablefmt="simple", disable_numparse=True)
+
+
+def _text(path: Path) -> str:
+    """A path whose name is no UTF-8 gets question marks."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    return (value,) if isinstance(value, (str, Path)) else tuple(value)

@@ -1,0 +1,244 @@
+"""Labelling new images from a few examples: one episode, whose support set and queries are the user's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metabench.building import make_learner
+from metabench.console import Console
+from metabench.data.decode import Form, decode
+from metabench.data.folders import ImageFile, images_below, read_classes
+from metabench.data.images import quiet_decoders
+from metabench.data.rows import Unusable, first_three
+from metabench.environment import choose_device
+from metabench.episodes import EpisodeBatch
+from metabench.errors import MetabenchError, UsageError
+from metabench.evaluate import predict as winners
+from metabench.features import embed
+from metabench.learner import Learner
+from metabench.model import Model, load_weights
+from metabench.plan import Choice
+from metabench.rng import Stream
+from metabench.specs import AlgorithmSpec, BackboneSpec
+
+_AT_ONCE = 512
+"""Queries decoded and scored together where the answers do not depend on it: what memory they take is bounded."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be labelled, and how.
+
+    Attributes:
+        support: a folder with one sub-folder of images for each class.
+        query: image files, and folders of them at any depth.
+        form: how images come to one shape, which is that of the training where there was one.
+        one_by_one: look at every query by itself, with an algorithm that would look at all of them together.
+        skip_bad: leave files out that cannot be read.
+    """
+
+    support: Path
+    query: Sequence[Path]
+    algorithm: Choice
+    backbone: Choice
+    checkpoint: Path | None = None
+    form: Form = field(default_factory=Form)
+    one_by_one: bool = False
+    skip_bad: bool = False
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A query and what it is taken for.
+
+    Attributes:
+        path: as it was found.
+        label: the class with the highest score.
+        probability: the softmax of the scores; the algorithm's own, and not calibrated.
+        second, second_probability: the class that comes next.
+        probabilities: of every class.
+    """
+
+    path: Path
+    label: str
+    probability: float
+    second: str
+    second_probability: float
+    probabilities: dict[str, float]
+
+
+def predict(request: Request, console: Console) -> list[Prediction]:
+    """Label the queries, in the order of their paths.
+
+    Raises:
+        UsageError, MissingError: folders or files that cannot be used, an algorithm that nobody has trained.
+        MetabenchError: images cannot be read.
+    """
+    _refuse_untrained(request)
+    names, support, labels = _support(request, console)
+    queries = _queries(request, console)
+    height, width, channels = request.form.shape
+    device = choose_device(request.device)
+    shape = (channels, height, width)
+    learner = make_learner(request.algorithm, request.backbone, shape, 0, len(names), device)
+    _load(learner, request, len(names), console)
+    spec = request.algorithm.spec
+    assert isinstance(spec, AlgorithmSpec)
+    together = spec.setting_with(request.algorithm.params) == "transductive" and not request.one_by_one
+    if together and len(queries) > 1:
+        console.note(f"{spec.name} looks at the {len(queries)} queries together; --one-by-one looks at each alone")
+    found: list[Prediction] = []
+    size = len(queries) if together else _AT_ONCE
+    with console.progress("labelling", len(queries)) as bar, quiet_decoders():
+        for start in range(0, len(queries), size):
+            files, images = _decoded(queries[start : start + size], request, "--query", console)
+            scores = _scores(learner, support, labels, images, len(names), device, request.one_by_one)
+            found += _named(files, scores, names)
+            bar.update(min(start + size, len(queries)))
+    return found
+
+
+def _refuse_untrained(request: Request) -> None:
+    algorithm, backbone = request.algorithm.spec, request.backbone.spec
+    assert isinstance(algorithm, AlgorithmSpec)
+    assert isinstance(backbone, BackboneSpec)
+    if backbone.takes != "images":
+        raise UsageError(f"backbone '{backbone.name}' takes {backbone.takes}, not images; use another --backbone")
+    if request.checkpoint is not None:
+        return
+    if algorithm.takes != "features":
+        raise UsageError(
+            f"{algorithm.name} has to be trained first: 'metabench run --algo {algorithm.name}' on other classes, then "
+            "--checkpoint with its weights; or use an algorithm that needs no training ('metabench list algorithms')"
+        )
+    if backbone.trains and not backbone.trained_on:
+        raise UsageError(
+            f"backbone '{request.backbone.name}' starts at random and has learned nothing; give --checkpoint FILE, or "
+            "a pre-trained --backbone ('metabench list backbones')"
+        )
+
+
+def _support(request: Request, console: Console) -> tuple[list[str], NDArray[np.uint8], NDArray[np.int64]]:
+    """Return class names, images (S, H, W, C) and labels (S,)."""
+    classes = read_classes(request.support, "--support")
+    if classes.note:
+        console.note(classes.note)
+    if len(classes.files) < 2:
+        raise UsageError(f"--support: {request.support} has one class; at least two are needed, each a sub-folder")
+    with quiet_decoders():
+        files, images = _decoded(classes.images, request, "--support", console)
+    kept = {file.path for file in files}
+    counts = {name: sum(file.path in kept for file in mine) for name, mine in classes.items()}
+    for name, count in counts.items():
+        if not count:
+            raise UsageError(f"--support: class '{name}' has no images; remove its folder or put examples into it")
+    return list(counts), images, np.repeat(np.arange(len(counts)), list(counts.values()))
+
+
+def _queries(request: Request, console: Console) -> list[ImageFile]:
+    found, others = images_below(request.query, "--query")
+    if others:
+        console.note(f"--query: ignored {others} files that are no images")
+    examples = request.support.resolve()
+    queries = [file for file in found if examples not in file.path.resolve().parents]
+    if len(queries) < len(found):
+        console.note(f"--query: left out {len(found) - len(queries)} images that are in the support folder")
+    if not queries:
+        raise UsageError(f"--query: there are no images in {', '.join(map(str, request.query))}")
+    return queries
+
+
+def _decoded(
+    files: Sequence[ImageFile], request: Request, flag: str, console: Console
+) -> tuple[list[ImageFile], NDArray[np.uint8]]:
+    """Return the files that can be read, and their images (N, H, W, C)."""
+    good: list[ImageFile] = []
+    bad: list[str] = []
+    images = np.empty((len(files), *request.form.shape), dtype=np.uint8)
+    for file in files:
+        try:
+            images[len(good)] = decode(file.path, request.form)
+            good.append(file)
+        except Unusable as problem:
+            bad.append(f"{file.path} ({problem})")
+    if bad:
+        what = f"{flag}: {len(bad)} of {len(files)} images cannot be read: {first_three(bad)}"
+        if not request.skip_bad:
+            raise MetabenchError(f"{what}. Mend or remove them, or leave them out with --skip-bad")
+        console.warn(f"{what}; left out")
+    return good, images[: len(good)]
+
+
+def _load(learner: Learner, request: Request, way: int, console: Console) -> None:
+    if request.checkpoint is not None:
+        try:
+            meta = load_weights(learner.module, request.checkpoint)
+        except UsageError as error:
+            adapts = learner.embedder is None
+            hint = f"; it must be made for the {way} classes of --support" if adapts else ""
+            raise UsageError(f"{error}, --size and --colour{hint}") from None
+        if "made_for" in meta:
+            console.note(f"weights made for {meta['made_for']}")
+    elif isinstance(learner.module, Model) and any(True for _ in learner.module.head.parameters()):
+        name = request.algorithm.name
+        raise UsageError(f"{name} has weights of its own that nobody has trained; give --checkpoint, or another --algo")
+
+
+def _scores(
+    learner: Learner,
+    support: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    query: NDArray[np.uint8],
+    way: int,
+    device: torch.device,
+    one_by_one: bool,
+) -> Tensor:
+    """Return the scores (Q, way) of query images."""
+    if not len(query):
+        return torch.empty(0, way)
+    images = torch.from_numpy(np.concatenate([support, query])).to(device)
+    data = images if learner.embedder is None else embed(learner.embedder, images)
+    learner.module.eval()
+    rows = len(support) + np.arange(len(query))
+    groups = rows[:, None] if one_by_one else rows[None]
+    with torch.inference_mode():
+        scores = torch.cat([learner.scores(data, batch) for batch in _episodes(learner, data, labels, groups, way)])
+    if bool(scores.isnan().any()):
+        raise MetabenchError("a score is not a number; the weights may be damaged")
+    return scores.reshape(-1, way).float().cpu()
+
+
+def _episodes(
+    learner: Learner, data: Tensor, labels: NDArray[np.int64], groups: NDArray[np.int64], way: int
+) -> Iterator[EpisodeBatch]:
+    """Yield the rows of queries (G, Q), each with the whole support set, as episodes."""
+
+    def batch(part: NDArray[np.int64]) -> EpisodeBatch:
+        every = np.tile(labels, (len(part), 1))
+        rows = np.tile(np.arange(len(labels)), (len(part), 1))
+        return EpisodeBatch(rows, every, part, np.zeros_like(part), way)
+
+    size = learner.chunk_size(data, batch(groups[:1]))
+    for start in range(0, len(groups), size):
+        yield batch(groups[start : start + size])
+
+
+def _named(files: Sequence[ImageFile], scores: Tensor, names: Sequence[str]) -> list[Prediction]:
+    ties: Callable[[], NDArray[np.uint64]] = lambda: Stream("predict", len(files)).words(0, 1)  # noqa: E731
+    first = winners(scores[None], ties)[0].tolist()
+    shares = scores.double().softmax(-1).numpy()
+    found = []
+    for file, best, share in zip(files, first, shares, strict=True):
+        rest = [index for index in np.argsort(-share, kind="stable") if index != best]
+        every = dict(zip(names, map(float, share), strict=True))
+        second = names[rest[0]]
+        found.append(Prediction(file.path, names[best], every[names[best]], second, every[second], every))
+    return found
