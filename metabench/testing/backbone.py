@@ -9,7 +9,7 @@ import torch
 from metabench.model import load_tensors, save_tensors
 from metabench.modules import Backbone
 from metabench.specs import BackboneSpec
-from metabench.testing.body import BackboneChecks, expect_same_features, shape_of, trained_pass
+from metabench.testing.body import BackboneChecks, expect_same_features, trained_pass
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.randomness import watch
 from metabench.testing.spec import SpecChecks
@@ -163,7 +163,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         path = scratch() / "backbone.safetensors"
         for body, images in self.cases():
             save_tensors(path, body.state_dict(), {})
-            other = self.build(shape_of(images), seed=2)
+            other = self.rebuilt(seed=2)
             other.load_state_dict(load_tensors(path)[0])
             expect_same_features(
                 self.features(other, images), self.features(body, images), "an instance with loaded weights"

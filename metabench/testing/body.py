@@ -13,11 +13,13 @@ from metabench.environment import choose_device
 from metabench.errors import UsageError
 from metabench.modules import Backbone
 from metabench.plugins import Kind
+from metabench.specs import BackboneSpec
 from metabench.testing.conformance import Conformance, Violation, raised
 from metabench.testing.scorer import TOLERANCE
 from metabench.testing.tasks import generator
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
+_FUNCTIONS: tuple[Shape, ...] = ((8,), (16,))
 
 
 class BackboneChecks(Conformance):
@@ -35,7 +37,7 @@ class BackboneChecks(Conformance):
     def shapes(self) -> Iterator[Shape]:
         """Yield the image shapes that the backbone takes."""
         taken, _ = 0, self.subject  # a plugin that cannot be loaded refuses no shape
-        for shape in self.image_shapes:
+        for shape in self.item_shapes():
             try:
                 self.build(shape)
             except UsageError as error:
@@ -44,7 +46,13 @@ class BackboneChecks(Conformance):
             taken += 1
             yield shape
         if not taken:
-            pytest.skip(f"it takes none of the image shapes {self.image_shapes}: {refusal}")
+            pytest.skip(f"it takes none of the image shapes {self.item_shapes()}: {refusal}")
+
+    def item_shapes(self) -> tuple[Shape, ...]:
+        """Return the shapes to try: `image_shapes`, or of points of functions of one and three numbers."""
+        spec = self.subject.spec
+        functions = isinstance(spec, BackboneSpec) and spec.takes == "functions"
+        return _FUNCTIONS if functions else self.image_shapes
 
     def cases(self) -> Iterator[tuple[Backbone, Tensor]]:
         """Yield a backbone whose statistics are no longer those of the start, and images for it."""
@@ -53,7 +61,12 @@ class BackboneChecks(Conformance):
             with torch.no_grad():
                 for _ in range(3):
                     body.train()(images * 0.7)
+            self._shape = shape
             yield body.eval(), images
+
+    def rebuilt(self, seed: int) -> Backbone:
+        """Build the backbone of the present case once more."""
+        return self.build(self._shape, seed)
 
     def build(self, shape: Shape, seed: int = 0) -> Backbone:
         """Build it with weights that depend on `seed` alone."""
@@ -63,7 +76,10 @@ class BackboneChecks(Conformance):
             return body.to(choose_device(self.device))
 
     def images(self, shape: Shape) -> Tensor:
-        """Return six random images, the same every time."""
+        """Return six random images, or what else the backbone makes of items of this shape, the same every time."""
+        if len(shape) == 1:
+            points = torch.randn(6, shape[0] // 4, generator=generator(5)).view(torch.uint8)
+            return self.build(shape).inputs(points).to(choose_device(self.device))
         images = torch.rand(6, *shape, generator=generator(5))
         return images.to(choose_device(self.device))
 
@@ -88,12 +104,6 @@ class BackboneChecks(Conformance):
         if not bool(features.isfinite().all()):
             raise Violation(f"embedding images {tuple(images.shape)} gave features that are not finite numbers")
         return features.clone()
-
-
-def shape_of(images: Tensor) -> Shape:
-    """Return (channels, height, width)."""
-    channels, height, width = images.shape[1:]
-    return channels, height, width
 
 
 def trained_pass(body: Backbone, forward: nn.Module, images: Tensor) -> Tensor:

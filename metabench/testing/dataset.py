@@ -33,14 +33,15 @@ class DatasetConformance(SpecChecks):
     def test_layout(self) -> None:
         """Types, shapes, boundaries and names of train, val and test."""
         for split, data in self._splits().items():
-            if problem := _layout_problem(data):
+            if problem := _layout_problem(data, self._spec.kind):
                 raise Violation(f"{split}: {problem}")
-            channels, height, width = self._spec.image_shape
-            if self._as_declared() and data.images.shape[1:] != (height, width, channels):
-                raise Violation(
-                    f"{split}: images have shape {data.images.shape[1:]}, declared is {(height, width, channels)} "
-                    "(height, width, channels)"
-                )
+            declared = self._spec.image_shape
+            fits = len(data.item_shape) == len(declared) and all(
+                want in (0, found) for want, found in zip(declared, data.item_shape, strict=True)
+            )
+            if self._as_declared() and not fits:
+                order = "" if self._spec.kind != "images" else " (channels, height, width)"
+                raise Violation(f"{split}: items have shape {data.item_shape}, declared is {declared}{order}")
 
     @check(
         "class and image counts are as declared",
@@ -154,11 +155,14 @@ def _load(subject: Subject, values: Values, split: str) -> ClassSplit:
     return loaded
 
 
-def _layout_problem(data: ClassSplit) -> str:
-    """Return what is wrong with a split, '' if nothing is."""
+def _layout_problem(data: ClassSplit, kind: str) -> str:
+    """Return what is wrong with a split of items of a kind, '' if nothing is."""
     images, starts = data.images, data.starts
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
-        return "images are no uint8 array (N, height, width, channels)"
+    axes = ("N", "height", "width", "channels") if kind == "images" else ("N", "bytes")
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != len(axes):
+        return f"images are no uint8 array ({', '.join(axes)})"
+    if kind == "functions" and (images.shape[1] % 4 or not np.isfinite(images.view("<f4")).all()):
+        return "items of functions are no finite float32 numbers"
     if starts.ndim != 1 or starts.dtype != np.int64 or len(starts) != len(data.names) + 1:
         return "starts are not int64, one for each class and one more"
     if not data.names or starts[0] != 0 or starts[-1] != len(images) or bool((np.diff(starts) < 1).any()):

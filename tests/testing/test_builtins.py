@@ -62,6 +62,10 @@ class TestMamlSupport(AlgorithmConformance):
     params = {"bn": "support"}  # noqa: RUF012
 
 
+class TestPretrain(AlgorithmConformance):
+    algorithm = "pretrain"
+
+
 class TestAnil(AlgorithmConformance):
     algorithm = "anil"
 
@@ -120,8 +124,16 @@ class TestEfficientNetLite0(BackboneConformance):
     image_shapes = ((3, 64, 64),)
 
 
+class TestMlp(BackboneConformance):
+    backbone = "mlp"
+
+
 class TestPixels(BackboneConformance):
     backbone = "pixels"
+
+
+class TestSinusoid(DatasetConformance):
+    dataset = "sinusoid"
 
 
 class TestFolder(DatasetConformance):
