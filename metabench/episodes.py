@@ -98,6 +98,15 @@ class DisjointProtocol(EpisodeProtocol, Protocol):
         ...
 
 
+@runtime_checkable
+class ListedProtocol(EpisodeProtocol, Protocol):
+    """A protocol that measures a list of episodes, each once; `draw` picks from it for other purposes."""
+
+    def listed(self, start: int, stop: int, split: ClassSplit) -> EpisodeBatch:
+        """Return the episodes ``start <= i < stop`` of the list."""
+        ...
+
+
 class EpisodeSource:
     """The infinite, addressable sequence of episodes of one protocol on one split.
 
@@ -155,6 +164,18 @@ class EpisodeSource:
             for batch in self.runs(start, stop):
                 yield start, batch
                 start += len(batch)
+
+
+class ListedSource(EpisodeSource):
+    """The episodes that a protocol lists."""
+
+    def __init__(self, protocol: ListedProtocol, split: ClassSplit, name: Any) -> None:
+        super().__init__(protocol, split, name)
+        self._listed = protocol.listed
+
+    def runs(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
+        """Yield episodes ``start <= i < stop``, all of one shape."""
+        yield self._listed(start, stop, self.split)
 
 
 class EpisodeTally:

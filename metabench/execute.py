@@ -16,7 +16,14 @@ from torch import Tensor
 from metabench.building import make_learner
 from metabench.disjoint import DisjointSource
 from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
-from metabench.episodes import EpisodeProtocol, EpisodeSource, EpisodeTally, ValuedProtocol
+from metabench.episodes import (
+    EpisodeProtocol,
+    EpisodeSource,
+    EpisodeTally,
+    ListedProtocol,
+    ListedSource,
+    ValuedProtocol,
+)
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate
 from metabench.features import embed, load_features, room_for_features, save_features, to_device
@@ -187,6 +194,8 @@ class Executor:
     def _test_source(self, run: RunSpec, name: Any) -> tuple[EpisodeSource, int]:
         """Return the episodes that are measured and how many there may be."""
         protocol, split = _protocol(run.protocol, run.protocol.params), self.session.split(run.dataset, run.split)
+        if isinstance(protocol, ListedProtocol):
+            return ListedSource(protocol, split, name), run.episodes
         if run.sampling == "closed":
             return EpisodeSource(protocol, split, name), run.episodes
         source = DisjointSource(protocol, split, name, run.episodes)
@@ -421,7 +430,7 @@ def _times(shape: tuple[int, ...]) -> str:
 
 def _made_for(run: RunSpec) -> str:
     def words(choice: Choice) -> str:
-        params = ", ".join(f"{name}={value}" for name, value in choice.params.items())
+        params = ", ".join(f"{name}={value}" for name, value in choice.recorded.items())
         return f"{choice.name}({params})"
 
     return f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.trained_on)}"

@@ -120,8 +120,8 @@ def outcome_rows(outcomes: Sequence[Outcome]) -> list[Row]:
 
 def run(
     algo: str | Sequence[str],
-    shots: int | Sequence[int] = 1,
-    ways: int | Sequence[int] = 5,
+    shots: int | Sequence[int] = (),
+    ways: int | Sequence[int] = (),
     dataset: str | Sequence[str] = "glyphs",
     backbone: str | Sequence[str] = (),
     seeds: int | Sequence[int] = 0,
@@ -136,7 +136,8 @@ def run(
     """Run benchmarks and return a pandas DataFrame, one row per run, as ``metabench run`` prints it.
 
     Args:
-        algo, shots, ways, dataset, backbone, seeds: one value or several; every combination is a run.
+        algo, shots, ways, dataset, backbone, seeds: one value or several; every combination is a run. Shots and ways
+            are the protocol's own where they are not given, as the backbone is the algorithm's.
         home, data, device, rerun, quiet: as the options of ``metabench run``.
         plugins: loose plugin files, as ``--plugin``.
         options: further fields of `metabench.plan.Selection`: query, episodes, episode_seed, precision,

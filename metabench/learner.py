@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from metabench.augment import training_items
 from metabench.context import TaskContext, task_context
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
@@ -89,6 +90,7 @@ class FeatureLearner(Learner):
 
     def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
         """Support and query pass the backbone together (one batch norm batch)."""
+        images, batch = training_items(images, batch, recipe.augment)
         n_support = batch.support.shape[1]
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
         with task_context(TaskContext(episode=episode)), autocast(images.device, self.precision):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class LearningCurve:
 
 
 def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]:
-    """Return the curves that records make, in the order of first appearance; a single level is a curve too.
+    """Return the curves that records make, by data set, protocol and method; a single level is a curve too.
 
     Where several runs tell the same (with more or fewer episodes, say), the one with most episodes counts.
 
@@ -84,10 +85,16 @@ def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]
     groups: dict[tuple[str, str, Metric, str], list[Contestant]] = defaultdict(list)
     for each in contestants(fine):
         groups[each.dataset, _protocol(each.record), each.metric, each.method].append(each)
-    return [
+    found = [
         LearningCurve(method, dataset, protocol, metric, _levels(members))
         for (dataset, protocol, metric, method), members in groups.items()
     ]
+    return sorted(found, key=lambda curve: (curve.dataset, _in_order(curve.protocol), curve.metric.name, curve.method))
+
+
+def _in_order(text: str) -> list[tuple[int, str]]:
+    """A key that puts 5-way before 20-way."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
 
 
 def _protocol(record: Mapping[str, Any]) -> str:

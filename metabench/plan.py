@@ -26,6 +26,7 @@ from metabench.specs import (
     Recipe,
     Spec,
     Value,
+    defaults,
     without_places,
 )
 from metabench.stopping import BOUNDS, StopRule
@@ -34,6 +35,8 @@ PRECISIONS = ("float32", "bfloat16")
 MAX_EPISODES = 1_000_000
 EPISODES, MOST_UNTIL = 2_000, 100_000
 """Test episodes where the user gives no number: without a stop rule, and at most with one."""
+WAY, SHOT = 5, 1
+"""Of training where neither the user nor the protocol says."""
 MAX_SEED = 2**63 - 1
 LISTS = ("algorithms", "datasets", "backbones", "ways", "shots", "seeds")
 SCOPES = ("algo", "backbone", "data", "protocol", "train")
@@ -48,13 +51,14 @@ class Selection:
     datasets: Sequence[str] = ("glyphs",)
     backbones: Sequence[str] = ()
     """Empty: each algorithm's own default."""
-    ways: Sequence[int] = (5,)
-    shots: Sequence[int] = (1,)
+    ways: Sequence[int] = ()
+    """Empty, as with shots: the protocol's own default."""
+    shots: Sequence[int] = ()
     query: int | None = None
     """None: the protocol's own default; of a local data set with small classes, what they have."""
     protocol: str = FIXED_WAY
     episodes: int | None = None
-    """None: `EPISODES`, or with `until_ci` at most `MOST_UNTIL`."""
+    """None: `EPISODES`, or with `until_ci` at most `MOST_UNTIL`; all where the protocol lists them."""
     seeds: Sequence[int] = (0,)
     """Training seeds."""
     episode_seed: int = 0
@@ -84,12 +88,12 @@ class Choice:
     @property
     def name(self) -> str:
         """Its name with the value of its argument, as in ``timm:resnet18``."""
-        value = self._recorded[self.spec.argument] if self.spec.argument else ""
+        value = self.recorded[self.spec.argument] if self.spec.argument else ""
         return f"{self.spec.name}:{value}" if value else self.spec.name
 
     def inputs(self) -> dict[str, Any]:
         """Return what goes into a run key."""
-        inputs = {"name": self.name, "version": self.spec.version, "params": self._recorded}
+        inputs = {"name": self.name, "version": self.spec.version, "params": self.recorded}
         if self.spec.file_sha256:
             inputs["file_sha256"] = self.spec.file_sha256
         return inputs
@@ -100,7 +104,8 @@ class Choice:
         return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params)]
 
     @property
-    def _recorded(self) -> dict[str, Value]:
+    def recorded(self) -> dict[str, Value]:
+        """The parameters as records and everything else that may be passed on hold them: without places."""
         return without_places(self.spec, self.params)
 
 
@@ -243,15 +248,15 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         UsageError: an unknown name, a bad value, a parameter that nothing selected has.
     """
     unique: dict[str, Any] = {name: tuple(dict.fromkeys(getattr(selection, name))) for name in LISTS}
-    episodes = selection.episodes
-    if episodes is None:
-        episodes = EPISODES if selection.until_ci is None else MOST_UNTIL
+    protocol = registry.find("protocol", _protocol_name(selection, registry))
+    for name, param, usual in (("ways", "way", WAY), ("shots", "shot", SHOT)):
+        unique[name] = unique[name] or (defaults(protocol).get(param, usual),)
     selection = dataclasses.replace(selection, **unique)  # each run once
+    episodes = _episodes(selection, protocol)
     _check(selection, episodes)
     stop = _stop_rule(selection, episodes)
     settings = _by_scope(selection.settings)
     overrides = _recipe_overrides(settings["train"])
-    protocol = registry.find("protocol", _protocol_name(selection, registry))
     if stop is not None and protocol.metric != ACCURACY:
         raise UsageError(f"--until-ci is in points of accuracy, and {protocol.name} is scored by {protocol.metric}")
     teaching = registry.find("protocol", protocol.training) if protocol.training else protocol
@@ -301,6 +306,19 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
                 )
                 runs += [] if run in runs else [run]  # a protocol need not know of way and shot
     return runs
+
+
+def _episodes(selection: Selection, protocol: ProtocolSpec) -> int:
+    """Return how many episodes there are to be, or at most are to be."""
+    if not protocol.episodes:
+        usual = EPISODES if selection.until_ci is None else MOST_UNTIL
+        return usual if selection.episodes is None else selection.episodes
+    if selection.until_ci is not None or selection.sampling != SAMPLINGS[0]:
+        raise UsageError(f"protocol '{protocol.name}' is a list of episodes; leave --until-ci and --sampling out")
+    episodes = protocol.episodes if selection.episodes is None else selection.episodes
+    if episodes > protocol.episodes:
+        raise UsageError(f"protocol '{protocol.name}' has {protocol.episodes} episodes, not {episodes}")
+    return episodes
 
 
 def choose_parts(registry: Registry, algo: str, backbone: str, settings: Mapping[str, Value]) -> tuple[Choice, Choice]:
@@ -548,6 +566,10 @@ def _recipe(
     if recipe is None:
         raise UsageError(f"{algorithm.name} has no training recipe for {dataset.name}; give it a '*' recipe")
     recipe = dataclasses.replace(recipe, **overrides)
+    if recipe.augment != "none" and dataset.kind != "images":
+        raise UsageError(
+            f"train.augment={recipe.augment} is for images, and the items of '{dataset.name}' are {dataset.kind}"
+        )
     way, shot = cell[0], recipe.shot or cell[1]
     return dataclasses.replace(
         recipe,

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from metabench.data import ClassSplit
 from metabench.errors import MissingError, UsageError
 from metabench.plan import RunSpec, distinct, refuse_untrained
+from metabench.registry import load_target
 from metabench.session import Session
 
 
@@ -59,10 +61,28 @@ def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) 
             f"{run.dataset.name}: class '{name}' has {images} images, and {shot} shots need {shot + 1}, one of them to "
             f"ask about; {most}add images, or leave small classes out with --set data.min_images={shot + 1}"
         )
-    if images - shot >= query:
+    room = _largest_query(run, query, split)
+    if room == query:
         return run
-    room = images - shot
     why = f"since class '{name}' has {images} images"
     notes[f"{run.dataset.name}: {room} queries of each class at {shot}-shot instead of {query}, {why}"] = None
     protocol = dataclasses.replace(run.protocol, params={**params, "query": room})
     return dataclasses.replace(run, protocol=protocol)
+
+
+def _largest_query(run: RunSpec, most: int, split: ClassSplit) -> int:
+    """Return the largest number of queries, at most `most`, for which the protocol can draw episodes.
+
+    Raises:
+        UsageError: there is none, for the reason that there is at `most`.
+    """
+    refused: UsageError | None = None
+    for query in range(most, 0, -1):
+        try:
+            load_target(run.protocol.spec)(**{**run.protocol.params, "query": query}).check(split)
+        except UsageError as problem:
+            refused = refused or problem
+        else:
+            return query
+    assert refused is not None
+    raise refused

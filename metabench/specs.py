@@ -120,6 +120,9 @@ class Recipe:
     """Leave second derivatives out in the first so many episodes."""
     validation_query: int = 0
     """Queries of each class in validation; 0: as in training."""
+    augment: str = "none"
+    """What is done to training images, one of `metabench.augment.AUGMENTS`: ``none``, ``crop-flip`` or
+    ``crop-flip-jitter``. In the run key only where there is any."""
     params: Mapping[str, Value] = field(default_factory=dict)
     """Defaults of the algorithm's parameters for this data set, where they differ from the spec's."""
     source: str = ""
@@ -128,7 +131,10 @@ class Recipe:
     def inputs(self) -> dict[str, Any]:
         """Return what goes into a run key."""
         fields = (item.name for item in dataclasses.fields(self) if item.name not in ("params", "source"))
-        return {name: getattr(self, name) for name in fields}
+        found = {name: getattr(self, name) for name in fields}
+        if self.augment == "none":
+            del found["augment"]
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +303,8 @@ class ProtocolSpec(Spec):
     """The kinds of items that it draws from, of `KINDS`."""
     training: str = ""
     """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
+    episodes: int = 0
+    """How many there are where they are a list (`metabench.episodes.ListedProtocol`); 0: drawn without end."""
 
 
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec

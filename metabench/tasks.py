@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from metabench.adapting import Adapting, Params, run_task
+from metabench.augment import training_items
 from metabench.context import TaskContext, task_context
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
@@ -81,6 +82,7 @@ class AdaptingLearner(Learner):
 
     def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
         """Average loss and gradient over tasks; sums are in the order of the tasks, whichever worker did them."""
+        images, batch = training_items(images, batch, recipe.augment)
         context = TaskContext(self.batched, episode, episode < recipe.first_order_episodes)
 
         def add_up() -> tuple[Tensor, Params]:

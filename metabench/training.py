@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metabench.augment import AUGMENTS
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import score_batch
@@ -50,6 +51,8 @@ def check_recipe(recipe: Recipe) -> None:
         raise UsageError(f"unknown optimizer '{recipe.optimizer}'; known: {', '.join(OPTIMIZERS)}")
     if recipe.schedule not in SCHEDULES:
         raise UsageError(f"unknown schedule '{recipe.schedule}'; known: {', '.join(SCHEDULES)}")
+    if recipe.augment not in AUGMENTS:
+        raise UsageError(f"train.augment is one of {', '.join(AUGMENTS)}, not '{recipe.augment}'")
     if recipe.train_on not in TRAIN_ON:
         raise UsageError(f"train.train_on is one of {', '.join(TRAIN_ON)}, not '{recipe.train_on}'")
     if recipe.train_on == "train+val" and recipe.patience:

@@ -20,6 +20,8 @@ from metabench.stats import t_quantile
 
 SHARE = 0.1
 """The share of episodes that are the worst: the lowest decile."""
+FEW_EPISODES = 10
+"""Classes that were in fewer episodes come after the others: nearly anything can happen in so few."""
 Ints = NDArray[np.int64]
 
 
@@ -76,7 +78,7 @@ class WorstCase:
         accuracy: mean over episodes, in percent.
         worst_tenth: mean over the lowest tenth of the episodes.
         quantiles: of the episodes' accuracy: the lowest, 5, 10, 25 and 50 %.
-        bad: the worst episodes. classes: worst first. confusions: most frequent first.
+        bad: the worst episodes. classes: worst first, those in few episodes last. confusions: most frequent first.
     """
 
     episodes: int
@@ -151,7 +153,7 @@ class Watcher:
             if mine.any():
                 bad = np.isin(episode[mine], worst)
                 found.append(self._row(int(index), 100.0 * rate[mine], 100.0 * float(bad.mean())))
-        return tuple(sorted(found, key=lambda row: (row.accuracy, row.name)))
+        return tuple(sorted(found, key=lambda row: (row.episodes < FEW_EPISODES, row.accuracy, row.name)))
 
     def _row(self, index: int, rates: NDArray[np.float64], in_worst: float) -> ClassRow:
         count = len(rates)

@@ -49,6 +49,7 @@ REGISTRY = Registry(
             name="intents", kind="text", backbone="words", image_shape=(9,), sizes={}, digests={}, splits=("test",),
             **COMMON,
         ),
+        DatasetSpec(name="poems", kind="text", backbone="words", image_shape=(9,), sizes={}, digests={}, **COMMON),
     ),
     by_name(
         BackboneSpec(name="net", params=(Param("channels", 64, "width"),), **COMMON),
@@ -166,7 +167,7 @@ def test_a_checkpoint_replaces_training_and_counts_by_its_bytes(tmp_path: Path) 
     ("options", "message"),
     [
         ({"algorithms": ()}, "no algorithms given"),
-        ({"shots": ()}, "no shots given"),
+        ({"seeds": ()}, "no seeds given"),
         ({"datasets": ("digit",)}, "unknown dataset 'digit'; did you mean 'digits'?"),
         ({"ways": (5, 1)}, "--ways must be at least 2, not 1"),
         ({"seeds": (-1,)}, "--seed must be at least 0, not -1"),
@@ -259,6 +260,10 @@ def test_an_argument_has_its_default() -> None:
         ({"datasets": ("digits:8",)}, "dataset 'digits' takes no ':8'; write digits"),
         ({"datasets": ("fodler:x",)}, "unknown dataset 'fodler'; did you mean 'folder'"),
         ({"datasets": ("unseen",)}, "'unseen' has no classes to meta-train learner on; use a pre-trained --backbone"),
+        (
+            {"datasets": ("poems",), "settings": {"train.augment": "crop-flip"}},
+            "train.augment=crop-flip is for images, and the items of 'poems' are text",
+        ),
         ({"datasets": ("intents",), "backbones": ("net",)}, "'intents' are text; use --backbone words"),
         ({"backbones": ("words",)}, "items of 'digits' are images; use --backbone net or plain or zoo"),
     ],
@@ -354,3 +359,12 @@ def test_a_protocol_that_draws_way_and_shot_itself() -> None:
     assert [run.recipe and run.recipe.shot for run in trained] == [1, 5]  # its recipe leaves the shot open
     with pytest.raises(UsageError, match="protocol 'varying' has its own number of queries; leave --query out"):
         runs(("floor",), protocol="varying", query=15)
+
+
+def test_augmentation_is_in_the_key_only_where_there_is_any() -> None:
+    (plain,), (other,) = runs(), runs(settings={"train.augment": "crop-flip"})
+    (same,) = runs(settings={"train.augment": "none"})
+    assert "augment" not in plain.inputs(DIGESTS)["training"]
+    assert other.inputs(DIGESTS)["training"]["augment"] == "crop-flip"
+    assert content_key(same.inputs(DIGESTS)) == content_key(plain.inputs(DIGESTS))
+    assert plain.training_key(DIGESTS) != other.training_key(DIGESTS)

@@ -49,7 +49,7 @@ def test_episodes(watcher: Watcher) -> None:
 
 def test_classes(watcher: Watcher) -> None:
     rows = {row.name: row for row in watcher.result(top=5).classes}
-    assert list(rows) == ["c3", "c2", "c0", "c1"], "worst first"
+    assert list(rows) == ["c3", "c2", "c0", "c1"], "worst first, all of them in few episodes"
     assert (rows["c3"].accuracy, rows["c3"].ci95, rows["c3"].taken_for) == (0.0, None, "c2")
     assert rows["c3"].precision == 0.0
     assert rows["c2"].precision == pytest.approx(100 / 3)
@@ -59,6 +59,16 @@ def test_classes(watcher: Watcher) -> None:
     assert rows["c0"].ci95 == pytest.approx(2.3060041 * 100 * np.std([1] * 8 + [0.5], ddof=1) / 3)
     assert rows["c1"].precision == pytest.approx(100 * 18 / 19)
     assert (rows["c0"].episodes, rows["c0"].queries) == (9, 18)
+
+
+def test_classes_in_few_episodes_come_last(watcher: Watcher) -> None:
+    watcher(EpisodeBatch(*_episode(0, 1), way=2), np.array([[0, 0, 1, 1]]))  # the tenth for both
+    assert [(row.name, row.episodes) for row in watcher.result(top=5).classes] == [
+        ("c0", 10),
+        ("c1", 10),
+        ("c3", 1),
+        ("c2", 1),
+    ]
 
 
 def test_confusions_are_of_queries_where_both_were(watcher: Watcher) -> None:

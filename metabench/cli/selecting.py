@@ -27,10 +27,12 @@ def names(context: click.Context, option: click.Parameter, value: str) -> tuple[
 
 
 def numbers(least: int) -> Callable[[click.Context, click.Parameter, str], tuple[int, ...]]:
-    """Return a callback that parses whole numbers separated by commas."""
+    """Return a callback that parses whole numbers separated by commas; none where the option was left out."""
 
-    def parse(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+    def parse(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, ...]:
         flag = option.opts[0]
+        if value is None:
+            return ()
         try:
             found = tuple(int(word) for word in value.split(","))
         except ValueError:
@@ -58,8 +60,8 @@ _WHAT = (
     click.option("--dataset", default="glyphs", show_default=True, callback=names, help="Data sets."),
     click.option("--train-dataset", default="", metavar="NAME", help="Train and validate on this one: cross-domain."),
     click.option("--backbone", default="", callback=names, help="Backbones.  [default: the algorithm's own]"),
-    click.option("--ways", default="5", show_default=True, callback=numbers(2), help="Classes in an episode."),
-    click.option("--shots", default="1", show_default=True, callback=numbers(1), help="Support images of a class."),
+    click.option("--ways", callback=numbers(2), help="Classes in an episode.  [default: the protocol's, 5]"),
+    click.option("--shots", callback=numbers(1), help="Support images of a class.  [default: the protocol's, 1]"),
     click.option("--query", type=int, help="Query images of a class.  [default: the protocol's, 15]"),
     click.option(
         "--episodes",

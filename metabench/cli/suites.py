@@ -13,7 +13,8 @@ from metabench.cli.loose import current_registry
 from metabench.plan import Selection
 from metabench.suites import Suite, find_suite, load_suites
 
-_DEFAULTS = {"protocols": (Selection.protocol,), "backbones": ("",), "ways": Selection.ways, "shots": Selection.shots}
+_DEFAULTS = {"protocols": (Selection.protocol,), "backbones": ("",), "ways": (0,), "shots": (0,)}
+"""One of each, whatever the plan makes of it: cells are only counted here."""
 
 
 @click.command("suites")

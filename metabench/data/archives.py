@@ -10,6 +10,7 @@ import gzip
 import stat
 import tarfile
 import tempfile
+import threading
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -139,16 +140,24 @@ class SafeTar(Members):
         path: the tar file.
         member_limit: most bytes that one member may have.
         total_limit: most bytes that it may unpack to.
+        scratch: folder of the temporary file; the system's where not given.
 
     Raises:
         MetabenchError: damaged, or a member has an unsafe path, is a link or a device, or is too large.
     """
 
-    def __init__(self, path: Path, member_limit: int = MEMBER_LIMIT, total_limit: int = TOTAL_LIMIT) -> None:
+    def __init__(
+        self,
+        path: Path,
+        member_limit: int = MEMBER_LIMIT,
+        total_limit: int = TOTAL_LIMIT,
+        scratch: Path | None = None,
+    ) -> None:
         """Unpack the archive and check its list of members."""
         super().__init__(path)
+        self._reading = threading.Lock()
         try:
-            self._file = _plain(path, total_limit)
+            self._file = _plain(path, total_limit, scratch)
         except _DAMAGE as error:
             raise _damaged(path, error) from error
         try:
@@ -185,8 +194,9 @@ class SafeTar(Members):
         if name not in self._members:
             raise MetabenchError(f"{self.path}: has no {name!r}; {_REMEDY}")
         offset, size = self._members[name]
-        self._file.seek(offset)
-        data = self._file.read(size)
+        with self._reading:  # threads share the place in the file
+            self._file.seek(offset)
+            data = self._file.read(size)
         if len(data) != size:
             raise MetabenchError(f"{self.path}: member {name!r} is cut short; {_REMEDY}")
         return data
@@ -196,16 +206,16 @@ class SafeTar(Members):
         self._file.close()
 
 
-def _plain(path: Path, limit: int) -> BinaryIO:
+def _plain(path: Path, limit: int, scratch: Path | None) -> BinaryIO:
     """Open a tar, or unpack it if it is compressed, up to twice `limit`, since members have headers."""
     with path.open("rb") as packed:
         if packed.read(2) != _GZIP:
             return path.open("rb")
-    out = tempfile.TemporaryFile()  # noqa: SIM115 - it is what is returned
+    out = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - it is what is returned
     try:
         with gzip.open(path) as stream:
             while block := stream.read(_BLOCK):
-                out.write(block)
+                _write(out, block, path, scratch)
                 if out.tell() > max(2 * limit, _BLOCK):
                     raise ValueError("it unpacks to more than is allowed")
     except BaseException:
@@ -213,6 +223,17 @@ def _plain(path: Path, limit: int) -> BinaryIO:
         raise
     out.seek(0)
     return out
+
+
+def _write(out: BinaryIO, block: bytes, path: Path, scratch: Path | None) -> None:
+    try:
+        out.write(block)
+        out.flush()
+    except OSError as error:  # no fault of the archive's
+        raise MetabenchError(
+            f"{path}: there is no room to unpack it in {scratch or tempfile.gettempdir()} "
+            f"({error.strerror or error}); free space there, or extract it yourself"
+        ) from error
 
 
 class Folder(Members):
@@ -241,12 +262,18 @@ class Folder(Members):
         """Nothing is open."""
 
 
-def open_members(path: Path, member_limit: int = MEMBER_LIMIT, total_limit: int = TOTAL_LIMIT) -> Members:
-    """Return a reader for `path`: a zip, a tar (by its name) or an extracted folder; the limits are for archives."""
+def open_members(
+    path: Path, member_limit: int = MEMBER_LIMIT, total_limit: int = TOTAL_LIMIT, scratch: Path | None = None
+) -> Members:
+    """Return a reader for `path`: a zip, a tar (by its name) or an extracted folder, for one thread or several.
+
+    The limits are for archives, `scratch` is for compressed tars (`SafeTar`).
+    """
     if path.is_dir():
         return Folder(path)
-    kind = SafeTar if path.name.endswith(TAR) else SafeZip
-    return kind(path, member_limit, total_limit)
+    if path.name.endswith(TAR):
+        return SafeTar(path, member_limit, total_limit, scratch)
+    return SafeZip(path, member_limit, total_limit)
 
 
 def _unsafe(info: zipfile.ZipInfo) -> str:

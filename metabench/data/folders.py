@@ -103,7 +103,7 @@ def read_classes(folder: Path, what: str) -> Classes:
     files: dict[str, list[ImageFile]] = {}
     for entry in entries:
         if entry.is_dir():
-            files[entry.name] = _images(Path(entry.path), what, ignored)
+            files[_label(entry, files)] = _images(Path(entry.path), what, ignored)
         else:
             ignored["beside the class folders"] += 1
     if not files:
@@ -111,6 +111,14 @@ def read_classes(folder: Path, what: str) -> Classes:
         lying = f" ({here} images lie in it directly)" if here else ""
         raise UsageError(f"{what}: {folder} has no sub-folders{lying}; {LAYOUT}")
     return Classes(folder, files, +ignored)
+
+
+def _label(entry: os.DirEntry[str], taken: Mapping[str, object]) -> str:
+    """Return the name of a class as text that can be printed, whatever bytes the folder's name has."""
+    label = os.fsencode(entry.name).decode("utf-8", "replace")
+    while label in taken:
+        label += "_"
+    return label
 
 
 def _images(folder: Path, what: str, ignored: Counter[str]) -> list[ImageFile]:

@@ -214,10 +214,10 @@ def _make_block(out: NDArray[np.uint8], rows: range, make: Make) -> tuple[int, d
 def _parallel(work: Callable[[int], T], numbers: Iterable[int]) -> Iterator[T]:
     """Yield ``work(number)`` as they get ready; few are begun ahead, and when the caller stops no more are."""
     waiting: set[Future[T]] = set()
-    queue, pool = iter(numbers), ThreadPoolExecutor(cores() + 1, "prepare")
+    queue, pool = iter(numbers), ThreadPoolExecutor(cores(), "prepare")
     try:
         while True:
-            while len(waiting) < 3 * cores() and (number := next(queue, None)) is not None:
+            while len(waiting) < 2 * cores() and (number := next(queue, None)) is not None:
                 waiting.add(pool.submit(work, number))
             if not waiting:
                 return

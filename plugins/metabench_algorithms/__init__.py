@@ -50,6 +50,18 @@ def metabench_algorithms() -> list[AlgorithmSpec]:
             backbone="pixels",
         ),
         AlgorithmSpec(
+            name="hausdorff",
+            version=1,
+            target="metabench_algorithms.metric.hausdorff:Hausdorff",
+            summary="nearest drawing by the modified Hausdorff distance between sets of ink pixels",
+            reference="Dubuisson and Jain 1994; the baseline of Lake et al. 2015, demo_classification.py of their code",
+            licence="MIT",
+            trains=False,
+            backbone="pixels",
+            params=(Param("threshold", 0.5, "pixels above it are ink, paper being 0 and ink 1"),),
+            exempt=(Exempt("separable-classes", "it sees which numbers are above the threshold, not how far"),),
+        ),
+        AlgorithmSpec(
             name="nearest-mean-l2n",
             version=1,
             target="metabench_algorithms.metric.protonet:UnitMean",

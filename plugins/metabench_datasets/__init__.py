@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from metabench.api import DatasetSpec, hookimpl
-from metabench_datasets import cifar_fs, fc100, folder, glyphs, mini_imagenet, omniglot, sinusoid
+from metabench_datasets import cifar_fs, cub, fc100, folder, glyphs, mini_imagenet, omniglot, omniglot_lake, sinusoid
 
 
 @hookimpl
 def metabench_datasets() -> Iterable[DatasetSpec]:
     """Return the built-in data sets."""
-    return [cifar_fs.SPEC, fc100.SPEC, folder.SPEC, glyphs.SPEC, mini_imagenet.SPEC, omniglot.SPEC, sinusoid.SPEC]
+    return [
+        cifar_fs.SPEC,
+        cub.SPEC,
+        fc100.SPEC,
+        folder.SPEC,
+        glyphs.SPEC,
+        mini_imagenet.SPEC,
+        omniglot.SPEC,
+        omniglot_lake.SPEC,
+        sinusoid.SPEC,
+    ]

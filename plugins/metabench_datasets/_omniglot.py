@@ -101,7 +101,7 @@ def read_alphabet(archive: Members, alphabet: Alphabet) -> NDArray[np.uint8]:
                 "delete it and get the official file again"
             )
         for index, name in enumerate(files):
-            drawings[number - 1, index] = _ink(archive, name)
+            drawings[number - 1, index] = read_drawing(archive, name)
     actual = pixel_digest(drawings)
     if actual != alphabet.sha256:
         raise MetabenchError(
@@ -116,7 +116,7 @@ def pixel_digest(drawings: NDArray[np.uint8]) -> str:
     return hashlib.sha256(np.packbits(drawings > 127).tobytes()).hexdigest()
 
 
-def _ink(archive: Members, name: str) -> NDArray[np.uint8]:
+def read_drawing(archive: Members, name: str) -> NDArray[np.uint8]:
     """Return one drawing, uint8 (105, 105), ink 255."""
     from PIL import Image  # here, because this module is imported to list the data sets
 

@@ -33,7 +33,7 @@ FILES = {
 SUBFOLDERS = ("", "omniglot", "python", "omniglot/python", "omniglot-py")
 """Where a copy may lie in a user's folder: loose, in a clone of the authors' repository, in torchvision's."""
 
-_FILTERS = {"nearest": "NEAREST", "average": "BOX"}
+FILTERS = {"nearest": "NEAREST", "average": "BOX"}
 """Choice of resampling to Pillow's filter."""
 
 SPEC = DatasetSpec(
@@ -47,7 +47,7 @@ SPEC = DatasetSpec(
         Param("split", "vinyals", "Vinyals' lists, or the authors' two sets", ("vinyals", "background")),
         Param("rotations", True, "add each character turned by 90, 180 and 270 degrees as separate classes"),
         Param("size", 28, "side of the images in pixels, 8 to 256"),
-        Param("resample", "nearest", "resizing: as the published results have it, or by averaging", tuple(_FILTERS)),
+        Param("resample", "nearest", "resizing: as the published results have it, or by averaging", tuple(FILTERS)),
     ),
     image_shape=(1, 28, 28),
     sizes={
@@ -94,8 +94,8 @@ class Omniglot:
             raise UsageError(f"omniglot: split must be 'vinyals' or 'background', not {split!r}")
         if not 8 <= size <= 256:
             raise UsageError(f"omniglot: size must be 8 to 256, not {size}")
-        if resample not in _FILTERS:
-            raise UsageError(f"omniglot: resample must be {' or '.join(_FILTERS)}, not {resample!r}")
+        if resample not in FILTERS:
+            raise UsageError(f"omniglot: resample must be {' or '.join(FILTERS)}, not {resample!r}")
         self.split, self.size, self.resample = split, size, resample
         self.turns = (0, 90, 180, 270) if rotations else (0,)
         self.layout = layout or official_layout()
@@ -160,18 +160,18 @@ class Omniglot:
                 for character in drawings[run.first - 1 : run.last]:
                     for turn in self.turns:
                         for drawing in character:
-                            out[row, :, :, 0] = _scaled(drawing, turn, self.size, self.resample)
+                            out[row, :, :, 0] = scaled(drawing, turn, self.size, self.resample)
                             row += 1
                 done += len(run)
                 context.progress(f"{split} split", done, total)
 
 
-def _scaled(drawing: NDArray[np.uint8], turn: int, size: int, resample: str) -> NDArray[np.uint8]:
+def scaled(drawing: NDArray[np.uint8], turn: int, size: int, resample: str) -> NDArray[np.uint8]:
     """Return a drawing turned counter-clockwise by `turn` degrees, then resized to `size`."""
     from PIL import Image  # here, because this module is imported to list the data sets
 
     image = Image.fromarray(drawing).rotate(turn)
-    return np.asarray(image.resize((size, size), Image.Resampling[_FILTERS[resample]]))
+    return np.asarray(image.resize((size, size), Image.Resampling[FILTERS[resample]]))
 
 
 def _verify(split: str, actual: str) -> None:

@@ -67,7 +67,7 @@ def fails(capsys: pytest.CaptureFixture[str], args: list[str], code: int) -> str
         (["--shots", "0"], 2, "--shots must be at least 1, not 0"),
         (["--shots", "a"], 2, "--shots takes whole numbers separated by commas, not 'a'"),
         (["--ways", "1"], 2, "--ways must be at least 2, not 1"),
-        (["--ways", "300"], 2, "300-way needs 300 classes but the split has 8; use --ways"),
+        (["--ways", "300"], 2, "300-way needs 300 classes but the split has 8; use --ways 8 or fewer"),
         (["--shots", "7"], 2, "are more than the 20 of class 'glyph2000000'; the largest legal --query is 13"),
         (["--shots", "25"], 2, "are more than the 20 of class 'glyph2000000'; use fewer --shots"),
         (["--query", "0"], 2, "--query must be at least 1, not 0"),

@@ -1,6 +1,9 @@
+import io
 import stat
 import struct
+import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -115,3 +118,28 @@ def test_missing_members_and_files(tmp_path):
     (tmp_path / "set").mkdir()
     with open_members(tmp_path / "set") as folder, pytest.raises(MetabenchError, match="cannot be read"):
         folder.read("../set.zip")
+
+
+def test_a_tar_that_finds_no_room_is_not_called_damaged(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(CONTENT)
+    with tarfile.open(tmp_path / "set.tgz", "w:gz") as archive:
+        archive.add(tmp_path / "a", "a")
+
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("metabench.data.archives.tempfile.TemporaryFile", lambda dir: Full())
+    with pytest.raises(MetabenchError, match=r"no room to unpack it in .*scratch \(No space left on device\)"):
+        open_members(tmp_path / "set.tgz", scratch=tmp_path / "scratch")
+
+
+def test_threads_read_a_tar_at_once(tmp_path):
+    contents = {f"{number}": bytes([number]) * (1000 + number) for number in range(200)}
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        for name, data in contents.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    with open_members(tmp_path / "set.tar") as members, ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(members.read, list(contents) * 5)) == list(contents.values()) * 5

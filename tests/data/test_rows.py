@@ -69,7 +69,7 @@ def test_makes_every_row_once_and_publishes_a_read_only_map(tmp_path):
 
 
 def test_several_threads_make_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(rows, "cores", lambda: 2)
+    monkeypatch.setattr(rows, "cores", lambda: 3)
     meeting = threading.Barrier(3, timeout=10)
 
     def make(index):
@@ -94,7 +94,7 @@ def test_killed_anywhere_goes_on_where_it_stood(tmp_path):
     shape = (150, 8, 8, 1)
     code = (
         "import sys, time, numpy as np; from pathlib import Path; import metabench.data.rows as rows\n"
-        "rows._BLOCK_BYTES, rows.cores = 256, lambda: 1\n"  # so two threads
+        "rows._BLOCK_BYTES, rows.cores = 256, lambda: 2\n"
         "def make(index):\n"
         "    time.sleep(0.003); print(index, flush=True); return np.full((8, 8, 1), index, np.uint8)\n"
         f"rows.cached_rows(Path({str(tmp_path / 'a.npy')!r}), {shape}, 'plan', make, lambda out, bad: None)\n"

@@ -215,7 +215,9 @@ def test_names_that_are_no_text(photos: Path, tmp_path: Path) -> None:
     os.rename(os.fsencode(photos / "ant"), os.fsencode(photos) + b"/\xff\xfe")  # noqa: PTH104 - bytes
     os.rename(os.fsencode(photos / "bee" / "000.png"), os.fsencode(photos / "bee") + b"/\xff.png")  # noqa: PTH104
     (photos / "cow" / "000.png").write_bytes(b"no")
-    assert load(photos, tmp_path, skip_bad=True).counts.tolist() == [7, 5, 6]
+    split = load(photos, tmp_path, skip_bad=True)
+    assert split.counts.tolist() == [7, 5, 6]
+    "".join(split.names).encode()  # they can be printed
 
 
 RUN = ["run", "--algo", "nearest-mean", "--episodes", "40", "--ways", "3", "--quiet", "--set", "data.size=12"]
@@ -253,6 +255,8 @@ def test_fewer_queries_where_classes_are_small(
     said = capsys.readouterr()
     assert [row["query"] for row in json.loads(said.out)["rows"]] == [5, 2]
     assert "folder:photos: 2 queries of each class at 4-shot instead of 15, since class 'ant' has 6 images" in said.err
+    uneven = [*words, "--protocol", "dirichlet", "--quiet"]
+    assert [row["query"] for row in run_json(capsys, uneven)] == [2, 1], "twice the mean for one class"
     assert main([*words, "--query", "5"]) == 2, "what the user gave is not changed"
     assert main([*words[:-1], "6"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
@@ -298,6 +302,11 @@ def test_with_classes_to_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     (row,) = run_json(capsys, words)
     assert row["status"] == "ok"
     assert set(record_of(tmp_path / "home", row)["inputs"]["training"]["digests"]) == {"train", "val"}
+    (weights,) = (tmp_path / "home" / "models").rglob("weights.safetensors")
+    assert str(tmp_path).encode() not in weights.read_bytes(), "weights may be passed on"
+    assert b"path=photos" in weights.read_bytes()
+    assert main([*words, "--dry-run", "--json"]) == 0
+    assert str(tmp_path) not in capsys.readouterr().out
 
 
 def test_skip_bad(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

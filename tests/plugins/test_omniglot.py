@@ -152,7 +152,7 @@ def test_extracted_folders_and_clones_of_the_repository_work(small, tmp_path):
 
 def test_second_open_decodes_nothing_and_forms_do_not_mix(small, context, monkeypatch):
     digest = split_digest(small.omniglot().load("test", context))
-    monkeypatch.setattr(pieces, "_ink", None)
+    monkeypatch.setattr(pieces, "read_drawing", None)
     for file in small.folder.iterdir():
         file.unlink()
     again = small.omniglot().load("test", context)

@@ -12,6 +12,7 @@ from tests.photos import make_folder
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot import real_data
+from tests.plugins.test_omniglot_lake import real_runs
 
 
 class TestProtoNet(AlgorithmConformance):
@@ -51,6 +52,10 @@ class TestLinearProbeRaw(AlgorithmConformance):
 
 class TestChance(AlgorithmConformance):
     algorithm = "chance"
+
+
+class TestHausdorff(AlgorithmConformance):
+    algorithm = "hausdorff"
 
 
 class TestMaml(AlgorithmConformance):
@@ -187,6 +192,16 @@ class TestCifarFS(Cifar100Kit):
 @pytest.mark.realdata
 class TestFC100(Cifar100Kit):
     dataset = "fc100"
+
+
+@pytest.mark.realdata
+class TestOmniglotLake(DatasetConformance):
+    dataset = "omniglot-lake"
+
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        monkeypatch.setenv("METABENCH_DATA", str(real_runs()))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "lake-home"))
 
 
 def test_nothing_built_in_is_left_out() -> None:
