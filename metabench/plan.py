@@ -279,7 +279,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell: dict[str, Value] = {"way": way, "shot": shot}
             cell |= {} if selection.query is None else {"query": selection.query}
-            published = algorithm.recipe(learned_from.name, way, shot)
+            published = algorithm.recipe(learned_from.name, way, shot, learned_from.kind)
             specs = algorithm, backbone, learned_from
             recipe = _recipe(specs, published, (way, shot), overrides, selection.checkpoint)
             _refuse_trained_on(recipe if same else None, selection.split)
@@ -418,6 +418,11 @@ def _refuse_moot(
     """Raise UsageError for what was asked for and could have no effect."""
     if selection.query is not None and "query" not in {param.name for param in protocol.params}:
         raise UsageError(f"protocol '{protocol.name}' has its own number of queries; leave --query out")
+    one_way = [algorithm.name for (algorithm, _), _, _ in combinations if algorithm.takes == "images"]
+    if one_way and "way" not in {param.name for param in protocol.params}:
+        raise UsageError(
+            f"{one_way[0]} is made for one number of classes, and episodes of '{protocol.name}' differ in it"
+        )
     if selection.train_dataset and selection.checkpoint is not None:
         raise UsageError("--checkpoint trains nothing, so leave --train-dataset out")
     if selection.train_dataset and not any(algorithm.trains for (algorithm, _), _, _ in combinations):
@@ -492,6 +497,11 @@ def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
     return values
 
 
+def _trains(algorithm: AlgorithmSpec, backbone: BackboneSpec) -> bool:
+    """Whether there is anything to learn."""
+    return algorithm.trains and (algorithm.own_weights or backbone.trains)
+
+
 def refuse_untrained(algorithm: Spec, backbone: Spec, dataset: str) -> None:
     """Raise UsageError where an algorithm cannot be used without meta-training, for which a data set has no classes.
 
@@ -517,7 +527,7 @@ def _recipe(
 ) -> Recipe | None:
     """Return the recipe of (algorithm, data set), overridden and with the way and shot of `cell` filled in."""
     algorithm, backbone, dataset = specs
-    if not algorithm.trains or checkpoint is not None:
+    if not _trains(algorithm, backbone) or checkpoint is not None:
         return None
     if "train" not in dataset.splits:
         refuse_untrained(algorithm, backbone, dataset.name)
