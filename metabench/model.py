@@ -78,7 +78,7 @@ def build_model(
         torch.manual_seed(seed)
         body = _checked(backbone(item_shape, **backbone_params), item_shape)
         if issubclass(head, Adapting):
-            return head(body, way, **head_params)
+            return head(body, body.outputs or way, **head_params)
         built: FeatureHead = head(body.feature_dim, **head_params)
         return Model(body, built)
 

@@ -189,6 +189,7 @@ class RunSpec:
         where = self.dataset.name if self.split == TEST else f"{self.dataset.name} ({self.split})"
         where = where if self.source is None else f"{self.source.name} -> {where}"
         how = f"{way}-way {shot}-shot" if way and shot else self.protocol.name
+        how += f" {shot}-shot" if shot and not way else ""
         return f"{self.algorithm.name} on {where}, {how}"
 
     @property
@@ -259,7 +260,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         UsageError: an unknown name, a bad value, a parameter that nothing selected has.
     """
     unique: dict[str, Any] = {name: tuple(dict.fromkeys(getattr(selection, name))) for name in LISTS}
-    protocol = registry.find("protocol", selection.protocol)
+    protocol = registry.find("protocol", _protocol_name(selection, registry))
     for name, param, usual in (("ways", "way", WAY), ("shots", "shot", SHOT)):
         unique[name] = unique[name] or (defaults(protocol).get(param, usual),)
     selection = dataclasses.replace(selection, **unique)  # each run once
@@ -282,6 +283,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         _refuse_unknown([*(spec for spec, _ in chosen), *learned], asked)
     _refuse_unknown((protocol,), settings["protocol"])
     _refuse_moot(selection, protocol, combinations)
+    _refuse_other_kinds(protocol, combinations, registry)
     for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
         choices = {
             "backbone": _body(backbone, {**settings["backbone"], **of_backbone}),
@@ -290,7 +292,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         learned_from, of_source = source or (dataset, of_data)
         trained_on = _choice(learned_from, {**settings["data"], **of_source})
         same = trained_on.identity == choices["dataset"].identity
-        for way, shot in itertools.product(selection.ways, selection.shots):
+        for way, shot in itertools.product(_ways(selection, protocol, teaching), selection.shots):
             cell: dict[str, Value] = {"way": way, "shot": shot}
             cell |= {} if selection.query is None else {"query": selection.query}
             published = algorithm.recipe(learned_from.name, way, shot, learned_from.kind)
@@ -441,6 +443,45 @@ def _refuse_moot(
         raise UsageError("--checkpoint trains nothing, so leave --train-dataset out")
     if selection.train_dataset and not any(algorithm.trains for (algorithm, _), _, _ in combinations):
         raise UsageError("--train-dataset needs an algorithm that is trained; see 'metabench list algorithms'")
+
+
+def _protocol_name(selection: Selection, registry: Registry) -> str:
+    """Return the protocol asked for; instead of the usual one, data sets may have their own."""
+    if selection.protocol != FIXED_WAY:
+        return selection.protocol
+    names = {registry.choose("dataset", name)[0].protocol or FIXED_WAY for name in selection.datasets}
+    if len(names) > 1:
+        raise UsageError(f"these data sets are measured by different protocols ({', '.join(sorted(names))}), so each "
+                         "needs a command of its own")  # fmt: skip
+    return names.pop()
+
+
+def _ways(selection: Selection, *protocols: ProtocolSpec) -> Sequence[int]:
+    """Return the ways asked for; 0 alone where no protocol knows of any."""
+    known = any(param.name == "way" for protocol in protocols for param in protocol.params)
+    return selection.ways if known else (0,)
+
+
+def _refuse_other_kinds(
+    protocol: ProtocolSpec,
+    combinations: Sequence[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]],
+    registry: Registry,
+) -> None:
+    """Raise UsageError where protocol or algorithm cannot do anything with the items of a data set."""
+    for (algorithm, _), (dataset, _), _ in combinations:
+        if dataset.kind not in protocol.takes:
+            fitting = [name for name, spec in registry.protocols.items() if dataset.kind in spec.takes]
+            raise UsageError(
+                f"protocol '{protocol.name}' is for {' and '.join(protocol.takes)}, and the items of '{dataset.name}' "
+                f"are {dataset.kind}; use --protocol {' or '.join(fitting) or 'of a plugin for ' + dataset.kind}"
+            )
+        wanted = "numbers" if dataset.kind == "functions" else "labels"
+        if wanted not in algorithm.answers:
+            fitting = [name for name, spec in registry.algorithms.items() if wanted in spec.answers]
+            raise UsageError(
+                f"{algorithm.name} predicts {algorithm.answers[0]}, and '{dataset.name}' asks for {wanted}; "
+                f"use --algo {' or '.join(fitting)}"
+            )
 
 
 def _combinations(
