@@ -28,6 +28,38 @@ class Model(nn.Module):
         self.head = head
 
 
+class Embedded(Backbone):
+    """Stands in for a backbone that has nothing to learn, where its features are the items.
+
+    Constructed as ``Embedded(feature_shape)`` with `feature_shape` = (features,).
+    """
+
+    def __init__(self, feature_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        (self.feature_dim,) = feature_shape
+
+    def inputs(self, items: Tensor) -> Tensor:
+        """Return features, float32 (N, feature_dim), as they are."""
+        return items
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features (N, feature_dim) as they are."""
+        return features
+
+
+def build_frozen(backbone: type[Backbone], params: Mapping[str, Any], item_shape: tuple[int, ...]) -> Backbone:
+    """Build a backbone that has nothing to learn; what is random in it is the same in every run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _checked(backbone(item_shape, **params), item_shape).eval()
+
+
+def _checked(body: Backbone, item_shape: tuple[int, ...]) -> Backbone:
+    if body.feature_dim < 1:
+        raise UsageError(f"{type(body).__name__} has no features left of items of shape {item_shape}")
+    return body
+
+
 def build_model(
     backbone: type[Backbone],
     backbone_params: Mapping[str, Any],
@@ -44,11 +76,9 @@ def build_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body = backbone(item_shape, **backbone_params)
-        if body.feature_dim < 1:
-            raise UsageError(f"{backbone.__name__} has no features left of items of shape {item_shape}")
+        body = _checked(backbone(item_shape, **backbone_params), item_shape)
         if issubclass(head, Adapting):
-            return head(body, way, **head_params)
+            return head(body, body.outputs or way, **head_params)
         built: FeatureHead = head(body.feature_dim, **head_params)
         return Model(body, built)
 
@@ -78,6 +108,29 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {key: stream.get_tensor(key) for key in stream.keys()}, meta  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
         raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error}); delete it") from error
+
+
+def load_body(body: nn.Module, path: Path) -> None:
+    """Load the weights of a backbone from a safetensors file: its ``backbone.*`` tensors where it has any, else all.
+
+    What belongs to something else, a head or a classifier, is left out.
+
+    Raises:
+        UsageError: a tensor of the backbone is missing or has another shape, naming the first.
+    """
+    tensors, _ = load_tensors(path)
+    inner = {name.removeprefix("backbone."): value for name, value in tensors.items() if name.startswith("backbone.")}
+    found, own = inner or tensors, body.state_dict()
+    for name in own:
+        if name.endswith("num_batches_tracked") and name not in found:
+            found[name] = own[name]  # a counter, which other tools leave out
+        theirs = tuple(found[name].shape) if name in found else "absent"
+        if theirs != tuple(own[name].shape):
+            raise UsageError(
+                f"the weights in {path} do not fit this backbone: {name} is {theirs} there and "
+                f"{tuple(own[name].shape)} here; check --backbone and its --set"
+            )
+    body.load_state_dict({name: found[name] for name in own})
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:

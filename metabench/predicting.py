@@ -119,7 +119,7 @@ def _refuse_untrained(request: Request) -> None:
             f"{algorithm.name} has to be trained first: 'metabench run --algo {algorithm.name}' on other classes, then "
             "--checkpoint with its weights; or use an algorithm that needs no training ('metabench list algorithms')"
         )
-    if backbone.trains and not backbone.trained_on:
+    if backbone.trains and not (backbone.trained_on or request.backbone.weights):
         raise UsageError(
             f"backbone '{request.backbone.name}' starts at random and has learned nothing; give --checkpoint FILE, or "
             "a pre-trained --backbone ('metabench list backbones')"
@@ -205,7 +205,8 @@ def _scores(
     if not len(query):
         return torch.empty(0, way)
     images = torch.from_numpy(np.concatenate([support, query])).to(device)
-    data = images if learner.embedder is None else embed(learner.embedder, images)
+    body = learner.frozen if learner.frozen is not None else learner.embedder
+    data = images if body is None else embed(body, images)
     learner.module.eval()
     rows = len(support) + np.arange(len(query))
     groups = rows[:, None] if one_by_one else rows[None]

@@ -189,18 +189,25 @@ class AlgorithmSpec(Spec):
     transductive_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     """Parameter to the values with which the queries of an episode are used together."""
     takes: Literal["features", "images"] = "features"
+    answers: tuple[Literal["labels", "numbers"], ...] = ("labels",)
+    """What it can learn to give for an item: its class, numbers, or either."""
     trains: bool
+    own_weights: bool = True
+    """Whether there are weights to learn beside the backbone's. Where there are none, it is evaluated untrained on a
+    backbone that has none either."""
     backbone: str = "conv4"
     """The backbone used when none is asked for."""
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     """Recipe by data set name, or by ``"name/20-way"`` or ``"name/5-shot"`` for one way or shot alone (a way goes
-    before a shot); ``"*"`` is for every other data set."""
+    before a shot); ``"*text"`` is for every other data set of that kind, ``"*"`` for all others."""
     exempt: tuple[Exempt, ...] = ()
     """What ``metabench check`` must not expect, and why; that it is really lacking is checked too."""
 
-    def recipe(self, dataset: str, way: int, shot: int) -> Recipe | None:
-        """Return the recipe for a data set and a cell, None where there is none."""
-        names = (f"{part}{cell}" for part in (dataset, "*") for cell in (f"/{way}-way", f"/{shot}-shot", ""))
+    def recipe(self, dataset: str, way: int, shot: int, kind: str = "images") -> Recipe | None:
+        """Return the recipe for a data set of this kind and a cell, None where there is none."""
+        names = (
+            f"{part}{cell}" for part in (dataset, f"*{kind}", "*") for cell in (f"/{way}-way", f"/{shot}-shot", "")
+        )
         return next((self.recipes[name] for name in names if name in self.recipes), None)
 
     def setting_with(self, params: Mapping[str, Value]) -> str:
@@ -262,6 +269,8 @@ class DatasetSpec(Spec):
     """Those that it has; ``("test",)`` leaves nothing to meta-train on."""
     backbone: str = ""
     """The backbone used when none is asked for; empty: the algorithm's own."""
+    protocol: str = ""
+    """The protocol used when none is asked for; empty: `FIXED_WAY`."""
     image_shape: tuple[int, ...]
     """Of one item, for the default parameters: (channels, height, width) of images, (bytes,) of text; 0 where it
     varies."""
@@ -302,6 +311,8 @@ class ProtocolSpec(Spec):
 
     metric: Metric = ACCURACY
     """What an episode is scored by; for any other than accuracy its class is an `episodes.ValuedProtocol`."""
+    takes: tuple[str, ...] = ("images", "text")
+    """The kinds of items that it draws from, of `KINDS`."""
     training: str = ""
     """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
     episodes: int = 0

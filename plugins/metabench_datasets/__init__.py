@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from metabench.api import DatasetSpec, hookimpl
-from metabench_datasets import cifar_fs, cub, fc100, folder, glyphs, mini_imagenet, omniglot, omniglot_lake
+from metabench_datasets import (
+    cifar_fs,
+    cub,
+    fc100,
+    folder,
+    glyphs,
+    intents,
+    mini_imagenet,
+    omniglot,
+    omniglot_lake,
+    sinusoid,
+)
 
 
 @hookimpl
@@ -17,7 +28,9 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
         fc100.SPEC,
         folder.SPEC,
         glyphs.SPEC,
+        *intents.SPECS,
         mini_imagenet.SPEC,
         omniglot.SPEC,
         omniglot_lake.SPEC,
+        sinusoid.SPEC,
     ]

