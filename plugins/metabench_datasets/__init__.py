@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from metabench.api import DatasetSpec, hookimpl
-from metabench_datasets import cifar_fs, cub, fc100, folder, glyphs, mini_imagenet, omniglot, omniglot_lake
+from metabench_datasets import (
+    cifar_fs,
+    cub,
+    fc100,
+    folder,
+    glyphs,
+    mini_imagenet,
+    omniglot,
+    omniglot_lake,
+    tiered_imagenet,
+)
 
 
 @hookimpl
@@ -20,4 +30,5 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
         mini_imagenet.SPEC,
         omniglot.SPEC,
         omniglot_lake.SPEC,
+        tiered_imagenet.SPEC,
     ]

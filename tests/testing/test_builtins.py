@@ -13,6 +13,7 @@ from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot import real_data
 from tests.plugins.test_omniglot_lake import real_runs
+from tests.plugins.test_tiered_imagenet import real_tiered
 
 
 class TestProtoNet(AlgorithmConformance):
@@ -180,6 +181,16 @@ class TestCifarFS(Cifar100Kit):
 @pytest.mark.realdata
 class TestFC100(Cifar100Kit):
     dataset = "fc100"
+
+
+@pytest.mark.realdata
+class TestTieredImagenet(DatasetConformance):
+    dataset = "tiered-imagenet"
+
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        monkeypatch.setenv("METABENCH_DATA", str(real_tiered()))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "tiered-home"))
 
 
 @pytest.mark.realdata
