@@ -6,10 +6,10 @@ import torch
 
 from metabench.errors import UsageError
 from metabench.learner import FeatureLearner, Learner
-from metabench.model import Model, build_model
+from metabench.model import Embedded, Model, build_frozen, build_model
 from metabench.plan import Choice
 from metabench.registry import load_target
-from metabench.specs import AlgorithmSpec
+from metabench.specs import AlgorithmSpec, BackboneSpec
 from metabench.tasks import AdaptingLearner
 
 
@@ -25,6 +25,8 @@ def make_learner(
 ) -> Learner:
     """Build with weights that depend on `seed` alone.
 
+    A backbone that has nothing to learn stays outside of the model, as `Learner.frozen`, and features take its place.
+
     Args:
         item_shape: (channels, height, width) of images, see `metabench.data.ClassSplit.item_shape`.
         way: classes of a task, for a network with a classifier; 0 where there is none.
@@ -33,15 +35,17 @@ def make_learner(
     Raises:
         UsageError: the algorithm's class is not of the kind that its spec says.
     """
-    spec = algorithm.spec
+    spec, of_body = algorithm.spec, backbone.spec
     assert isinstance(spec, AlgorithmSpec)
-    built = build_model(
-        load_target(backbone.spec), backbone.params, load_target(spec), algorithm.params, item_shape, seed, way
-    )
-    model = built.to(device)
+    assert isinstance(of_body, BackboneSpec)
+    body, params, frozen = load_target(of_body), backbone.params, None
+    if not of_body.trains:
+        frozen = build_frozen(body, params, item_shape).to(device)
+        body, params, item_shape = Embedded, {}, (frozen.feature_dim,)
+    model = build_model(body, params, load_target(spec), algorithm.params, item_shape, seed, way).to(device)
     if isinstance(model, Model) != (spec.takes == "features"):
         wanted = "a FeatureHead" if spec.takes == "features" else "an Adapting"
         raise UsageError(f"algorithm '{spec.name}' takes {spec.takes}, so its class must be {wanted}")
     if isinstance(model, Model):
-        return FeatureLearner(model, precision)
-    return AdaptingLearner(model, precision, max_memory)
+        return FeatureLearner(model, precision, frozen)
+    return AdaptingLearner(model, precision, max_memory, frozen=frozen, device=device)

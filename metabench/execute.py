@@ -31,6 +31,7 @@ from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
 from metabench.learner import Learner
 from metabench.model import Model, load_tensors, load_weights, save_tensors
+from metabench.modules import Backbone
 from metabench.plan import Choice, RunSpec, metric_of_protocol
 from metabench.records import build_record
 from metabench.registry import load_target
@@ -43,6 +44,8 @@ from metabench.training import Diverged, Progress, Trainer, check_recipe
 
 CPU = torch.device("cpu")
 _FLUSH_SECONDS = 1.0
+_SPLITS_KEPT = 3
+"""Splits whose features stay in memory for the next run."""
 
 
 class Executor:
@@ -53,7 +56,7 @@ class Executor:
         self.device = choose_device(session.device_name)
         if self.device.type == "cpu":
             keep_freed_memory()
-        self._features: tuple[str, Tensor] | None = None
+        self._features: dict[str, Tensor] = {}
 
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
@@ -156,7 +159,7 @@ class Executor:
             "scoring_seconds": round(ended - embedded, 3),
             "episodes_per_second": round(len(scores) / max(1e-9, ended - embedded), 1),
             "peak_memory_mb": peak_memory_mb(),
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "parameters": _parameters(model) + (0 if learner.frozen is None else _parameters(learner.frozen)),
         }
         parts["provenance"] = self._provenance(run)
 
@@ -166,9 +169,9 @@ class Executor:
         return {**provenance(self.device), **{name: value for name, value in told.items() if value}}
 
     def _refuse_other_shape(self, run: RunSpec, trained_on: tuple[int, ...]) -> None:
-        """A network made for items of one shape does not read those of another."""
+        """A network made for items of one shape does not read those of another; texts have no shape but a length."""
         measured = self.session.split(run.dataset, run.split).images.shape[1:]
-        if measured == trained_on:
+        if measured == trained_on or len(measured) == len(trained_on) == 1:
             return
         sizes = (
             next((p.default for p in c.spec.params if p.name == "size"), "") for c in (run.trained_on, run.dataset)
@@ -265,7 +268,8 @@ class Executor:
     ) -> Progress:
         def drawn(split: str) -> tuple[Tensor, EpisodeSource]:
             source = self._training_source(run, recipe, split, digests)
-            return to_device(source.split.images, self.device), source
+            digest = "+".join(digests[part] for part in split.split("+"))
+            return self._items(run, learner, source.split.images, digest), source
 
         on = recipe.train_on
         validation = drawn("val") if on == "train" else None
@@ -304,22 +308,32 @@ class Executor:
         return Diverged(f"{error}. The best weights before, of episode {episode}, can be used: --checkpoint {path}")
 
     def _data(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> Tensor:
-        """Return what `learner` scores: the images, or their features from memory, disk or the backbone."""
-        images = self.session.split(run.dataset, run.split).images
-        if (backbone := learner.embedder) is None:
-            return to_device(images, self.device)
+        """Return what `learner` scores: the images, or their features."""
+        images, digest = self.session.split(run.dataset, run.split).images, digests[run.measured]
+        if learner.frozen is not None or learner.embedder is None:
+            return self._items(run, learner, images, digest)
+        return self._embedded(run, learner.embedder, images, digest)
+
+    def _items(self, run: RunSpec, learner: Learner, images: NDArray[np.uint8], digest: str) -> Tensor:
+        """Return what `learner` is trained on: the images of a split, or what its frozen backbone makes of them."""
+        if learner.frozen is not None:
+            return self._embedded(run, learner.frozen, images, digest)
+        return to_device(images, self.device)
+
+    def _embedded(self, run: RunSpec, backbone: Backbone, images: NDArray[np.uint8], digest: str) -> Tensor:
+        """Return the features of a split with this digest, from memory, disk or the backbone."""
         key = content_key(
             {
                 "backbone": run.backbone.inputs(),
                 "weights": _weights_digest(backbone),
-                "images": digests[run.measured],
+                "images": digest,
                 "precision": run.precision,
                 "device": self.device.type,
                 "torch": torch.__version__,
             }
         )
-        if self._features is not None and self._features[0] == key:
-            return self._features[1]
+        if key in self._features:
+            return self._features[key]
         # Without weights, embedding is cheaper than reading it back from disk.
         keep = any(True for _ in backbone.parameters())
         path = self.session.home.features / f"{key}.npy"
@@ -332,8 +346,10 @@ class Executor:
                 embed(backbone, to_device(images, CPU), run.precision, bar.update, features)
             if keep:
                 save_features(path, features)
-        self._features = (key, features.to(self.device))
-        return self._features[1]
+        if len(self._features) == _SPLITS_KEPT:
+            del self._features[next(iter(self._features))]
+        self._features[key] = features.to(self.device)
+        return self._features[key]
 
     def _score(
         self,
@@ -402,6 +418,10 @@ def content_bytes(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
+def _parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 def _protocol(choice: Choice, params: Mapping[str, Any]) -> EpisodeProtocol:
     """Build a protocol whose class has what its spec says."""
     protocol: EpisodeProtocol = load_target(choice.spec)(**params)
@@ -430,7 +450,7 @@ def _times(shape: tuple[int, ...]) -> str:
 
 def _made_for(run: RunSpec) -> str:
     def words(choice: Choice) -> str:
-        params = ", ".join(f"{name}={value}" for name, value in choice.params.items())
+        params = ", ".join(f"{name}={value}" for name, value in choice.recorded.items())
         return f"{choice.name}({params})"
 
     return f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.trained_on)}"

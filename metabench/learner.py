@@ -29,10 +29,13 @@ class Learner(ABC):
     Attributes:
         module: holds all weights, under the names that they have in a checkpoint.
         embedder: the backbone that embeds every image once for all episodes; None where each task has its own.
+        frozen: a backbone that has nothing to learn and is no part of `module`. Where there is one, what the methods
+            below take for images are its features, float32 (N, D), made once for training and evaluation.
     """
 
     module: nn.Module
     embedder: Backbone | None
+    frozen: Backbone | None = None
 
     @abstractmethod
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
@@ -60,7 +63,8 @@ class Learner(ABC):
 
         Args:
             recipe: None where nothing is trained.
-            source: of training episodes (of the test's where nothing is trained), of `images` (N, H, W, C).
+            source: of training episodes (of the test's where nothing is trained), of `images` (N, H, W, C), which are
+                images even where the others take features.
         """
         return ""
 
@@ -75,8 +79,8 @@ class FeatureLearner(Learner):
     module: Model
     embedder: Backbone
 
-    def __init__(self, model: Model, precision: str = "float32") -> None:
-        self.module, self.precision = model, precision
+    def __init__(self, model: Model, precision: str = "float32", frozen: Backbone | None = None) -> None:
+        self.module, self.precision, self.frozen = model, precision, frozen
         self.embedder = model.backbone
         self.body = model.backbone.for_training()
 
@@ -106,5 +110,5 @@ class FeatureLearner(Learner):
     def check(self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8]) -> str:
         """Refuse to train what has no weights."""
         if recipe is not None and not self.trainable():
-            raise UsageError("has nothing to learn; use --algo nearest-mean")
+            raise UsageError("has nothing to learn; use a backbone that learns, or --algo nearest-mean")
         return ""

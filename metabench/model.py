@@ -28,6 +28,38 @@ class Model(nn.Module):
         self.head = head
 
 
+class Embedded(Backbone):
+    """Stands in for a backbone that has nothing to learn, where its features are the items.
+
+    Constructed as ``Embedded(feature_shape)`` with `feature_shape` = (features,).
+    """
+
+    def __init__(self, feature_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        (self.feature_dim,) = feature_shape
+
+    def inputs(self, items: Tensor) -> Tensor:
+        """Return features, float32 (N, feature_dim), as they are."""
+        return items
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features (N, feature_dim) as they are."""
+        return features
+
+
+def build_frozen(backbone: type[Backbone], params: Mapping[str, Any], item_shape: tuple[int, ...]) -> Backbone:
+    """Build a backbone that has nothing to learn; what is random in it is the same in every run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _checked(backbone(item_shape, **params), item_shape).eval()
+
+
+def _checked(body: Backbone, item_shape: tuple[int, ...]) -> Backbone:
+    if body.feature_dim < 1:
+        raise UsageError(f"{type(body).__name__} has no features left of items of shape {item_shape}")
+    return body
+
+
 def build_model(
     backbone: type[Backbone],
     backbone_params: Mapping[str, Any],
@@ -44,9 +76,7 @@ def build_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body = backbone(item_shape, **backbone_params)
-        if body.feature_dim < 1:
-            raise UsageError(f"{backbone.__name__} has no features left of items of shape {item_shape}")
+        body = _checked(backbone(item_shape, **backbone_params), item_shape)
         if issubclass(head, Adapting):
             return head(body, way, **head_params)
         built: FeatureHead = head(body.feature_dim, **head_params)

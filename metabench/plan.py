@@ -88,12 +88,12 @@ class Choice:
     @property
     def name(self) -> str:
         """Its name with the value of its argument, as in ``timm:resnet18``."""
-        value = self._recorded[self.spec.argument] if self.spec.argument else ""
+        value = self.recorded[self.spec.argument] if self.spec.argument else ""
         return f"{self.spec.name}:{value}" if value else self.spec.name
 
     def inputs(self) -> dict[str, Any]:
         """Return what goes into a run key."""
-        inputs = {"name": self.name, "version": self.spec.version, "params": self._recorded}
+        inputs = {"name": self.name, "version": self.spec.version, "params": self.recorded}
         if self.spec.file_sha256:
             inputs["file_sha256"] = self.spec.file_sha256
         return inputs
@@ -104,7 +104,8 @@ class Choice:
         return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params)]
 
     @property
-    def _recorded(self) -> dict[str, Value]:
+    def recorded(self) -> dict[str, Value]:
+        """The parameters as records and everything else that may be passed on hold them: without places."""
         return without_places(self.spec, self.params)
 
 
@@ -211,7 +212,7 @@ class RunSpec:
         assert isinstance(backbone, BackboneSpec)
         return {
             "algorithm": {**self.algorithm.inputs(), "setting": algorithm.setting_with(self.algorithm.params)},
-            "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on},
+            "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on_with(self.backbone.params)},
             "dataset": {**self.dataset.inputs(), "split": self.split, "digest": digests[self.measured]},
             "protocol": self.protocol.inputs(),
             "evaluation": {
@@ -278,7 +279,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         for way, shot in itertools.product(selection.ways, selection.shots):
             cell: dict[str, Value] = {"way": way, "shot": shot}
             cell |= {} if selection.query is None else {"query": selection.query}
-            published = algorithm.recipe(learned_from.name, way, shot)
+            published = algorithm.recipe(learned_from.name, way, shot, learned_from.kind)
             specs = algorithm, backbone, learned_from
             recipe = _recipe(specs, published, (way, shot), overrides, selection.checkpoint)
             _refuse_trained_on(recipe if same else None, selection.split)
@@ -417,6 +418,11 @@ def _refuse_moot(
     """Raise UsageError for what was asked for and could have no effect."""
     if selection.query is not None and "query" not in {param.name for param in protocol.params}:
         raise UsageError(f"protocol '{protocol.name}' has its own number of queries; leave --query out")
+    one_way = [algorithm.name for (algorithm, _), _, _ in combinations if algorithm.takes == "images"]
+    if one_way and "way" not in {param.name for param in protocol.params}:
+        raise UsageError(
+            f"{one_way[0]} is made for one number of classes, and episodes of '{protocol.name}' differ in it"
+        )
     if selection.train_dataset and selection.checkpoint is not None:
         raise UsageError("--checkpoint trains nothing, so leave --train-dataset out")
     if selection.train_dataset and not any(algorithm.trains for (algorithm, _), _, _ in combinations):
@@ -491,6 +497,11 @@ def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
     return values
 
 
+def _trains(algorithm: AlgorithmSpec, backbone: BackboneSpec) -> bool:
+    """Whether there is anything to learn."""
+    return algorithm.trains and (algorithm.own_weights or backbone.trains)
+
+
 def refuse_untrained(algorithm: Spec, backbone: Spec, dataset: str) -> None:
     """Raise UsageError where an algorithm cannot be used without meta-training, for which a data set has no classes.
 
@@ -516,7 +527,7 @@ def _recipe(
 ) -> Recipe | None:
     """Return the recipe of (algorithm, data set), overridden and with the way and shot of `cell` filled in."""
     algorithm, backbone, dataset = specs
-    if not algorithm.trains or checkpoint is not None:
+    if not _trains(algorithm, backbone) or checkpoint is not None:
         return None
     if "train" not in dataset.splits:
         refuse_untrained(algorithm, backbone, dataset.name)

@@ -205,7 +205,8 @@ def _scores(
     if not len(query):
         return torch.empty(0, way)
     images = torch.from_numpy(np.concatenate([support, query])).to(device)
-    data = images if learner.embedder is None else embed(learner.embedder, images)
+    body = learner.frozen if learner.frozen is not None else learner.embedder
+    data = images if body is None else embed(body, images)
     learner.module.eval()
     rows = len(support) + np.arange(len(query))
     groups = rows[:, None] if one_by_one else rows[None]

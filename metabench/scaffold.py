@@ -22,8 +22,8 @@ from typing import Literal
 from metabench.errors import MetabenchError, UsageError, did_you_mean
 from metabench.plugins import NAME
 
-ScaffoldKind = Literal["algorithm", "dataset", "backbone"]
-KINDS: tuple[ScaffoldKind, ...] = ("algorithm", "dataset", "backbone")
+ScaffoldKind = Literal["algorithm", "dataset", "backbone", "protocol"]
+KINDS: tuple[ScaffoldKind, ...] = ("algorithm", "dataset", "backbone", "protocol")
 _PACKAGE = {
     "pyproject.toml": "package/pyproject.txt",
     "README.md": "package/README.txt",

@@ -10,6 +10,7 @@ from metabench.specs import ACCURACY, Metric
 from metabench.tables import (
     ALWAYS,
     IF_VARIED,
+    UNSAID,
     Row,
     cell_text,
     escape,
@@ -86,7 +87,9 @@ def _metric(rows: Sequence[Row]) -> Metric:
 
 
 def _over_seeds(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    varied = [name for name in IF_VARIED if name in rows[0] and len({row[name] for row in rows}) > 1]
+    varied = [
+        name for name in IF_VARIED if name in rows[0] and len({row[name] for row in rows} | UNSAID.get(name, set())) > 1
+    ]
     names, metric = [*ALWAYS, *varied], _metric(rows)
     body = [
         [

@@ -190,17 +190,22 @@ class AlgorithmSpec(Spec):
     """Parameter to the values with which the queries of an episode are used together."""
     takes: Literal["features", "images"] = "features"
     trains: bool
+    own_weights: bool = True
+    """Whether there are weights to learn beside the backbone's. Where there are none, it is evaluated untrained on a
+    backbone that has none either."""
     backbone: str = "conv4"
     """The backbone used when none is asked for."""
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     """Recipe by data set name, or by ``"name/20-way"`` or ``"name/5-shot"`` for one way or shot alone (a way goes
-    before a shot); ``"*"`` is for every other data set."""
+    before a shot); ``"*text"`` is for every other data set of that kind, ``"*"`` for all others."""
     exempt: tuple[Exempt, ...] = ()
     """What ``metabench check`` must not expect, and why; that it is really lacking is checked too."""
 
-    def recipe(self, dataset: str, way: int, shot: int) -> Recipe | None:
-        """Return the recipe for a data set and a cell, None where there is none."""
-        names = (f"{part}{cell}" for part in (dataset, "*") for cell in (f"/{way}-way", f"/{shot}-shot", ""))
+    def recipe(self, dataset: str, way: int, shot: int, kind: str = "images") -> Recipe | None:
+        """Return the recipe for a data set of this kind and a cell, None where there is none."""
+        names = (
+            f"{part}{cell}" for part in (dataset, f"*{kind}", "*") for cell in (f"/{way}-way", f"/{shot}-shot", "")
+        )
         return next((self.recipes[name] for name in names if name in self.recipes), None)
 
     def setting_with(self, params: Mapping[str, Value]) -> str:
@@ -217,7 +222,14 @@ class BackboneSpec(Spec):
     takes: Literal["images", "text", "functions"] = "images"
     """What it reads, one of `KINDS`."""
     trained_on: str = ""
-    """Data its initial weights were trained on; empty for a random start."""
+    """Data its initial weights were trained on; empty for a random start. See `trained_on_with`."""
+
+    def trained_on_with(self, params: Mapping[str, Value]) -> str:
+        """Return what the initial weights have seen with these parameters.
+
+        A parameter ``pretrained`` that is False means a random start, a parameter ``trained_on`` says it itself.
+        """
+        return "" if params.get("pretrained") is False else str(params.get("trained_on", self.trained_on))
 
 
 @dataclass(frozen=True)

@@ -182,11 +182,11 @@ def _told_apart(choices: Sequence[Choice], names: Sequence[str]) -> list[str]:
     """Append to the names the parameters in which choices differ that share a name."""
     values: dict[tuple[str, str], set[Any]] = defaultdict(set)
     for choice, name in zip(choices, names, strict=True):
-        for param, value in choice.params.items():
+        for param, value in choice.recorded.items():
             values[name, param].add(value)
     return [
         " ".join(
-            [name, *(f"{param}={value}" for param, value in choice.params.items() if len(values[name, param]) > 1)]
+            [name, *(f"{param}={value}" for param, value in choice.recorded.items() if len(values[name, param]) > 1)]
         )
         for choice, name in zip(choices, names, strict=True)
     ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.records import write_atomic
 from metabench.scores import metric_of, score_of
-from metabench.specs import ACCURACY, TEST, Metric
+from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +65,8 @@ IF_VARIED = (
     "seed",
     "precision",
 )
+UNSAID = {"protocol": {FIXED_WAY}}
+"""What goes without saying; anything else is shown even where all rows have it."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _REASON = 100  # characters of a failure's reason in a table; CSV and JSON hold all of it
 
@@ -232,7 +234,7 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
 
 def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """The columns that identify a row, those that tell these rows apart, and the score."""
-    varied = [name for name in IF_VARIED if len({row[name] for row in rows}) > 1]
+    varied = [name for name in IF_VARIED if len({row[name] for row in rows} | UNSAID.get(name, set())) > 1]
     names = [*ALWAYS, *varied]
     metrics = {row["metric"] for row in rows if row["status"] == "ok"} or {ACCURACY}
     several = len(metrics) > 1

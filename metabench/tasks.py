@@ -25,7 +25,7 @@ from metabench.augment import training_items
 from metabench.context import TaskContext, task_context
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
-from metabench.features import autocast, to_device
+from metabench.features import autocast, embed, to_device
 from metabench.learner import Learner
 from metabench.memory import MIB, device_memory, out_of_memory
 from metabench.modules import Backbone
@@ -48,6 +48,8 @@ class AdaptingLearner(Learner):
         max_memory: bytes that the process (on a GPU: the tensors there) may take; 0: what there is.
         formulation: ``loop`` or ``vmap``; what is faster on the device where not given.
         group: tasks at once under ``vmap``, at most.
+        frozen: see `Learner`.
+        device: that of `algorithm`, where it has no weights to tell.
     """
 
     module: Adapting
@@ -60,9 +62,12 @@ class AdaptingLearner(Learner):
         max_memory: int = 0,
         formulation: str | None = None,
         group: int = 64,
+        frozen: Backbone | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.module, self.precision, self.max_memory = algorithm, precision, max_memory
-        self.device = next(algorithm.parameters()).device
+        self.frozen = frozen
+        self.device = device or next(algorithm.parameters()).device
         self.batched = (formulation or ("vmap" if self.device.type == "cuda" else "loop")) == "vmap"
         self.group = group if self.batched else 1
         self._inline = self.batched or self.device.type == "cuda"
@@ -101,6 +106,8 @@ class AdaptingLearner(Learner):
         n_support = episode.support.shape[1]
         rows = np.concatenate([episode.support, episode.query], axis=1)
         few = to_device(images[rows[0]], self.device)
+        if self.frozen is not None:
+            few = embed(self.frozen, few, self.precision)
         here = np.arange(rows.shape[1])[None]
         here_only = replace(episode, support=here[:, :n_support], query=here[:, n_support:])
         tasks = tasks_of(self.module.backbone, few, here_only, slice(0, 1))

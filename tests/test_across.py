@@ -21,7 +21,7 @@ def scores(values: np.ndarray[Any, Any], digest: str = "", metric: Metric = ACCU
 
 def row(*means: float, spread: float = 10.0, episodes: int = 400, digest: str = "") -> list[EpisodeScores]:
     return [
-        EpisodeScores(RNG.normal(mean, spread, episodes), f"{digest}{cell}" if digest else "")
+        scores(RNG.normal(mean, spread, episodes), f"{digest}{cell}" if digest else "")
         for cell, mean in enumerate(means)
     ]
 

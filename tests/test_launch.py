@@ -96,7 +96,10 @@ def test_nothing_to_launch(tmp_path: Path) -> None:
         (["--set", "train.optimizer=lion"], "unknown optimizer 'lion'; known: adam, adamw, sgd"),
         (["--set", "train.validation_way=7"], "7-way needs 7 classes but the split has 6"),
         (["--set", "train.way=1"], "way must be at least 2, not 1"),
-        (["--backbone", "conv4,pixels"], "has nothing to learn; use --algo nearest-mean"),
+        (
+            ["--algo", "matching-net", "--set", "algo.metric=euclidean", "--backbone", "conv4,pixels"],
+            "has nothing to learn; use a backbone that learns",
+        ),
     ],
 )
 def test_all_runs_are_checked_before_one_is_trained(

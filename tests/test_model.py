@@ -55,7 +55,7 @@ def test_parameters_reach_backbone_and_head() -> None:
 
 
 def test_images_too_small_for_the_backbone_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"^Conv4 has no features left of images of shape \(1, 8, 8\)$"):
+    with pytest.raises(UsageError, match=r"^Conv4 has no features left of items of shape \(1, 8, 8\)$"):
         build_model(Conv4, {}, ProtoNet, {}, (1, 8, 8), 0)
 
 

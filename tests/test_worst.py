@@ -13,6 +13,7 @@ from metabench.records import build_record, write_record
 from metabench.worst import Watcher, to_plain, to_text
 from tests.conftest import MakeSplit
 from tests.record_factory import make_inputs
+from tests.test_scores import valued
 from tests.tiny import arguments, record_of, run_json
 
 
@@ -137,3 +138,9 @@ def test_a_failed_run_has_nothing_to_show(tmp_path: Path, capsys: pytest.Capture
     write_record(tmp_path / "a.json", build_record(make_inputs(), "failed", error={"type": "X", "message": "y"}))
     assert main(["worst", str(tmp_path / "a.json"), "--home", str(tmp_path)]) == 1
     assert "is failed" in capsys.readouterr().err
+
+
+def test_values_are_neither_right_nor_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_record(tmp_path / "a.json", valued())
+    assert main(["worst", str(tmp_path / "a.json"), "--home", str(tmp_path)]) == 2
+    assert "is scored by mse: no answer is right or wrong" in capsys.readouterr().err

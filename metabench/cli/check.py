@@ -21,7 +21,7 @@ from metabench.registry import Registry, availability, resolve_params
 from metabench.specs import AnySpec, Value
 from metabench.testing.runner import KINDS, Result, Target, run_checks
 
-_SCOPES: Mapping[str, Kind] = {"algo": "algorithm", "data": "dataset", "backbone": "backbone"}
+_SCOPES: Mapping[str, Kind] = {"algo": "algorithm", "data": "dataset", "backbone": "backbone", "protocol": "protocol"}
 _WIDTH = 100
 
 
@@ -32,7 +32,7 @@ _WIDTH = 100
 @click.option("-k", "--only", multiple=True, metavar="CHECK", help="Run only this check; may be repeated.")
 @click.option(
     "--set", "settings", multiple=True, callback=parse_settings, metavar="SCOPE.NAME=VALUE",
-    help="Check with another parameter value: algo.*, data.*, backbone.*.",
+    help="Check with another parameter value: algo.*, data.*, backbone.*, protocol.*.",
 )  # fmt: skip
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA).")
@@ -43,8 +43,8 @@ _WIDTH = 100
 def check(context: click.Context, /, names: tuple[str, ...], everything: bool, **options: Any) -> None:
     """Check that plugins keep the rules that make their numbers comparable.
 
-    NAME is an algorithm, a data set or a backbone. Without one, all that the files given with --plugin provide is
-    checked. Exit code 0 if every check passed, 1 if one failed, 3 if something needed is missing.
+    NAME is an algorithm, a data set, a backbone or a protocol. Without one, all that the files given with --plugin
+    provide is checked. Exit code 0 if every check passed, 1 if one failed, 3 if something needed is missing.
     """
     check_device_name(options["device"])
     registry, home = current_registry(), Home.resolve(options["home"], options["data"])

@@ -61,7 +61,7 @@ def list_(as_json: bool, home: str | None, data: str | None) -> None:
     if as_json:
         echo_json(rows)
         return
-    header = ("name", "classes", "shape", "licence", "state", "summary")
+    header = ("name", "kind", "classes", "shape", "licence", "state", "summary")
     click.echo(columns(header, [[_flat(row[name]) for name in header] for row in rows]))
 
 

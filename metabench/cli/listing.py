@@ -77,11 +77,11 @@ def _dataset_row(spec: DatasetSpec) -> tuple[Any, ...]:
     classes = "/".join(str(spec.sizes[split].classes) for split in spec.splits if split in spec.sizes)
     images = sum(size.images for size in spec.sizes.values())
     shape = "x".join(map(str, spec.image_shape))
-    return spec.name, shape, classes, images, "download" if spec.download else "built in", _summary(spec)
+    return spec.name, spec.kind, shape, classes, images, "download" if spec.download else "built in", _summary(spec)
 
 
 def _backbone_row(spec: BackboneSpec) -> tuple[Any, ...]:
-    return spec.name, spec.trains, spec.trained_on or "-", _summary(spec)
+    return spec.name, spec.takes, spec.trains, spec.trained_on or "-", _summary(spec)
 
 
 def _protocol_row(spec: Spec) -> tuple[Any, ...]:
@@ -90,8 +90,8 @@ def _protocol_row(spec: Spec) -> tuple[Any, ...]:
 
 _TABLES: Mapping[str, tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]] = {
     "algorithms": (("algorithm", "setting", "trains", "backbone", "summary"), _algorithm_row),
-    "datasets": (("data set", "shape", "classes", "images", "files", "summary"), _dataset_row),
-    "backbones": (("backbone", "trains", "trained on", "summary"), _backbone_row),
+    "datasets": (("data set", "kind", "shape", "classes", "items", "files", "summary"), _dataset_row),
+    "backbones": (("backbone", "takes", "trains", "trained on", "summary"), _backbone_row),
     "protocols": (("protocol", "defaults", "summary"), _protocol_row),
 }
 
@@ -116,7 +116,10 @@ def list_(what: str | None, as_json: bool, home: str | None) -> None:
 
 def described(spec: AnySpec) -> dict[str, Any]:
     """Return a spec as JSON would hold it, with its kind and what it lacks."""
-    return {"kind": kind_of(spec), "unavailable": availability(spec), **plain(spec)}
+    facts = plain(spec)
+    if isinstance(spec, DatasetSpec):
+        facts["items"] = facts.pop("kind")  # what its items are; "kind" says what it is itself
+    return {"kind": kind_of(spec), "unavailable": availability(spec), **facts}
 
 
 def _list_runs(home: Home, as_json: bool) -> None:

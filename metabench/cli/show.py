@@ -132,11 +132,16 @@ def _spec_lines(spec: AnySpec) -> list[str]:
             ("backbone", spec.backbone),
         ]
     elif isinstance(spec, BackboneSpec):
-        facts += [("trains", spec.trains), ("trained on", spec.trained_on or "nothing: random start")]
+        facts += [
+            ("takes", spec.takes),
+            ("trains", spec.trains),
+            ("trained on", spec.trained_on or "nothing: random start"),
+        ]
     elif isinstance(spec, ProtocolSpec):
         facts.append(("training by", spec.training or spec.name))
     elif isinstance(spec, DatasetSpec):
-        facts += [("image shape", "x".join(map(str, spec.image_shape))), ("download", spec.download)]
+        facts += [("kind", spec.kind), ("shape", "x".join(map(str, spec.image_shape))), ("download", spec.download)]
+        facts += [("backbone", spec.backbone)] if spec.backbone else []
     if lacking := availability(spec):
         facts.append(("unavailable", lacking))
     lines = [cell(f"{kind_of(spec)} {spec.name}: {spec.summary}")]
@@ -145,13 +150,13 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     lines += _block(("parameter", "default", "meaning"), rows)
     if isinstance(spec, DatasetSpec):
         sizes = [(split, size.classes, size.images, spec.digests.get(split, "-")) for split, size in spec.sizes.items()]
-        lines += _block(("split", "classes", "images", "digest"), sizes)
+        lines += _block(("split", "classes", "items", "digest"), sizes)
         copies = [(name, split, of) for name, copy in spec.copies.items() for split, of in copy.digests.items()]
         lines += _block(("known copy", "split", "digest"), copies)
     if isinstance(spec, AlgorithmSpec):
         lines += _block(("exempt from", "why"), [(e.check, e.reason + _conditions(e.when)) for e in spec.exempt])
         for dataset, recipe in spec.recipes.items():
-            label = "any other data set" if dataset == "*" else dataset
+            label = f"any other data set {dataset[1:]}".rstrip() if dataset.startswith("*") else dataset
             settings = [(name, value) for name, value in plain(recipe).items() if value != ""]
             lines += _block((f"recipe for {label}", ""), settings)
     return lines

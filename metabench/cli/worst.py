@@ -39,7 +39,9 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
 
     scores = found.record["scores"]
     if "correct" not in scores:
-        raise UsageError(f"run {record[:12]} is scored by {scores['metric']['name']}: no answer is right or wrong")
+        raise UsageError(
+            f"run {found.record['key'][:12]} is scored by {scores['metric']['name']}: no answer is right or wrong"
+        )
     total = len(scores["correct"])
     result = replay(found.record, session, weights, total, options["any_version"], watcher)
     if result.differing:
@@ -51,5 +53,7 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     inputs = found.record["inputs"]
     shot, way = (inputs["protocol"]["params"].get(name) for name in ("shot", "way"))
     protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
-    click.echo(f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, {protocol}, run {record[:12]}\n")
+    click.echo(
+        f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, {protocol}, run {found.record['key'][:12]}\n"
+    )
     click.echo(to_text(view, top))

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from metabench.testing.algorithm import AlgorithmConformance
     from metabench.testing.backbone import BackboneConformance
     from metabench.testing.dataset import DatasetConformance
+    from metabench.testing.protocol import ProtocolConformance
 
-__all__ = ["AlgorithmConformance", "BackboneConformance", "DatasetConformance"]
+__all__ = ["AlgorithmConformance", "BackboneConformance", "DatasetConformance", "ProtocolConformance"]
 
 
 def __getattr__(name: str) -> Any:

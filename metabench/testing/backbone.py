@@ -8,7 +8,6 @@ import torch
 
 from metabench.model import load_tensors, save_tensors
 from metabench.modules import Backbone
-from metabench.specs import BackboneSpec
 from metabench.testing.body import BackboneChecks, expect_same_features, shape_of, trained_pass
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.randomness import watch
@@ -27,9 +26,9 @@ class BackboneConformance(BackboneChecks, SpecChecks):
     )
     def test_features(self) -> None:
         """One image and several, of every image shape."""
-        for body, images in self.cases():
+        for body, items in self.cases():
             for count in (1, 5):
-                self.features(body, images[:count])
+                self.features(body, items[:count])
 
     @check(
         "in eval mode the same images give the same features, and nothing changes",
@@ -37,11 +36,11 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Let eval() reach every layer; never call train() or pass training=True in forward.",
     )
     def test_eval_determinism(self) -> None:
-        """Twice in a row, with other images in between; weights and statistics as before, to the bit."""
-        for body, images in self.cases():
-            before, first = frozen(body), self.features(body, images)
-            self.features(body, 1 - images)
-            expect_same_features(self.features(body, images), first, "the same images again")
+        """Twice in a row, with other items in between; weights and statistics as before, to the bit."""
+        for body, items in self.cases():
+            before, first = frozen(body), self.features(body, items)
+            self.features(body, self.others(shape_of(items)))
+            expect_same_features(self.features(body, items), first, "the same items again")
             if name := moved(before, body):
                 raise Violation(f"embedding in eval mode changes '{name}'")
 
@@ -51,15 +50,15 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Normalise by running statistics in eval mode, or by statistics of the single image.",
     )
     def test_batch_independence(self) -> None:
-        """Alone, in another order, and beside very different images."""
-        for body, images in self.cases():
-            whole = self.features(body, images)
-            alone = [self.features(body, images[index : index + 1]) for index in range(len(images))]
+        """Alone, in another order, and beside very different items."""
+        for body, items in self.cases():
+            whole = self.features(body, items)
+            alone = [self.features(body, items[index : index + 1]) for index in range(len(items))]
             expect_same_features(torch.cat(alone), whole, "each image alone")
-            order = permutation(len(images), seed=1)
-            expect_same_features(self.features(body, images[order]), whole[order], "the images in another order")
-            beside = torch.cat([images[:2], torch.ones_like(images)])
-            expect_same_features(self.features(body, beside)[:2], whole[:2], "two images beside white ones")
+            order = permutation(len(items), seed=1)
+            expect_same_features(self.features(body, items[order]), whole[order], "the items in another order")
+            beside = torch.cat([items[:2], self.extreme(shape_of(items))])
+            expect_same_features(self.features(body, beside)[:2], whole[:2], "two items beside extreme ones")
 
     @check(
         "different images have different features",
@@ -67,12 +66,12 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Check that forward uses its input.",
     )
     def test_uses_images(self) -> None:
-        """No two of a few random images may agree in all features."""
-        for body, images in self.cases():
-            features = self.features(body, images)
+        """No two of a few random items may agree in all features."""
+        for body, items in self.cases():
+            features = self.features(body, items)
             apart = torch.cdist(features, features) + torch.eye(len(features), device=features.device)
             if not bool((apart > 0).all()):
-                raise Violation("two random images have the same features")
+                raise Violation("two random items have the same features")
 
     @check(
         "for_inference() computes the same and leaves the backbone as it is",
@@ -81,12 +80,10 @@ class BackboneConformance(BackboneChecks, SpecChecks):
     )
     def test_for_inference(self) -> None:
         """With statistics other than those of the start, which would hide a missing normalisation."""
-        for body, images in self.cases():
-            before, features = frozen(body), self.features(body, images)
-            expect_same_features(
-                self.features(body.for_inference(), images, body.feature_dim), features, "for_inference()"
-            )
-            expect_same_features(self.features(body, images), features, "the backbone after for_inference()")
+        for body, items in self.cases():
+            before, features = frozen(body), self.features(body, items)
+            expect_same_features(self.features(body, items, body.for_inference()), features, "for_inference()")
+            expect_same_features(self.features(body, items), features, "the backbone after for_inference()")
             if name := moved(before, body):
                 raise Violation(f"for_inference() changes '{name}' of the backbone")
 
@@ -98,8 +95,8 @@ class BackboneConformance(BackboneChecks, SpecChecks):
     def test_for_training(self) -> None:
         """Features, gradients and statistics of one training pass, against those of forward."""
         for shape in self.shapes():
-            plain, fast, images = self.build(shape), self.build(shape), self.images(shape)
-            wanted, found = (trained_pass(plain, plain, images), trained_pass(fast, fast.for_training(), images))
+            plain, fast, items = self.build(shape), self.build(shape), self.items(shape)
+            wanted, found = (trained_pass(plain, plain, items), trained_pass(fast, fast.for_training(), items))
             expect_same_features(found, wanted, "for_training()")
             if name := self._other_gradient(plain, fast):
                 raise Violation(f"for_training() gives '{name}' another gradient")
@@ -128,13 +125,12 @@ class BackboneConformance(BackboneChecks, SpecChecks):
     )
     def test_trains(self) -> None:
         """Every weight gets a gradient from the features in train mode, or there is none to learn."""
-        spec = self.subject.spec
-        assert isinstance(spec, BackboneSpec)
-        for body, images in self.cases():
+        spec = self.spec
+        for body, items in self.cases():
             weights = {name: weight for name, weight in body.named_parameters() if weight.requires_grad}
             if bool(weights) != spec.trains:
                 raise Violation(f"it declares trains={spec.trains} and has {len(weights)} tensors to learn")
-            trained_pass(body, body, images)
+            trained_pass(body, body, items)
             for name, weight in weights.items():
                 if weight.grad is None or not bool(weight.grad.isfinite().all()):
                     raise Violation(f"no finite gradient reaches '{name}'")
@@ -147,11 +143,11 @@ class BackboneConformance(BackboneChecks, SpecChecks):
     def test_seed(self) -> None:
         """Building, twice, and embedding, from more than one state."""
         for shape in self.shapes():
-            one, two, images = self.build(shape, seed=3), self.build(shape, seed=3), self.images(shape)
+            one, two, items = self.build(shape, seed=3), self.build(shape, seed=3), self.items(shape)
             if name := moved(frozen(one), two):
                 raise Violation(f"two instances of the same seed differ in '{name}'")
             watch("its constructor", functools.partial(self.subject.target, shape, **self.values), may_draw=True)
-            watch("embedding", functools.partial(self.features, one, images))
+            watch("embedding", functools.partial(self.features, one, items))
 
     @check(
         "saved and loaded, it gives the same features",
@@ -161,12 +157,12 @@ class BackboneConformance(BackboneChecks, SpecChecks):
     def test_save_load(self) -> None:
         """After some training passes, through a file, into an instance of another seed."""
         path = scratch() / "backbone.safetensors"
-        for body, images in self.cases():
+        for body, items in self.cases():
             save_tensors(path, body.state_dict(), {})
-            other = self.build(shape_of(images), seed=2)
+            other = self.build(shape_of(items), seed=2)
             other.load_state_dict(load_tensors(path)[0])
             expect_same_features(
-                self.features(other, images), self.features(body, images), "an instance with loaded weights"
+                self.features(other, items), self.features(body, items), "an instance with loaded weights"
             )
 
     @check(
@@ -175,11 +171,11 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Register buffers, and make new tensors on the device of the images.",
     )
     def test_cuda(self) -> None:
-        """The same weights and images on both."""
+        """The same weights and items on both."""
         if not torch.cuda.is_available():
             raise NotApplicable("there is no CUDA device here")
         for shape in self.shapes():
-            images, cuda = self.images(shape).cpu(), torch.device("cuda")
-            here = self.features(self.build(shape).cpu(), images)
-            there = self.features(self.build(shape).to(cuda), images.to(cuda)).cpu()
-            expect_same_features(there, here, "the same images on CUDA", tolerance=1e-2)
+            items, cuda = self.items(shape).cpu(), torch.device("cuda")
+            here = self.features(self.build(shape).cpu(), items)
+            there = self.features(self.build(shape).to(cuda), items.to(cuda)).cpu()
+            expect_same_features(there, here, "the same items on CUDA", tolerance=1e-2)

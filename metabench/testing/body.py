@@ -9,33 +9,57 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from metabench.data.text import encode_texts
 from metabench.environment import choose_device
 from metabench.errors import UsageError
 from metabench.modules import Backbone
 from metabench.plugins import Kind
-from metabench.testing.conformance import Conformance, Violation, raised
+from metabench.specs import BackboneSpec
+from metabench.testing.conformance import Conformance, NotApplicable, Violation, raised
 from metabench.testing.scorer import TOLERANCE
 from metabench.testing.tasks import generator
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
+TEXTS = (
+    "hi",
+    "turn the lights off in the kitchen, please",
+    "Wie wird das Wetter morgen in Köln?",
+    "how much is 12.50 EUR in yen?",
+    "bake me a cake",
+    "日本語のメニューはありますか",
+)
+OTHER_TEXTS = ("no", "what's the capital of Peru?", "ok", "play it again", "¿qué hora es?", "where is my parcel now")
 
 
 class BackboneChecks(Conformance):
     """Base of the checks that `BackboneConformance` is made of.
 
     Attributes:
-        image_shapes: (channels, height, width) to try. One that the backbone refuses with UsageError is left
-            out, and a check that is left with none fails.
+        image_shapes: (channels, height, width) to try, where it takes images. One that the backbone refuses with
+            UsageError is left out, and a check that is left with none fails.
+        text_lengths: bytes of the longest text, where it takes text.
     """
 
     kind: ClassVar[Kind] = "backbone"
     backbone: ClassVar[str] = ""
     image_shapes: ClassVar[tuple[Shape, ...]] = ((1, 28, 28), (3, 32, 32))
+    text_lengths: ClassVar[tuple[int, ...]] = (160,)
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """The spec of the backbone."""
+        spec = self.subject.spec
+        assert isinstance(spec, BackboneSpec)
+        return spec
 
     def shapes(self) -> Iterator[Shape]:
-        """Yield the image shapes that the backbone takes."""
-        taken, _ = 0, self.subject  # a plugin that cannot be loaded refuses no shape
-        for shape in self.image_shapes:
+        """Yield the shapes of items that the backbone takes."""
+        taken, tried = 0, self.image_shapes
+        if self.spec.takes == "text":
+            tried = tuple((length,) for length in self.text_lengths)
+        elif self.spec.takes != "images":
+            raise NotApplicable(f"the kit has no {self.spec.takes} to try it on")
+        for shape in tried:
             try:
                 self.build(shape)
             except UsageError as error:
@@ -44,16 +68,16 @@ class BackboneChecks(Conformance):
             taken += 1
             yield shape
         if not taken:
-            pytest.skip(f"it takes none of the image shapes {self.image_shapes}: {refusal}")
+            pytest.skip(f"it takes none of the shapes {tried}: {refusal}")
 
     def cases(self) -> Iterator[tuple[Backbone, Tensor]]:
-        """Yield a backbone whose statistics are no longer those of the start, and images for it."""
+        """Yield a backbone whose statistics are no longer those of the start, and items for it."""
         for shape in self.shapes():
-            body, images = self.build(shape), self.images(shape)
+            body, other = self.build(shape), self.others(shape)
             with torch.no_grad():
                 for _ in range(3):
-                    body.train()(images * 0.7)
-            yield body.eval(), images
+                    body.train()(body.inputs(other))
+            yield body.eval(), self.items(shape)
 
     def build(self, shape: Shape, seed: int = 0) -> Backbone:
         """Build it with weights that depend on `seed` alone."""
@@ -62,45 +86,62 @@ class BackboneChecks(Conformance):
             body: Backbone = self.subject.target(shape, **self.values)
             return body.to(choose_device(self.device))
 
-    def images(self, shape: Shape) -> Tensor:
-        """Return six random images, the same every time."""
-        images = torch.rand(6, *shape, generator=generator(5))
-        return images.to(choose_device(self.device))
+    def items(self, shape: Shape) -> Tensor:
+        """Return six items as a data set holds them, the same every time."""
+        if len(shape) == 1:
+            rows = torch.from_numpy(encode_texts(TEXTS, shape[0]))
+        else:
+            rows = torch.randint(0, 256, (6, *shape[1:], shape[0]), generator=generator(5)).to(torch.uint8)
+        return rows.to(choose_device(self.device))
+
+    def others(self, shape: Shape) -> Tensor:
+        """Return six other items, darker images or other texts."""
+        if len(shape) == 1:
+            return torch.from_numpy(encode_texts(OTHER_TEXTS, shape[0])).to(choose_device(self.device))
+        return (self.items(shape) * 0.7).to(torch.uint8)
+
+    def extreme(self, shape: Shape) -> Tensor:
+        """Return six items that are unlike any other: white images, or texts as long as there may be."""
+        if len(shape) == 1:
+            rows = torch.from_numpy(encode_texts(["long " * (shape[0] // 5)] * 6, shape[0]))
+        else:
+            rows = torch.full((6, *shape[1:], shape[0]), 255, dtype=torch.uint8)
+        return rows.to(choose_device(self.device))
 
     @staticmethod
-    def features(body: nn.Module, images: Tensor, feature_dim: int = 0) -> Tensor:
-        """Embed as the harness does when it evaluates.
+    def features(body: Backbone, items: Tensor, through: nn.Module | None = None) -> Tensor:
+        """Embed as the harness does when it evaluates, `through` another module than `body` if there is one.
 
         Raises:
             Violation: the backbone raised, or gave something else than it declares.
         """
-        expected = (len(images), feature_dim or body.feature_dim)
+        expected, what = (len(items), body.feature_dim), f"embedding items {tuple(items.shape)}"
         with torch.inference_mode():
             try:
-                features = body.eval()(images)
+                features = (through or body).eval()(body.inputs(items))
             except Exception as error:  # the plugin's own code may fail in any way
-                raise Violation(raised(f"embedding images {tuple(images.shape)}", error)) from error
+                raise Violation(raised(what, error)) from error
         if not isinstance(features, Tensor) or tuple(features.shape) != expected:
             found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-            raise Violation(f"embedding images {tuple(images.shape)} gave {found}, where {expected} is declared")
-        if features.dtype != torch.float32 or features.device != images.device:
-            raise Violation(f"embedding float32 images on {images.device} gave {features.dtype} on {features.device}")
+            raise Violation(f"{what} gave {found}, where {expected} is declared")
+        if features.dtype != torch.float32 or features.device != items.device:
+            raise Violation(f"{what} on {items.device} gave {features.dtype} on {features.device}")
         if not bool(features.isfinite().all()):
-            raise Violation(f"embedding images {tuple(images.shape)} gave features that are not finite numbers")
+            raise Violation(f"{what} gave features that are not finite numbers")
         return features.clone()
 
 
-def shape_of(images: Tensor) -> Shape:
-    """Return (channels, height, width)."""
-    channels, height, width = images.shape[1:]
-    return channels, height, width
+def shape_of(items: Tensor) -> Shape:
+    """Return the shape of an item as a backbone is told: (channels, height, width), or (bytes,) of text."""
+    shape = tuple(items.shape[1:])
+    return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
 
 
-def trained_pass(body: Backbone, forward: nn.Module, images: Tensor) -> Tensor:
-    """Pass images through `forward` in train mode, and back where `body` has something to learn; return features."""
+def trained_pass(body: Backbone, forward: nn.Module, items: Tensor) -> Tensor:
+    """Pass items through `forward` in train mode, and back where `body` has something to learn; return features."""
     body.train()
     forward.train()
-    features: Tensor = forward(images)
+    features: Tensor = forward(body.inputs(items))
     if any(weight.requires_grad for weight in body.parameters()):
         noise = torch.randn(features.shape, generator=generator(8)).to(features.device)
         (features * noise).sum().backward()  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, DataContext, split_digest
 from metabench.data.duplicates import by_splits, duplicates
@@ -33,13 +34,12 @@ class DatasetConformance(SpecChecks):
     def test_layout(self) -> None:
         """Types, shapes, boundaries and names of train, val and test."""
         for split, data in self._splits().items():
-            if problem := _layout_problem(data):
+            if problem := _layout_problem(data, self._spec.kind):
                 raise Violation(f"{split}: {problem}")
-            channels, height, width = self._spec.image_shape
-            if self._as_declared() and data.images.shape[1:] != (height, width, channels):
+            if self._as_declared() and data.item_shape != self._spec.image_shape:
                 raise Violation(
-                    f"{split}: images have shape {data.images.shape[1:]}, declared is {(height, width, channels)} "
-                    "(height, width, channels)"
+                    f"{split}: {self._spec.kind} have shape {data.item_shape}, declared is {self._spec.image_shape} "
+                    f"({_ITEMS[self._spec.kind]})"
                 )
 
     @check(
@@ -154,11 +154,20 @@ def _load(subject: Subject, values: Values, split: str) -> ClassSplit:
     return loaded
 
 
-def _layout_problem(data: ClassSplit) -> str:
-    """Return what is wrong with a split, '' if nothing is."""
+_ITEMS = {"images": "channels, height, width", "text": "bytes", "functions": "numbers"}
+"""Kind of data to what the shape of an item consists of."""
+
+
+def _layout_problem(data: ClassSplit, kind: str) -> str:
+    """Return what is wrong with a split of this kind of data, '' if nothing is."""
     images, starts = data.images, data.starts
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+    whole = isinstance(images, np.ndarray) and images.dtype == np.uint8
+    if kind == "images" and not (whole and images.ndim == 4):
         return "images are no uint8 array (N, height, width, channels)"
+    if kind == "text" and not (whole and images.ndim == 2):
+        return "texts are no uint8 array (N, bytes)"
+    if kind == "text" and (problem := _text_problem(images)):
+        return problem
     if starts.ndim != 1 or starts.dtype != np.int64 or len(starts) != len(data.names) + 1:
         return "starts are not int64, one for each class and one more"
     if not data.names or starts[0] != 0 or starts[-1] != len(images) or bool((np.diff(starts) < 1).any()):
@@ -167,4 +176,17 @@ def _layout_problem(data: ClassSplit) -> str:
         return "two classes have the same name"
     if data.groups and len(data.groups) != len(data.names):
         return "groups do not name one for each class"
+    return ""
+
+
+def _text_problem(rows: NDArray[np.uint8]) -> str:
+    """Return what is wrong with the first text that `encode_texts` would not have made, '' if nothing is."""
+    for number, row in enumerate(np.asarray(rows)):
+        data = row.tobytes().rstrip(b"\0")
+        if not data or b"\0" in data:
+            return f"text {number} is empty, or zeros stand before its end"
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            return f"text {number} is not UTF-8"
     return ""

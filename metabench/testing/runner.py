@@ -18,7 +18,7 @@ from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.plugins import Kind
 from metabench.specs import Value
 
-KINDS: tuple[Kind, ...] = ("algorithm", "dataset", "backbone")
+KINDS: tuple[Kind, ...] = ("algorithm", "dataset", "backbone", "protocol")
 """What there are conformance classes for."""
 Status = Literal["passed", "failed", "skipped", "missing"]
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 
 from metabench.errors import UsageError
 from metabench.registry import availability
-from metabench.specs import AlgorithmSpec, DatasetSpec, Recipe
+from metabench.specs import AlgorithmSpec, DatasetSpec, ProtocolSpec, Recipe
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
 from metabench.testing.subject import SCORERS
 from metabench.training import check_recipe
@@ -32,6 +32,8 @@ class SpecChecks(Conformance):
             problems += self._algorithm(spec)
         elif isinstance(spec, DatasetSpec):
             problems += self._dataset(spec)
+        elif isinstance(spec, ProtocolSpec) and spec.training and spec.training not in self.subject.registry.protocols:
+            problems.append(f"its training protocol '{spec.training}' is not installed")
         if problems:
             raise Violation("; ".join(problems))
 
@@ -83,8 +85,8 @@ class SpecChecks(Conformance):
             return
         known = [p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         if not isinstance(spec, DatasetSpec):  # whose tests may pass a layout of their own
-            given = SCORERS[spec.takes].given if isinstance(spec, AlgorithmSpec) else 1  # a backbone's image_shape
-            known = known[given:]
+            given = SCORERS[spec.takes].given if isinstance(spec, AlgorithmSpec) else 1  # a backbone's item_shape
+            known = known[0 if isinstance(spec, ProtocolSpec) else given :]
             yield from (f"the constructor's '{name}' is no declared parameter" for name in known if name not in names)
         yield from (f"parameter '{name}' is not one of the constructor" for name in names if name not in known)
 

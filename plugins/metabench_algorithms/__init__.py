@@ -20,6 +20,7 @@ def metabench_algorithms() -> list[AlgorithmSpec]:
             reference="Snell, Swersky, Zemel 2017, Prototypical Networks for Few-shot Learning",
             licence="MIT",
             trains=True,
+            own_weights=False,
             recipes=RECIPES,
         ),
         AlgorithmSpec(

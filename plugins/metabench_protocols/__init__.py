@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from metabench.api import ProtocolSpec, hookimpl
-from metabench_protocols import dirichlet, fixed_way, k_query, lake_runs, within_superclass
+from metabench_protocols import dirichlet, fixed_way, k_query, lake_runs, meta_dataset, open_set, within_superclass
 
 
 @hookimpl
 def metabench_protocols() -> list[ProtocolSpec]:
     """Return the built-in protocols."""
-    return [fixed_way.SPEC, dirichlet.SPEC, k_query.SPEC, lake_runs.SPEC, within_superclass.SPEC]
+    return [
+        fixed_way.SPEC,
+        k_query.SPEC,
+        dirichlet.SPEC,
+        within_superclass.SPEC,
+        meta_dataset.SPEC,
+        open_set.SPEC,
+        lake_runs.SPEC,
+    ]

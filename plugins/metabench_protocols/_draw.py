@@ -29,7 +29,9 @@ def need_classes(split: ClassSplit, way: int, what: str = "") -> None:
     """Raise UsageError if there are too few classes for `way` of them."""
     classes = len(split.names)
     if way > classes:
-        raise UsageError(f"{what or f'{way}-way'} needs {way} classes but the split has {classes}; use --ways")
+        raise UsageError(
+            f"{what or f'{way}-way'} needs {way} classes but the split has {classes}; use --ways {classes} or fewer"
+        )
 
 
 def need_images(split: ClassSplit, shot: int, query: int, classes: Sequence[int] | None = None) -> None:

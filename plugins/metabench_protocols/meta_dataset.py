@@ -49,7 +49,7 @@ class MetaDataset:
     shots    1 + floor(r_c (support - way)), at most n_c - q; r_c proportional to n_c exp(uniform log weight)
     ======== ==========================================================================================
 
-    with n_c the number of images of class c. Shapes vary, so `draw` makes one episode at a time. The sampler of
+    with n_c the number of images of class c. Shapes vary, so `draw` makes one episode at a time. The sampler for
     ImageNet, which takes related classes by WordNet, is not here: no data set declares such a tree.
     """
 
@@ -61,8 +61,6 @@ class MetaDataset:
     min_log_weight: float
     max_log_weight: float
     within_superclass: bool
-
-    varies = True
 
     def __post_init__(self) -> None:
         at_least(
@@ -99,9 +97,7 @@ class MetaDataset:
         return 3 + 2 * self.max_way + self.max_support + self.n_query
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
-        """Return the one episode of (1, width) random words, classes in random order."""
-        if len(words) != 1:
-            raise ValueError("episodes of varying shape are drawn one at a time")
+        """Return the one episode of the first row of (B, width) random words, classes in random order."""
         bounds = np.cumsum([1, 1, 1, self.max_way, self.max_way])
         way_word, group_word, beta_word, class_words, weight_words, image_words = np.split(words[0], bounds)
         classes = self._classes(way_word, group_word, class_words, split)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, Param, ProtocolSpec
+from metabench.api import ClassSplit, Metric, Param, ProtocolSpec
 from metabench.episodes import EpisodeBatch
 from metabench.rng import choose
 from metabench_protocols._draw import QUERY, SHOT, WAY, at_least, images_of, labels, need_classes, need_images
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPEC = ProtocolSpec(
     name="open-set",
@@ -24,6 +29,7 @@ SPEC = ProtocolSpec(
         Param("unknown", 5, "classes of queries that the support set does not have"),
     ),
     training="fixed-way",
+    metric=Metric("auroc", "%"),
 )
 
 
@@ -65,3 +71,19 @@ class OpenSet:
             query_labels=np.where(truth < self.way, truth, -1),
             way=self.way,
         )
+
+    def values(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        """Return the area under the ROC curve (B,), in percent, of known against unknown by the largest score.
+
+        It is the chance that a query of a known class has a larger one than a query of an unknown class, a tie counting
+        half (Mann-Whitney's U over its maximum).
+
+        Args:
+            outputs: scores (B, Q, way).
+            truth: labels (B, Q), -1 for unknown classes, as many in each episode.
+        """
+        largest, known = outputs.amax(-1), truth >= 0
+        inside = largest[known].view(len(largest), -1, 1)
+        outside = largest[~known].view(len(largest), 1, -1)
+        wins = (inside > outside).double() + 0.5 * (inside == outside).double()
+        return 100 * wins.mean((1, 2))

@@ -24,14 +24,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["protnet"], "there is no algorithm or dataset or backbone called 'protnet'; did you mean 'protonet'?"),
+        (
+            ["protnet"],
+            "there is no algorithm or dataset or backbone or protocol called 'protnet'; did you mean 'protonet'?",
+        ),
         (["protonet", "--kind", "dataset"], "there is no dataset called 'protonet'; known: "),
-        (["fixed-way"], "there is no algorithm or dataset or backbone called 'fixed-way'"),
+        (["fixed-way", "--kind", "backbone"], "there is no backbone called 'fixed-way'"),
         ([], "name what to check, or give a file with --plugin FILE.py, or --all"),
         (["protonet", "--all"], "give names or --all, not both"),
         (["protonet", "--device", "gpu"], "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
         (["protonet", "--set", "algo.k=3"], "algorithm 'protonet' has no parameter 'k'"),
-        (["protonet", "--set", "k=3"], "--set k: write SCOPE.NAME=VALUE with a scope of algo, data, backbone"),
+        (
+            ["protonet", "--set", "k=3"],
+            "--set k: write SCOPE.NAME=VALUE with a scope of algo, data, backbone, protocol",
+        ),
         (["protonet", "--set", "data.size=3"], "--set has values for a dataset, but none is checked"),
         (["chance", "-k", "shape"], "there is no check 'shape'; did you mean 'shapes'?"),
         (["nothing", "--plugin", TIES], "called 'nothing'"),

@@ -42,7 +42,7 @@ def test_list_one_kind(toys, capsys) -> None:
     assert main(["list", "datasets"]) == 0
     lines = capsys.readouterr().out.splitlines()
     (dots,) = [line for line in lines if line.startswith("toy-dots ")]
-    assert dots.split() == ["toy-dots", "1x4x4", "3/1/2", "60", "download", "dots"]
+    assert dots.split() == ["toy-dots", "images", "1x4x4", "3/1/2", "60", "download", "dots"]
     assert not any("toy-median" in line for line in lines)
 
 

@@ -15,6 +15,7 @@ from metabench.scaffold import KINDS
 from tests.sandbox import Sandbox
 from tests.tiny import SETTINGS
 
+GLYPHS = " ".join(f"--set {name}={value}" for name, value in SETTINGS.items() if name != "backbone.channels")
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -55,8 +56,7 @@ def test_a_package_passes_its_own_tests(workshop: Sandbox, kind: str) -> None:
 
 
 def test_packages_are_measured_together(workshop: Sandbox) -> None:
-    glyphs = " ".join(f"--set {name}={value}" for name, value in SETTINGS.items() if name != "backbone.channels")
-    done = workshop.run(f"metabench run --algo my-algorithm,protonet --backbone my-backbone --json --quiet {glyphs}")
+    done = workshop.run(f"metabench run --algo my-algorithm,protonet --backbone my-backbone --json --quiet {GLYPHS}")
     assert done.returncode == 0, done.stderr
     mine, protonet = json.loads(done.stdout)["rows"]
     assert mine["algorithm"] == "my-algorithm"
@@ -65,12 +65,15 @@ def test_packages_are_measured_together(workshop: Sandbox) -> None:
     done = workshop.run("metabench run --algo nearest-mean --dataset my-dataset --shots 1,5 --json --quiet")
     one, five = json.loads(done.stdout)["rows"]
     assert 30 < one["accuracy"] < five["accuracy"] < 100  # neither noise nor child's play
+    done = workshop.run(f"metabench run --algo chance --protocol my-protocol --json --quiet {GLYPHS}")
+    (row,) = json.loads(done.stdout)["rows"]
+    assert (row["protocol"], row["way"], row["query"]) == ("my-protocol", 5, None)
 
 
 def test_what_is_written_is_linted_formatted_and_typed(workshop: Sandbox) -> None:
     files = sorted(str(file.relative_to(workshop.work)) for file in workshop.work.rglob("*.py"))
     files = [file for file in files if "build" not in file]
-    assert len(files) == 3 * (2 + 3)
+    assert len(files) == len(KINDS) * (2 + 3)
     path = os.pathsep.join([str(ROOT), *(f"my-{kind}/src" for kind in KINDS)])
     cache = ROOT / ".mypy_cache"  # torch takes long to read
     for words in (

@@ -67,7 +67,7 @@ def fails(capsys: pytest.CaptureFixture[str], args: list[str], code: int) -> str
         (["--shots", "0"], 2, "--shots must be at least 1, not 0"),
         (["--shots", "a"], 2, "--shots takes whole numbers separated by commas, not 'a'"),
         (["--ways", "1"], 2, "--ways must be at least 2, not 1"),
-        (["--ways", "300"], 2, "300-way needs 300 classes but the split has 8; use --ways"),
+        (["--ways", "300"], 2, "300-way needs 300 classes but the split has 8; use --ways 8 or fewer"),
         (["--shots", "7"], 2, "are more than the 20 of class 'glyph2000000'; the largest legal --query is 13"),
         (["--shots", "25"], 2, "are more than the 20 of class 'glyph2000000'; use fewer --shots"),
         (["--query", "0"], 2, "--query must be at least 1, not 0"),
@@ -108,9 +108,18 @@ def test_a_home_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_p
 
 
 def test_nothing_to_learn(capsys: pytest.CaptureFixture[str], home: Path) -> None:
-    args = arguments(home, "--backbone", "pixels", algo="chance")
-    args[args.index("chance")] = "protonet"
-    assert "has nothing to learn; use --algo nearest-mean" in fails(capsys, args, 2)
+    args = arguments(home, "--backbone", "pixels", "--set", "algo.metric=euclidean", algo="chance")
+    args[args.index("chance")] = "matching-net"
+    assert "has nothing to learn; use a backbone that learns" in fails(capsys, args, 2)
+
+
+def test_an_algorithm_without_weights_on_a_backbone_without_any_is_evaluated_as_it_is(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    settings = ["--set", "data.test_classes=8", "--backbone", "pixels", "--episodes", "60", "--home", str(home)]
+    protonet, mean = run_json(capsys, ["run", "--algo", "protonet,nearest-mean", *settings, "--quiet"])
+    assert record_of(home, protonet)["inputs"]["training"] is None
+    assert protonet["accuracy"] == mean["accuracy"]
 
 
 def test_rows_records_and_the_second_call(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:

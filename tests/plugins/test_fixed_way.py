@@ -109,7 +109,7 @@ def test_check_names_the_class_and_the_largest_legal_query(make_split: MakeSplit
 
 
 def test_check_names_the_number_of_classes(make_split: MakeSplit) -> None:
-    with pytest.raises(UsageError, match=r"^4-way needs 4 classes but the split has 3; use --ways$"):
+    with pytest.raises(UsageError, match=r"^4-way needs 4 classes but the split has 3; use --ways 3 or fewer$"):
         FixedWay(4, 1, 1).check(make_split([9, 9, 9]))
     FixedWay(3, 1, 1).check(make_split([9, 9, 9]))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench_datasets import folder as module
 from metabench_datasets.folder import Folder
 from tests.photos import make_folder, picture
+from tests.plugins.test_omniglot import real_data
 from tests.tiny import record_of, run_json
 
 COUNTS = {"ant": 6, "bee": 7, "cow": 6}
@@ -302,6 +304,11 @@ def test_with_classes_to_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     (row,) = run_json(capsys, words)
     assert row["status"] == "ok"
     assert set(record_of(tmp_path / "home", row)["inputs"]["training"]["digests"]) == {"train", "val"}
+    (weights,) = (tmp_path / "home" / "models").rglob("weights.safetensors")
+    assert str(tmp_path).encode() not in weights.read_bytes(), "weights may be passed on"
+    assert b"path=photos" in weights.read_bytes()
+    assert main([*words, "--dry-run", "--json"]) == 0
+    assert str(tmp_path) not in capsys.readouterr().out
 
 
 def test_skip_bad(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,3 +334,20 @@ def test_without_a_path_nothing_else_fails(tmp_path: Path, capsys: pytest.Captur
     for command in (["datasets", "list"], ["doctor"], ["list"], ["show", "folder"]):
         assert main([*command, *(home if command[0] not in ("show", "list") else [])]) == 0, capsys.readouterr().out
         assert "folder" in capsys.readouterr().out
+
+
+@pytest.mark.realdata
+def test_characters_of_omniglot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One-bit drawings of 105x105 as a user would have them; alphabets differ more than characters do."""
+    root = tmp_path / "alphabets"
+    with zipfile.ZipFile(real_data() / "images_background.zip") as archive:
+        for name in archive.namelist():
+            alphabet, _, rest = name.removeprefix("images_background/").partition("/")
+            if alphabet in ("Korean", "Braille", "Tifinagh") and rest.startswith("character0") and name.endswith("png"):
+                (root / alphabet).mkdir(parents=True, exist_ok=True)
+                (root / alphabet / Path(rest).name).write_bytes(archive.read(name))
+    words = ["run", "--algo", "nearest-mean", "--ways", "3", "--shots", "1,10", "--episodes", "200", "--quiet"]
+    sets = ["--set", "data.size=28", "--set", "data.colour=grey"]
+    words += [*sets, "--dataset", f"folder:{root}", "--home", str(tmp_path / "home")]
+    one, ten = (row["accuracy"] for row in run_json(capsys, words))
+    assert 35 < one < ten, "guessing gives a third"

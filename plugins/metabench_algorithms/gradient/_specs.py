@@ -61,6 +61,14 @@ SHORT = Recipe(
     params={"lr": 0.4, "steps": 1, "test_steps": 3},
     source="a short recipe for the built-in data and a first look at others",
 )
+TEXT = replace(
+    SHORT,
+    episodes=1600,
+    lr=1e-3,
+    params={"lr": 5.0, "steps": 5, "bn": "support"},
+    source="for a classifier on frozen features of length 1, which text has by default: its gradients are small, and "
+    "there is no batch normalisation",
+)
 REPTILE_5 = Recipe(
     way=0,
     shot=10,
@@ -114,11 +122,18 @@ PLUS_PLUS_SHORT = replace(
 )
 
 
-def _with_params(recipes: Mapping[str, Recipe], params: Mapping[str, Value]) -> dict[str, Recipe]:
-    return {name: replace(recipe, params=params) for name, recipe in recipes.items()}
+def _with_params(
+    recipes: Mapping[str, Recipe], params: Mapping[str, Value], text: Mapping[str, Value] | None = None
+) -> dict[str, Recipe]:
+    """Return the recipes with these parameters, and beside them `text` where it is text."""
+    of_text = {"bn": "support", **(text or {})}
+    return {
+        name: replace(recipe, params={**params, **of_text} if name == "*text" else params)
+        for name, recipe in recipes.items()
+    }
 
 
-RECIPES = {"omniglot": OMNIGLOT_5, "omniglot/20-way": OMNIGLOT_20, "*": SHORT}
+RECIPES = {"omniglot": OMNIGLOT_5, "omniglot/20-way": OMNIGLOT_20, "*text": TEXT, "*": SHORT}
 
 
 def _spec(name: str, target: str, summary: str, reference: str, **more: object) -> AlgorithmSpec:
@@ -164,7 +179,7 @@ SPECS = [
             Param("lr", 0.1, "initial inner learning rate of every weight"),
             *(param for param in INNER if param.name in ("steps", "test_steps", "first_order", "bn")),
         ),
-        recipes=_with_params(RECIPES, {"lr": 0.1, "steps": 1, "test_steps": 0}),
+        recipes=_with_params(RECIPES, {"lr": 0.1, "steps": 1, "test_steps": 0}, {"lr": 5.0, "steps": 5}),
     ),
     _spec(
         "reptile",
@@ -190,8 +205,9 @@ SPECS = [
         "proto_maml:ProtoMaml",
         "MAML whose classifier starts as the nearest class mean",
         "Triantafillou et al. 2020, Meta-Dataset, section 3.2",
+        own_weights=False,
         exempt=(),
-        recipes=_with_params(RECIPES, {"lr": 0.1, "steps": 1, "test_steps": 0}),
+        recipes=_with_params(RECIPES, {"lr": 0.1, "steps": 1, "test_steps": 0}, {"lr": 5.0, "steps": 5}),
     ),
     _spec(
         "maml-plus-plus",

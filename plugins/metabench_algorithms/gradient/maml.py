@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from metabench.adapting import Adapting, Params, at_least, descend, gradients
+from metabench.errors import UsageError
 from metabench.modules import Backbone
 
 
@@ -54,6 +55,8 @@ class Maml(Adapting):
         steps, lr = self.schedule()
         fixed = {name: value for name, value in params.items() if not self.adapted(name)}
         moving = {name: value for name, value in params.items() if self.adapted(name)}
+        if not moving:
+            raise UsageError("adapts only what this backbone lacks, weights to learn; use another --backbone")
         for step in range(steps):
 
             def loss(weights: Params, step: int = step) -> Tensor:

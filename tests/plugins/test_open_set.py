@@ -1,0 +1,61 @@
+"""Queries of unknown classes, and the area under the curve that tells them by the largest score."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metabench.disjoint import DisjointSource
+from metabench.episodes import EpisodeSource
+from metabench.errors import UsageError
+from metabench.specs import defaults
+from metabench_protocols.open_set import SPEC, OpenSet
+from tests.plugins.protocol_facts import assert_row_by_row, assert_sound, digest, owners, split_of
+
+GOLDEN = [
+    ((5, 1, 15, 5), [20] * 20, "893eab9a17f782fad8d25d4597d14cf64ae55ac955d76911e4ef698441d2990d"),
+    ((3, 2, 2, 1), [5, 9, 7, 30, 6], "b3b6f4190211a05cf18fdd132b29c221014fc1794b54e81161310351d17df0ec"),
+]
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: "-".join(map(str, case[0])))
+def test_golden_episodes(case: tuple[tuple[int, int, int, int], list[int], str]) -> None:
+    params, counts, expected = case
+    assert digest(OpenSet(*params), split_of(counts)) == expected
+
+
+@given(st.integers(2, 4), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.data())
+def test_an_episode_is_what_the_protocol_says(
+    way: int, shot: int, query: int, unknown: int, data: st.DataObject
+) -> None:
+    sizes = st.integers(shot + query, shot + query + 4)
+    split = split_of(data.draw(st.lists(sizes, min_size=way + unknown, max_size=way + unknown + 3)))
+    batch = EpisodeSource(OpenSet(way, shot, query, unknown), split, data.draw(st.integers(0, 99))).batch(0, 8)
+    assert_sound(batch, split)
+    assert batch.query.shape == (8, (way + unknown) * query)
+    for labels, rows in zip(batch.query_labels, batch.query, strict=True):
+        assert np.bincount(labels + 1).tolist() == [unknown * query] + [query] * way
+        assert len(set(owners(split, rows[labels < 0]))) == unknown
+
+
+def test_words_are_used_row_by_row() -> None:
+    assert_row_by_row(OpenSet(2, 1, 3, 2), split_of([7, 5, 8, 6, 9]))
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match="5-way with 5 unknown classes needs 10 classes but the split has 9; use --ways"
+    ):
+        OpenSet(5, 1, 1, 5).check(split_of([9] * 9))
+    with pytest.raises(UsageError, match="the largest legal --query is 3"):
+        OpenSet(2, 1, 4, 1).check(split_of([9, 4, 9]))
+    with pytest.raises(UsageError, match="unknown must be at least 1, not 0"):
+        OpenSet(2, 1, 4, 0)
+    with pytest.raises(UsageError, match="no open sampling"):
+        DisjointSource(OpenSet(2, 1, 1, 1), split_of([9] * 9), 0, 9)
+
+
+def test_spec_declares_the_parameters_of_the_class() -> None:
+    assert OpenSet(**defaults(SPEC)).n_query == 150
