@@ -15,6 +15,7 @@ from metabench_datasets import (
     mini_imagenet,
     omniglot,
     omniglot_lake,
+    sinusoid,
     tiered_imagenet,
 )
 
@@ -32,5 +33,6 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
         mini_imagenet.SPEC,
         omniglot.SPEC,
         omniglot_lake.SPEC,
+        sinusoid.SPEC,
         tiered_imagenet.SPEC,
     ]

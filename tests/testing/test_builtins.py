@@ -71,6 +71,10 @@ class TestMamlSupport(AlgorithmConformance):
     params = {"bn": "support"}  # noqa: RUF012
 
 
+class TestPretrain(AlgorithmConformance):
+    algorithm = "pretrain"
+
+
 class TestAnil(AlgorithmConformance):
     algorithm = "anil"
 
@@ -129,6 +133,10 @@ class TestEfficientNetLite0(BackboneConformance):
     image_shapes = ((3, 64, 64),)
 
 
+class TestMlp(BackboneConformance):
+    backbone = "mlp"
+
+
 @pytest.mark.skipif(not usable("timm"), reason="needs metabench[timm]")
 class TestTimm(BackboneConformance):
     backbone = "timm"
@@ -145,6 +153,10 @@ class TestTorchvision(BackboneConformance):
 
 class TestPixels(BackboneConformance):
     backbone = "pixels"
+
+
+class TestSinusoid(DatasetConformance):
+    dataset = "sinusoid"
 
 
 class TestNGrams(BackboneConformance):
@@ -271,6 +283,18 @@ class TestHwu64(RealText):
 
 class TestLiu(RealText):
     dataset = "liu"
+
+
+@pytest.mark.realdata
+class TestCub(DatasetConformance):
+    dataset = "cub"
+
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        if not any((FOLDER / name).exists() for name in ("CUB_200_2011.tgz", "CUB_200_2011")):
+            pytest.skip("no CUB_200_2011 in METABENCH_DATA")
+        monkeypatch.setenv("METABENCH_DATA", str(FOLDER))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "cub-home"))
 
 
 @pytest.mark.realdata
