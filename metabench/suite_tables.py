@@ -26,7 +26,8 @@ def to_text(suite: Suite, found: Report, markdown_form: bool = False) -> str:
     cells = found.cells if len(found.cells) <= _MOST_BESIDE else ()
     blocks = [clean(f"{suite.id}: {suite.summary}"), _table(_standings(found, cells), clean)]
     if not cells:
-        for dataset, group in _by_dataset(found.cells).items():
+        measured = [cell for cell in found.cells if any(cell.key in line.results for line in found.lines)]
+        for dataset, group in _by_dataset(measured).items():
             blocks.append(_table(_cell_table(found.lines, dataset, group), clean))
     lines = [*_coverage(found), *_problems(found), *_NOTES]
     return "\n\n".join([*blocks, ("\n\n" if markdown_form else "\n").join(map(clean, lines))])

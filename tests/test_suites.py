@@ -210,11 +210,3 @@ def test_a_plugin_that_returns_no_paths_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match="metabench_suites returned a int where the path of a file is wanted"):
         load_registry([plugin])
-
-
-def test_the_built_in_suites_are_sound(registry: Registry) -> None:
-    found, problems = load_suites(registry)
-    assert not problems
-    assert all(suite.where.name == f"{name}.toml" for name, suite in found.items())
-    for suite in found.values():
-        assert plan_suite(suite, ("chance",), {}, registry)
