@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metabench.context import context_now, training_episode
 from metabench.errors import UsageError
-from metabench.modules import Backbone
+from metabench.modules import Backbone, objective
 from metabench.norm import MODES, averages, forward_pass, noting_statistics, replace_norms
 
 __all__ = [
@@ -69,7 +69,7 @@ class Adapting(nn.Module, ABC):
 
     Args:
         backbone: images to features; its batch norm layers are replaced by `metabench.norm.TaskNorm`.
-        way: classes of a task.
+        way: classes of a task, or how many numbers it predicts.
         bn: the statistics of batch normalisation, one of `metabench.norm.MODES`.
         bn_steps: inner steps with statistics of their own (``per-step``).
     """
@@ -89,7 +89,8 @@ class Adapting(nn.Module, ABC):
 
         Args:
             params: the weights to start from, see `start`.
-            support: (S, C, H, W) images in [0, 1]. labels: int64 (S,) in ``[0, way)``.
+            support: (S, C, H, W) images in [0, 1], or what else the backbone takes.
+            labels: int64 (S,) in ``[0, way)``, or float (S, way) numbers; `metabench.modules.objective` fits both.
         """
 
     def predict(self, params: Params, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
@@ -106,9 +107,9 @@ class Adapting(nn.Module, ABC):
         return self.logits(params, query, step)
 
     def task_loss(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> Tensor:
-        """Return the meta-training loss of a task: cross-entropy of the queries after `adapt` unless overridden."""
+        """Return the meta-training loss of a task: that of the queries after `adapt` unless overridden."""
         params = self.adapt(self.start(), support, labels)
-        return nn.functional.cross_entropy(self.predict(params, support, labels, query), truth)
+        return objective(self.predict(params, support, labels, query), truth)
 
     def update(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> tuple[Tensor, Params] | None:
         """Return (loss, update) where the meta-update is not the gradient of `task_loss`; None where it is.
@@ -146,8 +147,8 @@ class Adapting(nn.Module, ABC):
         return self.classify(params, self.features(params, images, step, support))
 
     def loss(self, params: Params, images: Tensor, labels: Tensor, step: int = 0) -> Tensor:
-        """Return the inner loss, a scalar: the mean cross-entropy of `logits`."""
-        return nn.functional.cross_entropy(self.logits(params, images, step), labels)
+        """Return the inner loss, a scalar: cross-entropy of `logits`, or where labels are numbers, squared error."""
+        return objective(self.logits(params, images, step), labels)
 
 
 def run_task(

@@ -19,6 +19,8 @@ class Backbone(nn.Module, ABC):
     """
 
     feature_dim: int
+    outputs: int = 0
+    """How many numbers are to be predicted of an item; 0 where its class is."""
 
     def inputs(self, items: Tensor) -> Tensor:
         """Return what `forward` takes of a data set's items, uint8 (N, H, W, C), or (N, bytes) of text.
@@ -26,6 +28,10 @@ class Backbone(nn.Module, ABC):
         It learns nothing and is the place to resize, to shift to the statistics of pre-training, to split into words.
         """
         return normalise(items)
+
+    def targets(self, items: Tensor) -> Tensor:
+        """Return the numbers (N, `outputs`) that are to be predicted of a data set's items."""
+        raise NotImplementedError(f"{type(self).__name__} predicts no numbers")
 
     def for_training(self) -> nn.Module:
         """Return an equivalent module for training by first-order gradients, possibly fused.
@@ -61,6 +67,11 @@ class FeatureHead(nn.Module, ABC):
         """Return the training loss, a scalar: the mean cross-entropy of `logits` unless overridden."""
         scores = self.logits(support, labels, query, way)
         return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1))
+
+
+def numbers(items: Tensor) -> Tensor:
+    """Return the float32 numbers (N, D) in items of functions, uint8 (N, 4 D), little-endian."""
+    return items.contiguous().view(torch.float32)
 
 
 def objective(outputs: Tensor, truth: Tensor, reduction: str = "mean") -> Tensor:

@@ -39,6 +39,8 @@ WAY, SHOT = 5, 1
 """Of training where neither the user nor the protocol says."""
 MAX_SEED = 2**63 - 1
 LISTS = ("algorithms", "datasets", "backbones", "ways", "shots", "seeds")
+_OF_ANY_BACKBONE = ("weights", "trained_on")
+"""Settings of every backbone: a file of weights, and what they have seen."""
 SCOPES = ("algo", "backbone", "data", "protocol", "train")
 _UNKNOWN: Mapping[str, str] = defaultdict(str)
 
@@ -84,6 +86,11 @@ class Choice:
 
     spec: Spec
     params: Mapping[str, Value]
+    weights: Path | None = None
+    """A file of the user's that a backbone starts from (``--set backbone.weights=FILE``)."""
+    weights_sha256: str = ""
+    trained_on: str = ""
+    """What the user says that those weights have seen."""
 
     @property
     def name(self) -> str:
@@ -96,12 +103,14 @@ class Choice:
         inputs = {"name": self.name, "version": self.spec.version, "params": self.recorded}
         if self.spec.file_sha256:
             inputs["file_sha256"] = self.spec.file_sha256
+        if self.weights_sha256:
+            inputs["weights_sha256"] = self.weights_sha256
         return inputs
 
     @property
     def identity(self) -> list[Any]:
         """What tells it from every other choice on this machine."""
-        return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params)]
+        return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params), self.weights_sha256]
 
     @property
     def recorded(self) -> dict[str, Value]:
@@ -170,7 +179,7 @@ class RunSpec:
         """What of it others do not have: loose files, the user's own data."""
         parts = ("algorithm", "backbone", "dataset", "protocol", "source", "training_protocol")
         found = [(part, choice) for part in parts if (choice := getattr(self, part)) is not None]
-        here = [(part, choice) for part, choice in found if choice.spec.file_sha256 or choice.spec.local]
+        here = [(part, it) for part, it in found if it.spec.file_sha256 or it.spec.local or it.weights_sha256]
         return [f"{part.replace('_', ' ')} {choice.name}" for part, choice in here]
 
     @property
@@ -180,6 +189,7 @@ class RunSpec:
         where = self.dataset.name if self.split == TEST else f"{self.dataset.name} ({self.split})"
         where = where if self.source is None else f"{self.source.name} -> {where}"
         how = f"{way}-way {shot}-shot" if way and shot else self.protocol.name
+        how += f" {shot}-shot" if shot and not way else ""
         return f"{self.algorithm.name} on {where}, {how}"
 
     @property
@@ -212,7 +222,10 @@ class RunSpec:
         assert isinstance(backbone, BackboneSpec)
         return {
             "algorithm": {**self.algorithm.inputs(), "setting": algorithm.setting_with(self.algorithm.params)},
-            "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on_with(self.backbone.params)},
+            "backbone": {
+                **self.backbone.inputs(),
+                "trained_on": self.backbone.trained_on or backbone.trained_on_with(self.backbone.params),
+            },
             "dataset": {**self.dataset.inputs(), "split": self.split, "digest": digests[self.measured]},
             "protocol": self.protocol.inputs(),
             "evaluation": {
@@ -247,7 +260,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         UsageError: an unknown name, a bad value, a parameter that nothing selected has.
     """
     unique: dict[str, Any] = {name: tuple(dict.fromkeys(getattr(selection, name))) for name in LISTS}
-    protocol = registry.find("protocol", selection.protocol)
+    protocol = registry.find("protocol", _protocol_name(selection, registry))
     for name, param, usual in (("ways", "way", WAY), ("shots", "shot", SHOT)):
         unique[name] = unique[name] or (defaults(protocol).get(param, usual),)
     selection = dataclasses.replace(selection, **unique)  # each run once
@@ -265,18 +278,21 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     combinations = _combinations(selection, registry, source)
     for scope, chosen in zip(("algo", "data", "backbone"), zip(*combinations, strict=True), strict=True):
         learned = [source[0]] if scope == "data" and source else []
-        _refuse_unknown([*(spec for spec, _ in chosen), *learned], settings[scope])
+        general = _OF_ANY_BACKBONE if scope == "backbone" and "weights" in settings[scope] else ()
+        asked = {name: value for name, value in settings[scope].items() if name not in general}
+        _refuse_unknown([*(spec for spec, _ in chosen), *learned], asked)
     _refuse_unknown((protocol,), settings["protocol"])
     _refuse_moot(selection, protocol, combinations)
+    _refuse_other_kinds(protocol, combinations, registry)
     for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
         choices = {
-            "backbone": _choice(backbone, {**settings["backbone"], **of_backbone}),
+            "backbone": _body(backbone, {**settings["backbone"], **of_backbone}),
             "dataset": _choice(dataset, {**settings["data"], **of_data}),
         }
         learned_from, of_source = source or (dataset, of_data)
         trained_on = _choice(learned_from, {**settings["data"], **of_source})
         same = trained_on.identity == choices["dataset"].identity
-        for way, shot in itertools.product(selection.ways, selection.shots):
+        for way, shot in itertools.product(_ways(selection, protocol, teaching), selection.shots):
             cell: dict[str, Value] = {"way": way, "shot": shot}
             cell |= {} if selection.query is None else {"query": selection.query}
             published = algorithm.recipe(learned_from.name, way, shot, learned_from.kind)
@@ -429,6 +445,45 @@ def _refuse_moot(
         raise UsageError("--train-dataset needs an algorithm that is trained; see 'metabench list algorithms'")
 
 
+def _protocol_name(selection: Selection, registry: Registry) -> str:
+    """Return the protocol asked for; instead of the usual one, data sets may have their own."""
+    if selection.protocol != FIXED_WAY:
+        return selection.protocol
+    names = {registry.choose("dataset", name)[0].protocol or FIXED_WAY for name in selection.datasets}
+    if len(names) > 1:
+        raise UsageError(f"these data sets are measured by different protocols ({', '.join(sorted(names))}), so each "
+                         "needs a command of its own")  # fmt: skip
+    return names.pop()
+
+
+def _ways(selection: Selection, *protocols: ProtocolSpec) -> Sequence[int]:
+    """Return the ways asked for; 0 alone where no protocol knows of any."""
+    known = any(param.name == "way" for protocol in protocols for param in protocol.params)
+    return selection.ways if known else (0,)
+
+
+def _refuse_other_kinds(
+    protocol: ProtocolSpec,
+    combinations: Sequence[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]],
+    registry: Registry,
+) -> None:
+    """Raise UsageError where protocol or algorithm cannot do anything with the items of a data set."""
+    for (algorithm, _), (dataset, _), _ in combinations:
+        if dataset.kind not in protocol.takes:
+            fitting = [name for name, spec in registry.protocols.items() if dataset.kind in spec.takes]
+            raise UsageError(
+                f"protocol '{protocol.name}' is for {' and '.join(protocol.takes)}, and the items of '{dataset.name}' "
+                f"are {dataset.kind}; use --protocol {' or '.join(fitting) or 'of a plugin for ' + dataset.kind}"
+            )
+        wanted = "numbers" if dataset.kind == "functions" else "labels"
+        if wanted not in algorithm.answers:
+            fitting = [name for name, spec in registry.algorithms.items() if wanted in spec.answers]
+            raise UsageError(
+                f"{algorithm.name} predicts {algorithm.answers[0]}, and '{dataset.name}' asks for {wanted}; "
+                f"use --algo {' or '.join(fitting)}"
+            )
+
+
 def _combinations(
     selection: Selection, registry: Registry, source: Chosen[DatasetSpec] | None
 ) -> list[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]]:
@@ -466,6 +521,18 @@ def _choice(spec: Spec, overrides: Mapping[str, Value]) -> Choice:
     """Resolve the parameters of `spec`; overrides of others that were selected beside it are not its own."""
     own = {param.name for param in spec.params}
     return Choice(spec, resolve_params(spec, {name: value for name, value in overrides.items() if name in own}))
+
+
+def _body(spec: BackboneSpec, settings: Mapping[str, Value]) -> Choice:
+    """Resolve a backbone; any may start from a file of weights, whose data nobody knows but the user."""
+    choice, given = _choice(spec, settings), settings.get("weights")
+    if given is None or "weights" in choice.params:
+        return choice
+    path = Path(str(given))
+    if not path.is_file():
+        raise MissingError(f"no weights at {path}; --set backbone.weights takes a .safetensors file")
+    said = str(settings.get("trained_on", "unknown"))
+    return dataclasses.replace(choice, weights=path, weights_sha256=file_sha256(path), trained_on=said)
 
 
 def _checkpoint_sha256(path: Path | None) -> str:

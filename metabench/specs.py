@@ -189,6 +189,8 @@ class AlgorithmSpec(Spec):
     transductive_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     """Parameter to the values with which the queries of an episode are used together."""
     takes: Literal["features", "images"] = "features"
+    answers: tuple[Literal["labels", "numbers"], ...] = ("labels",)
+    """What it can learn to give for an item: its class, numbers, or either."""
     trains: bool
     own_weights: bool = True
     """Whether there are weights to learn beside the backbone's. Where there are none, it is evaluated untrained on a
@@ -267,6 +269,8 @@ class DatasetSpec(Spec):
     """Those that it has; ``("test",)`` leaves nothing to meta-train on."""
     backbone: str = ""
     """The backbone used when none is asked for; empty: the algorithm's own."""
+    protocol: str = ""
+    """The protocol used when none is asked for; empty: `FIXED_WAY`."""
     image_shape: tuple[int, ...]
     """Of one item, for the default parameters: (channels, height, width) of images, (bytes,) of text; 0 where it
     varies."""
@@ -307,6 +311,8 @@ class ProtocolSpec(Spec):
 
     metric: Metric = ACCURACY
     """What an episode is scored by; for any other than accuracy its class is an `episodes.ValuedProtocol`."""
+    takes: tuple[str, ...] = ("images", "text")
+    """The kinds of items that it draws from, of `KINDS`."""
     training: str = ""
     """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
     episodes: int = 0

@@ -30,7 +30,7 @@ _OF_THE_CELL = ("way", "shot", "query", "validation_way", "validation_query")
 def to_json(found: Sequence[Prospect]) -> str:
     """Return one JSON document ``{"runs": [...], "seconds": ..., "unknown": ...}``."""
     document = {"runs": _rows(found), **_total(found)}
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
 
 
 def to_text(found: Sequence[Prospect], markdown_form: bool = False) -> str:

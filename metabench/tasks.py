@@ -68,7 +68,7 @@ class AdaptingLearner(Learner):
         self.module, self.precision, self.max_memory = algorithm, precision, max_memory
         self.frozen = frozen
         self.device = device or next(algorithm.parameters()).device
-        self.batched = (formulation or ("vmap" if self.device.type == "cuda" else "loop")) == "vmap"
+        self.batched = (formulation or _quicker(algorithm, self.device)) == "vmap"
         self.group = group if self.batched else 1
         self._inline = self.batched or self.device.type == "cuda"
         self._take_at_once(self.group if self._inline else torch.get_num_threads())
@@ -76,6 +76,10 @@ class AdaptingLearner(Learner):
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Adapt to every episode and score its queries; no graph outlives an inner step."""
         return torch.cat(self._in_room(lambda: list(self._groups(self._score, data, batch))))
+
+    def truth(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
+        """Return the labels of the queries, or the numbers that the backbone finds in them."""
+        return _goals(self.module.backbone, data, batch.query, batch.query_labels)
 
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
         """Enough to share out, few enough to report often."""
@@ -101,7 +105,7 @@ class AdaptingLearner(Learner):
     def check(self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8]) -> str:
         """Try one task; take as many at once as memory allows."""
         episode = source.batch(0, 1)
-        if episode.way != self.module.way:
+        if not self.module.backbone.outputs and episode.way != self.module.way:
             raise UsageError(f"is built for {self.module.way}-way tasks and cannot learn from {episode.way}-way ones")
         n_support = episode.support.shape[1]
         rows = np.concatenate([episode.support, episode.query], axis=1)
@@ -208,6 +212,12 @@ class AdaptingLearner(Learner):
             self._take_at_once(self.at_once // 2)
 
 
+def _quicker(algorithm: Adapting, device: torch.device) -> str:
+    """Return the formulation that is faster: a network without convolutions is too small to be run task by task."""
+    dense = all(value.dim() <= 2 for value in algorithm.backbone.parameters())
+    return "vmap" if device.type == "cuda" or dense else "loop"
+
+
 def _has_update(algorithm: Adapting) -> bool:
     return type(algorithm).update is not Adapting.update
 
@@ -224,7 +234,14 @@ def tasks_of(backbone: Backbone, images: Tensor, batch: EpisodeBatch, which: sli
         found = backbone.inputs(images[index.flatten()]).clone(memory_format=torch.contiguous_format)
         return found.view(*index.shape, *found.shape[1:])
 
-    labels, truth = (
-        torch.from_numpy(part[which]).to(images.device) for part in (batch.support_labels, batch.query_labels)
-    )
+    labels = _goals(backbone, images, batch.support[which], batch.support_labels[which])
+    truth = _goals(backbone, images, batch.query[which], batch.query_labels[which])
     return pixels(batch.support), labels, pixels(batch.query), truth
+
+
+def _goals(backbone: Backbone, images: Tensor, rows: NDArray[np.int64], labels: NDArray[np.int64]) -> Tensor:
+    """Return what is asked of the items in `rows` (B, M): their labels, or the numbers (B, M, D) they have."""
+    if not backbone.outputs:
+        return torch.from_numpy(labels).to(images.device)
+    index = torch.from_numpy(rows.reshape(-1)).to(images.device)
+    return backbone.targets(images[index]).reshape(*rows.shape, backbone.outputs)

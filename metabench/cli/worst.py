@@ -28,8 +28,9 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     from metabench.worst import Watcher, to_plain, to_text
 
     found = given(record, home)
+    key = found.record["key"][:12]
     if found.record["scores"] and "correct" not in found.record["scores"]:
-        raise UsageError(f"run {record[:12]} is not scored by right and wrong answers; see 'metabench show --plot'")
+        raise UsageError(f"run {key} is not scored by right and wrong answers; see 'metabench show --plot'")
     session, weights = ready(found, home, options)
     watchers: list[Watcher] = []
 
@@ -37,12 +38,7 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
         watchers.append(Watcher(split))
         return watchers[0]
 
-    scores = found.record["scores"]
-    if "correct" not in scores:
-        raise UsageError(
-            f"run {found.record['key'][:12]} is scored by {scores['metric']['name']}: no answer is right or wrong"
-        )
-    total = len(scores["correct"])
+    total = len(found.record["scores"]["correct"])
     result = replay(found.record, session, weights, total, options["any_version"], watcher)
     if result.differing:
         session.console.warn(f"{len(result.differing):,} of {total:,} episodes have other answers than in the record")
@@ -53,7 +49,5 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     inputs = found.record["inputs"]
     shot, way = (inputs["protocol"]["params"].get(name) for name in ("shot", "way"))
     protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
-    click.echo(
-        f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, {protocol}, run {found.record['key'][:12]}\n"
-    )
+    click.echo(f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, {protocol}, run {key}\n")
     click.echo(to_text(view, top))

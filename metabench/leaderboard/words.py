@@ -129,7 +129,7 @@ def training(row: Row) -> str:
     source = train_dataset(row.first.inputs)
     words = [f"{short(source)} -> {short(row.first.inputs['dataset']['name'])}"] if source else []
     words += [f"seed{'s' * (len(known) > 1)} {', '.join(map(str, known))}"] if known else []
-    ways = sorted({str(run["way"]) for _, run in runs if "way" in run})
+    ways = sorted({str(run["way"]) for _, run in runs if run.get("way")})
     words += [f"{'/'.join(map(short, ways))}-way"] if ways else []
     if any(run.get("shot", cell.shot) != cell.shot for cell, run in runs):
         shots = dict.fromkeys((cell, short(str(run.get("shot")))) for cell, run in sorted(runs, key=lambda r: r[0]))

@@ -15,11 +15,12 @@ from metabench.errors import UsageError
 from metabench.modules import Backbone
 from metabench.plugins import Kind
 from metabench.specs import BackboneSpec
-from metabench.testing.conformance import Conformance, NotApplicable, Violation, raised
+from metabench.testing.conformance import Conformance, Violation, raised
 from metabench.testing.scorer import TOLERANCE
 from metabench.testing.tasks import generator
 
 Shape = tuple[int, ...]
+_FUNCTIONS: tuple[Shape, ...] = ((8,), (16,))
 TEXTS = (
     "hi",
     "turn the lights off in the kitchen, please",
@@ -57,8 +58,8 @@ class BackboneChecks(Conformance):
         taken, tried = 0, self.image_shapes
         if self.spec.takes == "text":
             tried = tuple((length,) for length in self.text_lengths)
-        elif self.spec.takes != "images":
-            raise NotApplicable(f"the kit has no {self.spec.takes} to try it on")
+        elif self.spec.takes == "functions":
+            tried = _FUNCTIONS
         for shape in tried:
             try:
                 self.build(shape)
@@ -88,25 +89,36 @@ class BackboneChecks(Conformance):
 
     def items(self, shape: Shape) -> Tensor:
         """Return six items as a data set holds them, the same every time."""
-        if len(shape) == 1:
+        if self.spec.takes == "functions":
+            rows = self._points(shape, 5)
+        elif len(shape) == 1:
             rows = torch.from_numpy(encode_texts(TEXTS, shape[0]))
         else:
             rows = torch.randint(0, 256, (6, *shape[1:], shape[0]), generator=generator(5)).to(torch.uint8)
         return rows.to(choose_device(self.device))
 
     def others(self, shape: Shape) -> Tensor:
-        """Return six other items, darker images or other texts."""
+        """Return six other items: darker images, other texts or other points."""
+        if self.spec.takes == "functions":
+            return self._points(shape, 6).to(choose_device(self.device))
         if len(shape) == 1:
             return torch.from_numpy(encode_texts(OTHER_TEXTS, shape[0])).to(choose_device(self.device))
         return (self.items(shape) * 0.7).to(torch.uint8)
 
     def extreme(self, shape: Shape) -> Tensor:
         """Return six items that are unlike any other: white images, or texts as long as there may be."""
-        if len(shape) == 1:
+        if self.spec.takes == "functions":
+            rows = self._points(shape, 7, 100.0)
+        elif len(shape) == 1:
             rows = torch.from_numpy(encode_texts(["long " * (shape[0] // 5)] * 6, shape[0]))
         else:
             rows = torch.full((6, *shape[1:], shape[0]), 255, dtype=torch.uint8)
         return rows.to(choose_device(self.device))
+
+    @staticmethod
+    def _points(shape: Shape, seed: int, scale: float = 1.0) -> Tensor:
+        """Return six points of functions, float32 numbers as bytes."""
+        return (scale * torch.randn(6, shape[0] // 4, generator=generator(seed))).view(torch.uint8)
 
     @staticmethod
     def features(body: Backbone, items: Tensor, through: nn.Module | None = None) -> Tensor:

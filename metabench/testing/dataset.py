@@ -166,6 +166,10 @@ def _layout_problem(data: ClassSplit, kind: str) -> str:
         return "images are no uint8 array (N, height, width, channels)"
     if kind == "text" and not (whole and images.ndim == 2):
         return "texts are no uint8 array (N, bytes)"
+    if kind == "functions" and not (whole and images.ndim == 2 and images.shape[1] % 4 == 0):
+        return "functions are no uint8 array (N, 4 * numbers)"
+    if kind == "functions" and not np.isfinite(images.view("<f4")).all():
+        return "a function has a number that is not finite"
     if kind == "text" and (problem := _text_problem(images)):
         return problem
     if starts.ndim != 1 or starts.dtype != np.int64 or len(starts) != len(data.names) + 1:

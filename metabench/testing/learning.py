@@ -89,6 +89,8 @@ class _Lesson:
         spec = owner.spec
         if not spec.trains:
             raise NotApplicable("it does not train")
+        if "labels" not in spec.answers:
+            raise NotApplicable("it predicts numbers, and what is checked are labels")
         settings: dict[str, Any] = {f"data.{name}": value for name, value in SMALL.items()}
         settings |= {f"algo.{name}": value for name, value in owner.params.items()}
         registry = owner.subject.registry

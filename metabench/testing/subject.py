@@ -12,7 +12,7 @@ from metabench.plugins import Kind
 from metabench.registry import resolve_params
 from metabench.specs import AlgorithmSpec, Value
 from metabench.testing.adapting import AdaptingScorer
-from metabench.testing.conformance import Conformance, Violation, raised
+from metabench.testing.conformance import Conformance, NotApplicable, Violation, raised
 from metabench.testing.scorer import FeatureScorer, Scorer
 from metabench.testing.tasks import Episodes, gaussians
 
@@ -51,7 +51,9 @@ class AlgorithmChecks(Conformance):
 
         Raises:
             Violation: its constructor raised.
+            NotApplicable: it predicts numbers alone.
         """
+        self._need_labels()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
@@ -61,9 +63,14 @@ class AlgorithmChecks(Conformance):
 
     def build(self, device: torch.device | None = None) -> Scorer:
         """Build the algorithm with torch's random numbers as they are."""
+        self._need_labels()
         scorer: type[Any] = SCORERS[self.spec.takes]
         built: Scorer = scorer(self.subject.target, self.values, device or self.torch_device)
         return built
+
+    def _need_labels(self) -> None:
+        if "labels" not in self.spec.answers:
+            raise NotApplicable("it predicts numbers, and what is checked are labels")
 
     @property
     def values(self) -> dict[str, Value]:

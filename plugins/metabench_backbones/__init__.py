@@ -28,6 +28,16 @@ def metabench_backbones() -> list[BackboneSpec]:
             params=(Param("channels", 64, "filters in every block"),),
         ),
         BackboneSpec(
+            name="mlp",
+            version=1,
+            target="metabench_backbones.mlp:Mlp",
+            summary="fully connected layers with ReLU, on the numbers that a function takes",
+            reference="Finn et al. 2017, section 5.1",
+            licence="MIT",
+            takes="functions",
+            params=(Param("width", 40, "units of a layer"), Param("depth", 2, "layers")),
+        ),
+        BackboneSpec(
             name="minilm",
             version=1,
             target="metabench_backbones.minilm:MiniLM",

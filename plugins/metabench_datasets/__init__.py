@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from metabench.api import DatasetSpec, hookimpl
-from metabench_datasets import cifar_fs, cub, fc100, folder, glyphs, intents, mini_imagenet, omniglot, omniglot_lake
+from metabench_datasets import (
+    cifar_fs,
+    cub,
+    fc100,
+    folder,
+    glyphs,
+    intents,
+    mini_imagenet,
+    omniglot,
+    omniglot_lake,
+    sinusoid,
+)
 
 
 @hookimpl
@@ -21,4 +32,5 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
         mini_imagenet.SPEC,
         omniglot.SPEC,
         omniglot_lake.SPEC,
+        sinusoid.SPEC,
     ]

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from metabench.api import ProtocolSpec, hookimpl
-from metabench_protocols import dirichlet, fixed_way, k_query, lake_runs, meta_dataset, open_set, within_superclass
+from metabench_protocols import (
+    dirichlet,
+    fixed_way,
+    k_query,
+    lake_runs,
+    meta_dataset,
+    open_set,
+    regression,
+    within_superclass,
+)
 
 
 @hookimpl
@@ -17,4 +26,5 @@ def metabench_protocols() -> list[ProtocolSpec]:
         meta_dataset.SPEC,
         open_set.SPEC,
         lake_runs.SPEC,
+        regression.SPEC,
     ]

@@ -70,6 +70,10 @@ class TestMamlSupport(AlgorithmConformance):
     params = {"bn": "support"}  # noqa: RUF012
 
 
+class TestPretrain(AlgorithmConformance):
+    algorithm = "pretrain"
+
+
 class TestAnil(AlgorithmConformance):
     algorithm = "anil"
 
@@ -128,6 +132,10 @@ class TestEfficientNetLite0(BackboneConformance):
     image_shapes = ((3, 64, 64),)
 
 
+class TestMlp(BackboneConformance):
+    backbone = "mlp"
+
+
 @pytest.mark.skipif(not usable("timm"), reason="needs metabench[timm]")
 class TestTimm(BackboneConformance):
     backbone = "timm"
@@ -144,6 +152,10 @@ class TestTorchvision(BackboneConformance):
 
 class TestPixels(BackboneConformance):
     backbone = "pixels"
+
+
+class TestSinusoid(DatasetConformance):
+    dataset = "sinusoid"
 
 
 class TestNGrams(BackboneConformance):

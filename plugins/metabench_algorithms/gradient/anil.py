@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from metabench.adapting import Params, descend, gradients
+from metabench.modules import objective
 from metabench_algorithms.gradient.maml import Maml
 
 
@@ -19,7 +19,7 @@ class Anil(Maml):
         head = {name: value for name, value in params.items() if name.startswith("classifier.")}
         for _ in range(steps):
             slopes = gradients(
-                lambda weights: F.cross_entropy(self.classify(weights, features), labels), head, self.first_order
+                lambda weights: objective(self.classify(weights, features), labels), head, self.first_order
             )
             head = descend(head, slopes, lr)
         return {**params, **head}
