@@ -250,6 +250,10 @@ class TestOpenSet(ProtocolConformance):
     protocol = "open-set"
 
 
+class TestRegression(ProtocolConformance):
+    protocol = "regression"
+
+
 class TestLakeRuns(ProtocolConformance):
     protocol = "lake-runs"
 
