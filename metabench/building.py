@@ -6,7 +6,7 @@ import torch
 
 from metabench.errors import UsageError
 from metabench.learner import FeatureLearner, Learner
-from metabench.model import Embedded, Model, build_frozen, build_model
+from metabench.model import Embedded, Model, build_frozen, build_model, load_body
 from metabench.plan import Choice
 from metabench.registry import load_target
 from metabench.specs import AlgorithmSpec, BackboneSpec
@@ -41,8 +41,12 @@ def make_learner(
     body, params, frozen = load_target(of_body), backbone.params, None
     if not of_body.trains:
         frozen = build_frozen(body, params, item_shape).to(device)
+        if backbone.weights is not None:
+            load_body(frozen, backbone.weights)
         body, params, item_shape = Embedded, {}, (frozen.feature_dim,)
     model = build_model(body, params, load_target(spec), algorithm.params, item_shape, seed, way).to(device)
+    if backbone.weights is not None and frozen is None:
+        load_body(model.backbone, backbone.weights)
     if isinstance(model, Model) != (spec.takes == "features"):
         wanted = "a FeatureHead" if spec.takes == "features" else "an Adapting"
         raise UsageError(f"algorithm '{spec.name}' takes {spec.takes}, so its class must be {wanted}")

@@ -110,6 +110,29 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error}); delete it") from error
 
 
+def load_body(body: nn.Module, path: Path) -> None:
+    """Load the weights of a backbone from a safetensors file: its ``backbone.*`` tensors where it has any, else all.
+
+    What belongs to something else, a head or a classifier, is left out.
+
+    Raises:
+        UsageError: a tensor of the backbone is missing or has another shape, naming the first.
+    """
+    tensors, _ = load_tensors(path)
+    inner = {name.removeprefix("backbone."): value for name, value in tensors.items() if name.startswith("backbone.")}
+    found, own = inner or tensors, body.state_dict()
+    for name in own:
+        if name.endswith("num_batches_tracked") and name not in found:
+            found[name] = own[name]  # a counter, which other tools leave out
+        theirs = tuple(found[name].shape) if name in found else "absent"
+        if theirs != tuple(own[name].shape):
+            raise UsageError(
+                f"the weights in {path} do not fit this backbone: {name} is {theirs} there and "
+                f"{tuple(own[name].shape)} here; check --backbone and its --set"
+            )
+    body.load_state_dict({name: found[name] for name in own})
+
+
 def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
     """Load a checkpoint into `model` and return its meta data.
 

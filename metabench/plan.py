@@ -39,6 +39,8 @@ WAY, SHOT = 5, 1
 """Of training where neither the user nor the protocol says."""
 MAX_SEED = 2**63 - 1
 LISTS = ("algorithms", "datasets", "backbones", "ways", "shots", "seeds")
+_OF_ANY_BACKBONE = ("weights", "trained_on")
+"""Settings of every backbone: a file of weights, and what they have seen."""
 SCOPES = ("algo", "backbone", "data", "protocol", "train")
 _UNKNOWN: Mapping[str, str] = defaultdict(str)
 
@@ -84,6 +86,11 @@ class Choice:
 
     spec: Spec
     params: Mapping[str, Value]
+    weights: Path | None = None
+    """A file of the user's that a backbone starts from (``--set backbone.weights=FILE``)."""
+    weights_sha256: str = ""
+    trained_on: str = ""
+    """What the user says that those weights have seen."""
 
     @property
     def name(self) -> str:
@@ -96,12 +103,14 @@ class Choice:
         inputs = {"name": self.name, "version": self.spec.version, "params": self.recorded}
         if self.spec.file_sha256:
             inputs["file_sha256"] = self.spec.file_sha256
+        if self.weights_sha256:
+            inputs["weights_sha256"] = self.weights_sha256
         return inputs
 
     @property
     def identity(self) -> list[Any]:
         """What tells it from every other choice on this machine."""
-        return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params)]
+        return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params), self.weights_sha256]
 
     @property
     def recorded(self) -> dict[str, Value]:
@@ -170,7 +179,7 @@ class RunSpec:
         """What of it others do not have: loose files, the user's own data."""
         parts = ("algorithm", "backbone", "dataset", "protocol", "source", "training_protocol")
         found = [(part, choice) for part in parts if (choice := getattr(self, part)) is not None]
-        here = [(part, choice) for part, choice in found if choice.spec.file_sha256 or choice.spec.local]
+        here = [(part, it) for part, it in found if it.spec.file_sha256 or it.spec.local or it.weights_sha256]
         return [f"{part.replace('_', ' ')} {choice.name}" for part, choice in here]
 
     @property
@@ -213,7 +222,10 @@ class RunSpec:
         assert isinstance(backbone, BackboneSpec)
         return {
             "algorithm": {**self.algorithm.inputs(), "setting": algorithm.setting_with(self.algorithm.params)},
-            "backbone": {**self.backbone.inputs(), "trained_on": backbone.trained_on_with(self.backbone.params)},
+            "backbone": {
+                **self.backbone.inputs(),
+                "trained_on": self.backbone.trained_on or backbone.trained_on_with(self.backbone.params),
+            },
             "dataset": {**self.dataset.inputs(), "split": self.split, "digest": digests[self.measured]},
             "protocol": self.protocol.inputs(),
             "evaluation": {
@@ -266,13 +278,15 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     combinations = _combinations(selection, registry, source)
     for scope, chosen in zip(("algo", "data", "backbone"), zip(*combinations, strict=True), strict=True):
         learned = [source[0]] if scope == "data" and source else []
-        _refuse_unknown([*(spec for spec, _ in chosen), *learned], settings[scope])
+        general = _OF_ANY_BACKBONE if scope == "backbone" and "weights" in settings[scope] else ()
+        asked = {name: value for name, value in settings[scope].items() if name not in general}
+        _refuse_unknown([*(spec for spec, _ in chosen), *learned], asked)
     _refuse_unknown((protocol,), settings["protocol"])
     _refuse_moot(selection, protocol, combinations)
     _refuse_other_kinds(protocol, combinations, registry)
     for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
         choices = {
-            "backbone": _choice(backbone, {**settings["backbone"], **of_backbone}),
+            "backbone": _body(backbone, {**settings["backbone"], **of_backbone}),
             "dataset": _choice(dataset, {**settings["data"], **of_data}),
         }
         learned_from, of_source = source or (dataset, of_data)
@@ -507,6 +521,18 @@ def _choice(spec: Spec, overrides: Mapping[str, Value]) -> Choice:
     """Resolve the parameters of `spec`; overrides of others that were selected beside it are not its own."""
     own = {param.name for param in spec.params}
     return Choice(spec, resolve_params(spec, {name: value for name, value in overrides.items() if name in own}))
+
+
+def _body(spec: BackboneSpec, settings: Mapping[str, Value]) -> Choice:
+    """Resolve a backbone; any may start from a file of weights, whose data nobody knows but the user."""
+    choice, given = _choice(spec, settings), settings.get("weights")
+    if given is None or "weights" in choice.params:
+        return choice
+    path = Path(str(given))
+    if not path.is_file():
+        raise MissingError(f"no weights at {path}; --set backbone.weights takes a .safetensors file")
+    said = str(settings.get("trained_on", "unknown"))
+    return dataclasses.replace(choice, weights=path, weights_sha256=file_sha256(path), trained_on=said)
 
 
 def _checkpoint_sha256(path: Path | None) -> str:

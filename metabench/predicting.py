@@ -119,7 +119,7 @@ def _refuse_untrained(request: Request) -> None:
             f"{algorithm.name} has to be trained first: 'metabench run --algo {algorithm.name}' on other classes, then "
             "--checkpoint with its weights; or use an algorithm that needs no training ('metabench list algorithms')"
         )
-    if backbone.trains and not backbone.trained_on:
+    if backbone.trains and not (backbone.trained_on or request.backbone.weights):
         raise UsageError(
             f"backbone '{request.backbone.name}' starts at random and has learned nothing; give --checkpoint FILE, or "
             "a pre-trained --backbone ('metabench list backbones')"
