@@ -27,6 +27,7 @@ from metabench.episodes import EpisodeSource
 from metabench.features import to_device
 from metabench.learner import FeatureLearner
 from metabench.model import Model
+from metabench.specs import Recipe
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_datasets._mini_imagenet import find_layout
@@ -35,6 +36,7 @@ from metabench_protocols.fixed_way import FixedWay
 
 PORTION = 100  # files that bare Pillow decodes before it says so
 WAY, SHOT, QUERY = 5, 1, 15
+RECIPE = Recipe(way=WAY, shot=SHOT, query=QUERY, episodes=1)
 
 
 def bare(files: list[Path]) -> int:
@@ -128,7 +130,7 @@ def profile(context: DataContext, steps: int) -> None:
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).flatten()
         learner.embedder.inputs(images[rows])
         gathered = time.process_time()
-        learner.backward(images, batch, None, step)  # gathers once more, as a step does
+        learner.backward(images, batch, RECIPE, step)  # gathers once more, as a step does
         done = time.process_time()
         if step >= 2:
             for name, seconds in zip(spent, (drawn - begin, gathered - drawn, done - gathered), strict=True):

@@ -94,7 +94,7 @@ def _counts(found: Sequence[Prospect]) -> str:
         known = f"{time} and " if total["seconds"] else ""
         time = f"{known}an unknown time for {total['unknown']} (nothing like them was measured here)"
     states = ", ".join(f"{count} {state}" for state, count in counts.items())
-    return f"{len(found)} runs: {states}; {time}"
+    return f"{len(found)} run{'s' if len(found) != 1 else ''}: {states}; {time}"
 
 
 def _missing(found: Sequence[Prospect]) -> list[str]:

@@ -56,7 +56,8 @@ class ImageForm:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 self._check(image)  # before anything is unpacked
                 fitted = image if image.mode == self.mode else image.convert(self.mode)
-                return np.asarray(self.fit(fitted) if self.fit else fitted).reshape(self.shape)
+                pixels = (self.fit(fitted) if self.fit else fitted).tobytes()  # a little quicker than NumPy's way
+                return np.frombuffer(pixels, np.uint8).reshape(self.shape)
         except (Unusable, MemoryError):
             raise
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes

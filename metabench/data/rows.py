@@ -196,13 +196,14 @@ def _fill(
 
 def _make_block(out: NDArray[np.uint8], rows: range, make: Make) -> tuple[int, dict[int, str]]:
     """Make rows of `out`; return their checksum and the reasons of the unusable ones, which are zeros."""
-    block = np.zeros((len(rows), *out.shape[1:]), np.uint8)  # written to the map at once: half the cost of row by row
+    block = np.empty((len(rows), *out.shape[1:]), np.uint8)  # written to the map at once: half the cost of row by row
     unusable = {}
     for place, row in enumerate(rows):
         try:
             made = make(row)
         except Unusable as error:
             unusable[row] = str(error)
+            block[place] = 0
             continue
         if made.shape != out.shape[1:]:  # NumPy would repeat what is too small
             raise ValueError(f"row {row} has shape {made.shape}, not {out.shape[1:]}")
