@@ -14,7 +14,9 @@ from metabench.cli.reproduce import ROUNDING
 from metabench.keys import file_sha256
 from metabench.leaderboard.curated import read_invalidated
 from metabench.records import read_record
+from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
+from tests.plugins.test_omniglot_lake import real_runs
 
 ROOT = Path(__file__).parent.parent
 BOARD = ROOT / "leaderboards"
@@ -23,6 +25,14 @@ INVALID = read_invalidated(BOARD / "invalidated.toml")
 RECORDS = [
     path for path in sorted((BOARD / "records").glob("*.json")) if read_record(path)["key"] not in INVALID
 ]  # fmt: skip
+
+
+NEEDED = {
+    "mini-imagenet": real_mini_imagenet,
+    "cifar-fs": real_cifar,
+    "fc100": real_cifar,
+    "omniglot-lake": real_runs,
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +55,8 @@ def test_the_weights_of_a_record_are_committed(path: Path) -> None:
 def test_a_record_replays(path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All episodes again from the committed weights: the same images, and the same integers."""
     data = read_record(path)["inputs"]["dataset"]["name"]
-    if data == "mini-imagenet":
-        real_mini_imagenet()  # skips where it is missing
+    if data in NEEDED:
+        NEEDED[data]()  # skips where it is missing
     if data == "omniglot" and not (DATA / "images_evaluation.zip").is_file():
         pytest.skip("no Omniglot zips in METABENCH_DATA or ../shared/data")
     words = ["reproduce", str(path), "--home", str(home), "--json", "--quiet", "--no-download", "--device", "cpu"]

@@ -111,8 +111,8 @@ class ProtocolConformance(SpecChecks):
             seen = np.unique(np.concatenate(classes))
             if len(seen) < len(split.names):
                 raise Violation(f"{name}: {len(split.names) - len(seen)} classes are in none of {_MANY} episodes")
-            ordered = sum(bool(of[0] < of[1]) for of in classes)
-            if binomtest(ordered, len(classes), 0.5).pvalue < RARE:
+            ordered = sum(bool(of[0] < of[1]) for of in classes if len(of) > 1)
+            if len(classes[0]) > 1 and binomtest(ordered, len(classes), 0.5).pvalue < RARE:
                 raise Violation(
                     f"{name}: label 0 has an earlier class than label 1 in {ordered} of {len(classes)} episodes"
                 )

@@ -16,6 +16,7 @@ from metabench_datasets import (
     omniglot,
     omniglot_lake,
     sinusoid,
+    tiered_imagenet,
 )
 
 
@@ -33,4 +34,5 @@ def metabench_datasets() -> Iterable[DatasetSpec]:
         omniglot.SPEC,
         omniglot_lake.SPEC,
         sinusoid.SPEC,
+        tiered_imagenet.SPEC,
     ]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from metabench.api import ClassSplit, Metric, Param, ProtocolSpec, UsageError
 from metabench.episodes import EpisodeBatch
 from metabench.rng import below, choose
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPEC = ProtocolSpec(
     name="regression",

@@ -85,7 +85,7 @@ def put(folder, value):
 
 def test_list_says_what_is_ready(run, tmp_path):
     code, out, _ = run("list")
-    assert code == 0 and "squares  2/2/2    1x2x2  MIT      not prepared" in out
+    assert code == 0 and "squares  images  2/2/2    1x2x2  MIT      not prepared" in out
     run("download", "squares")
     made = replace(SQUARES, name="made", download=False)
     lacking = replace(SQUARES, name="lacking", requires=("no_such_module",))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu
 
+from metabench.cli.main import main
 from metabench.disjoint import DisjointSource
 from metabench.episodes import EpisodeSource
 from metabench.errors import UsageError
 from metabench.specs import defaults
 from metabench_protocols.open_set import SPEC, OpenSet
 from tests.plugins.protocol_facts import assert_row_by_row, assert_sound, digest, owners, split_of
+from tests.tiny import arguments, record_of, run_json
 
 GOLDEN = [
     ((5, 1, 15, 5), [20] * 20, "893eab9a17f782fad8d25d4597d14cf64ae55ac955d76911e4ef698441d2990d"),
@@ -59,3 +65,36 @@ def test_what_is_refused() -> None:
 
 def test_spec_declares_the_parameters_of_the_class() -> None:
     assert OpenSet(**defaults(SPEC)).n_query == 150
+
+
+def test_auroc_is_that_of_the_literature() -> None:
+    """Against SciPy's Mann-Whitney U, with ties; the order of queries does not matter."""
+    rng = np.random.default_rng(0)
+    truth = np.array([rng.permutation([0] * 4 + [1] * 4 + [-1] * 6) for _ in range(20)])
+    outputs = rng.integers(0, 5, (20, 14, 2)) + 0.0
+    found = OpenSet(2, 1, 4, 2).values(torch.from_numpy(outputs), torch.from_numpy(truth)).numpy()
+    for value, scores, labels in zip(found, outputs.max(-1), truth, strict=True):
+        known, unknown = scores[labels >= 0], scores[labels < 0]
+        u = mannwhitneyu(known, unknown).statistic
+        assert value == pytest.approx(100 * u / (len(known) * len(unknown)))
+
+
+def test_a_run_is_scored_by_auroc(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--protocol", "open-set", "--ways", "4", "--query", "3", "--set", "protocol.unknown=2"]
+    near, chance = (run_json(capsys, arguments(tmp_path, *words, algo=name))[0] for name in ("nearest-mean", "chance"))
+    assert (near["metric"], near["accuracy"], chance["score"]) == ("auroc", None, 50.0)
+    assert 50 < near["score"] < 100
+    scores = record_of(tmp_path, near)["scores"]
+    assert (scores["n_query"], len(scores["values"]), "correct" in scores) == (18, 60, False)
+    assert main(arguments(tmp_path, *words, "--sampling", "open", algo="chance")) == 2
+    assert "OpenSet has no open sampling" in capsys.readouterr().err
+
+
+def test_a_run_of_varying_way_and_shot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--protocol", "meta-dataset", "--set", "protocol.max_way=7"]
+    (row,) = run_json(capsys, arguments(tmp_path, *words, algo="nearest-mean"))
+    scores = record_of(tmp_path, row)["scores"]
+    assert (row["way"], row["shot"], row["protocol"]) == (None, None, "meta-dataset")
+    assert set(scores["n_query"]) == {50, 60, 70}
+    assert main(arguments(tmp_path, *words, algo="maml", settings={"backbone.channels": 4})) == 2
+    assert "maml is made for one number of classes" in capsys.readouterr().err

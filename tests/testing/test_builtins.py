@@ -14,6 +14,7 @@ from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot import real_data
 from tests.plugins.test_omniglot_lake import real_runs
+from tests.plugins.test_tiered_imagenet import real_tiered
 from tests.raw_data import FOLDER
 from tests.vision_libraries import usable
 
@@ -249,6 +250,10 @@ class TestOpenSet(ProtocolConformance):
     protocol = "open-set"
 
 
+class TestRegression(ProtocolConformance):
+    protocol = "regression"
+
+
 class TestLakeRuns(ProtocolConformance):
     protocol = "lake-runs"
 
@@ -282,6 +287,28 @@ class TestHwu64(RealText):
 
 class TestLiu(RealText):
     dataset = "liu"
+
+
+@pytest.mark.realdata
+class TestCub(DatasetConformance):
+    dataset = "cub"
+
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        if not any((FOLDER / name).exists() for name in ("CUB_200_2011.tgz", "CUB_200_2011")):
+            pytest.skip("no CUB_200_2011 in METABENCH_DATA")
+        monkeypatch.setenv("METABENCH_DATA", str(FOLDER))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "cub-home"))
+
+
+@pytest.mark.realdata
+class TestTieredImagenet(DatasetConformance):
+    dataset = "tiered-imagenet"
+
+    @pytest.fixture(autouse=True)
+    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        monkeypatch.setenv("METABENCH_DATA", str(real_tiered()))
+        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "tiered-home"))
 
 
 @pytest.mark.realdata
