@@ -282,8 +282,8 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         asked = {name: value for name, value in settings[scope].items() if name not in general}
         _refuse_unknown([*(spec for spec, _ in chosen), *learned], asked)
     _refuse_unknown((protocol,), settings["protocol"])
-    _refuse_moot(selection, protocol, combinations)
     _refuse_other_kinds(protocol, combinations, registry)
+    _refuse_moot(selection, protocol, combinations)
     for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
         choices = {
             "backbone": _body(backbone, {**settings["backbone"], **of_backbone}),
@@ -434,7 +434,11 @@ def _refuse_moot(
     """Raise UsageError for what was asked for and could have no effect."""
     if selection.query is not None and "query" not in {param.name for param in protocol.params}:
         raise UsageError(f"protocol '{protocol.name}' has its own number of queries; leave --query out")
-    one_way = [algorithm.name for (algorithm, _), _, _ in combinations if algorithm.takes == "images"]
+    one_way = [
+        algorithm.name
+        for (algorithm, _), (dataset, _), _ in combinations
+        if algorithm.takes == "images" and dataset.kind != "functions"  # numbers are of no class
+    ]
     if one_way and "way" not in {param.name for param in protocol.params}:
         raise UsageError(
             f"{one_way[0]} is made for one number of classes, and episodes of '{protocol.name}' differ in it"

@@ -16,9 +16,10 @@ LONGEST = 120  # characters of a stranger's string in a table
 
 CLOSED = (
     "{} The first ± is the half-width of a 95 % Student-t interval over the episodes of a fixed "
-    "test set (where no two episodes differ: Clopper-Pearson over all queries): the closed interval. It covers the "
+    "test set{}: the closed interval. It covers the "
     "draw of the episodes, not new data and not another training run."
 )
+EQUAL = " (where no two episodes differ: Clopper-Pearson over all queries)"
 OPEN = "The open ± is a 95 % interval for new classes and images of the same kind, for the same trained model."
 RANKS = (
     "Ranks are made within a column: every two rows are compared by a paired t test on the episodes that both met "
@@ -60,7 +61,7 @@ def explain(board: Board) -> list[str]:
     results = [result for row in rows for result in row.cells.values()]
     metrics = sorted({result.metric for result in results}) or [ACCURACY]
     one = metrics[0].name if len(metrics) == 1 else "score"
-    numbers = [CLOSED.format(" ".join(map(_said, metrics)))] + (
+    numbers = [CLOSED.format(" ".join(map(_said, metrics)), EQUAL if ACCURACY in metrics else "")] + (
         [OPEN] if any(result.open95 is not None for result in results) else []
     )
     order = [RANKS, ORDER] + ([FLOORS] if any(row.floor for row in rows) else [])

@@ -272,11 +272,6 @@ class TestClinc150(RealText):
     dataset = "clinc150"
 
 
-class TestClinc150OfAnotherFold(RealText):
-    dataset = "clinc150"
-    params = {"fold": 5}  # noqa: RUF012
-
-
 class TestBanking77(RealText):
     dataset = "banking77"
 
