@@ -74,17 +74,17 @@ def test_the_digest_is_of_what_is_measured(tmp_path: Path, registry: Registry) -
 
 def test_what_the_suite_leaves_open_is_the_users(tmp_path: Path, registry: Registry) -> None:
     suite = read_suite(written(tmp_path, HEAD + RUNS + "seeds = [0, 1]\nsettings.train.lr = 0.01\n"), registry)
-    given = {"seeds": (7,), "backbones": ("pixels",), "settings": {"train.episodes": 3}}
+    given = {"seeds": (7,), "backbones": ("conv4-strided",), "settings": {"train.episodes": 3}}
     (run,) = plan_suite(suite, ("protonet",), given, registry)
     assert run.recipe is not None
-    assert (run.seed, run.backbone.name, run.recipe.episodes, run.recipe.lr) == (7, "pixels", 3, 0.01)
+    assert (run.seed, run.backbone.name, run.recipe.episodes, run.recipe.lr) == (7, "conv4-strided", 3, 0.01)
 
 
 @pytest.mark.parametrize(
     ("given", "named"),
     [
         ({"ways": (3,)}, "ways"),
-        ({"backbones": ("pixels",)}, "backbones"),
+        ({"backbones": ("conv4-strided",)}, "backbones"),
         ({"settings": {"train.lr": "1"}}, "train.lr"),
         ({"settings": {"data.test_classes": "9"}, "episodes": 3}, "episodes, data.test_classes"),
     ],
