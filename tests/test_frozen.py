@@ -1,4 +1,4 @@
-"""Backbones with nothing to learn: embedded once, outside of the weights; on a small data set of text in a loose file."""
+"""Backbones with nothing to learn: embedded once, outside of the weights; on text of a loose file."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from metabench.data.text import encode_texts
 
 @hookimpl
 def metabench_datasets():
-    return [DatasetSpec(name="words", version=1, target="words:Words", summary="words", reference="none", licence="CC0",
-                        kind="text", backbone="ngrams", image_shape=(24,), digests={},
+    return [DatasetSpec(name="words", version=1, target="words:Words", summary="words", reference="none",
+                        licence="CC0", kind="text", backbone="ngrams", image_shape=(24,), digests={},
                         sizes={split: SplitSize(4, 40) for split in ("train", "val", "test")})]
 
 class Words:
