@@ -36,7 +36,7 @@ from metabench.plan import Choice, RunSpec, metric_of_protocol
 from metabench.records import build_record
 from metabench.registry import load_target
 from metabench.session import Outcome, Session
-from metabench.specs import ACCURACY, AlgorithmSpec, Metric, Recipe
+from metabench.specs import ACCURACY, AlgorithmSpec, Metric, Recipe, defaults
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
@@ -191,7 +191,10 @@ class Executor:
         shape, protocol, dataset = self._episode_shape(recipe, split), run.trained_by, run.trained_on
         params: dict[str, Any] = {**protocol.params, **{k: v for k, v in shape.items() if k in protocol.params}}
         parts = [digests[part] for part in split.split("+")] if digests else []
-        name = [protocol.inputs(), *parts, split, run.seed, recipe.way, recipe.shot]
+        # Not the way and query of the evaluation: the same training must come out whatever is measured with it.
+        own = {**defaults(protocol.spec), "shot": recipe.shot}
+        named = {k: own[k] if k in ("way", "shot", "query") else value for k, value in protocol.params.items()}
+        name = [Choice(protocol.spec, named).inputs(), *parts, split, run.seed, recipe.way, recipe.shot]
         return EpisodeSource(_protocol(protocol, params), self.session.split(dataset, split), name)
 
     def _test_source(self, run: RunSpec, name: Any) -> tuple[EpisodeSource, int]:

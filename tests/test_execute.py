@@ -270,6 +270,13 @@ def test_damaged_weights_are_reported_and_trained_again(
     check_same(tmp_path, row, whole)
 
 
+def test_the_same_training_comes_out_whatever_is_measured_with_it(tmp_path: Path, whole: Path) -> None:
+    assert main(arguments(tmp_path, "--ways", "3", "--query", "4")) == 0
+    expected, found = weights_of(whole), weights_of(tmp_path)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_images_are_embedded_once_for_all_that_share_weights(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
