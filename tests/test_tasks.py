@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from metabench import execute
+from metabench import building
 from metabench.adapting import Adapting
 from metabench.cli.main import main
 from metabench.model import build_model, load_tensors
@@ -169,7 +169,7 @@ def test_a_class_of_the_other_kind_is_refused(
         def __init__(self, feature_dim: int, **params: Any) -> None:
             super().__init__(feature_dim)
 
-    monkeypatch.setattr(execute, "load_target", lambda spec: Head if spec.name == "maml" else load_target(spec))
+    monkeypatch.setattr(building, "load_target", lambda spec: Head if spec.name == "maml" else load_target(spec))
     capsys.readouterr()
     assert main(args(tmp_path, **{"algo.steps": 1})) == 2
     assert "algorithm 'maml' takes images, so its class must be an Adapting" in capsys.readouterr().err
