@@ -7,8 +7,8 @@ import torch
 from metabench.errors import UsageError
 from metabench.learner import FeatureLearner, Learner
 from metabench.model import Embedded, Model, build_frozen, build_model, load_body
-from metabench.plan import Choice
 from metabench.registry import load_target
+from metabench.runspec import Choice
 from metabench.specs import AlgorithmSpec, BackboneSpec
 from metabench.tasks import AdaptingLearner
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metabench.keys import canonical_json
-from metabench.plan import RunSpec
+from metabench.runspec import RunSpec
 from metabench.scores import answers
 
 Costs = dict[str, list[float]]

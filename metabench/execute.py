@@ -32,9 +32,9 @@ from metabench.keys import content_key, file_sha256
 from metabench.learner import Learner
 from metabench.model import Model, load_tensors, load_weights, save_tensors
 from metabench.modules import Backbone
-from metabench.plan import Choice, RunSpec, metric_of_protocol
 from metabench.records import build_record
 from metabench.registry import load_target
+from metabench.runspec import Choice, RunSpec, metric_of_protocol
 from metabench.session import Outcome, Session
 from metabench.specs import ACCURACY, AlgorithmSpec, Metric, Recipe, defaults
 from metabench.stats import RunningMean

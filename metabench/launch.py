@@ -12,8 +12,9 @@ from metabench.console import Console
 from metabench.errors import MetabenchError, UsageError
 from metabench.home import Home
 from metabench.keys import content_key
-from metabench.plan import RunSpec, Selection, plan
+from metabench.plan import Selection, plan
 from metabench.registry import load_registry
+from metabench.runspec import RunSpec
 from metabench.session import Outcome, Session
 from metabench.settling import settle
 from metabench.tables import Row, rows_from_records

@@ -24,8 +24,8 @@ from metabench.evaluate import predict as winners
 from metabench.features import embed
 from metabench.learner import Learner
 from metabench.model import Model, load_weights
-from metabench.plan import Choice
 from metabench.rng import Stream
+from metabench.runspec import Choice
 from metabench.specs import AlgorithmSpec, BackboneSpec
 
 _AT_ONCE = 512

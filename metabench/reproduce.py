@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MissingError, UsageError
 from metabench.keys import file_sha256
-from metabench.plan import Choice, RunSpec
 from metabench.plugins import Kind
 from metabench.registry import Registry, resolve_params
+from metabench.runspec import Choice, RunSpec
 from metabench.scores import answers, metric_of, queries
 from metabench.session import Session
 from metabench.specs import Value

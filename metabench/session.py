@@ -20,9 +20,9 @@ from metabench.environment import check_device_name
 from metabench.errors import MetabenchError
 from metabench.home import Home
 from metabench.keys import content_key
-from metabench.plan import Choice, RunSpec
 from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
+from metabench.runspec import Choice, RunSpec
 from metabench.specs import DatasetSpec, Value, defaults
 from metabench.store import Store
 

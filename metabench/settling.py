@@ -10,8 +10,9 @@ import numpy as np
 
 from metabench.data import ClassSplit
 from metabench.errors import MissingError, UsageError
-from metabench.plan import RunSpec, distinct, refuse_untrained
+from metabench.plan import distinct, refuse_untrained
 from metabench.registry import load_target
+from metabench.runspec import RunSpec
 from metabench.session import Session
 
 

@@ -13,7 +13,8 @@ from metabench.errors import UsageError
 from metabench.keys import canonical_json
 from metabench.launch import Lacking
 from metabench.leaderboard.ranks import Rank
-from metabench.plan import Choice, RunSpec, Selection
+from metabench.plan import Selection
+from metabench.runspec import Choice, RunSpec
 from metabench.scores import EpisodeScores
 from metabench.seeds import over_seeds
 from metabench.session import Outcome

@@ -15,9 +15,10 @@ from typing import Any
 
 from metabench.errors import MetabenchError, UsageError, did_you_mean
 from metabench.keys import content_key
-from metabench.plan import RunSpec, Selection, distinct, plan
+from metabench.plan import Selection, distinct, plan
 from metabench.plugins import NAME
 from metabench.registry import Registry
+from metabench.runspec import RunSpec
 from metabench.suite_schema import KEYS, Problem, check_block, check_parameters
 
 _TEXTS = ("name", "summary", "reference")

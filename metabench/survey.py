@@ -11,8 +11,8 @@ from typing import Literal
 from metabench.estimate import Estimates
 from metabench.inspection import USABLE, Found, look
 from metabench.keys import content_key
-from metabench.plan import Choice, RunSpec
 from metabench.registry import availability, kind_of
+from metabench.runspec import Choice, RunSpec
 from metabench.session import Session
 from metabench.specs import DatasetSpec
 from metabench.store import Partial

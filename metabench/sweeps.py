@@ -14,8 +14,9 @@ from metabench.across import rank_over_cells
 from metabench.errors import UsageError
 from metabench.keys import canonical_json
 from metabench.leaderboard.ranks import Rank
-from metabench.plan import RunSpec, Selection, plan
+from metabench.plan import Selection, plan
 from metabench.registry import Registry
+from metabench.runspec import RunSpec
 from metabench.scores import EpisodeScores
 from metabench.seeds import OverSeeds, over_seeds
 from metabench.session import Outcome

@@ -11,9 +11,10 @@ import pytest
 
 from metabench.errors import MissingError, UsageError
 from metabench.keys import content_key, file_sha256
-from metabench.plan import RunSpec, Selection, plan
+from metabench.plan import Selection, plan
 from metabench.plugins import PluginSet
 from metabench.registry import Registry
+from metabench.runspec import RunSpec
 from metabench.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Param, ProtocolSpec, Recipe
 
 COMMON: dict[str, Any] = {"version": 1, "target": "none:None", "summary": "", "reference": "", "licence": "MIT"}

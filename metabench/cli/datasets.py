@@ -17,8 +17,8 @@ from metabench.data.rows import first_three
 from metabench.data.types import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError
 from metabench.home import Home
-from metabench.plan import Choice
 from metabench.registry import Registry, availability, nameless, resolve_params
+from metabench.runspec import Choice
 from metabench.session import Session
 from metabench.specs import UNKNOWN_COPY, DatasetSpec
 

@@ -19,9 +19,9 @@ from metabench.cli.loose import current_registry
 from metabench.errors import MetabenchError
 from metabench.home import Home
 from metabench.inspection import USABLE, look
-from metabench.plan import Choice
 from metabench.plugins import one_line
 from metabench.registry import Registry, availability, nameless
+from metabench.runspec import Choice
 from metabench.specs import DatasetSpec, defaults
 from metabench.suites import load_suites
 

@@ -15,8 +15,9 @@ from metabench.console import Console
 from metabench.errors import NothingMeasured, UsageError
 from metabench.launch import Lacking, attempt, launch, marked, outcome_rows, planned
 from metabench.learning_curves import draw, learning_curves
-from metabench.plan import RunSpec, Selection
+from metabench.plan import Selection
 from metabench.records import write_atomic
+from metabench.runspec import RunSpec
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.session import Outcome, Session
 from metabench.settling import settle

@@ -18,8 +18,9 @@ from metabench.features import embed, to_device
 from metabench.home import Home
 from metabench.learner import FeatureLearner, Learner
 from metabench.model import Model, build_model
-from metabench.plan import Choice, RunSpec, Selection, plan
+from metabench.plan import Selection, plan
 from metabench.registry import load_target
+from metabench.runspec import Choice, RunSpec
 from metabench.session import Session
 from metabench.tasks import AdaptingLearner
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
