@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from metabench.pictures.scale import Scale
 from metabench.pictures.svg import Picture, label, line, path, shorten, width_of
 
-WIDTH = 400.0
+WIDTH = 480.0
 _STEP = 20.0
 
 
@@ -29,7 +29,7 @@ def rank_diagram(mean_ranks: Mapping[str, float], distance: float, title: str) -
     groups = cliques(values, distance)
     half = math.ceil(len(names) / 2)
     room = 5 + max(width_of(f"{value:.2f}", 11) for value in values)
-    side = min(150.0, 18 + room + max(width_of(name) for name in names))
+    side = min(190.0, 18 + room + max(width_of(name) for name in names))
     low, high = math.floor(values[0]), max(math.ceil(values[-1]), math.floor(values[0]) + 1)
     scale = Scale(low, high, side, WIDTH - side)
     top = 46.0

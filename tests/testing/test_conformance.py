@@ -156,7 +156,7 @@ def test_a_check_whose_every_case_is_skipped_fails(odd: Mapping[tuple[str, str],
     result = odd["picky", "features"]
     assert result.status == "failed"
     assert result.found == (
-        "every case was skipped, so nothing was checked: it takes none of the image shapes "
+        "every case was skipped, so nothing was checked: it takes none of the shapes "
         "((1, 28, 28), (3, 32, 32)): it takes 224x224 only"
     )
 
