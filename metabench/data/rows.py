@@ -91,7 +91,7 @@ def cached_rows(
 ) -> NDArray[np.uint8]:
     """Return the uint8 array at `path`, first making its rows with ``make(index)``, in threads, if it is not there.
 
-    In threads, which share the files that are read: Pillow decodes and resizes without the interpreter's lock. The file appears under its name
+    Threads share the files that are read; Pillow decodes without the interpreter's lock. It appears under its name
     only when complete. Interrupted, even by SIGKILL, the work goes on from its draft with the blocks that are not done.
 
     Args:
