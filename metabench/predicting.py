@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -233,8 +233,7 @@ def _episodes(
 
 
 def _named(files: Sequence[ImageFile], scores: Tensor, names: Sequence[str]) -> list[Prediction]:
-    ties: Callable[[], NDArray[np.uint64]] = lambda: Stream("predict", len(files)).words(0, 1)  # noqa: E731
-    first = winners(scores[None], ties)[0].tolist()
+    first = winners(scores[None], lambda: Stream("predict", len(files)).words(0, 1))[0].tolist()
     shares = scores.double().softmax(-1).numpy()
     found = []
     for file, best, share in zip(files, first, shares, strict=True):

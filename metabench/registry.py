@@ -95,7 +95,8 @@ class Registry:
         Raises:
             UsageError: an unknown name, a value for what takes none, or none where one is needed.
         """
-        name, separator, value = re.match("([^:/]*)([:/]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+        name, *rest = re.split("([:/])", text, maxsplit=1)
+        separator, value = rest or ("", "")
         spec = self.find(kind, name)
         if not separator:
             if nameless(spec):

@@ -152,7 +152,7 @@ def _compare_ranks(before: Contents, now: Contents, found: Changes) -> None:
     for place in sorted({*old, *new}, key=lambda place: (new.get(place) or old[place])[0]):
         was, is_now = old.get(place), new.get(place)
         if was is None or is_now is None or was[2] != is_now[2]:
-            (where, row, _), score, _ = is_now or was  # type: ignore[misc]  # one of them is there
+            (where, row, _), score, _ = new.get(place) or old[place]
             found.ranks.append(RankChange(where, row, score, was and was[2], is_now and is_now[2]))
 
 
