@@ -67,7 +67,8 @@ TEXT = replace(
     lr=1e-3,
     params={"lr": 5.0, "steps": 5, "bn": "support"},
     source="for a classifier on frozen features of length 1, which text has by default: its gradients are small, and "
-    "there is no batch normalisation",
+    "there is no batch normalisation; of the inner rates 0.4, 2, 5, 10 the last two are best and alike with ANIL "
+    "on the validation classes of CLINC150",
 )
 REPTILE_5 = Recipe(
     way=0,
