@@ -103,6 +103,10 @@ class TestImaml(AlgorithmConformance):
     algorithm = "imaml"
 
 
+class TestCavia(AlgorithmConformance):
+    algorithm = "cavia"
+
+
 class TestConv4(BackboneConformance):
     backbone = "conv4"
 
