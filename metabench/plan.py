@@ -108,6 +108,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     _refuse_unknown((protocol,), settings["protocol"])
     _refuse_other_kinds(protocol, combinations, registry)
     _refuse_moot(selection, protocol, combinations)
+    _refuse_beside(selection, protocol, combinations)
     for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
         choices = {
             "backbone": _body(backbone, {**settings["backbone"], **of_backbone}),
@@ -271,6 +272,34 @@ def _refuse_moot(
         raise UsageError("--checkpoint trains nothing, so leave --train-dataset out")
     if selection.train_dataset and not any(algorithm.trains for (algorithm, _), _, _ in combinations):
         raise UsageError("--train-dataset needs an algorithm that is trained; see 'metabench list algorithms'")
+
+
+def _refuse_beside(
+    selection: Selection,
+    protocol: ProtocolSpec,
+    combinations: Sequence[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]],
+) -> None:
+    """Raise UsageError for what cannot be measured with base classes beside the others."""
+    if not protocol.beside:
+        return
+    for (algorithm, _), (dataset, _), _ in combinations:
+        if algorithm.takes == "images":
+            raise UsageError(
+                f"{algorithm.name} adapts a network of so many outputs, and '{protocol.name}' adds all base classes to "
+                "them; take an algorithm on features ('metabench show NAME' says what one takes)"
+            )
+        if protocol.beside not in dataset.splits:
+            raise UsageError(
+                f"protocol '{protocol.name}' asks about classes of '{protocol.beside}' too, and '{dataset.name}' has "
+                "none"
+            )
+    if selection.train_dataset:
+        raise UsageError(f"the base classes of '{protocol.name}' are those of --dataset, so leave --train-dataset out")
+    if selection.checkpoint is not None:
+        raise UsageError(
+            f"--checkpoint: '{protocol.name}' asks about images that training must not have seen, and of a checkpoint "
+            "nobody knows that; leave it out, so that the weights are trained without them"
+        )
 
 
 def _protocol_name(selection: Selection, registry: Registry) -> str:

@@ -53,7 +53,7 @@ def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) 
     shot, query = params.get("shot"), params.get("query")
     if not isinstance(shot, int) or not isinstance(query, int):
         return run
-    split = session.split(run.dataset, run.split)
+    split = session.measured(run)
     smallest = int(np.argmin(split.counts))
     name, images = split.names[smallest], int(split.counts[smallest])
     if images <= shot:
