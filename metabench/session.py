@@ -86,7 +86,8 @@ class Session:
         split = self.split(run.dataset, run.split)
         if not run.beside:
             return split
-        return joined(split, self.split(run.dataset, run.beside), self.reserve(run))
+        mask = self.reserve(run)
+        return joined(split, self.split(run.dataset, run.beside), mask)
 
     def reserve(self, run: RunSpec) -> NDArray[np.bool_]:
         """Return which images (N,) of the base classes of a run training never sees.

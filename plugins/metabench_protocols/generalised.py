@@ -128,7 +128,7 @@ class Generalised:
     def values(self, outputs: Tensor, truth: Tensor) -> Tensor:
         """Return harmonic mean, accuracy of novel and of base queries, and delta (B, 4), in percent.
 
-        The accuracies a and b are among all classes, novel and base; H = 2ab / (a + b) (Xian et al. 2018, equation 2).
+        The accuracies a and b are among all classes, novel and base; H = 2ab / (a + b) (Xian et al. 2018).
         Delta (Ren et al. 2019, section 4) is how much they lose against a choice among the classes of their own kind,
         ``((a - a') + (b - b')) / 2``. A query that ties counts as its chance to be right.
 
