@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from metabench.errors import MissingError, UsageError
 from metabench.estimate import Estimates
 from metabench.inspection import USABLE, Found, look
 from metabench.keys import content_key
 from metabench.registry import availability, kind_of
-from metabench.runspec import Choice, RunSpec
+from metabench.runspec import Choice, Lacking, Planned, RunSpec
 from metabench.session import Session
 from metabench.specs import DatasetSpec
 from metabench.store import Partial
 
-State = Literal["cached", "partial", "to do", "missing"]
+State = Literal["cached", "partial", "to do", "missing", "impossible"]
+
+NOT_MADE: Mapping[State, int] = {"missing": MissingError.exit_code, "impossible": UsageError.exit_code}
+"""States in which a run is not made, with the exit code that says so."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,9 @@ class Prospect:
 
     Attributes:
         state: ``cached``, its record is there; ``partial``, it goes on where it stopped; ``missing``, something that it
-            needs is not here.
+            needs is not here; ``impossible``, its parts do not go together.
         key: of the run; empty where the digests of its data are not known yet.
-        detail: how far it is, or what is missing and how to get it.
+        detail: how far it is, or what is missing and how to get it, or why it cannot be.
         seconds: what is left to do takes about this long; None where nothing similar was measured.
     """
 
@@ -48,8 +52,11 @@ class Surveyor:
         self._found: dict[str, Found] = {}
         self._trained: set[str] = set()
 
-    def look(self, run: RunSpec) -> Prospect:
+    def look(self, planned: Planned) -> Prospect:
         """Return what a run comes to after those that were looked at before."""
+        if isinstance(planned, Lacking):
+            return Prospect(planned.run, "impossible", "", str(planned.error), None)
+        run = planned
         digests = self.session.known_digests_of(run)
         key = content_key(run.inputs(digests)) if digests else ""
         if key and not self.session.rerun and self.session.store.find(key):
@@ -102,10 +109,10 @@ class Surveyor:
         return done, f"scored {done:,} episodes" if done else ""
 
 
-def survey(runs: Sequence[RunSpec], session: Session) -> list[Prospect]:
+def survey(planned: Sequence[Planned], session: Session) -> list[Prospect]:
     """Return what each run of a plan comes to, in order; weights that several share are trained by the first."""
     surveyor = Surveyor(session)
-    return [surveyor.look(run) for run in runs]
+    return [surveyor.look(each) for each in planned]
 
 
 def _trained_episodes(state: Path) -> int:
