@@ -23,7 +23,7 @@ from metabench.keys import content_key
 from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
 from metabench.runspec import Choice, RunSpec
-from metabench.specs import DatasetSpec, Value, defaults
+from metabench.specs import DatasetSpec, Value
 from metabench.store import Store
 
 
@@ -146,9 +146,8 @@ class Session:
 
         Those of a data set whose files may change are remembered for its ``fingerprint``.
         """
-        spec = _dataset_spec(dataset)
-        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
-            return dict(spec.digests)
+        if declared := _declared(dataset):
+            return declared
         path, splits = self._digests_file(dataset), self.splits(dataset)
         if known := _remembered(path, splits):
             return known
@@ -160,9 +159,8 @@ class Session:
 
     def known_digests(self, dataset: Choice) -> dict[str, str] | None:
         """Return the digests that are declared or remembered; None where the data must be read to know them."""
-        spec = _dataset_spec(dataset)
-        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
-            return dict(spec.digests)
+        if declared := _declared(dataset):
+            return declared
         try:
             return _remembered(self._digests_file(dataset), self.splits(dataset))
         except MetabenchError:  # the files are not here to be told apart
@@ -218,6 +216,13 @@ def _remembered(path: Path, splits: Sequence[str]) -> dict[str, str] | None:
     except (OSError, ValueError):
         return None
     return known if isinstance(known, dict) and set(known) == set(splits) else None
+
+
+def _declared(dataset: Choice) -> dict[str, str]:
+    """Return the digests that are known before the data are; none where a file that may be edited declares them."""
+    spec = _dataset_spec(dataset)
+    declared = None if spec.file_sha256 else spec.declared(dataset.params)
+    return dict(declared.digests) if declared else {}
 
 
 def _dataset_spec(dataset: Choice) -> DatasetSpec:

@@ -33,7 +33,8 @@ class Prospect:
             needs is not here; ``impossible``, its parts do not go together.
         key: of the run; empty where the digests of its data are not known yet.
         detail: how far it is, or what is missing and how to get it, or why it cannot be.
-        seconds: what is left to do takes about this long; None where nothing similar was measured.
+        seconds: what is left to do takes about this long, without downloads; None where nothing similar was measured.
+        downloads: what is downloaded for it first, by data set; empty if nothing is.
     """
 
     run: RunSpec
@@ -41,6 +42,7 @@ class Prospect:
     key: str
     detail: str = ""
     seconds: float | None = 0.0
+    downloads: tuple[str, ...] = ()
 
 
 class Surveyor:
@@ -63,13 +65,14 @@ class Surveyor:
             return Prospect(run, "cached", key)
         if lacking := self._lacking(run):
             return Prospect(run, "missing", key, lacking, None)
+        fetched = self._fetched(run)
         training, trained = self._training(run, digests)
         scored, words = self._scored(key)
         measuring = self.estimates.measure(run)
         left = max(0.0, 1 - scored / run.episodes)
         seconds = None if training is None or measuring is None else training + measuring * left
         begun = [text for text in (trained, words) if text]
-        return Prospect(run, "partial" if begun else "to do", key, ", ".join(begun), seconds)
+        return Prospect(run, "partial" if begun else "to do", key, ", ".join(begun), seconds, fetched)
 
     def _lacking(self, run: RunSpec) -> str:
         """What a run needs and is not here, with what to do; empty if nothing is."""
@@ -81,11 +84,16 @@ class Surveyor:
                 return found.detail
         return ""
 
+    def _fetched(self, run: RunSpec) -> tuple[str, ...]:
+        """What is downloaded before a run, one line for each data set."""
+        found = {dataset.spec.name: self._data(dataset) for dataset in (run.dataset, run.trained_on)}
+        return tuple(f"{name}: {each.detail}" for name, each in found.items() if each.presence == "downloadable")
+
     def _data(self, dataset: Choice) -> Found:
         key = content_key(dataset.identity)
         if key not in self._found:
             assert isinstance(dataset.spec, DatasetSpec)
-            self._found[key] = look(dataset.spec, dataset.params, self.session.home)
+            self._found[key] = look(dataset.spec, dataset.params, self.session.home, self.session.allow_download)
         return self._found[key]
 
     def _training(self, run: RunSpec, digests: Mapping[str, str] | None) -> tuple[float | None, str]:

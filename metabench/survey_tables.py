@@ -34,7 +34,7 @@ def to_json(found: Sequence[Prospect]) -> str:
 
 
 def to_text(found: Sequence[Prospect], markdown_form: bool = False) -> str:
-    """Return a table of the runs, the number in each state, the time, and what is not made and why."""
+    """Return a table of the runs, the number in each state, the time, and what is downloaded first or not made."""
     from tabulate import tabulate
 
     clean: Callable[[str], str] = escape if markdown_form else printable
@@ -48,7 +48,7 @@ def to_text(found: Sequence[Prospect], markdown_form: bool = False) -> str:
     cells = [[clean(cell) for cell in line] for line in body]
     style = "github" if markdown_form else "simple"
     table = tabulate(cells, headers=header, tablefmt=style, disable_numparse=True)
-    lines = [_counts(found), *_not_made(found)]
+    lines = [_counts(found), *_downloads(found), *_not_made(found)]
     return "\n\n".join([table, ("\n\n" if markdown_form else "\n").join(map(clean, lines))])
 
 
@@ -97,6 +97,11 @@ def _counts(found: Sequence[Prospect]) -> str:
     return f"{len(found)} run{'s' if len(found) != 1 else ''}: {states}; {time}"
 
 
+def _downloads(found: Sequence[Prospect]) -> list[str]:
+    counts = Counter(line for each in found for line in each.downloads)
+    return [f"before {count} run{'s' if count > 1 else ''}: {line}" for line, count in counts.items()]
+
+
 def _not_made(found: Sequence[Prospect]) -> list[str]:
     reasons = Counter((each.state, each.detail) for each in found if each.state in NOT_MADE)
     return [f"{state} for {count} run{'s' if count > 1 else ''}: {why}" for (state, why), count in reasons.items()]
@@ -129,6 +134,7 @@ def _row(each: Prospect) -> dict[str, Any]:
         "seed": run.seed if run.recipe else None,
         "state": each.state,
         "detail": each.detail,
+        "downloads": list(each.downloads),
         "seconds": None if each.seconds is None else round(each.seconds, 1),
         "key": each.key,
     }

@@ -290,6 +290,31 @@ def test_a_dry_run_tells_how_every_run_stands(
     assert "metabench datasets download omniglot --from DIR" in out
 
 
+def test_a_dry_run_tells_what_will_be_downloaded_from_what_is_missing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "both.toml"
+    path.write_text(
+        'name = "both"\nversion = 1\nsummary = "s"\n[[runs]]\ndatasets = ["omniglot", "mini-imagenet"]\n'
+        '[[runs]]\ndatasets = ["clinc150"]\nquery = 5\nsettings.data.fold = 3\n'
+    )
+    args = [word for word in run(tmp_path, path, "--dry-run", algo="chance") if word != "--no-download"]
+    found = {row["dataset"]: row for row in answer(capsys, args, code=3)["runs"]}
+    assert {name: row["state"] for name, row in found.items()} == {
+        "omniglot": "to do", "mini-imagenet": "missing", "clinc150": "to do"
+    }  # fmt: skip
+    assert found["omniglot"]["downloads"] == [
+        "omniglot: images_background.zip and images_evaluation.zip will be downloaded"
+    ]
+    assert main(args) == 3
+    out = capsys.readouterr().out
+    assert "before 1 run: clinc150: OOS/full.jsonl will be downloaded" in out
+    assert "missing for 1 run: mini-imagenet: no copy found" in out
+    assert not list((tmp_path / "home").rglob("downloads"))
+    offline = answer(capsys, [*args, "--no-download"], code=3)["runs"]
+    assert [(row["state"], row["downloads"]) for row in offline] == [("missing", [])] * 3
+
+
 def test_a_dry_run_estimates_by_what_was_measured(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path
 ) -> None:
