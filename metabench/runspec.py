@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metabench.errors import MetabenchError
 from metabench.keys import content_key
 from metabench.specs import (
     TEST,
@@ -22,7 +23,8 @@ from metabench.specs import (
 )
 from metabench.stopping import StopRule
 
-_UNKNOWN: Mapping[str, str] = defaultdict(str)
+NO_DIGESTS: Mapping[str, str] = defaultdict(str)
+"""Where the digests of the data are not known, or do not matter."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class RunSpec:
     def identity(self) -> str:
         """What tells this run from others before the digests of its data are known."""
         source = None if self.source is None else self.source.identity
-        return content_key([self.inputs(_UNKNOWN), self.dataset.identity, source, str(self.checkpoint)])
+        return content_key([self.inputs(NO_DIGESTS), self.dataset.identity, source, str(self.checkpoint)])
 
     def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
         """Return what determines the weights; `digests` are of the splits, see `Session.digests_of`.
@@ -220,6 +222,36 @@ class RunSpec:
 def _protocol_spec(choice: Choice) -> ProtocolSpec:
     assert isinstance(choice.spec, ProtocolSpec)
     return choice.spec
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """A run that cannot be made: its parts do not go together, or something that it needs is not here."""
+
+    run: RunSpec
+    error: MetabenchError
+
+
+Planned = RunSpec | Lacking
+
+
+def spec_of(planned: Planned) -> RunSpec:
+    """Return the run, whether it can be made or not."""
+    return planned.run if isinstance(planned, Lacking) else planned
+
+
+def sound(planned: Iterable[Planned]) -> list[RunSpec]:
+    """Return the runs; the first that cannot be made is an error.
+
+    Raises:
+        MetabenchError: why it cannot.
+    """
+    found = []
+    for each in planned:
+        if isinstance(each, Lacking):
+            raise each.error
+        found.append(each)
+    return found
 
 
 def _shapeless(protocol: Choice) -> dict[str, Any]:

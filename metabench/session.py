@@ -18,13 +18,13 @@ from metabench.console import Console
 from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.data.cache import cached_array
 from metabench.environment import check_device_name
-from metabench.errors import MetabenchError, UsageError
+from metabench.errors import MetabenchError
 from metabench.home import Home
 from metabench.keys import content_key
 from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
 from metabench.runspec import Choice, RunSpec
-from metabench.specs import DatasetSpec, Value, defaults
+from metabench.specs import DatasetSpec, Value
 from metabench.store import Store
 
 
@@ -86,20 +86,10 @@ class Session:
         split = self.split(run.dataset, run.split)
         if not run.beside:
             return split
-        mask = self.reserve(run)
-        return joined(split, self.split(run.dataset, run.beside), mask)
+        return joined(split, self.split(run.dataset, run.beside), self.reserve(run))
 
     def reserve(self, run: RunSpec) -> NDArray[np.bool_]:
-        """Return which images (N,) of the base classes of a run training never sees.
-
-        Raises:
-            UsageError: the data set has no such classes.
-        """
-        if run.beside not in self.splits(run.dataset):
-            raise UsageError(
-                f"protocol '{run.protocol.name}' asks about the classes of '{run.beside}' too, and {run.dataset.name} "
-                "has none"
-            )
+        """Return which images (N,) of the base classes of a run training never sees."""
         digest = self.digests(run.dataset)[run.beside]
         return reserved(self.split(run.dataset, run.beside), digest, run.reserve)
 
@@ -179,9 +169,8 @@ class Session:
 
         Those of a data set whose files may change are remembered for its ``fingerprint``.
         """
-        spec = _dataset_spec(dataset)
-        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
-            return dict(spec.digests)
+        if declared := _declared(dataset):
+            return declared
         path, splits = self._digests_file(dataset), self.splits(dataset)
         if known := _remembered(path, splits):
             return known
@@ -193,9 +182,8 @@ class Session:
 
     def known_digests(self, dataset: Choice) -> dict[str, str] | None:
         """Return the digests that are declared or remembered; None where the data must be read to know them."""
-        spec = _dataset_spec(dataset)
-        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
-            return dict(spec.digests)
+        if declared := _declared(dataset):
+            return declared
         try:
             return _remembered(self._digests_file(dataset), self.splits(dataset))
         except MetabenchError:  # the files are not here to be told apart
@@ -251,6 +239,13 @@ def _remembered(path: Path, splits: Sequence[str]) -> dict[str, str] | None:
     except (OSError, ValueError):
         return None
     return known if isinstance(known, dict) and set(known) == set(splits) else None
+
+
+def _declared(dataset: Choice) -> dict[str, str]:
+    """Return the digests that are known before the data are; none where a file that may be edited declares them."""
+    spec = _dataset_spec(dataset)
+    declared = None if spec.file_sha256 else spec.declared(dataset.params)
+    return dict(declared.digests) if declared else {}
 
 
 def _dataset_spec(dataset: Choice) -> DatasetSpec:

@@ -38,7 +38,7 @@ class Summary:
         kind: what `ci95` is: ``closed-t``; ``disjoint-t``, over episodes that share no image;
             ``anytime-asymptotic`` or ``anytime-bernstein`` of a run that stopped by its width;
             ``clopper-pearson`` where accuracies do not differ; ``none`` where there is none.
-        open95: half-width of the interval for new classes and images; None where the scores cannot tell.
+        open95: half-width of the interval for new classes and examples; None where the scores cannot tell.
         episodes: number of episodes.
         note: what a reader must know (``at ceiling``, ``few episodes``, ...), else empty.
     """
@@ -118,7 +118,7 @@ def summarise(scores: EpisodeScores, sampling: str = "closed", stop: StopRule | 
 
 
 def open_half_width(scores: EpisodeScores) -> float | None:
-    """Return the half-width of the 95 % interval for new classes and images; None where the scores cannot tell."""
+    """Return the half-width of the 95 % interval for new classes and examples; None where the scores cannot tell."""
     if scores.classes is None:
         return None
     found = class_level(scores.values, *scores.classes)

@@ -310,7 +310,7 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
         if counts:
             lines.append(line.format(f"{counts.pop():,} episodes" if len(counts) == 1 else "the episodes"))
     if any(row["open95"] is not None for row in measured):
-        lines.append("open ±: 95 % interval for new classes and new images of the same kind (class-level jackknife)")
+        lines.append("open ±: 95 % interval for new classes and new examples of the same kind (class-level jackknife)")
     if any(row["trained_on"] for row in rows):
         lines.append(
             "+: the backbone was trained on these data before; where they hold the test classes, those are not new"

@@ -199,7 +199,7 @@ def test_weights_belong_to_their_reserve(tmp_path: Path, capsys: pytest.CaptureF
         (["--algo", "maml"], "maml adapts a network of so many outputs, and 'generalised' adds all base classes"),
         (
             ["--algo", "nearest-mean", "--dataset", "omniglot-lake"],
-            "asks about classes of 'train' too, and 'omniglot-l",
+            "asks about the classes of 'train' too, and 'omni",
         ),
         (["--algo", "protonet", "--train-dataset", "omniglot"], "so leave --train-dataset out"),
         (["--algo", "protonet", "--checkpoint", __file__], "nobody knows that; leave it out"),
@@ -214,13 +214,16 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], wor
     assert said in line
 
 
-def test_local_data_without_training_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("query", [[], ["--query", "1"], ["--dry-run"]])
+def test_local_data_without_training_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], query: list[str]
+) -> None:
     from tests.photos import make_folder
 
     make_folder(tmp_path / "photos", {"a": 4, "b": 4, "c": 4}, 0)
     words = ["--dataset", f"folder:{tmp_path / 'photos'}", "--ways", "2", "--protocol", "generalised", "--quiet"]
-    assert main(["run", "--algo", "nearest-mean", *words, "--home", str(tmp_path / "home")]) == 2
-    assert "asks about the classes of 'train' too, and folder:photos has none" in capsys.readouterr().err
+    assert main(["run", "--algo", "nearest-mean", *words, *query, "--home", str(tmp_path / "home")]) == 2
+    assert "asks about the classes of 'train' too, and 'folder:photos' has none" in capsys.readouterr().err
 
 
 def test_a_plain_split_has_no_base_classes() -> None:

@@ -33,7 +33,7 @@ class Result:
         score: mean over seeds and episodes, in the unit of `metric`: percent for accuracy.
         ci95: half-width of the interval over episodes; None for one episode.
         kind: what `ci95` is, see `metabench.stats.Summary`.
-        open95: half-width of the interval for new classes and images; None where the scores cannot tell.
+        open95: half-width of the interval for new classes and examples; None where the scores cannot tell.
         seed_sd: sample standard deviation of the score between seeds; None for one seed.
         note: what a reader must know.
         total95, total_open95: half-widths that hold for another training too (`metabench.seeds`); None for one seed.

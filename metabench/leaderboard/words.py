@@ -20,7 +20,7 @@ CLOSED = (
     "draw of the episodes, not new data and not another training run."
 )
 EQUAL = " (where no two episodes differ: Clopper-Pearson over all queries)"
-OPEN = "The open ± is a 95 % interval for new classes and images of the same kind, for the same trained model."
+OPEN = "The open ± is a 95 % interval for new classes and examples of the same kind, for the same trained model."
 RANKS = (
     "Ranks are made within a column: every two rows are compared by a paired t test on the episodes that both met "
     "(by Welch's test where they met different ones), all comparisons of the column are corrected together (Holm, "
@@ -43,7 +43,7 @@ PUBLISHED = (
     "paper prints no ±, only its rounding is allowed for)."
 )
 CONTAMINATION = (
-    "‡ marks pre-training on the test classes or on the test images themselves, ? pre-training of which nobody has "
+    "‡ marks pre-training on the test classes or on the test examples themselves, ? pre-training of which nobody has "
     "said (in contamination.toml) whether it met them."
 )
 

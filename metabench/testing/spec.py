@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 
 from metabench.errors import UsageError
 from metabench.registry import availability
-from metabench.specs import ACCURACY, AlgorithmSpec, DatasetSpec, ProtocolSpec, Recipe
+from metabench.specs import ACCURACY, FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec, Recipe
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
 from metabench.testing.subject import SCORERS
 from metabench.training import check_recipe
@@ -124,6 +124,11 @@ class SpecChecks(Conformance):
         if spec.copies:
             del given["digests"]
             given |= {f"the digests of copy '{name}'": copy.digests for name, copy in spec.copies.items()}
+        for fold, declared in spec.folds.items():
+            given |= {f"sizes of fold {fold}": declared.sizes, f"digests of fold {fold}": declared.digests}
+        choices = next((param.choices for param in spec.params if param.name == FOLD), ())
+        if spec.folds and set(choices) != {form[FOLD] for form, _ in spec.forms() if FOLD in form}:
+            yield f"folds must be given for the choices of its parameter '{FOLD}' beside the default"
         for name, splits in given.items():
             if set(splits) != set(spec.splits):
                 yield f"{name} must be given for its splits, {', '.join(spec.splits)}"
