@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 from metabench.errors import UsageError
 from metabench.registry import Registry
@@ -29,6 +30,7 @@ def misfit(
         lambda: _refuse_other_items(protocol, dataset, registry),
         lambda: _refuse_other_answers(algorithm, dataset, registry),
         lambda: _refuse_other_ways(algorithm, dataset, protocol),
+        lambda: _refuse_beside(algorithm, dataset, protocol),
     )
     try:
         for check in checks:
@@ -90,3 +92,21 @@ def _refuse_other_ways(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol:
         raise UsageError(
             f"{algorithm.name} is made for one number of classes, and episodes of '{protocol.name}' differ in it"
         )
+
+
+def _refuse_beside(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: ProtocolSpec) -> None:
+    if protocol.beside and algorithm.takes == "images":
+        raise UsageError(
+            f"{algorithm.name} adapts a network of so many outputs, and '{protocol.name}' adds all base classes to "
+            "them; take an algorithm on features ('metabench show NAME' says what one takes)"
+        )
+    if protocol.beside and protocol.beside not in dataset.splits:
+        refuse_without(protocol, dataset.name)
+
+
+def refuse_without(protocol: Spec, dataset: str) -> NoReturn:
+    """Raise UsageError since a data set lacks the split that a protocol wants beside the measured one."""
+    assert isinstance(protocol, ProtocolSpec)
+    raise UsageError(
+        f"protocol '{protocol.name}' asks about the classes of '{protocol.beside}' too, and '{dataset}' has none"
+    )

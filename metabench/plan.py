@@ -118,6 +118,7 @@ def plan_each(selection: Selection, registry: Registry) -> list[Planned]:
         _refuse_unknown([*(spec for spec, _ in chosen), *learned], asked)
     _refuse_unknown((protocol,), settings["protocol"])
     _refuse_moot(selection, protocol, combinations)
+    _refuse_beside(selection, protocol)
     for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
         choices = {
             "backbone": _body(backbone, {**settings["backbone"], **of_backbone}),
@@ -277,6 +278,19 @@ def _refuse_moot(
         raise UsageError("--checkpoint trains nothing, so leave --train-dataset out")
     if selection.train_dataset and not any(algorithm.trains for (algorithm, _), _, _ in combinations):
         raise UsageError("--train-dataset needs an algorithm that is trained; see 'metabench list algorithms'")
+
+
+def _refuse_beside(selection: Selection, protocol: ProtocolSpec) -> None:
+    """Raise UsageError for weights that do not go with base classes beside those that are measured."""
+    if not protocol.beside:
+        return
+    if selection.train_dataset:
+        raise UsageError(f"the base classes of '{protocol.name}' are those of --dataset, so leave --train-dataset out")
+    if selection.checkpoint is not None:
+        raise UsageError(
+            f"--checkpoint: '{protocol.name}' asks about images that training must not have seen, and of a checkpoint "
+            "nobody knows that; leave it out, so that the weights are trained without them"
+        )
 
 
 def _protocol_name(selection: Selection, registry: Registry) -> str:

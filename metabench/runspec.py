@@ -67,8 +67,7 @@ class Choice:
 
 def metric_of_protocol(choice: Choice) -> Metric:
     """Return what the episodes of a protocol are scored by."""
-    assert isinstance(choice.spec, ProtocolSpec)
-    return choice.spec.metric
+    return _protocol_spec(choice).metric
 
 
 @dataclass(frozen=True)
@@ -117,6 +116,26 @@ class RunSpec:
         return metric_of_protocol(self.protocol)
 
     @property
+    def parts(self) -> tuple[Metric, ...]:
+        """What such a score is made of, where that is measured too."""
+        return _protocol_spec(self.protocol).parts
+
+    @property
+    def width(self) -> int:
+        """Numbers of one episode: its score, and the parts of it."""
+        return 1 + len(self.parts)
+
+    @property
+    def beside(self) -> str:
+        """The split whose classes stand beside those that are measured; mostly none."""
+        return _protocol_spec(self.protocol).beside
+
+    @property
+    def reserve(self) -> float:
+        """The share of the images of that split that training never sees."""
+        return float(self.protocol.params["reserve"]) if self.beside else 0.0
+
+    @property
     def training_metric(self) -> Metric:
         """What the episodes of its validation are scored by."""
         return metric_of_protocol(self.trained_by)
@@ -158,6 +177,7 @@ class RunSpec:
             **self.recipe.inputs(),
             "seed": self.seed,
             "digests": {name: digests[name] for name in ("train", "val") if name in digests},
+            **({"reserve": {self.beside: self.reserve}} if self.beside else {}),
             **({} if self.source is None else {"dataset": self.source.inputs()}),
             **({} if self.training_protocol is None else {"protocol": _shapeless(self.training_protocol)}),
         }
@@ -173,7 +193,12 @@ class RunSpec:
                 **self.backbone.inputs(),
                 "trained_on": self.backbone.trained_on or backbone.trained_on_with(self.backbone.params),
             },
-            "dataset": {**self.dataset.inputs(), "split": self.split, "digest": digests[self.measured]},
+            "dataset": {
+                **self.dataset.inputs(),
+                "split": self.split,
+                "digest": digests[self.measured],
+                **({"beside": {self.beside: digests[self.beside]}} if self.beside else {}),
+            },
             "protocol": self.protocol.inputs(),
             "evaluation": {
                 "episodes": self.episodes,
@@ -192,6 +217,11 @@ class RunSpec:
         training = inputs["training"] or {}
         inputs["training"] = {name: training[name] for name in training if name not in ("dataset", "protocol")}
         return content_key(inputs)
+
+
+def _protocol_spec(choice: Choice) -> ProtocolSpec:
+    assert isinstance(choice.spec, ProtocolSpec)
+    return choice.spec
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metabench.beside import joined, reserved
 from metabench.console import Console
 from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.data.cache import cached_array
@@ -79,6 +80,28 @@ class Session:
         if key not in self._splits:
             self._splits[key] = self._load(dataset, name)
         return self._splits[key]
+
+    def measured(self, run: RunSpec) -> ClassSplit:
+        """Return the classes that a run measures, with base classes beside them where its protocol wants some."""
+        split = self.split(run.dataset, run.split)
+        if not run.beside:
+            return split
+        return joined(split, self.split(run.dataset, run.beside), self.reserve(run))
+
+    def reserve(self, run: RunSpec) -> NDArray[np.bool_]:
+        """Return which images (N,) of the base classes of a run training never sees."""
+        digest = self.digests(run.dataset)[run.beside]
+        return reserved(self.split(run.dataset, run.beside), digest, run.reserve)
+
+    def withheld(self, run: RunSpec, name: str) -> NDArray[np.bool_] | None:
+        """Return which images (N,) of a split, or of a union of two, training must not see; None where it may all."""
+        parts = name.split("+")
+        if run.beside not in parts:
+            return None
+        sizes = {part: len(self.split(run.trained_on, part).images) for part in parts}
+        return np.concatenate(
+            [self.reserve(run) if part == run.beside else np.zeros(sizes[part], dtype=bool) for part in parts]
+        )
 
     def _union(self, dataset: Choice, first: str, second: str) -> ClassSplit:
         """Return two splits as one. Memory maps make a memory map, so that it may be larger than memory."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from metabench.data import ClassSplit
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.fitting import refuse_untrained
+from metabench.fitting import refuse_untrained, refuse_without
 from metabench.plan import distinct
 from metabench.registry import load_target
 from metabench.runspec import Lacking, Planned, RunSpec
@@ -34,6 +34,8 @@ def _settled(run: RunSpec, session: Session, query_given: bool, notes: dict[str,
     try:
         if run.trained_on.spec.local:
             run = _as_it_is(run, session, notes)
+        if run.beside and run.beside not in session.splits(run.dataset):
+            refuse_without(run.protocol.spec, run.dataset.name)
         if run.dataset.spec.local and not query_given:
             run = _with_fewer_queries(run, session, notes)
     except MissingError:
@@ -57,7 +59,7 @@ def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) 
     shot, query = params.get("shot"), params.get("query")
     if not isinstance(shot, int) or not isinstance(query, int):
         return run
-    split = session.split(run.dataset, run.split)
+    split = session.measured(run)
     smallest = int(np.argmin(split.counts))
     name, images = split.names[smallest], int(split.counts[smallest])
     if images <= shot:

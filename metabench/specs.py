@@ -334,12 +334,17 @@ class ProtocolSpec(Spec):
 
     metric: Metric = ACCURACY
     """What an episode is scored by; for any other than accuracy its class is an `episodes.ValuedProtocol`."""
+    parts: tuple[Metric, ...] = ()
+    """What such a score is made of, where that is worth a column of its own; `values` returns them after it."""
     takes: tuple[str, ...] = ("images", "text")
     """The kinds of items that it draws from, of `KINDS`."""
     training: str = ""
     """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
     episodes: int = 0
     """How many there are where they are a list (`metabench.episodes.ListedProtocol`); 0: drawn without end."""
+    beside: str = ""
+    """The split whose classes stand beside those that are measured: its episodes are drawn from a
+    `metabench.beside.JointSplit`. Its parameter `reserve` is the share of their images that training never sees."""
 
 
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec

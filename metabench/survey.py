@@ -67,7 +67,7 @@ class Surveyor:
             return Prospect(run, "missing", key, lacking, None)
         fetched = self._fetched(run)
         training, trained = self._training(run, digests)
-        scored, words = self._scored(key)
+        scored, words = self._scored(key, run.width)
         measuring = self.estimates.measure(run)
         left = max(0.0, 1 - scored / run.episodes)
         seconds = None if training is None or measuring is None else training + measuring * left
@@ -111,9 +111,9 @@ class Surveyor:
         share = 1 - min(done, run.recipe.episodes) / run.recipe.episodes
         return None if whole is None else whole * share, f"trained {done:,} of {run.recipe.episodes:,} episodes"
 
-    def _scored(self, key: str) -> tuple[int, str]:
+    def _scored(self, key: str, width: int) -> tuple[int, str]:
         """Return how many episodes are scored already, and that in words."""
-        done = 0 if not key or self.session.rerun else len(Partial(self.session.store.root, key).load())
+        done = 0 if not key or self.session.rerun else len(Partial(self.session.store.root, key, width).load())
         return done, f"scored {done:,} episodes" if done else ""
 
 
