@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.errors import MissingError, NothingMeasured, UsageError
+from metabench.files import replacing
 from metabench.home import Home
 from metabench.records import read_record
 from metabench.scores import EpisodeScores, answers, parts_of, queries
@@ -65,17 +64,13 @@ def write_frame(frame: pd.DataFrame, path: Path, form: str) -> None:
     """
     if form == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise MissingError("--parquet needs pyarrow; pip install 'metabench[parquet]'")
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
+    with replacing(path) as temporary:
         if form == "csv":
             _without_formulas(frame).to_csv(temporary, index=False, lineterminator="\n")
         elif form == "jsonl":
             frame.to_json(temporary, orient="records", lines=True, force_ascii=False, double_precision=12)
         else:
             frame.to_parquet(temporary, engine="pyarrow", index=False)
-        os.replace(temporary, path)  # noqa: PTH105 - as in records.write_atomic
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _records(sources: Sequence[str | Path], home: Home) -> Iterable[dict[str, Any]]:

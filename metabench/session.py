@@ -19,9 +19,9 @@ from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.data.cache import cached_array
 from metabench.environment import check_device_name
 from metabench.errors import MetabenchError
+from metabench.files import write_atomic
 from metabench.home import Home
 from metabench.keys import content_key
-from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
 from metabench.runspec import Choice, RunSpec
 from metabench.specs import DatasetSpec, Value

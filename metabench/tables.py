@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.records import write_atomic
+from metabench.files import write_atomic
 from metabench.scores import metric_of, parts_of, score_of
 from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
 

@@ -4,7 +4,6 @@ import copy
 import errno
 import json
 import os
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from metabench.records import (
     read_record,
     upgrade,
     validate_record,
-    write_atomic,
     write_record,
 )
 from metabench.stopping import StopRule
@@ -355,19 +353,3 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert caught.value.errno == errno.ENOSPC
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
-
-
-def test_a_write_that_stops_in_the_middle_changes_nothing(tmp_path: Path) -> None:
-    """A real short write: the process may not make files above one page."""
-    path = tmp_path / "text"
-    write_atomic(path, "before")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        with pytest.raises(OSError) as caught:
-            write_atomic(path, "x" * 100_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert caught.value.errno == errno.EFBIG
-    assert [p.name for p in tmp_path.iterdir()] == ["text"]
-    assert path.read_text() == "before"

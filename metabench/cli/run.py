@@ -13,10 +13,10 @@ from metabench.cli import selecting
 from metabench.cli.curve import check_file, plot_option
 from metabench.console import Console
 from metabench.errors import NothingMeasured, UsageError
+from metabench.files import write_atomic
 from metabench.launch import attempt_suite, launch, outcome_rows, planned, planned_suite
 from metabench.learning_curves import draw, learning_curves
 from metabench.plan import Selection
-from metabench.records import write_atomic
 from metabench.runspec import Lacking, Planned, RunSpec
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.session import Outcome, Session

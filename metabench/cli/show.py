@@ -81,8 +81,8 @@ def _show_record(record: Mapping[str, Any], as_json: bool) -> None:
 
 def _plot(record: Mapping[str, Any], file: str) -> None:
     """Write the distribution of a run's scores as SVG and say where."""
+    from metabench.files import write_atomic
     from metabench.pictures.histogram import histogram
-    from metabench.records import write_atomic
 
     inputs, scores = record["inputs"], record["scores"]
     if scores is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,16 @@ class Section:
     def cells(self) -> list[Cell]:
         """The columns, in order."""
         return sorted({cell for row in self.rows for cell in row.cells})
+
+    def title_of(self, cell: Cell) -> str:
+        """What stands above a column."""
+        return ", ".join(filter(None, [cell.title, self.apart(cell)]))
+
+    def apart(self, cell: Cell) -> str:
+        """Return the parameters of the protocol that tell a column from others of the same title; '' without any."""
+        same = [set(other.params) for other in self.cells if other.title == cell.title]
+        shared = set.intersection(*same) if same else set(cell.params)
+        return ", ".join(param for param in cell.params if param not in shared)
 
     @cached_property
     def ranks(self) -> dict[tuple[str, Cell], Rank]:
@@ -70,7 +80,7 @@ class Section:
         """Return the paper's claim for a cell of a row: same algorithm, backbone, data set, way and shot."""
         inputs = row.first.inputs
         names = tuple(inputs[part]["name"] for part in ("algorithm", "backbone", "dataset"))
-        return self._papers.get((*names, cell))
+        return self._papers.get((*names, replace(cell, params=())))
 
     @cached_property
     def _papers(self) -> dict[tuple[Any, ...], Published]:

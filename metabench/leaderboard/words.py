@@ -118,6 +118,13 @@ def episodes(row: Row) -> str:
     return f"{'/'.join(f'{count:,}' for count in counts)}, seed {row.first.inputs['evaluation']['seed']}"
 
 
+def protocols(row: Row) -> list[str]:
+    """The protocol with its parameters but way and shot, as often as they differ between columns."""
+    inputs = [entry.inputs["protocol"] for entry in row.entries]
+    rest = [{**p, "params": {k: v for k, v in p["params"].items() if k not in ("way", "shot")}} for p in inputs]
+    return list(dict.fromkeys(map(named, rest)))
+
+
 def training(row: Row) -> str:
     """Seeds, way, shot (only where it is not the column's) and number of the training episodes."""
     runs = [(entry.cell, entry.inputs["training"]) for entry in row.entries]

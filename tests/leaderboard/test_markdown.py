@@ -52,6 +52,27 @@ def _table(text: str, title: str = "## test split") -> list[dict[str, str]]:
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
 
 
+def test_columns_say_what_tells_them_apart() -> None:
+    few = {"protocol__params__query": 1}
+    text = _text(
+        make_record(),
+        make_record((74, 75, 74, 75), **few),
+        make_record((75, 75, 74, 75), protocol__params__shot=5),
+        make_record((15, 16, 14, 15), **FLOOR),
+    )
+    first, floor = _table(text)
+    assert [name for name in first if "way" in name] == [
+        "5-way 1-shot, query=1", "5-way 1-shot, query=15", "5-way 5-shot"
+    ]  # fmt: skip
+    assert "99.33" in first["5-way 1-shot, query=1"] and floor["5-way 1-shot, query=1"] == ""
+    assert all("rank 1" in first[name] for name in list(first)[3:6]) and "rank 2" in floor["5-way 1-shot, query=15"]
+    assert first["Protocol"].count("query=") == 2 and floor["Protocol"].count("query=") == 1
+    assert "No floor row is measured for: 5-way 1-shot, query=1; 5-way 5-shot." in text
+    claim = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 98.8, 0.05, "98.8", "A", "paper")
+    (row,) = _table(_text(make_record(), make_record(**few), claims=(claim,)))
+    assert all("paper 98.8" in row[f"5-way 1-shot, query={query}"] for query in (1, 15))
+
+
 def test_the_page_of_a_small_leaderboard(board: Leaderboard) -> None:
     records = [
         make_record(),
