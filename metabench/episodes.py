@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from metabench.data import ClassSplit
 from metabench.errors import MetabenchError, UsageError
 from metabench.rng import Stream
-from metabench.scores import metric_as_record
+from metabench.scores import first_column, metric_as_record, parts_as_record
 from metabench.specs import ACCURACY, Metric
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ValuedProtocol(EpisodeProtocol, Protocol):
     """A protocol whose episodes are scored by another metric than accuracy (`ProtocolSpec.metric`)."""
 
     def values(self, outputs: Tensor, truth: Tensor) -> Tensor:
-        """Return the value of the metric (B,) in each of B episodes.
+        """Return the value of the metric (B,) in each of B episodes; where its spec has parts, (B, 1 + parts).
 
         Args:
             outputs: (B, Q, way) scores of the queries, or (B, Q, D) predicted numbers.
@@ -125,9 +125,12 @@ class EpisodeSource:
 
     def runs(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
         """Yield episodes ``start <= i < stop`` in batches of the same shape; mostly there is one."""
+        yield from self._drawn(start, stop, self.split)
+
+    def _drawn(self, start: int, stop: int, split: ClassSplit) -> Iterator[EpisodeBatch]:
         words = self._stream.words(start, stop)
         while len(words):
-            batch = self.protocol.draw(words, self.split)
+            batch = self.protocol.draw(words, split)
             if not 0 < len(batch) <= len(words):
                 name = type(self.protocol).__name__
                 raise MetabenchError(f"{name}.draw made {len(batch)} episodes of {len(words)} rows of words")
@@ -197,8 +200,8 @@ class EpisodeTally:
         rows = np.concatenate([batch.support, batch.query], axis=1)
         self._hash.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
         members = np.sort(np.searchsorted(self._starts, batch.support, side="right") - 1, axis=1)
-        first = np.ones(members.shape, dtype=bool)
-        first[:, 1:] = members[:, 1:] != members[:, :-1]
+        first = members < len(self._starts) - 1  # base classes beside those measured are no sample: they stay the same
+        first[:, 1:] &= members[:, 1:] != members[:, :-1]
         self._members.append(members[first].astype(np.int32))
         self._ways.append(first.sum(1))
         self._queries.append(np.full(len(batch), batch.query.shape[1]))
@@ -223,12 +226,16 @@ class EpisodeTally:
         ways = np.concatenate([np.zeros(0, np.int64), *self._ways])
         return np.bincount(self._flat, np.repeat(scores, ways), len(self._starts) - 1).astype(np.float64)
 
-    def record(self, scores: NDArray[np.float64], metric: Metric = ACCURACY) -> dict[str, Any]:
+    def record(
+        self, scores: NDArray[np.float64], metric: Metric = ACCURACY, parts: Sequence[Metric] = ()
+    ) -> dict[str, Any]:
         """Return the ``scores`` of a record.
 
         Args:
-            scores: (episodes,) shares of correct answers in [0, 1], or values of another metric.
+            scores: (episodes,) shares of correct answers in [0, 1], or values of another metric; (episodes, 1 + parts)
+                where it has parts.
         """
+        columns, scores = scores.reshape(len(scores), -1), first_column(scores)
         queries, ways = self.queries, np.concatenate(self._ways)
         uniform = bool((queries == queries[0]).all() and (ways == ways[0]).all())
         counted = metric == ACCURACY
@@ -239,6 +246,7 @@ class EpisodeTally:
         return {
             "n_query": int(queries[0]) if uniform else queries.tolist(),
             **({"correct": answers} if counted else {"values": answers, "metric": metric_as_record(metric)}),
+            **({"parts": parts_as_record(parts, columns[:, 1:])} if parts else {}),
             "episodes_digest": self.digest,
             "classes": {
                 "episodes": self.class_episodes.tolist(),
