@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["load_results", "predict", "run"]
 
-_WHERE = {"load_results": "metabench.results", "predict": "metabench.labelling", "run": "metabench.launch"}
+_WHERE = {"load_results": "metabench.results", "predict": "metabench.labelling", "run": "metabench.running"}
 
 
 def __getattr__(name: str) -> Any:

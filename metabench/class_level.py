@@ -42,7 +42,7 @@ class ClassLevel:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean, for new classes and images and the same number of episodes."""
+        """Of the mean, for new classes and examples and the same number of episodes."""
         return math.sqrt(self.sampling + self.data)
 
 

@@ -29,7 +29,7 @@ class Difference:
         method: ``paired-t``, ``welch``, or ``identical`` where no episode differs.
         a_beats_b: probability that A is better than B on a new episode; a tie counts half.
         note: what a reader must know, else empty.
-        open95: half-width of the 95 % interval of `mean` for new classes and images; None where it is not known.
+        open95: half-width of the 95 % interval of `mean` for new classes and examples; None where it is not known.
     """
 
     mean: float

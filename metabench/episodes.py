@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from metabench.data import ClassSplit
 from metabench.errors import MetabenchError, UsageError
 from metabench.rng import Stream
-from metabench.scores import metric_as_record
+from metabench.scores import first_column, metric_as_record, parts_as_record
 from metabench.specs import ACCURACY, Metric
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ValuedProtocol(EpisodeProtocol, Protocol):
     """A protocol whose episodes are scored by another metric than accuracy (`ProtocolSpec.metric`)."""
 
     def values(self, outputs: Tensor, truth: Tensor) -> Tensor:
-        """Return the value of the metric (B,) in each of B episodes.
+        """Return the value of the metric (B,) in each of B episodes; where its spec has parts, (B, 1 + parts).
 
         Args:
             outputs: (B, Q, way) scores of the queries, or (B, Q, D) predicted numbers.
@@ -95,6 +95,15 @@ class DisjointProtocol(EpisodeProtocol, Protocol):
 
     def arrange(self, rows: Rows) -> EpisodeBatch:
         """Make image rows (B, way, per_class), distinct and each line of one class, into B episodes."""
+        ...
+
+
+@runtime_checkable
+class GroupedProtocol(EpisodeProtocol, Protocol):
+    """A protocol whose episodes take all their classes from one group each: then the test set is a sample of groups."""
+
+    def groups(self, split: ClassSplit) -> NDArray[np.int64]:
+        """Return the number of the group (C,) of each class."""
         ...
 
 
@@ -125,9 +134,12 @@ class EpisodeSource:
 
     def runs(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
         """Yield episodes ``start <= i < stop`` in batches of the same shape; mostly there is one."""
+        yield from self._drawn(start, stop, self.split)
+
+    def _drawn(self, start: int, stop: int, split: ClassSplit) -> Iterator[EpisodeBatch]:
         words = self._stream.words(start, stop)
         while len(words):
-            batch = self.protocol.draw(words, self.split)
+            batch = self.protocol.draw(words, split)
             if not 0 < len(batch) <= len(words):
                 name = type(self.protocol).__name__
                 raise MetabenchError(f"{name}.draw made {len(batch)} episodes of {len(words)} rows of words")
@@ -165,6 +177,11 @@ class EpisodeSource:
                 yield start, batch
                 start += len(batch)
 
+    def tally(self) -> EpisodeTally:
+        """Return an empty tally of these episodes."""
+        groups = self.protocol.groups(self.split) if isinstance(self.protocol, GroupedProtocol) else None
+        return EpisodeTally(self.split.starts, groups)
+
 
 class ListedSource(EpisodeSource):
     """The episodes that a protocol lists."""
@@ -183,11 +200,13 @@ class EpisodeTally:
 
     Args:
         starts: int64 (C + 1,) class boundaries of the split, see `ClassSplit`.
+        groups: (C,) the group of each class, where episodes are of one group: it is kept which groups took part.
     """
 
-    def __init__(self, starts: NDArray[np.int64]) -> None:
+    def __init__(self, starts: NDArray[np.int64], groups: NDArray[np.int64] | None = None) -> None:
         self._hash = hashlib.sha256()
-        self._starts = starts
+        self._starts, self._groups = starts, groups
+        self._units = len(starts) - 1 if groups is None else int(groups.max()) + 1
         self._members: list[Rows] = []
         self._ways: list[Rows] = []
         self._queries: list[Rows] = []
@@ -196,9 +215,10 @@ class EpisodeTally:
         """Add the episodes of `batch`, which must follow those added before."""
         rows = np.concatenate([batch.support, batch.query], axis=1)
         self._hash.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
-        members = np.sort(np.searchsorted(self._starts, batch.support, side="right") - 1, axis=1)
-        first = np.ones(members.shape, dtype=bool)
-        first[:, 1:] = members[:, 1:] != members[:, :-1]
+        members = np.searchsorted(self._starts, batch.support, side="right") - 1
+        members = np.sort(members if self._groups is None else self._groups[members], axis=1)
+        first = members < self._units  # base classes beside those measured are no sample: they stay the same
+        first[:, 1:] &= members[:, 1:] != members[:, :-1]
         self._members.append(members[first].astype(np.int32))
         self._ways.append(first.sum(1))
         self._queries.append(np.full(len(batch), batch.query.shape[1]))
@@ -215,20 +235,24 @@ class EpisodeTally:
 
     @property
     def class_episodes(self) -> NDArray[np.int64]:
-        """The number of episodes (C,) that each class took part in."""
-        return np.bincount(self._flat, minlength=len(self._starts) - 1)
+        """The number of episodes (C,) that each class (or group) took part in."""
+        return np.bincount(self._flat, minlength=self._units)
 
     def class_sums(self, scores: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the sum (C,) of the scores (episodes,) of the episodes that each class took part in."""
+        """Return the sum (C,) of the scores (episodes,) of the episodes that each class (or group) took part in."""
         ways = np.concatenate([np.zeros(0, np.int64), *self._ways])
-        return np.bincount(self._flat, np.repeat(scores, ways), len(self._starts) - 1).astype(np.float64)
+        return np.bincount(self._flat, np.repeat(scores, ways), self._units).astype(np.float64)
 
-    def record(self, scores: NDArray[np.float64], metric: Metric = ACCURACY) -> dict[str, Any]:
+    def record(
+        self, scores: NDArray[np.float64], metric: Metric = ACCURACY, parts: Sequence[Metric] = ()
+    ) -> dict[str, Any]:
         """Return the ``scores`` of a record.
 
         Args:
-            scores: (episodes,) shares of correct answers in [0, 1], or values of another metric.
+            scores: (episodes,) shares of correct answers in [0, 1], or values of another metric; (episodes, 1 + parts)
+                where it has parts.
         """
+        columns, scores = scores.reshape(len(scores), -1), first_column(scores)
         queries, ways = self.queries, np.concatenate(self._ways)
         uniform = bool((queries == queries[0]).all() and (ways == ways[0]).all())
         counted = metric == ACCURACY
@@ -239,10 +263,12 @@ class EpisodeTally:
         return {
             "n_query": int(queries[0]) if uniform else queries.tolist(),
             **({"correct": answers} if counted else {"values": answers, "metric": metric_as_record(metric)}),
+            **({"parts": parts_as_record(parts, columns[:, 1:])} if parts else {}),
             "episodes_digest": self.digest,
             "classes": {
                 "episodes": self.class_episodes.tolist(),
                 ("correct" if whole else "totals"): (sums.astype(np.int64) if whole else sums).tolist(),
+                **({} if self._groups is None else {"of": "groups"}),
             },
         }
 

@@ -66,7 +66,7 @@ def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tenso
     """Return the score (B,) of each of the episodes from `start` on, and the answers to their queries.
 
     The score is the share of correct answers, in [0, 1], and the answers are labels (B, Q); or the score is the value
-    of the metric that the protocol has, and the answers are the outputs.
+    of the metric that the protocol has, with its parts (B, 1 + parts) if any, and the answers are the outputs.
 
     Args:
         outputs, truth: of the queries, as in `metabench.learner.Learner`.
@@ -104,7 +104,7 @@ def evaluate(
     Raises:
         MetabenchError: where a score is not a number, naming the episode.
     """
-    tally = EpisodeTally(source.split.starts)
+    tally = source.tally()
     size = chunk or learner.chunk_size(data, source.batch(0, 1))
     for _, before in source.chunks(len(done), size):
         tally.update(before)
@@ -114,7 +114,7 @@ def evaluate(
             outputs = learner.scores(data, batch)
             _refuse(outputs.isnan().flatten(1).any(1).cpu().numpy(), start)
             scores, answers = score_batch(source, start, outputs, learner.truth(data, batch))
-            _refuse(~np.isfinite(scores), start)
+            _refuse(np.any(~np.isfinite(scores).reshape(len(scores), -1), axis=1), start)
             tally.update(batch)
             if watch is not None:
                 watch(batch, answers.cpu().numpy())

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metabench.beside import UnreservedSource, base_rows
 from metabench.building import make_learner
 from metabench.disjoint import DisjointSource
 from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
@@ -35,6 +36,7 @@ from metabench.modules import Backbone
 from metabench.records import build_record
 from metabench.registry import load_target
 from metabench.runspec import Choice, RunSpec, metric_of_protocol
+from metabench.scores import first_column
 from metabench.session import Outcome, Session
 from metabench.specs import ACCURACY, AlgorithmSpec, Metric, Recipe, defaults
 from metabench.stats import RunningMean
@@ -151,7 +153,7 @@ class Executor:
         self._check(run, learner, None, source, self.session.split(run.dataset, run.split).images)
         scores, tally = self._score(run, learner, data, source, most, key, watch)
         ended = time.perf_counter()
-        parts["scores"] = tally.record(scores, run.metric)
+        parts["scores"] = tally.record(scores, run.metric, run.parts)
         parts["cost"] = {
             "seconds": round(ended - started, 3),
             "training_seconds": round(trained - started, 3),
@@ -195,11 +197,14 @@ class Executor:
         own = {**defaults(protocol.spec), "shot": recipe.shot}
         named = {k: own[k] if k in ("way", "shot", "query") else value for k, value in protocol.params.items()}
         name = [Choice(protocol.spec, named).inputs(), *parts, split, run.seed, recipe.way, recipe.shot]
-        return EpisodeSource(_protocol(protocol, params), self.session.split(dataset, split), name)
+        classes, mask = self.session.split(dataset, split), self.session.withheld(run, split)
+        if mask is None:
+            return EpisodeSource(_protocol(protocol, params), classes, name)
+        return UnreservedSource(_protocol(protocol, params), classes, [name, run.reserve], mask)
 
     def _test_source(self, run: RunSpec, name: Any) -> tuple[EpisodeSource, int]:
         """Return the episodes that are measured and how many there may be."""
-        protocol, split = _protocol(run.protocol, run.protocol.params), self.session.split(run.dataset, run.split)
+        protocol, split = _protocol(run.protocol, run.protocol.params), self.session.measured(run)
         if isinstance(protocol, ListedProtocol):
             return ListedSource(protocol, split, name), run.episodes
         if run.sampling == "closed":
@@ -311,8 +316,19 @@ class Executor:
         return Diverged(f"{error}. The best weights before, of episode {episode}, can be used: --checkpoint {path}")
 
     def _data(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> Tensor:
-        """Return what `learner` scores: the images, or their features."""
-        images, digest = self.session.split(run.dataset, run.split).images, digests[run.measured]
+        """Return what `learner` scores: the images, or their features; after them those of base classes beside."""
+        found = self._scorable(run, learner, run.split, digests[run.measured])
+        if not run.beside:
+            return found
+        base, rows = self._scorable(run, learner, run.beside, digests[run.beside]), base_rows(self.session.reserve(run))
+        shape, folder = (len(found) + len(rows), found.shape[1]), self.session.home.features
+        both = room_for_features(shape, self.device, folder, self.session.max_memory)
+        both[: len(found)] = found
+        torch.index_select(base, 0, torch.from_numpy(rows).to(base.device), out=both[len(found) :])
+        return both
+
+    def _scorable(self, run: RunSpec, learner: Learner, split: str, digest: str) -> Tensor:
+        images = self.session.split(run.dataset, split).images
         if learner.frozen is not None or learner.embedder is None:
             return self._items(run, learner, images, digest)
         return self._embedded(run, learner.embedder, images, digest)
@@ -365,7 +381,7 @@ class Executor:
         watch: Watch | None = None,
     ) -> tuple[NDArray[np.float64], EpisodeTally]:
         """Score the episodes, resuming from and saving to the store's partial file."""
-        partial = Partial(self.session.store.root, key)
+        partial = Partial(self.session.store.root, key, run.width)
         if self.session.rerun:
             partial.remove()
         done, rule = partial.load()[:most], run.stop
@@ -374,14 +390,17 @@ class Executor:
         scores, unsaved, saved = [done], [], time.monotonic()
         running, metric = RunningMean(), run.metric
         scale = 100.0 if metric == ACCURACY else 1.0
-        running.add(scale * done)
+        running.add(scale * first_column(done))
         with self.session.console.progress(run.label, most) as bar, stop_on_signal() as stop:
 
             def report(found: NDArray[np.float64]) -> bool:
                 nonlocal saved
+                if found.shape[1:] != done.shape[1:]:
+                    name = type(source.protocol).__name__
+                    raise MetabenchError(f"{name}.values returns {found.shape[1:]}, and its spec has parts {run.parts}")
                 scores.append(found)
                 unsaved.append(found)
-                running.add(scale * found)
+                running.add(scale * first_column(found))
                 bar.update(running.count, _shown(running.interval, metric))
                 if stop.requested or time.monotonic() - saved > _FLUSH_SECONDS:
                     partial.append(np.concatenate(unsaved))

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metabench.files import replacing
 from metabench.memory import device_memory
 
 if TYPE_CHECKING:
@@ -106,12 +107,6 @@ def load_features(path: Path, shape: tuple[int, int]) -> Tensor | None:
 
 
 def save_features(path: Path, features: Tensor) -> None:
-    """Write features atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.save(stream, features.cpu().numpy())
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    """Write features; they may be large, and what a power cut takes is made anew."""
+    with replacing(path, durable=False) as temporary, temporary.open("wb") as stream:
+        np.save(stream, features.cpu().numpy())

@@ -13,8 +13,8 @@ from metabench.plugins import one_line
 from metabench.registry import availability, load_target
 from metabench.specs import DatasetSpec, Value
 
-Presence = Literal["built in", "prepared", "not prepared", "missing", "unavailable", "broken"]
-USABLE: tuple[Presence, ...] = ("built in", "prepared", "not prepared")
+Presence = Literal["built in", "prepared", "not prepared", "downloadable", "missing", "unavailable", "broken"]
+USABLE: tuple[Presence, ...] = ("built in", "prepared", "not prepared", "downloadable")
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class Found:
     """What was found of a data set.
 
     Attributes:
-        presence: ``not prepared`` where the official files are there; ``unavailable`` where a package is missing.
-        detail: what is wrong, and what to do; empty if nothing is.
+        presence: ``not prepared`` where the official files are there; ``downloadable`` where they are not, and are
+            fetched at the first use; ``unavailable`` where a package is missing.
+        detail: what is wrong, and what to do, or what is downloaded; empty if nothing is.
     """
 
     presence: Presence
@@ -34,13 +35,17 @@ class _Preparing(Exception):
     """A data set has found its files and begins to decode them."""
 
 
-def look(spec: DatasetSpec, params: Mapping[str, Value], home: Home) -> Found:
-    """Tell whether a data set can be used: its loader begins to load every split, and is stopped when it decodes."""
+def look(spec: DatasetSpec, params: Mapping[str, Value], home: Home, allow_download: bool = True) -> Found:
+    """Tell whether a data set can be used: its loader begins to load every split, and is stopped when it decodes.
+
+    Nothing is downloaded; `allow_download` says whether that would be done where files are missing.
+    """
     if lacking := availability(spec):
         return Found("unavailable", lacking)
     if not spec.download:
         return Found("built in")
-    context = DataContext(home.dataset_cache(spec.cache_name), home.sources, allow_download=False, progress=_stop)
+    cache, wanted = home.dataset_cache(spec.cache_name), list[str]()
+    context = DataContext(cache, home.sources, allow_download=False, progress=_stop, wants=wanted.append)
     try:
         dataset = load_target(spec)(**params)
         for split in dataset.splits(context) if hasattr(dataset, "splits") else spec.splits:
@@ -48,6 +53,8 @@ def look(spec: DatasetSpec, params: Mapping[str, Value], home: Home) -> Found:
     except _Preparing:
         return Found("not prepared")
     except MissingError as error:
+        if wanted and allow_download:
+            return Found("downloadable", f"{' and '.join(dict.fromkeys(wanted))} will be downloaded")
         return Found("missing", str(error))
     except Exception as error:  # a data set is a plugin: whatever it raises is one line here
         return Found("broken", str(error) if isinstance(error, MetabenchError) else one_line(error))

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from metabench.console import Console
-from metabench.errors import MetabenchError, UsageError
-from metabench.home import Home
+from metabench.errors import MetabenchError
 from metabench.keys import content_key
-from metabench.plan import Selection, plan
-from metabench.registry import load_registry
-from metabench.runspec import RunSpec
+from metabench.plan import Selection, plan_each
+from metabench.runspec import NO_DIGESTS, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.session import Outcome, Session
 from metabench.settling import settle
+from metabench.suites import Suite, plan_suite
 from metabench.tables import Row, rows_from_records
 
 if TYPE_CHECKING:
     from metabench.execute import Executor
 
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class Lacking:
-    """A run that could not be made, for want of something that it needs."""
-
-    run: RunSpec
-    error: MetabenchError
 
 
 def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
@@ -42,31 +30,44 @@ def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
         UsageError, MissingError: a run cannot be made.
         KeyboardInterrupt: the user stopped; what was measured is kept.
     """
-    found = _launch(runs, session, ())
+    found = _launch(runs, session, None)
     return [outcome for outcome in found if isinstance(outcome, Outcome)]
 
 
-def attempt(runs: Sequence[RunSpec], session: Session) -> list[Outcome | Lacking]:
-    """As `launch`, but a run whose data or packages are missing or damaged is told, and the others are made.
+def attempt(planned: Sequence[Planned], session: Session) -> list[Outcome | Lacking]:
+    """As `launch`, but a run that cannot be made is told, when that is known and in the result, and the others are.
 
     Raises:
-        UsageError, KeyboardInterrupt: as `launch`.
+        KeyboardInterrupt: as `launch`.
     """
-    return _launch(runs, session, (MetabenchError,))
+    warned: set[str] = set()
+
+    def warn(lacking: Lacking) -> None:
+        if (why := str(lacking.error)) not in warned:
+            warned.add(why)
+            session.console.warn(f"{lacking.run.label} is left out: {why}")
+
+    return _launch(planned, session, warn)
 
 
 def _launch(
-    runs: Sequence[RunSpec], session: Session, tolerated: tuple[type[MetabenchError], ...]
+    planned: Sequence[Planned], session: Session, tolerate: Callable[[Lacking], None] | None
 ) -> list[Outcome | Lacking]:
     def tried(run: RunSpec, make: Callable[[], Found]) -> Found | Lacking:
         try:
             return make()
-        except UsageError:
-            raise
-        except tolerated as error:
-            return Lacking(run, error)
+        except MetabenchError as error:
+            if tolerate is None:
+                raise
+            return told(Lacking(run, error))
 
-    found = [tried(run, partial(_stored, run, session)) for run in runs]
+    def told(lacking: Lacking) -> Lacking:
+        if tolerate is not None:
+            tolerate(lacking)
+        return lacking
+
+    found = [told(p) if isinstance(p, Lacking) else tried(p, partial(_stored, p, session)) for p in planned]
+    runs = [spec_of(each) for each in planned]
     _tell_pixels([run for run, each in zip(runs, found, strict=True) if not isinstance(each, Lacking)], session)
     if any(each is None for each in found):
         from metabench.execute import Executor  # loads torch
@@ -109,62 +110,37 @@ def run_selection(selection: Selection, session: Session) -> list[Outcome]:
 
 
 def planned(selection: Selection, session: Session) -> list[RunSpec]:
-    """Return the runs of a selection, as the user's own data allow them."""
-    return settle(plan(selection, session.registry), session, selection.query is not None)
-
-
-def outcome_rows(outcomes: Sequence[Outcome]) -> list[Row]:
-    """Return one table row for each outcome."""
-    cached = {item.record["key"] for item in outcomes if item.cached}
-    return rows_from_records((item.record for item in outcomes), cached)
-
-
-def run(
-    algo: str | Sequence[str],
-    shots: int | Sequence[int] = (),
-    ways: int | Sequence[int] = (),
-    dataset: str | Sequence[str] = "glyphs",
-    backbone: str | Sequence[str] = (),
-    seeds: int | Sequence[int] = 0,
-    home: str | None = None,
-    data: str | None = None,
-    device: str = "auto",
-    rerun: bool = False,
-    quiet: bool = True,
-    plugins: str | Path | Sequence[str | Path] = (),
-    **options: Any,
-) -> Any:
-    """Run benchmarks and return a pandas DataFrame, one row per run, as ``metabench run`` prints it.
-
-    Args:
-        algo, shots, ways, dataset, backbone, seeds: one value or several; every combination is a run. Shots and ways
-            are the protocol's own where they are not given, as the backbone is the algorithm's.
-        home, data, device, rerun, quiet: as the options of ``metabench run``.
-        plugins: loose plugin files, as ``--plugin``.
-        options: further fields of `metabench.plan.Selection`: query, episodes, episode_seed, precision,
-            protocol, checkpoint, settings.
+    """Return the runs of a selection, as the user's own data allow them.
 
     Raises:
-        MetabenchError: what the command line would print as an error.
+        UsageError: one cannot be made.
     """
-    from metabench.tables import to_frame
-
-    if isinstance(options.get("checkpoint"), str):
-        options["checkpoint"] = Path(options["checkpoint"])
-    selection = Selection(
-        algorithms=_listed(algo),
-        shots=_listed(shots),
-        ways=_listed(ways),
-        datasets=_listed(dataset),
-        backbones=_listed(backbone),
-        seeds=_listed(seeds),
-        **options,
-    )
-    registry = load_registry(map(Path, _listed(plugins)))
-    session = Session(Home.resolve(home, data), Console(quiet=quiet), device, rerun, registry=registry)
-    outcomes = run_selection(selection, session)
-    return to_frame(outcome_rows(outcomes))
+    return sound(settle(plan_each(selection, session.registry), session, selection.query is not None))
 
 
-def _listed(value: Any) -> tuple[Any, ...]:
-    return (value,) if isinstance(value, (str, int, Path)) else tuple(value)
+def planned_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any], session: Session) -> list[Planned]:
+    """Return the runs of a suite, as `metabench.suites.plan_suite`, as the user's own data allow them."""
+    runs = plan_suite(suite, algorithms, given, session.registry)
+    return settle(runs, session, query_given=any("query" in block for block in suite.blocks))
+
+
+def attempt_suite(suite: Suite, planned: Sequence[Planned], session: Session) -> list[Outcome | Lacking]:
+    """As `attempt`; the records say of which suite they are."""
+    return [
+        marked(result, session, "suites", suite.provenance()) if isinstance(result, Outcome) else result
+        for result in attempt(planned, session)
+    ]
+
+
+def outcome_rows(outcomes: Sequence[Outcome | Lacking]) -> list[Row]:
+    """Return one table row for each outcome; what could not be measured is ``skipped``, and its note says why."""
+    cached = {item.record["key"] for item in outcomes if isinstance(item, Outcome) and item.cached}
+    records = (item.record if isinstance(item, Outcome) else _skipped(item) for item in outcomes)
+    return rows_from_records(records, cached)
+
+
+def _skipped(lacking: Lacking) -> dict[str, Any]:
+    """Return what a table shows of a run that could not be made, as if it had a record."""
+    error = {"type": type(lacking.error).__name__, "message": str(lacking.error)}
+    inputs = lacking.run.inputs(NO_DIGESTS)
+    return {"key": "", "inputs": inputs, "status": "skipped", "error": error, "scores": None, "summary": None}

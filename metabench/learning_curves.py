@@ -34,7 +34,7 @@ class Level:
     Attributes:
         score: in the unit of the metric (percent for accuracy); of several training seeds the mean.
         ci95: half-width of its 95 % interval over episodes (with several seeds, for another training too).
-        open95: the same for new classes and images.
+        open95: the same for new classes and examples.
         episodes: test episodes of a run.
         seeds: trainings; 0 where nothing was trained.
     """
@@ -167,7 +167,7 @@ def to_text(found: Sequence[LearningCurve], markdown: bool = False) -> str:
             blocks.append(_gains(members, clean, markdown))
     notes = ["±: 95 % interval over episodes of this test set (with several seeds, for another training too)"]
     if any(level.open95 is not None for curve in found for level in curve.levels):
-        notes.append("open ±: 95 % interval for new classes and new images of the same kind")
+        notes.append("open ±: 95 % interval for new classes and new examples of the same kind")
     return "\n\n".join([*blocks, ("\n\n" if markdown else "\n").join(map(clean, notes))])
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from metabench.adapting import Adapting
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.files import replacing
 from metabench.modules import Backbone, FeatureHead
 
 
@@ -85,17 +84,12 @@ def build_model(
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and JSON `meta` as one safetensors file, atomically: the old file or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    os.close(handle)
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     try:
-        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        save_file(plain, name, metadata={"metabench": json.dumps(meta, sort_keys=True)})
-        Path(name).replace(path)
+        with replacing(path) as temporary:
+            save_file(plain, temporary, metadata={"metabench": json.dumps(meta, sort_keys=True)})
     except SafetensorError as error:
         raise OSError(f"cannot write {path}: {error}") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -87,11 +87,27 @@ def objective(outputs: Tensor, truth: Tensor, reduction: str = "mean") -> Tensor
     return nn.functional.cross_entropy(outputs, truth, reduction=reduction)
 
 
+_MANY = 50
+"""Classes from which on a product with one-hot labels costs more than sorting them."""
+
+
 def prototypes(support: Tensor, labels: Tensor, way: int) -> Tensor:
     """Return the class means (B, way, D) of support features (B, S, D); classes may be uneven."""
+    if way > _MANY:
+        return _means(support, labels, way)
     onehot = nn.functional.one_hot(labels, way).to(support.dtype)
     weights = onehot / onehot.sum(1, keepdim=True)
     return torch.einsum("bsw,bsd->bwd", weights, support)
+
+
+def _means(support: Tensor, labels: Tensor, way: int) -> Tensor:
+    """Do as `prototypes` in time that does not grow with the number of classes, but cannot be vmapped."""
+    episodes, _, dim = support.shape
+    owner = (labels + way * torch.arange(episodes, device=labels.device)[:, None]).flatten()
+    counts = torch.bincount(owner, minlength=episodes * way)
+    order = owner.argsort(stable=True)
+    means = nn.functional.embedding_bag(order, support.reshape(-1, dim), counts.cumsum(0) - counts, mode="mean")
+    return means.view(episodes, way, dim)
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -7,12 +7,13 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from metabench.errors import MissingError, UsageError, did_you_mean
+from metabench.fitting import misfit, refuse_untrained
 from metabench.keys import file_sha256
 from metabench.registry import Chosen, Registry, resolve_params
-from metabench.runspec import Choice, RunSpec
+from metabench.runspec import Choice, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.specs import (
     ACCURACY,
     FIXED_WAY,
@@ -40,6 +41,7 @@ LISTS = ("algorithms", "datasets", "backbones", "ways", "shots", "seeds")
 _OF_ANY_BACKBONE = ("weights", "trained_on")
 """Settings of every backbone: a file of weights, and what they have seen."""
 SCOPES = ("algo", "backbone", "data", "protocol", "train")
+P = TypeVar("P", RunSpec, Planned)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,15 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
     """Resolve a selection into runs, in the order algorithm, data set, backbone, way, shot, seed.
 
     Raises:
+        UsageError: an unknown name, a bad value, a parameter that nothing selected has, parts that do not go together.
+    """
+    return sound(plan_each(selection, registry))
+
+
+def plan_each(selection: Selection, registry: Registry) -> list[Planned]:
+    """As `plan`, but a run whose parts do not go together is told, and the others are there.
+
+    Raises:
         UsageError: an unknown name, a bad value, a parameter that nothing selected has.
     """
     unique: dict[str, Any] = {name: tuple(dict.fromkeys(getattr(selection, name))) for name in LISTS}
@@ -97,7 +108,7 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         raise UsageError(f"--until-ci is in points of accuracy, and {protocol.name} is scored by {protocol.metric}")
     teaching = registry.find("protocol", protocol.training) if protocol.training else protocol
     sha256 = _checkpoint_sha256(selection.checkpoint)
-    runs: list[RunSpec] = []
+    runs: list[Planned] = []
     source = registry.choose("dataset", selection.train_dataset) if selection.train_dataset else None
     combinations = _combinations(selection, registry, source)
     for scope, chosen in zip(("algo", "data", "backbone"), zip(*combinations, strict=True), strict=True):
@@ -106,8 +117,8 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         asked = {name: value for name, value in settings[scope].items() if name not in general}
         _refuse_unknown([*(spec for spec, _ in chosen), *learned], asked)
     _refuse_unknown((protocol,), settings["protocol"])
-    _refuse_other_kinds(protocol, combinations, registry)
     _refuse_moot(selection, protocol, combinations)
+    _refuse_beside(selection, protocol)
     for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
         choices = {
             "backbone": _body(backbone, {**settings["backbone"], **of_backbone}),
@@ -116,13 +127,18 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
         learned_from, of_source = source or (dataset, of_data)
         trained_on = _choice(learned_from, {**settings["data"], **of_source})
         same = trained_on.identity == choices["dataset"].identity
+        specs = algorithm, backbone, learned_from
+        unfit = misfit(protocol, (dataset, selection.split), specs, registry)
         for way, shot in itertools.product(_ways(selection, protocol, teaching), selection.shots):
             cell: dict[str, Value] = {"way": way, "shot": shot}
             cell |= {} if selection.query is None else {"query": selection.query}
             published = algorithm.recipe(learned_from.name, way, shot, learned_from.kind)
-            specs = algorithm, backbone, learned_from
-            recipe = _recipe(specs, published, (way, shot), overrides, selection.checkpoint)
-            _refuse_trained_on(recipe if same else None, selection.split)
+            recipe, problem = None, unfit
+            try:
+                recipe = _recipe(specs, published, (way, shot), overrides, selection.checkpoint)
+                _refuse_trained_on(recipe if same else None, selection.split)
+            except UsageError as error:
+                problem = problem or error
             params = {**(published.params if published else {}), **settings["algo"], **own}
             for seed in selection.seeds if recipe else (0,):
                 run = RunSpec(
@@ -142,8 +158,8 @@ def plan(selection: Selection, registry: Registry) -> list[RunSpec]:
                     source=None if same or not recipe else trained_on,
                     training_protocol=None if teaching is protocol or not recipe else _choice(teaching, cell),
                 )
-                runs += [] if run in runs else [run]  # a protocol need not know of way and shot
-    return runs
+                runs.append(Lacking(run, problem) if problem else run)
+    return distinct(runs)  # a protocol need not know of way and shot
 
 
 def _episodes(selection: Selection, protocol: ProtocolSpec) -> int:
@@ -180,11 +196,11 @@ def choose_parts(registry: Registry, algo: str, backbone: str, settings: Mapping
     return _choice(algorithm, {**scopes["algo"], **own}), _choice(body, {**scopes["backbone"], **of_body})
 
 
-def distinct(runs: Iterable[RunSpec]) -> list[RunSpec]:
+def distinct(runs: Iterable[P]) -> list[P]:
     """Return the runs in their order, each once."""
-    found: dict[str, RunSpec] = {}
+    found: dict[str, P] = {}
     for run in runs:
-        found.setdefault(run.identity, run)
+        found.setdefault(spec_of(run).identity, run)
     return list(found.values())
 
 
@@ -258,19 +274,23 @@ def _refuse_moot(
     """Raise UsageError for what was asked for and could have no effect."""
     if selection.query is not None and "query" not in {param.name for param in protocol.params}:
         raise UsageError(f"protocol '{protocol.name}' has its own number of queries; leave --query out")
-    one_way = [
-        algorithm.name
-        for (algorithm, _), (dataset, _), _ in combinations
-        if algorithm.takes == "images" and dataset.kind != "functions"  # numbers are of no class
-    ]
-    if one_way and "way" not in {param.name for param in protocol.params}:
-        raise UsageError(
-            f"{one_way[0]} is made for one number of classes, and episodes of '{protocol.name}' differ in it"
-        )
     if selection.train_dataset and selection.checkpoint is not None:
         raise UsageError("--checkpoint trains nothing, so leave --train-dataset out")
     if selection.train_dataset and not any(algorithm.trains for (algorithm, _), _, _ in combinations):
         raise UsageError("--train-dataset needs an algorithm that is trained; see 'metabench list algorithms'")
+
+
+def _refuse_beside(selection: Selection, protocol: ProtocolSpec) -> None:
+    """Raise UsageError for weights that do not go with base classes beside those that are measured."""
+    if not protocol.beside:
+        return
+    if selection.train_dataset:
+        raise UsageError(f"the base classes of '{protocol.name}' are those of --dataset, so leave --train-dataset out")
+    if selection.checkpoint is not None:
+        raise UsageError(
+            f"--checkpoint: '{protocol.name}' asks about images that training must not have seen, and of a checkpoint "
+            "nobody knows that; leave it out, so that the weights are trained without them"
+        )
 
 
 def _protocol_name(selection: Selection, registry: Registry) -> str:
@@ -290,28 +310,6 @@ def _ways(selection: Selection, *protocols: ProtocolSpec) -> Sequence[int]:
     return selection.ways if known else (0,)
 
 
-def _refuse_other_kinds(
-    protocol: ProtocolSpec,
-    combinations: Sequence[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]],
-    registry: Registry,
-) -> None:
-    """Raise UsageError where protocol or algorithm cannot do anything with the items of a data set."""
-    for (algorithm, _), (dataset, _), _ in combinations:
-        if dataset.kind not in protocol.takes:
-            fitting = [name for name, spec in registry.protocols.items() if dataset.kind in spec.takes]
-            raise UsageError(
-                f"protocol '{protocol.name}' is for {' and '.join(protocol.takes)}, and the items of '{dataset.name}' "
-                f"are {dataset.kind}; use --protocol {' or '.join(fitting) or 'of a plugin for ' + dataset.kind}"
-            )
-        wanted = "numbers" if dataset.kind == "functions" else "labels"
-        if wanted not in algorithm.answers:
-            fitting = [name for name, spec in registry.algorithms.items() if wanted in spec.answers]
-            raise UsageError(
-                f"{algorithm.name} predicts {algorithm.answers[0]}, and '{dataset.name}' asks for {wanted}; "
-                f"use --algo {' or '.join(fitting)}"
-            )
-
-
 def _combinations(
     selection: Selection, registry: Registry, source: Chosen[DatasetSpec] | None
 ) -> list[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]]:
@@ -320,21 +318,8 @@ def _combinations(
         algorithm, dataset = registry.choose("algorithm", names[0]), registry.choose("dataset", names[1])
         learned_from = (source or dataset)[0]
         backbone = registry.choose("backbone", names[2] or learned_from.backbone or algorithm[0].backbone)
-        for data in dict.fromkeys((learned_from.name, dataset[0].name)):
-            _check_kinds(registry.find("dataset", data), backbone[0], registry)
-        if selection.split not in dataset[0].splits:
-            raise UsageError(f"'{dataset[0].name}' has no split '{selection.split}' to measure")
         found.append((algorithm, dataset, backbone))
     return found
-
-
-def _check_kinds(dataset: DatasetSpec, backbone: BackboneSpec, registry: Registry) -> None:
-    if dataset.kind != backbone.takes:
-        fitting = [name for name, spec in registry.backbones.items() if spec.takes == dataset.kind]
-        raise UsageError(
-            f"backbone '{backbone.name}' takes {backbone.takes}, and the items of '{dataset.name}' are {dataset.kind}; "
-            f"use --backbone {' or '.join(fitting) or 'of a plugin for ' + dataset.kind}"
-        )
 
 
 def _refuse_unknown(specs: Sequence[Spec], overrides: Mapping[str, Value]) -> None:
@@ -395,22 +380,6 @@ def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
 def _trains(algorithm: AlgorithmSpec, backbone: BackboneSpec) -> bool:
     """Whether there is anything to learn."""
     return algorithm.trains and (algorithm.own_weights or backbone.trains)
-
-
-def refuse_untrained(algorithm: Spec, backbone: Spec, dataset: str) -> None:
-    """Raise UsageError where an algorithm cannot be used without meta-training, for which a data set has no classes.
-
-    On features of a backbone that was trained before, or has nothing to train, it can: they are used as they are.
-    """
-    assert isinstance(algorithm, AlgorithmSpec)
-    assert isinstance(backbone, BackboneSpec)
-    if algorithm.takes == "features" and (backbone.trained_on or not backbone.trains):
-        return
-    other = "a pre-trained --backbone, " if algorithm.takes == "features" else ""
-    raise UsageError(
-        f"'{dataset}' has no classes to meta-train {algorithm.name} on; use {other}--checkpoint, "
-        "or an algorithm that needs no training ('metabench list')"
-    )
 
 
 def _recipe(

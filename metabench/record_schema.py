@@ -22,6 +22,7 @@ STATUSES = ("ok", "failed", "skipped", "interrupted")
 MAX_EPISODES = MAX_CLASSES = 1_000_000
 MAX_VALUE = 1e30  # of a metric; what is larger has diverged, and its square must still be a number
 MAX_STRING = 20_000
+MAX_PARTS = 8
 MAX_DEPTH = 12
 MAX_NODES = 200_000  # values outside `scores`
 
@@ -135,6 +136,7 @@ def _check_inputs(inputs: Any) -> None:
             need(type(value) is kind, where, f"is not a {kind.__name__}")
             need(kind is not str or len(inputs[part][name]) <= _SHORT, where, "is too long")
         need(inputs[part].get("name") != "", f"inputs.{part}.name", "is empty")
+    _check_beside(inputs["dataset"].get("beside", {}))
     for where, value in _cell_numbers(inputs):
         need(type(value) is int and 0 <= value <= 10**6, where, "is not an integer in [0, 1000000]")
     need(1 <= inputs["evaluation"]["episodes"] <= MAX_EPISODES, "inputs.evaluation.episodes",
@@ -145,6 +147,14 @@ def _check_inputs(inputs: Any) -> None:
     need(training is None or isinstance(training, dict), "inputs.training", "is neither null nor an object")
     seed = (training or {}).get("seed", 0)
     need(type(seed) is int, "inputs.training.seed", "is not an integer")
+
+
+def _check_beside(beside: Any) -> None:
+    """The splits whose classes stand beside the measured ones, each with its digest."""
+    where = "inputs.dataset.beside"
+    need(isinstance(beside, dict), where, "is not an object")
+    sound = all(isinstance(text, str) and len(text) <= _SHORT for item in beside.items() for text in item)
+    need(sound, where, "is not of short texts")
 
 
 def _check_evaluation(evaluation: Mapping[str, Any]) -> None:
@@ -183,7 +193,7 @@ def _check_scores_shape(scores: Any) -> None:
         return
     need(isinstance(scores, dict), "scores", "is neither null nor an object")
     counted = "correct" in scores
-    answers = ("correct",) if counted else ("values", "metric")
+    answers = ("correct",) if counted else ("values", "metric", *(("parts",) if "parts" in scores else ()))
     _need_keys(scores, ("n_query", *answers, "episodes_digest", "classes"), "scores")
     name, digest = answers[0], scores["episodes_digest"]
     episodes = scores[name]
@@ -195,8 +205,9 @@ def _check_scores_shape(scores: Any) -> None:
         fits = bool((np.asarray(episodes) <= np.asarray(scores["n_query"])).all())
         need(fits, "scores.correct", "holds a count outside [0, n_query]")
     else:
-        _check_metric(scores["metric"])
+        _check_metric(scores["metric"], "scores.metric")
         _need_floats(episodes, "scores.values")
+        _check_parts(scores, len(episodes))
     is_hex = isinstance(digest, str) and re.fullmatch("[0-9a-f]{16,128}", digest)
     need(bool(is_hex), "scores.episodes_digest", "is not a hexadecimal digest")
     if scores["classes"] is not None:
@@ -213,15 +224,31 @@ def _check_queries(n_query: Any, episodes: int) -> None:
     need(min(n_query) >= 1, where, bounds)
 
 
-def _check_metric(metric: Any) -> None:
+def _check_parts(scores: Mapping[str, Any], episodes: int) -> None:
+    """What values are made of: other metrics of the same episodes."""
+    parts, names = scores.get("parts", []), [scores["metric"]["name"]]
+    need(isinstance(parts, list) and len(parts) <= MAX_PARTS, "scores.parts", f"is not a list of up to {MAX_PARTS}")
+    for part in parts:
+        need(isinstance(part, dict), "scores.parts", "holds something other than objects")
+        _need_keys(part, ("metric", "values"), "scores.parts")
+        _check_metric(part["metric"], "scores.parts.metric")
+        values = part["values"]
+        need(
+            isinstance(values, list) and len(values) == episodes, "scores.parts.values", f"is not a list of {episodes}"
+        )
+        _need_floats(values, "scores.parts.values")
+        names.append(part["metric"]["name"])
+    need(len(set(names)) == len(names), "scores.parts", "has one name twice")
+
+
+def _check_metric(metric: Any, where: str) -> None:
     """A metric of values; counts are always accuracy and need none."""
-    where = "scores.metric"
     need(isinstance(metric, dict), where, "is not an object")
     _need_keys(metric, tuple(_METRIC), where)
     for name, kind in _METRIC.items():
         need(type(metric[name]) is kind, f"{where}.{name}", f"is not a {kind.__name__}")
     need(bool(_METRIC_NAME.fullmatch(metric["name"])), f"{where}.name", "is not a short word")
-    taken = metric["name"] in ("sd", "ci95", "interval", "open95", "episodes", "note", ACCURACY.name)
+    taken = metric["name"] in ("sd", "ci95", "interval", "open95", "episodes", "note", "parts", ACCURACY.name)
     need(not taken, f"{where}.name", "is the name of something else")
     need(metric["unit"] == "" or bool(_UNIT.fullmatch(metric["unit"])), f"{where}.unit", "is not a short unit")
     need(0 <= metric["digits"] <= 9, f"{where}.digits", "is not in [0, 9]")
@@ -243,8 +270,10 @@ def _check_classes(classes: Any, scores: Mapping[str, Any]) -> None:
     name = "correct" if counted else "totals"
     episodes = len(answers(scores))
     need(isinstance(classes, dict), where, "is neither null nor an object")
-    _need_keys(classes, ("episodes", name), where)
-    for part, values in classes.items():
+    grouped = "of" in classes
+    need(classes.get("of", "groups") == "groups", f"{where}.of", "is not 'groups'")
+    _need_keys(classes, ("episodes", name, *["of"] * grouped), where)
+    for part, values in ((part, classes[part]) for part in ("episodes", name)):
         need(isinstance(values, list) and 2 <= len(values) <= MAX_CLASSES, f"{where}.{part}",
              f"is not a list of 2 to {MAX_CLASSES} numbers")  # fmt: skip
     _need_integers(classes["episodes"], episodes, f"{where}.episodes")
@@ -268,6 +297,8 @@ def _check_class_sums(scores: Mapping[str, Any], way: int | None) -> None:
     found, rest = divmod(sum(episodes), count)
     if isinstance(scores["n_query"], list):
         need(found >= 1, "scores.classes", "has fewer classes than episodes")
+    elif "of" in scores["classes"]:
+        need((found, rest) == (1, 0), "scores.classes", "is not of episodes of one group each")
     else:
         need(rest == 0 and found >= 1, "scores.classes", "is not of episodes with the same number of classes")
         need(way in (None, found), "scores.classes", f"is not of {way}-way episodes")
@@ -321,6 +352,12 @@ def _check_complete(scores: Mapping[str, Any], evaluation: Mapping[str, Any]) ->
 
 def _same(found: Any, expected: Any) -> bool:
     """Equality, but for the last digit of a float: quantiles may differ between scipy versions."""
+    if isinstance(expected, dict):
+        return (
+            isinstance(found, dict)
+            and found.keys() == expected.keys()
+            and all(_same(found[name], value) for name, value in expected.items())
+        )
     if isinstance(expected, float):
         return type(found) in (int, float) and math.isclose(found, expected, rel_tol=1e-6, abs_tol=2e-6)
     return type(found) is type(expected) and bool(found == expected)

@@ -6,14 +6,12 @@ and the summary are what the inputs and the scores make them.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from metabench.files import write_atomic
 from metabench.keys import canonical_json, content_key
 from metabench.record_schema import SCHEMA, NewerSchemaError, RecordError, need, validate_record
 from metabench.stats import summary_of
@@ -29,7 +27,6 @@ __all__ = [
     "read_record",
     "upgrade",
     "validate_record",
-    "write_atomic",
     "write_record",
 ]
 
@@ -115,22 +112,6 @@ def upgrade(record: Any) -> Any:
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record as canonical JSON, all or nothing; an OSError (a full disk) leaves what was there."""
     write_atomic(path, canonical_json(record) + "\n")
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write UTF-8 text through a temporary file in the same folder, which is removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(text.encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 - the tests fail it here
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
 
 
 def _parse(raw: bytes) -> Any:

@@ -15,7 +15,7 @@ from metabench.keys import file_sha256
 from metabench.plugins import Kind
 from metabench.registry import Registry, resolve_params
 from metabench.runspec import Choice, RunSpec
-from metabench.scores import answers, metric_of, queries
+from metabench.scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.session import Session
 from metabench.specs import Value
 
@@ -96,6 +96,8 @@ def replay(
     for index, (ours, theirs) in enumerate(zip(queries(found), queries(scores), strict=False)):
         if ours != theirs:
             raise MissingError(f"episode {index} has {ours} queries here and {theirs} in the record")
+    if [part.metric for part in parts_of(found)] != [part.metric for part in parts_of(scores)]:
+        raise MissingError("the scores of the record are made of other parts than here")
     if metric_of(found) != metric_of(scores):
         raise MissingError(f"the episodes are scored by {metric_of(found)} here and {metric_of(scores)} in the record")
     return _compare(scores, found)
@@ -208,14 +210,22 @@ def _brief(value: Any) -> str:
 
 def _compare(scores: Mapping[str, Any], found: Mapping[str, Any]) -> Replay:
     here, recorded = answers(found), answers(scores)
-    differing = [index for index, pair in enumerate(zip(here, recorded, strict=False)) if not _same(*pair)]
+    columns = [(here, recorded), *zip(map(_values, parts_of(found)), map(_values, parts_of(scores)), strict=True)]
+    differing = sorted(
+        {
+            index
+            for ours, theirs in columns
+            for index, pair in enumerate(zip(ours, theirs, strict=False))
+            if not _same(*pair)
+        }
+    )
     whole = len(here) == len(recorded)
     same_classes = None
     if whole and scores["classes"] is not None and found["classes"] is not None:
-        same_classes = all(
-            len(row) == len(found["classes"].get(name, ()))
-            and all(_same(*pair) for pair in zip(found["classes"][name], row, strict=True))
-            for name, row in scores["classes"].items()
+        mine, theirs = ({**each["classes"]} for each in (found, scores))
+        same_classes = mine.pop("of", "") == theirs.pop("of", "") and all(
+            len(row) == len(mine.get(name, ())) and all(_same(*pair) for pair in zip(mine[name], row, strict=True))
+            for name, row in theirs.items()
         )
     return Replay(
         len(here),
@@ -226,6 +236,11 @@ def _compare(scores: Mapping[str, Any], found: Mapping[str, Any]) -> Replay:
         found["episodes_digest"] == scores["episodes_digest"] if whole else None,
         None if differing else same_classes,
     )
+
+
+def _values(part: EpisodeScores) -> Sequence[float]:
+    found: list[float] = part.values.tolist()
+    return found
 
 
 def _same(here: float, recorded: float) -> bool:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from metabench.errors import MissingError, NothingMeasured, UsageError
+from metabench.files import replacing
 from metabench.home import Home
 from metabench.records import read_record
-from metabench.scores import EpisodeScores, answers, queries
+from metabench.scores import EpisodeScores, answers, parts_of, queries
 from metabench.store import Store
 from metabench.tables import inert, rows_from_records, to_frame
 
@@ -32,7 +31,8 @@ def load_results(*sources: str | Path, per: Per = "run", home: str | None = None
         sources: record files, folders of them (a leaderboard, too), or first digits of the keys of stored runs;
             without any, every run in the store.
         per: ``run`` gives one row for each run with what ``metabench run`` prints, and more; ``episode`` one row for
-            each episode, numbered from 0, with its score and, of accuracies, its number of correct answers.
+            each episode, numbered from 0, with its score and, of accuracies, its number of correct answers; what
+            a score is made of has columns of its own.
         home: the store, as the option ``--home``.
 
     Only runs that succeeded are in it. Scores and half-widths are in the unit of the metric: percent for accuracy.
@@ -64,17 +64,13 @@ def write_frame(frame: pd.DataFrame, path: Path, form: str) -> None:
     """
     if form == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise MissingError("--parquet needs pyarrow; pip install 'metabench[parquet]'")
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
+    with replacing(path) as temporary:
         if form == "csv":
             _without_formulas(frame).to_csv(temporary, index=False, lineterminator="\n")
         elif form == "jsonl":
             frame.to_json(temporary, orient="records", lines=True, force_ascii=False, double_precision=12)
         else:
             frame.to_parquet(temporary, engine="pyarrow", index=False)
-        os.replace(temporary, path)  # noqa: PTH105 - as in records.write_atomic
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _records(sources: Sequence[str | Path], home: Home) -> Iterable[dict[str, Any]]:
@@ -140,6 +136,10 @@ def _episodes(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     frame["correct"] = pd.array([count for row in counts for count in row], dtype="Int64")
     frame["n_query"] = np.concatenate([queries(each) for each in scores])
     frame["accuracy"] = frame["score"].where(frame["correct"].notna())
+    parts = [{part.metric.name: part.values for part in parts_of(each)} for each in scores]
+    for name in dict.fromkeys(name for each in parts for name in each):
+        columns = [each.get(name, np.full(length, np.nan)) for each, length in zip(parts, lengths, strict=True)]
+        frame[name] = np.concatenate(columns)
     return frame
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metabench.errors import MetabenchError
 from metabench.keys import content_key
 from metabench.specs import (
     TEST,
@@ -22,7 +23,8 @@ from metabench.specs import (
 )
 from metabench.stopping import StopRule
 
-_UNKNOWN: Mapping[str, str] = defaultdict(str)
+NO_DIGESTS: Mapping[str, str] = defaultdict(str)
+"""Where the digests of the data are not known, or do not matter."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,7 @@ class Choice:
 
 def metric_of_protocol(choice: Choice) -> Metric:
     """Return what the episodes of a protocol are scored by."""
-    assert isinstance(choice.spec, ProtocolSpec)
-    return choice.spec.metric
+    return _protocol_spec(choice).metric
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,26 @@ class RunSpec:
         return metric_of_protocol(self.protocol)
 
     @property
+    def parts(self) -> tuple[Metric, ...]:
+        """What such a score is made of, where that is measured too."""
+        return _protocol_spec(self.protocol).parts
+
+    @property
+    def width(self) -> int:
+        """Numbers of one episode: its score, and the parts of it."""
+        return 1 + len(self.parts)
+
+    @property
+    def beside(self) -> str:
+        """The split whose classes stand beside those that are measured; mostly none."""
+        return _protocol_spec(self.protocol).beside
+
+    @property
+    def reserve(self) -> float:
+        """The share of the images of that split that training never sees."""
+        return float(self.protocol.params["reserve"]) if self.beside else 0.0
+
+    @property
     def training_metric(self) -> Metric:
         """What the episodes of its validation are scored by."""
         return metric_of_protocol(self.trained_by)
@@ -141,7 +162,7 @@ class RunSpec:
     def identity(self) -> str:
         """What tells this run from others before the digests of its data are known."""
         source = None if self.source is None else self.source.identity
-        return content_key([self.inputs(_UNKNOWN), self.dataset.identity, source, str(self.checkpoint)])
+        return content_key([self.inputs(NO_DIGESTS), self.dataset.identity, source, str(self.checkpoint)])
 
     def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
         """Return what determines the weights; `digests` are of the splits, see `Session.digests_of`.
@@ -156,6 +177,7 @@ class RunSpec:
             **self.recipe.inputs(),
             "seed": self.seed,
             "digests": {name: digests[name] for name in ("train", "val") if name in digests},
+            **({"reserve": {self.beside: self.reserve}} if self.beside else {}),
             **({} if self.source is None else {"dataset": self.source.inputs()}),
             **({} if self.training_protocol is None else {"protocol": _shapeless(self.training_protocol)}),
         }
@@ -171,7 +193,12 @@ class RunSpec:
                 **self.backbone.inputs(),
                 "trained_on": self.backbone.trained_on or backbone.trained_on_with(self.backbone.params),
             },
-            "dataset": {**self.dataset.inputs(), "split": self.split, "digest": digests[self.measured]},
+            "dataset": {
+                **self.dataset.inputs(),
+                "split": self.split,
+                "digest": digests[self.measured],
+                **({"beside": {self.beside: digests[self.beside]}} if self.beside else {}),
+            },
             "protocol": self.protocol.inputs(),
             "evaluation": {
                 "episodes": self.episodes,
@@ -190,6 +217,41 @@ class RunSpec:
         training = inputs["training"] or {}
         inputs["training"] = {name: training[name] for name in training if name not in ("dataset", "protocol")}
         return content_key(inputs)
+
+
+def _protocol_spec(choice: Choice) -> ProtocolSpec:
+    assert isinstance(choice.spec, ProtocolSpec)
+    return choice.spec
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """A run that cannot be made: its parts do not go together, or something that it needs is not here."""
+
+    run: RunSpec
+    error: MetabenchError
+
+
+Planned = RunSpec | Lacking
+
+
+def spec_of(planned: Planned) -> RunSpec:
+    """Return the run, whether it can be made or not."""
+    return planned.run if isinstance(planned, Lacking) else planned
+
+
+def sound(planned: Iterable[Planned]) -> list[RunSpec]:
+    """Return the runs; the first that cannot be made is an error.
+
+    Raises:
+        MetabenchError: why it cannot.
+    """
+    found = []
+    for each in planned:
+        if isinstance(each, Lacking):
+            raise each.error
+        found.append(each)
+    return found
 
 
 def _shapeless(protocol: Choice) -> dict[str, Any]:

@@ -109,6 +109,28 @@ def metric_as_record(metric: Metric) -> dict[str, Any]:
     return asdict(metric)
 
 
+def first_column(scores: Floats) -> Floats:
+    """Return the scores (T,) of episodes that may have parts beside them, (T, 1 + parts)."""
+    return scores if scores.ndim == 1 else scores[:, 0]
+
+
+def parts_as_record(parts: Sequence[Metric], values: Floats) -> list[dict[str, Any]]:
+    """Return how a record holds the parts of its scores: values (T, parts), of which six decimals are kept."""
+    return [
+        {"metric": metric_as_record(part), "values": np.round(column, 6).tolist()}
+        for part, column in zip(parts, values.T, strict=True)
+    ]
+
+
+def parts_of(scores: Mapping[str, Any]) -> list[EpisodeScores]:
+    """Return what the scores of a record are made of, as its protocol says; mostly nothing."""
+    digest = scores["episodes_digest"]
+    return [
+        EpisodeScores(np.asarray(part["values"], np.float64), Metric(**part["metric"]), digest=digest)
+        for part in scores.get("parts", ())
+    ]
+
+
 def shares(scores: Mapping[str, Any]) -> Floats:
     """Return the share of correct answers in each episode of a record that holds counts, in [0, 1]."""
     found: Floats = np.asarray(scores["correct"], np.float64) / np.asarray(scores["n_query"], np.float64)

@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metabench.beside import joined, reserved
 from metabench.console import Console
 from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.data.cache import cached_array
 from metabench.environment import check_device_name
 from metabench.errors import MetabenchError
+from metabench.files import write_atomic
 from metabench.home import Home
 from metabench.keys import content_key
-from metabench.records import write_atomic
 from metabench.registry import Registry, load_registry, load_target
 from metabench.runspec import Choice, RunSpec
-from metabench.specs import DatasetSpec, Value, defaults
+from metabench.specs import DatasetSpec, Value
 from metabench.store import Store
 
 
@@ -79,6 +80,28 @@ class Session:
         if key not in self._splits:
             self._splits[key] = self._load(dataset, name)
         return self._splits[key]
+
+    def measured(self, run: RunSpec) -> ClassSplit:
+        """Return the classes that a run measures, with base classes beside them where its protocol wants some."""
+        split = self.split(run.dataset, run.split)
+        if not run.beside:
+            return split
+        return joined(split, self.split(run.dataset, run.beside), self.reserve(run))
+
+    def reserve(self, run: RunSpec) -> NDArray[np.bool_]:
+        """Return which images (N,) of the base classes of a run training never sees."""
+        digest = self.digests(run.dataset)[run.beside]
+        return reserved(self.split(run.dataset, run.beside), digest, run.reserve)
+
+    def withheld(self, run: RunSpec, name: str) -> NDArray[np.bool_] | None:
+        """Return which images (N,) of a split, or of a union of two, training must not see; None where it may all."""
+        parts = name.split("+")
+        if run.beside not in parts:
+            return None
+        sizes = {part: len(self.split(run.trained_on, part).images) for part in parts}
+        return np.concatenate(
+            [self.reserve(run) if part == run.beside else np.zeros(sizes[part], dtype=bool) for part in parts]
+        )
 
     def _union(self, dataset: Choice, first: str, second: str) -> ClassSplit:
         """Return two splits as one. Memory maps make a memory map, so that it may be larger than memory."""
@@ -146,9 +169,8 @@ class Session:
 
         Those of a data set whose files may change are remembered for its ``fingerprint``.
         """
-        spec = _dataset_spec(dataset)
-        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
-            return dict(spec.digests)
+        if declared := _declared(dataset):
+            return declared
         path, splits = self._digests_file(dataset), self.splits(dataset)
         if known := _remembered(path, splits):
             return known
@@ -160,9 +182,8 @@ class Session:
 
     def known_digests(self, dataset: Choice) -> dict[str, str] | None:
         """Return the digests that are declared or remembered; None where the data must be read to know them."""
-        spec = _dataset_spec(dataset)
-        if spec.digests and not spec.file_sha256 and dict(dataset.params) == defaults(spec):
-            return dict(spec.digests)
+        if declared := _declared(dataset):
+            return declared
         try:
             return _remembered(self._digests_file(dataset), self.splits(dataset))
         except MetabenchError:  # the files are not here to be told apart
@@ -218,6 +239,13 @@ def _remembered(path: Path, splits: Sequence[str]) -> dict[str, str] | None:
     except (OSError, ValueError):
         return None
     return known if isinstance(known, dict) and set(known) == set(splits) else None
+
+
+def _declared(dataset: Choice) -> dict[str, str]:
+    """Return the digests that are known before the data are; none where a file that may be edited declares them."""
+    spec = _dataset_spec(dataset)
+    declared = None if spec.file_sha256 else spec.declared(dataset.params)
+    return dict(declared.digests) if declared else {}
 
 
 def _dataset_spec(dataset: Choice) -> DatasetSpec:

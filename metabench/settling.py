@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from metabench.data import ClassSplit
-from metabench.errors import MissingError, UsageError
-from metabench.plan import distinct, refuse_untrained
+from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.fitting import refuse_untrained, refuse_without
+from metabench.plan import distinct
 from metabench.registry import load_target
-from metabench.runspec import RunSpec
+from metabench.runspec import Lacking, Planned, RunSpec
 from metabench.session import Session
 
 
-def settle(runs: Sequence[RunSpec], session: Session, query_given: bool) -> list[RunSpec]:
+def settle(runs: Sequence[Planned], session: Session, query_given: bool) -> list[Planned]:
     """Return the runs as local data sets allow them; others as they are.
 
     Without classes to train on, a pre-trained backbone is used as it is. Where the user gave no number of queries and a
-    class has too few images, there are fewer.
-
-    Raises:
-        UsageError: an algorithm that must be trained, or more shots than a class has images to spare.
+    class has too few images, there are fewer. What they do not allow, an algorithm that must be trained, or more shots
+    than a class has images to spare, is told.
     """
-    settled: list[RunSpec] = []
     notes: dict[str, None] = {}
-    for run in runs:
-        with contextlib.suppress(MissingError):  # whoever needs the data will say so
-            if run.trained_on.spec.local:
-                run = _as_it_is(run, session, notes)
-            if run.dataset.spec.local and not query_given:
-                run = _with_fewer_queries(run, session, notes)
-        settled.append(run)
+    settled = [run if isinstance(run, Lacking) else _settled(run, session, query_given, notes) for run in runs]
     for note in notes:
         session.console.note(note)
     return distinct(settled)  # what is not trained has no seeds to differ in
+
+
+def _settled(run: RunSpec, session: Session, query_given: bool, notes: dict[str, None]) -> Planned:
+    try:
+        if run.trained_on.spec.local:
+            run = _as_it_is(run, session, notes)
+        if run.beside and run.beside not in session.splits(run.dataset):
+            refuse_without(run.protocol.spec, run.dataset.name)
+        if run.dataset.spec.local and not query_given:
+            run = _with_fewer_queries(run, session, notes)
+    except MissingError:
+        return run  # whoever needs the data will say so
+    except MetabenchError as error:
+        return Lacking(run, error)
+    return run
 
 
 def _as_it_is(run: RunSpec, session: Session, notes: dict[str, None]) -> RunSpec:
@@ -53,7 +59,7 @@ def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) 
     shot, query = params.get("shot"), params.get("query")
     if not isinstance(shot, int) or not isinstance(query, int):
         return run
-    split = session.split(run.dataset, run.split)
+    split = session.measured(run)
     smallest = int(np.argmin(split.counts))
     name, images = split.names[smallest], int(split.counts[smallest])
     if images <= shot:

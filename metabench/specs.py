@@ -16,6 +16,8 @@ TEST, VALIDATION = "test", "val"
 """Splits whose classes are measured: the one for results, and the one for choices."""
 UNKNOWN_COPY = "a copy that nobody has described"
 """What is said of pixels with no digest that a data set declares."""
+FOLD = "fold"
+"""The parameter of a data set that says which of several class splits of equal standing it is."""
 FIXED_WAY = "fixed-way"
 """The protocol of nearly all published numbers, which need not be named; others are, wherever a number stands."""
 SAMPLINGS = ("closed", "open")
@@ -255,12 +257,21 @@ class KnownCopy:
     shared_images: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Declared:
+    """What is known of a form of a data set before it is read; see the fields of `DatasetSpec`."""
+
+    sizes: Mapping[str, SplitSize]
+    digests: Mapping[str, str]
+    shared_images: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
     """A data set with class-disjoint splits.
 
-    `sizes` and `digests` are given for the default parameters; other parameters are checked only by
-    the loader itself.
+    `sizes`, `digests` and `shared_images` are given for the default parameters, and in `folds` for class splits that
+    are as good; other parameters are checked only by the loader itself.
     """
 
     kind: Literal["images", "text", "functions"] = "images"
@@ -281,9 +292,21 @@ class DatasetSpec(Spec):
     """Whether it needs files that are not made by the code itself."""
     shared_images: tuple[str, ...] = ()
     """`metabench.data.image_digest` of each image known to stand in more than one split."""
+    folds: Mapping[int, Declared] = field(default_factory=dict)
+    """Further class splits of the same standing, by the value of the parameter ``fold`` that stands for each."""
     copies: Mapping[str, KnownCopy] = field(default_factory=dict)
     """Known copies with other pixels, by what is to be said of them. Where there are any, or `digests` is empty, copies
     with unknown pixels are taken too: what was read is in the key of a run."""
+
+    def forms(self) -> list[tuple[dict[str, Value], Declared]]:
+        """Return what is known of each class split, after the parameters that stand for it, the default ones first."""
+        usual = defaults(self)
+        first = usual, Declared(self.sizes, self.digests, self.shared_images)
+        return [first, *(({**usual, FOLD: fold}, declared) for fold, declared in self.folds.items())]
+
+    def declared(self, params: Mapping[str, Value]) -> Declared | None:
+        """Return what is known of the form that parameters make of it; None where nothing is."""
+        return next((declared for of, declared in self.forms() if of == dict(params)), None)
 
     def copy_name(self, split: str, digest: str) -> str:
         """Return what is to be said of a split's pixels: '' for the official ones, else the name of a known copy."""
@@ -294,9 +317,9 @@ class DatasetSpec(Spec):
 
     def known_shared(self, digests: Mapping[str, str]) -> tuple[str, ...] | None:
         """Return the images known to stand in two splits of the copy with these digests; None for an unknown copy."""
-        if digests == self.digests:
-            return self.shared_images
-        return next((copy.shared_images for copy in self.copies.values() if copy.digests == digests), None)
+        known: list[Declared | KnownCopy] = [declared for _, declared in self.forms()]
+        known += self.copies.values()
+        return next((each.shared_images for each in known if each.digests == digests), None)
 
     def pixels(self, params: Mapping[str, Value], digests: Mapping[str, str]) -> str:
         """Return what is to be said of the pixels that were read; '' where they are official or nothing is declared."""
@@ -311,12 +334,17 @@ class ProtocolSpec(Spec):
 
     metric: Metric = ACCURACY
     """What an episode is scored by; for any other than accuracy its class is an `episodes.ValuedProtocol`."""
+    parts: tuple[Metric, ...] = ()
+    """What such a score is made of, where that is worth a column of its own; `values` returns them after it."""
     takes: tuple[str, ...] = ("images", "text")
     """The kinds of items that it draws from, of `KINDS`."""
     training: str = ""
     """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
     episodes: int = 0
     """How many there are where they are a list (`metabench.episodes.ListedProtocol`); 0: drawn without end."""
+    beside: str = ""
+    """The split whose classes stand beside those that are measured: its episodes are drawn from a
+    `metabench.beside.JointSplit`. Its parameter `reserve` is the share of their images that training never sees."""
 
 
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec

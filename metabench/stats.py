@@ -6,6 +6,7 @@ sampler: episodes drawn again from this test set. The *open* one is about the da
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from metabench.class_level import class_level
-from metabench.scores import EpisodeScores, Floats
+from metabench.scores import EpisodeScores, Floats, parts_of
 from metabench.specs import ACCURACY, Metric
 from metabench.stopping import StopRule
 
@@ -37,7 +38,7 @@ class Summary:
         kind: what `ci95` is: ``closed-t``; ``disjoint-t``, over episodes that share no image;
             ``anytime-asymptotic`` or ``anytime-bernstein`` of a run that stopped by its width;
             ``clopper-pearson`` where accuracies do not differ; ``none`` where there is none.
-        open95: half-width of the interval for new classes and images; None where the scores cannot tell.
+        open95: half-width of the interval for new classes and examples; None where the scores cannot tell.
         episodes: number of episodes.
         note: what a reader must know (``at ceiling``, ``few episodes``, ...), else empty.
     """
@@ -50,6 +51,8 @@ class Summary:
     episodes: int
     note: str = ""
     metric: Metric = ACCURACY
+    parts: tuple[Summary, ...] = ()
+    """Of what the scores are made of, see `metabench.specs.ProtocolSpec.parts`."""
 
     def as_record(self) -> dict[str, Any]:
         """Return the ``summary`` of a record: six decimals, so that it is the same on every machine."""
@@ -61,14 +64,21 @@ class Summary:
             "open95": _rounded(self.open95),
             "episodes": self.episodes,
             "note": self.note,
+            **({"parts": {part.metric.name: part.as_part() for part in self.parts}} if self.parts else {}),
         }
+
+    def as_part(self) -> dict[str, float | None]:
+        """Return what a record says of it where it is a part of another score."""
+        return {"mean": round(self.mean, 6), "ci95": _rounded(self.ci95)}
 
 
 def summary_of(scores: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Summary:
     """Summarise the ``scores`` of a record whose inputs say ``evaluation``."""
     stop = evaluation["stop"]
     rule = None if stop is None else StopRule.from_inputs(stop)
-    return summarise(EpisodeScores.of(scores), evaluation["sampling"], rule)
+    summary = summarise(EpisodeScores.of(scores), evaluation["sampling"], rule)
+    parts = tuple(summarise(part, evaluation["sampling"]) for part in parts_of(scores))
+    return dataclasses.replace(summary, parts=parts) if parts else summary
 
 
 def summarise(scores: EpisodeScores, sampling: str = "closed", stop: StopRule | None = None) -> Summary:
@@ -108,7 +118,7 @@ def summarise(scores: EpisodeScores, sampling: str = "closed", stop: StopRule | 
 
 
 def open_half_width(scores: EpisodeScores) -> float | None:
-    """Return the half-width of the 95 % interval for new classes and images; None where the scores cannot tell."""
+    """Return the half-width of the 95 % interval for new classes and examples; None where the scores cannot tell."""
     if scores.classes is None:
         return None
     found = class_level(scores.values, *scores.classes)

@@ -144,27 +144,32 @@ class Store:
 class Partial:
     """Scores of an evaluation under way: little-endian doubles, only ever appended to.
 
-    The writer must hold the key's lock. A write that was cut short leaves a tail of one to seven bytes,
-    which `load` ignores and the next `append` removes.
+    The writer must hold the key's lock. A write that was cut short leaves the tail of an episode, which `load` ignores
+    and the next `append` removes.
+
+    Args:
+        width: numbers of an episode: its score, and the parts of it.
     """
 
-    def __init__(self, root: Path, key: str) -> None:
+    def __init__(self, root: Path, key: str, width: int = 1) -> None:
         self.path = root / "partial" / f"{_checked(key)}.f64"
+        self._shape, self._bytes = (-1, width) if width > 1 else (-1,), 8 * width
 
     def load(self) -> NDArray[np.float64]:
-        """Return the scores so far, shape (episodes done,); empty if there are none."""
+        """Return the scores so far, (episodes done,) or (episodes done, width); empty if there are none."""
         try:
             raw = self.path.read_bytes()
         except FileNotFoundError:
             raw = b""
-        return np.frombuffer(raw[: len(raw) // 8 * 8], dtype="<f8").astype(np.float64)
+        whole = raw[: len(raw) // self._bytes * self._bytes]
+        return np.frombuffer(whole, dtype="<f8").astype(np.float64).reshape(self._shape)
 
     def append(self, scores: ArrayLike) -> None:
         """Add the scores of the next episodes and push them to the disk."""
         data = np.asarray(scores).astype("<f8").tobytes()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as stream:
-            stream.truncate(stream.tell() // 8 * 8)
+            stream.truncate(stream.tell() // self._bytes * self._bytes)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

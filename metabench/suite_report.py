@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from metabench.across import mean_over_cells, rank_over_cells
-from metabench.errors import UsageError
 from metabench.keys import canonical_json
-from metabench.launch import Lacking
 from metabench.leaderboard.ranks import Rank
 from metabench.plan import Selection
-from metabench.runspec import Choice, RunSpec
+from metabench.runspec import Choice, Lacking, Planned, RunSpec, spec_of
 from metabench.scores import EpisodeScores
 from metabench.seeds import over_seeds
 from metabench.session import Outcome
-from metabench.specs import ACCURACY, Metric
+from metabench.specs import Metric
 
 
 @dataclass(frozen=True)
@@ -76,17 +74,13 @@ class Report:
     lines: tuple[Line, ...]
 
 
-def report(runs: Sequence[RunSpec], results: Sequence[Outcome | Lacking]) -> Report:
+def report(planned: Sequence[Planned], results: Sequence[Outcome | Lacking]) -> Report:
     """Return what the runs of a suite say; `results` are theirs, in the same order.
 
-    Algorithms are compared over the cells that all of them have. One that has none is shown and not ranked.
-
-    Raises:
-        UsageError: a protocol is scored by another metric than accuracy, of which there is no mean over cells.
+    Algorithms are compared over the cells that all of them have. One that has none is shown and not ranked, and nothing
+    is where these cells are of different metrics.
     """
-    for run in runs:
-        if run.metric != ACCURACY:
-            raise UsageError(f"a suite is of accuracies, and protocol '{run.protocol.name}' is scored by {run.metric}")
+    runs = [spec_of(each) for each in planned]
     methods, cells = _methods(runs), _cells(runs)
     found: dict[str, dict[str, list[Outcome | Lacking]]] = defaultdict(lambda: defaultdict(list))
     for method, cell, result in zip(methods, cells, results, strict=True):

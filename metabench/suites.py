@@ -15,10 +15,10 @@ from typing import Any
 
 from metabench.errors import MetabenchError, UsageError, did_you_mean
 from metabench.keys import content_key
-from metabench.plan import Selection, distinct, plan
+from metabench.plan import Selection, distinct, plan_each
 from metabench.plugins import NAME
 from metabench.registry import Registry
-from metabench.runspec import RunSpec
+from metabench.runspec import Planned, RunSpec, sound
 from metabench.suite_schema import KEYS, Problem, check_block, check_parameters
 
 _TEXTS = ("name", "summary", "reference")
@@ -93,14 +93,15 @@ class Suite:
             )
 
 
-def plan_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any], registry: Registry) -> list[RunSpec]:
-    """Return the runs of a suite, each once, in the order of the file.
+def plan_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any], registry: Registry) -> list[Planned]:
+    """Return the runs of a suite, each once, in the order of the file; those that cannot be are among them.
 
     Raises:
-        UsageError: as `metabench.plan.plan`, or the user chose what the suite settles.
+        UsageError: as `metabench.plan.plan_each`, the user chose what the suite settles, or no run of it can be.
     """
     selections = [_without_moot(selection, registry) for selection in suite.selections(algorithms, given)]
-    return distinct(run for selection in selections for run in plan(selection, registry))
+    found = distinct(run for selection in selections for run in plan_each(selection, registry))
+    return found if any(isinstance(each, RunSpec) for each in found) else [*sound(found)]
 
 
 def _without_moot(selection: Selection, registry: Registry) -> Selection:

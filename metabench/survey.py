@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from metabench.errors import MissingError, UsageError
 from metabench.estimate import Estimates
 from metabench.inspection import USABLE, Found, look
 from metabench.keys import content_key
 from metabench.registry import availability, kind_of
-from metabench.runspec import Choice, RunSpec
+from metabench.runspec import Choice, Lacking, Planned, RunSpec
 from metabench.session import Session
 from metabench.specs import DatasetSpec
 from metabench.store import Partial
 
-State = Literal["cached", "partial", "to do", "missing"]
+State = Literal["cached", "partial", "to do", "missing", "impossible"]
+
+NOT_MADE: Mapping[State, int] = {"missing": MissingError.exit_code, "impossible": UsageError.exit_code}
+"""States in which a run is not made, with the exit code that says so."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,11 @@ class Prospect:
 
     Attributes:
         state: ``cached``, its record is there; ``partial``, it goes on where it stopped; ``missing``, something that it
-            needs is not here.
+            needs is not here; ``impossible``, its parts do not go together.
         key: of the run; empty where the digests of its data are not known yet.
-        detail: how far it is, or what is missing and how to get it.
-        seconds: what is left to do takes about this long; None where nothing similar was measured.
+        detail: how far it is, or what is missing and how to get it, or why it cannot be.
+        seconds: what is left to do takes about this long, without downloads; None where nothing similar was measured.
+        downloads: what is downloaded for it first, by data set; empty if nothing is.
     """
 
     run: RunSpec
@@ -37,6 +42,7 @@ class Prospect:
     key: str
     detail: str = ""
     seconds: float | None = 0.0
+    downloads: tuple[str, ...] = ()
 
 
 class Surveyor:
@@ -48,21 +54,25 @@ class Surveyor:
         self._found: dict[str, Found] = {}
         self._trained: set[str] = set()
 
-    def look(self, run: RunSpec) -> Prospect:
+    def look(self, planned: Planned) -> Prospect:
         """Return what a run comes to after those that were looked at before."""
+        if isinstance(planned, Lacking):
+            return Prospect(planned.run, "impossible", "", str(planned.error), None)
+        run = planned
         digests = self.session.known_digests_of(run)
         key = content_key(run.inputs(digests)) if digests else ""
         if key and not self.session.rerun and self.session.store.find(key):
             return Prospect(run, "cached", key)
         if lacking := self._lacking(run):
             return Prospect(run, "missing", key, lacking, None)
+        fetched = self._fetched(run)
         training, trained = self._training(run, digests)
-        scored, words = self._scored(key)
+        scored, words = self._scored(key, run.width)
         measuring = self.estimates.measure(run)
         left = max(0.0, 1 - scored / run.episodes)
         seconds = None if training is None or measuring is None else training + measuring * left
         begun = [text for text in (trained, words) if text]
-        return Prospect(run, "partial" if begun else "to do", key, ", ".join(begun), seconds)
+        return Prospect(run, "partial" if begun else "to do", key, ", ".join(begun), seconds, fetched)
 
     def _lacking(self, run: RunSpec) -> str:
         """What a run needs and is not here, with what to do; empty if nothing is."""
@@ -74,11 +84,16 @@ class Surveyor:
                 return found.detail
         return ""
 
+    def _fetched(self, run: RunSpec) -> tuple[str, ...]:
+        """What is downloaded before a run, one line for each data set."""
+        found = {dataset.spec.name: self._data(dataset) for dataset in (run.dataset, run.trained_on)}
+        return tuple(f"{name}: {each.detail}" for name, each in found.items() if each.presence == "downloadable")
+
     def _data(self, dataset: Choice) -> Found:
         key = content_key(dataset.identity)
         if key not in self._found:
             assert isinstance(dataset.spec, DatasetSpec)
-            self._found[key] = look(dataset.spec, dataset.params, self.session.home)
+            self._found[key] = look(dataset.spec, dataset.params, self.session.home, self.session.allow_download)
         return self._found[key]
 
     def _training(self, run: RunSpec, digests: Mapping[str, str] | None) -> tuple[float | None, str]:
@@ -96,16 +111,16 @@ class Surveyor:
         share = 1 - min(done, run.recipe.episodes) / run.recipe.episodes
         return None if whole is None else whole * share, f"trained {done:,} of {run.recipe.episodes:,} episodes"
 
-    def _scored(self, key: str) -> tuple[int, str]:
+    def _scored(self, key: str, width: int) -> tuple[int, str]:
         """Return how many episodes are scored already, and that in words."""
-        done = 0 if not key or self.session.rerun else len(Partial(self.session.store.root, key).load())
+        done = 0 if not key or self.session.rerun else len(Partial(self.session.store.root, key, width).load())
         return done, f"scored {done:,} episodes" if done else ""
 
 
-def survey(runs: Sequence[RunSpec], session: Session) -> list[Prospect]:
+def survey(planned: Sequence[Planned], session: Session) -> list[Prospect]:
     """Return what each run of a plan comes to, in order; weights that several share are trained by the first."""
     surveyor = Surveyor(session)
-    return [surveyor.look(run) for run in runs]
+    return [surveyor.look(each) for each in planned]
 
 
 def _trained_episodes(state: Path) -> int:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from metabench.survey import Prospect
+from metabench.survey import NOT_MADE, Prospect
 from metabench.tables import escape, params_text, printable
 
 _ALWAYS = ("algorithm", "dataset", "way", "shot")
@@ -34,7 +34,7 @@ def to_json(found: Sequence[Prospect]) -> str:
 
 
 def to_text(found: Sequence[Prospect], markdown_form: bool = False) -> str:
-    """Return a table of the runs, the number in each state, the time, and what is missing with how to get it."""
+    """Return a table of the runs, the number in each state, the time, and what is downloaded first or not made."""
     from tabulate import tabulate
 
     clean: Callable[[str], str] = escape if markdown_form else printable
@@ -48,7 +48,7 @@ def to_text(found: Sequence[Prospect], markdown_form: bool = False) -> str:
     cells = [[clean(cell) for cell in line] for line in body]
     style = "github" if markdown_form else "simple"
     table = tabulate(cells, headers=header, tablefmt=style, disable_numparse=True)
-    lines = [_counts(found), *_missing(found)]
+    lines = [_counts(found), *_downloads(found), *_not_made(found)]
     return "\n\n".join([table, ("\n\n" if markdown_form else "\n").join(map(clean, lines))])
 
 
@@ -81,7 +81,7 @@ def _state(each: Prospect) -> str:
 
 def _total(found: Sequence[Prospect]) -> dict[str, Any]:
     """Seconds of what can be run, and the number of those runs for which they are not known."""
-    possible = [each for each in found if each.state != "missing"]
+    possible = [each for each in found if each.state not in NOT_MADE]
     seconds = sum(each.seconds or 0.0 for each in possible)
     return {"seconds": round(seconds, 1), "unknown": sum(each.seconds is None for each in possible)}
 
@@ -97,9 +97,14 @@ def _counts(found: Sequence[Prospect]) -> str:
     return f"{len(found)} run{'s' if len(found) != 1 else ''}: {states}; {time}"
 
 
-def _missing(found: Sequence[Prospect]) -> list[str]:
-    reasons = Counter(each.detail for each in found if each.state == "missing")
-    return [f"missing for {count} run{'s' if count > 1 else ''}: {why}" for why, count in reasons.items()]
+def _downloads(found: Sequence[Prospect]) -> list[str]:
+    counts = Counter(line for each in found for line in each.downloads)
+    return [f"before {count} run{'s' if count > 1 else ''}: {line}" for line, count in counts.items()]
+
+
+def _not_made(found: Sequence[Prospect]) -> list[str]:
+    reasons = Counter((each.state, each.detail) for each in found if each.state in NOT_MADE)
+    return [f"{state} for {count} run{'s' if count > 1 else ''}: {why}" for (state, why), count in reasons.items()]
 
 
 def _rows(found: Sequence[Prospect]) -> list[dict[str, Any]]:
@@ -129,6 +134,7 @@ def _row(each: Prospect) -> dict[str, Any]:
         "seed": run.seed if run.recipe else None,
         "state": each.state,
         "detail": each.detail,
+        "downloads": list(each.downloads),
         "seconds": None if each.seconds is None else round(each.seconds, 1),
         "key": each.key,
     }

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.records import write_atomic
-from metabench.scores import metric_of, score_of
+from metabench.files import write_atomic
+from metabench.scores import metric_of, parts_of, score_of
 from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ COLUMNS = (
     "ci95",
     "interval",
     "open95",
+    "parts",
     "episodes",
     "episode_seed",
     "sampling",
@@ -79,6 +80,7 @@ def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[s
         cached: keys of the records that were found in the store rather than measured now.
 
     `score` and its intervals are in the unit of `metric` (percent for accuracy) and None where nothing was measured;
+    `parts` is what the score is made of, if anything: for each part its `metric`, `score` and `ci95`;
     `accuracy` is the score where that is the metric; `seed` is the seed of the training; `note` is the reason where a
     run failed.
     """
@@ -90,6 +92,7 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame["parts"] = frame["parts"].map(parts_text).astype("object")
     frame["metric"] = frame["metric"].map(lambda metric: None if metric is None else str(metric)).astype("object")
     numbers = {"score": "float64", "accuracy": "float64", "ci95": "float64", "open95": "float64", "cached": "bool"}
     return frame.astype({**dict.fromkeys(_INTEGERS, "Int64"), **numbers})
@@ -132,7 +135,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([inert(row[name]) for name in columns])
+        writer.writerow([inert(parts_text(row[name]) if name == "parts" else row[name]) for name in columns])
     return out.getvalue()
 
 
@@ -220,6 +223,7 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
         "ci95": summary.get("ci95"),
         "interval": summary.get("interval"),
         "open95": summary.get("open95"),
+        "parts": _parts(record),
         "episodes": summary.get("episodes", inputs["evaluation"]["episodes"]),
         "episode_seed": inputs["evaluation"]["seed"],
         "sampling": inputs["evaluation"]["sampling"],
@@ -232,14 +236,37 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
     }
 
 
+def _parts(record: Mapping[str, Any]) -> list[Row]:
+    found = (record["summary"] or {}).get("parts", {})
+    metrics = [part.metric for part in parts_of(record["scores"])] if found else []
+    return [
+        {"metric": metric, "score": found[metric.name]["mean"], "ci95": found[metric.name]["ci95"]}
+        for metric in metrics
+    ]
+
+
+def parts_text(parts: Sequence[Row]) -> str:
+    """Return ``novel 31.20 ± 0.41, base 60.02 ± 0.33``."""
+    return ", ".join(f"{part['metric']} {_part_text(part)}" for part in parts)
+
+
+def _part_text(part: Row) -> str:
+    return score_text(part["score"], part["ci95"], None, part["metric"].digits)
+
+
 def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """The columns that identify a row, those that tell these rows apart, and the score."""
     varied = [name for name in IF_VARIED if len({row[name] for row in rows} | UNSAID.get(name, set())) > 1]
     names = [*ALWAYS, *varied]
     metrics = {row["metric"] for row in rows if row["status"] == "ok"} or {ACCURACY}
     several = len(metrics) > 1
-    body = [[cell_text(row, name) for name in names] + [_result(row, several)] for row in rows]
-    return [*names, "score" if several else metrics.pop().title], body
+    parts = list(dict.fromkeys(part["metric"] for row in rows for part in row["parts"]))
+    body = []
+    for row in rows:
+        made_of = {part["metric"]: _part_text(part) for part in row["parts"]}
+        shown = [made_of.get(part, "-") for part in parts]
+        body.append([*(cell_text(row, name) for name in names), _result(row, several), *shown])
+    return [*names, "score" if several else metrics.pop().title, *(part.title for part in parts)], body
 
 
 def cell_text(row: Row, name: str) -> str:
@@ -283,7 +310,7 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
         if counts:
             lines.append(line.format(f"{counts.pop():,} episodes" if len(counts) == 1 else "the episodes"))
     if any(row["open95"] is not None for row in measured):
-        lines.append("open ±: 95 % interval for new classes and new images of the same kind (class-level jackknife)")
+        lines.append("open ±: 95 % interval for new classes and new examples of the same kind (class-level jackknife)")
     if any(row["trained_on"] for row in rows):
         lines.append(
             "+: the backbone was trained on these data before; where they hold the test classes, those are not new"

@@ -103,7 +103,7 @@ class AdaptingLearner(Learner):
         return total / len(batch)
 
     def check(self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8]) -> str:
-        """Try one task; take as many at once as memory allows."""
+        """Try one task; take as many at once as memory and repeatable random numbers allow."""
         episode = source.batch(0, 1)
         if not self.module.backbone.outputs and episode.way != self.module.way:
             raise UsageError(f"is built for {self.module.way}-way tasks and cannot learn from {episode.way}-way ones")
@@ -119,7 +119,12 @@ class AdaptingLearner(Learner):
         self.module.train(recipe is not None)
         task = tuple(part[0] for part in tasks)
         learns = recipe is not None and not _has_update(self.module)
-        size = try_task(self.module, lambda algorithm: work(algorithm, tasks), task, learns)
+        with torch.random.fork_rng(devices=[]):
+            before = torch.get_rng_state()
+            size = try_task(self.module, lambda algorithm: work(algorithm, tasks), task, learns)
+            draws = not torch.equal(before, torch.get_rng_state())
+        if draws and not self._inline:  # from one stream, which workers side by side would share out by chance
+            self._take_at_once(1)
         return self._make_room(size, recipe is not None)
 
     def _make_room(self, task: int, training: bool) -> str:

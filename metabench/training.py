@@ -27,6 +27,7 @@ from metabench.interrupt import stop_on_signal
 from metabench.learner import Learner
 from metabench.model import load_tensors, save_tensors
 from metabench.modules import objective
+from metabench.scores import first_column
 from metabench.specs import ACCURACY, Metric, Recipe
 
 OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
@@ -229,7 +230,7 @@ class Trainer:
                 outputs, truth = self.learner.scores(data, batch), self.learner.truth(data, batch)
                 losses += float(objective(outputs.flatten(0, 1), truth.flatten(0, 1), "sum"))
                 scores, _ = score_batch(source, start, outputs, truth)
-                total += float(scores.sum())
+                total += float(first_column(scores).sum())
                 count += truth.numel()
         scale = 100.0 if self.metric == ACCURACY else 1.0
         return losses / count, scale * total / self.recipe.validation_episodes

@@ -27,7 +27,7 @@ def draw(found: Sequence[Versus], ranked: Sequence[Standing], min_diff: float | 
     pictures += [_ranks(standing) for standing in ranked]
     opened = any(pair.difference.open95 is not None for pair in found)
     notes = [
-        "thick: 95 % interval over episodes" + ("; thin: for new classes and images" if opened else ""),
+        "thick: 95 % interval over episodes" + ("; thin: for new classes and examples" if opened else ""),
         "p: of no difference, corrected for all pairs (Holm)",
     ]
     return stack(pictures, "Differences between runs", notes)

@@ -86,7 +86,7 @@ def _footnotes(found: Sequence[Versus]) -> list[str]:
     lines.append("±: 95 % interval of the difference over episodes of this test set, for these trained models")
     if any(pair.difference.open95 is not None for pair in found):
         lines.append(
-            "open ±: for new classes and images; where it reaches 0, the difference need not hold on other data"
+            "open ±: for new classes and examples; where it reaches 0, the difference need not hold on other data"
         )
     lines.append("A wins: probability that A is better than B on a new episode, a tie counting half")
     return lines

@@ -138,6 +138,25 @@ def test_python_takes_a_checkpoint_by_its_name(capsys: pytest.CaptureFixture[str
         metabench.run("protonett", **options)
 
 
+def test_python_runs_a_suite(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\nversion = 1\nsummary = "s"\nepisodes = 20\ndatasets = ["glyphs"]\nways = [3]\n'
+        "settings.data = { train_classes = 12, val_classes = 6, test_classes = 8 }\n"
+        "[[runs]]\nshots = [1, 2]\n[[runs]]\nways = [9]\n"
+    )
+    options: dict[str, Any] = {"home": str(tmp_path / "home"), "device": "cpu"}
+    table = metabench.run(["nearest-mean", "chance"], suite=tmp_path / "mine.toml", **options)
+    assert list(table["status"]) == ["ok"] * 4 + ["skipped"] * 2
+    assert (
+        list(table["note"][4:]) == ["UsageError: 9-way needs 9 classes but the split has 8; use --ways 8 or fewer"] * 2
+    )
+    assert table["score"].isna().tolist() == [False] * 4 + [True] * 2
+    outside = metabench.run("chance", ways=3, episodes=20, settings=DATA, **options)
+    assert outside.loc[0, "cached"] and outside.loc[0, "key"] == table.loc[2, "key"]
+    with pytest.raises(UsageError, match="suite mine@1 settles ways; leave that to it"):
+        metabench.run("chance", suite=tmp_path / "mine.toml", ways=5, **options)
+
+
 def test_a_csv_that_is_a_folder_is_refused_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(arguments(tmp_path / "home", "--csv", str(tmp_path), algo="chance")) == 2
     assert f"--csv {tmp_path}: this is a folder; give a file in it" in capsys.readouterr().err

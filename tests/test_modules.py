@@ -26,6 +26,21 @@ def test_one_shot_prototypes_are_the_support_itself() -> None:
     assert torch.equal(prototypes(support, labels, 4)[0, labels[0]], support[0])
 
 
+def test_prototypes_of_many_classes_are_the_same_and_so_are_their_gradients() -> None:
+    """More classes than a product with one-hot labels is good for: base classes beside the others."""
+    torch.manual_seed(0)
+    way = 60
+    labels = torch.stack([torch.cat([torch.randperm(way), torch.randint(way, (60,))]) for _ in range(3)])
+    support = torch.randn(3, 120, 4, dtype=torch.float64, requires_grad=True)
+    onehot = nn.functional.one_hot(labels, way).double()
+    expected = onehot.transpose(1, 2) @ support / onehot.sum(1)[..., None]
+    found = prototypes(support, labels, way)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn(3, way, 4, dtype=torch.float64)
+    gradients = [torch.autograd.grad((each * weights).sum(), support)[0] for each in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
 def test_squared_distances_are_those_of_every_pair() -> None:
     torch.manual_seed(0)
     a, b = torch.randn(3, 4, 7), torch.randn(3, 5, 7)

@@ -11,10 +11,10 @@ import pytest
 
 from metabench.errors import MissingError, UsageError
 from metabench.keys import content_key, file_sha256
-from metabench.plan import Selection, plan
+from metabench.plan import Selection, plan, plan_each
 from metabench.plugins import PluginSet
 from metabench.registry import Registry
-from metabench.runspec import RunSpec
+from metabench.runspec import Lacking, RunSpec
 from metabench.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Param, ProtocolSpec, Recipe
 
 COMMON: dict[str, Any] = {"version": 1, "target": "none:None", "summary": "", "reference": "", "licence": "MIT"}
@@ -272,6 +272,24 @@ def test_an_argument_has_its_default() -> None:
 def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         runs(**options)
+
+
+def test_what_does_not_fit_is_told_beside_what_does() -> None:
+    sets = ("digits", "letters", "unseen", "intents")
+    found = plan_each(Selection(("picky", "floor"), sets, backbones=("net",), seeds=(0, 1)), REGISTRY)
+    sound, lacking = ([each for each in found if isinstance(each, kind)] for kind in (RunSpec, Lacking))
+    assert [(run.algorithm.name, run.dataset.name, run.seed) for run in sound] == [
+        ("picky", "digits", 0), ("picky", "digits", 1), *(("floor", name, 0) for name in sets[:3])
+    ]  # fmt: skip
+    assert [(each.run.algorithm.name, each.run.dataset.name, str(each.error)[:25]) for each in lacking] == [
+        ("picky", "letters", "picky has no training rec"),
+        ("picky", "unseen", "'unseen' has no classes t"),
+        ("picky", "intents", "backbone 'net' takes imag"),
+        ("floor", "intents", "backbone 'net' takes imag"),
+    ]
+    for wrong in ({"algorithms": ("floor", "pciky")}, {"settings": {"algo.kk": 1}}, {"ways": (1,)}):  # no matter where
+        with pytest.raises(UsageError):
+            plan_each(Selection(**{"algorithms": ("floor",), "datasets": sets, **wrong}), REGISTRY)
 
 
 def test_a_data_set_may_choose_the_backbone() -> None:

@@ -4,7 +4,6 @@ import copy
 import errno
 import json
 import os
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from metabench.records import (
     read_record,
     upgrade,
     validate_record,
-    write_atomic,
     write_record,
 )
 from metabench.stopping import StopRule
@@ -144,12 +142,17 @@ TAMPERINGS: list[tuple[str, Any, str]] = [
     ("scores.classes.episodes", [5, 3, 3, 3, 2, 4], r"scores.classes.episodes holds a count outside \[0, 4\]"),
     ("scores.classes.episodes", [4, 4, 3, 3, 2, 3], "same number of classes"),
     ("scores.classes.episodes", [4, 3, 3, 3, 1, 2], "is not of 5-way episodes"),
+    ("scores.classes.of", "alphabets", "scores.classes.of is not 'groups'"),
+    ("scores.classes.of", "groups", "is not of episodes of one group each"),
     ("scores.classes.correct", [296, 296, 220, 225, 147, 296], "summary.open95"),
     ("scores.classes.correct", [296, 296, 221, 224, 147, 295], "does not add up"),
     ("scores.classes.correct", [296, 296, 221, 224, 151, 292], "has a sum that is too large"),
     ("scores.classes.correct", [296, 296, 221, 224, 147, 296.0], "other than integers"),
     ("scores.classes.correct", [296, 296, 221, 224, 147, True], "other than integers"),
     ("scores.classes.surprise", 1, "not a known field"),
+    ("inputs.dataset.beside", 5, "inputs.dataset.beside is not an object"),
+    ("inputs.dataset.beside", {"train": 5}, "inputs.dataset.beside is not of short texts"),
+    ("inputs.dataset.beside", {"train": "a" * 201}, "is not of short texts"),
     ("summary.open95", 0.01, "summary.open95"),
     ("summary", None, "summary is not an object"),
     ("summary.accuracy", 99.9, "summary.accuracy"),
@@ -189,6 +192,57 @@ def test_every_tampering_is_found(where: str, value: Any, message: str) -> None:
     with pytest.raises(RecordError, match=message) as caught:
         validate_record(record)
     assert "\n" not in str(caught.value)
+
+
+def _made_of_parts() -> dict[str, Any]:
+    metric = {"unit": "%", "higher_is_better": True, "digits": 2}
+    parts = [{"metric": {"name": name, **metric}, "values": [1, 2.5, 3, 4]} for name in ("novel", "base")]
+    scores = {
+        "n_query": 8,
+        "values": [1.0, 2.0, 2.0, 3.5],
+        "metric": {"name": "harmonic", **metric},
+        "parts": parts,
+        "episodes_digest": "cd" * 32,
+        "classes": None,
+    }
+    return build_record(make_inputs(), "ok", scores=scores)
+
+
+def test_what_a_score_is_made_of_is_summarised_beside_it() -> None:
+    found = _made_of_parts()["summary"]
+    assert found["harmonic"] == 2.125
+    assert found["parts"]["novel"] == found["parts"]["base"] == {"mean": 2.625, "ci95": pytest.approx(1.989029)}
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ("scores.parts", {}, "scores.parts is not a list"),
+        ("scores.parts", [1], "other than objects"),
+        ("scores.parts", [{}] * 9, "is not a list of up to 8"),
+        ("scores.parts.0", {"metric": {}}, "values' is missing|values is missing"),
+        ("scores.parts.0.values", [1, 2, 3], "is not a list of 4"),
+        ("scores.parts.0.values", [1, 2, 3, None], "other than numbers"),
+        ("scores.parts.0.values", [1, 2, 3, 1e300], "beyond"),
+        ("scores.parts.0.metric.name", "base", "has one name twice"),
+        ("scores.parts.0.metric.name", "harmonic", "has one name twice"),
+        ("scores.parts.0.metric.name", "<b>", "is not a short word"),
+        ("scores.parts.0.metric.unit", 7, "is not a str"),
+        ("scores.parts.0.values", [1, 2, 3, 5], "summary.parts"),
+        ("summary.parts.novel.mean", 9.0, "summary.parts"),
+        ("summary.parts.novel", 9.0, "summary.parts"),
+        ("summary.parts", None, "summary.parts"),
+    ],
+)
+def test_every_tampering_with_parts_is_found(where: str, value: Any, message: str) -> None:
+    record = _made_of_parts()
+    *parts, last = where.split(".")
+    target: Any = record
+    for part in parts:
+        target = target[int(part) if part.isdigit() else part]
+    target[int(last) if last.isdigit() else last] = value
+    with pytest.raises(RecordError, match=message):
+        validate_record(record)
 
 
 def test_a_run_with_a_stop_rule_ends_where_the_rule_says() -> None:
@@ -304,19 +358,3 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert caught.value.errno == errno.ENOSPC
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
-
-
-def test_a_write_that_stops_in_the_middle_changes_nothing(tmp_path: Path) -> None:
-    """A real short write: the process may not make files above one page."""
-    path = tmp_path / "text"
-    write_atomic(path, "before")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        with pytest.raises(OSError) as caught:
-            write_atomic(path, "x" * 100_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert caught.value.errno == errno.EFBIG
-    assert [p.name for p in tmp_path.iterdir()] == ["text"]
-    assert path.read_text() == "before"

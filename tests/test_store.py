@@ -195,6 +195,17 @@ def test_partial_scores_accumulate(tmp_path: Path) -> None:
     assert Partial(tmp_path, KEY).load().size == 0
 
 
+@pytest.mark.parametrize("cut", [1, 8, 23])
+def test_scores_with_parts_are_rows_and_a_cut_one_is_replaced(tmp_path: Path, cut: int) -> None:
+    partial = Partial(tmp_path, KEY, 3)
+    assert partial.load().shape == (0, 3)
+    partial.append(np.arange(6.0).reshape(2, 3))
+    partial.path.write_bytes(partial.path.read_bytes()[:-cut])
+    np.testing.assert_array_equal(partial.load(), [[0, 1, 2]])
+    partial.append([[7, 8, 9]])
+    np.testing.assert_array_equal(partial.load(), [[0, 1, 2], [7, 8, 9]])
+
+
 @pytest.mark.parametrize("cut", [1, 4, 7])
 def test_a_truncated_tail_is_ignored_and_then_replaced(tmp_path: Path, cut: int) -> None:
     partial = Partial(tmp_path, KEY)

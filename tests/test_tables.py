@@ -68,7 +68,7 @@ def test_each_interval_says_what_it_speaks_of() -> None:
     assert f"(open ± {opened['summary']['open95']:.2f})" in text
     assert "over 12 episodes of this test set (closed" in text
     assert "over 4 episodes that share no image" in text
-    assert "open ±: 95 % interval for new classes and new images" in text
+    assert "open ±: 95 % interval for new classes and new examples" in text
     assert "sampling" in text.splitlines()[0]
     rule = {"half_width": 5.0, "bound": "bernstein", "tightest": 100}
     stopped = make_record((75, 74) * 2, evaluation__stop=rule)

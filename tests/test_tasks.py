@@ -108,6 +108,26 @@ def test_stopped_and_resumed_on_any_number_of_cores_it_ends_the_same(
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+def test_a_network_that_draws_random_numbers_learns_the_same_on_any_number_of_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_threads: SetThreads
+) -> None:
+    class Dropping(Conv4Strided):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.dropout(super().forward(images), 0.5, self.training)
+
+    def target(spec: Any) -> Any:
+        return Dropping if spec.name == "conv4-strided" else load_target(spec)
+
+    monkeypatch.setattr(building, "load_target", target)
+    weights = []
+    for threads in (1, 3):
+        set_threads(threads)
+        home = tmp_path / str(threads)
+        assert main(args(home, **{"train.batch": 8, "train.episodes": 40})) == 0
+        weights.append(load_tensors(next((home / "models").glob("*/weights.safetensors")))[0])
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
 def test_a_learning_rate_that_diverges_is_a_failed_run_with_its_episode(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

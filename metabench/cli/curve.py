@@ -47,8 +47,8 @@ def curve(
     Of all runs in the store, or of the record files, folders (a leaderboard is one) and keys named. Runs that differ in
     nothing but their shots are one curve. 'metabench run --plot FILE.svg' draws what it has just measured.
     """
+    from metabench.files import write_atomic
     from metabench.learning_curves import draw, learning_curves, to_csv, to_json, to_text
-    from metabench.records import write_atomic
     from metabench.results import load_records
 
     if as_json and as_markdown:

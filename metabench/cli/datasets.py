@@ -20,7 +20,7 @@ from metabench.home import Home
 from metabench.registry import Registry, availability, nameless, resolve_params
 from metabench.runspec import Choice
 from metabench.session import Session
-from metabench.specs import UNKNOWN_COPY, DatasetSpec
+from metabench.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared
 
 data_option = click.option(
     "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
@@ -103,11 +103,13 @@ def verify(names: tuple[str, ...], as_json: bool, home: str | None, data: str | 
     """Read data sets NAMES in full, compare them with their published digests, and look for images that are in them
     more than once; downloads nothing.
 
-    Without NAMES every data set is checked, and one whose files are not here is no failure.
+    Without NAMES every data set is checked, and one whose files are not here is no failure. Where a data set has
+    several class splits (folds) each of them is.
     """
     place, registry = Home.resolve(home, data), current_registry()
     every = (name for name, spec in registry.datasets.items() if not nameless(spec))
-    checks = [check for name in names or every for check in verified(_chosen(registry, name), place)]
+    chosen = (form for name in names or every for form in forms(_chosen(registry, name)))
+    checks = [check for form in chosen for check in verified(form, place)]
     if as_json:
         echo_json(checks)
     else:
@@ -149,6 +151,19 @@ def _chosen(registry: Registry, name: str) -> Choice:
     """Return the data set that a word of the user names, with its other parameters at their defaults."""
     spec, named = registry.choose("dataset", name)
     return Choice(spec, resolve_params(spec, named))
+
+
+def forms(chosen: Choice) -> list[Choice]:
+    """Return a data set once for each class split that stands beside its usual one, the usual one first."""
+    assert isinstance(chosen.spec, DatasetSpec)
+    folds = [{FOLD: params[FOLD]} for params, _ in chosen.spec.forms() if chosen.spec.folds]
+    return [Choice(chosen.spec, {**chosen.params, **fold}) for fold in folds] or [chosen]
+
+
+def form_name(chosen: Choice) -> str:
+    """Return the name of a data set, with the class split where it has several."""
+    assert isinstance(chosen.spec, DatasetSpec)
+    return f"{chosen.name} {FOLD}={chosen.params[FOLD]}" if chosen.spec.folds else chosen.name
 
 
 def _described(spec: DatasetSpec, place: Home) -> dict[str, Any]:
@@ -205,31 +220,34 @@ def verified(chosen: Choice, place: Home) -> Iterator[Check]:
             splits[split], digests[split] = loaded, check.digest
             yield check
         assert isinstance(chosen.spec, DatasetSpec)
-        yield from _repeated(chosen.name, splits, chosen.spec.known_shared(digests) or ())
+        yield from _repeated(chosen, splits, chosen.spec.known_shared(digests) or ())
     except MissingError as error:
-        yield Check(chosen.name, "-", "missing", detail=str(error))
+        yield Check(form_name(chosen), "-", "missing", detail=str(error))
     except MetabenchError as error:
-        yield Check(chosen.name, "-", "broken", detail=str(error))
+        yield Check(form_name(chosen), "-", "broken", detail=str(error))
 
 
-def _repeated(name: str, splits: Mapping[str, ClassSplit], known: Collection[str]) -> Iterator[Check]:
+def _repeated(chosen: Choice, splits: Mapping[str, ClassSplit], known: Collection[str]) -> Iterator[Check]:
     """Yield a check for each split, or group of splits, that holds the same images."""
+    assert isinstance(chosen.spec, DatasetSpec)
+    name, items = form_name(chosen), "texts" if chosen.spec.kind == "text" else chosen.spec.kind
     for names, images in by_splits(duplicates(splits)).items():
         if len(names) == 1:
-            detail = f"{len(images)} images are in it more than once"
+            detail = f"{len(images)} {items} are in it more than once"
             yield Check(name, names[0], "repeated", images=len(images), detail=detail)
             continue
         unknown = [image for image in images if image not in known]
         told = f"{len(unknown)} of them not declared: {first_three(unknown)}" if unknown else "all of them declared"
-        detail = f"{len(images)} images are in each of these splits, {told}"
+        detail = f"{len(images)} {items} are in each of these splits, {told}"
         yield Check(name, "+".join(names), "shared", images=len(images), detail=detail)
 
 
 def _compared(chosen: Choice, split: str, loaded: ClassSplit, place: Home) -> Check:
     spec = chosen.spec
     assert isinstance(spec, DatasetSpec)
-    digest, expected = split_digest(loaded), spec.digests.get(split, "")
-    size = spec.sizes.get(split)
+    declared = spec.declared(chosen.params) or Declared({}, {})
+    digest, expected = split_digest(loaded), declared.digests.get(split, "")
+    size = declared.sizes.get(split)
     classes, images = len(loaded.names), len(loaded.images)
     status, detail = ("ok", "") if expected else ("unverified", "the data set declares no digest")
     if spec.copies and digest != expected:
@@ -239,5 +257,5 @@ def _compared(chosen: Choice, split: str, loaded: ClassSplit, place: Home) -> Ch
     if wrong_size or (expected and digest != expected):
         status, folder = "differs", place.dataset_cache(spec.cache_name)
         remedy = f"delete {folder} and run again" if spec.download else "please report it to its author"
-        detail = f"{spec.name} {split} has digest {digest[:12]}, expected {expected[:12]}; {remedy}"
-    return Check(chosen.name, split, status, classes, images, digest, expected, detail)
+        detail = f"{form_name(chosen)} {split} has digest {digest[:12]}, expected {expected[:12]}; {remedy}"
+    return Check(form_name(chosen), split, status, classes, images, digest, expected, detail)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import click
 
-from metabench.cli.datasets import verified
+from metabench.cli.datasets import form_name, forms, verified
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option
 from metabench.cli.loose import current_registry
 from metabench.errors import MetabenchError
@@ -51,12 +51,13 @@ class Check:
 def doctor(context: click.Context, as_json: bool, home: str | None, data: str | None, verify: bool) -> None:
     """Check the installation, the home folder, the plugins, the extras and the data; exit code 1 if any is broken.
 
-    Of every data set it tells where it is looked for, whether it is there, prepared or not, and what to do if it is
-    not. Nothing is decoded unless --verify is given.
+    Of every data set, and every class split (fold) of it, it tells where it is looked for, whether it is there,
+    prepared or not, and what to do if it is not. Nothing is decoded unless --verify is given.
     """
     place, registry = Home.resolve(home, data), current_registry()
     checks = [*_versions(), _device(), _home(place), *_plugins(registry), *_extras()]
-    checks += [_dataset(spec, place, verify) for spec in registry.datasets.values()]
+    for spec in registry.datasets.values():
+        checks += [_dataset(form, place, verify) for form in forms(Choice(spec, defaults(spec)))]
     if as_json:
         echo_json(checks)
     else:
@@ -127,29 +128,32 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _dataset(spec: DatasetSpec, home: Home, verify: bool) -> Check:
+def _dataset(chosen: Choice, home: Home, verify: bool) -> Check:
     """Tell what is there of a data set, and with `verify` whether it is what it should be."""
-    what, cache = f"data set {spec.name}", home.dataset_cache(spec.cache_name)
+    spec = chosen.spec
+    assert isinstance(spec, DatasetSpec)
+    what, cache = f"data set {form_name(chosen)}", home.dataset_cache(spec.cache_name)
     if nameless(spec):
         return Check(what, "ok", f"yours: {spec.name}:{spec.argument.upper()}", {"state": "yours"})
-    found = look(spec, defaults(spec), home)
+    found = look(spec, chosen.params, home)
     looked = [str(folder) for folder in (*home.sources, cache)]
     facts = {"state": found.presence, "looked": looked, "folder": str(cache), "verified": None}
-    if found.presence not in USABLE:
+    if found.presence not in USABLE or found.presence == "downloadable":
         status: Literal["missing", "broken"] = "broken" if found.presence == "broken" else "missing"
         where = f" (looked in {', '.join(looked)})" if status == "missing" and "looked in" not in found.detail else ""
-        return Check(what, status, found.detail + where, facts)
+        when = " at the first use; --data DIR takes your own copy" if found.presence == "downloadable" else ""
+        return Check(what, status, found.detail + when + where, facts)
     words = {
         "built in": "made by the code itself",
         "prepared": f"prepared in {cache}",
         "not prepared": "files found; they are decoded at the first use",
     }[found.presence]
-    return _verified(what, words, spec, home, facts) if verify else Check(what, "ok", words, facts)
+    return _verified(what, words, chosen, home, facts) if verify else Check(what, "ok", words, facts)
 
 
-def _verified(what: str, words: str, spec: DatasetSpec, home: Home, facts: Mapping[str, Any]) -> Check:
+def _verified(what: str, words: str, chosen: Choice, home: Home, facts: Mapping[str, Any]) -> Check:
     """Read a data set in full; what differs from what it declares is a fault."""
-    checks = list(verified(Choice(spec, defaults(spec)), home))
+    checks = list(verified(chosen, home))
     faults = [each.detail for each in checks if each.status in ("differs", "broken", "missing")]
     if faults:
         return Check(what, "broken", "; ".join(faults), {**facts, "verified": False})

@@ -124,9 +124,9 @@ def _lines(found: Changes, against: str) -> list[str]:
 @_JSON
 def html(folder: Path, out: Path | None, as_json: bool) -> None:
     """Write the one page with tables and pictures ('build' does it too)."""
+    from metabench.files import write_atomic
     from metabench.leaderboard import Leaderboard
     from metabench.leaderboard.folder import SITE
-    from metabench.records import write_atomic
 
     _need_folder(folder)
     target = out or folder / SITE

@@ -42,8 +42,8 @@ def predict(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -
     The support folder has one sub-folder of images for each class. Needs a pre-trained --backbone, or the weights of a
     trained run (--checkpoint, with the --algo, --backbone, --set and --size that it was trained with).
     """
+    from metabench.files import write_atomic
     from metabench.predicting import predict as label
-    from metabench.records import write_atomic
 
     check_file("--csv", csv_file)
     console = Console(quiet=quiet)

@@ -13,18 +13,17 @@ from metabench.cli import selecting
 from metabench.cli.curve import check_file, plot_option
 from metabench.console import Console
 from metabench.errors import NothingMeasured, UsageError
-from metabench.launch import Lacking, attempt, launch, marked, outcome_rows, planned
+from metabench.files import write_atomic
+from metabench.launch import attempt_suite, launch, outcome_rows, planned, planned_suite
 from metabench.learning_curves import draw, learning_curves
 from metabench.plan import Selection
-from metabench.records import write_atomic
-from metabench.runspec import RunSpec
+from metabench.runspec import Lacking, Planned, RunSpec
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.session import Outcome, Session
-from metabench.settling import settle
 from metabench.specs import SAMPLINGS
 from metabench.stopping import BOUNDS
 from metabench.suite_report import report
-from metabench.suites import Suite, find_suite, plan_suite
+from metabench.suites import Suite, find_suite
 from metabench.survey import survey
 from metabench.tables import Row, markdown, terminal, to_csv, to_json
 
@@ -64,20 +63,21 @@ def run(context: click.Context, /, **options: Any) -> None:
     """Measure how well algorithms learn from few examples.
 
     Every combination of the lists is one run. A run that was made before is not made again; an
-    interrupted one goes on where it stopped. In a suite, missing data stop only the runs that need them.
+    interrupted one goes on where it stopped. In a suite, what cannot be measured stops nothing else.
     """
     selecting.check_output(options)
     check_file("--plot", options["plot"])
     session = selecting.session_of(context, options)
     suite = find_suite(options["suite"], session.registry) if options["suite"] else None
-    if suite is None:
-        runs = planned(Selection(**selecting.fields(options), algorithms=options["algo"]), session)
-    else:
-        runs = plan_suite(suite, options["algo"], selecting.typed_fields(context, options), session.registry)
-        runs = settle(runs, session, query_given=any("query" in block for block in suite.blocks))
+    if suite is not None:
+        of_suite = planned_suite(suite, options["algo"], selecting.typed_fields(context, options), session)
+        if options["dry_run"]:
+            context.exit(selecting.tell(survey(of_suite, session), options))
+        context.exit(_run_suite(suite, of_suite, session, options))
+    runs = planned(Selection(**selecting.fields(options), algorithms=options["algo"]), session)
     if options["dry_run"]:
         context.exit(selecting.tell(survey(runs, session), options))
-    context.exit(_run(runs, session, options) if suite is None else _run_suite(suite, runs, session, options))
+    context.exit(_run(runs, session, options))
 
 
 def _run(runs: Sequence[RunSpec], session: Session, options: Mapping[str, Any]) -> int:
@@ -91,12 +91,12 @@ def _run(runs: Sequence[RunSpec], session: Session, options: Mapping[str, Any]) 
     return int(any(row["status"] != "ok" for row in rows))
 
 
-def _run_suite(suite: Suite, runs: Sequence[RunSpec], session: Session, options: Mapping[str, Any]) -> int:
-    """Measure what can be, print the report and return the exit code: 1 for a failure, else 3 for what is missing."""
-    results = [
-        marked(result, session, "suites", suite.provenance()) if isinstance(result, Outcome) else result
-        for result in attempt(runs, session)
-    ]
+def _run_suite(suite: Suite, runs: Sequence[Planned], session: Session, options: Mapping[str, Any]) -> int:
+    """Measure what can be, print the report and return the exit code.
+
+    It is 1 for a failure, else 2 for what does not go together, else 3 for what is missing.
+    """
+    results = attempt_suite(suite, runs, session)
     found = report(runs, results)
     outcomes = [result for result in results if isinstance(result, Outcome)]
     if options["csv_file"] is not None:

@@ -12,11 +12,11 @@ from metabench import survey_tables
 from metabench.cli.loose import current_registry
 from metabench.console import Console
 from metabench.environment import parse_bytes
-from metabench.errors import MissingError, UsageError
+from metabench.errors import UsageError
 from metabench.home import Home
 from metabench.plan import EPISODES, MOST_UNTIL, PRECISIONS
 from metabench.session import Session
-from metabench.survey import Prospect
+from metabench.survey import NOT_MADE, Prospect
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -164,7 +164,7 @@ def session_of(context: click.Context, options: Mapping[str, Any]) -> Session:
 
 
 def tell(found: Sequence[Prospect], options: Mapping[str, Any]) -> int:
-    """Print a survey (``--dry-run``) and return the exit code: 3 where something is missing."""
+    """Print a survey (``--dry-run``) and return the exit code: 3 where something is missing, 2 where runs cannot be."""
     text = survey_tables.to_json(found) if options["as_json"] else survey_tables.to_text(found, options["as_markdown"])
     click.echo(text)
-    return MissingError.exit_code if any(each.state == "missing" for each in found) else 0
+    return min((NOT_MADE[each.state] for each in found if each.state in NOT_MADE), default=0)

@@ -28,6 +28,7 @@ from metabench.registry import availability, kind_of
 from metabench.scores import EpisodeScores, answers, metric_of
 from metabench.specs import (
     ACCURACY,
+    FOLD,
     AlgorithmSpec,
     AnySpec,
     BackboneSpec,
@@ -80,8 +81,8 @@ def _show_record(record: Mapping[str, Any], as_json: bool) -> None:
 
 def _plot(record: Mapping[str, Any], file: str) -> None:
     """Write the distribution of a run's scores as SVG and say where."""
+    from metabench.files import write_atomic
     from metabench.pictures.histogram import histogram
-    from metabench.records import write_atomic
 
     inputs, scores = record["inputs"], record["scores"]
     if scores is None:
@@ -149,8 +150,11 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     rows = [(p.name, cell(p.default), p.doc + _choices(p.choices)) for p in spec.params]
     lines += _block(("parameter", "default", "meaning"), rows)
     if isinstance(spec, DatasetSpec):
-        sizes = [(split, size.classes, size.images, spec.digests.get(split, "-")) for split, size in spec.sizes.items()]
-        lines += _block(("split", "classes", "items", "digest"), sizes)
+        for params, declared in spec.forms():
+            head = (f"split, {FOLD} {params[FOLD]}" if spec.folds else "split", "classes", "items", "digest")
+            digests = declared.digests
+            sizes = [(name, s.classes, s.images, digests.get(name, "-")) for name, s in declared.sizes.items()]
+            lines += _block(head, sizes)
         copies = [(name, split, of) for name, copy in spec.copies.items() for split, of in copy.digests.items()]
         lines += _block(("known copy", "split", "digest"), copies)
     if isinstance(spec, AlgorithmSpec):

@@ -10,9 +10,9 @@ import click
 
 from metabench import sweep_tables
 from metabench.cli import selecting
+from metabench.files import write_atomic
 from metabench.launch import launch, marked, outcome_rows
 from metabench.plan import Selection
-from metabench.records import write_atomic
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.session import Outcome, Session
 from metabench.survey import survey

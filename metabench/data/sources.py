@@ -52,6 +52,17 @@ def find(names: Iterable[str], context: DataContext, subfolders: Iterable[str] =
     return None
 
 
+def obtain(file: OfficialFile, context: DataContext) -> tuple[Path | None, str]:
+    """Return the path of a file that `find` has not found, downloaded if that is allowed; or None and why, in words."""
+    context.wants(file.name)
+    if not context.allow_download:
+        return None, "not found"
+    try:
+        return fetch(file, context), ""
+    except MissingError as error:
+        return None, f"not found, and {error}"
+
+
 def mirrors() -> tuple[str, ...]:
     """Return the base URLs in METABENCH_MIRROR (separated by spaces), tried before the official ones."""
     return tuple(os.environ.get(MIRROR_VARIABLE, "").split())

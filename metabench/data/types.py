@@ -59,6 +59,7 @@ class DataContext:
         allow_download: whether missing files may be fetched.
         progress: ``progress(text, done, total)``, may be called as often as wanted.
         note: takes a line that the user should read.
+        wants: is told the name of each official file that is to be downloaded, whether that is allowed or not.
     """
 
     cache: Path
@@ -66,6 +67,7 @@ class DataContext:
     allow_download: bool = False
     progress: Callable[[str, int, int], None] = lambda text, done, total: None
     note: Callable[[str], None] = lambda text: None
+    wants: Callable[[str], None] = lambda file: None
 
 
 def image_digest(image: NDArray[np.uint8]) -> str:

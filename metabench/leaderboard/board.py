@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +38,16 @@ class Section:
         """The columns, in order."""
         return sorted({cell for row in self.rows for cell in row.cells})
 
+    def title_of(self, cell: Cell) -> str:
+        """What stands above a column."""
+        return ", ".join(filter(None, [cell.title, self.apart(cell)]))
+
+    def apart(self, cell: Cell) -> str:
+        """Return the parameters of the protocol that tell a column from others of the same title; '' without any."""
+        same = [set(other.params) for other in self.cells if other.title == cell.title]
+        shared = set.intersection(*same) if same else set(cell.params)
+        return ", ".join(param for param in cell.params if param not in shared)
+
     @cached_property
     def ranks(self) -> dict[tuple[str, Cell], Rank]:
         """The rank of every row (by its identity) in every column where it has a result."""
@@ -55,7 +65,8 @@ class Section:
         params = f", {params_text(data['params'])}" if data["params"] else ""
         told = {_pixels(entry, data["name"]) for row in self.rows for entry in row.entries} - {""}
         pixels = f"; pixels: {'; '.join(sorted(told))}" if told else ""
-        return f"{data['split']} split, version {data['version']}{params}, digest {data['digest'][:12]}{pixels}"
+        beside = "".join(f" beside the classes of {split}" for split in data.get("beside", ()))
+        return f"{data['split']} split{beside}, version {data['version']}{params}, digest {data['digest'][:12]}{pixels}"
 
     @property
     def floorless(self) -> list[Cell]:
@@ -70,7 +81,7 @@ class Section:
         """Return the paper's claim for a cell of a row: same algorithm, backbone, data set, way and shot."""
         inputs = row.first.inputs
         names = tuple(inputs[part]["name"] for part in ("algorithm", "backbone", "dataset"))
-        return self._papers.get((*names, cell))
+        return self._papers.get((*names, replace(cell, params=())))
 
     @cached_property
     def _papers(self) -> dict[tuple[Any, ...], Published]:
@@ -98,6 +109,12 @@ class Board:
     def records(self) -> int:
         """How many records count."""
         return sum(len(row.entries) for section in self.sections for row in section.rows)
+
+
+def _order(item: tuple[str, Sequence[Entry]]) -> tuple[bool, str]:
+    """Test classes by themselves before those that have others beside them."""
+    variant, members = item
+    return "beside" in members[0].inputs["dataset"], variant
 
 
 def _pixels(entry: Entry, dataset: str) -> str:
@@ -129,7 +146,7 @@ def boards(
             name,
             [
                 Section(json.loads(variant), group(members), claimed[name], overlaps)
-                for variant, members in sorted(measured[name].items())
+                for variant, members in sorted(measured[name].items(), key=_order)
             ],
             claimed[name],
             invalid[name],

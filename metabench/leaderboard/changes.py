@@ -179,8 +179,9 @@ def _row_places(section: Section, row: Row, where: str, name: str) -> dict[tuple
         if (result := row.cells.get(cell)) is not None:
             seeds = f", {len(result.entries)} seeds" if len(result.entries) > 1 else ""
             score = score_text(result.score, result.ci95, result.open95, cell.metric.digits) + seeds
-            place = (f"{where}, {cell.title}", name, number)
-            found[variant, row.identity, cell.title] = place, score, str(section.ranks[row.identity, cell])
+            title = section.title_of(cell)
+            place = (f"{where}, {title}", name, number)
+            found[variant, row.identity, str(cell)] = place, score, str(section.ranks[row.identity, cell])
     return found
 
 
@@ -214,8 +215,8 @@ def _remark_on_rows(now: Contents, found: Changes) -> None:
                     hashes = [(entry.record["training"] or {}).get("weights_sha256") for entry in result.entries]
                     if len(set(hashes)) < len(hashes):
                         found.remarks.append(
-                            f"{result.entries[0].file}: {cell.title} has two seeds of the same weights"
+                            f"{result.entries[0].file}: {section.title_of(cell)} has two seeds of the same weights"
                         )
-            titles = ", ".join(cell.title for cell in section.floorless)
+            titles = "; ".join(map(section.title_of, section.floorless))
             if titles:
                 found.remarks.append(f"{board.name}: no floor row is measured for {titles}")

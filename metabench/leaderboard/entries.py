@@ -21,19 +21,22 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A column of a page: way and shot, with the protocol's name unless it is the usual one (`FIXED_WAY`), and metric.
+    """A column of a page: what episodes are like.
 
-    Where a protocol draws way or shot anew, or has none, that one is 0. Columns of the usual protocol come first.
+    These are way and shot, the protocol's name unless it is the usual one (`FIXED_WAY`), the metric, and the protocol's
+    other parameters and version, as ``query=15``. Where a protocol draws way or shot anew, or has none, that one is 0.
+    Columns of the usual protocol come first.
     """
 
     protocol: str
     way: int
     shot: int
     metric: Metric = ACCURACY
+    params: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
-        """What stands above the column."""
+        """What stands above the column, where no other differs from it in `params` alone."""
         numbers = [f"{self.way}-way"] * (self.way > 0) + [f"{self.shot}-shot"] * (self.shot > 0)
         title = " ".join(filter(None, [self.protocol, *numbers]))
         return title if self.metric == ACCURACY else f"{title}, {self.metric.title}"
@@ -69,7 +72,9 @@ class Entry:
         protocol = self.inputs["protocol"]
         way, shot = protocol["params"].get("way", 0), protocol["params"].get("shot", 0)
         usual = protocol["name"] == FIXED_WAY and way and shot
-        return Cell("" if usual else protocol["name"], way, shot, metric_of(self.record["scores"]))
+        others = {name: value for name, value in protocol["params"].items() if name not in ("way", "shot")}
+        params = (*(f"{name}={others[name]}" for name in sorted(others)), f"version={protocol['version']}")
+        return Cell("" if usual else protocol["name"], way, shot, metric_of(self.record["scores"]), params)
 
     @cached_property
     def variant(self) -> str:

@@ -19,7 +19,6 @@ from metabench.pictures.dots import UNBOUNDED, Dot, dot_plot
 from metabench.pictures.scatter import Point, scatter
 from metabench.pictures.svg import Picture
 from metabench.ranking import critical_difference, mean_ranks
-from metabench.specs import Metric
 from metabench.tables import score_text
 
 MOST_DOTS, MOST_CURVES, MOST_RANKED = 30, 10, 12
@@ -40,7 +39,7 @@ def dot_plots(section: Section) -> list[Picture]:
             dots = [_dot(section, row, cell, called[row.identity]) for row in shown]
             bounds = _PERCENT if cell.metric.unit == "%" else UNBOUNDED
             axis, digits = cell.metric.axis, cell.metric.digits
-            found.append(dot_plot(dots, f"{cell.title}{more}", axis, bounds, digits=digits))
+            found.append(dot_plot(dots, f"{section.title_of(cell)}{more}", axis, bounds, digits=digits))
     return found
 
 
@@ -54,7 +53,7 @@ def shot_curves(section: Section) -> list[Picture]:
         if rows:
             drawn = [_curve(row, cells, called[row.identity]) for row in _some(rows, MOST_CURVES)]
             more = f", the best {len(drawn)} of {len(rows)} rows" if len(drawn) < len(rows) else ""
-            found.append(curves(drawn, f"{_kind_title(cells[0])}{more}", "shots", cells[0].metric.axis))
+            found.append(curves(drawn, f"{_kind_title(section, cells[0])}{more}", "shots", cells[0].metric.axis))
     return found
 
 
@@ -69,7 +68,7 @@ def costs(section: Section) -> list[Picture]:
             if not row.floor and cell in row.cells and (cost := _milliseconds(row.cells[cell])) is not None
         ]
         if len(points) > 1:
-            found.append(scatter(points, cell.title, "milliseconds per episode", cell.metric.axis))
+            found.append(scatter(points, section.title_of(cell), "milliseconds per episode", cell.metric.axis))
     return found
 
 
@@ -84,7 +83,7 @@ def ranked_by_episodes(section: Section) -> list[Picture]:
         rows = _paired(_best(section.rows, cell), cell)[:MOST_RANKED]
         if len(rows) > 2:
             scores = np.stack([row.cells[cell].merits for row in rows])
-            found.append(_cd_diagram([called[row.identity] for row in rows], scores, cell.title))
+            found.append(_cd_diagram([called[row.identity] for row in rows], scores, section.title_of(cell)))
     return found
 
 
@@ -103,13 +102,13 @@ def ranked_by_data_sets(boards: Iterable[Board]) -> Picture | None:
     return _cd_diagram(common[:MOST_RANKED], scores, f"{len(blocks)} data sets")
 
 
-def _kind(cell: Cell) -> tuple[int, str, Metric]:
+def _kind(cell: Cell) -> Cell:
     """What cells have in common that differ in their shots."""
-    return cell.way, cell.protocol, cell.metric
+    return replace(cell, shot=0)
 
 
-def _kind_title(cell: Cell) -> str:
-    return replace(cell, shot=0).title
+def _kind_title(section: Section, cell: Cell) -> str:
+    return ", ".join(filter(None, [_kind(cell).title, section.apart(cell)]))
 
 
 def _means(section: Section) -> dict[str, float]:

@@ -86,13 +86,13 @@ class _Footnotes:
 
 
 def _section(section: Section, notes: _Footnotes) -> str:
-    header = ["Algorithm", "Backbone", "Setting", *(escape(cell.title) for cell in section.cells)]
+    header = ["Algorithm", "Backbone", "Setting", *(escape(section.title_of(cell)) for cell in section.cells)]
     rows = [
         [*_who(section, row), *(_value(section, row, cell, notes) for cell in section.cells), *_how(section, row)]
         for row in section.rows
     ]
     table = _table([*header, "Seeds", "Episodes", "Protocol", "Training"], rows)
-    missing = ", ".join(escape(cell.title) for cell in section.floorless)
+    missing = "; ".join(escape(section.title_of(cell)) for cell in section.floorless)
     note = f"\n\nNo floor row is measured for: {missing}." if missing else ""
     return f"\n## {_short(section.title)}\n\n{table}{note}\n"
 
@@ -107,8 +107,7 @@ def _who(section: Section, row: Row) -> list[str]:
 
 def _how(section: Section, row: Row) -> list[str]:
     inputs = row.first.inputs
-    rest = {k: v for k, v in inputs["protocol"]["params"].items() if k not in ("way", "shot")}
-    how = _named({**inputs["protocol"], "params": rest})
+    how = _lines(*words.protocols(row))
     if inputs["precision"] != "float32":
         how += f"<br>{_short(inputs['precision'])}"
     return [words.seeds(section, row), _short(words.episodes(row)), how, _short(words.training(row))]

@@ -22,6 +22,7 @@ _WHAT: tuple[Callable[[Row], dict[str, str]], ...] = (
     lambda row: {"backbone": row.first.inputs["backbone"]["name"]},
     _params("algorithm"),
     _params("backbone"),
+    lambda row: {"protocol": row.first.inputs["protocol"]["name"]},
     _params("protocol"),
     lambda row: {"setting": row.setting},
     lambda row: {"trained_on": row.first.inputs["backbone"]["trained_on"] or "random start"},

@@ -33,7 +33,7 @@ class Result:
         score: mean over seeds and episodes, in the unit of `metric`: percent for accuracy.
         ci95: half-width of the interval over episodes; None for one episode.
         kind: what `ci95` is, see `metabench.stats.Summary`.
-        open95: half-width of the interval for new classes and images; None where the scores cannot tell.
+        open95: half-width of the interval for new classes and examples; None where the scores cannot tell.
         seed_sd: sample standard deviation of the score between seeds; None for one seed.
         note: what a reader must know.
         total95, total_open95: half-widths that hold for another training too (`metabench.seeds`); None for one seed.
@@ -117,8 +117,8 @@ class Row:
 def group(entries: Iterable[Entry]) -> list[Row]:
     """Return the rows of one variant, best first.
 
-    Runs of one row agree in everything but way and shot, of the episodes and of the training, the seed of
-    the training, and the number of training episodes, which the page shows. Where that would put two
+    Runs of one row agree in everything but their column, which is of the protocol's parameters, way and shot of the
+    training, its seed, and the number of training episodes, which the page shows. Where that would put two
     trainings that differ in more than the seed into one cell, the whole group is divided by how they were
     trained.
     """
@@ -149,15 +149,13 @@ def _fit_together(members: Sequence[Entry]) -> bool:
 
 def _group_key(entry: Entry, *, exact: bool) -> str:
     inputs = entry.inputs
-    protocol = inputs["protocol"]
-    rest = {name: value for name, value in protocol["params"].items() if name not in ("way", "shot")}
     training = inputs["training"]
     if training is not None:
         drop = ("seed",) if exact else ("seed", *_OF_THE_CELL)
         training = {name: value for name, value in training.items() if name not in drop}
         if not exact:
             training = {name: value for name, value in training.items() if not name.endswith(_OF_THE_CELL)}
-    return canonical_json({**inputs, "protocol": {**protocol, "params": rest}, "training": training})
+    return canonical_json({**inputs, "protocol": inputs["protocol"]["name"], "training": training})
 
 
 def _row(members: Sequence[Entry], key: str) -> Row:

@@ -71,7 +71,7 @@ def _dot_legend(opened: bool, claims: bool) -> str:
     items = [(line(6, 7, 34, 7, "closed") + dot, "closed 95 % interval: new episodes")]
     if opened:
         ends = line(2, 7, 38, 7, "open") + line(2, 3, 2, 11, "open") + line(38, 3, 38, 11, "open")
-        items.append((ends + dot, "open 95 % interval: new classes and images"))
+        items.append((ends + dot, "open 95 % interval: new classes and examples"))
     if claims:
         diamond = path([(15.5, 7), (20, 2.5), (24.5, 7), (20, 11.5)], "paper", closed=True)
         items.append((line(10, 7, 30, 7, "paper") + diamond, "published value"))

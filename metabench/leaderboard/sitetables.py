@@ -25,7 +25,7 @@ def board_part(board: Board, prefix: str, ids: FigureNames) -> str:
         parts.append(el("p", text(words.short(section.title)), cls="data"))
         parts.append(_measured(section, board.name, prefix))
         if section.floorless:
-            missing = ", ".join(cell.title for cell in section.floorless)
+            missing = "; ".join(map(section.title_of, section.floorless))
             parts.append(el("p", text(f"No floor row is measured for: {missing}."), cls="data"))
         parts.append(figures(section, ids))
     if not board.sections:
@@ -38,9 +38,9 @@ def board_part(board: Board, prefix: str, ids: FigureNames) -> str:
 
 
 def _measured(section: Section, name: str, prefix: str) -> str:
-    header = [_head("Algorithm"), *(_head(cell.title, number=True) for cell in section.cells)]
+    header = [_head("Algorithm"), *(_head(section.title_of(cell), number=True) for cell in section.cells)]
     order = "descending" if section.cells[0].metric.higher_is_better else "ascending"
-    header[1] = _head(section.cells[0].title, number=True, order=order)
+    header[1] = _head(section.title_of(section.cells[0]), number=True, order=order)
     header += map(_head, ("Setting", "Backbone", "Seeds", "Training"))
     header.append(el("th", "Episodes", scope="col", data_type="number"))
     rows = [_row(section, row, prefix) for row in section.rows]
@@ -105,11 +105,10 @@ def _setting(row: Row) -> str:
 
 def _episodes(row: Row) -> str:
     inputs = row.first.inputs
-    rest = {k: v for k, v in inputs["protocol"]["params"].items() if k not in ("way", "shot")}
-    protocol = words.named({**inputs["protocol"], "params": rest}).replace("\n", ", ")
+    protocols = [protocol.replace("\n", ", ") for protocol in words.protocols(row)]
     precision = "" if inputs["precision"] == "float32" else inputs["precision"]
     count = max(len(answers(entry.record["scores"])) for entry in row.entries)
-    return el("td", text(words.episodes(row)) + _small(protocol, precision), cls="wide", data_v=str(count))
+    return el("td", text(words.episodes(row)) + _small(*protocols, precision), cls="wide", data_v=str(count))
 
 
 def _published(board: Board) -> str:

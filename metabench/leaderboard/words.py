@@ -8,7 +8,7 @@ from typing import Any
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
-from metabench.scores import answers
+from metabench.scores import answers, parts_of
 from metabench.specs import ACCURACY, Metric
 from metabench.tables import params_text, train_dataset, width_text
 
@@ -20,7 +20,7 @@ CLOSED = (
     "draw of the episodes, not new data and not another training run."
 )
 EQUAL = " (where no two episodes differ: Clopper-Pearson over all queries)"
-OPEN = "The open ± is a 95 % interval for new classes and images of the same kind, for the same trained model."
+OPEN = "The open ± is a 95 % interval for new classes and examples of the same kind, for the same trained model."
 RANKS = (
     "Ranks are made within a column: every two rows are compared by a paired t test on the episodes that both met "
     "(by Welch's test where they met different ones), all comparisons of the column are corrected together (Holm, "
@@ -43,7 +43,7 @@ PUBLISHED = (
     "paper prints no ±, only its rounding is allowed for)."
 )
 CONTAMINATION = (
-    "‡ marks pre-training on the test classes or on the test images themselves, ? pre-training of which nobody has "
+    "‡ marks pre-training on the test classes or on the test examples themselves, ? pre-training of which nobody has "
     "said (in contamination.toml) whether it met them."
 )
 
@@ -118,6 +118,13 @@ def episodes(row: Row) -> str:
     return f"{'/'.join(f'{count:,}' for count in counts)}, seed {row.first.inputs['evaluation']['seed']}"
 
 
+def protocols(row: Row) -> list[str]:
+    """The protocol with its parameters but way and shot, as often as they differ between columns."""
+    inputs = [entry.inputs["protocol"] for entry in row.entries]
+    rest = [{**p, "params": {k: v for k, v in p["params"].items() if k not in ("way", "shot")}} for p in inputs]
+    return list(dict.fromkeys(map(named, rest)))
+
+
 def training(row: Row) -> str:
     """Seeds, way, shot (only where it is not the column's) and number of the training episodes."""
     runs = [(entry.cell, entry.inputs["training"]) for entry in row.entries]
@@ -158,7 +165,18 @@ def remarks(result: Result) -> list[str]:
     total = "" if result.total95 is None else f"with seeds ± {width_text(result.total95, digits)}"
     if result.total_open95 is not None:
         total += f" (open ± {width_text(result.total_open95, digits)})"
-    return [line for line in (total, _KINDS.get(result.kind, ""), short(result.note)) if line]
+    return [line for line in (_made_of(result), total, _KINDS.get(result.kind, ""), short(result.note)) if line]
+
+
+def _made_of(result: Result) -> str:
+    """``novel 36.74, base 96.53``: what the score is made of, the mean over seeds."""
+    records = [entry.record for entry in result.entries]
+    told = []
+    for part in (part.metric for part in parts_of(records[0]["scores"])):
+        means = [record["summary"].get("parts", {}).get(part.name, {}).get("mean") for record in records]
+        if None not in means:
+            told.append(f"{part.name} {sum(means) / len(means):.{part.digits}f}")
+    return ", ".join(told)
 
 
 def gap(claim: Published, result: Result) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from metabench.beside import JointSplit, joined, reserved
 from metabench.data import ClassSplit
 from metabench.episodes import DisjointProtocol, EpisodeBatch, EpisodeProtocol
 from metabench.errors import UsageError
@@ -39,7 +41,7 @@ class ProtocolConformance(SpecChecks):
         """Rows of the split, each at most once, in support and query together."""
         for name, split, batch in self._drawn():
             for episode, rows in enumerate(np.concatenate([batch.support, batch.query], axis=1)):
-                if rows.min() < 0 or rows.max() >= len(split.images):
+                if rows.min() < 0 or rows.max() >= _blocks(split)[-1].stop:
                     raise Violation(
                         f"{name}: episode {episode} has row {rows.min()} or {rows.max()}, which do not exist"
                     )
@@ -109,8 +111,9 @@ class ProtocolConformance(SpecChecks):
         for name, split, protocol in self._fitting():
             classes = [_classes(batch, split) for batch in _each(protocol, split, self._words(protocol, split, _MANY))]
             seen = np.unique(np.concatenate(classes))
-            if len(seen) < len(split.names):
-                raise Violation(f"{name}: {len(split.names) - len(seen)} classes are in none of {_MANY} episodes")
+            total = len(split.names) + (len(split.base_names) if isinstance(split, JointSplit) else 0)
+            if len(seen) < total:
+                raise Violation(f"{name}: {total - len(seen)} classes are in none of {_MANY} episodes")
             ordered = sum(bool(of[0] < of[1]) for of in classes if len(of) > 1)
             if len(classes[0]) > 1 and binomtest(ordered, len(classes), 0.5).pvalue < RARE:
                 raise Violation(
@@ -125,16 +128,36 @@ class ProtocolConformance(SpecChecks):
     def test_every_image(self) -> None:
         """Over many episodes, by the place of an image in its class, where all classes have one size."""
         for name, split, protocol in self._fitting(("even",)):
-            size = int(split.counts[0])
-            seen = {"support": np.zeros(size, int), "query": np.zeros(size, int)}
+            seen = [(block, part, np.zeros(block.size, int)) for block in _blocks(split) for part in block.parts]
             for batch in _each(protocol, split, self._words(protocol, split, _MANY)):
-                for part, counts in seen.items():
-                    counts += np.bincount(getattr(batch, part)[0] % size, minlength=size)
-            for part, counts in seen.items():
+                for block, part, counts in seen:
+                    rows = getattr(batch, part)[0]
+                    inside = rows[(rows >= block.start) & (rows < block.stop)] - block.start
+                    counts += np.bincount(inside % block.size, minlength=block.size)
+            for block, part, counts in seen:
                 if not counts.all():
-                    raise Violation(
-                        f"{name}: images {np.flatnonzero(counts == 0)[:3].tolist()} of a class are never {part}"
-                    )
+                    never = np.flatnonzero(counts == 0)[:3].tolist()
+                    raise Violation(f"{name}: images {never} of {block.what} are never {part}")
+
+    @check(
+        "what training has seen is never asked about",
+        means="Base classes look easier than they are: their queries were learned by heart.",
+        fix="Draw the support of base classes from JointSplit.base_starts and their queries from reserve_starts.",
+    )
+    def test_reserve(self) -> None:
+        """Of protocols with base classes beside those that are measured."""
+        spec = self.subject.spec
+        if not isinstance(spec, ProtocolSpec) or not spec.beside:
+            raise NotApplicable("it measures no base classes")
+        for name, split, batch in self._drawn():
+            assert isinstance(split, JointSplit)
+            first, reserve = split.base_starts[0], split.reserve_starts[0]
+            if known := int(((batch.query >= first) & (batch.query < reserve)).sum()):
+                raise Violation(f"{name}: {known} queries are images of training")
+            if given := int((batch.support >= reserve).sum()):
+                raise Violation(f"{name}: {given} support images are of the reserve, which is there to be asked about")
+            if not (batch.query >= reserve).any(1).all():
+                raise Violation(f"{name}: an episode asks about no base class")
 
     @check(
         "an episode has as many queries as it says",
@@ -197,11 +220,13 @@ class ProtocolConformance(SpecChecks):
         """Yield the splits that the protocol takes; the even one it must."""
         for name in names:
             counts = [60] * 60 if name == "even" else [40 + 7 * label % 61 for label in range(60)]
-            split, protocol = _split(counts, 3), self._make()
+            spec, split, protocol = self.subject.spec, _split(counts, 3), self._make()
+            if isinstance(spec, ProtocolSpec) and spec.beside:
+                base = _split(counts[:20])
+                split = joined(split, base, reserved(base, name, float(self.values["reserve"])))
             try:
                 protocol.check(split)
             except UsageError as error:
-                spec = self.subject.spec
                 if isinstance(spec, ProtocolSpec) and spec.episodes:
                     raise NotApplicable("its episodes are a list that a data set of its own lays down") from error
                 if name == "even":
@@ -251,7 +276,31 @@ def _rows(batch: EpisodeBatch) -> NDArray[np.int64]:
     return np.concatenate([batch.support[0], batch.support_labels[0], batch.query[0], batch.query_labels[0]])
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Rows whose classes all have `size` images, and for what they are used."""
+
+    start: int
+    stop: int
+    size: int
+    parts: tuple[str, ...]
+    what: str = "a class"
+
+
+def _blocks(split: ClassSplit) -> list[_Block]:
+    first = _Block(0, int(split.starts[-1]), int(split.counts[0]), ("support", "query"))
+    if not isinstance(split, JointSplit):
+        return [first]
+    beside = (split.base_starts, "support", "a base class"), (split.reserve_starts, "query", "the reserve of a class")
+    return [first] + [
+        _Block(int(starts[0]), int(starts[-1]), int(starts[1] - starts[0]), (part,), what)
+        for starts, part, what in beside
+    ]
+
+
 def _owners(split: ClassSplit, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    if isinstance(split, JointSplit):
+        return split.class_of(rows)
     owners: NDArray[np.int64] = np.searchsorted(split.starts, rows, side="right") - 1
     return owners
 

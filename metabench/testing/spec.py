@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 
 from metabench.errors import UsageError
 from metabench.registry import availability
-from metabench.specs import AlgorithmSpec, DatasetSpec, ProtocolSpec, Recipe
+from metabench.specs import ACCURACY, FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec, Recipe
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
 from metabench.testing.subject import SCORERS
 from metabench.training import check_recipe
@@ -32,8 +32,8 @@ class SpecChecks(Conformance):
             problems += self._algorithm(spec)
         elif isinstance(spec, DatasetSpec):
             problems += self._dataset(spec)
-        elif isinstance(spec, ProtocolSpec) and spec.training and spec.training not in self.subject.registry.protocols:
-            problems.append(f"its training protocol '{spec.training}' is not installed")
+        elif isinstance(spec, ProtocolSpec):
+            problems += self._protocol(spec)
         if problems:
             raise Violation("; ".join(problems))
 
@@ -105,6 +105,17 @@ class SpecChecks(Conformance):
             if unknown := set(exempt.when) - {param.name for param in spec.params}:
                 yield f"its exemption from {exempt.check} names unknown parameters {sorted(unknown)}"
 
+    def _protocol(self, spec: ProtocolSpec) -> Iterator[str]:
+        if spec.training and spec.training not in self.subject.registry.protocols:
+            yield f"its training protocol '{spec.training}' is not installed"
+        names = [metric.name for metric in (spec.metric, *spec.parts)]
+        if spec.parts and (spec.metric == ACCURACY or len(set(names)) < len(names)):
+            yield "parts are of a metric of its own, each with another name"
+        if spec.beside and type({param.name: param.default for param in spec.params}.get("reserve")) is not float:
+            yield f"it wants the classes of '{spec.beside}' beside, and has no parameter 'reserve', a share"
+        if spec.beside and not spec.training:
+            yield "it wants classes beside those that are measured, so training needs another protocol"
+
     @staticmethod
     def _dataset(spec: DatasetSpec) -> Iterator[str]:
         if spec.local:
@@ -113,6 +124,11 @@ class SpecChecks(Conformance):
         if spec.copies:
             del given["digests"]
             given |= {f"the digests of copy '{name}'": copy.digests for name, copy in spec.copies.items()}
+        for fold, declared in spec.folds.items():
+            given |= {f"sizes of fold {fold}": declared.sizes, f"digests of fold {fold}": declared.digests}
+        choices = next((param.choices for param in spec.params if param.name == FOLD), ())
+        if spec.folds and set(choices) != {form[FOLD] for form, _ in spec.forms() if FOLD in form}:
+            yield f"folds must be given for the choices of its parameter '{FOLD}' beside the default"
         for name, splits in given.items():
             if set(splits) != set(spec.splits):
                 yield f"{name} must be given for its splits, {', '.join(spec.splits)}"

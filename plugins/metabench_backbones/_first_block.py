@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-_CHUNK = 32
-"""Images at once: a map of 32 x 64 x 28 x 28 floats, about what the caches of one core hold."""
+_PIXELS = 32 * 28 * 28
+"""Pixels at once: with 64 channels about what the caches of one core hold."""
 
 
 def first_block(images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
@@ -34,8 +34,10 @@ def first_block(images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor
         conv: 3x3, padding 1. Its bias has no effect under batch norm and gets no gradient.
 
     Returns:
-        (N, channels, H // 2, W // 2).
+        (N, channels, H // 2, W // 2), of the type that autocast asks for where it is on.
     """
+    if torch.is_autocast_enabled("cpu"):
+        images = images.to(torch.get_autocast_dtype("cpu"))
     mean, covariance, count = _patch_moments(images)
     weight = conv.weight.flatten(1).double()
     channel_mean, channel_variance = weight @ mean, (weight @ covariance * weight).sum(1)
@@ -51,10 +53,10 @@ def _patch_moments(images: Tensor) -> tuple[Tensor, Tensor, int]:
     size = 9 * images.shape[1]
     total = images.new_zeros(size, dtype=torch.float64)
     products = images.new_zeros(size, size, dtype=torch.float64)
-    for part in torch.split(images, _CHUNK):
-        patches = F.unfold(part.contiguous(), 3, padding=1).transpose(1, 2).reshape(-1, size)
-        total += patches.sum(0)
-        products += patches.T @ patches
+    for part in _chunks(images):
+        patches = F.unfold(part.to(_exact(images)).contiguous(), 3, padding=1)  # (n, P, places)
+        total += patches.sum((0, 2))
+        products += torch.bmm(patches, patches.transpose(1, 2)).sum(0)
     count = images.shape[0] * images.shape[2] * images.shape[3]
     mean = total / count
     return mean, products / count - torch.outer(mean, mean), count
@@ -79,20 +81,31 @@ class _PooledConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(images, weight, bias)
-        return torch.cat([pooled(part, weight, bias) for part in torch.split(images, _CHUNK)])
+        return torch.cat([pooled(part, weight, bias) for part in _chunks(images)])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
         images, *saved = ctx.saved_tensors
         weight, bias = (tensor.detach().requires_grad_() for tensor in saved)
-        totals = [torch.zeros_like(weight), torch.zeros_like(bias)]
-        for part, upstream in zip(torch.split(images, _CHUNK), torch.split(gradient, _CHUNK), strict=True):
+        totals = [torch.zeros_like(value, dtype=_exact(weight)) for value in (weight, bias)]
+        parts = _chunks(images)
+        for part, upstream in zip(parts, torch.split(gradient, len(parts[0])), strict=True):
             with torch.enable_grad():
                 features = pooled(part, weight, bias)
             for total, value in zip(totals, torch.autograd.grad(features, (weight, bias), upstream), strict=True):
                 total += value
-        return None, totals[0], totals[1]
+        return None, totals[0].to(weight.dtype), totals[1].to(bias.dtype)
+
+
+def _exact(values: Tensor) -> torch.dtype:
+    """Return the type to add such values up in: at least float32."""
+    return torch.promote_types(values.dtype, torch.float32)
+
+
+def _chunks(images: Tensor) -> tuple[Tensor, ...]:
+    """Return views of (N, C, H, W) that are small enough to stay in cache."""
+    return torch.split(images, max(1, _PIXELS // (images.shape[2] * images.shape[3])))
 
 
 def pooled(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

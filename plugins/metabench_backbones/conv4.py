@@ -55,7 +55,7 @@ class Conv4(Backbone):
 
 
 class _TrainingConv4(nn.Module):
-    """A Conv-4 whose first block takes the short way: in float32 on a CPU, where memory is what limits it."""
+    """A Conv-4 whose first block takes the short way: on a CPU, where memory is what limits it."""
 
     def __init__(self, conv4: Conv4) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class _TrainingConv4(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, C, H, W), needing no gradient, to (N, feature_dim)."""
-        if images.is_cuda or torch.is_autocast_enabled("cpu"):
+        if images.is_cuda:
             return self.conv4(images)  # type: ignore[no-any-return]
         first, *rest = self.conv4.blocks
         assert isinstance(first, Block)

@@ -21,7 +21,7 @@ from metabench.data import ClassSplit, DataContext, split_digest
 from metabench.data.archives import Members, open_members
 from metabench.data.cache import cached_array
 from metabench.data.pickles import PickledArray, read_pickle
-from metabench.data.sources import OfficialFile, downloads, fetch, find
+from metabench.data.sources import OfficialFile, downloads, find, obtain
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.specs import DatasetSpec
 
@@ -157,13 +157,9 @@ def _text(value: Any) -> Any:
 
 def _open(name: str, context: DataContext) -> Members:
     """Open the extracted folder or the archive: the user's, our download, or from the network."""
-    path = find((FOLDER, ARCHIVE.name), context, SUBFOLDERS)
-    why = "not found"
-    if path is None and context.allow_download:
-        try:
-            path = fetch(ARCHIVE, context)
-        except MissingError as error:
-            why = f"not found, and {error}"
+    path, why = find((FOLDER, ARCHIVE.name), context, SUBFOLDERS), ""
+    if path is None:
+        path, why = obtain(ARCHIVE, context)
     if path is None:
         raise MissingError(
             f"{name}: {ARCHIVE.name} {why}; put it, or the folder {FOLDER} that it holds, into {downloads(context)} "

@@ -13,6 +13,7 @@ from typing import Any
 
 from metabench.data.sources import OfficialFile
 from metabench.errors import MetabenchError
+from metabench.specs import Declared, SplitSize
 
 ROLES = {"train": "r", "val": "v", "test": "t"}
 """Split to the letter that stands for it in the list of classes."""
@@ -60,6 +61,19 @@ def intent_classes(dataset: str) -> tuple[IntentClass, ...]:
     text = (resources.files("metabench_datasets") / "data/intents.txt").read_text("utf-8")
     rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
     return tuple(IntentClass(name, int(count), roles) for owner, name, count, roles in rows if owner == dataset)
+
+
+def declared_folds(dataset: str, source: IntentSource) -> list[Declared]:
+    """Return sizes, digests and shared sentences of each class split of a published data set, from the first on."""
+    text = (resources.files("metabench_datasets") / "data/intent_digests.txt").read_text("utf-8")
+    rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    found = []
+    for fold, (*digests, shared) in ((int(fold), rest) for owner, fold, *rest in rows if owner == dataset):
+        classes = {split: source.split(split, fold) for split in ROLES}
+        sizes = {split: SplitSize(len(own), sum(c.sentences for c in own)) for split, own in classes.items()}
+        images = () if shared == "-" else tuple(shared.split(","))
+        found.append(Declared(sizes, dict(zip(ROLES, digests, strict=True)), images))
+    return found
 
 
 def read_intents(path: Path, source: IntentSource) -> dict[str, list[str]]:

@@ -19,10 +19,10 @@ from metabench.data.archives import Members, open_members
 from metabench.data.cache import open_array
 from metabench.data.images import ImageForm, cached_images
 from metabench.data.prepared import MARK, Prepared
-from metabench.data.sources import OfficialFile, downloads, fetch, find
+from metabench.data.sources import OfficialFile, downloads, find, obtain
 from metabench.errors import MissingError, UsageError
+from metabench.files import write_atomic
 from metabench.keys import content_key
-from metabench.records import write_atomic
 from metabench.specs import DatasetSpec, Param, SplitSize
 from metabench_datasets._cub import FRAMES, ROOT, Layout, Listing, framed, official_layout, read_listing
 
@@ -167,12 +167,9 @@ def _notes(path: Path) -> Path:
 
 
 def _download(context: DataContext) -> Path:
-    why = "not found"
-    if context.allow_download:
-        try:
-            return fetch(FILE, context)
-        except MissingError as error:
-            why = f"not found, and {error}"
+    path, why = obtain(FILE, context)
+    if path is not None:
+        return path
     raise MissingError(
         f"cub: {FILE.name} (1.15 GB) {why}; get it from https://data.caltech.edu/records/65de6-vp158 and give the "
         f"folder that holds it, or {ROOT} extracted from it, with --data, or put it into {downloads(context)}"

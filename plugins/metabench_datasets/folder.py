@@ -16,8 +16,8 @@ from metabench.data.folders import Classes, ImageFile, read_classes, visible
 from metabench.data.images import quiet_decoders
 from metabench.data.rows import cached_rows, first_three
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.files import write_atomic
 from metabench.keys import content_key
-from metabench.records import write_atomic
 from metabench.specs import DatasetSpec, Param
 
 VERSION = 1

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, DataContext
 from metabench.data.cache import cached_array
-from metabench.data.sources import OfficialFile, downloads, fetch, find
+from metabench.data.sources import OfficialFile, downloads, find, obtain
 from metabench.data.text import encode_texts
 from metabench.errors import MissingError, UsageError
-from metabench.specs import DatasetSpec, Param, SplitSize
-from metabench_datasets._intents import FOLDS, ROLES, IntentSource, intent_classes, read_intents
+from metabench.specs import DatasetSpec, Param
+from metabench_datasets._intents import FOLDS, ROLES, IntentSource, declared_folds, intent_classes, read_intents
 
 URL = "https://raw.githubusercontent.com/tdopierre/ProtAugment/6352ababa740133708daed815666b5bf39850d98/data/"
 _SPLITS = "class splits: Dopierre, Gravier & Logerais, ACL 2021"
@@ -67,20 +67,8 @@ SOURCES = {
 }
 
 
-def _spec(
-    name: str,
-    target: str,
-    summary: str,
-    reference: str,
-    licence: str,
-    digests: tuple[str, str, str],
-    shared: tuple[str, ...] = (),
-) -> DatasetSpec:
-    source = SOURCES[name]
-    sizes = {}
-    for split in ROLES:
-        classes = source.split(split, 1)
-        sizes[split] = SplitSize(len(classes), sum(item.sentences for item in classes))
+def _spec(name: str, target: str, summary: str, reference: str, licence: str) -> DatasetSpec:
+    source, (first, *others) = SOURCES[name], declared_folds(name, SOURCES[name])
     return DatasetSpec(
         name=name,
         version=1,
@@ -92,10 +80,11 @@ def _spec(
         kind="text",
         backbone="ngrams",
         image_shape=(source.length,),
-        sizes=sizes,
-        digests=dict(zip(ROLES, digests, strict=True)),
+        sizes=first.sizes,
+        digests=first.digests,
         download=True,
-        shared_images=shared,
+        shared_images=first.shared_images,
+        folds=dict(enumerate(others, 2)),
     )
 
 
@@ -106,16 +95,6 @@ SPECS = [
         "150 intents of 10 domains of a voice assistant (OOS without its out-of-scope queries), 150 sentences each",
         "Larson et al., EMNLP 2019",
         "CC BY 3.0",
-        (
-            "32db56c93bea912e3fd80c31a2bc412d75b27eddef6802fa7852483f62586822",
-            "25f9774211862199f6d45631fbf855f7a9e0119b164b78e335768039741431ae",
-            "4a5f18147d77d9e2ac6282f7c499ed2c7c2dcb74e26c75f031ac634950b00e44",
-        ),
-        (
-            "b2f04401aad68173",
-            "ccb486500f5a2abe",
-            "d1ab897aed1bde66",
-        ),
     ),
     _spec(
         "banking77",
@@ -123,11 +102,6 @@ SPECS = [
         "77 intents of customers of one bank",
         "Casanueva et al., NLP4ConvAI 2020",
         "CC BY 4.0",
-        (
-            "540d621e9fd164b25d7869ae17bfbe6b89a1a6ae3f5f3b236bea5fe372539405",
-            "d72d667d5b61f84a63286959397427abddca669567cbc925a8e4a1d8e70c9fcc",
-            "2686754804245f5983584688da0f1fd9b5e5d0e48d99cf8a990ff66b0a2f8f4c",
-        ),
     ),
     _spec(
         "hwu64",
@@ -135,37 +109,8 @@ SPECS = [
         "64 intents of a home assistant in 21 domains",
         "Liu et al., IWSDS 2019, in the form of Casanueva et al., NLP4ConvAI 2020",
         "CC BY 4.0",
-        (
-            "4264886c568f83679ef0456271abb0a2074481e6c7811ef34fc17670e5c795e9",
-            "14de4eeefb0db6ff4e55a422adc1153132585c0e7f3c270d96882b4a8d07ddfb",
-            "d767c5fd4d170551dde22cd71b3d08d7e772fa8dfe68b6d4764e757de934c6b2",
-        ),
     ),
-    _spec(
-        "liu",
-        "Liu",
-        "54 intents of a home assistant, very uneven classes",
-        "Liu et al., IWSDS 2019",
-        "CC BY 4.0",
-        (
-            "fa89a5289c1db24e9fc2abd66e80d90897cde9290361749ffc7531b27884d615",
-            "40116852b1924e8ffdc2f9b5ea1ff39310461ef35bc4f19c8ac4df2fba30985d",
-            "726bc5e079995847053f54f9863ec8674a813b920079537c2c936994b77efa6d",
-        ),
-        (
-            "0279281ec46eadf5",
-            "0f80d5049f62e095",
-            "3541499c806c0f4d",
-            "3b7badfcadd30d75",
-            "5e8582a4d2116dfd",
-            "7797b0f7b47e988d",
-            "862d9a12fd066899",
-            "c4a5f34bbbe92152",
-            "d05908674dca53fa",
-            "dc1f0a76a3dd21bc",
-            "f3726ef25d7dc441",
-        ),
-    ),
+    _spec("liu", "Liu", "54 intents of a home assistant, very uneven classes", "Liu et al., IWSDS 2019", "CC BY 4.0"),
 ]
 
 
@@ -218,12 +163,9 @@ class Intents:
     def _find(self, context: DataContext) -> Path:
         """Return the file with the sentences: the user's own copy, or a download."""
         source = self.source
-        path, why = find(source.names, context, source.folders), "not found"
-        if path is None and context.allow_download:
-            try:
-                path = fetch(source.file, context)
-            except MissingError as error:
-                why = f"not found, and {error}"
+        path, why = find(source.names, context, source.folders), ""
+        if path is None:
+            path, why = obtain(source.file, context)
         if path is None:
             raise MissingError(
                 f"{self.name}: {' or '.join(source.names[:-1])} {why}; put the official file into "

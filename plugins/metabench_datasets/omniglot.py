@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from metabench.data import ClassSplit, DataContext, split_digest
 from metabench.data.archives import Members, open_members
 from metabench.data.cache import cached_array
-from metabench.data.sources import OfficialFile, downloads, fetch, find
+from metabench.data.sources import OfficialFile, downloads, find, obtain
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.specs import DatasetSpec, Param, SplitSize
 from metabench_datasets._omniglot import DRAWINGS, Layout, Run, official_layout, read_alphabet
@@ -187,15 +187,10 @@ def _verify(split: str, actual: str) -> None:
 def _open(stems: set[str], context: DataContext, stack: ExitStack) -> dict[str, Members]:
     """Open the archives named `stems` from the user's folders, our downloads, or the network."""
     found = {stem: find((f"{stem}.zip", stem), context, SUBFOLDERS) for stem in sorted(stems)}
-    absent = [stem for stem, path in found.items() if path is None]
-    why = "not found"
-    if context.allow_download:
-        try:
-            found.update({stem: fetch(FILES[stem], context) for stem in absent})
-            absent = []
-        except MissingError as error:
-            why = f"not found, and {error}"
-    if absent:
+    why = ""
+    for stem in [stem for stem, path in found.items() if path is None]:
+        found[stem], why = obtain(FILES[stem], context)
+    if absent := [stem for stem, path in found.items() if path is None]:
         names = " and ".join(f"{stem}.zip" for stem in absent)
         raise MissingError(
             f"omniglot: {names} {why}; put the official files into {downloads(context)} "

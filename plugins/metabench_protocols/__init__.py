@@ -6,6 +6,7 @@ from metabench.api import ProtocolSpec, hookimpl
 from metabench_protocols import (
     dirichlet,
     fixed_way,
+    generalised,
     k_query,
     lake_runs,
     meta_dataset,
@@ -25,6 +26,7 @@ def metabench_protocols() -> list[ProtocolSpec]:
         within_superclass.SPEC,
         meta_dataset.SPEC,
         open_set.SPEC,
+        generalised.SPEC,
         lake_runs.SPEC,
         regression.SPEC,
     ]

@@ -56,8 +56,13 @@ def images_of(words: Words, classes: Rows, split: ClassSplit) -> Rows:
 
     The row is -1 where a class has fewer than k images.
     """
-    within = choose_within(words.reshape(classes.size, -1), split.counts[classes.reshape(-1)])
-    first = split.starts[classes].reshape(-1, 1)
+    return rows_of(words, classes, split.starts)
+
+
+def rows_of(words: Words, classes: Rows, starts: NDArray[np.int64]) -> Rows:
+    """Do as `images_of`, of classes that own the rows ``starts[c] .. starts[c+1]``."""
+    within = choose_within(words.reshape(classes.size, -1), np.diff(starts)[classes.reshape(-1)])
+    first = starts[classes].reshape(-1, 1)
     return np.where(within < 0, -1, first + within).reshape(*classes.shape, -1)
 
 

@@ -13,7 +13,7 @@ from metabench.data.cache import cached_array
 from metabench.errors import MissingError
 from metabench.plugins import PluginSet
 from metabench.registry import Registry
-from metabench.specs import DatasetSpec, KnownCopy, SplitSize
+from metabench.specs import DatasetSpec, Declared, KnownCopy, Param, SplitSize
 from metabench_datasets import omniglot
 
 SHAPE = (6, 2, 2, 1)
@@ -188,6 +188,34 @@ def test_verify_reports_images_that_are_there_more_than_once(run):
     (known,) = [c for c in json.loads(run("verify", "--json", specs=(replace(spec, digests=digests),))[1])
                 if c["status"] == "shared"]  # fmt: skip
     assert "1 of them not declared" in known["detail"] and digest not in known["detail"]
+
+
+class Folded(Squares):
+    """Another half of the same squares in each fold."""
+
+    def __init__(self, fold=1):
+        self.fold = fold
+
+    def load(self, split, context):
+        order = ("train", "val", "test")
+        return super().load(order[(order.index(split) + self.fold - 1) % 3], context)
+
+
+def test_verify_looks_at_every_class_split(run):
+    turned = {split: DIGESTS[other] for split, other in zip(DIGESTS, ("val", "test", "train"), strict=True)}
+    fold = Param("fold", 1, "which", (1, 2))
+    folded = replace(
+        SQUARES, name="folded", target=f"{__name__}:Folded", params=(fold,), folds={2: Declared(SQUARES.sizes, turned)}
+    )
+    run("download", "folded", specs=(folded,))
+    code, out, _ = run("verify", "folded", "--json", specs=(folded,))
+    checks = {(check["dataset"], check["split"]): check for check in json.loads(out)}
+    assert code == 0 and {check["status"] for check in checks.values()} == {"ok"}
+    assert list(checks) == [(f"folded fold={fold}", split) for fold in (1, 2) for split in DIGESTS]
+    assert checks["folded fold=2", "train"]["digest"] == DIGESTS["val"]
+    wrong = replace(folded, folds={2: Declared(SQUARES.sizes, {**turned, "val": "ab" * 32})})
+    code, _, err = run("verify", "folded", specs=(wrong,))
+    assert code == 1 and err.startswith("error: folded fold=2 val has digest ")
 
 
 def test_verify_missing_fails_only_where_named(run):

@@ -97,6 +97,19 @@ def test_without_a_digest_nothing_is_promised(doctor: Any, tmp_path: Path) -> No
     assert "no digest to verify it by" in check["detail"]
 
 
+def test_every_class_split_is_looked_at(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("METABENCH_DATA", raising=False)
+    main(["doctor", "--json", "--home", str(tmp_path)])
+    checks = [c for c in json.loads(capsys.readouterr().out) if c["what"].startswith("data set liu")]
+    assert [check["what"] for check in checks] == [f"data set liu fold={fold}" for fold in range(1, 6)]
+    for check in checks:
+        assert (check["status"], check["facts"]["state"]) == ("missing", "downloadable")
+        assert check["detail"].startswith("Liu/full.jsonl will be downloaded at the first use; --data DIR takes")
+        assert check["facts"]["looked"] == [check["facts"]["folder"]]
+
+
 def test_extras_tell_what_installs_them(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def extras() -> dict[str, tuple[str, str]]:
         main(["doctor", "--json"])

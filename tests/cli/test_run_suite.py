@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from metabench.cli.main import main
 from metabench.store import Partial
@@ -168,6 +169,72 @@ def test_a_failure_is_told_and_the_others_stand(
     assert [cell["problem"] for cell in found["standings"][1]["cells"]] == ["RuntimeError: out of luck"] * 2
 
 
+@pytest.fixture
+def with_impossible(tmp_path: Path) -> Path:
+    """What can be, then three blocks that cannot: known before a look at the data, at it, and to one algorithm only."""
+    (tmp_path / "own" / "a").mkdir(parents=True)
+    (tmp_path / "own" / "b").mkdir()
+    for path in (tmp_path / "own" / name / f"{index}.png" for name in "ab" for index in range(2)):
+        Image.new("L", (8, 8)).save(path)
+    path = tmp_path / "partly.toml"
+    suite = SUITE.replace("mine", "partly").replace("way = 5", "way = 3").replace("_way = 4", "_way = 3")
+    head, _, first = suite.partition("[settings]\n")
+    settings, _, rest = first.partition("[[runs]]\n")
+    glyphs = "[[runs]]\n" + "".join(f"settings.{line}\n" for line in settings.splitlines())
+    path.write_text(
+        f"{head}{glyphs}{rest}"
+        f'{glyphs}datasets = ["glyphs"]\nprotocols = ["meta-dataset"]\n'
+        f'{glyphs}datasets = ["glyphs"]\nways = [9]\n'
+        f'[[runs]]\ndatasets = ["folder:{tmp_path / "own"}"]\nways = [2]\nshots = [4]\n'
+    )
+    return path
+
+
+def test_what_cannot_be_stops_nothing_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, with_impossible: Path
+) -> None:
+    args = run(tmp_path, with_impossible, algo="maml,chance")
+    assert main(args) == 2
+    out, err = capsys.readouterr()
+    assert "2 of 5" in out and "3 of 5" in out
+    for reason in (
+        "maml is made for one number of classes, and episodes of 'meta-dataset' differ in it",
+        "9-way needs 9 classes but the split has 8",
+        "has no classes to meta-train maml on",
+        "class 'a' has 2 images, and 4 shots need 5",
+    ):
+        assert sum(reason in line for line in out.splitlines() if line.startswith("* not measured")) == 1
+        assert sum(reason in line for line in err.splitlines() if " is left out: " in line) == 1
+    found = answer(capsys, args, code=2)
+    assert [row["cached"] for row in found["rows"]] == [True] * 5
+    dry = answer(capsys, [*args, "--dry-run"], code=2)["runs"]
+    states = [(row["algorithm"], row["dataset"].partition(":")[0], row["protocol"], row["state"]) for row in dry]
+    assert [state[:3] for state in states if state[3] == "impossible"] == [
+        ("maml", "glyphs", "meta-dataset"), ("maml", "folder", "fixed-way"), ("chance", "folder", "fixed-way")
+    ]  # fmt: skip
+    assert main([*args, "--dry-run"]) == 2
+    assert "impossible for 1 run: maml is made for one number of classes" in capsys.readouterr().out
+
+
+def test_a_request_that_is_wrong_itself_stops_at_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path
+) -> None:
+    assert main(run(tmp_path, suite, algo="chance,protonett")) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "unknown algorithm 'protonett'; did you mean 'protonet'" in err
+
+
+def test_cells_of_different_metrics_are_told_and_not_ranked(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path
+) -> None:
+    suite.write_text(SUITE + '[[runs]]\ndatasets = ["glyphs"]\nways = [3]\nprotocols = ["open-set"]\n')
+    assert main(run(tmp_path, suite)) == 0
+    out = capsys.readouterr().out
+    assert "auroc (%)" in out
+    assert "cells of different metrics, are measured with every algorithm: there are no ranks" in out
+
+
 def test_seeds_are_one_row(capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path) -> None:
     args = run(tmp_path, suite, "--seed", "0,1", "--set", "backbone.channels=4", algo="protonet,chance")
     found = answer(capsys, args)
@@ -221,6 +288,31 @@ def test_a_dry_run_tells_how_every_run_stands(
     assert "3 runs: 2 cached, 1 missing" in out
     assert "missing for 1 run: omniglot: images_background.zip and images_evaluation.zip not found; put" in out
     assert "metabench datasets download omniglot --from DIR" in out
+
+
+def test_a_dry_run_tells_what_will_be_downloaded_from_what_is_missing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "both.toml"
+    path.write_text(
+        'name = "both"\nversion = 1\nsummary = "s"\n[[runs]]\ndatasets = ["omniglot", "mini-imagenet"]\n'
+        '[[runs]]\ndatasets = ["clinc150"]\nquery = 5\nsettings.data.fold = 3\n'
+    )
+    args = [word for word in run(tmp_path, path, "--dry-run", algo="chance") if word != "--no-download"]
+    found = {row["dataset"]: row for row in answer(capsys, args, code=3)["runs"]}
+    assert {name: row["state"] for name, row in found.items()} == {
+        "omniglot": "to do", "mini-imagenet": "missing", "clinc150": "to do"
+    }  # fmt: skip
+    assert found["omniglot"]["downloads"] == [
+        "omniglot: images_background.zip and images_evaluation.zip will be downloaded"
+    ]
+    assert main(args) == 3
+    out = capsys.readouterr().out
+    assert "before 1 run: clinc150: OOS/full.jsonl will be downloaded" in out
+    assert "missing for 1 run: mini-imagenet: no copy found" in out
+    assert not list((tmp_path / "home").rglob("downloads"))
+    offline = answer(capsys, [*args, "--no-download"], code=3)["runs"]
+    assert [(row["state"], row["downloads"]) for row in offline] == [("missing", [])] * 3
 
 
 def test_a_dry_run_estimates_by_what_was_measured(

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from metabench.data.sources import OfficialFile, downloads, fetch, find
+from metabench.data.sources import OfficialFile, downloads, fetch, find, obtain
 from metabench.data.types import DataContext
 from metabench.errors import MetabenchError, MissingError
 
@@ -113,3 +113,15 @@ def test_find_prefers_sources_in_order_then_downloads(tmp_path):
     (first / "sub" / "set.zip").touch()
     assert find(names, context, below) == first / "sub" / "set.zip"
     assert find(names, DataContext(tmp_path / "cache"), below) == ours
+
+
+def test_what_is_wanted_is_told_and_fetched_only_where_that_is_allowed(server, tmp_path):
+    serve(server, "/a/set.zip")
+    wanted = []
+    official_file = official(server, "/a/set.zip")
+    assert obtain(official_file, DataContext(tmp_path, wants=wanted.append)) == (None, "not found")
+    assert (wanted, server.asked) == (["set.zip"], [])
+    allowed = DataContext(tmp_path, allow_download=True, wants=wanted.append)
+    assert obtain(official_file, allowed) == (tmp_path / "downloads" / "set.zip", "")
+    path, why = obtain(official(server, "/gone"), DataContext(tmp_path / "other", allow_download=True))
+    assert path is None and why.startswith("not found, and cannot download set.zip (")

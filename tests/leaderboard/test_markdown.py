@@ -17,6 +17,7 @@ from metabench.leaderboard.curated import Invalidated, Overlap
 from metabench.leaderboard.entries import Cell, Entry, file_name
 from metabench.leaderboard.markdown import page
 from metabench.leaderboard.published import Published
+from metabench.records import build_record
 from tests.leaderboard.test_published import HEADER
 from tests.record_factory import make_record
 
@@ -50,6 +51,27 @@ def _table(text: str, title: str = "## test split") -> list[dict[str, str]]:
     lines = re.search(r"(^\|.*\n)+", text.split(title, 1)[1], re.MULTILINE).group().splitlines()
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+
+
+def test_columns_say_what_tells_them_apart() -> None:
+    few = {"protocol__params__query": 1}
+    text = _text(
+        make_record(),
+        make_record((74, 75, 74, 75), **few),
+        make_record((75, 75, 74, 75), protocol__params__shot=5),
+        make_record((15, 16, 14, 15), **FLOOR),
+    )
+    first, floor = _table(text)
+    assert [name for name in first if "way" in name] == [
+        "5-way 1-shot, query=1", "5-way 1-shot, query=15", "5-way 5-shot"
+    ]  # fmt: skip
+    assert "99.33" in first["5-way 1-shot, query=1"] and floor["5-way 1-shot, query=1"] == ""
+    assert all("rank 1" in first[name] for name in list(first)[3:6]) and "rank 2" in floor["5-way 1-shot, query=15"]
+    assert first["Protocol"].count("query=") == 2 and floor["Protocol"].count("query=") == 1
+    assert "No floor row is measured for: 5-way 1-shot, query=1; 5-way 5-shot." in text
+    claim = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 98.8, 0.05, "98.8", "A", "paper")
+    (row,) = _table(_text(make_record(), make_record(**few), claims=(claim,)))
+    assert all("paper 98.8" in row[f"5-way 1-shot, query={query}"] for query in (1, 15))
 
 
 def test_the_page_of_a_small_leaderboard(board: Leaderboard) -> None:
@@ -112,6 +134,27 @@ def test_pixels_that_are_not_the_official_ones_stand_beside_the_digest() -> None
     record = {**make_record(), "provenance": {"metabench": "0.1.0", "pixels": told}}
     assert "digest abababababab; pixels: squeezed &lt;b&gt;\n" in _text(record) and "stretched" not in _text(record)
     assert "pixels" not in _text({**record, "provenance": {"pixels": "no object"}})
+
+
+def test_base_classes_beside_the_others_are_a_table_of_their_own_that_says_its_parts() -> None:
+    metric = {"unit": "%", "higher_is_better": True, "digits": 2}
+    values = {"novel": [30, 20, 40, 30.0], "base": [60, 60, 70, 60.0]}
+
+    def joint(seed: int) -> dict[str, Any]:
+        parts = [
+            {"metric": {"name": name, **metric}, "values": [value + seed for value in row]}
+            for name, row in values.items()
+        ]
+        plain = make_record(dataset__beside={"train": "ef" * 32}, protocol__name="generalised", training__seed=seed)
+        scores = {**plain["scores"], "values": [40, 30, 50.9, 40.0], "metric": {"name": "harmonic", **metric}}
+        del scores["correct"]
+        keep = {name: plain[name] for name in ("cost", "provenance")}
+        return build_record(plain["inputs"], "ok", scores={**scores, "parts": parts}, **keep)
+
+    text = _text(make_record(), joint(0), joint(1))
+    first, second = re.findall("^## (.*)$", text, flags=re.MULTILINE)
+    assert "beside" not in first and second.startswith("test split beside the classes of train, version 1")
+    assert "novel 30.50, base 63.00" in text
 
 
 def test_seeds_and_their_spread_have_a_column() -> None:

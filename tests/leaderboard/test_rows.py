@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from metabench.scores import EpisodeScores
 from metabench.stats import summarise
 from tests.record_factory import make_record
 
-ONE = Cell("", 5, 1)
+ONE = Cell("", 5, 1, params=("query=15", "version=1"))
 
 
 def _rows(*records: dict[str, Any]) -> list[Row]:
@@ -30,11 +31,25 @@ def test_runs_that_differ_in_more_than_column_and_seed_have_their_own_rows() -> 
         make_record(backbone__trained_on="images of the web"),
         make_record(precision="bfloat16"),
         make_record(evaluation__seed=1),
-        make_record(protocol__params__query=10),
+        make_record(protocol__name="k-query"),
         make_record(training={"checkpoint": "ef" * 32}),
     )
     assert len(rows) == len({row.identity for row in rows}) == 10
     assert len(set(names(rows).values())) == 10, "every difference is visible in pictures"
+
+
+def test_every_parameter_of_the_protocol_makes_a_column() -> None:
+    records = [make_record(), make_record(protocol__params__query=10), make_record(protocol__version=2)]
+    records += [make_record(protocol__params={"way": 5, "shot": 1, "query": 15, "alpha": 0.5})]
+    (row,) = _rows(*records)
+    assert {cell.params for cell in row.cells} == {
+        ("query=15", "version=1"), ("query=10", "version=1"), ("query=15", "version=2"),
+        ("alpha=0.5", "query=15", "version=1"),
+    }  # fmt: skip
+    assert len({cell.title for cell in row.cells}) == 1
+    assert words.protocols(row) == [
+        "fixed-way\nalpha=0.5, query=15", "fixed-way\nquery=10", "fixed-way\nquery=15", "fixed-way v2\nquery=15"
+    ]  # fmt: skip
 
 
 def test_seeds_are_one_row_and_their_mean_is_its_accuracy() -> None:
@@ -92,7 +107,7 @@ def test_one_cell_reached_from_two_trainings_divides_the_group() -> None:
         "seed 7, 60-way, 100 episodes",
         "seed 7, 60-way, 5/5-shot, 100 episodes",
     ]
-    assert Cell("", 5, 5) not in rows[0].cells
+    assert replace(ONE, shot=5) not in rows[0].cells
 
 
 def test_trainings_of_another_length_are_no_seeds_of_each_other() -> None:

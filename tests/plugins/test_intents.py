@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from metabench.cli.datasets import forms, verified
+from metabench.console import Console
 from metabench.data import DataContext, split_digest
-from metabench.data.sources import OfficialFile
+from metabench.data.sources import OfficialFile, find
 from metabench.data.text import decode_texts
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.home import Home
 from metabench.registry import load_registry
+from metabench.runspec import Choice
+from metabench.session import Session
+from metabench.specs import DatasetSpec
 from metabench_datasets._intents import IntentClass, IntentSource, content_digest, intent_classes, read_intents
 from metabench_datasets.intents import SOURCES, SPECS, Clinc150, Hwu64
 
@@ -166,3 +173,31 @@ def test_specs_are_of_text() -> None:
         assert registry.backbones[spec.backbone].takes == "text"
         assert spec.image_shape == (SOURCES[spec.name].length,)
         assert set(spec.sizes) == set(spec.digests) == set(spec.splits)
+        assert [params["fold"] for params, _ in spec.forms()] == [1, 2, 3, 4, 5]
+        assert len({digest for _, declared in spec.forms() for digest in declared.digests.values()}) == 15
+
+
+def test_the_digests_of_every_class_split_are_known_without_reading(tmp_path: Path) -> None:
+    session = Session(Home(tmp_path), Console(quiet=True), "cpu")
+    found = [session.digests(Choice(SPECS[3], {"fold": fold})) for fold in range(1, 6)]
+    assert found == [dict(declared.digests) for _, declared in SPECS[3].forms()]
+    assert not (tmp_path / "data").exists()
+
+
+def real_folders(spec: DatasetSpec) -> tuple[Path, ...]:
+    given = os.environ.get("METABENCH_DATA") or str(Path(__file__).parents[3] / "shared/data")
+    folders = tuple(folder for folder in map(Path, given.split(os.pathsep)) if folder.is_dir())
+    known = SOURCES[spec.name]
+    if find(known.names, DataContext(Path("nowhere"), folders), known.folders) is None:
+        pytest.skip(f"no {spec.name} in METABENCH_DATA or ../shared/data")
+    return folders
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_the_real_sentences_are_those_declared(tmp_path: Path, spec: DatasetSpec) -> None:
+    home = Home(tmp_path, real_folders(spec))
+    for form in forms(Choice(spec, {"fold": 1})):
+        checks = list(verified(form, home))
+        assert {check.status for check in checks[:3]} == {"ok"}
+        assert not [check.detail for check in checks if "not declared" in check.detail]

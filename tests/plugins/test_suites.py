@@ -6,6 +6,7 @@ import pytest
 
 from metabench.keys import canonical_json
 from metabench.registry import load_registry
+from metabench.runspec import sound
 from metabench.suites import load_suites, plan_suite
 
 DIGESTS = {
@@ -31,6 +32,6 @@ def test_algorithms_of_every_kind_can_be_planned(name: str, algorithm: str) -> N
     if (name, algorithm) == ("multi-domain@1", "maml"):
         pytest.skip("its network is made for one number of classes, and episodes of the suite differ in it")
     registry = load_registry()
-    runs = plan_suite(load_suites(registry)[0][name], (algorithm,), {}, registry)
+    runs = sound(plan_suite(load_suites(registry)[0][name], (algorithm,), {}, registry))
     cells = {canonical_json([run.dataset.identity, run.protocol.identity]) for run in runs}
     assert len(cells) == len(runs) > 0

@@ -254,6 +254,15 @@ class TestOpenSet(ProtocolConformance):
     protocol = "open-set"
 
 
+class TestGeneralised(ProtocolConformance):
+    protocol = "generalised"
+
+
+class TestGeneralisedSomeBaseClasses(ProtocolConformance):
+    protocol = "generalised"
+    params = {"base": 7, "base_shot": 3}  # noqa: RUF012
+
+
 class TestRegression(ProtocolConformance):
     protocol = "regression"
 

@@ -64,6 +64,7 @@ CAUGHT = {
     "protocol-miscounting": "n-query",
     "protocol-trusting": "refusal",
     "protocol-doubling": "open",
+    "protocol-recalling": "reserve",
 }
 SLOW = ("learns", "same-training")
 ONLY_HERE = ("lazy-import", "cuda")  # the first is tried in test_conformance.py, the second needs a GPU

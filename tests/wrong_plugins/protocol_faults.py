@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from metabench.api import ProtocolSpec, UsageError, hookimpl
+from metabench.api import Param, ProtocolSpec, UsageError, hookimpl
 from metabench.episodes import EpisodeBatch
 from metabench.rng import choose
 
@@ -118,7 +118,42 @@ class Doubling(Sound):
         return super().arrange(rows)
 
 
-FAULTS = (Sound, Leaking, Swapped, Neighbours, Global, InOrder, FirstImages, Miscounting, Trusting, Doubling)
+class Recalling(Sound):
+    """Base classes are asked about with images of training too"""
+
+    n_query = WAY * QUERY + 4
+
+    def __init__(self, reserve):
+        pass
+
+    def width(self, split):
+        return super().width(split) + 2 * (1 + 3)
+
+    def draw(self, words, split):
+        own = super().width(split)
+        batch, classes = super().draw(words[:, :own], split), choose(words[:, own : own + 2], len(split.base_names))
+        drawn = [
+            [self.base(line, label, split) for label, line in zip(labels, lines, strict=True)]
+            for labels, lines in zip(classes, words[:, own + 2 :].reshape(-1, 2, 3), strict=True)
+        ]
+        rows = np.array(drawn)
+        return EpisodeBatch(
+            support=np.hstack([batch.support, rows[:, :, 0]]),
+            support_labels=np.hstack([batch.support_labels, np.tile([WAY, WAY + 1], (len(rows), 1))]),
+            query=np.hstack([batch.query, rows[:, :, 1:].reshape(len(rows), -1)]),
+            query_labels=np.hstack([batch.query_labels, np.tile(np.repeat([WAY, WAY + 1], 2), (len(rows), 1))]),
+            way=WAY + 2,
+        )
+
+    def base(self, words, label, split):
+        """Two images of training, one of the reserve."""
+        known, asked = (starts[label : label + 2] for starts in (split.base_starts, split.reserve_starts))
+        pair = known[0] + choose(words[None, :2], int(np.diff(known)[0]))[0]
+        return [*pair, asked[0] + choose(words[None, 2:], int(np.diff(asked)[0]))[0, 0]]
+
+
+BESIDE = {"params": (Param("reserve", 0.2, "share"),), "beside": "train", "training": "fixed-way"}
+FAULTS = (Sound, Leaking, Swapped, Neighbours, Global, InOrder, FirstImages, Miscounting, Trusting, Doubling, Recalling)
 NAMES = (
     "sound",
     "leaking",
@@ -130,6 +165,7 @@ NAMES = (
     "miscounting",
     "trusting",
     "doubling",
+    "recalling",
 )
 
 
@@ -143,6 +179,7 @@ def metabench_protocols():
             summary="3-way 2-shot",
             reference="none",
             licence="MIT",
+            **(BESIDE if fault is Recalling else {}),
         )
         for name, fault in zip(NAMES, FAULTS, strict=True)
     ]
