@@ -87,7 +87,7 @@ def objective(outputs: Tensor, truth: Tensor, reduction: str = "mean") -> Tensor
     return nn.functional.cross_entropy(outputs, truth, reduction=reduction)
 
 
-_MANY = 64
+_MANY = 50
 """Classes from which on a product with one-hot labels costs more than sorting them."""
 
 

@@ -136,6 +136,7 @@ def _check_inputs(inputs: Any) -> None:
             need(type(value) is kind, where, f"is not a {kind.__name__}")
             need(kind is not str or len(inputs[part][name]) <= _SHORT, where, "is too long")
         need(inputs[part].get("name") != "", f"inputs.{part}.name", "is empty")
+    _check_beside(inputs["dataset"].get("beside", {}))
     for where, value in _cell_numbers(inputs):
         need(type(value) is int and 0 <= value <= 10**6, where, "is not an integer in [0, 1000000]")
     need(1 <= inputs["evaluation"]["episodes"] <= MAX_EPISODES, "inputs.evaluation.episodes",
@@ -146,6 +147,14 @@ def _check_inputs(inputs: Any) -> None:
     need(training is None or isinstance(training, dict), "inputs.training", "is neither null nor an object")
     seed = (training or {}).get("seed", 0)
     need(type(seed) is int, "inputs.training.seed", "is not an integer")
+
+
+def _check_beside(beside: Any) -> None:
+    """The splits whose classes stand beside the measured ones, each with its digest."""
+    where = "inputs.dataset.beside"
+    need(isinstance(beside, dict), where, "is not an object")
+    sound = all(isinstance(text, str) and len(text) <= _SHORT for item in beside.items() for text in item)
+    need(sound, where, "is not of short texts")
 
 
 def _check_evaluation(evaluation: Mapping[str, Any]) -> None:
@@ -261,8 +270,10 @@ def _check_classes(classes: Any, scores: Mapping[str, Any]) -> None:
     name = "correct" if counted else "totals"
     episodes = len(answers(scores))
     need(isinstance(classes, dict), where, "is neither null nor an object")
-    _need_keys(classes, ("episodes", name), where)
-    for part, values in classes.items():
+    grouped = "of" in classes
+    need(classes.get("of", "groups") == "groups", f"{where}.of", "is not 'groups'")
+    _need_keys(classes, ("episodes", name, *["of"] * grouped), where)
+    for part, values in ((part, classes[part]) for part in ("episodes", name)):
         need(isinstance(values, list) and 2 <= len(values) <= MAX_CLASSES, f"{where}.{part}",
              f"is not a list of 2 to {MAX_CLASSES} numbers")  # fmt: skip
     _need_integers(classes["episodes"], episodes, f"{where}.episodes")
@@ -286,6 +297,8 @@ def _check_class_sums(scores: Mapping[str, Any], way: int | None) -> None:
     found, rest = divmod(sum(episodes), count)
     if isinstance(scores["n_query"], list):
         need(found >= 1, "scores.classes", "has fewer classes than episodes")
+    elif "of" in scores["classes"]:
+        need((found, rest) == (1, 0), "scores.classes", "is not of episodes of one group each")
     else:
         need(rest == 0 and found >= 1, "scores.classes", "is not of episodes with the same number of classes")
         need(way in (None, found), "scores.classes", f"is not of {way}-way episodes")

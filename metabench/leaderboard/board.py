@@ -65,7 +65,8 @@ class Section:
         params = f", {params_text(data['params'])}" if data["params"] else ""
         told = {_pixels(entry, data["name"]) for row in self.rows for entry in row.entries} - {""}
         pixels = f"; pixels: {'; '.join(sorted(told))}" if told else ""
-        return f"{data['split']} split, version {data['version']}{params}, digest {data['digest'][:12]}{pixels}"
+        beside = "".join(f" beside the classes of {split}" for split in data.get("beside", ()))
+        return f"{data['split']} split{beside}, version {data['version']}{params}, digest {data['digest'][:12]}{pixels}"
 
     @property
     def floorless(self) -> list[Cell]:
@@ -110,6 +111,12 @@ class Board:
         return sum(len(row.entries) for section in self.sections for row in section.rows)
 
 
+def _order(item: tuple[str, Sequence[Entry]]) -> tuple[bool, str]:
+    """Test classes by themselves before those that have others beside them."""
+    variant, members = item
+    return "beside" in members[0].inputs["dataset"], variant
+
+
 def _pixels(entry: Entry, dataset: str) -> str:
     """Return what a record says of the pixels of a data set, '' where they are the official ones."""
     told = entry.record["provenance"].get("pixels")
@@ -139,7 +146,7 @@ def boards(
             name,
             [
                 Section(json.loads(variant), group(members), claimed[name], overlaps)
-                for variant, members in sorted(measured[name].items())
+                for variant, members in sorted(measured[name].items(), key=_order)
             ],
             claimed[name],
             invalid[name],

@@ -8,7 +8,7 @@ from typing import Any
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
-from metabench.scores import answers
+from metabench.scores import answers, parts_of
 from metabench.specs import ACCURACY, Metric
 from metabench.tables import params_text, train_dataset, width_text
 
@@ -165,7 +165,18 @@ def remarks(result: Result) -> list[str]:
     total = "" if result.total95 is None else f"with seeds ± {width_text(result.total95, digits)}"
     if result.total_open95 is not None:
         total += f" (open ± {width_text(result.total_open95, digits)})"
-    return [line for line in (total, _KINDS.get(result.kind, ""), short(result.note)) if line]
+    return [line for line in (_made_of(result), total, _KINDS.get(result.kind, ""), short(result.note)) if line]
+
+
+def _made_of(result: Result) -> str:
+    """``novel 36.74, base 96.53``: what the score is made of, the mean over seeds."""
+    records = [entry.record for entry in result.entries]
+    told = []
+    for part in (part.metric for part in parts_of(records[0]["scores"])):
+        means = [record["summary"].get("parts", {}).get(part.name, {}).get("mean") for record in records]
+        if None not in means:
+            told.append(f"{part.name} {sum(means) / len(means):.{part.digits}f}")
+    return ", ".join(told)
 
 
 def gap(claim: Published, result: Result) -> str:

@@ -17,6 +17,7 @@ from metabench.leaderboard.curated import Invalidated, Overlap
 from metabench.leaderboard.entries import Cell, Entry, file_name
 from metabench.leaderboard.markdown import page
 from metabench.leaderboard.published import Published
+from metabench.records import build_record
 from tests.leaderboard.test_published import HEADER
 from tests.record_factory import make_record
 
@@ -133,6 +134,27 @@ def test_pixels_that_are_not_the_official_ones_stand_beside_the_digest() -> None
     record = {**make_record(), "provenance": {"metabench": "0.1.0", "pixels": told}}
     assert "digest abababababab; pixels: squeezed &lt;b&gt;\n" in _text(record) and "stretched" not in _text(record)
     assert "pixels" not in _text({**record, "provenance": {"pixels": "no object"}})
+
+
+def test_base_classes_beside_the_others_are_a_table_of_their_own_that_says_its_parts() -> None:
+    metric = {"unit": "%", "higher_is_better": True, "digits": 2}
+    values = {"novel": [30, 20, 40, 30.0], "base": [60, 60, 70, 60.0]}
+
+    def joint(seed: int) -> dict[str, Any]:
+        parts = [
+            {"metric": {"name": name, **metric}, "values": [value + seed for value in row]}
+            for name, row in values.items()
+        ]
+        plain = make_record(dataset__beside={"train": "ef" * 32}, protocol__name="generalised", training__seed=seed)
+        scores = {**plain["scores"], "values": [40, 30, 50.9, 40.0], "metric": {"name": "harmonic", **metric}}
+        del scores["correct"]
+        keep = {name: plain[name] for name in ("cost", "provenance")}
+        return build_record(plain["inputs"], "ok", scores={**scores, "parts": parts}, **keep)
+
+    text = _text(make_record(), joint(0), joint(1))
+    first, second = re.findall("^## (.*)$", text, flags=re.MULTILINE)
+    assert "beside" not in first and second.startswith("test split beside the classes of train, version 1")
+    assert "novel 30.50, base 63.00" in text
 
 
 def test_seeds_and_their_spread_have_a_column() -> None:

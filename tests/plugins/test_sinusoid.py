@@ -103,7 +103,7 @@ def test_the_network_reads_the_inputs_and_not_the_answers() -> None:
     assert torch.isfinite(objective(torch.zeros(6, 1), net.targets(items)))
 
 
-@pytest.mark.parametrize("name", ["maml", "anil", "meta-sgd", "pretrain"])
+@pytest.mark.parametrize("name", ["maml", "anil", "meta-sgd", "cavia", "pretrain"])
 def test_both_formulations_agree_on_numbers(name: str) -> None:
     spec = load_registry().algorithms[name]
     recipe = spec.recipe("sinusoid", 0, 5)

@@ -107,6 +107,10 @@ class TestImaml(AlgorithmConformance):
     algorithm = "imaml"
 
 
+class TestCavia(AlgorithmConformance):
+    algorithm = "cavia"
+
+
 class TestConv4(BackboneConformance):
     backbone = "conv4"
 
