@@ -50,7 +50,10 @@ def gradients(loss: Callable[[Params], Tensor], params: Params, first_order: boo
         if constant:
             params = {name: value.detach().requires_grad_() for name, value in params.items()}
         else:  # views: partial derivatives, also where one entry was computed from another
-            params = {name: value.view_as(value) for name, value in params.items()}
+            params = {
+                name: value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
+                for name, value in params.items()
+            }
         found = torch.autograd.grad(loss(params), list(params.values()), create_graph=not constant)
     return dict(zip(params, found, strict=True))
 

@@ -99,6 +99,15 @@ class DisjointProtocol(EpisodeProtocol, Protocol):
 
 
 @runtime_checkable
+class GroupedProtocol(EpisodeProtocol, Protocol):
+    """A protocol whose episodes take all their classes from one group each: then the test set is a sample of groups."""
+
+    def groups(self, split: ClassSplit) -> NDArray[np.int64]:
+        """Return the number of the group (C,) of each class."""
+        ...
+
+
+@runtime_checkable
 class ListedProtocol(EpisodeProtocol, Protocol):
     """A protocol that measures a list of episodes, each once; `draw` picks from it for other purposes."""
 
@@ -168,6 +177,11 @@ class EpisodeSource:
                 yield start, batch
                 start += len(batch)
 
+    def tally(self) -> EpisodeTally:
+        """Return an empty tally of these episodes."""
+        groups = self.protocol.groups(self.split) if isinstance(self.protocol, GroupedProtocol) else None
+        return EpisodeTally(self.split.starts, groups)
+
 
 class ListedSource(EpisodeSource):
     """The episodes that a protocol lists."""
@@ -186,11 +200,13 @@ class EpisodeTally:
 
     Args:
         starts: int64 (C + 1,) class boundaries of the split, see `ClassSplit`.
+        groups: (C,) the group of each class, where episodes are of one group: it is kept which groups took part.
     """
 
-    def __init__(self, starts: NDArray[np.int64]) -> None:
+    def __init__(self, starts: NDArray[np.int64], groups: NDArray[np.int64] | None = None) -> None:
         self._hash = hashlib.sha256()
-        self._starts = starts
+        self._starts, self._groups = starts, groups
+        self._units = len(starts) - 1 if groups is None else int(groups.max()) + 1
         self._members: list[Rows] = []
         self._ways: list[Rows] = []
         self._queries: list[Rows] = []
@@ -199,8 +215,9 @@ class EpisodeTally:
         """Add the episodes of `batch`, which must follow those added before."""
         rows = np.concatenate([batch.support, batch.query], axis=1)
         self._hash.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
-        members = np.sort(np.searchsorted(self._starts, batch.support, side="right") - 1, axis=1)
-        first = members < len(self._starts) - 1  # base classes beside those measured are no sample: they stay the same
+        members = np.searchsorted(self._starts, batch.support, side="right") - 1
+        members = np.sort(members if self._groups is None else self._groups[members], axis=1)
+        first = members < self._units  # base classes beside those measured are no sample: they stay the same
         first[:, 1:] &= members[:, 1:] != members[:, :-1]
         self._members.append(members[first].astype(np.int32))
         self._ways.append(first.sum(1))
@@ -218,13 +235,13 @@ class EpisodeTally:
 
     @property
     def class_episodes(self) -> NDArray[np.int64]:
-        """The number of episodes (C,) that each class took part in."""
-        return np.bincount(self._flat, minlength=len(self._starts) - 1)
+        """The number of episodes (C,) that each class (or group) took part in."""
+        return np.bincount(self._flat, minlength=self._units)
 
     def class_sums(self, scores: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the sum (C,) of the scores (episodes,) of the episodes that each class took part in."""
+        """Return the sum (C,) of the scores (episodes,) of the episodes that each class (or group) took part in."""
         ways = np.concatenate([np.zeros(0, np.int64), *self._ways])
-        return np.bincount(self._flat, np.repeat(scores, ways), len(self._starts) - 1).astype(np.float64)
+        return np.bincount(self._flat, np.repeat(scores, ways), self._units).astype(np.float64)
 
     def record(
         self, scores: NDArray[np.float64], metric: Metric = ACCURACY, parts: Sequence[Metric] = ()
@@ -251,6 +268,7 @@ class EpisodeTally:
             "classes": {
                 "episodes": self.class_episodes.tolist(),
                 ("correct" if whole else "totals"): (sums.astype(np.int64) if whole else sums).tolist(),
+                **({} if self._groups is None else {"of": "groups"}),
             },
         }
 

@@ -104,7 +104,7 @@ def evaluate(
     Raises:
         MetabenchError: where a score is not a number, naming the episode.
     """
-    tally = EpisodeTally(source.split.starts)
+    tally = source.tally()
     size = chunk or learner.chunk_size(data, source.batch(0, 1))
     for _, before in source.chunks(len(done), size):
         tally.update(before)

@@ -270,8 +270,10 @@ def _check_classes(classes: Any, scores: Mapping[str, Any]) -> None:
     name = "correct" if counted else "totals"
     episodes = len(answers(scores))
     need(isinstance(classes, dict), where, "is neither null nor an object")
-    _need_keys(classes, ("episodes", name), where)
-    for part, values in classes.items():
+    grouped = "of" in classes
+    need(classes.get("of", "groups") == "groups", f"{where}.of", "is not 'groups'")
+    _need_keys(classes, ("episodes", name, *["of"] * grouped), where)
+    for part, values in ((part, classes[part]) for part in ("episodes", name)):
         need(isinstance(values, list) and 2 <= len(values) <= MAX_CLASSES, f"{where}.{part}",
              f"is not a list of 2 to {MAX_CLASSES} numbers")  # fmt: skip
     _need_integers(classes["episodes"], episodes, f"{where}.episodes")
@@ -295,6 +297,8 @@ def _check_class_sums(scores: Mapping[str, Any], way: int | None) -> None:
     found, rest = divmod(sum(episodes), count)
     if isinstance(scores["n_query"], list):
         need(found >= 1, "scores.classes", "has fewer classes than episodes")
+    elif "of" in scores["classes"]:
+        need((found, rest) == (1, 0), "scores.classes", "is not of episodes of one group each")
     else:
         need(rest == 0 and found >= 1, "scores.classes", "is not of episodes with the same number of classes")
         need(way in (None, found), "scores.classes", f"is not of {way}-way episodes")

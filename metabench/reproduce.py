@@ -222,10 +222,10 @@ def _compare(scores: Mapping[str, Any], found: Mapping[str, Any]) -> Replay:
     whole = len(here) == len(recorded)
     same_classes = None
     if whole and scores["classes"] is not None and found["classes"] is not None:
-        same_classes = all(
-            len(row) == len(found["classes"].get(name, ()))
-            and all(_same(*pair) for pair in zip(found["classes"][name], row, strict=True))
-            for name, row in scores["classes"].items()
+        mine, theirs = ({**each["classes"]} for each in (found, scores))
+        same_classes = mine.pop("of", "") == theirs.pop("of", "") and all(
+            len(row) == len(mine.get(name, ())) and all(_same(*pair) for pair in zip(mine[name], row, strict=True))
+            for name, row in theirs.items()
         )
     return Replay(
         len(here),

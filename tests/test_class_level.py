@@ -43,12 +43,13 @@ def test_the_parts_are_what_they_estimate(classes: int, episodes: int, effect: f
     assert np.mean([each.sampling for each in found]) == pytest.approx((1 + between) / episodes, rel=0.1)
 
 
+@pytest.mark.parametrize("way", [5, 1])
 @pytest.mark.parametrize("effect", [0.0, 0.5, 2.0])
-def test_the_interval_covers(effect: float) -> None:
+def test_the_interval_covers(effect: float, way: int) -> None:
     """The true mean is 0. Of 400 intervals 380 should have it; 15 fewer are 3.4 standard deviations."""
     random, hits = np.random.default_rng(1), 0
     for _ in range(400):
-        scores, members = _draw(random, 50, 500, effect)
+        scores, members = _draw(random, 50, 500, effect, way)
         found = _found(scores, members, 50)
         hits += bool(abs(scores.mean()) <= t_quantile(found.df, 0.95) * found.standard_error)
     assert hits >= 365

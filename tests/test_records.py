@@ -142,6 +142,8 @@ TAMPERINGS: list[tuple[str, Any, str]] = [
     ("scores.classes.episodes", [5, 3, 3, 3, 2, 4], r"scores.classes.episodes holds a count outside \[0, 4\]"),
     ("scores.classes.episodes", [4, 4, 3, 3, 2, 3], "same number of classes"),
     ("scores.classes.episodes", [4, 3, 3, 3, 1, 2], "is not of 5-way episodes"),
+    ("scores.classes.of", "alphabets", "scores.classes.of is not 'groups'"),
+    ("scores.classes.of", "groups", "is not of episodes of one group each"),
     ("scores.classes.correct", [296, 296, 220, 225, 147, 296], "summary.open95"),
     ("scores.classes.correct", [296, 296, 221, 224, 147, 295], "does not add up"),
     ("scores.classes.correct", [296, 296, 221, 224, 151, 292], "has a sum that is too large"),

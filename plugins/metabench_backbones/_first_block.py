@@ -54,9 +54,9 @@ def _patch_moments(images: Tensor) -> tuple[Tensor, Tensor, int]:
     total = images.new_zeros(size, dtype=torch.float64)
     products = images.new_zeros(size, size, dtype=torch.float64)
     for part in _chunks(images):
-        patches = F.unfold(part.to(_exact(images)).contiguous(), 3, padding=1).transpose(1, 2).reshape(-1, size)
-        total += patches.sum(0)
-        products += patches.T @ patches
+        patches = F.unfold(part.to(_exact(images)).contiguous(), 3, padding=1)  # (n, P, places)
+        total += patches.sum((0, 2))
+        products += torch.bmm(patches, patches.transpose(1, 2)).sum(0)
     count = images.shape[0] * images.shape[2] * images.shape[3]
     mean = total / count
     return mean, products / count - torch.outer(mean, mean), count

@@ -21,7 +21,7 @@ from metabench_protocols.fixed_way import FixedWay
 
 SPEC = ProtocolSpec(
     name="within-superclass",
-    version=1,
+    version=2,
     target="metabench_protocols.within_superclass:WithinSuperclass",
     summary="N-way K-shot episodes with all classes from one super-category, drawn uniformly: fine distinctions",
     reference="Lake et al. 2015, Human-level concept learning (within-alphabet classification)",
@@ -35,6 +35,7 @@ class WithinSuperclass:
     """Draws a super-category that has `way` classes, then that many of them, then images as `fixed-way`.
 
     Super-categories are those that the data set names (`ClassSplit.groups`); one with too few classes is never drawn.
+    The open interval is for other super-categories: classes of one are no independent sample.
     There is no `arrange`: classes that meet by their super-category cannot be dealt out for open sampling.
     """
 
@@ -54,6 +55,11 @@ class WithinSuperclass:
                 "use --ways"
             )
         need_images(split, self.form.shot, self.form.query, np.concatenate(large).tolist())
+
+    def groups(self, split: ClassSplit) -> NDArray[np.int64]:
+        """Return the super-category (C,) of each class, by number."""
+        numbers = {name: number for number, name in enumerate(group_members(split))}
+        return np.asarray([numbers[name] for name in split.groups])
 
     def width(self, split: ClassSplit) -> int:
         """One word more than `fixed-way`, for the super-category."""

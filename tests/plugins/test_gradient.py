@@ -21,6 +21,7 @@ from metabench.specs import Recipe, defaults
 from metabench.tasks import AdaptingLearner
 from metabench_algorithms.gradient.anil import Anil
 from metabench_algorithms.gradient.boil import Boil
+from metabench_algorithms.gradient.cavia import Cavia, Modulated, modulate
 from metabench_algorithms.gradient.imaml import Imaml, conjugate_gradients, hessian_product
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.gradient.maml_plus_plus import MamlPlusPlus, step_weights
@@ -45,6 +46,7 @@ CASES: dict[str, tuple[type[Adapting], dict[str, object]]] = {
     "reptile": (Reptile, {"steps": 3, "inner_batch": 4, "test_steps": 4, "lr": 0.01}),
     "maml-plus-plus": (MamlPlusPlus, {"steps": 2}),
     "imaml": (Imaml, {"steps": 3, "cg_steps": 3}),
+    "cavia": (Cavia, {"steps": 2, "context": 5, "bn": "running"}),
 }
 
 
@@ -202,6 +204,42 @@ def test_anil_is_maml_on_the_classifier(images: Tensor) -> None:
         strict=True,
     ):
         torch.testing.assert_close(a, b)
+
+
+def test_cavia_adapts_its_context_alone_and_starts_it_at_zero(images: Tensor) -> None:
+    algorithm = build("cavia", double=True, bn="transductive")
+    support, labels, query, _ = one_task(images)
+    after = algorithm.adapt(algorithm.start(), support, labels)
+    (name,) = after.keys() - algorithm.start().keys()
+    assert name == "backbone.blocks.2.1.context" and after[name].shape == (5,) and bool((after[name] != 0).all())
+    assert moved(build("cavia"), images) == set()
+    plain = build("maml", double=True)  # nothing moved yet: the network is what it is without a context
+    plain.load_state_dict({key.replace(".layer.", "."): value for key, value in algorithm.state_dict().items()
+                           if key != "backbone.blocks.2.1.weight"})  # fmt: skip
+    torch.testing.assert_close(algorithm.logits(algorithm.start(), query), plain.logits(plain.start(), query))
+    assert not torch.allclose(algorithm.logits(after, query), plain.logits(plain.start(), query))
+
+
+def test_a_context_scales_and_shifts_channels_or_is_further_inputs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    context = torch.randn(3, generator=generator)
+    norm, values = Modulated(nn.BatchNorm2d(4), 3), torch.randn(2, 4, 5, 5, generator=generator)
+    found = torch.func.functional_call(norm, {"context": context}, (values,))
+    scale, shift = (norm.weight @ context).view(2, 1, 4, 1, 1)
+    torch.testing.assert_close(found, nn.BatchNorm2d(4)(values) * (1 + scale) + shift)
+    dense, numbers = Modulated(nn.Linear(2, 4), 3), torch.randn(6, 2, generator=generator)
+    assert isinstance(dense.layer, nn.Linear)
+    weight = torch.cat([dense.layer.weight, dense.weight], 1)
+    expected = F.linear(torch.cat([numbers, context.expand(6, 3)], 1), weight, dense.layer.bias)
+    torch.testing.assert_close(torch.func.functional_call(dense, {"context": context}, (numbers,)), expected)
+
+
+def test_which_layer_a_context_modulates() -> None:
+    assert modulate(Conv4((1, 16, 16), 4), 2, 1) == "blocks.0.norm"
+    assert modulate(Conv4((1, 16, 16), 4), 2, 9) == "blocks.3.norm"
+    assert modulate(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Linear(2, 2), nn.Linear(2, 2)), 2, 3) == "1"
+    with pytest.raises(UsageError, match="no layer that a context could modulate"):
+        modulate(nn.Conv2d(1, 1, 3), 2, 3)
 
 
 def test_meta_sgd_learns_a_rate_for_every_weight(images: Tensor) -> None:

@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 from metabench.disjoint import DisjointSource
 from metabench.episodes import EpisodeSource
 from metabench.errors import UsageError
-from metabench.specs import defaults
+from metabench.specs import Metric, defaults
 from metabench_protocols import k_query
 from metabench_protocols.fixed_way import FixedWay
 from metabench_protocols.within_superclass import SPEC, WithinSuperclass
@@ -51,6 +51,21 @@ def test_all_classes_are_of_one_group(way: int, groups: list[str], seed: int) ->
     assert_sound(batch, split)
     for rows in batch.support:
         assert len({groups[of] for of in owners(split, rows)}) == 1
+
+
+def test_groups_are_what_the_record_sums_over() -> None:
+    groups = ("b", "a", "b", "a", "b", "a", "tiny")
+    split = split_of([5] * 7, groups)
+    source = EpisodeSource(WithinSuperclass(2, 1, 2), split, "sums")
+    batch, scores = source.batch(0, 40), np.linspace(0, 1, 40)
+    tally = source.tally()
+    for rows in (slice(0, 7), slice(7, 40)):
+        tally.update(source.batch(rows.start, rows.stop))
+    of = np.array(["ba".index(groups[owners(split, rows)[0]]) for rows in batch.support])
+    found = tally.record(scores, Metric("points", ""))["classes"]
+    assert found["of"] == "groups"
+    assert found["episodes"] == [int((of == 0).sum()), int((of == 1).sum()), 0]
+    assert found["totals"] == pytest.approx([scores[of == 0].sum(), scores[of == 1].sum(), 0])
 
 
 def test_groups_are_equally_likely_and_classes_within_them() -> None:

@@ -71,6 +71,10 @@ class TestMamlSupport(AlgorithmConformance):
     params = {"bn": "support"}  # noqa: RUF012
 
 
+class TestSupportMean(AlgorithmConformance):
+    algorithm = "support-mean"
+
+
 class TestPretrain(AlgorithmConformance):
     algorithm = "pretrain"
 
@@ -101,6 +105,10 @@ class TestMamlPlusPlus(AlgorithmConformance):
 
 class TestImaml(AlgorithmConformance):
     algorithm = "imaml"
+
+
+class TestCavia(AlgorithmConformance):
+    algorithm = "cavia"
 
 
 class TestConv4(BackboneConformance):

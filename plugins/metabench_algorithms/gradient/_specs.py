@@ -101,6 +101,20 @@ REPTILE_SHORT = replace(
     params={"lr": 1e-3, "steps": 5, "inner_batch": 10, "test_steps": 20, "test_batch": 5},
     source="a short recipe for the built-in data and a first look at others",
 )
+_ZINTGRAF = "Zintgraf et al. 2019, the authors' classification/arguments.py (mini-ImageNet)"
+CAVIA = replace(
+    OMNIGLOT_5,
+    query=15,
+    episodes=60_000 * 16,
+    batch=16,
+    lr_step=5000 * 16,
+    lr_gamma=0.9,
+    clip=10.0,
+    validate_every=1000 * 16,
+    params={},
+    source=f"{_ZINTGRAF}, with as many filters as the backbone has; the best of the weights by validation loss",
+)
+CAVIA_OMNIGLOT = replace(CAVIA, query=0, source=f"{_ZINTGRAF}; the paper has no experiment on Omniglot")
 PLUS_PLUS = replace(
     OMNIGLOT_5,
     query=1,
@@ -260,6 +274,37 @@ SPECS = [
         ),
         backbone="conv4",
         recipes={"omniglot": PLUS_PLUS, "*": PLUS_PLUS_SHORT},
+    ),
+    _spec(
+        "cavia",
+        "cavia:Cavia",
+        "adapts only a few context parameters that modulate a network shared by all tasks",
+        "Zintgraf, Shiarlis, Kurin, Hofmann, Whiteson 2019, Fast Context Adaptation via Meta-Learning",
+        params=(
+            Param("context", 100, "context parameters"),
+            Param("layer", 3, "batch norm layer that they modulate, from 1; the last where there are fewer"),
+            replace(INNER[0], default=1.0),
+            replace(INNER[1], default=2),
+            *INNER[2:],
+        ),
+        answers=BOTH,
+        backbone="conv4",
+        recipes={
+            "mini-imagenet": CAVIA,
+            "omniglot": CAVIA_OMNIGLOT,
+            "sinusoid": replace(
+                SINUSOID,
+                clip=10.0,
+                params={"context": 5, "lr": 1.0, "steps": 1, "bn": "running"},
+                source="Zintgraf et al. 2019, the authors' regression/arguments.py, and 15,000 instead of 50,000 "
+                "updates; there is no batch normalisation",
+            ),
+            "*": replace(
+                SHORT,
+                params={"lr": 10.0, "steps": 2},
+                source=f"{SHORT.source}; with the paper's inner rate of 1 so short a training learns next to nothing",
+            ),
+        },
     ),
     _spec(
         "imaml",
