@@ -68,13 +68,15 @@ def _median(costs: Costs, run: RunSpec) -> float | None:
 
 def _inputs(run: RunSpec) -> dict[str, Any]:
     parts = ("algorithm", "backbone", "dataset")
-    return {part: getattr(run, part).inputs() for part in parts}
+    found = {part: getattr(run, part).inputs() for part in parts}
+    return {**found, "dataset": {**found["dataset"], "beside": [run.beside] if run.beside else []}}
 
 
 def _names(inputs: Mapping[str, Any]) -> tuple[str, str]:
     """Under which names a run is remembered: the first with the algorithm's parameters."""
     algorithm = inputs["algorithm"]
     rest = [inputs["backbone"]["name"], inputs["backbone"]["params"], inputs["dataset"]["name"]]
+    rest += sorted(inputs["dataset"].get("beside", ()))  # all classes of a split in every episode take their time
     return canonical_json([algorithm["name"], algorithm["params"], *rest]), canonical_json([algorithm["name"], *rest])
 
 

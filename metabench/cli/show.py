@@ -139,7 +139,9 @@ def _spec_lines(spec: AnySpec) -> list[str]:
             ("trained on", spec.trained_on or "nothing: random start"),
         ]
     elif isinstance(spec, ProtocolSpec):
-        facts.append(("training by", spec.training or spec.name))
+        facts += [("training by", spec.training or spec.name), ("scored by", spec.metric.title)]
+        facts += [("made of", ", ".join(part.title for part in spec.parts))] if spec.parts else []
+        facts += [("beside", f"classes of {spec.beside}")] if spec.beside else []
     elif isinstance(spec, DatasetSpec):
         facts += [("kind", spec.kind), ("shape", "x".join(map(str, spec.image_shape))), ("download", spec.download)]
         facts += [("backbone", spec.backbone)] if spec.backbone else []

@@ -121,6 +121,7 @@ class InvarianceChecks(AlgorithmChecks):
     )
     def test_label_permutation(self) -> None:
         """Labels of the support permuted: column k of the scores must move to its new name."""
+        self.need_labels()
         scorer, gaps = self.scorer(), []
         for episodes in self._varied(scorer, queries=10, batch=2):
             names = permutation(episodes.way, seed=5)

@@ -13,13 +13,15 @@ from metabench.rng import Stream
 from metabench.testing.conformance import NotApplicable, Violation, check
 from metabench.testing.scorer import Scorer, trained
 from metabench.testing.subject import AlgorithmChecks
-from metabench.testing.tasks import Episodes, gaussians, generator
+from metabench.testing.tasks import Episodes, generator
 
 RARE = 1e-6
 """A fair algorithm fails a statistical check as often as this (if at all: the made-up episodes are fixed)."""
 _NOISE = 0.15
 """Within-class deviation of classes that anything separates, where class means have deviation 1."""
 _LEAST = 0.95
+_MOST = 0.5
+"""Of the variance of functions that differ in little but their level: what learns nothing errs by all of it."""
 _COURSES = 3
 """Of 200 steps on 8 episodes each, for algorithms whose own weights must learn before they can tell anything."""
 
@@ -38,6 +40,7 @@ class OutcomeChecks(AlgorithmChecks):
         Queries of one episode depend on each other, so each episode gives one query to a binomial test. The loss
         comes first, where there is one: it is given query labels, and may have kept them.
         """
+        self.need_labels()
         scorer = self.scorer()
         for way, shots in ((2, 5), (5, 1), (5, 5)):
             episodes = self._easy(scorer, way, shots, queries=way, batch=scorer.trials, in_order=True)
@@ -66,6 +69,7 @@ class OutcomeChecks(AlgorithmChecks):
         How far a short training brings an algorithm that adapts a network of its own to each task is a matter of its
         meta-learning: halfway from chance to perfect is asked of it, and not at 20-way.
         """
+        self.need_labels()
         reason, adapts = self.exempt("separable-classes"), self.spec.takes == "images"
         lacking = False
         for way, shots in ((2, 1), (5, 1), (5, 5)) if adapts else ((2, 1), (5, 1), (5, 5), (20, 1)):
@@ -85,12 +89,37 @@ class OutcomeChecks(AlgorithmChecks):
             raise Violation(f"it is declared exempt ({reason}), yet tells them apart everywhere; remove the exemption")
 
     @check(
+        "functions of different levels are told apart",
+        means="It does not learn from the numbers in the support set, so that its rows mean nothing.",
+        fix="Check how support items and their numbers are paired, and that the scale of what is predicted is theirs.",
+    )
+    def test_levels(self) -> None:
+        """Nearly constant functions: an error of at most half of their variance, if need be after a short training."""
+        if self.labels:
+            raise NotApplicable("it predicts labels, and what is checked are numbers")
+        for points in (5, 20):
+            scorer = self.scorer()
+            share = self._unexplained(scorer, points)
+            for course in range(_COURSES if self.spec.trains else 0):
+                if share <= _MOST:
+                    break
+                seeds = range(100 + 200 * course, 300 + 200 * course)
+                trained(scorer, [self._easy(scorer, 1, points, 10, batch=8, seed=seed) for seed in seeds])
+                share = self._unexplained(scorer, points)
+            if share > _MOST:
+                raise Violation(
+                    f"from {points} points the squared error is {share:.0%} of the variance of the functions, more "
+                    f"than {_MOST:.0%}"
+                )
+
+    @check(
         "classes that cannot be told apart win equally often",
         means="Ties go to some label more often. Labels follow the order of classes, so accuracy is not what it seems.",
         fix="Return scores, equal where classes are equal, and no decision: the harness breaks ties at random.",
     )
     def test_fair_ties(self) -> None:
         """Two classes with the same support: which of them wins must be a fair coin's choice."""
+        self.need_labels()
         if reason := self.exempt("support-order") or self.exempt("label-permutation"):
             raise NotApplicable(f"no two classes are the same to it: {reason}")
         scorer, way = self.scorer(), 5
@@ -114,12 +143,18 @@ class OutcomeChecks(AlgorithmChecks):
         self, scorer: Scorer, way: int, shots: int, queries: int, batch: int, seed: int = 20, in_order: bool = False
     ) -> Episodes:
         options = {"way": way, "shots": shots, "queries": queries, "batch": batch, "seed": seed}
-        return gaussians(scorer.item_shape, noise=_NOISE, in_order=in_order, **options).to(self.torch_device)
+        return scorer.episodes(noise=_NOISE, in_order=in_order, **options).to(self.torch_device)
 
     def _share(self, scorer: Scorer, way: int, shots: int) -> float:
         """Return the share of right answers in new episodes of separable classes."""
         episodes = self._easy(scorer, way, shots, queries=3 * way, batch=50)
         return float((self._winners(scorer, episodes) == episodes.truth).float().mean())
+
+    def _unexplained(self, scorer: Scorer, points: int) -> float:
+        """Return the squared error in new episodes of nearly constant functions, as a share of their variance."""
+        episodes = self._easy(scorer, 1, points, queries=5, batch=100)
+        error = (scorer.scores(episodes) - episodes.truth).square().mean()
+        return float(error / episodes.truth.var())
 
     def _winners(self, scorer: Scorer, episodes: Episodes) -> Tensor:
         """Return the predicted classes (B, Q), ties broken by the harness."""

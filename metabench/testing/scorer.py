@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metabench.modules import FeatureHead
 from metabench.testing.conformance import Violation, raised
-from metabench.testing.tasks import Episodes
+from metabench.testing.tasks import Episodes, gaussians
 
 TOLERANCE = 1e-4
 """Of the spread of an episode's scores: far above what float32 loses, far below what a query can gain."""
@@ -31,6 +31,10 @@ class Scorer(ABC):
     trials: ClassVar[int] = 1000
     module: nn.Module
     item_shape: tuple[int, ...]
+
+    def episodes(self, **options: Any) -> Episodes:
+        """Make up episodes for it; the options are those of `tasks.gaussians`."""
+        return gaussians(self.item_shape, **options)
 
     @abstractmethod
     def logits(self, episodes: Episodes) -> Tensor:
@@ -87,9 +91,11 @@ class FeatureScorer(Scorer):
 def gap(a: Tensor, b: Tensor) -> float:
     """Return the largest difference of two scores (B, Q, way), as a share of the spread between classes.
 
-    What is added to all classes of a query does not count: it changes no prediction.
+    What is added to all classes of a query does not count: it changes no prediction. Of numbers (B, Q, 1) it is a share
+    of the largest.
     """
-    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    if a.shape[-1] > 1:
+        a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
     spread = float(torch.maximum(a.abs().amax(), b.abs().amax()))
     return float((a - b).abs().amax()) / spread if spread else 0.0
 
@@ -97,6 +103,8 @@ def gap(a: Tensor, b: Tensor) -> float:
 def expect_same(a: Tensor, b: Tensor, where: str) -> None:
     """Raise Violation, saying where, if two scores of the same queries differ."""
     if (apart := gap(a, b)) > TOLERANCE:
+        if a.shape[-1] == 1:
+            raise Violation(f"{where}: the predictions differ by {apart:.1%} of the largest")
         changed = int((a.argmax(-1) != b.argmax(-1)).sum())
         predictions = a.shape[0] * a.shape[1]
         raise Violation(

@@ -11,10 +11,10 @@ from metabench.plan import Selection
 from metabench.plugins import Kind
 from metabench.registry import resolve_params
 from metabench.specs import AlgorithmSpec, Value
-from metabench.testing.adapting import AdaptingScorer
+from metabench.testing.adapting import AdaptingScorer, NumbersScorer
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, raised
 from metabench.testing.scorer import FeatureScorer, Scorer
-from metabench.testing.tasks import Episodes, gaussians
+from metabench.testing.tasks import Episodes
 
 SCORERS = {"features": FeatureScorer, "images": AdaptingScorer}
 """By what the algorithm takes."""
@@ -51,9 +51,7 @@ class AlgorithmChecks(Conformance):
 
         Raises:
             Violation: its constructor raised.
-            NotApplicable: it predicts numbers alone.
         """
-        self._need_labels()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
@@ -63,24 +61,37 @@ class AlgorithmChecks(Conformance):
 
     def build(self, device: torch.device | None = None) -> Scorer:
         """Build the algorithm with torch's random numbers as they are."""
-        self._need_labels()
-        scorer: type[Any] = SCORERS[self.spec.takes]
+        scorer: type[Any] = SCORERS[self.spec.takes] if self.labels else NumbersScorer
         built: Scorer = scorer(self.subject.target, self.values, device or self.torch_device)
         return built
 
-    def _need_labels(self) -> None:
-        if "labels" not in self.spec.answers:
+    @property
+    def labels(self) -> bool:
+        """Whether it is checked on classes, as all are that can tell them; else it predicts numbers."""
+        return "labels" in self.spec.answers
+
+    def need_labels(self) -> None:
+        """Raise NotApplicable where there are no classes."""
+        if not self.labels:
             raise NotApplicable("it predicts numbers, and what is checked are labels")
+
+    @property
+    def data(self) -> str:
+        """The data set that it is trained on."""
+        if self.labels:
+            return DATA
+        found = (name for name, spec in self.subject.registry.datasets.items() if spec.kind == "functions")
+        return next((name for name in found if not self.subject.registry.datasets[name].download), "")
 
     @property
     def values(self) -> dict[str, Value]:
         """Every parameter with its value: as given, as in the recipe for the data that checks train on, or default."""
-        recipe = self.spec.recipe(DATA, 5, 1)
+        recipe = self.spec.recipe(self.data, 5, 1)
         return resolve_params(self.spec, {**(recipe.params if recipe else {}), **self.params})
 
     def episodes(self, scorer: Scorer, **options: Any) -> Episodes:
         """Make up episodes for it, see `tasks.gaussians`."""
-        return gaussians(scorer.item_shape, **options).to(self.torch_device)
+        return scorer.episodes(**options).to(self.torch_device)
 
     def exempt(self, check: str) -> str:
         """Return why the algorithm, with its present parameters, is exempt from a check; '' if it is not."""

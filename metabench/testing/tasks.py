@@ -1,4 +1,4 @@
-"""Made-up episodes for the checks: Gaussian classes, with every freedom that the contract leaves."""
+"""Made-up episodes for the checks: Gaussian classes and functions, with every freedom that the contract leaves."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ class Episodes:
     """B episodes as an algorithm meets them, and the truth about their queries, which it does not meet.
 
     Attributes:
-        support: (B, S, *item). labels: int64 (B, S). query: (B, Q, *item). truth: int64 (B, Q).
-        way: number of classes.
+        support: (B, S, *item). labels: int64 (B, S), or float (B, S, way) numbers. query: (B, Q, *item).
+        truth: int64 (B, Q), or float (B, Q, way).
+        way: number of classes, or how many numbers there are of an item.
     """
 
     support: Tensor
@@ -49,6 +50,8 @@ class Episodes:
     def __str__(self) -> str:
         batch, support, queries = len(self), self.support.shape[1], self.query.shape[1]
         count = f"{batch} episodes" if batch > 1 else "an episode"
+        if self.labels.is_floating_point():
+            return f"{count} of {support} points to learn from and {queries} to predict"
         return f"{count} of {self.way} ways, {support} support items and {queries} queries"
 
 
@@ -102,3 +105,17 @@ def gaussians(
         return items.view(*classes.shape, *item_shape)
 
     return Episodes(draw(labels), labels, draw(truth), truth, way)
+
+
+def functions(*, points: int = 25, queries: int = 10, batch: int = 1, noise: float = 1.0, seed: int = 0) -> Episodes:
+    """Draw episodes of functions of one number, y = level + noise * slope * x, each with its points in any order.
+
+    Args:
+        points: to learn from. queries: to predict.
+        noise: how far functions are from constants; levels and slopes are standard normal, x is uniform in [-1, 1].
+    """
+    random = generator(seed)
+    level, slope = (torch.randn(batch, 1, 1, generator=random) for _ in range(2))
+    x = 2 * torch.rand(batch, points + queries, 1, generator=random) - 1
+    y = level + noise * slope * x
+    return Episodes(x[:, :points], y[:, :points], x[:, points:], y[:, points:], 1)

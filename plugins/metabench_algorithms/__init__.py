@@ -97,4 +97,16 @@ def metabench_algorithms() -> list[AlgorithmSpec]:
             backbone="pixels",
             exempt=(Exempt("separable-classes", "it guesses"),),
         ),
+        AlgorithmSpec(
+            name="support-mean",
+            version=1,
+            target="metabench_algorithms.metric.support_mean:SupportMean",
+            summary="predicts the mean of the numbers in the support; the floor of regression",
+            reference="none",
+            licence="MIT",
+            takes="images",
+            trains=False,
+            answers=("numbers",),
+            backbone="mlp",
+        ),
     ]

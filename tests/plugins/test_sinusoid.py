@@ -126,6 +126,32 @@ def test_both_formulations_agree_on_numbers(name: str) -> None:
         torch.testing.assert_close(one.double(), two.double(), rtol=1e-6, atol=1e-6)
 
 
+def test_the_floor_predicts_the_mean_of_the_support(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    split = load("test")
+    batch = EpisodeSource(Regression(5, 15), split, "x").batch(0, 40)
+    model = build_model(Mlp, {}, load_target(load_registry().algorithms["support-mean"]), {}, (8,), 0)
+    found = AdaptingLearner(model).scores(torch.from_numpy(split.images), batch)
+    y = numbers(torch.from_numpy(split.images))[:, 1].numpy()
+    expected = np.broadcast_to(y[batch.support].mean(1)[:, None], (40, 15))
+    np.testing.assert_allclose(found[..., 0].numpy(), expected, rtol=1e-5, atol=1e-6)
+    args = [
+        "run",
+        "--algo",
+        "support-mean",
+        "--dataset",
+        "sinusoid",
+        "--episodes",
+        "400",
+        "--home",
+        str(tmp_path),
+        "-q",
+    ]
+    (row,) = run_json(capsys, args)
+    assert (row["metric"], row["seed"], row["setting"]) == ("mse", None, "inductive")
+    # Of y = A sin(x - phase), A in [0.1, 5], E[y^2] is 4.25; the mean of five points adds about a fifth.
+    assert 3.8 < row["score"] < 5.6
+
+
 def _words(home: Path, algo: str, *more: str) -> list[str]:
     pairs = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
     train = ["--train-episodes", "1500", "--set", "train.validate_every=750", "--set", "train.lr=0.005"]

@@ -71,6 +71,10 @@ class TestMamlSupport(AlgorithmConformance):
     params = {"bn": "support"}  # noqa: RUF012
 
 
+class TestSupportMean(AlgorithmConformance):
+    algorithm = "support-mean"
+
+
 class TestPretrain(AlgorithmConformance):
     algorithm = "pretrain"
 
