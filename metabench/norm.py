@@ -6,6 +6,8 @@ done, and what each choice is called here:
 
 - ``transductive``: the statistics of the pass, queries included.
 - ``support``: the statistics of the support set, also when queries are scored.
+- ``single``: those of the support set and the one query that is scored, a pass for each query (the evaluation that
+  Nichol et al. 2018, section 6.1, set against the transductive one). In meta-training it is ``transductive``.
 - ``running``: averages over meta-training, as in supervised learning.
 - ``per-step``: such averages, scale and shift for every inner step (MAML++, Antoniou et al. 2019, section 4).
 """
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 
 from metabench.context import context_now
 
-MODES = ("transductive", "support", "running", "per-step")
+MODES = ("transductive", "support", "single", "running", "per-step")
 MOMENTUM = 0.1
 """Share of a new task batch in a running average (PyTorch's default)."""
 

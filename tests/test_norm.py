@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from metabench.adapting import Adapting, Params, gradients, run_task
 from metabench.context import TaskContext, task_context
+from metabench.episodes import EpisodeBatch
 from metabench.errors import UsageError
 from metabench.model import build_model
 from metabench.norm import MODES, MOMENTUM, TaskNorm, averages, forward_pass, noting_statistics
+from metabench.tasks import AdaptingLearner, tasks_of
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.gradient.maml_plus_plus import MamlPlusPlus
 from metabench_backbones.conv4_strided import Conv4Strided
@@ -118,8 +121,27 @@ def test_only_transductive_statistics_let_queries_know_of_each_other(bn: str) ->
     assert difference > 1e-2 if bn == "transductive" else difference < 1e-5
 
 
+@pytest.mark.parametrize("formulation", ["loop", "vmap"])
+def test_single_scores_each_query_with_the_support_set_around_it(formulation: str) -> None:
+    alone, together = algorithm("single"), algorithm("transductive")
+    support, labels, query, _ = tasks()
+    images = (255 * torch.cat([support, query])).to(torch.uint8).permute(0, 2, 3, 1)
+    rows = np.arange(15)[None]
+    batch = EpisodeBatch(rows[:, :6], labels[None].numpy(), rows[:, 6:], np.zeros((1, 9), np.int64), 3)
+    learner = AdaptingLearner(alone.eval(), formulation=formulation)
+    with torch.inference_mode():
+        scores = learner.scores(images, batch)[0]
+    support, labels, query, _ = (part[0] for part in tasks_of(together.backbone, images, batch, slice(0, 1)))
+    with torch.no_grad():
+        params = together.eval().adapt(together.start(), support, labels)
+        expected = [together.logits(params, torch.cat([support, one[None]]))[-1] for one in query]
+    torch.testing.assert_close(scores, torch.stack(expected), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():  # the labels of training queries are known anyway
+        assert torch.equal(*(model.train().predict(params, support, labels, query) for model in (alone, together)))
+
+
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(UsageError, match="bn is one of transductive, support, running, per-step, not 'batch'"):
+    with pytest.raises(UsageError, match="bn is one of transductive, support, single, running, per-step, not 'batch'"):
         build_model(Conv4Strided, {"channels": 4}, Maml, {"bn": "batch"}, (1, 16, 16), 0, 3)
 
 

@@ -157,7 +157,7 @@ def test_an_inner_rate_that_diverges_names_the_test_episode(capsys: pytest.Captu
         ),
         ({"train.batch": 0}, "error: --set train.batch must be a number of at least 1"),
         ({"train.schedule": "square"}, "error: unknown schedule 'square'; known: step, cosine, linear"),
-        ({"algo.bn": "batch"}, "error: parameter 'bn' of algorithm 'maml' is one of transductive, support, running"),
+        ({"algo.bn": "batch"}, "error: parameter 'bn' of algorithm 'maml' is one of transductive, support, single"),
     ],
 )
 def test_bad_settings_are_one_line(

@@ -11,8 +11,9 @@ from metabench.specs import Value
 BN = Param(
     "bn",
     "transductive",
-    "statistics of batch normalisation: of the pass with its queries, of the support set, or averaged in training",
-    ("transductive", "support", "running"),
+    "statistics of batch normalisation: of the pass with its queries, of the support set, of it and a single query, or "
+    "averaged in training",
+    ("transductive", "support", "single", "running"),
 )
 INNER = (
     Param("lr", 0.4, "inner learning rate in training"),
