@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from metabench.context import context_now, training_episode
 from metabench.errors import UsageError
 from metabench.modules import Backbone, objective
 from metabench.norm import MODES, averages, forward_pass, noting_statistics, replace_norms
+from metabench.second_order import quick_second_order
 
 __all__ = [
     "Adapting",
@@ -54,7 +56,9 @@ def gradients(loss: Callable[[Params], Tensor], params: Params, first_order: boo
                 name: value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
                 for name, value in params.items()
             }
-        found = torch.autograd.grad(loss(params), list(params.values()), create_graph=not constant)
+        with nullcontext() if constant else quick_second_order(next(iter(params.values())).device):
+            value = loss(params)
+        found = torch.autograd.grad(value, list(params.values()), create_graph=not constant)
     return dict(zip(params, found, strict=True))
 
 

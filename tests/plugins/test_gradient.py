@@ -392,7 +392,7 @@ def test_no_inner_steps_are_refused(name: str, params: dict[str, object]) -> Non
 def test_every_spec_can_be_built_and_says_its_setting() -> None:
     specs = [spec for spec in load_registry().algorithms.values() if spec.takes == "images"]
     specs = [spec for spec in specs if "labels" in spec.answers]
-    assert len(specs) == 8
+    assert len(specs) == 9
     for spec in specs:
         model = build_model(Conv4Strided, {}, load_target(spec), defaults(spec), (1, 16, 16), 0, 5)
         assert isinstance(model, Adapting)
