@@ -239,7 +239,7 @@ def test_which_layer_a_context_modulates() -> None:
     assert modulate(Conv4((1, 16, 16), 4), 2, 1) == "blocks.0.norm"
     assert modulate(Conv4((1, 16, 16), 4), 2, 9) == "blocks.3.norm"
     assert modulate(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Linear(2, 2), nn.Linear(2, 2)), 2, 3) == "1"
-    with pytest.raises(UsageError, match="no layer that a context could modulate"):
+    with pytest.raises(UsageError, match="needs batch norm or a linear layer"):
         modulate(nn.Conv2d(1, 1, 3), 2, 3)
 
 

@@ -102,7 +102,7 @@ def modulate(network: nn.Module, context: int, layer: int) -> str:
     kinds = (nn.modules.batchnorm._BatchNorm, nn.Linear)
     norms, linear = ([item for item in network.named_modules() if isinstance(item[1], kind)] for kind in kinds)
     if not norms and not linear:
-        raise UsageError("has no layer that a context could modulate, batch norm or linear; use another --backbone")
+        raise UsageError("cavia needs batch norm or a linear layer for its context to modulate; use another --backbone")
     name: str
     name, found = norms[min(layer, len(norms)) - 1] if norms else linear[0]
     parent, _, attribute = name.rpartition(".")
