@@ -20,9 +20,9 @@ class PlainLayout(TorchFunctionMode):
     """Ignores a wish for channels-last memory: it changes no value, and ``vmap`` does not know it."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Drop ``memory_format`` from ``contiguous``."""
+        """Drop ``memory_format`` from ``contiguous`` and ``to``."""
         kwargs = dict(kwargs or {})
-        if func is Tensor.contiguous:
+        if func in (Tensor.contiguous, Tensor.to):
             kwargs.pop("memory_format", None)
         return func(*args, **kwargs)
 

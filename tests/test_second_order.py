@@ -91,6 +91,13 @@ def test_what_it_does_not_know_is_left_to_torch() -> None:
         assert type(quick_second_order(CPU)).__name__ == "nullcontext"
 
 
+def test_a_wish_for_another_layout_is_ignored() -> None:
+    x = made(3, 4, 5, 5, seed=0)
+    with quick_second_order(CPU):
+        assert x.contiguous(memory_format=torch.channels_last).is_contiguous()
+        assert x.to(torch.float32, memory_format=torch.channels_last).dtype == torch.float32
+
+
 def test_a_third_derivative_is_refused_and_not_wrong() -> None:
     x, w = made(3, 4, 5, 5, seed=0), made(2, 4, 3, 3, seed=1)
     with quick_second_order(CPU):

@@ -42,7 +42,8 @@ class Conv4(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, feature_dim)."""
-        features: Tensor = self.blocks(images.contiguous(memory_format=torch.channels_last))
+        # `contiguous` would leave images of one channel as they are, and the first map would not be channels last.
+        features: Tensor = self.blocks(images.to(memory_format=torch.channels_last))
         return features.flatten(1)
 
     def for_training(self) -> nn.Module:

@@ -111,3 +111,11 @@ def test_conv4_strided_halves_four_times_and_takes_the_mean() -> None:
     assert sides == [(6, 14, 14), (6, 7, 7), (6, 4, 4), (6, 2, 2)]
     assert features.shape == (5, net.feature_dim) == (5, 6)
     torch.testing.assert_close(features, net.blocks(images).flatten(2).mean(2))
+
+
+@pytest.mark.parametrize("target", [Conv4, Conv4Strided])
+def test_conv4_works_channels_last_on_images_of_one_channel_too(target: type[Conv4 | Conv4Strided]) -> None:
+    net, seen = target((1, 28, 28), 8), []
+    net.blocks[0].register_forward_hook(lambda _, __, found: seen.append(found))
+    net(torch.rand(2, 1, 28, 28))
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
