@@ -153,14 +153,15 @@ def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
 
     inputs = record["inputs"]
     params = inputs["protocol"]["params"]
-    protocol = " ".join(f"{name}={params[name]}" for name in ("way", "shot", "query") if name in params)
+    ordered = {name: params[name] for name in ("way", "shot", "query") if name in params} | params
+    protocol = [inputs["protocol"]["name"], *(f"{name}={cell(value)}" for name, value in ordered.items())]
     return (
         record["key"][:12],
         record["status"],
         inputs["algorithm"]["name"],
         inputs["backbone"]["name"],
         domain_words(inputs),
-        protocol or inputs["protocol"]["name"],
+        " ".join(protocol),
         (inputs["training"] or {}).get("seed", "-"),
         inputs["evaluation"]["episodes"],
         _score_with_unit(record),

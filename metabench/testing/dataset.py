@@ -15,7 +15,7 @@ from metabench.data import ClassSplit, DataContext, split_digest
 from metabench.data.duplicates import by_splits, duplicates
 from metabench.home import Home
 from metabench.plugins import Kind
-from metabench.specs import UNKNOWN_COPY, DatasetSpec, defaults
+from metabench.specs import UNKNOWN_COPY, DatasetSpec, Declared
 from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
 from metabench.testing.spec import SpecChecks
 
@@ -36,7 +36,7 @@ class DatasetConformance(SpecChecks):
         for split, data in self._splits().items():
             if problem := _layout_problem(data, self._spec.kind):
                 raise Violation(f"{split}: {problem}")
-            if self._as_declared() and data.item_shape != self._spec.image_shape:
+            if self._declared is not None and data.item_shape != self._spec.image_shape:
                 raise Violation(
                     f"{split}: {self._spec.kind} have shape {data.item_shape}, declared is {self._spec.image_shape} "
                     f"({_ITEMS[self._spec.kind]})"
@@ -49,9 +49,11 @@ class DatasetConformance(SpecChecks):
     )
     def test_counts(self) -> None:
         """Of every split."""
-        self._need_declared()
+        declared = self._declared
+        if declared is None:
+            raise NotApplicable("no counts are declared for these parameters")
         for split, data in self._splits().items():
-            size, found = self._spec.sizes[split], (len(data.names), len(data.images))
+            size, found = declared.sizes[split], (len(data.names), len(data.images))
             if found != (size.classes, size.images):
                 raise Violation(f"{split} has {found[0]} classes and {found[1]} images, declared are {size}")
 
@@ -67,10 +69,12 @@ class DatasetConformance(SpecChecks):
             found, again = split_digest(data), split_digest(self._load(split))
             if found != again:
                 raise Violation(f"{split} has digest {found[:12]} and, loaded again, {again[:12]}")
-            if self._as_declared() and self._spec.copy_name(split, found) == UNKNOWN_COPY:
-                if self._spec.copies:
-                    raise NotApplicable(f"{split} has digest {found}: these pixels are no copy that the spec describes")
-                raise Violation(f"{split} has digest {found}, declared is {self._spec.digests.get(split)}")
+            if self._declared is None or found == self._declared.digests.get(split):
+                continue
+            if not self._spec.copies:
+                raise Violation(f"{split} has digest {found}, declared is {self._declared.digests.get(split)}")
+            if self._spec.copy_name(split, found) == UNKNOWN_COPY:
+                raise NotApplicable(f"{split} has digest {found}: these pixels are no copy that the spec describes")
 
     @check(
         "no class is in two splits",
@@ -107,7 +111,7 @@ class DatasetConformance(SpecChecks):
     def _listed(self, shared: set[str]) -> set[str]:
         """Return the images that the spec says are in two splits; for other parameters, those of them that are."""
         spec = self._spec
-        if not self._as_declared():
+        if self._declared is None:
             return shared & set(spec.shared_images)
         known = spec.known_shared({split: split_digest(data) for split, data in self._splits().items()})
         if known is None and spec.copies:
@@ -120,12 +124,10 @@ class DatasetConformance(SpecChecks):
         assert isinstance(spec, DatasetSpec)
         return spec
 
-    def _as_declared(self) -> bool:
-        return self.values == defaults(self._spec)
-
-    def _need_declared(self) -> None:
-        if not self._as_declared():
-            raise NotApplicable("counts are declared for the default parameters only")
+    @property
+    def _declared(self) -> Declared | None:
+        """What the spec declares for the parameters that are checked."""
+        return self._spec.declared(self.values)
 
     def _splits(self) -> Mapping[str, ClassSplit]:
         return _load_all(self.subject, tuple(sorted(self.values.items())))

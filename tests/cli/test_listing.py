@@ -117,8 +117,8 @@ def test_list_runs(home: Path, capsys) -> None:
         [first["key"][:12], "ok", "protonet", "conv4", "omniglot"],
         [failed["key"][:12], "failed", "protonet", "conv4", "zoo"],
     ]
-    assert rows[2][5:] == ["way=5", "shot=1", "query=15", "7", "4", "98.67", "±", "3.00", "%"]
-    assert rows[1][8] == "-"  # nothing was trained, so there is no training seed
+    assert rows[2][5:] == ["fixed-way", "way=5", "shot=1", "query=15", "7", "4", "98.67", "±", "3.00", "%"]
+    assert rows[1][9] == "-"  # nothing was trained, so there is no training seed
     assert rows[3][-1] == "-"
     listed = answer(capsys, "list", "runs")
     assert {item["key"] for item in listed} == {record["key"] for record in (first, second, failed)}

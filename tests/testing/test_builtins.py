@@ -301,6 +301,11 @@ class TestLiu(RealText):
     dataset = "liu"
 
 
+class TestLiuOtherSplit(RealText):
+    dataset = "liu"
+    params = {"fold": 3}  # noqa: RUF012
+
+
 @pytest.mark.realdata
 class TestCub(DatasetConformance):
     dataset = "cub"
