@@ -20,6 +20,9 @@ _aten = torch.ops.aten
 _How = tuple[Sequence[int], Sequence[int], Sequence[int], bool, Sequence[int], int]
 """Stride, padding, dilation, False (transposed), its output padding, groups: as ``aten.convolution`` has them."""
 
+_LEAST = 100_000
+"""Numbers in an input from which on it pays: Python calls these functions, in one thread at a time."""
+
 
 def quick_second_order(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which what is computed can be differentiated twice, and no more often, with less work.
@@ -56,7 +59,7 @@ def _conv(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor | None:
-    if isinstance(padding, str) or input.ndim != 4:
+    if isinstance(padding, str) or input.ndim != 4 or input.numel() < _LEAST:
         return None
     s, p, d = (value if isinstance(value, Sequence) else (value, value) for value in (stride, padding, dilation))
     found: Tensor = _Conv.apply(input, weight, bias, (s, p, d, False, (0, 0), groups))  # type: ignore[no-untyped-call]
@@ -73,7 +76,7 @@ def _norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor | None:
-    if running_mean is not None or weight is None or bias is None:
+    if running_mean is not None or weight is None or bias is None or input.numel() < _LEAST:
         return None
     found: Tensor = _Norm.apply(input, weight, bias, eps)  # type: ignore[no-untyped-call]
     return found

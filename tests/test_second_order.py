@@ -9,9 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from metabench import second_order
 from metabench.second_order import quick_second_order
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second_order, "_LEAST", 0)
 
 
 def made(*shape: int, seed: int, last: bool = False) -> Tensor:
@@ -106,3 +112,10 @@ def test_a_third_derivative_is_refused_and_not_wrong() -> None:
         (out,) = torch.autograd.grad(out.sin().sum(), w, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):  # `metabench.trial` tries it in the same way
         out.sum().backward()
+
+
+def test_small_inputs_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second_order, "_LEAST", 3 * 8 * 8)
+    convolve = lambda x, w, b: F.conv2d(x, w, b, padding=1)  # noqa: E731
+    for images, name in ((2, "ConvolutionBackward0"), (3, "_ConvBackward")):
+        assert names(convolve, [made(images, 1, 8, 8, seed=0), made(4, 1, 3, 3, seed=1), made(4, seed=2)]) == name
