@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from metabench.data import DataContext
-from metabench.data.images import ImageForm, cached_images
+from metabench.data.images import Files, ImageForm, cached_images
 from metabench.data.rows import cores
 from metabench.episodes import EpisodeSource
 from metabench.features import to_device
@@ -61,12 +61,12 @@ def portions(files: list[Path]) -> list[list[Path]]:
     return [files[start : start + PORTION] for start in range(0, len(files), PORTION)]
 
 
-def ours(files: list[Path], folder: Path) -> None:
-    """Decode files into a published memory map."""
-    names = [str(file) for file in files]
+def ours(files: list[Path], folder: Path, processes: bool) -> None:
+    """Decode files into a published memory map, in processes or, as where the reader cannot be sent, in threads."""
+    names, here = [str(file) for file in files], Files(files)
+    read = here if processes else lambda row: here(row)
     cached_images(
-        folder / "images.npy", ImageForm(84), names, lambda row: files[row].read_bytes(), DataContext(folder),
-        plan="", what="images", remedy="",
+        folder / "images.npy", ImageForm(84), names, read, DataContext(folder), plan="", what="images", remedy="",
     )  # fmt: skip
 
 
@@ -80,13 +80,14 @@ def prepare(files: list[Path], rounds: int, folder: Path) -> None:
     sides: dict[str, Callable[[list[Path]], None]] = {
         "Pillow, threads": by_threads,
         "Pillow, processes": by_processes,
-        "metabench": lambda files: ours(files, folder),
+        "metabench, threads": lambda files: ours(files, folder, processes=False),
+        "metabench": lambda files: ours(files, folder, processes=True),
     }
     bare(files)  # from now on the files are in the page cache, for all sides
     wall: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
-        for name in [*sides][number % 3 :] + [*sides][: number % 3]:
+        for name in [*sides][number % len(sides) :] + [*sides][: number % len(sides)]:
             started, spent = time.perf_counter(), cpu_seconds()
             sides[name](files)
             wall[name].append(time.perf_counter() - started)

@@ -16,7 +16,8 @@ from metabench.console import Console
 from metabench.data.decode import Form, decode
 from metabench.data.folders import ImageFile, images_below, read_classes
 from metabench.data.images import quiet_decoders
-from metabench.data.rows import Unusable, first_three
+from metabench.data.making import Unusable
+from metabench.data.rows import first_three
 from metabench.environment import choose_device
 from metabench.episodes import EpisodeBatch
 from metabench.errors import MetabenchError, UsageError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.rows import Unusable
+from metabench.data.making import Unusable
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,6 +80,18 @@ def decode(path: Path, form: Form) -> NDArray[np.uint8]:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
         raise Unusable(" ".join(str(error).split())[:80] or type(error).__name__) from error
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Makes the rows of `metabench.data.rows.cached_rows` of files."""
+
+    paths: Sequence[Path]
+    form: Form
+
+    def __call__(self, row: int) -> NDArray[np.uint8]:
+        """Decode a file."""
+        return decode(self.paths[row], self.form)
 
 
 def _opaque(image: Image, colour: str) -> Image:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.rows import Unusable, cached_rows, refuse_bad
+from metabench.data.making import Unusable
+from metabench.data.rows import cached_rows, refuse_bad
 from metabench.data.types import DataContext
 
 if TYPE_CHECKING:
@@ -71,6 +72,35 @@ class ImageForm:
             raise Unusable(f"has mode {image.mode} instead of {self.mode}")
 
 
+@dataclass(frozen=True)
+class Files:
+    """Reads files by their number."""
+
+    paths: Sequence[Path]
+
+    def __call__(self, row: int) -> bytes:
+        """Return the bytes of a file; OSError if it cannot be read."""
+        return self.paths[row].read_bytes()
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    """Makes the rows of `cached_images`."""
+
+    read: Callable[[int], bytes]
+    form: ImageForm | Callable[[int], ImageForm]
+
+    def form_of(self, row: int) -> ImageForm:
+        return self.form if isinstance(self.form, ImageForm) else self.form(row)
+
+    def __call__(self, row: int) -> NDArray[np.uint8]:
+        try:
+            data = self.read(row)
+        except OSError as error:
+            raise Unusable(f"cannot be read: {error.strerror or error}") from error
+        return self.form_of(row).decode(data)
+
+
 def cached_images(
     path: Path,
     form: ImageForm | Callable[[int], ImageForm],
@@ -89,7 +119,8 @@ def cached_images(
         path: of the array, in ``context.cache``.
         form: of all images; or of the one in a row, where they differ in `fit` only.
         names: of the files, for messages, in the order of the rows.
-        read: returns the bytes of the file of a row; called by several threads.
+        read: returns the bytes of the file of a row; called by several threads, or if it can be pickled, as `Files`
+            can, by several processes.
         context: whose progress is told.
         plan: what identifies the files and the form.
         what: they are, as messages begin: ``"mini-imagenet train: images"``.
@@ -99,16 +130,8 @@ def cached_images(
     Raises:
         MetabenchError: images cannot be used: how many, the first three and why; or `path` cannot be written.
     """
-    form_of = form if callable(form) else lambda row: form
-    shape = (len(names), *form_of(0).shape)
-
-    def make(row: int) -> NDArray[np.uint8]:
-        try:
-            data = read(row)
-        except OSError as error:
-            raise Unusable(f"cannot be read: {error.strerror or error}") from error
-        return form_of(row).decode(data)
-
+    make = _Decoder(read, form)
+    shape = (len(names), *make.form_of(0).shape)
     finish = refuse_bad(what, names.__getitem__, remedy)
     with quiet_decoders():
         return cached_rows(

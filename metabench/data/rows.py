@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data.cache import create_array, made_once, open_array, publish, sync
+from metabench.data.making import Make, block_makers
 from metabench.errors import MetabenchError
 
 T = TypeVar("T")
-Make = Callable[[int], NDArray[np.uint8]]
 Finish = Callable[[NDArray[np.uint8], Mapping[int, str]], None]
 Report = Callable[[int, int], None]
 
@@ -27,10 +27,6 @@ MOST_BAD = 100
 _BLOCK_BYTES = 1 << 20
 _SYNC_EVERY = 64
 """Blocks after which one thread waits for the disk, so that not all of them wait at the end."""
-
-
-class Unusable(Exception):
-    """A row cannot be made; the message says why in a few words."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +85,18 @@ def cached_rows(
     draft: Path | None = None,
     most_bad: int | None = None,
 ) -> NDArray[np.uint8]:
-    """Return the uint8 array at `path`, first making its rows with ``make(index)``, in threads, if it is not there.
+    """Return the uint8 array at `path`, first making its rows with ``make(index)``, in parallel, if it is not there.
 
-    Threads share the files that are read; Pillow decodes without the interpreter's lock. It appears under its name
-    only when complete. Interrupted, even by SIGKILL, the work goes on from its draft with the blocks that are not done.
+    Thousands of rows are made in processes if `make` can be pickled, else in threads, which share the files that are
+    read; Pillow decodes without the interpreter's lock. The array appears under its name only when complete.
+    Interrupted, even by SIGKILL, the work goes on from its draft with the blocks that are not done.
 
     Args:
         path: of the array; what identifies its content belongs into the name.
         shape: of the array, (rows, ...).
         plan: names what the rows are made of; a draft made by another plan is not gone on with.
-        make: returns a row; called in any order and by several threads; raises `Unusable` where it cannot.
+        make: returns a row; called in any order and by several threads or processes; raises `Unusable` where it
+            cannot.
         finish: called with all rows and the reasons of the unusable ones (which are zeros) before
             the array is published; raises to refuse that, and may change the rows.
         report: called with rows done and rows in all.
@@ -175,14 +173,16 @@ def _fill(
     bad: dict[int, str] = {}
     rows_done = sum(len(blocks[number]) for number in done)
 
-    def work(number: int) -> tuple[int, int, dict[int, str]]:
-        made = number, *_make_block(out, blocks[number], make)
-        if number % _SYNC_EVERY == _SYNC_EVERY - 1:
-            sync(journal.draft)
-        return made
-
     report(rows_done, len(out))
-    with journal.path.open("ab", buffering=0) as stream:
+    makers = block_makers(make, out, journal.draft, len(out) - rows_done, cores())
+    with makers as make_block, journal.path.open("ab", buffering=0) as stream:
+
+        def work(number: int) -> tuple[int, int, dict[int, str]]:
+            made = number, *make_block(blocks[number])
+            if number % _SYNC_EVERY == _SYNC_EVERY - 1:
+                sync(journal.draft)
+            return made
+
         for number, crc, unusable in _parallel(work, (number for number in range(len(blocks)) if number not in done)):
             bad |= unusable
             if len(bad) >= most_bad:
@@ -192,24 +192,6 @@ def _fill(
             rows_done += len(blocks[number])
             report(rows_done, len(out))
     return bad
-
-
-def _make_block(out: NDArray[np.uint8], rows: range, make: Make) -> tuple[int, dict[int, str]]:
-    """Make rows of `out`; return their checksum and the reasons of the unusable ones, which are zeros."""
-    block = np.empty((len(rows), *out.shape[1:]), np.uint8)  # written to the map at once: half the cost of row by row
-    unusable = {}
-    for place, row in enumerate(rows):
-        try:
-            made = make(row)
-        except Unusable as error:
-            unusable[row] = str(error)
-            block[place] = 0
-            continue
-        if made.shape != out.shape[1:]:  # NumPy would repeat what is too small
-            raise ValueError(f"row {row} has shape {made.shape}, not {out.shape[1:]}")
-        block[place] = made
-    out[rows.start : rows.stop] = block
-    return zlib.crc32(block.data), unusable
 
 
 def _parallel(work: Callable[[int], T], numbers: Iterable[int]) -> Iterator[T]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, DataContext
-from metabench.data.decode import COLOURS, FITS, Form, decode
+from metabench.data.decode import COLOURS, FITS, Decoder, Form
 from metabench.data.folders import Classes, ImageFile, read_classes, visible
 from metabench.data.images import quiet_decoders
 from metabench.data.rows import cached_rows, first_three
@@ -160,9 +160,6 @@ class Folder:
         path = context.cache / place / f"{split}-{form}-{classes.quick_digest()[:16]}.npy"
         notes = path.with_suffix(".json")
 
-        def make(row: int) -> NDArray[np.uint8]:
-            return decode(files[row].path, self.form)
-
         def finish(out: NDArray[np.uint8], bad: Mapping[int, str]) -> None:
             good = [row for row in range(len(files)) if row not in bad]
             for target, row in enumerate(good):  # never after the row that it takes
@@ -175,6 +172,7 @@ class Folder:
 
         if not notes.exists():
             path.unlink(missing_ok=True)
+        make = Decoder([file.path for file in files], self.form)
         shape = (len(files), *self.form.shape)
         with quiet_decoders():
             images = cached_rows(path, shape, path.name, make, finish, report, most_bad=len(files) + 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from metabench.data import ClassSplit, DataContext
 from metabench.data.cache import open_array
-from metabench.data.images import ImageForm, cached_images
+from metabench.data.images import Files, ImageForm, cached_images
 from metabench.data.prepared import MARK, Prepared
 from metabench.errors import MissingError, UsageError
 from metabench.specs import DatasetSpec, KnownCopy, SplitSize
@@ -115,7 +115,7 @@ class MiniImagenet:
                 path,
                 form,
                 [str(file) for file in files],
-                lambda row: files[row].read_bytes(),
+                Files(files),
                 context,
                 plan=mark,
                 what=f"mini-imagenet {split}: images",

@@ -9,7 +9,7 @@ from PIL import Image
 
 from metabench.data.decode import Form, decode, is_image
 from metabench.data.images import quiet_decoders
-from metabench.data.rows import Unusable
+from metabench.data.making import Unusable
 from metabench.errors import UsageError
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)

@@ -10,7 +10,8 @@ import pytest
 
 import metabench.data.rows as rows
 from metabench.data.cache import open_array
-from metabench.data.rows import Unusable, cached_rows, first_three, refuse_bad
+from metabench.data.making import Unusable
+from metabench.data.rows import cached_rows, first_three, refuse_bad
 from metabench.errors import MetabenchError
 
 SHAPE = (40, 8, 8, 1)

@@ -12,7 +12,6 @@ import pytest
 from metabench.cli.main import main
 from metabench.data import ClassSplit, DataContext, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench_datasets import folder as module
 from metabench_datasets.folder import Folder
 from tests.photos import make_folder, picture
 from tests.plugins.test_omniglot import real_data
@@ -50,7 +49,7 @@ def test_classes_in_order_and_every_format(photos: Path, tmp_path: Path) -> None
 
 def test_a_second_load_decodes_nothing(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load(photos, tmp_path)
-    monkeypatch.setattr(module, "decode", None)
+    monkeypatch.setattr("metabench.data.decode.decode", None)
     again = load(photos, tmp_path)
     assert isinstance(again.images, np.memmap)
     assert split_digest(again) == split_digest(first)
@@ -101,7 +100,7 @@ def test_bad_files_are_reported_and_left_out_when_asked(
         "folder:photos: 4 of 22 images cannot be read: ant/000.png (is no image), ant/aaa.jpg (is no image), "
         "cow/yyy.bmp (is no image) and 1 more. Mend or remove them, or leave them out with --skip-bad"
     )
-    monkeypatch.setattr(module, "decode", None)  # what was decoded is kept
+    monkeypatch.setattr("metabench.data.decode.decode", None)  # what was decoded is kept
     notes = Notes()
     split = load(photos, tmp_path, notes=notes, size=16, skip_bad=True)
     assert split.counts.tolist() == [5, 7, 6]
