@@ -26,7 +26,7 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
         if durable:
             with temporary.open("r+b") as stream:
                 os.fsync(stream.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 - the tests fail it here
+        temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
