@@ -19,7 +19,7 @@ from metabench.specs import (
     Recipe,
     Spec,
     Value,
-    without_places,
+    as_recorded,
 )
 from metabench.stopping import StopRule
 
@@ -61,8 +61,8 @@ class Choice:
 
     @property
     def recorded(self) -> dict[str, Value]:
-        """The parameters as records and everything else that may be passed on hold them: without places."""
-        return without_places(self.spec, self.params)
+        """The parameters as records and everything else that may be passed on hold them, see `as_recorded`."""
+        return as_recorded(self.spec, self.params)
 
 
 def metric_of_protocol(choice: Choice) -> Metric:

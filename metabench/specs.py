@@ -79,6 +79,9 @@ class Param:
     choices: tuple[Value, ...] = ()
     place: bool = False
     """It is a path on the user's machine: records hold its last part and nothing of where that is."""
+    later: bool = False
+    """It came to a plugin that had records: at its default, which does what was done before, keys and records leave
+    it out, so that those of before stay true."""
 
 
 @dataclass(frozen=True)
@@ -350,10 +353,15 @@ class ProtocolSpec(Spec):
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec
 
 
-def without_places(spec: Spec, params: Mapping[str, Value]) -> dict[str, Value]:
-    """Return parameter values as records hold them: of a path only the last part."""
+def as_recorded(spec: Spec, params: Mapping[str, Value]) -> dict[str, Value]:
+    """Return parameter values as records hold them: of a path only the last part, nothing `later` at its default."""
     places = {param.name for param in spec.params if param.place}
-    return {name: place_name(value) if name in places and value else value for name, value in params.items()}
+    unsaid = {param.name: param.default for param in spec.params if param.later}
+    return {
+        name: place_name(value) if name in places and value else value
+        for name, value in params.items()
+        if name not in unsaid or value != unsaid[name]
+    }
 
 
 def place_name(path: Value) -> str:

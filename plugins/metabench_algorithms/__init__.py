@@ -21,6 +21,9 @@ def metabench_algorithms() -> list[AlgorithmSpec]:
             licence="MIT",
             trains=True,
             own_weights=False,
+            params=(
+                Param("per_feature", False, "divide distances by the number of features: learns quicker", later=True),
+            ),
             recipes=RECIPES,
         ),
         AlgorithmSpec(

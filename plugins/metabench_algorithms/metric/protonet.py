@@ -9,14 +9,21 @@ from metabench.modules import FeatureHead, prototypes, squared_distances
 
 
 class ProtoNet(FeatureHead):
-    """A query belongs to the class with the nearest mean of support features."""
+    """A query belongs to the class with the nearest mean of support features.
 
-    def __init__(self, feature_dim: int) -> None:
+    Args:
+        feature_dim: D.
+        per_feature: divide distances by D (Lee et al. 2019, section 4.1). The nearest mean stays the nearest, but
+            with many features training starts from a softmax that is not saturated, and learns far quicker.
+    """
+
+    def __init__(self, feature_dim: int, per_feature: bool = False) -> None:
         super().__init__()
+        self.divisor = feature_dim if per_feature else 1
 
     def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
         """Return -d(f(x), c_k), squared Euclidean, c_k the class mean (equations 1 and 2)."""
-        return -squared_distances(query, prototypes(support, labels, way))
+        return -squared_distances(query, prototypes(support, labels, way)) / self.divisor
 
 
 class UnitMean(ProtoNet):
