@@ -6,8 +6,9 @@ The harness runs many tasks at once, on threads or through `torch.func.vmap`; an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,12 @@ def gradients(loss: Callable[[Params], Tensor], params: Params, first_order: boo
 
 def descend(params: Params, slopes: Mapping[str, Tensor], lr: float | Tensor) -> Params:
     """Return `params` after one step of gradient descent; what `slopes` lacks stays as it is."""
-    return {name: value - lr * slopes[name] if name in slopes else value for name, value in params.items()}
+    moving = [name for name in params if name in slopes]
+    if isinstance(lr, Tensor) or context_now().batched or not moving:
+        return {**params, **{name: params[name] - lr * slopes[name] for name in moving}}
+    steps = torch._foreach_mul([slopes[name] for name in moving], lr)  # one call: each gives up the interpreter once
+    moved = torch._foreach_sub([params[name] for name in moving], steps)
+    return {**params, **dict(zip(moving, moved, strict=True))}
 
 
 class Adapting(nn.Module, ABC):
@@ -89,6 +95,8 @@ class Adapting(nn.Module, ABC):
         self.backbone = backbone
         self.classifier = nn.Linear(backbone.feature_dim, way)
         self.norms = tuple(replace_norms(self.backbone, bn, bn_steps, "backbone."))
+        self._body = (self.backbone.for_adapting(),)  # a tuple: its parameters are those of `backbone`
+        self._places: dict[str, list[tuple[dict[str, Any], str]]] | None = None
 
     @abstractmethod
     def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
@@ -143,10 +151,26 @@ class Adapting(nn.Module, ABC):
 
     def features(self, params: Params, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
         """Return the features (N, D) of images by the weights `params`; `support` as in `metabench.norm.Pass`."""
-        weights = {name.removeprefix("backbone."): params[name] for name in params if name.startswith("backbone.")}
-        with forward_pass(step, support):
-            found: Tensor = torch.func.functional_call(self.backbone, weights, (images,))
+        with forward_pass(step, support), self._weights_of_backbone(params):
+            found: Tensor = self._body[0](images)
         return found
+
+    @contextmanager
+    def _weights_of_backbone(self, params: Params) -> Iterator[None]:
+        """Put `params` into the backbone, as `torch.func.functional_call` does in several times as long."""
+        if self._places is None:
+            self._places = places_of(self, "backbone.")
+        replaced = [
+            (*place, params[name]) for name, places in self._places.items() if name in params for place in places
+        ]
+        before = [held[key] for held, key, _ in replaced]
+        try:
+            for held, key, value in replaced:
+                held[key] = value
+            yield
+        finally:
+            for (held, key, _), value in zip(replaced, before, strict=True):
+                held[key] = value
 
     def classify(self, params: Params, features: Tensor) -> Tensor:
         """Return the scores (N, way) of features by the weights `params`."""
@@ -168,6 +192,17 @@ def run_task(
     with noting_statistics() as seen:
         loss = algorithm.task_loss(support, labels, query, truth)
     return loss, averages(list(algorithm.norms), seen)
+
+
+def places_of(network: nn.Module, prefix: str) -> dict[str, list[tuple[dict[str, Any], str]]]:
+    """Return where parameters and buffers are held whose names start with `prefix`: in several places where tied."""
+    held_in: dict[int, list[tuple[dict[str, Any], str]]] = {}
+    for module in network.modules():
+        for held in (module._parameters, module._buffers):
+            for key, value in held.items():
+                held_in.setdefault(id(value), []).append((held, key))
+    named = (*network.named_parameters(), *network.named_buffers())
+    return {name: held_in[id(value)] for name, value in named if name.startswith(prefix)}
 
 
 def at_least(name: str, value: float, least: float) -> None:

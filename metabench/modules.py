@@ -40,6 +40,14 @@ class Backbone(nn.Module, ABC):
         """
         return self
 
+    def for_adapting(self) -> nn.Module:
+        """Return an equivalent module for algorithms that adapt to each task, possibly fused.
+
+        Its parameters and buffers are those of `self`, whose batch norm layers are `metabench.norm.TaskNorm` by then.
+        It is differentiated as often as `self` can be, but not by the images.
+        """
+        return self
+
     def for_inference(self) -> nn.Module:
         """Return an equivalent module for evaluation only, possibly fused; `self` is left as it is."""
         return self

@@ -90,6 +90,14 @@ class TaskNorm(nn.Module):
             self.register_buffer("running_mean", torch.zeros(shape))
             self.register_buffer("running_var", torch.ones(shape))
 
+    def of_pass(self, rows: int) -> bool:
+        """Return whether this pass over `rows` items is normalised by its own statistics, of which nothing is kept.
+
+        A quicker layer may then do the same; never under ``vmap``.
+        """
+        apart = 0 < (_PASS.get() or Pass()).support < rows
+        return self.mode not in ("running", "per-step") and not apart and not context_now().batched
+
     def forward(self, images: Tensor) -> Tensor:
         """Normalise (N, C, ...) by channel."""
         now = _PASS.get() or Pass()

@@ -8,7 +8,8 @@ import torch
 
 from metabench.model import load_tensors, save_tensors
 from metabench.modules import Backbone
-from metabench.testing.body import BackboneChecks, expect_same_features, shape_of, trained_pass
+from metabench.norm import replace_norms
+from metabench.testing.body import BackboneChecks, expect_same_features, shape_of, trained_pass, twice
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.randomness import watch
 from metabench.testing.spec import SpecChecks
@@ -102,6 +103,26 @@ class BackboneConformance(BackboneChecks, SpecChecks):
                 raise Violation(f"for_training() gives '{name}' another gradient")
             for (name, statistic), (_, other) in zip(plain.named_buffers(), fast.named_buffers(), strict=True):
                 expect_same_features(other.float(), statistic.float(), f"'{name}' after for_training()")
+
+    @check(
+        "for_adapting() computes and learns the same, to second order",
+        means="Algorithms that adapt to each task adapt another network than the one that is trained.",
+        fix="Give features and both derivatives as forward does with `TaskNorm` layers, or do not override it.",
+    )
+    def test_for_adapting(self) -> None:
+        """Features, gradients and the derivative of their square, by the statistics of a pass."""
+        for shape in self.shapes():
+            bodies, items = [self.build(shape).train() for _ in range(2)], self.items(shape)
+            if bodies[0].for_adapting() is bodies[0]:
+                raise NotApplicable("it is adapted as it is")
+            items = items.repeat(6, *[1] * (items.ndim - 1))  # what is quicker may be so for many items alone
+            for body in bodies:
+                replace_norms(body, "transductive", 1, "")
+            plain, fast = bodies
+            wanted, found = twice(plain, plain, items), twice(fast, fast.for_adapting(), items)
+            expect_same_features(found, wanted, "for_adapting()")
+            if name := self._other_gradient(plain, fast):
+                raise Violation(f"for_adapting() gives '{name}' another second derivative")
 
     @staticmethod
     def _other_gradient(plain: Backbone, fast: Backbone) -> str:

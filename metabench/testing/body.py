@@ -160,6 +160,17 @@ def trained_pass(body: Backbone, forward: nn.Module, items: Tensor) -> Tensor:
     return features.detach()
 
 
+def twice(body: Backbone, forward: nn.Module, items: Tensor) -> Tensor:
+    """Return the features by `forward`; put the derivative of a loss and its squared gradient into `grad`."""
+    features: Tensor = forward(body.inputs(items))
+    noise = torch.randn(features.shape, generator=generator(8)).to(features.device) / len(features)
+    loss = (features.square() * noise).sum()
+    weights = [weight for weight in body.parameters() if weight.requires_grad]
+    slopes = torch.autograd.grad(loss, weights, create_graph=True)
+    (loss + torch.stack([slope.square().sum() for slope in slopes]).sum()).backward()  # type: ignore[no-untyped-call]
+    return features.detach()
+
+
 def expect_same_features(a: Tensor, b: Tensor, where: str, tolerance: float = TOLERANCE) -> None:
     """Raise Violation, saying where, if features differ by more than a share of the largest one."""
     apart = float((a - b).abs().amax()) / max(float(b.abs().amax()), 1e-12)

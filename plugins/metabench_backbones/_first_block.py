@@ -1,4 +1,4 @@
-"""The first block of Conv-4 in training, without ever holding its feature map at full resolution.
+"""The first block of Conv-4 by the statistics of a batch, without passing over its feature map again and again.
 
 At full resolution the map is the largest thing in the network, and convolution, batch norm, ReLU and pooling
 each read and write it again, forwards and backwards: most of the time of a training step goes there, not into
@@ -8,9 +8,9 @@ arithmetic. Two identities remove it:
   its 3x3 patches p, so they are ``w . E[p]`` and ``w . Cov[p] w``, of moments of the images alone. With them batch norm
   folds into the weights, as it does at evaluation.
 - What is left, relu(max_pool(conv)), is computed a few images at a time, so that it stays in cache, and once
-  more in the backward pass instead of being kept.
+  more in the backward pass instead of being kept. Where a stride stands for pooling, the map is small enough as it is.
 
-The result is that of the plain block up to rounding. It is differentiable once, and not with respect to the images.
+The result is that of the plain block up to rounding. It is differentiable twice, and not with respect to the images.
 """
 
 from __future__ import annotations
@@ -22,42 +22,72 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from metabench.norm import TaskNorm
+
 _PIXELS = 32 * 28 * 28
 """Pixels at once: with 64 channels about what the caches of one core hold."""
 
 
-def first_block(images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
-    """Return relu(max_pool(norm(conv(images)))) in training mode and update the running statistics of `norm`.
+_LEAST = 200_000
+"""Numbers in a map from which on it pays: the folding is some dozens of operations on little."""
+
+
+def first_block(images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d | TaskNorm) -> Tensor:
+    """Return relu(max_pool(norm(conv(images)))) by the statistics of `images` and update what `norm` keeps of them.
+
+    There is no pooling where the convolution has a stride.
 
     Args:
         images: (N, C, H, W), needing no gradient.
-        conv: 3x3, padding 1. Its bias has no effect under batch norm and gets no gradient.
+        conv: 3x3, padding 1, stride 1 or 2. Its bias has no effect under batch norm and gets no gradient, in
+            an algorithm that adapts one of zeros.
+        norm: a layer in training mode, or one that keeps nothing (`TaskNorm.of_pass`).
 
     Returns:
-        (N, channels, H // 2, W // 2), of the type that autocast asks for where it is on.
+        (N, channels, H / 2, W / 2), rounded as the layers round, of the type that autocast asks for where it is on.
     """
     if torch.is_autocast_enabled("cpu"):
         images = images.to(torch.get_autocast_dtype("cpu"))
-    mean, covariance, count = _patch_moments(images)
+    stride = conv.stride[0]
+    with torch.autocast("cpu", enabled=False):  # in half precision a variance could come out below zero
+        mean, covariance, count = _patch_moments(images, stride)
     weight = conv.weight.flatten(1).double()
-    channel_mean, channel_variance = weight @ mean, (weight @ covariance * weight).sum(1)
-    _update_running(norm, channel_mean.detach(), conv.bias, channel_variance.detach() * (count / (count - 1)))
+    channel_mean, channel_variance = weight @ mean, (weight @ covariance * weight).sum(1).clamp_min(0)
+    if isinstance(norm, nn.BatchNorm2d):
+        _update_running(norm, channel_mean.detach(), conv.bias, channel_variance.detach() * (count / (count - 1)))
     scale = norm.weight * torch.rsqrt(channel_variance + norm.eps)
     folded = (weight * scale[:, None]).view_as(conv.weight).to(images.dtype)
     shift = (norm.bias - channel_mean * scale).to(images.dtype)
+    if isinstance(norm, TaskNorm):  # an inner loop asks for the gradient of every parameter
+        assert conv.bias is not None
+        shift = shift + 0 * conv.bias
+    if stride > 1:
+        return _conv(images, folded, shift, stride).relu_()
+    if len(_chunks(images)) == 1:
+        return pooled(images, folded, shift)
     return _PooledConv.apply(images, folded, shift)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _patch_moments(images: Tensor) -> tuple[Tensor, Tensor, int]:
+def takes_short_way(images: Tensor, conv: nn.Conv2d, norm: nn.Module) -> bool:
+    """Return whether `first_block` does what these layers do, and sooner: on a CPU, and where the map is large."""
+    stride = conv.stride[0]
+    numbers = images.shape[0] * (images.shape[2] // stride) * (images.shape[3] // stride) * conv.out_channels
+    if images.is_cuda or numbers < _LEAST:
+        return False
+    return norm.of_pass(len(images)) if isinstance(norm, TaskNorm) else isinstance(norm, nn.BatchNorm2d)
+
+
+def _patch_moments(images: Tensor, stride: int) -> tuple[Tensor, Tensor, int]:
     """Return mean (P,) and covariance (P, P), float64, of all 3x3 patches, P = 9 C, and their number."""
     size = 9 * images.shape[1]
     total = images.new_zeros(size, dtype=torch.float64)
     products = images.new_zeros(size, size, dtype=torch.float64)
+    count = 0
     for part in _chunks(images):
-        patches = F.unfold(part.to(_exact(images)).contiguous(), 3, padding=1)  # (n, P, places)
+        patches = F.unfold(part.to(_exact(images)).contiguous(), 3, padding=1, stride=stride)  # (n, P, places)
+        count += patches.shape[0] * patches.shape[2]
         total += patches.sum((0, 2))
         products += torch.bmm(patches, patches.transpose(1, 2)).sum(0)
-    count = images.shape[0] * images.shape[2] * images.shape[3]
     mean = total / count
     return mean, products / count - torch.outer(mean, mean), count
 
@@ -84,10 +114,21 @@ class _PooledConv(torch.autograd.Function):
         return torch.cat([pooled(part, weight, bias) for part in _chunks(images)])
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
-        images, *saved = ctx.saved_tensors
-        weight, bias = (tensor.detach().requires_grad_() for tensor in saved)
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return None, *_Slopes.apply(gradient, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+
+
+class _Slopes(torch.autograd.Function):
+    """The derivatives of `_PooledConv` by weight and bias, given that by its result.
+
+    They are linear in the latter, and constant in weight and bias as long as those select the same places. So their
+    derivative along (a, b) is the convolution by a, plus b, at the places selected.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, images: Tensor, weight: Tensor, bias: Tensor) -> Any:
+        ctx.save_for_backward(images, weight, bias)
+        weight, bias = (tensor.detach().requires_grad_() for tensor in (weight, bias))
         totals = [torch.zeros_like(value, dtype=_exact(weight)) for value in (weight, bias)]
         parts = _chunks(images)
         for part, upstream in zip(parts, torch.split(gradient, len(parts[0])), strict=True):
@@ -95,7 +136,23 @@ class _PooledConv(torch.autograd.Function):
                 features = pooled(part, weight, bias)
             for total, value in zip(totals, torch.autograd.grad(features, (weight, bias), upstream), strict=True):
                 total += value
-        return None, totals[0].to(weight.dtype), totals[1].to(bias.dtype)
+        return totals[0].to(weight.dtype), totals[1].to(bias.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, along_weight: Tensor, along_bias: Tensor) -> Any:
+        images, weight, bias = ctx.saved_tensors
+        chunks = (_at_places(part, weight, bias, along_weight, along_bias) for part in _chunks(images))
+        return torch.cat(list(chunks)), None, None, None
+
+
+def _at_places(images: Tensor, weight: Tensor, bias: Tensor, other_weight: Tensor, other_bias: Tensor) -> Tensor:
+    """Return the convolution by the other weight and bias where that by `weight` and `bias` is largest."""
+    largest, places = F.max_pool2d(_conv(images, weight, bias), 2, return_indices=True)
+    other = _conv(images, other_weight, other_bias).permute(0, 2, 3, 1).flatten(1, 2)
+    rows = places.permute(0, 2, 3, 1)
+    found = other.gather(1, rows.flatten(1, 2)).view(rows.shape).permute(0, 3, 1, 2)
+    return found.mul_(largest > 0)
 
 
 def _exact(values: Tensor) -> torch.dtype:
@@ -110,6 +167,9 @@ def _chunks(images: Tensor) -> tuple[Tensor, ...]:
 
 def pooled(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return relu(max_pool2d(conv2d(images, weight, bias, padding=1), 2)), channels last in memory."""
+    return F.max_pool2d(_conv(images, weight, bias), 2).relu_()
+
+
+def _conv(images: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
     # `contiguous` would leave a tensor of one channel as it is, and the map would not be channels last.
-    weight = weight.to(memory_format=torch.channels_last)
-    return F.max_pool2d(F.conv2d(images, weight, bias, padding=1), 2).relu_()
+    return F.conv2d(images, weight.to(memory_format=torch.channels_last), bias, stride, padding=1)

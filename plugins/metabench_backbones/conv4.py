@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.modules import Backbone
-from metabench_backbones._first_block import first_block, pooled
+from metabench_backbones._first_block import first_block, pooled, takes_short_way
 
 
 class Block(nn.Module):
@@ -48,15 +48,19 @@ class Conv4(Backbone):
 
     def for_training(self) -> nn.Module:
         """Compute the first block as `first_block` does; the parameters are those of `self`."""
-        return _TrainingConv4(self)
+        return _QuickConv4(self)
+
+    def for_adapting(self) -> nn.Module:
+        """Compute the first block as `first_block` does where the statistics are those of the pass."""
+        return _QuickConv4(self)
 
     def for_inference(self) -> nn.Module:
         """Fold batch norm into the convolutions, with running statistics."""
         return _InferenceConv4(self)
 
 
-class _TrainingConv4(nn.Module):
-    """A Conv-4 whose first block takes the short way: on a CPU, where memory is what limits it."""
+class _QuickConv4(nn.Module):
+    """A Conv-4 whose first block takes the short way."""
 
     def __init__(self, conv4: Conv4) -> None:
         super().__init__()
@@ -64,10 +68,10 @@ class _TrainingConv4(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, C, H, W), needing no gradient, to (N, feature_dim)."""
-        if images.is_cuda:
-            return self.conv4(images)  # type: ignore[no-any-return]
         first, *rest = self.conv4.blocks
         assert isinstance(first, Block)
+        if not takes_short_way(images, first.conv, first.norm):
+            return self.conv4(images)  # type: ignore[no-any-return]
         features = first_block(images.contiguous(memory_format=torch.channels_last), first.conv, first.norm)
         for block in rest:
             features = block(features)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from metabench.modules import Backbone
+from metabench.norm import TaskNorm
+from metabench_backbones._first_block import first_block, takes_short_way
 
 
 class Conv4Strided(Backbone):
@@ -32,8 +34,34 @@ class Conv4Strided(Backbone):
         )
         self.feature_dim = channels
 
+    def for_adapting(self) -> nn.Module:
+        """Compute the first block as `first_block` does where the statistics are those of the pass."""
+        return _QuickStrided(self)
+
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, feature_dim)."""
         # Batch norm is several times slower otherwise; `contiguous` would do nothing to images of one channel.
         features: Tensor = self.blocks(images.to(memory_format=torch.channels_last))
+        return features.mean((2, 3))
+
+
+class _QuickStrided(nn.Module):
+    """A `Conv4Strided` whose first block takes the short way."""
+
+    def __init__(self, network: Conv4Strided) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, C, H, W), needing no gradient, to (N, feature_dim)."""
+        first, *rest = self.network.blocks
+        assert isinstance(first, nn.Sequential)
+        conv, norm, _ = first
+        assert isinstance(conv, nn.Conv2d)
+        if not takes_short_way(images, conv, norm):
+            return self.network(images)  # type: ignore[no-any-return]
+        assert isinstance(norm, TaskNorm)
+        features = first_block(images.contiguous(memory_format=torch.channels_last), conv, norm)
+        for block in rest:
+            features = block(features)
         return features.mean((2, 3))

@@ -48,6 +48,7 @@ CAUGHT = {
     "backbone-blind": "uses-images",
     "backbone-fused-wrong": "for-inference",
     "backbone-trained-wrong": "for-training",
+    "backbone-adapted-wrong": "for-adapting",
     "backbone-frozen": "trains",
     "backbone-seeds": "seed",
     "backbone-unregistered": "save-load",
