@@ -68,7 +68,7 @@ def test_half_precision_is_as_near_as_that_of_the_plain_block(side: int) -> None
         for row, values in zip(errors, zip(exact, plain, short, strict=True), strict=True):
             right, *rough = (value.float() for value in values)
             row += torch.stack([(value - right).norm() / right.norm() for value in rough])
-    assert bool((0 < errors[:, 1]).all())
+    assert bool((errors[:, 1] > 0).all())
     assert bool((errors[:, 1] < 1.25 * errors[:, 0]).all())
 
 
