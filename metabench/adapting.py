@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from metabench.context import context_now, training_episode
 from metabench.errors import UsageError
+from metabench.features import autocast
 from metabench.modules import Backbone, objective
 from metabench.norm import MODES, averages, forward_pass, noting_statistics, replace_norms
 from metabench.second_order import quick_second_order
@@ -57,7 +58,8 @@ def gradients(loss: Callable[[Params], Tensor], params: Params, first_order: boo
                 name: value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
                 for name, value in params.items()
             }
-        with nullcontext() if constant else quick_second_order(next(iter(params.values())).device):
+        plain = constant or context.precision != "float32"
+        with nullcontext() if plain else quick_second_order(next(iter(params.values())).device):
             value = loss(params)
         found = torch.autograd.grad(value, list(params.values()), create_graph=not constant)
     return dict(zip(params, found, strict=True))
@@ -151,9 +153,11 @@ class Adapting(nn.Module, ABC):
 
     def features(self, params: Params, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
         """Return the features (N, D) of images by the weights `params`; `support` as in `metabench.norm.Pass`."""
-        with forward_pass(step, support), self._weights_of_backbone(params):
+        # A cache would keep weights converted without gradients for where they are wanted.
+        half = autocast(images.device, context_now().precision, cache=False)
+        with forward_pass(step, support), self._weights_of_backbone(params), half:
             found: Tensor = self._body[0](images)
-        return found
+        return found.to(torch.promote_types(found.dtype, torch.float32))
 
     @contextmanager
     def _weights_of_backbone(self, params: Params) -> Iterator[None]:

@@ -18,6 +18,8 @@ class TaskContext:
     """Training episodes that came before."""
     first_order: bool = False
     """Whether second derivatives are left out for now, whatever the algorithm asks."""
+    precision: str = "float32"
+    """Of the backbone; everything else is in float32."""
 
 
 _CONTEXT: ContextVar[TaskContext] = ContextVar("task", default=TaskContext())  # noqa: B039 - it is frozen

@@ -123,7 +123,8 @@ class TaskNorm(nn.Module):
 
 
 def _moments(images: Tensor, unbiased: bool = False) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (C,) of (N, C, ...)."""
+    """Return mean and variance (C,) of (N, C, ...), in float32 at least."""
+    images = images.to(torch.promote_types(images.dtype, torch.float32))
     axes = [0, *range(2, images.ndim)]
     return images.mean(axes), images.var(axes, correction=int(unbiased))
 

@@ -27,9 +27,9 @@ _LEAST = 100_000
 def quick_second_order(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which what is computed can be differentiated twice, and no more often, with less work.
 
-    It does nothing but on a CPU and in full precision.
+    It does nothing but on a CPU; in half precision it is not for use.
     """
-    if device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+    if device.type != "cpu":
         return nullcontext()
     return _QuickSecondOrder()
 

@@ -9,7 +9,6 @@ keeps the card busy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -25,7 +24,7 @@ from metabench.augment import training_items
 from metabench.context import TaskContext, task_context
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
-from metabench.features import autocast, embed, to_device
+from metabench.features import embed, to_device
 from metabench.learner import Learner
 from metabench.memory import MIB, device_memory, out_of_memory
 from metabench.modules import Backbone
@@ -88,7 +87,8 @@ class AdaptingLearner(Learner):
     def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
         """Average loss and gradient over tasks; sums are in the order of the tasks, whichever worker did them."""
         images, batch = training_items(images, batch, recipe.augment)
-        context = TaskContext(self.batched, episode, episode < recipe.first_order_episodes)
+        first_order = episode < recipe.first_order_episodes
+        context = TaskContext(self.batched, episode, first_order, self.precision)
 
         def add_up() -> tuple[Tensor, Params]:
             total, sums = torch.zeros((), device=images.device), Params()
@@ -115,7 +115,7 @@ class AdaptingLearner(Learner):
         here = np.arange(rows.shape[1])[None]
         here_only = replace(episode, support=here[:, :n_support], query=here[:, n_support:])
         tasks = tasks_of(self.module.backbone, few, here_only, slice(0, 1))
-        work = self._score if recipe is None else partial(self._learn, TaskContext(self.batched))
+        work = self._score if recipe is None else partial(self._learn, self._context)
         self.module.train(recipe is not None)
         task = tuple(part[0] for part in tasks)
         learns = recipe is not None and not _has_update(self.module)
@@ -148,6 +148,10 @@ class AdaptingLearner(Learner):
         total = (base + at_once * task) // MIB
         return f"{what} takes about {total} MB of memory, {at_once} tasks at once of {task / MIB:.0f} MB each"
 
+    @property
+    def _context(self) -> TaskContext:
+        return TaskContext(self.batched, precision=self.precision)
+
     def _take_at_once(self, tasks: int) -> None:
         self.at_once = tasks
         if self.batched:
@@ -156,7 +160,7 @@ class AdaptingLearner(Learner):
             self._pool = WorkerPool(self.module, tasks)
 
     def _score(self, algorithm: Adapting, tasks: Task) -> Tensor:
-        with torch.no_grad(), task_context(TaskContext(self.batched)):
+        with torch.no_grad(), task_context(self._context):
             scores: Tensor = self._each(partial(_scores, algorithm), tasks)
             return scores.float()
 
@@ -195,10 +199,7 @@ class AdaptingLearner(Learner):
 
         def call(algorithm: Adapting, start: int) -> Any:
             algorithm.train(training)
-            with ExitStack() as stack:
-                stack.enter_context(torch.inference_mode(False))  # it has no gradients at all, even where asked for
-                # A cache would keep weights converted without gradients for where they are wanted.
-                stack.enter_context(autocast(images.device, self.precision, cache=False))
+            with torch.inference_mode(False):  # it has no gradients at all, even where asked for
                 return work(algorithm, tasks_of(algorithm.backbone, images, batch, slice(start, start + self.group)))
 
         starts = range(0, len(batch), self.group)

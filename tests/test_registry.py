@@ -16,7 +16,7 @@ from metabench.registry import (
     load_target,
     resolve_params,
 )
-from metabench.specs import AlgorithmSpec
+from metabench.specs import AlgorithmSpec, as_recorded
 
 
 @pytest.fixture
@@ -38,6 +38,14 @@ def test_find_by_kind_and_name(registry: Registry, kind: Kind, name: str) -> Non
     assert spec.name == name
     assert kind_of(spec) == kind
     assert registry.names(kind)[name] is spec
+
+
+def test_a_later_parameter_leaves_keys_alone_at_its_default() -> None:
+    protonet = load_registry().find("algorithm", "protonet")
+    (param,) = protonet.params
+    assert param.later
+    assert as_recorded(protonet, {"per_feature": False}) == {}
+    assert as_recorded(protonet, {"per_feature": True}) == {"per_feature": True}
 
 
 def test_names_are_sorted_and_cannot_be_changed(registry: Registry) -> None:

@@ -93,8 +93,6 @@ def test_what_it_does_not_know_is_left_to_torch() -> None:
     x, w = made(3, 4, 7, 7, seed=0), made(6, 4, 3, 3, seed=1)
     agree(lambda x, w: F.conv2d(x, w, padding="same"), [x, w])
     agree(lambda x: F.batch_norm(x, torch.zeros(4).double(), torch.ones(4).double()), [x])
-    with torch.autocast("cpu", torch.bfloat16):
-        assert type(quick_second_order(CPU)).__name__ == "nullcontext"
 
 
 def test_a_wish_for_another_layout_is_ignored() -> None:

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from metabench import building
-from metabench.adapting import Adapting
+from metabench.adapting import Adapting, descend
 from metabench.cli.main import main
+from metabench.context import TaskContext, task_context
 from metabench.model import build_model, load_tensors
+from metabench.modules import Backbone
 from metabench.registry import load_registry, load_target
 from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer
@@ -180,6 +182,68 @@ def test_the_memory_is_told_before_training(capsys: pytest.CaptureFixture[str], 
 def test_half_precision_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (row,) = run_json(capsys, args(tmp_path, "--precision", "bfloat16"))
     assert (row["status"], row["precision"]) == ("ok", "bfloat16")
+
+
+def test_half_precision_is_that_of_the_backbone_alone() -> None:
+    """Scores of eight bits would tie, and steps of eight bits would not add up; both derivatives come out."""
+    torch.manual_seed(0)
+    algorithm = Maml(Conv4Strided((1, 28, 28), channels=32), 5, lr=0.1, steps=2)
+    support, query, labels = torch.rand(10, 1, 28, 28), torch.rand(30, 1, 28, 28), torch.arange(5).repeat(8)
+    weights, slopes = list(algorithm.parameters()), []
+    for precision in ("float32", "bfloat16"):
+        with task_context(TaskContext(precision=precision)):
+            adapted = algorithm.adapt(algorithm.start(), support, labels[:10])
+            scores = algorithm.predict(adapted, support, labels[:10], query)
+        assert scores.dtype == torch.float32
+        assert not torch.equal(scores, scores.bfloat16().float())
+        found = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, labels[:30]), weights)
+        slopes.append(torch.cat([slope.flatten() for slope in found]))
+    assert float(torch.cosine_similarity(*slopes, dim=0)) > 0.9
+    assert not torch.equal(*slopes)
+
+
+class Tied(Backbone):
+    """One weight in two layers, and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feature_dim = 4
+        self.first, self.second = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+        self.second.weight = self.first.weight
+        self.register_buffer("shift", torch.zeros(4))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.second(self.first(images)) + self.get_buffer("shift")
+        return found
+
+
+def test_weights_in_their_places_are_those_of_a_functional_call() -> None:
+    algorithm = Maml(Tied(), 2)
+    names = ["first.weight", "first.bias", "second.bias", "shift"]
+    given = {name: torch.randn_like(algorithm.backbone.state_dict()[name]) for name in names}
+    images, before = torch.rand(3, 4), {**algorithm.backbone.state_dict()}
+    wanted = torch.func.functional_call(algorithm.backbone, given, (images,))
+    for copied in (algorithm, sharing_copy(algorithm)):
+        found = copied.features({f"backbone.{name}": value for name, value in given.items()}, images)
+        torch.testing.assert_close(found, wanted)
+    assert sharing_copy(algorithm).backbone.second.weight is algorithm.backbone.first.weight
+    with pytest.raises(RuntimeError, match="size"):
+        algorithm.features({"backbone.first.bias": torch.zeros(7)}, images)
+    for name, value in algorithm.backbone.state_dict().items():
+        assert value.data_ptr() == before[name].data_ptr()
+
+
+def test_a_step_of_descent_is_the_same_for_every_kind_of_rate() -> None:
+    params = {name: torch.randn(3, requires_grad=True) for name in "abc"}
+    slopes = {name: torch.randn(3) for name in "ab"}
+    wanted = {name: value - 0.3 * slopes[name] if name in slopes else value for name, value in params.items()}
+    for rate in (0.3, torch.tensor(0.3)):
+        found = descend(params, slopes, rate)
+        assert list(found) == list(params)
+        assert all(torch.equal(found[name], wanted[name]) for name in params)
+        (by_a,) = torch.autograd.grad(found["a"].sum(), params["a"])
+        assert torch.equal(by_a, torch.ones(3))
+    assert descend(params, {}, 0.3) == params
 
 
 def test_a_class_of_the_other_kind_is_refused(

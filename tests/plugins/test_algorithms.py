@@ -105,6 +105,8 @@ def test_protonet_is_the_distance_to_class_means(shot: int) -> None:
             centre = support[b][labels[b] == k].mean(0)
             expected = -(query[b] - centre).square().sum(-1)
             torch.testing.assert_close(scores[b, :, k], expected, rtol=1e-4, atol=1e-4)
+    per_feature = ProtoNet(support.shape[-1], per_feature=True).logits(support, labels, query, WAY)
+    torch.testing.assert_close(per_feature, scores / support.shape[-1])
 
 
 def test_protonet_learns_the_cross_entropy_of_negative_distances() -> None:
