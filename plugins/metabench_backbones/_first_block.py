@@ -109,9 +109,12 @@ class _PooledConv(torch.autograd.Function):
     """relu(max_pool2d(conv2d(images, weight, bias, padding=1), 2)), chunk by chunk, recomputed in backward."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(images, weight, bias)
+    def forward(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return torch.cat([pooled(part, weight, bias) for part in _chunks(images)])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -126,8 +129,7 @@ class _Slopes(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, images: Tensor, weight: Tensor, bias: Tensor) -> Any:
-        ctx.save_for_backward(images, weight, bias)
+    def forward(gradient: Tensor, images: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         weight, bias = (tensor.detach().requires_grad_() for tensor in (weight, bias))
         totals = [torch.zeros_like(value, dtype=_exact(weight)) for value in (weight, bias)]
         parts = _chunks(images)
@@ -137,6 +139,10 @@ class _Slopes(torch.autograd.Function):
             for total, value in zip(totals, torch.autograd.grad(features, (weight, bias), upstream), strict=True):
                 total += value
         return totals[0].to(weight.dtype), totals[1].to(bias.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     @once_differentiable

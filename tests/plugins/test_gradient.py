@@ -28,6 +28,7 @@ from metabench_algorithms.gradient.maml_plus_plus import MamlPlusPlus, step_weig
 from metabench_algorithms.gradient.meta_sgd import MetaSgd
 from metabench_algorithms.gradient.proto_maml import ProtoMaml
 from metabench_algorithms.gradient.reptile import Reptile, by_turns
+from metabench_backbones import _first_block
 from metabench_backbones.conv4 import Conv4
 from metabench_backbones.conv4_strided import Conv4Strided
 from tests.conftest import SetThreads
@@ -111,6 +112,24 @@ def test_every_formulation_computes_the_same(
     for key in (key for key in first if not key.endswith(("0.bias", "0/bias"))):
         least = absolute * max(1.0, float(first[key].abs().max()))  # of the largest entry: they are sums of such
         torch.testing.assert_close(batched[key], first[key], rtol=relative, atol=least)
+
+
+@pytest.mark.parametrize("at_once", [1 << 20, 600], ids=["whole", "in-parts"])
+@pytest.mark.parametrize("backbone", [Conv4, Conv4Strided])
+@pytest.mark.parametrize("name", CASES)
+def test_the_short_way_through_the_first_block_learns_the_same(
+    name: str, backbone: type[Backbone], at_once: int, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Backbone.inputs
+    monkeypatch.setattr(Backbone, "inputs", lambda body, images: plain(body, images).double())
+    monkeypatch.setattr(_first_block, "_PIXELS", at_once)
+    found = []
+    for least in (0, 1 << 40):
+        monkeypatch.setattr(_first_block, "_LEAST", least)
+        found.append(run_all(AdaptingLearner(build(name, backbone, double=True), formulation="loop"), images))
+    assert found[0].keys() == found[1].keys()
+    for key in (key for key in found[0] if not key.endswith(("conv.bias", "0.bias"))):
+        torch.testing.assert_close(found[0][key], found[1][key], rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("backbone", [Conv4, Conv4Strided])
