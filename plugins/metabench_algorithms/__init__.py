@@ -46,7 +46,7 @@ def metabench_algorithms() -> list[AlgorithmSpec]:
         AlgorithmSpec(
             name="nearest-mean",
             version=1,
-            target="metabench_algorithms.metric.protonet:ProtoNet",
+            target="metabench_algorithms.metric.protonet:NearestMean",
             summary="nearest class mean of the features as they are, by default of pixels",
             reference="the rule of Snell et al. 2017 without any learning",
             licence="MIT",

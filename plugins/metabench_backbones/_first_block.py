@@ -57,10 +57,11 @@ def first_block(images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d | TaskNorm
         _update_running(norm, channel_mean.detach(), conv.bias, channel_variance.detach() * (count / (count - 1)))
     scale = norm.weight * torch.rsqrt(channel_variance + norm.eps)
     folded = (weight * scale[:, None]).view_as(conv.weight).to(images.dtype)
-    shift = (norm.bias - channel_mean * scale).to(images.dtype)
+    shift = norm.bias - channel_mean * scale
     if isinstance(norm, TaskNorm):  # an inner loop asks for the gradient of every parameter
         assert conv.bias is not None
         shift = shift + 0 * conv.bias
+    shift = shift.to(images.dtype)
     if stride > 1:
         return _conv(images, folded, shift, stride).relu_()
     if len(_chunks(images)) == 1:

@@ -8,8 +8,19 @@ from torch.nn import functional as F
 from metabench.modules import FeatureHead, prototypes, squared_distances
 
 
-class ProtoNet(FeatureHead):
-    """A query belongs to the class with the nearest mean of support features.
+class NearestMean(FeatureHead):
+    """A query belongs to the class with the nearest mean of support features."""
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+
+    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+        """Return -d(f(x), c_k), squared Euclidean, c_k the class mean (equations 1 and 2)."""
+        return -squared_distances(query, prototypes(support, labels, way))
+
+
+class ProtoNet(NearestMean):
+    """Learns features for the rule of `NearestMean`.
 
     Args:
         feature_dim: D.
@@ -18,16 +29,16 @@ class ProtoNet(FeatureHead):
     """
 
     def __init__(self, feature_dim: int, per_feature: bool = False) -> None:
-        super().__init__()
+        super().__init__(feature_dim)
         self.divisor = feature_dim if per_feature else 1
 
     def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
-        """Return -d(f(x), c_k), squared Euclidean, c_k the class mean (equations 1 and 2)."""
-        return -squared_distances(query, prototypes(support, labels, way)) / self.divisor
+        """Return the scores of `NearestMean`, divided by D where asked for."""
+        return super().logits(support, labels, query, way) / self.divisor
 
 
-class UnitMean(ProtoNet):
-    """The rule of `ProtoNet` on features of length one; class means keep theirs (SimpleShot's L2N)."""
+class UnitMean(NearestMean):
+    """The rule of `NearestMean` on features of length one; class means keep theirs (SimpleShot's L2N)."""
 
     def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
         """Return the negative squared distances (B, Q, way) to class means."""
