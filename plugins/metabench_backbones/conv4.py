@@ -71,7 +71,8 @@ class _QuickConv4(nn.Module):
         first, *rest = self.conv4.blocks
         assert isinstance(first, Block)
         if not takes_short_way(images, first.conv, first.norm):
-            return self.conv4(images)  # type: ignore[no-any-return]
+            plain: Tensor = self.conv4(images)
+            return plain
         features = first_block(images.contiguous(memory_format=torch.channels_last), first.conv, first.norm)
         for block in rest:
             features = block(features)
