@@ -46,6 +46,13 @@ class EpisodeBatch:
     def __len__(self) -> int:
         return len(self.support)
 
+    def __getitem__(self, which: slice) -> EpisodeBatch:
+        support, query = (
+            (self.support[which], self.support_labels[which]),
+            (self.query[which], self.query_labels[which]),
+        )
+        return EpisodeBatch(*support, *query, self.way)
+
 
 class EpisodeProtocol(Protocol):
     """How episodes are drawn from a split. An implementation is constructed with its parameters."""

@@ -109,7 +109,7 @@ def evaluate(
     for _, before in source.chunks(len(done), size):
         tally.update(before)
     learner.module.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), learner.scoring(data):
         for start, batch in source.chunks(episodes, size, len(done), stops):
             outputs = learner.scores(data, batch)
             _refuse(outputs.isnan().flatten(1).any(1).cpu().numpy(), start)

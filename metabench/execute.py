@@ -160,7 +160,7 @@ class Executor:
             "embedding_seconds": round(embedded - trained, 3),
             "scoring_seconds": round(ended - embedded, 3),
             "episodes_per_second": round(len(scores) / max(1e-9, ended - embedded), 1),
-            "peak_memory_mb": peak_memory_mb(),
+            "peak_memory_mb": round(peak_memory_mb() + learner.beside_mb, 1),
             "parameters": _parameters(model) + (0 if learner.frozen is None else _parameters(learner.frozen)),
         }
         parts["provenance"] = self._provenance(run)

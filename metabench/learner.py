@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -31,15 +33,22 @@ class Learner(ABC):
         embedder: the backbone that embeds every image once for all episodes; None where each task has its own.
         frozen: a backbone that has nothing to learn and is no part of `module`. Where there is one, what the methods
             below take for images are its features, float32 (N, D), made once for training and evaluation.
+        beside_mb: memory in MiB that processes beside this one took at most.
     """
 
     module: nn.Module
     embedder: Backbone | None
     frozen: Backbone | None = None
+    beside_mb: float = 0.0
 
     @abstractmethod
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Return the scores (B, Q, way) of a batch of episodes; called in evaluation mode and without gradients."""
+
+    @contextmanager
+    def scoring(self, data: Tensor) -> Iterator[None]:
+        """Score within this block `data` alone, by weights that stay as they are: copies of both may be made."""
+        yield
 
     def truth(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Return what `scores` should be close to: the labels (B, Q) of the queries, or numbers (B, Q, D)."""

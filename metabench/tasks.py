@@ -1,14 +1,16 @@
 """Running algorithms that adapt to each task over batches of tasks.
 
 Two formulations of the same function: each task by itself, the tasks of a batch shared out to single-threaded
-workers (one per core); or groups of tasks at once through ``vmap``. On a CPU the first is as fast as the second or
-faster in nearly every case, and it takes any backbone (see `benchmarks/README.md`); on a GPU only the second
-keeps the card busy.
+workers, one per core (threads in training; processes in evaluation, where weights stay as they are); or groups of
+tasks at once through ``vmap``. On a CPU the first is as fast as the second or faster in nearly every case, and it
+takes any backbone (see `benchmarks/README.md`); on a GPU only the second keeps the card busy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -30,7 +32,7 @@ from metabench.memory import MIB, device_memory, out_of_memory
 from metabench.modules import Backbone
 from metabench.specs import Recipe
 from metabench.trial import try_task
-from metabench.workers import PlainLayout, WorkerPool
+from metabench.workers import ForkedPool, PlainLayout, WorkerPool, can_fork
 
 T = TypeVar("T")
 Task = tuple[Tensor, ...]
@@ -53,6 +55,7 @@ class AdaptingLearner(Learner):
 
     module: Adapting
     embedder: Backbone | None = None
+    _forked: ForkedPool | None = None
 
     def __init__(
         self,
@@ -74,7 +77,30 @@ class AdaptingLearner(Learner):
 
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Adapt to every episode and score its queries; no graph outlives an inner step."""
-        return torch.cat(self._in_room(lambda: list(self._groups(self._score, data, batch))))
+
+        def attempt() -> list[Tensor]:
+            if self._forked is None:
+                return list(self._groups(self._score, data, batch))
+            tasks = (batch[index : index + 1] for index in range(len(batch)))
+            return [torch.from_numpy(scores) for scores in self._forked.map(tasks)]
+
+        return torch.cat(self._in_room(attempt))
+
+    @contextmanager
+    def scoring(self, data: Tensor) -> Iterator[None]:
+        """Share tasks out to processes where there are several at once, on a CPU."""
+
+        def alone(batch: EpisodeBatch) -> NDArray[np.float32]:
+            with torch.inference_mode(False):
+                scores = self._score(self.module, tasks_of(self.module.backbone, data, batch))
+            return np.asarray(scores)
+
+        if not self._inline and self.at_once > 1 and can_fork():
+            self._forked = ForkedPool(alone, self.at_once)
+        try:
+            yield
+        finally:
+            self._join()
 
     def truth(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Return the labels of the queries, or the numbers that the backbone finds in them."""
@@ -114,7 +140,7 @@ class AdaptingLearner(Learner):
             few = embed(self.frozen, few, self.precision)
         here = np.arange(rows.shape[1])[None]
         here_only = replace(episode, support=here[:, :n_support], query=here[:, n_support:])
-        tasks = tasks_of(self.module.backbone, few, here_only, slice(0, 1))
+        tasks = tasks_of(self.module.backbone, few, here_only)
         work = self._score if recipe is None else partial(self._learn, self._context)
         self.module.train(recipe is not None)
         task = tuple(part[0] for part in tasks)
@@ -152,7 +178,15 @@ class AdaptingLearner(Learner):
     def _context(self) -> TaskContext:
         return TaskContext(self.batched, precision=self.precision)
 
+    def _join(self) -> None:
+        """End the processes that score, if any: threads take over."""
+        if self._forked is not None:
+            self._forked.close()
+            self.beside_mb = max(self.beside_mb, self._forked.memory_mb)
+            self._forked = None
+
     def _take_at_once(self, tasks: int) -> None:
+        self._join()
         self.at_once = tasks
         if self.batched:
             self.group = tasks
@@ -200,7 +234,7 @@ class AdaptingLearner(Learner):
         def call(algorithm: Adapting, start: int) -> Any:
             algorithm.train(training)
             with torch.inference_mode(False):  # it has no gradients at all, even where asked for
-                return work(algorithm, tasks_of(algorithm.backbone, images, batch, slice(start, start + self.group)))
+                return work(algorithm, tasks_of(algorithm.backbone, images, batch[start : start + self.group]))
 
         starts = range(0, len(batch), self.group)
         if self._inline:
@@ -213,7 +247,8 @@ class AdaptingLearner(Learner):
             try:
                 return attempt()
             except (RuntimeError, MemoryError) as error:
-                if self.at_once == 1 or not out_of_memory(error):
+                killed = isinstance(error, BrokenProcessPool)  # by the system, most likely for its memory
+                if self.at_once == 1 or not (killed or out_of_memory(error)):
                     raise
             self._take_at_once(self.at_once // 2)
 
@@ -232,16 +267,16 @@ def _scores(algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor,
     return algorithm.predict(algorithm.adapt(algorithm.start(), support, labels), support, labels, query)
 
 
-def tasks_of(backbone: Backbone, images: Tensor, batch: EpisodeBatch, which: slice) -> Task:
-    """Return the tasks `which` of a batch, their items as `backbone` takes them, contiguous."""
+def tasks_of(backbone: Backbone, images: Tensor, batch: EpisodeBatch) -> Task:
+    """Return the tasks of a batch, their items as `backbone` takes them, contiguous."""
 
     def pixels(rows: Any) -> Tensor:
-        index = torch.from_numpy(rows[which]).to(images.device)
+        index = torch.from_numpy(rows).to(images.device)
         found = backbone.inputs(images[index.flatten()]).clone(memory_format=torch.contiguous_format)
         return found.view(*index.shape, *found.shape[1:])
 
-    labels = _goals(backbone, images, batch.support[which], batch.support_labels[which])
-    truth = _goals(backbone, images, batch.query[which], batch.query_labels[which])
+    labels = _goals(backbone, images, batch.support, batch.support_labels)
+    truth = _goals(backbone, images, batch.query, batch.query_labels)
     return pixels(batch.support), labels, pixels(batch.query), truth
 
 

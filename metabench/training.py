@@ -224,7 +224,7 @@ class Trainer:
         if (backbone := self.learner.embedder) is not None:
             data = embed(backbone, images, self.precision)
         losses = total = count = 0.0
-        with torch.inference_mode():
+        with torch.inference_mode(), self.learner.scoring(data):
             size = self.learner.chunk_size(data, source.batch(0, 1))
             for start, batch in source.chunks(self.recipe.validation_episodes, size):
                 outputs, truth = self.learner.scores(data, batch), self.learner.truth(data, batch)

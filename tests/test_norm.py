@@ -131,7 +131,7 @@ def test_single_scores_each_query_with_the_support_set_around_it(formulation: st
     learner = AdaptingLearner(alone.eval(), formulation=formulation)
     with torch.inference_mode():
         scores = learner.scores(images, batch)[0]
-    support, labels, query, _ = (part[0] for part in tasks_of(together.backbone, images, batch, slice(0, 1)))
+    support, labels, query, _ = (part[0] for part in tasks_of(together.backbone, images, batch))
     with torch.no_grad():
         params = together.eval().adapt(together.start(), support, labels)
         expected = [together.logits(params, torch.cat([support, one[None]]))[-1] for one in query]

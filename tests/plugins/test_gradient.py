@@ -73,7 +73,7 @@ def episodes(count: int = 5) -> EpisodeBatch:
 
 
 def one_task(images: Tensor, double: bool = True) -> tuple[Tensor, ...]:
-    parts = tasks.tasks_of(Conv4Strided((1, 28, 28)), images, episodes(1), slice(0, 1))
+    parts = tasks.tasks_of(Conv4Strided((1, 28, 28)), images, episodes(1))
     return tuple(part[0].double() if double and part.is_floating_point() else part[0] for part in parts)
 
 
