@@ -8,9 +8,10 @@ takes any backbone (see `benchmarks/README.md`); on a GPU only the second keeps 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -24,15 +25,17 @@ from torch.utils import _pytree as pytree
 from metabench.adapting import Adapting, Params, run_task
 from metabench.augment import training_items
 from metabench.context import TaskContext, task_context
+from metabench.environment import peak_memory_mb
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
 from metabench.features import embed, to_device
+from metabench.forked import ForkedPool, can_fork
 from metabench.learner import Learner
 from metabench.memory import MIB, device_memory, out_of_memory
 from metabench.modules import Backbone
 from metabench.specs import Recipe
 from metabench.trial import try_task
-from metabench.workers import ForkedPool, PlainLayout, WorkerPool, can_fork
+from metabench.workers import PlainLayout, WorkerPool
 
 T = TypeVar("T")
 Task = tuple[Tensor, ...]
@@ -81,22 +84,36 @@ class AdaptingLearner(Learner):
         def attempt() -> list[Tensor]:
             if self._forked is None:
                 return list(self._groups(self._score, data, batch))
-            tasks = (batch[index : index + 1] for index in range(len(batch)))
-            return [torch.from_numpy(scores) for scores in self._forked.map(tasks)]
+            found = []
+            for scores, process, grown in self._forked.map(batch[index : index + 1] for index in range(len(batch))):
+                found.append(torch.from_numpy(scores))
+                self._grown[process] = grown
+            return found
 
         return torch.cat(self._in_room(attempt))
 
     @contextmanager
     def scoring(self, data: Tensor) -> Iterator[None]:
-        """Share tasks out to processes where there are several at once, on a CPU."""
+        """Share tasks out to processes where there are several at once, on a CPU.
 
-        def alone(batch: EpisodeBatch) -> NDArray[np.float32]:
+        Not beside a GPU: torch refuses gradients in a copy of a process that has threads for those of a GPU.
+        """
+        before = 0.0
+
+        def begin() -> None:
+            nonlocal before
+            torch.set_num_threads(1)
+            before = peak_memory_mb()
+
+        def alone(batch: EpisodeBatch) -> tuple[NDArray[np.float32], int, float]:
             with torch.inference_mode(False):
                 scores = self._score(self.module, tasks_of(self.module.backbone, data, batch))
-            return np.asarray(scores)
+            return scores.numpy(), os.getpid(), peak_memory_mb() - before
 
-        if not self._inline and self.at_once > 1 and can_fork():
-            self._forked = ForkedPool(alone, self.at_once)
+        if not self._inline and self.at_once > 1 and can_fork() and not torch.accelerator.is_available():
+            self._grown = dict[int, float]()
+            with suppress(OSError):  # then threads do it
+                self._forked = ForkedPool(alone, self.at_once, begin)
         try:
             yield
         finally:
@@ -181,8 +198,8 @@ class AdaptingLearner(Learner):
     def _join(self) -> None:
         """End the processes that score, if any: threads take over."""
         if self._forked is not None:
-            self._forked.close()
-            self.beside_mb = max(self.beside_mb, self._forked.memory_mb)
+            self._forked.shutdown(cancel_futures=True)
+            self.beside_mb = max(self.beside_mb, sum(self._grown.values()))
             self._forked = None
 
     def _take_at_once(self, tasks: int) -> None:

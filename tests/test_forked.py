@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,8 @@ from torch import Tensor
 from metabench.adapting import Adapting, Params
 from metabench.episodes import EpisodeBatch
 from metabench.errors import UsageError
+from metabench.forked import ForkedPool, can_fork
 from metabench.tasks import AdaptingLearner
-from metabench.workers import ForkedPool, can_fork
 from metabench_algorithms.gradient.maml import Maml
 from metabench_backbones.conv4_strided import Conv4Strided
 from tests.conftest import SetThreads
@@ -134,21 +135,30 @@ def test_one_core_needs_no_process(set_threads: SetThreads, images: Tensor, batc
     assert set(scored(learner, images, batch).flatten().tolist()) == {float(PARENT)}
 
 
-def test_no_copy_is_made_beside_an_accelerator(
-    two_threads: None, images: Tensor, batch: EpisodeBatch, monkeypatch: pytest.MonkeyPatch
+def _no_room(*args: object) -> None:
+    raise OSError(11, "Resource temporarily unavailable")
+
+
+@pytest.mark.parametrize(
+    ("where", "instead"), [("torch.accelerator.is_available", lambda: True), ("metabench.tasks.ForkedPool", _no_room)]
+)
+def test_threads_do_it_beside_a_gpu_and_where_no_process_can_be_had(
+    two_threads: None,
+    images: Tensor,
+    batch: EpisodeBatch,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    instead: Callable[..., Any],
 ) -> None:
-    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    assert not can_fork()
-    assert torch.equal(
-        scored(AdaptingLearner(algorithm()), images, batch), AdaptingLearner(algorithm()).scores(images, batch)
-    )
+    monkeypatch.setattr(where, instead)
+    assert set(scored(AdaptingLearner(algorithm(Telling)), images, batch).flatten().tolist()) == {float(PARENT)}
 
 
 def test_they_end_with_the_block() -> None:
     pool = ForkedPool(lambda item: (item, os.getpid()), 2)
     found = list(pool.map(range(5)))
     assert [item for item, _ in found] == list(range(5))
-    pool.close()
+    pool.shutdown()
     assert not any(_runs(process) for _, process in found)
 
 
@@ -162,8 +172,8 @@ def _runs(process: int) -> bool:
 def test_a_killed_run_leaves_no_process_behind() -> None:
     code = (
         "import os, time\n"
-        "from metabench.workers import ForkedPool\n"
-        "pool = ForkedPool(lambda _: print(os.getpid(), flush=True) or time.sleep(600), 2)\n"
+        "from metabench.forked import ForkedPool\n"
+        "pool = ForkedPool(lambda _: os.write(1, b'%d\\n' % os.getpid()) and time.sleep(60), 2)\n"
         "list(pool.map(range(2)))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:

@@ -1,79 +1,86 @@
-"""Rows of an array, made block by block: here, or in processes that wait for no interpreter's lock but their own.
-
-The processes are started by hand. Those of `multiprocessing` import the running program once more (spawn), which a
-script need not stand, or copy a process that has threads (fork), which torch does not stand.
-"""
+"""Rows of an array, made block by block: in threads, or in processes, which do not wait for one interpreter's lock."""
 
 from __future__ import annotations
 
-import json
-import os
 import pickle
-import queue
-import signal
-import subprocess
-import sys
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import MetabenchError
+from metabench.forked import ForkedPool, can_fork
 
 Make = Callable[[int], NDArray[np.uint8]]
 Made = tuple[int, dict[int, str]]
 """The CRC-32 of a block, and the reasons of its unusable rows, which are zeros."""
 
-LEAST_ROWS = 2_500
+LEAST_ROWS = 250
 """Of each process: for fewer, starting it takes as long as it saves."""
-MOST_PROCESSES = 16
-_CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from metabench.data.making import serve; serve()"
+_AHEAD = 8
+"""Blocks begun ahead for each worker, so that none waits while others are noted down."""
 
 
 class Unusable(Exception):
     """A row cannot be made; the message says why in a few words."""
 
 
-@contextmanager
-def block_makers(
-    make: Make, out: NDArray[np.uint8], draft: Path, rows: int, most: int
-) -> Iterator[Callable[[range], Made]]:
-    """Yield a function that makes a block of rows of `out`, to be called by at most `most` threads at once.
+def made_blocks(
+    make: Make, out: NDArray[np.uint8], blocks: Mapping[int, range], workers: int
+) -> Generator[tuple[int, Made]]:
+    """Yield the number of each block of rows of `out` and what `make_block` says of it, as they get ready.
 
-    Where `make` can be sent to other processes, and there is enough to do, they do it.
+    When the caller closes this, no more are begun.
 
     Args:
-        draft: the file that `out` is a map of.
-        rows: that are to be made.
+        blocks: the rows of each by number.
+        make: returns a row. Where it can be pickled, and there is enough to do, processes call it.
+        workers: processes or threads.
+
+    Raises:
+        MetabenchError: a process was killed; or whatever `make` raises.
     """
-    number = min(most, MOST_PROCESSES, rows // LEAST_ROWS)
-    with ExitStack() as stack:
-        workers = _started(make, draft, number, stack) if number > 1 else []
-        if not workers:
-            yield partial(make_block, out, make)
-            return
-        idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        for worker in workers:
-            idle.put(worker)
+    work = partial(make_block, out, make)
+    threads = ThreadPoolExecutor(workers, "prepare")
+    forked = _forked(make, work, min(workers, sum(map(len, blocks.values())) // LEAST_ROWS))
+    submit = partial(threads.submit, work) if forked is None else forked.submit
+    waiting: dict[Future[Made], int] = {}
+    left = iter(blocks.items())
+    try:
+        while True:
+            while len(waiting) < _AHEAD * workers and (block := next(left, None)) is not None:
+                waiting[submit(block[1])] = block[0]
+            if not waiting:
+                return
+            done = wait(waiting, return_when=FIRST_COMPLETED).done
+            for ready in sorted(done, key=lambda block: block.exception() is not None):  # what is made is not lost
+                yield waiting.pop(ready), ready.result()
+    except BrokenProcessPool:
+        raise MetabenchError("a process that decodes was killed; run again to go on") from None
+    finally:
+        (forked or threads).shutdown(cancel_futures=True)
 
-        def work(rows: range) -> Made:
-            worker = idle.get()
-            try:
-                return worker.make(rows)
-            finally:
-                idle.put(worker)
 
-        yield work
+def _forked(make: Make, work: Callable[[range], Made], processes: int) -> ForkedPool | None:
+    """Return processes; None where they are not worth it, not to be had, or `make` holds what they cannot share."""
+    if processes < 2 or not can_fork():
+        return None
+    try:
+        pickle.dumps(make)  # which an open file refuses: copies would move its position for each other
+        return ForkedPool(work, processes)
+    except Exception:  # what a plugin's function holds may refuse in its own way, and so may the system
+        return None
 
 
 def make_block(out: NDArray[np.uint8], make: Make, rows: range) -> Made:
-    """Make rows of `out`."""
-    block = np.empty((len(rows), *out.shape[1:]), np.uint8)  # written to the map at once: half the cost of row by row
+    """Make rows of `out`, a memory map."""
+    assert isinstance(out, np.memmap)
+    block = np.empty((len(rows), *out.shape[1:]), np.uint8)
     unusable = {}
     for place, row in enumerate(rows):
         try:
@@ -85,101 +92,7 @@ def make_block(out: NDArray[np.uint8], make: Make, rows: range) -> Made:
         if made.shape != out.shape[1:]:  # NumPy would repeat what is too small
             raise ValueError(f"row {row} has shape {made.shape}, not {out.shape[1:]}")
         block[place] = made
-    out[rows.start : rows.stop] = block
+    with Path(str(out.filename)).open("r+b") as file:  # cheaper than through the map, which meets page after page
+        file.seek(out.offset + rows.start * out[:1].nbytes)
+        file.write(block.data)
     return zlib.crc32(block.data), unusable
-
-
-def _started(make: Make, draft: Path, number: int, stack: ExitStack) -> list[_Worker]:
-    """Return processes that `stack` ends; none where `make` cannot be sent, as what a notebook defines cannot."""
-    try:
-        order = pickle.dumps((pickle.dumps(make), draft))
-        workers = [stack.enter_context(_Worker()) for _ in range(number)]
-    except Exception:  # whatever a plugin's function holds may refuse in its own way, and so may the system
-        return []
-    return workers if all(worker.ordered(order) for worker in workers) else []
-
-
-class _Worker:
-    """A process that makes blocks; it ends when its input does, so that it outlives nobody who was killed."""
-
-    def __enter__(self) -> _Worker:
-        command = [sys.executable, "-c", _CODE, json.dumps(sys.path)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.kill()  # what it was about is not in the journal, and is made again
-        self._process.wait()
-        for stream in (self._process.stdout, self._process.stdin):
-            try:
-                stream.close()
-            except OSError:  # what could not be sent any more
-                continue
-
-    def ordered(self, order: bytes) -> bool:
-        """Say what is to be made; return whether it understood."""
-        try:
-            return bool(self._asked(order))
-        except (OSError, EOFError):
-            return False
-
-    def make(self, rows: range) -> Made:
-        """Make a block; raises what `make_block` does."""
-        try:
-            answer = self._asked(pickle.dumps(rows))
-        except (OSError, EOFError):
-            code = self._process.wait()
-            raise MetabenchError(f"a process that decodes ended (exit code {code}); run again to go on") from None
-        if isinstance(answer, BaseException):
-            raise answer
-        made: Made = answer
-        return made
-
-    def _asked(self, message: bytes) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(message)
-        self._process.stdin.flush()
-        return pickle.load(self._process.stdout)
-
-
-def serve() -> None:
-    """Be such a process: orders come by standard input, answers go by standard output."""
-    import warnings
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it decides
-    warnings.simplefilter("ignore")  # Pillow's, about odd but readable files
-    orders, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what anybody prints must not get between the answers
-
-    def answer(found: object) -> None:
-        answers.write(pickle.dumps(found))
-        answers.flush()
-
-    try:
-        what, draft = pickle.load(orders)
-        make = pickle.loads(what)
-        out = np.lib.format.open_memmap(draft, mode="r+")
-    except Exception:  # a module that only the other process has, say
-        answer(False)
-        return
-    answer(True)
-    while True:
-        try:
-            rows = pickle.load(orders)
-        except EOFError:
-            return
-        try:
-            answer(make_block(out, make, rows))
-        except Exception as error:  # to be raised where the block was asked for
-            answer(error if _sendable(error) else MetabenchError(f"{type(error).__name__}: {error}"))
-
-
-def _sendable(error: Exception) -> bool:
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # an exception whose arguments are not those of its constructor, say
-        return False
-    return True

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data.cache import create_array, made_once, open_array, publish, sync
-from metabench.data.making import Make, block_makers
+from metabench.data.making import Make, made_blocks
 from metabench.errors import MetabenchError
 
-T = TypeVar("T")
 Finish = Callable[[NDArray[np.uint8], Mapping[int, str]], None]
 Report = Callable[[int, int], None]
 
@@ -26,7 +24,7 @@ MOST_BAD = 100
 """So many unusable rows end the work: more of them would tell nothing new."""
 _BLOCK_BYTES = 1 << 20
 _SYNC_EVERY = 64
-"""Blocks after which one thread waits for the disk, so that not all of them wait at the end."""
+"""Blocks after which the disk is waited for, while others are being made: not for all of them at the end."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +85,16 @@ def cached_rows(
 ) -> NDArray[np.uint8]:
     """Return the uint8 array at `path`, first making its rows with ``make(index)``, in parallel, if it is not there.
 
-    Thousands of rows are made in processes if `make` can be pickled, else in threads, which share the files that are
-    read; Pillow decodes without the interpreter's lock. The array appears under its name only when complete.
+    Hundreds of rows are made in processes if `make` can be pickled and there are any to be had (`metabench.forked`),
+    else in threads, which share the files that are read. The array appears under its name only when complete.
     Interrupted, even by SIGKILL, the work goes on from its draft with the blocks that are not done.
 
     Args:
         path: of the array; what identifies its content belongs into the name.
         shape: of the array, (rows, ...).
         plan: names what the rows are made of; a draft made by another plan is not gone on with.
-        make: returns a row; called in any order and by several threads or processes; raises `Unusable` where it
-            cannot.
+        make: returns a row; called in any order, by several threads or in copies of this process; raises `Unusable`
+            where it cannot.
         finish: called with all rows and the reasons of the unusable ones (which are zeros) before
             the array is published; raises to refuse that, and may change the rows.
         report: called with rows done and rows in all.
@@ -172,40 +170,17 @@ def _fill(
     """Make the blocks that are not done and note each; return the reasons of the unusable rows."""
     bad: dict[int, str] = {}
     rows_done = sum(len(blocks[number]) for number in done)
-
     report(rows_done, len(out))
-    makers = block_makers(make, out, journal.draft, len(out) - rows_done, cores())
-    with makers as make_block, journal.path.open("ab", buffering=0) as stream:
-
-        def work(number: int) -> tuple[int, int, dict[int, str]]:
-            made = number, *make_block(blocks[number])
-            if number % _SYNC_EVERY == _SYNC_EVERY - 1:
-                sync(journal.draft)
-            return made
-
-        for number, crc, unusable in _parallel(work, (number for number in range(len(blocks)) if number not in done)):
+    left = {number: rows for number, rows in enumerate(blocks) if number not in done}
+    with closing(made_blocks(make, out, left, cores())) as made, journal.path.open("ab", buffering=0) as stream:
+        for count, (number, (crc, unusable)) in enumerate(made, 1):
             bad |= unusable
             if len(bad) >= most_bad:
                 break
             if not unusable:
                 stream.write(b"%d %d\n" % (number, crc))
+            if count % _SYNC_EVERY == 0:
+                sync(journal.draft)
             rows_done += len(blocks[number])
             report(rows_done, len(out))
     return bad
-
-
-def _parallel(work: Callable[[int], T], numbers: Iterable[int]) -> Iterator[T]:
-    """Yield ``work(number)`` as they get ready; few are begun ahead, and when the caller stops no more are."""
-    waiting: set[Future[T]] = set()
-    queue, pool = iter(numbers), ThreadPoolExecutor(cores(), "prepare")
-    try:
-        while True:
-            while len(waiting) < 2 * cores() and (number := next(queue, None)) is not None:
-                waiting.add(pool.submit(work, number))
-            if not waiting:
-                return
-            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in ready:
-                yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)

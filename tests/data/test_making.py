@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,9 @@ from metabench.data import DataContext, making
 from metabench.data.images import Files, ImageForm, cached_images
 from metabench.data.rows import cached_rows
 from metabench.errors import MetabenchError
+from metabench.forked import ForkedPool, can_fork
 
+pytestmark = pytest.mark.skipif(not can_fork(), reason="decodes in threads here")
 IMAGES, SIDE = 60, 9
 
 
@@ -32,16 +34,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
-    """The processes that are started."""
-    found: list[subprocess.Popen[bytes]] = []
-    real = subprocess.Popen
+def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many processes each pool has."""
+    found: list[int] = []
 
-    def popen(*args: object, **options: object) -> object:
-        found.append(real(*args, **options))  # type: ignore[call-overload]
-        return found[-1]
+    def forked(work: Callable[[range], making.Made], size: int) -> ForkedPool:
+        found.append(size)
+        return ForkedPool(work, size)
 
-    monkeypatch.setattr(making.subprocess, "Popen", popen)  # type: ignore[attr-defined]
+    monkeypatch.setattr(making, "ForkedPool", forked)
     return found
 
 
@@ -55,27 +56,26 @@ def files(tmp_path: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def prepared(place: Path, files: list[Path], processes: bool = True) -> np.ndarray:
-    read = Files(files) if processes else lambda row: files[row].read_bytes()
+def prepared(
+    place: Path, files: list[Path], processes: bool = True, read: Callable[[int], bytes] | None = None
+) -> np.ndarray:
+    read = read or (Files(files) if processes else lambda row: files[row].read_bytes())
     names = [file.name for file in files]
     return cached_images(
         place / "a.npy", ImageForm(SIDE), names, read, DataContext(place), plan="p", what="set", remedy="get them"
     )
 
 
-def test_processes_make_the_array_that_threads_make(
-    tmp_path: Path, files: list[Path], started: list[subprocess.Popen[bytes]]
-) -> None:
+def test_processes_make_the_array_that_threads_make(tmp_path: Path, files: list[Path], started: list[int]) -> None:
     there = prepared(tmp_path / "there", files)
-    assert len(started) == 2
-    assert [process.returncode is not None for process in started] == [True, True]  # waited for: no zombies
+    assert started == [2] and not multiprocessing.active_children()
     here = prepared(tmp_path / "here", files, processes=False)
-    assert len(started) == 2
+    assert started == [2]
     np.testing.assert_array_equal(there, here)
 
 
 def test_few_rows_are_made_here(
-    tmp_path: Path, files: list[Path], started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, files: list[Path], started: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(making, "LEAST_ROWS", IMAGES // 2 + 1)
     assert len(prepared(tmp_path, files)) == IMAGES
@@ -101,41 +101,45 @@ class Odd:
         return np.zeros((2, 2), np.uint8)
 
 
-def test_what_a_maker_raises_comes_through(tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
+def test_what_a_maker_raises_comes_through(tmp_path: Path, started: list[int]) -> None:
     with pytest.raises(ValueError, match=r"row \d+ has shape \(2, 2\), not \(2, 3\)"):
         cached_rows(tmp_path / "a.npy", (40, 2, 3), "plan", Odd(), lambda out, bad: None)
-    assert len(started) == 2
-    assert all(process.returncode is not None for process in started)
+    assert started == [2] and not multiprocessing.active_children()
 
 
-def test_what_other_processes_cannot_import_is_made_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: list[subprocess.Popen[bytes]]
-) -> None:
-    module = types.ModuleType("only_here")
-    exec("import numpy as np\ndef make(row):\n    return np.full((2,), row, np.uint8)\n", module.__dict__)
-    monkeypatch.setitem(sys.modules, "only_here", module)
-    found = cached_rows(tmp_path / "a.npy", (40, 2), "plan", module.make, lambda out, bad: None)
-    np.testing.assert_array_equal(found[:, 0], np.arange(40))
-    assert len(started) == 2
-    assert all(process.returncode is not None for process in started)
+class Unsendable(Exception):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} and {two}")
 
 
-def test_a_process_that_dies_is_one_line_and_the_work_goes_on(
-    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = making._Worker.make
+class Raising:
+    def __call__(self, row: int) -> np.ndarray:
+        raise Unsendable("this", "that")
 
-    def make(worker: making._Worker, rows: range) -> making.Made:
-        if rows.start == 20:
-            worker._process.kill()
-        return real(worker, rows)
 
-    monkeypatch.setattr(making._Worker, "make", make)
-    with pytest.raises(MetabenchError, match=r"a process that decodes ended \(exit code -9\); run again to go on"):
-        prepared(tmp_path, files)
+def test_an_error_that_cannot_be_sent_keeps_its_words(tmp_path: Path, started: list[int]) -> None:
+    with pytest.raises(MetabenchError, match=r"^Unsendable: this and that$"):
+        cached_rows(tmp_path / "a.npy", (40, 2), "plan", Raising(), lambda out, bad: None)
+    assert started == [2]
+
+
+class Dying:
+    """Decodes, but one row in a copy of the process ends that."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.read, self.here = Files(files), os.getpid()
+
+    def __call__(self, row: int) -> bytes:
+        if row == 20 and os.getpid() != self.here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.read(row)
+
+
+def test_a_process_that_dies_is_one_line_and_the_work_goes_on(tmp_path: Path, files: list[Path]) -> None:
+    with pytest.raises(MetabenchError, match=r"^a process that decodes was killed; run again to go on$"):
+        prepared(tmp_path, files, read=Dying(files))
     noted = (tmp_path / "a.npy.partial.done").read_bytes().count(b"\n") - 1
-    monkeypatch.setattr(making._Worker, "make", real)
-    assert noted > 0
+    assert 0 < noted < 15
     np.testing.assert_array_equal(prepared(tmp_path, files), prepared(tmp_path / "other", files, processes=False))
 
 
