@@ -26,12 +26,16 @@ CASES = [
     for shot in (1, 5)
 ]
 STEPS, META_BATCH = 5, 4
+EVALUATED = 5
+"""So many times the tasks are evaluated: an evaluation has hundreds, and makes its processes once."""
 
 
 def arguments(task: str, shot: int, pool: bool, episodes: int) -> dict[str, Any]:
     """Return what a worker is asked."""
-    more = {"batch": META_BATCH} if task == "maml_training" else {}
-    return {"shot": shot, "steps": STEPS, "pool": pool, "episodes": episodes, **more}
+    asked = {"shot": shot, "steps": STEPS, "pool": pool}
+    if task == "maml_training":
+        return {**asked, "episodes": episodes, "batch": META_BATCH}
+    return {**asked, "episodes": EVALUATED * episodes}
 
 
 def sharded(workers: list[Worker], task: str, **asked: Any) -> float:
@@ -85,7 +89,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="where decoded images are kept; default: a temporary folder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--episodes", type=int, default=24, help="tasks in each measurement")
+    parser.add_argument("--episodes", type=int, default=24, help="tasks in each measurement of training")
     parser.add_argument("--seconds", type=float, default=0, help="start no round after this long; 0: no limit")
     options = parser.parse_args()
     if options.data is None:
