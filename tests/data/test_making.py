@@ -144,8 +144,9 @@ def test_a_process_that_dies_is_one_line_and_the_work_goes_on(tmp_path: Path, fi
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a run in the background has not
 print("begun", flush=True)  # and no `if __name__ == "__main__"`: that is how people write
 from metabench.data import making, rows
 from slowly import Slowly
