@@ -78,10 +78,17 @@ class Section:
         return contamination(row.first.inputs["backbone"]["trained_on"], self.dataset["name"], self.overlaps)
 
     def claim(self, row: Row, cell: Cell) -> Published | None:
-        """Return the paper's claim for a cell of a row: same algorithm, backbone, data set, way and shot."""
+        """Return the paper's claim for a cell of a row: same algorithm, backbone, data set, way and shot.
+
+        Where the claim is for a number of queries, that is the same, too.
+        """
         inputs = row.first.inputs
         names = tuple(inputs[part]["name"] for part in ("algorithm", "backbone", "dataset"))
-        return self._papers.get((*names, replace(cell, params=())))
+        asked = tuple(param for param in cell.params if param.startswith("query="))
+        for params in (asked, ()):
+            if claim := self._papers.get((*names, replace(cell, params=params))):
+                return claim
+        return None
 
     @cached_property
     def _papers(self) -> dict[tuple[Any, ...], Published]:
@@ -123,6 +130,17 @@ def _pixels(entry: Entry, dataset: str) -> str:
     return str(told.get(dataset, "")) if isinstance(told, dict) else ""
 
 
+def _with_origins(entries: Sequence[Entry]) -> list[Entry]:
+    """Say where weights from a file were trained, where a run with that training is among the entries."""
+    trained = {
+        (entry.record["training"] or {}).get("weights_sha256"): entry.inputs
+        for entry in entries
+        if entry.seed is not None
+    }
+    given = ((entry, (entry.inputs["training"] or {}).get("checkpoint")) for entry in entries)
+    return [replace(entry, origin=trained.get(weights)) if weights else entry for entry, weights in given]
+
+
 def boards(
     entries: Iterable[Entry],
     claims: Iterable[Published],
@@ -133,7 +151,7 @@ def boards(
     measured: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
     invalid: dict[str, list[tuple[Entry, Invalidated]]] = defaultdict(list)
     claimed: dict[str, list[Published]] = defaultdict(list)
-    for entry in entries:
+    for entry in _with_origins(list(entries)):
         name = entry.inputs["dataset"]["name"]
         if entry.key in invalidated:
             invalid[name].append((entry, invalidated[entry.key]))

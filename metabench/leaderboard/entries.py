@@ -42,6 +42,11 @@ class Cell:
         return title if self.metric == ACCURACY else f"{title}, {self.metric.title}"
 
     @property
+    def full_title(self) -> str:
+        """The title and all of `params`."""
+        return ", ".join([self.title, *self.params])
+
+    @property
     def word(self) -> str:
         """The same for file names, as in ``5w1s``."""
         numbers = f"{self.way}w" * (self.way > 0) + f"{self.shot}s" * (self.shot > 0)
@@ -50,10 +55,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Entry:
-    """A measured record and the name of its file in ``records/``."""
+    """A measured record and the name of its file in ``records/``.
+
+    Attributes:
+        origin: what is known of the training of weights that the run had from a file: the inputs of another run.
+    """
 
     record: Mapping[str, Any]
     file: str
+    origin: Mapping[str, Any] | None = None
 
     @property
     def inputs(self) -> Mapping[str, Any]:

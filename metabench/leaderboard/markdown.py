@@ -137,7 +137,7 @@ def _published(claims: Sequence[Published], notes: _Footnotes) -> str:
         [escape(row[0]), escape(row[1]), row[2] + notes.cite(row[3]), *(found.get(c, "") for c in cells)]
         for row, found in sorted(table.items())
     ]
-    return _table(["Algorithm", "Backbone", "Kind", *(cell.title for cell in cells)], rows)
+    return _table(["Algorithm", "Backbone", "Kind", *(cell.full_title for cell in cells)], rows)
 
 
 def _invalid(board: Board) -> str:

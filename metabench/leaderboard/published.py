@@ -12,7 +12,7 @@ from metabench.errors import UsageError
 from metabench.leaderboard.entries import NAME, RESERVED, Cell
 
 KINDS = ("paper", "replication")
-PUBLISHED_COLUMNS = ("algorithm", "backbone", "dataset", "way", "shot", "accuracy", "ci95", "source", "kind")
+PUBLISHED_COLUMNS = ("algorithm", "backbone", "dataset", "way", "shot", "query", "accuracy", "ci95", "source", "kind")
 _PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?")
 
 
@@ -21,6 +21,8 @@ class Published:
     """A claimed accuracy.
 
     Attributes:
+        cell: way and shot, and the queries of each class as ``query=1`` where the value depends on them, as it does
+            where a method uses all queries of an episode together.
         accuracy: in percent.
         margin: half-width of the interval that the source prints; where it prints none, half a unit of its
             last digit.
@@ -87,9 +89,10 @@ def _claim(row: Mapping[str, str]) -> Published:
         raise ValueError(f"the kind must be one of {', '.join(KINDS)}")
     if not row["source"].strip():
         raise ValueError("a claim needs a source")
-    cell = Cell("", int(row["way"]), int(row["shot"]))
-    if min(cell.way, cell.shot) < 1:
-        raise ValueError("way and shot start at 1")
+    way, shot, query = int(row["way"]), int(row["shot"]), int(row["query"] or 1)
+    if min(way, shot, query) < 1:
+        raise ValueError("way, shot and query start at 1")
+    cell = Cell("", way, shot, params=(f"query={query}",) if row["query"] else ())
     for name in ("accuracy", "ci95"):
         if (row[name] or name == "accuracy") and not (_PERCENT.fullmatch(row[name]) and float(row[name]) <= 100):
             raise ValueError(f"{name} {row[name][:80]!r} is no percentage")

@@ -118,7 +118,7 @@ def _published(board: Board) -> str:
     found: dict[tuple[str, ...], dict[Cell, str]] = defaultdict(dict)
     for claim in board.claims:
         found[claim.algorithm, claim.backbone, claim.kind, claim.source][claim.cell] = claim.text
-    titles = ["Algorithm", "Backbone", "Kind", *(cell.title for cell in cells), "Source"]
+    titles = ["Algorithm", "Backbone", "Kind", *(cell.full_title for cell in cells), "Source"]
     header = [el("th", text(title), scope="col", cls="num" if title[0].isdigit() else None) for title in titles]
     rows = [_published_row(place, values, cells) for place, values in sorted(found.items())]
     inner = table(header, rows, f"{board.name}: published values")

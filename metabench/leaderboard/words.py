@@ -39,8 +39,9 @@ SEEDS = (
 )
 PUBLISHED = (
     "Below a measured value stands the one that the paper printed, and how far above (+) or below (-) it we measured; "
-    "the paper's parameters may differ from the row's. ▲ and ▼ mark the values whose intervals do not touch (where a "
-    "paper prints no ±, only its rounding is allowed for)."
+    "the paper's parameters may differ from the row's, but not the number of queries where that matters, since they "
+    "normalise each other. ▲ and ▼ mark the values whose intervals do not touch (where a paper prints no ±, only its "
+    "rounding is allowed for)."
 )
 CONTAMINATION = (
     "‡ marks pre-training on the test classes or on the test examples themselves, ? pre-training of which nobody has "
@@ -127,15 +128,19 @@ def protocols(row: Row) -> list[str]:
 
 def training(row: Row) -> str:
     """Seeds, way, shot (only where it is not the column's) and number of the training episodes."""
-    runs = [(entry.cell, entry.inputs["training"]) for entry in row.entries]
-    first = runs[0][1]
+    first = row.first.inputs["training"]
     if first is None:
         return "none"
+    words = []
     if "checkpoint" in first:
-        return f"checkpoint {str(first['checkpoint'])[:12]}"
-    known = sorted({entry.seed for entry in row.entries if entry.seed is not None})
-    source = train_dataset(row.first.inputs)
-    words = [f"{short(source)} -> {short(row.first.inputs['dataset']['name'])}"] if source else []
+        words = [f"checkpoint {str(first['checkpoint'])[:12]}"]
+        if row.first.origin is None:
+            return words[0]
+    inputs = row.first.origin or row.first.inputs
+    runs = [(entry.cell, (entry.origin or entry.inputs)["training"]) for entry in row.entries]
+    known = sorted({run["seed"] for _, run in runs if "seed" in run})
+    source, measured = train_dataset(inputs) or inputs["dataset"]["name"], row.first.inputs["dataset"]["name"]
+    words += [f"{short(source)} -> {short(measured)}"] if source != measured else []
     words += [f"seed{'s' * (len(known) > 1)} {', '.join(map(str, known))}"] if known else []
     ways = sorted({str(run["way"]) for _, run in runs if run.get("way")})
     words += [f"{'/'.join(map(short, ways))}-way"] if ways else []

@@ -138,7 +138,7 @@ def test_weights_must_be_of_a_record_and_what_their_name_says(board: Leaderboard
 
 def test_claims_are_counted(board: Leaderboard) -> None:
     (board.folder / "published.csv").write_text(
-        "algorithm,backbone,dataset,way,shot,accuracy,ci95,source,kind\nprotonet,conv4,omniglot,5,1,98.8,,s,paper\n"
+        "algorithm,backbone,dataset,way,shot,query,accuracy,ci95,source,kind\nprotonet,conv4,omniglot,5,1,,98.8,,s,paper\n"
     )
     assert "published.csv: claims: 1 added, 0 removed" in _changes(board).remarks
 

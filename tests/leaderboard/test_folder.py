@@ -13,11 +13,11 @@ from metabench.records import RecordError, build_record, write_record
 from tests.record_factory import make_inputs, make_record
 
 ROOT = Path(__file__).parents[2]
-HEADER = "algorithm,backbone,dataset,way,shot,accuracy,ci95,source,kind\n"
+HEADER = "algorithm,backbone,dataset,way,shot,query,accuracy,ci95,source,kind\n"
 CLAIMS = HEADER + (
-    "protonet,conv4,omniglot,5,1,98.8,,A & B 2017 Table 1,paper\n"
-    "protonet,conv4,omniglot,5,1,98.2,0.1,someone's README,replication\n"
-    "protonet,conv4,omniglot,20,1,96.0,,A & B 2017 Table 1,paper\n"
+    "protonet,conv4,omniglot,5,1,,98.8,,A & B 2017 Table 1,paper\n"
+    "protonet,conv4,omniglot,5,1,,98.2,0.1,someone's README,replication\n"
+    "protonet,conv4,omniglot,20,1,,96.0,,A & B 2017 Table 1,paper\n"
 )
 FLOOR: dict[str, Any] = {
     "algorithm__name": "chance",

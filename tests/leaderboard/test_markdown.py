@@ -16,7 +16,7 @@ from metabench.leaderboard.board import boards
 from metabench.leaderboard.curated import Invalidated, Overlap
 from metabench.leaderboard.entries import Cell, Entry, file_name
 from metabench.leaderboard.markdown import page
-from metabench.leaderboard.published import Published
+from metabench.leaderboard.published import Published, read_published
 from metabench.records import build_record
 from tests.leaderboard.test_published import HEADER
 from tests.record_factory import make_record
@@ -28,9 +28,9 @@ FLOOR: dict[str, Any] = {
     "training": None,
 }
 CLAIMS = (
-    "protonet,conv4,omniglot,5,1,98.8,,A & B 2017 Table 1,paper\n"
-    "protonet,conv4,omniglot,5,1,98.2,0.1,someone's README,replication\n"
-    "protonet,conv4,omniglot,20,1,96.0,,A & B 2017 Table 1,paper\n"
+    "protonet,conv4,omniglot,5,1,,98.8,,A & B 2017 Table 1,paper\n"
+    "protonet,conv4,omniglot,5,1,,98.2,0.1,someone's README,replication\n"
+    "protonet,conv4,omniglot,20,1,,96.0,,A & B 2017 Table 1,paper\n"
 )
 
 
@@ -72,6 +72,34 @@ def test_columns_say_what_tells_them_apart() -> None:
     claim = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 98.8, 0.05, "98.8", "A", "paper")
     (row,) = _table(_text(make_record(), make_record(**few), claims=(claim,)))
     assert all("paper 98.8" in row[f"5-way 1-shot, query={query}"] for query in (1, 15))
+
+
+def test_a_checkpoint_says_where_it_was_trained() -> None:
+    weights = "ef" * 32
+    trained = {**make_record(), "training": {"weights_sha256": weights}}
+    taken = make_record(protocol__params__query=1, training={"checkpoint": weights})
+    elsewhere = make_record(dataset__name="glyphs", training={"checkpoint": weights})
+    entries = [Entry(record, file_name(record)) for record in (trained, taken, elsewhere)]
+    glyphs, omniglot = boards(entries, (), {}, ())
+    how = [row["Training"] for row in _table(page(omniglot))]
+    assert how == [f"checkpoint {weights[:12]}, {how[1]}", "seed 7, 60-way, 100 episodes"]
+    (row,) = _table(page(glyphs))
+    assert row["Training"] == f"checkpoint {weights[:12]}, omniglot -&gt; glyphs, {how[1]}"
+    (row,) = _table(_text(taken))
+    assert row["Training"] == f"checkpoint {weights[:12]}"
+
+
+def test_a_claim_for_a_number_of_queries_stands_beside_no_other(tmp_path: Path) -> None:
+    (tmp_path / "published.csv").write_text(f"{HEADER}protonet,conv4,omniglot,5,1,1,98.8,,A,paper\n")
+    text = _text(
+        make_record(),
+        make_record(protocol__params__query=1),
+        claims=tuple(read_published(tmp_path / "published.csv")),
+    )
+    (row,), (claimed,) = _table(text), _table(text, "## Published values")
+    assert "paper 98.8" in row["5-way 1-shot, query=1"]
+    assert "paper" not in row["5-way 1-shot, query=15"]
+    assert claimed["5-way 1-shot, query=1"] == "98.8"
 
 
 def test_the_page_of_a_small_leaderboard(board: Leaderboard) -> None:
