@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -171,3 +172,20 @@ def test_full_disk_behind_stdout() -> None:
         )
     assert done.stderr == "error: no space left on device; free some space and run the same command again\n"
     assert done.returncode == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch has another OpenMP there")
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")],
+)
+def test_threads_of_torch_do_not_spin_for_long_unless_the_user_says_so(given: dict[str, str], expected: str) -> None:
+    code = (
+        "import sys; sys.argv[1:] = ['--version']; from metabench.cli.main import entry\n"
+        "try: entry()\nfinally: import torch"
+    )
+    env = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**env, **given, "OMP_DISPLAY_ENV": "verbose"}, capture_output=True, text=True
+    )
+    assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr
