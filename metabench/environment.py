@@ -42,6 +42,14 @@ def choose_device(name: str) -> Any:
     return torch.device(name)
 
 
+def emulates(device: Any, precision: str) -> bool:
+    """Whether a processor only emulates a precision: convolutions in bfloat16 then take 25 times as long (AVX2)."""
+    import torch
+
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return device.type == "cpu" and precision == "bfloat16" and not supported
+
+
 def keep_freed_memory() -> None:
     """Ask glibc to reuse freed memory instead of returning it to the system at every `free`.
 

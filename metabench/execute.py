@@ -16,7 +16,7 @@ from torch import Tensor
 from metabench.beside import UnreservedSource, base_rows
 from metabench.building import make_learner
 from metabench.disjoint import DisjointSource
-from metabench.environment import choose_device, keep_freed_memory, peak_memory_mb, provenance
+from metabench.environment import choose_device, emulates, keep_freed_memory, peak_memory_mb, provenance
 from metabench.episodes import (
     EpisodeProtocol,
     EpisodeSource,
@@ -59,6 +59,7 @@ class Executor:
         if self.device.type == "cpu":
             keep_freed_memory()
         self._features: dict[str, Tensor] = {}
+        self._told_slow = False
 
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
@@ -142,6 +143,11 @@ class Executor:
     ) -> None:
         """Fill `parts` with the arguments of `build_record`."""
         started = time.perf_counter()
+        if not self._told_slow and emulates(self.device, run.precision):
+            self._told_slow = True
+            self.session.console.warn(
+                f"this processor has no arithmetic in {run.precision} and takes many times as long as in float32"
+            )
         learner = self._learner(run)
         model = learner.module
         parts["training"] = self._weights(run, learner, digests)

@@ -32,11 +32,16 @@ class ForkedPool:
     """
 
     def __init__(self, work: Callable[[Any], Any], size: int, begin: Callable[[], object] = bool) -> None:
-        forking = multiprocessing.get_context("fork")
+        forking, others = multiprocessing.get_context("fork"), set(multiprocessing.active_children())
         self._processes = ProcessPoolExecutor(size, forking, _begin, (work, begin, os.getpid()))
         with warnings.catch_warnings():  # of Python 3.12 and later
             warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-            self._processes.submit(bool)  # makes all of them
+            try:
+                self._processes.submit(bool)  # makes all of them
+            except OSError:
+                for process in set(multiprocessing.active_children()) - others:
+                    process.kill()
+                raise
 
     def submit(self, item: Any) -> Future[Any]:
         """Return what `work` will make of an item.

@@ -154,6 +154,21 @@ def test_threads_do_it_beside_a_gpu_and_where_no_process_can_be_had(
     assert set(scored(AdaptingLearner(algorithm(Telling)), images, batch).flatten().tolist()) == {float(PARENT)}
 
 
+def test_where_not_all_can_be_had_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, made = os.fork, list[int]()
+
+    def second_fails() -> int:
+        if made:
+            raise BlockingIOError
+        made.append(fork())
+        return made[0]
+
+    monkeypatch.setattr(os, "fork", second_fails)
+    with pytest.raises(BlockingIOError):
+        ForkedPool(str, 2)
+    assert _ended(made)
+
+
 def test_they_end_with_the_block() -> None:
     pool = ForkedPool(lambda item: (item, os.getpid()), 2)
     found = list(pool.map(range(5)))
@@ -169,6 +184,14 @@ def _runs(process: int) -> bool:
         return False
 
 
+def _ended(processes: list[int]) -> bool:
+    """Whether all have, after half a minute at most."""
+    end = time.monotonic() + 30
+    while any(map(_runs, processes)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(map(_runs, processes))
+
+
 def test_a_killed_run_leaves_no_process_behind() -> None:
     code = (
         "import os, time\n"
@@ -181,7 +204,4 @@ def test_a_killed_run_leaves_no_process_behind() -> None:
         workers = [int(run.stdout.readline()) for _ in range(2)]
         assert all(map(_runs, workers))
         run.kill()
-    end = time.monotonic() + 30
-    while any(map(_runs, workers)) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not any(map(_runs, workers))
+    assert _ended(workers)

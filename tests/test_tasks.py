@@ -185,6 +185,19 @@ def test_half_precision_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert (row["status"], row["precision"]) == ("ok", "bfloat16")
 
 
+def test_a_processor_that_emulates_half_precision_is_told_of_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.ops.mkldnn._is_mkldnn_bf16_supported", lambda: False)
+    words = ["run", "--algo", "chance,nearest-mean", "--backbone", "pixels", "--episodes", "2", "--home", str(tmp_path)]
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*words, "--quiet", "--precision", "bfloat16"]) == 0
+    assert capsys.readouterr().err == (
+        "warning: this processor has no arithmetic in bfloat16 and takes many times as long as in float32\n"
+    )
+
+
 @pytest.mark.parametrize("kind", [Conv4, Conv4Strided])
 def test_half_precision_is_that_of_the_backbone_alone(kind: type[Conv4]) -> None:
     """Scores of eight bits would tie, and steps of eight bits would not add up; both derivatives come out."""
