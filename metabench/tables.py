@@ -66,7 +66,7 @@ IF_VARIED = (
     "seed",
     "precision",
 )
-UNSAID = {"protocol": {FIXED_WAY}}
+UNSAID = {"protocol": {FIXED_WAY}, "setting": {"inductive"}}
 """What goes without saying; anything else is shown even where all rows have it."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _REASON = 100  # characters of a failure's reason in a table; CSV and JSON hold all of it
@@ -311,6 +311,10 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
             lines.append(line.format(f"{counts.pop():,} episodes" if len(counts) == 1 else "the episodes"))
     if any(row["open95"] is not None for row in measured):
         lines.append("open ±: 95 % interval for new classes and new examples of the same kind (class-level jackknife)")
+    if any(row["setting"] == "transductive" for row in measured):
+        lines.append(
+            "transductive: the queries of an episode help each other; compare only with rows of as many (--query)"
+        )
     if any(row["trained_on"] for row in rows):
         lines.append(
             "+: the backbone was trained on these data before; where they hold the test classes, those are not new"

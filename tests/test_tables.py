@@ -85,6 +85,14 @@ def test_columns_appear_where_they_tell_rows_apart() -> None:
     assert "interval over the episodes of this" in text
 
 
+def test_what_is_transductive_says_so_even_where_all_rows_are() -> None:
+    text = terminal(rows_from_records([make_record(algorithm__setting="transductive")]))
+    assert "  setting  " in text.splitlines()[0] and "  transductive  " in text.splitlines()[2]
+    assert "\ntransductive: the queries of an episode help each other" in text
+    text = terminal(rows_from_records([make_record()]))
+    assert "setting" not in text and "ductive" not in text
+
+
 def test_failures_and_control_characters_in_the_terminal() -> None:
     text = terminal(rows_from_records([FAILED]))
     assert "failed: RuntimeError: a|b  [31mred" in text
