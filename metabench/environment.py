@@ -46,8 +46,10 @@ def emulates(device: Any, precision: str) -> bool:
     """Whether a processor only emulates a precision: convolutions in bfloat16 then take 25 times as long (AVX2)."""
     import torch
 
-    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return device.type == "cpu" and precision == "bfloat16" and not supported
+    if device.type != "cpu" or precision != "bfloat16":
+        return False
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return not (there and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def keep_freed_memory() -> None:

@@ -132,13 +132,10 @@ def _pixels(entry: Entry, dataset: str) -> str:
 
 def _with_origins(entries: Sequence[Entry]) -> list[Entry]:
     """Say where weights from a file were trained, where a run with that training is among the entries."""
-    trained = {
-        (entry.record["training"] or {}).get("weights_sha256"): entry.inputs
-        for entry in entries
-        if entry.seed is not None
-    }
-    given = ((entry, (entry.inputs["training"] or {}).get("checkpoint")) for entry in entries)
-    return [replace(entry, origin=trained.get(weights)) if weights else entry for entry, weights in given]
+    made = [(entry, (entry.record["training"] or {}).get("weights_sha256")) for entry in entries]
+    trained = {str(weights): entry.inputs for entry, weights in made if weights and entry.seed is not None}
+    taken = [str((entry.inputs["training"] or {}).get("checkpoint", "")) for entry in entries]
+    return [replace(entry, origin=trained.get(weights)) for entry, weights in zip(entries, taken, strict=True)]
 
 
 def boards(
