@@ -58,7 +58,7 @@ class Entry:
     """A measured record and the name of its file in ``records/``.
 
     Attributes:
-        origin: what is known of the training of weights that the run had from a file: the inputs of another run.
+        origin: the inputs of the run that trained the weights which this one had from a file; None where not known.
     """
 
     record: Mapping[str, Any]
@@ -92,9 +92,15 @@ class Entry:
         return canonical_json(self.inputs["dataset"])
 
     @property
+    def training(self) -> Mapping[str, Any] | None:
+        """How the weights were trained, here or where they came from; None where nothing was."""
+        training: Mapping[str, Any] | None = (self.origin or self.inputs)["training"]
+        return training
+
+    @property
     def seed(self) -> int | None:
-        """The seed of the training; None where nothing was trained here."""
-        seed: int | None = (self.inputs["training"] or {}).get("seed")
+        """The seed of the training; None where nothing was trained, or nobody knows."""
+        seed: int | None = (self.training or {}).get("seed")
         return seed
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -118,44 +118,53 @@ def group(entries: Iterable[Entry]) -> list[Row]:
     """Return the rows of one variant, best first.
 
     Runs of one row agree in everything but their column, which is of the protocol's parameters, way and shot of the
-    training, its seed, and the number of training episodes, which the page shows. Where that would put two
-    trainings that differ in more than the seed into one cell, the whole group is divided by how they were
-    trained.
+    training, its seed, and the number of training episodes, which the page shows. Weights from a file count as trained
+    where their training is known. Where that would put into one cell two trainings that differ in more than the seed,
+    the whole group is divided by how they were trained, and if the same weights are twice in one cell, by whether they
+    came from a file.
     """
-    coarse: dict[str, list[Entry]] = defaultdict(list)
+    return _sorted(_divided(list(entries), (_coarse_key, _exact_key, _own_key)))
+
+
+def _divided(entries: Sequence[Entry], keys: Sequence[Callable[[Entry], str]]) -> list[Row]:
+    """Return rows of entries with the same first key, divided by the next one where they do not fit together."""
+    key, *finer = keys
+    groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
-        coarse[_group_key(entry, exact=False)].append(entry)
+        groups[key(entry)].append(entry)
     rows = []
-    for key, members in coarse.items():
-        if _fit_together(members):
-            rows.append(_row(members, key))
-            continue
-        fine: dict[str, list[Entry]] = defaultdict(list)
-        for entry in members:
-            fine[_group_key(entry, exact=True)].append(entry)
-        rows += [_row(same, exact) for exact, same in fine.items()]
-    return _sorted(rows)
+    for same, members in groups.items():
+        rows += _divided(members, finer) if finer and not _fit_together(members) else [_row(members, same)]
+    return rows
 
 
 def _fit_together(members: Sequence[Entry]) -> bool:
-    """Whether the runs of each cell differ in the seed of the training alone."""
+    """Whether the runs of each cell differ in the seed of the training alone, and do differ in it."""
+    seen: dict[Cell, set[int | None]] = defaultdict(set)
     trainings: dict[Cell, str] = {}
     for entry in members:
-        key = _group_key(entry, exact=True)
-        if trainings.setdefault(entry.cell, key) != key:
+        key = _exact_key(entry)
+        if trainings.setdefault(entry.cell, key) != key or entry.seed in seen[entry.cell]:
             return False
+        seen[entry.cell].add(entry.seed)
     return True
 
 
-def _group_key(entry: Entry, *, exact: bool) -> str:
-    inputs = entry.inputs
-    training = inputs["training"]
-    if training is not None:
-        drop = ("seed",) if exact else ("seed", *_OF_THE_CELL)
-        training = {name: value for name, value in training.items() if name not in drop}
-        if not exact:
-            training = {name: value for name, value in training.items() if not name.endswith(_OF_THE_CELL)}
-    return canonical_json({**inputs, "protocol": inputs["protocol"]["name"], "training": training})
+def _coarse_key(entry: Entry) -> str:
+    return _key(entry, entry.training, lambda name: name == "seed" or name.endswith(_OF_THE_CELL))
+
+
+def _exact_key(entry: Entry) -> str:
+    return _key(entry, entry.training, lambda name: name == "seed")
+
+
+def _own_key(entry: Entry) -> str:
+    return _key(entry, entry.inputs["training"], lambda name: name == "seed")
+
+
+def _key(entry: Entry, training: Mapping[str, Any] | None, drop: Callable[[str], bool]) -> str:
+    kept = training and {name: value for name, value in training.items() if not drop(name)}
+    return canonical_json({**entry.inputs, "protocol": entry.inputs["protocol"]["name"], "training": kept})
 
 
 def _row(members: Sequence[Entry], key: str) -> Row:
@@ -172,7 +181,7 @@ def _result(entries: Sequence[Entry]) -> Result:
         return Result(
             runs, score_of(runs[0].record), only["ci95"], only["interval"], only["open95"], None, only["note"]
         )
-    (over,) = over_seeds(entry.record for entry in runs)
+    (over,) = over_seeds({**entry.record, "inputs": {**entry.inputs, "training": entry.training}} for entry in runs)
     total = over.total95, over.total_open95
     return Result(runs, over.score, *_together(runs), over.seed_sd, _note(runs), *total)
 

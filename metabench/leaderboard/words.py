@@ -128,19 +128,15 @@ def protocols(row: Row) -> list[str]:
 
 def training(row: Row) -> str:
     """Seeds, way, shot (only where it is not the column's) and number of the training episodes."""
-    first = row.first.inputs["training"]
-    if first is None:
+    runs = [(entry.cell, entry.training) for entry in row.entries if entry.training is not None]
+    if not runs:
         return "none"
-    words = []
-    if "checkpoint" in first:
-        words = [f"checkpoint {str(first['checkpoint'])[:12]}"]
-        if row.first.origin is None:
-            return words[0]
-    inputs = row.first.origin or row.first.inputs
-    runs = [(entry.cell, (entry.origin or entry.inputs)["training"]) for entry in row.entries]
-    known = sorted({run["seed"] for _, run in runs if "seed" in run})
-    source, measured = train_dataset(inputs) or inputs["dataset"]["name"], row.first.inputs["dataset"]["name"]
+    files = dict.fromkeys(str((entry.inputs["training"] or {}).get("checkpoint", "")) for entry in row.entries)
+    words = [] if "" in files else [f"checkpoint {file[:12]}" for file in files]
+    inputs, measured = row.first.origin or row.first.inputs, row.first.inputs["dataset"]["name"]
+    source = train_dataset(inputs) or inputs["dataset"]["name"]
     words += [f"{short(source)} -> {short(measured)}"] if source != measured else []
+    known = sorted({run["seed"] for _, run in runs if "seed" in run})
     words += [f"seed{'s' * (len(known) > 1)} {', '.join(map(str, known))}"] if known else []
     ways = sorted({str(run["way"]) for _, run in runs if run.get("way")})
     words += [f"{'/'.join(map(short, ways))}-way"] if ways else []

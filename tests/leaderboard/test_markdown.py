@@ -77,16 +77,29 @@ def test_columns_say_what_tells_them_apart() -> None:
 def test_a_checkpoint_says_where_it_was_trained() -> None:
     weights = "ef" * 32
     trained = {**make_record(), "training": {"weights_sha256": weights}}
-    taken = make_record(protocol__params__query=1, training={"checkpoint": weights})
+    taken = make_record(algorithm__params={"bn": "support"}, training={"checkpoint": weights})
     elsewhere = make_record(dataset__name="glyphs", training={"checkpoint": weights})
     entries = [Entry(record, file_name(record)) for record in (trained, taken, elsewhere)]
     glyphs, omniglot = boards(entries, (), {}, ())
-    how = [row["Training"] for row in _table(page(omniglot))]
-    assert how == [f"checkpoint {weights[:12]}, {how[1]}", "seed 7, 60-way, 100 episodes"]
+    how = "seed 7, 60-way, 100 episodes"
+    assert {row["Training"] for row in _table(page(omniglot))} == {how, f"checkpoint {weights[:12]}, {how}"}
     (row,) = _table(page(glyphs))
-    assert row["Training"] == f"checkpoint {weights[:12]}, omniglot -&gt; glyphs, {how[1]}"
+    assert row["Training"] == f"checkpoint {weights[:12]}, omniglot -&gt; glyphs, {how}"
     (row,) = _table(_text(taken))
     assert row["Training"] == f"checkpoint {weights[:12]}"
+
+
+def test_trained_weights_that_came_from_a_file_are_in_the_row_of_their_training() -> None:
+    records = []
+    for seed in range(3):
+        weights, few = {"weights_sha256": f"{seed:064}"}, {"protocol__params__query": 1}
+        records.append({**make_record((75, 74, 74 - seed, 75), training__seed=seed), "training": weights})
+        counts = (5, 4, 5 - seed, 5)
+        records.append(make_record(counts, training={"checkpoint": weights["weights_sha256"]}, **few))
+    (row,) = _table(_text(*records))
+    assert row["Training"] == "seeds 0, 1, 2, 60-way, 100 episodes"
+    assert all("with seeds ± " in row[f"5-way 1-shot, query={query}"] for query in (1, 15))
+    assert len(_table(_text(*records, make_record(training={"checkpoint": f"{0:064}"})))) == 4, "once more in one cell"
 
 
 def test_a_claim_for_a_number_of_queries_stands_beside_no_other(tmp_path: Path) -> None:
