@@ -101,21 +101,39 @@ _MANY = 50
 
 def prototypes(support: Tensor, labels: Tensor, way: int) -> Tensor:
     """Return the class means (B, way, D) of support features (B, S, D); classes may be uneven."""
+    sums, counts = class_sums(support, labels, way)
+    return sums / counts[..., None]
+
+
+def class_sums(support: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
+    """Return the sums (B, way, D) of the support features (B, S, D) of each class, and how many they are (B, way)."""
     if way > _MANY:
-        return _means(support, labels, way)
+        return _sums(support, labels, way)
     onehot = nn.functional.one_hot(labels, way).to(support.dtype)
-    weights = onehot / onehot.sum(1, keepdim=True)
-    return torch.einsum("bsw,bsd->bwd", weights, support)
+    return torch.einsum("bsw,bsd->bwd", onehot, support), onehot.sum(1)
 
 
-def _means(support: Tensor, labels: Tensor, way: int) -> Tensor:
-    """Do as `prototypes` in time that does not grow with the number of classes, but cannot be vmapped."""
+def _sums(support: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
+    """Do as `class_sums` in time that does not grow with the number of classes, but cannot be vmapped."""
     episodes, _, dim = support.shape
     owner = (labels + way * torch.arange(episodes, device=labels.device)[:, None]).flatten()
     counts = torch.bincount(owner, minlength=episodes * way)
     order = owner.argsort(stable=True)
-    means = nn.functional.embedding_bag(order, support.reshape(-1, dim), counts.cumsum(0) - counts, mode="mean")
-    return means.view(episodes, way, dim)
+    sums = nn.functional.embedding_bag(order, support.reshape(-1, dim), counts.cumsum(0) - counts, mode="sum")
+    return sums.view(episodes, way, dim), counts.view(episodes, way).to(support.dtype)
+
+
+def distances_to_means(query: Tensor, support: Tensor, labels: Tensor, way: int) -> Tensor:
+    """Return the squared Euclidean distances (B, Q, way) of queries (B, Q, D) to the class means of the support.
+
+    Those to the sums of n features, n x, are n^2 times as large, and are divided last. So where features are integers,
+    as pixels of one bit are, equal distances come out equal, on every processor: a tie is seen as one.
+    """
+    sums, counts = class_sums(support, labels, way)
+    n = counts[:, None]
+    products = torch.bmm(query, sums.transpose(1, 2))
+    squares = query.square().sum(-1, keepdim=True)
+    return (n.square() * squares - 2 * n * products + sums.square().sum(-1)[:, None]) / n.square()
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from metabench.features import embed
-from metabench.modules import Backbone, FeatureHead, prototypes, squared_distances
+from metabench.modules import Backbone, FeatureHead, distances_to_means, prototypes, squared_distances
 
 
 def test_prototypes_are_class_means_also_of_uneven_classes() -> None:
@@ -46,6 +48,33 @@ def test_squared_distances_are_those_of_every_pair() -> None:
     a, b = torch.randn(3, 4, 7), torch.randn(3, 5, 7)
     expected = (a[:, :, None] - b[:, None]).square().sum(-1)
     torch.testing.assert_close(squared_distances(a, b), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_distances_to_means_are_those_to_prototypes() -> None:
+    torch.manual_seed(0)
+    support, query = torch.randn(2, 6, 7), torch.randn(2, 4, 7)
+    labels = torch.tensor([[0, 1, 1, 2, 1, 2], [2, 0, 0, 0, 1, 0]])
+    expected = squared_distances(query, prototypes(support, labels, 3))
+    torch.testing.assert_close(distances_to_means(query, support, labels, 3), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", [3, 60])
+def test_distances_of_integers_to_means_are_as_exact_as_a_number_can_be(way: int) -> None:
+    """So equal ones are equal, and in whatever order a processor adds up: a third, or a fifth, would be rounded."""
+    torch.manual_seed(0)
+    labels = torch.cat([torch.arange(way), torch.randint(way, (4 * way,))])
+    support, query = torch.randint(2, (1, 5 * way, 9)).float(), torch.randint(2, (1, 8, 9)).float()
+    found = distances_to_means(query, support, labels[None], way)[0]
+    distances = set()
+    for k in range(way):
+        mine = support[0][labels == k].int().tolist()
+        means = [Fraction(sum(column), len(mine)) for column in zip(*mine, strict=True)]
+        for i, one in enumerate(query[0].int().tolist()):
+            exact = sum((x - mean) ** 2 for x, mean in zip(one, means, strict=True))
+            nearest = torch.tensor(exact.numerator / exact.denominator)
+            assert found[i, k] == nearest
+            distances.add(exact)
+    assert len(distances) < 8 * way  # there were ties
 
 
 class Plain(FeatureHead):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.modules import FeatureHead, prototypes, squared_distances
+from metabench.modules import FeatureHead, distances_to_means
 
 
 class NearestMean(FeatureHead):
@@ -16,7 +16,7 @@ class NearestMean(FeatureHead):
 
     def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
         """Return -d(f(x), c_k), squared Euclidean, c_k the class mean (equations 1 and 2)."""
-        return -squared_distances(query, prototypes(support, labels, way))
+        return -distances_to_means(query, support, labels, way)
 
 
 class ProtoNet(NearestMean):
