@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data import ClassSplit
+from metabench.data import ClassSplit, image_digest
 from metabench.episodes import EpisodeBatch, EpisodeProtocol, EpisodeSource, Rows
 from metabench.errors import UsageError
 from metabench.rng import Stream
@@ -45,6 +45,15 @@ def reserved(split: ClassSplit, digest: str, share: float) -> Mask:
     mask = np.zeros(len(order), dtype=bool)
     mask[order[place < taken[owner]]] = True
     return mask
+
+
+def with_copies(images: NDArray[np.uint8], mask: Mask) -> Mask:
+    """Return a mask (N,) that also has every image that is, pixel for pixel, one of those in `mask`; reads all."""
+    held = {image_digest(images[row]) for row in np.flatnonzero(mask)}
+    copies = [row for row in np.flatnonzero(~mask) if image_digest(images[row]) in held]
+    wider = mask.copy()
+    wider[copies] = True
+    return wider
 
 
 def starts_of(split: ClassSplit, mask: Mask) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.beside import joined, reserved
+from metabench.beside import joined, reserved, with_copies
 from metabench.console import Console
 from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.data.cache import cached_array
@@ -94,14 +94,18 @@ class Session:
         return reserved(self.split(run.dataset, run.beside), digest, run.reserve)
 
     def withheld(self, run: RunSpec, name: str) -> NDArray[np.bool_] | None:
-        """Return which images (N,) of a split, or of a union of two, training must not see; None where it may all."""
+        """Return which images (N,) of a split, or of a union of two, training must not see; None where it may all.
+
+        Those are the reserve and what is the same as an image of it, in whatever class.
+        """
         parts = name.split("+")
         if run.beside not in parts:
             return None
         sizes = {part: len(self.split(run.trained_on, part).images) for part in parts}
-        return np.concatenate(
+        mask = np.concatenate(
             [self.reserve(run) if part == run.beside else np.zeros(sizes[part], dtype=bool) for part in parts]
         )
+        return with_copies(self.split(run.trained_on, name).images, mask)
 
     def _union(self, dataset: Choice, first: str, second: str) -> ClassSplit:
         """Return two splits as one. Memory maps make a memory map, so that it may be larger than memory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabench.beside import JointSplit, UnreservedSource, base_rows, joined, reserved, starts_of
+from metabench.beside import JointSplit, UnreservedSource, base_rows, joined, reserved, starts_of, with_copies
 from metabench.cli.main import main
 from metabench.console import Console
 from metabench.data import ClassSplit
@@ -129,6 +130,30 @@ def test_training_draws_from_what_is_not_reserved(tmp_path: Path, train_on: str)
     assert (len(rows) > len(left)) == (train_on == "train+val")
     validation = executor._training_source(run, run.recipe, "val", digests)
     assert not isinstance(validation, UnreservedSource)
+
+
+def test_a_mask_grows_by_the_copies_of_its_images() -> None:
+    images = np.array([1, 2, 3, 1, 4, 3], dtype=np.uint8)[:, None, None, None]
+    mask = np.array([True, False, False, False, True, False])
+    assert with_copies(images, mask).tolist() == [True, False, False, True, True, False]
+    assert mask.tolist() == [True, False, False, False, True, False]
+
+
+@pytest.mark.parametrize("train_on", ["train", "train+val"])
+def test_training_does_not_see_the_copy_of_a_reserved_image(tmp_path: Path, train_on: str) -> None:
+    executor, run = _executor(tmp_path, train_on)
+    session, digests = executor.session, executor.session.digests_of(run)
+    mask, split = session.reserve(run), session.split(run.dataset, "train")
+    asked, open_rows = np.flatnonzero(mask)[3], np.flatnonzero(~mask)
+    images = split.images.copy()
+    images[open_rows[0]] = images[open_rows[-1]] = images[asked]
+    (key,) = (key for key, value in session._splits.items() if value is split)
+    session._splits[key] = replace(split, images=images)
+    source = executor._training_source(run, run.recipe, train_on, digests)
+    batch = source.batch(0, 400)
+    rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
+    np.testing.assert_array_equal(rows[rows < len(mask)], open_rows[1:-1])
+    np.testing.assert_array_equal(session.reserve(run), mask)  # what is asked about stays what it was
 
 
 def test_what_is_scored_are_the_images_of_both_splits(tmp_path: Path) -> None:
