@@ -203,16 +203,16 @@ class AlgorithmSpec(Spec):
     backbone: str = "conv4"
     """The backbone used when none is asked for."""
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
-    """Recipe by data set name, or by ``"name/20-way"`` or ``"name/5-shot"`` for one way or shot alone (a way goes
-    before a shot); ``"*text"`` is for every other data set of that kind, ``"*"`` for all others."""
+    """Recipe by data set name, or by ``"name/20-way/5-shot"``, ``"name/20-way"`` or ``"name/5-shot"`` for one way and
+    shot, way or shot alone (the first of them goes); ``"*text"`` is for every other data set of that kind, ``"*"`` for
+    all others."""
     exempt: tuple[Exempt, ...] = ()
     """What ``metabench check`` must not expect, and why; that it is really lacking is checked too."""
 
     def recipe(self, dataset: str, way: int, shot: int, kind: str = "images") -> Recipe | None:
         """Return the recipe for a data set of this kind and a cell, None where there is none."""
-        names = (
-            f"{part}{cell}" for part in (dataset, f"*{kind}", "*") for cell in (f"/{way}-way", f"/{shot}-shot", "")
-        )
+        cells = (f"/{way}-way/{shot}-shot", f"/{way}-way", f"/{shot}-shot", "")
+        names = (f"{part}{cell}" for part in (dataset, f"*{kind}", "*") for cell in cells)
         return next((self.recipes[name] for name in names if name in self.recipes), None)
 
     def setting_with(self, params: Mapping[str, Value]) -> str:

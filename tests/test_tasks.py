@@ -23,7 +23,7 @@ from metabench.workers import WorkerPool, sharing_copy
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
-from metabench_backbones.conv4_strided import Conv4Strided
+from metabench_backbones.conv4_strided import Conv4Strided, Conv4StridedFlat
 from tests.conftest import SetThreads
 from tests.tiny import arguments, record_of, run_json
 
@@ -198,7 +198,7 @@ def test_a_processor_that_emulates_half_precision_is_told_of_once(
     )
 
 
-@pytest.mark.parametrize("kind", [Conv4, Conv4Strided])
+@pytest.mark.parametrize("kind", [Conv4, Conv4Strided, Conv4StridedFlat])
 def test_half_precision_is_that_of_the_backbone_alone(kind: type[Conv4]) -> None:
     """Scores of eight bits would tie, and steps of eight bits would not add up; both derivatives come out."""
     torch.manual_seed(0)
@@ -301,6 +301,17 @@ def test_the_recipe_gives_parameters_by_way() -> None:
     assert (five.params["lr"], five.batch) == (0.4, 32)
     assert (twenty.params["lr"], twenty.batch) == (0.1, 16)
     assert maml.recipe("glyphs", 5, 1) is maml.recipes["*"]
+
+
+def test_the_recipe_of_a_way_and_shot_goes_before_that_of_the_way_and_that_of_the_shot() -> None:
+    reptile = load_registry().algorithms["reptile"]
+    for way, shot, name in (
+        (5, 1, "omniglot/1-shot"),
+        (5, 5, "omniglot"),
+        (20, 1, "omniglot/20-way/1-shot"),
+        (20, 5, "omniglot/20-way"),
+    ):
+        assert reptile.recipe("omniglot", way, shot) is reptile.recipes[name]
 
 
 def test_a_learner_on_a_cpu_has_a_worker_for_each_thread(set_threads: SetThreads) -> None:

@@ -28,6 +28,15 @@ def metabench_backbones() -> list[BackboneSpec]:
             params=(Param("channels", 64, "filters in every block"),),
         ),
         BackboneSpec(
+            name="conv4-strided-flat",
+            version=1,
+            target="metabench_backbones.conv4_strided:Conv4StridedFlat",
+            summary="four 3x3 convolutions of stride 2 with batch norm, features of every position",
+            reference="Nichol et al. 2018, the authors' models.py, for Omniglot",
+            licence="MIT",
+            params=(Param("channels", 64, "filters in every block"),),
+        ),
+        BackboneSpec(
             name="mlp",
             version=1,
             target="metabench_backbones.mlp:Mlp",

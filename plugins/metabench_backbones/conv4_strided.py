@@ -1,8 +1,9 @@
-"""Conv-4 with strided convolutions in the place of pooling, as MAML and Reptile use it on Omniglot."""
+"""Conv-4 with strided convolutions in the place of pooling, as MAML and Reptile use it on Omniglot, each in its way."""
 
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from torch import Tensor, nn
@@ -41,8 +42,25 @@ class Conv4Strided(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, feature_dim)."""
         # Batch norm is several times slower otherwise; `contiguous` would do nothing to images of one channel.
-        features: Tensor = self.blocks(images.to(memory_format=torch.channels_last))
-        return features.mean((2, 3))
+        maps: Tensor = self.blocks(images.to(memory_format=torch.channels_last))
+        return self.of_maps(maps)
+
+    def of_maps(self, maps: Tensor) -> Tensor:
+        """Return the features (N, feature_dim) of the last maps (N, channels, height, width)."""
+        return maps.mean((2, 3))
+
+
+class Conv4StridedFlat(Conv4Strided):
+    """The same, and the features of every position: Nichol et al. 2018, the authors' ``models.py``."""
+
+    def __init__(self, image_shape: tuple[int, int, int], channels: int = 64) -> None:
+        super().__init__(image_shape, channels)
+        positions = math.prod(math.ceil(side / 16) for side in image_shape[1:])
+        self.feature_dim = channels * positions
+
+    def of_maps(self, maps: Tensor) -> Tensor:
+        """Return all of them."""
+        return maps.flatten(1)
 
 
 class _QuickStrided(nn.Module):
@@ -65,4 +83,4 @@ class _QuickStrided(nn.Module):
         features = first_block(images.contiguous(memory_format=torch.channels_last), conv, norm)
         for block in rest:
             features = block(features)
-        return features.mean((2, 3))
+        return self.network.of_maps(features)

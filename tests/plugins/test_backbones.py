@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench_backbones.conv4 import Block, Conv4
-from metabench_backbones.conv4_strided import Conv4Strided
+from metabench_backbones.conv4_strided import Conv4Strided, Conv4StridedFlat
 from metabench_backbones.pixels import Pixels
 
 
@@ -113,7 +113,17 @@ def test_conv4_strided_halves_four_times_and_takes_the_mean() -> None:
     torch.testing.assert_close(features, net.blocks(images).flatten(2).mean(2))
 
 
-@pytest.mark.parametrize("target", [Conv4, Conv4Strided])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (2, 16, 33)])
+def test_conv4_strided_flat_keeps_all_positions(shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    net = Conv4StridedFlat(shape, channels=6)
+    images = torch.rand(5, *shape)
+    maps = net.blocks(images)
+    assert net.feature_dim == maps[0].numel() == 6 * (4 if shape[1] == 28 else 3)
+    torch.testing.assert_close(net(images), maps.reshape(5, -1))
+
+
+@pytest.mark.parametrize("target", [Conv4, Conv4Strided, Conv4StridedFlat])
 def test_conv4_works_channels_last_on_images_of_one_channel_too(target: type[Conv4 | Conv4Strided]) -> None:
     net, seen = target((1, 28, 28), 8), []
     net.blocks[0].register_forward_hook(lambda _, __, found: seen.append(found))

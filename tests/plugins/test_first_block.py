@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from metabench.norm import forward_pass, replace_norms
 from metabench_backbones._first_block import first_block
 from metabench_backbones.conv4 import Conv4
-from metabench_backbones.conv4_strided import Conv4Strided
+from metabench_backbones.conv4_strided import Conv4Strided, Conv4StridedFlat
 
 
 def conv4(channels_in: int = 1, side: int = 28) -> Conv4:
@@ -73,7 +73,7 @@ def test_half_precision_is_as_near_as_that_of_the_plain_block(side: int) -> None
 
 
 @pytest.mark.parametrize("number", [20, 70])  # in one piece and in several
-@pytest.mark.parametrize("kind", [Conv4, Conv4Strided])
+@pytest.mark.parametrize("kind", [Conv4, Conv4Strided, Conv4StridedFlat])
 def test_the_short_way_is_the_same_function_to_second_order(kind: type[Conv4], number: int) -> None:
     torch.manual_seed(0)
     images, found = torch.rand(number, 3, 29, 29).double(), []

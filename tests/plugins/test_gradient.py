@@ -30,7 +30,7 @@ from metabench_algorithms.gradient.proto_maml import ProtoMaml
 from metabench_algorithms.gradient.reptile import Reptile, by_turns
 from metabench_backbones import _first_block
 from metabench_backbones.conv4 import Conv4
-from metabench_backbones.conv4_strided import Conv4Strided
+from metabench_backbones.conv4_strided import Conv4Strided, Conv4StridedFlat
 from tests.conftest import SetThreads
 
 WAY, SHOT, QUERY = 3, 2, 4
@@ -115,7 +115,7 @@ def test_every_formulation_computes_the_same(
 
 
 @pytest.mark.parametrize("at_once", [1 << 20, 600], ids=["whole", "in-parts"])
-@pytest.mark.parametrize("backbone", [Conv4, Conv4Strided])
+@pytest.mark.parametrize("backbone", [Conv4, Conv4Strided, Conv4StridedFlat])
 @pytest.mark.parametrize("name", CASES)
 def test_the_short_way_through_the_first_block_learns_the_same(
     name: str, backbone: type[Backbone], at_once: int, images: Tensor, monkeypatch: pytest.MonkeyPatch
@@ -132,7 +132,7 @@ def test_the_short_way_through_the_first_block_learns_the_same(
         torch.testing.assert_close(found[0][key], found[1][key], rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize("backbone", [Conv4, Conv4Strided])
+@pytest.mark.parametrize("backbone", [Conv4, Conv4Strided, Conv4StridedFlat])
 def test_the_meta_gradient_is_the_derivative_of_the_meta_loss(backbone: type[Backbone], images: Tensor) -> None:
     """To second order, against finite differences of the whole computation, in double precision."""
     algorithm = build("maml", backbone, double=True)

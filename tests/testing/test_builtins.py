@@ -119,6 +119,10 @@ class TestConv4Strided(BackboneConformance):
     backbone = "conv4-strided"
 
 
+class TestConv4StridedFlat(BackboneConformance):
+    backbone = "conv4-strided-flat"
+
+
 class TestResNet12(BackboneConformance):
     backbone = "resnet12"
     params = {"widths": "64-128-256-512"}  # noqa: RUF012

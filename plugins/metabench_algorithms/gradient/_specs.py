@@ -71,34 +71,54 @@ TEXT = replace(
     "there is no batch normalisation; of the inner rates 0.4, 2, 5, 10 the last two are best and alike with ANIL "
     "on the validation classes of CLINC150",
 )
-REPTILE_5 = Recipe(
+_NICHOL = "Nichol et al. 2018, the authors' README, Omniglot"
+REPTILE = Recipe(
     way=0,
     shot=10,
     query=1,
     episodes=100_000 * 5,
     batch=5,
     optimizer="sgd",
-    lr=1.0,
+    lr=0.7,
     schedule="linear",
+    train_on="train+val",
     validate_every=2000 * 5,
-    validation_episodes=50,
     validation_way=0,
-    validation_query=5,
-    params={"lr": 1e-3, "steps": 5, "inner_batch": 10, "test_steps": 50, "test_batch": 5},
-    source="Nichol et al. 2018, the authors' README, Omniglot 5-way; always trained on 10 shots",
+    params={"lr": 1.5e-3, "steps": 5, "inner_batch": 10, "test_steps": 100, "test_batch": 6},
+    source=f"{_NICHOL} 5-way 5-shot; always trained on 10 shots",
+)
+REPTILE_1_SHOT = replace(
+    REPTILE,
+    shot=15,
+    episodes=100_000 * 10,
+    batch=10,
+    lr=1.0,
+    params={"lr": 1e-3, "steps": 3, "inner_batch": 25, "test_steps": 5, "test_batch": 25},
+    source=f"{_NICHOL} 5-way 1-shot, transductive; always trained on 15 shots",
 )
 REPTILE_20 = replace(
-    REPTILE_5,
-    episodes=200_000 * 5,
-    validation_episodes=20,
-    params={"lr": 5e-4, "steps": 10, "inner_batch": 20, "test_steps": 50, "test_batch": 10},
-    source="Nichol et al. 2018, the authors' README, Omniglot 20-way; always trained on 10 shots",
+    REPTILE,
+    shot=12,
+    episodes=200_000 * 3,
+    batch=3,
+    lr=1.0,
+    params={"lr": 4.6e-4, "steps": 12, "inner_batch": 20, "test_steps": 97, "test_batch": 10},
+    source=f"{_NICHOL} 20-way 5-shot; always trained on 12 shots",
+)
+REPTILE_20_1_SHOT = replace(
+    REPTILE_20,
+    shot=9,
+    params={**REPTILE_20.params, "inner_batch": 15},
+    source=f"{_NICHOL} 20-way 1-shot; always trained on 9 shots",
 )
 REPTILE_SHORT = replace(
-    REPTILE_5,
+    REPTILE,
     episodes=1000,
+    lr=1.0,
+    train_on="train",
     validate_every=500,
     validation_episodes=20,
+    validation_query=5,
     params={"lr": 1e-3, "steps": 5, "inner_batch": 10, "test_steps": 20, "test_batch": 5},
     source="a short recipe for the built-in data and a first look at others",
 )
@@ -250,7 +270,14 @@ SPECS = [
             *OWN_CLASSIFIER,
             Exempt("support-order", "its mini-batches take the support images in turn"),
         ),
-        recipes={"omniglot": REPTILE_5, "omniglot/20-way": REPTILE_20, "*": REPTILE_SHORT},
+        backbone="conv4-strided-flat",
+        recipes={
+            "omniglot": REPTILE,
+            "omniglot/1-shot": REPTILE_1_SHOT,
+            "omniglot/20-way": REPTILE_20,
+            "omniglot/20-way/1-shot": REPTILE_20_1_SHOT,
+            "*": REPTILE_SHORT,
+        },
     ),
     _spec(
         "proto-maml",
