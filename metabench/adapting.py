@@ -27,6 +27,7 @@ __all__ = [
     "descend",
     "gradients",
     "run_task",
+    "run_update",
     "training_episode",
 ]
 
@@ -196,6 +197,16 @@ def run_task(
     with noting_statistics() as seen:
         loss = algorithm.task_loss(support, labels, query, truth)
     return loss, averages(list(algorithm.norms), seen)
+
+
+def run_update(
+    algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
+) -> tuple[Tensor, Params]:
+    """Return what `Adapting.update` does, and with it the new values of buffers that move with the task."""
+    with noting_statistics() as seen:
+        found = algorithm.update(support, labels, query, truth)
+    assert found is not None
+    return found[0], found[1] | averages(list(algorithm.norms), seen)
 
 
 def places_of(network: nn.Module, prefix: str) -> dict[str, list[tuple[dict[str, Any], str]]]:

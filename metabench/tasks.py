@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from metabench.adapting import Adapting, Params, run_task
+from metabench.adapting import Adapting, Params, run_task, run_update
 from metabench.augment import training_items
 from metabench.context import TaskContext, task_context
 from metabench.environment import peak_memory_mb
@@ -220,7 +220,7 @@ class AdaptingLearner(Learner):
         custom = _has_update(algorithm)
         with torch.set_grad_enabled(not custom), task_context(context):
             if custom:
-                losses, update = self._each(algorithm.update, tasks)
+                losses, update = self._each(partial(run_update, algorithm), tasks)
                 return losses.sum(), {name: value.sum(0) for name, value in update.items()}
             losses, buffers = self._each(partial(run_task, algorithm), tasks)
             learned = {name: value for name, value in algorithm.named_parameters() if value.requires_grad}

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from metabench.adapting import Adapting, Params, at_least, gradients
 from metabench.modules import Backbone
+from metabench.norm import noting_statistics
 
 
 class Imaml(Adapting):
@@ -62,7 +63,8 @@ class Imaml(Adapting):
             return F.cross_entropy(self.predict(weights, support, labels, query), truth)
 
         def product(vector: Params) -> Params:
-            curved = hessian_product(lambda weights: self.loss(weights, support, labels), solution, vector)
+            with noting_statistics():  # set aside: these passes repeat what those of the inner loop saw
+                curved = hessian_product(lambda weights: self.loss(weights, support, labels), solution, vector)
             return {name: vector[name] + curved[name] / self.regularisation for name in vector}
 
         return outer(solution), conjugate_gradients(product, gradients(outer, solution), self.cg_steps)
