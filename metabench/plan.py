@@ -57,7 +57,8 @@ class Selection:
     shots: Sequence[int] = ()
     query: int | None = None
     """None: the protocol's own default; of a local data set with small classes, what they have."""
-    protocol: str = FIXED_WAY
+    protocol: str = ""
+    """Empty: that of the data sets, `FIXED_WAY` unless they have their own."""
     episodes: int | None = None
     """None: `EPISODES`, or with `until_ci` at most `MOST_UNTIL`; all where the protocol lists them."""
     seeds: Sequence[int] = (0,)
@@ -96,6 +97,9 @@ def plan_each(selection: Selection, registry: Registry) -> list[Planned]:
     """
     unique: dict[str, Any] = {name: tuple(dict.fromkeys(getattr(selection, name))) for name in LISTS}
     protocol = registry.find("protocol", _protocol_name(selection, registry))
+    teaching = registry.find("protocol", protocol.training) if protocol.training else protocol
+    if selection.ways and _ways(selection, protocol, teaching) == (0,):
+        raise UsageError(f"protocol '{protocol.name}' has no ways; leave --ways out")
     for name, param, usual in (("ways", "way", WAY), ("shots", "shot", SHOT)):
         unique[name] = unique[name] or (defaults(protocol).get(param, usual),)
     selection = dataclasses.replace(selection, **unique)  # each run once
@@ -106,7 +110,6 @@ def plan_each(selection: Selection, registry: Registry) -> list[Planned]:
     overrides = _recipe_overrides(settings["train"])
     if stop is not None and protocol.metric != ACCURACY:
         raise UsageError(f"--until-ci is in points of accuracy, and {protocol.name} is scored by {protocol.metric}")
-    teaching = registry.find("protocol", protocol.training) if protocol.training else protocol
     sha256 = _checkpoint_sha256(selection.checkpoint)
     runs: list[Planned] = []
     source = registry.choose("dataset", selection.train_dataset) if selection.train_dataset else None
@@ -294,8 +297,8 @@ def _refuse_beside(selection: Selection, protocol: ProtocolSpec) -> None:
 
 
 def _protocol_name(selection: Selection, registry: Registry) -> str:
-    """Return the protocol asked for; instead of the usual one, data sets may have their own."""
-    if selection.protocol != FIXED_WAY:
+    """Return the protocol asked for, or where none is that of the data sets."""
+    if selection.protocol:
         return selection.protocol
     names = {registry.choose("dataset", name)[0].protocol or FIXED_WAY for name in selection.datasets}
     if len(names) > 1:

@@ -11,12 +11,11 @@ from typing import Any
 from metabench.across import mean_over_cells, rank_over_cells
 from metabench.keys import canonical_json
 from metabench.leaderboard.ranks import Rank
-from metabench.plan import Selection
 from metabench.runspec import Choice, Lacking, Planned, RunSpec, spec_of
 from metabench.scores import EpisodeScores
 from metabench.seeds import over_seeds
 from metabench.session import Outcome
-from metabench.specs import Metric
+from metabench.specs import FIXED_WAY, Metric
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ def _title(protocol: Choice) -> str:
     """``5-way 1-shot``, after the name of any protocol but the default."""
     way, shot = protocol.params.get("way"), protocol.params.get("shot")
     cell = f"{way}-way {shot}-shot" if way and shot else ""
-    return " ".join(filter(None, ["" if cell and protocol.name == Selection.protocol else protocol.name, cell]))
+    return " ".join(filter(None, ["" if cell and protocol.name == FIXED_WAY else protocol.name, cell]))
 
 
 def _told_apart(choices: Sequence[Choice], names: Sequence[str]) -> list[str]:

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from metabench.errors import UsageError, did_you_mean
-from metabench.plan import MAX_EPISODES, MAX_SEED, PRECISIONS, Selection, check_settings
+from metabench.plan import MAX_EPISODES, MAX_SEED, PRECISIONS, check_settings
 from metabench.plugins import Kind
 from metabench.registry import Registry, resolve_params
-from metabench.specs import SAMPLINGS
+from metabench.specs import FIXED_WAY, SAMPLINGS
 from metabench.stopping import BOUNDS
 
 Check = Callable[[Any, Registry], Any]
@@ -137,7 +137,7 @@ def check_parameters(block: Mapping[str, Any], registry: Registry) -> None:
     """Raise Problem for a setting that nothing has which the block names, or a value that it does not take."""
     scopes: tuple[tuple[str, Kind, Any], ...] = (
         ("data", "dataset", block["datasets"]),
-        ("protocol", "protocol", block.get("protocols", (Selection.protocol,))),
+        ("protocol", "protocol", block.get("protocols", (FIXED_WAY,))),
         ("backbone", "backbone", block.get("backbones", ())),  # without any, the algorithms' own
     )
     for scope, kind, names in scopes:

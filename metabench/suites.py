@@ -77,7 +77,7 @@ class Suite:
             self._refuse(fields, given)
             settings = {**fields.pop("settings", {}), **given.get("settings", {})}
             fields |= {**given, "settings": settings, "algorithms": tuple(algorithms)}
-            found += [Selection(**fields, protocol=name) for name in block.get("protocols", (Selection.protocol,))]
+            found += [Selection(**fields, protocol=name) for name in block.get("protocols", ("",))]
         return found
 
     def _refuse(self, fields: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -37,6 +37,7 @@ OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
 }
 SCHEDULES = ("step", "cosine", "linear")
 _SAVE_SECONDS = 30.0
+_CALMER = "try a lower --set train.lr, or algo.lr where the algorithm has an inner rate"
 
 
 class Diverged(MetabenchError):
@@ -174,7 +175,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         value = self._loss(self.source.batch(episode, stop))
         if not np.isfinite(value):  # before the step: the weights stay those of the last good one
-            raise Diverged(f"the training loss is {value} at episode {episode}; try a lower --set train.lr")
+            raise Diverged(f"the training loss is {value} at episode {episode}; {_CALMER}")
         self._clip()
         self.optimizer.step()
         self._losses.append(value)
@@ -203,9 +204,7 @@ class Trainer:
         if self.validation is not None:
             loss, score = self.validation_scores()
             if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
-                raise Diverged(
-                    f"the validation loss is {loss} at episode {progress.episode}; try a lower --set train.lr"
-                )
+                raise Diverged(f"the validation loss is {loss} at episode {progress.episode}; {_CALMER}")
             point |= {"validation_loss": loss, f"validation_{self.metric.name}": score}
             better = progress.best_loss is None or loss < progress.best_loss
             progress.best_loss = loss if better else progress.best_loss

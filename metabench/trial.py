@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from metabench.adapting import Adapting, run_task
 from metabench.errors import UsageError
@@ -92,7 +93,12 @@ def _twice(module: nn.Module, value: Tensor) -> bool:
     with torch.enable_grad():
         inputs = [value.detach().requires_grad_(), *(p for p in module.parameters() if p.requires_grad)]
         try:
-            first = torch.autograd.grad(module(inputs[0]).square().sum(), inputs, create_graph=True, allow_unused=True)
+            leaves = pytree.tree_leaves(module(inputs[0]))  # some layers return several tensors
+            outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
+            if not outputs:
+                return True
+            value = torch.stack([output.square().sum() for output in outputs]).sum()
+            first = torch.autograd.grad(value, inputs, create_graph=True, allow_unused=True)
             total = torch.stack([slope.square().sum() for slope in first if slope is not None]).sum()
             total.backward()  # type: ignore[no-untyped-call]
         except RuntimeError:

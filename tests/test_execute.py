@@ -198,8 +198,8 @@ def test_a_training_that_diverges_is_a_failed_record_and_the_others_are_made(
         record = record_of(tmp_path, bad)
         (best,) = (tmp_path / "models").glob("*/best.safetensors")
         message = (
-            "the training loss is nan at episode 3; try a lower --set train.lr. "
-            f"The best weights before, of episode 3, can be used: --checkpoint {best}"
+            "the training loss is nan at episode 3; try a lower --set train.lr, or algo.lr where the algorithm has an "
+            f"inner rate. The best weights before, of episode 3, can be used: --checkpoint {best}"
         )
         assert record["error"] == {"type": "Diverged", "message": message}
         assert record["scores"] is None

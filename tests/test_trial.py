@@ -107,6 +107,24 @@ def test_a_layer_without_second_derivative_is_named(source: EpisodeSource) -> No
     learner(OnceLayer).check(None, source, PIXELS)  # evaluation needs no second derivative
 
 
+def test_a_layer_that_returns_several_tensors_is_named_too(source: EpisodeSource) -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pair = Pair()
+
+        def forward(self, x: Tensor) -> Tensor:
+            first, _ = self.pair(x)
+            return first
+
+    class Pair(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, None]:
+            return OnceLayer()(x), None
+
+    with pytest.raises(UsageError, match=r"layer 'odd.pair' \(Pair\) has no second derivative"):
+        learner(Both).check(RECIPE, source, PIXELS)
+
+
 def test_state_that_tasks_would_share_is_named(source: EpisodeSource) -> None:
     one = learner(Counter)
     with pytest.raises(UsageError, match=r"layer 'odd' \(Counter\) changes its state 'calls' in a forward pass"):

@@ -68,7 +68,7 @@ _WHAT = (
         type=int,
         help=f"Episodes to measure.  [default: {EPISODES:,}; with --until-ci at most {MOST_UNTIL:,}]",
     ),
-    click.option("--protocol", default="fixed-way", show_default=True, help="How episodes are drawn."),
+    click.option("--protocol", default="", show_default="the data set's, fixed-way", help="How episodes are drawn."),
     click.option("--seed", "seeds", default="0", show_default=True, callback=numbers(0), help="Training seeds."),
     click.option("--episode-seed", default=0, show_default=True, help="Seed of the measured episodes."),
     click.option("--train-episodes", type=int, help="Short for --set train.episodes=N."),

@@ -128,7 +128,7 @@ def test_every_formulation_computes_the_same(
     # The sharing out changes nothing at all; another order of summation does, in the last digits.
     assert all(torch.equal(first[key], shared[key]) for key in first)
     relative, absolute = (1e-9, 1e-10) if double else (1e-4, 1e-5)
-    # A bias before batch norm has no gradient but rounding, which Adam blows up, and with it the mean of what it shifts.
+    # A bias before batch norm has no gradient but rounding, which Adam blows up, and the mean of the maps with it.
     noisy = ("0.bias", "0/bias", *(["running_mean"] if name == "reptile-running" and not double else []))
     for key in (key for key in first if not key.endswith(noisy)):
         least = absolute * max(1.0, float(first[key].abs().max()))  # of the largest entry: they are sums of such

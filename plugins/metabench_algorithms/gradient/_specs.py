@@ -161,10 +161,14 @@ PLUS_PLUS_SHORT = replace(
 def _with_params(
     recipes: Mapping[str, Recipe], params: Mapping[str, Value], text: Mapping[str, Value] | None = None
 ) -> dict[str, Recipe]:
-    """Return the recipes with these parameters, and beside them `text` where it is text."""
+    """Return the recipes with these parameters of the inner loop, and beside them `text` where it is text."""
     of_text = {"bn": "support", **(text or {})}
     return {
-        name: replace(recipe, params={**params, **of_text} if name == "*text" else params)
+        name: replace(
+            recipe,
+            params={**params, **of_text} if name == "*text" else params,
+            source=f"the outer loop of MAML's recipe ({recipe.source}); the inner one is this algorithm's",
+        )
         for name, recipe in recipes.items()
     }
 
@@ -223,7 +227,11 @@ SPECS = [
         answers=("numbers",),
         exempt=(),
         backbone="mlp",
-        recipes={"*": replace(SINUSOID, episodes=20_000 * 25)},
+        recipes={
+            "*": replace(
+                SINUSOID, episodes=20_000 * 25, source=f"{_FINN}, for sinusoids, and 20,000 instead of 70,000 updates"
+            )
+        },
     ),
     _spec(
         "anil",
