@@ -63,7 +63,7 @@ class Executor:
 
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
-        source, _ = self._test_source(run, None)
+        source = measured = self._test_source(run, None)[0]
         images = self.session.split(run.dataset, run.split).images
         if run.recipe is not None:
             check_recipe(run.recipe)
@@ -77,6 +77,8 @@ class Executor:
         elif run.recipe is None:
             _refuse_own_weights(run, learner)
         self._check(run, learner, run.recipe, source, images)
+        if run.recipe is not None:  # what is measured afterwards may need more memory than training
+            self._check(run, learner, None, measured, self.session.split(run.dataset, run.split).images)
 
     @staticmethod
     def _check(

@@ -38,6 +38,8 @@ from metabench.trial import try_task
 from metabench.workers import PlainLayout, WorkerPool
 
 T = TypeVar("T")
+_DRAWING = 8
+"""Tasks at once under ``vmap`` at most where they draw random numbers."""
 Task = tuple[Tensor, ...]
 """Support images (S, C, H, W), labels (S,), query images (Q, C, H, W), their labels (Q,); each of them with
 a leading dimension where it is a group of tasks."""
@@ -59,6 +61,8 @@ class AdaptingLearner(Learner):
     module: Adapting
     embedder: Backbone | None = None
     _forked: ForkedPool | None = None
+    _fixed = False
+    """How many tasks are run at once must not change."""
 
     def __init__(
         self,
@@ -73,9 +77,11 @@ class AdaptingLearner(Learner):
         self.module, self.precision, self.max_memory = algorithm, precision, max_memory
         self.frozen = frozen
         self.device = device or next(algorithm.parameters()).device
-        self.batched = (formulation or _quicker(algorithm, self.device)) == "vmap"
-        self.group = group if self.batched else 1
-        self._inline = self.batched or self.device.type == "cuda"
+        self._formulate((formulation or _quicker(algorithm, self.device)) == "vmap", group)
+
+    def _formulate(self, batched: bool, group: int = 1) -> None:
+        self.batched, self.group = batched, group if batched else 1
+        self._inline = batched or self.device.type == "cuda"
         self._take_at_once(self.group if self._inline else torch.get_num_threads())
 
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
@@ -158,17 +164,33 @@ class AdaptingLearner(Learner):
         here = np.arange(rows.shape[1])[None]
         here_only = replace(episode, support=here[:, :n_support], query=here[:, n_support:])
         tasks = tasks_of(self.module.backbone, few, here_only)
-        work = self._score if recipe is None else partial(self._learn, self._context)
         self.module.train(recipe is not None)
+        try:
+            size, draws = self._try(recipe, tasks)
+        except RuntimeError as error:
+            if not self.batched or "vmap" not in str(error):
+                raise
+            if self.device.type == "cuda":
+                raise UsageError(
+                    f"cannot run for several tasks at once ({str(error).splitlines()[0][:160]}): what it does must not "
+                    "depend on the values of tensors"
+                ) from error
+            self._formulate(False)
+            size, draws = self._try(recipe, tasks)
+        self._fixed = draws
+        if draws:  # from one stream, so who draws when must not depend on what there is room for
+            self._take_at_once(min(self.at_once, _DRAWING) if self.batched else 1)
+        return self._make_room(size, recipe is not None)
+
+    def _try(self, recipe: Recipe | None, tasks: Task) -> tuple[int, bool]:
+        """Return the bytes that one task takes, and whether it draws random numbers."""
+        work = self._score if recipe is None else partial(self._learn, self._context)
         task = tuple(part[0] for part in tasks)
         learns = recipe is not None and not _has_update(self.module)
         with torch.random.fork_rng(devices=[]):
             before = torch.get_rng_state()
             size = try_task(self.module, lambda algorithm: work(algorithm, tasks), task, learns)
-            draws = not torch.equal(before, torch.get_rng_state())
-        if draws and not self._inline:  # from one stream, which workers side by side would share out by chance
-            self._take_at_once(1)
-        return self._make_room(size, recipe is not None)
+            return size, not torch.equal(before, torch.get_rng_state())
 
     def _make_room(self, task: int, training: bool) -> str:
         """Set how many tasks of `task` bytes run at once and say what that takes.
@@ -180,10 +202,13 @@ class AdaptingLearner(Learner):
         used, limit = device_memory(self.device)
         limit = self.max_memory or limit
         base = used + (5 * weights if training else 0)
-        if base + task > limit:
+        least = self.at_once if self._fixed else 1
+        if base + least * task > limit:
+            many = "a task" if least == 1 else f"{least} tasks, no fewer since they draw random numbers,"
             raise UsageError(
-                f"needs {task // MIB + 1} MB for a task beside {base // MIB + 1} MB, and may take {limit // MIB} MB: "
-                "allow more (--max-memory), or use fewer --shots, fewer inner steps or a smaller --backbone"
+                f"needs {least * task // MIB + 1} MB for {many} beside {base // MIB + 1} MB, and may take "
+                f"{limit // MIB} MB: allow more (--max-memory), or use fewer --shots, fewer inner steps or a smaller "
+                "--backbone"
             )
         at_once = min(self.at_once, (limit - base) // task)
         self._take_at_once(at_once)
@@ -265,7 +290,7 @@ class AdaptingLearner(Learner):
                 return attempt()
             except (RuntimeError, MemoryError) as error:
                 killed = isinstance(error, BrokenProcessPool)  # by the system, most likely for its memory
-                if self.at_once == 1 or not (killed or out_of_memory(error)):
+                if self.at_once == 1 or self._fixed or not (killed or out_of_memory(error)):
                     raise
             self._take_at_once(self.at_once // 2)
 
