@@ -18,7 +18,7 @@ from metabench.pictures.svg import Picture
 from metabench.seeds import OverSeeds, over_seeds
 from metabench.specs import Metric
 from metabench.tables import Row, csv_text, escape, printable, score_text, width_text
-from metabench.versus import Contestant, contestants
+from metabench.versus import Contestant, contestants, told_apart, training_traits
 
 COLUMNS = (
     "dataset", "protocol", "method", "shot", "metric", "score", "ci95", "open95", "gain", "gain95", "episodes", "seeds",
@@ -86,10 +86,28 @@ def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]
     for each in contestants(fine):
         groups[each.dataset, _protocol(each.record), each.metric, each.method].append(each)
     found = [
-        LearningCurve(method, dataset, protocol, metric, _levels(members))
-        for (dataset, protocol, metric, method), members in groups.items()
+        LearningCurve(name, dataset, protocol, metric, _levels(members))
+        for (dataset, protocol, metric, method), group in groups.items()
+        for name, members in _by_training(method, group).items()
     ]
     return sorted(found, key=lambda curve: (curve.dataset, _in_order(curve.protocol), curve.metric.name, curve.method))
+
+
+def _by_training(method: str, group: Sequence[Contestant]) -> Mapping[str, Sequence[Contestant]]:
+    """Return runs by the name of their curve: one, unless a number of shots was trained for in several ways.
+
+    A recipe may depend on the shots, so what was trained otherwise for other shots can still be one method.
+    """
+    traits = [training_traits(each.record) for each in group]
+    ways: dict[int, set[str]] = defaultdict(set)
+    for each, training in zip(group, traits, strict=True):
+        ways[each.record["inputs"]["protocol"]["params"]["shot"]].add(canonical_json(training))
+    if all(len(found) == 1 for found in ways.values()):
+        return {method: group}
+    curves: dict[str, list[Contestant]] = defaultdict(list)
+    for each, name in zip(group, told_apart([method] * len(group), [""] * len(group), traits), strict=True):
+        curves[name].append(each)
+    return curves
 
 
 def _in_order(text: str) -> list[tuple[int, str]]:

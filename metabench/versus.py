@@ -25,7 +25,8 @@ class Contestant:
 
     Attributes:
         method: algorithm, and what else tells the methods given apart; the same on every data set.
-        label: `method` and what tells apart runs of it (the training seed, or the key).
+        label: `method`, in what else the trainings of one algorithm differ there, and what tells apart runs (the
+            training seed, or the key).
         cell: data set and protocol, as text; what is compared has it in common.
         dataset, protocol: the parts of `cell`.
         score: mean over episodes, in the unit of `metric`.
@@ -165,9 +166,11 @@ def contestants(records: Iterable[Mapping[str, Any]]) -> list[Contestant]:
         if record["scores"] is None:
             raise UsageError(f"run {record['key'][:12]} is {record['status']} and has no scores; run it again")
     algorithms = [record["inputs"]["algorithm"]["name"] for record in records]
-    methods = _told_apart(algorithms, [""] * len(records), [_traits(record) for record in records])
+    methods = told_apart(algorithms, [""] * len(records), [_traits(record) for record in records])
     cells = [_cell(record) for record in records]
-    labels = _told_apart(methods, cells, [_run_traits(record) for record in records])
+    trained = told_apart(algorithms, cells, [training_traits(record) for record in records])
+    names = [method + told.removeprefix(name) for method, told, name in zip(methods, trained, algorithms, strict=True)]
+    labels = told_apart(names, cells, [_run_traits(record) for record in records])
     parts = zip(methods, labels, cells, _dataset_names(records), map(_protocol_name, records), strict=True)
     return [Contestant(*names, score_of(record), record) for names, record in zip(parts, records, strict=True)]
 
@@ -229,14 +232,24 @@ def _run_traits(record: Mapping[str, Any]) -> dict[str, str]:
     stop = evaluation["stop"]
     return {
         "seed": f"seed {training['seed']}" if "seed" in training else "",
-        "trained": f"{training['episodes']} training episodes" if "episodes" in training else "",
         "episode seed": f"episode seed {evaluation['seed']}",
         "stop": f"until ± {stop['half_width']:g}" if stop else "",
         "key": record["key"][:8],
     }
 
 
-def _told_apart(names: Sequence[str], groups: Sequence[str], traits: Sequence[Mapping[str, str]]) -> list[str]:
+def training_traits(record: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a training; not its seed, nor what follows from the shots of the evaluation."""
+    training = record["inputs"]["training"] or {}
+    settings = {name: value for name, value in sorted(training.items()) if isinstance(value, (int, float, str))}
+    return {
+        name: f"{value} training episodes" if name == "episodes" else f"train.{name}={value}"
+        for name, value in settings.items()
+        if name not in ("seed", "shot", "query", "validation_query")
+    }
+
+
+def told_apart(names: Sequence[str], groups: Sequence[str], traits: Sequence[Mapping[str, str]]) -> list[str]:
     """Append to the names the traits, one after the other, in which those differ that share group and name."""
     found = list(names)
     for trait in dict.fromkeys(name for each in traits for name in each):

@@ -57,6 +57,19 @@ def test_methods_are_told_apart() -> None:
     assert [curve.method for curve in learning_curves(several)] == ["protonet channels=32", "protonet channels=64"]
 
 
+def test_shots_trained_for_in_several_ways_are_several_curves() -> None:
+    """A longer training for five shots is not joined to a shorter one for two, as if that were what shots buy."""
+    short = [record(shot, training__episodes=50) for shot in (2, 5)]
+    found = learning_curves([record(5, training__episodes=100), *short])
+    told = {curve.method: [level.shot for level in curve.levels] for curve in found}
+    assert told == {"protonet 100 training episodes": [5], "protonet 50 training episodes": [2, 5]}
+
+
+def test_a_recipe_may_depend_on_the_shots() -> None:
+    (curve,) = learning_curves([record(1, training__way=30), record(5, training__way=20)])
+    assert (curve.method, len(curve.levels)) == ("protonet", 2)
+
+
 def test_training_seeds_are_one_level() -> None:
     (curve,) = learning_curves([record(1, training__seed=seed) for seed in (0, 1)])
     (level,) = curve.levels

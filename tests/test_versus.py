@@ -88,11 +88,17 @@ def test_names_are_as_long_as_they_must_be() -> None:
         _record("b", training__seed=8, backbone__name="pixels", backbone__params={}),
         _record("c", training__lr=0.1),
         _record("c"),
+        _record("d", training__lr=0.1, algorithm__params={"k": 1}),
+        _record("d", algorithm__params={"k": 2}),
+        _record("e", dataset__params={"size": 28}),
+        _record("e", dataset__params={"size": 32}),
     ]
     labels = [each.label for each in contestants(records)]
     assert labels[:4] == ["a metric=cosine", "a metric=euclidean", "b seed 7", "b seed 8"]
-    assert labels[4:] == [f"c {record['key'][:8]}" for record in records[4:]]
-    assert [each.method for each in contestants(records)][2:] == ["b", "b", "c", "c"]
+    assert labels[4:6] == ["c train.lr=0.1", "c train.lr=0.001"]
+    assert labels[6:8] == ["d k=1 train.lr=0.1", "d k=2 train.lr=0.001"]  # or the difference would look like that of k
+    assert labels[8:] == ["e", "e"]  # in cells of their own
+    assert [each.method for each in contestants(records)][2:6] == ["b", "b", "c", "c"]
 
 
 def test_data_sets_of_one_name_are_told_apart() -> None:
