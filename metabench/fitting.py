@@ -25,10 +25,10 @@ def misfit(
     """
     (dataset, split), (algorithm, backbone, learned_from) = measured, learner
     checks: tuple[Callable[[], None], ...] = (
+        lambda: _refuse_other_answers(algorithm, dataset, registry),
         lambda: _refuse_other_input(learned_from, backbone, registry),
         lambda: _refuse_other_input(dataset, backbone, registry),
         lambda: _refuse_other_items(protocol, dataset, registry),
-        lambda: _refuse_other_answers(algorithm, dataset, registry),
         lambda: _refuse_other_ways(algorithm, dataset, protocol),
         lambda: _refuse_beside(algorithm, dataset, protocol),
     )
@@ -77,13 +77,19 @@ def _refuse_other_items(protocol: ProtocolSpec, dataset: DatasetSpec, registry: 
 
 
 def _refuse_other_answers(algorithm: AlgorithmSpec, dataset: DatasetSpec, registry: Registry) -> None:
-    wanted = "numbers" if dataset.kind == "functions" else "labels"
+    wanted = _asked_for(dataset)
     if wanted not in algorithm.answers:
         fitting = [name for name, spec in registry.algorithms.items() if wanted in spec.answers]
+        others = [name for name, spec in registry.datasets.items() if _asked_for(spec) in algorithm.answers]
+        elsewhere = f", or --dataset {' or '.join(others)}" if len(others) <= 3 else ""
         raise UsageError(
             f"{algorithm.name} predicts {algorithm.answers[0]}, and '{dataset.name}' asks for {wanted}; "
-            f"use --algo {' or '.join(fitting)}"
+            f"use --algo {' or '.join(fitting)}{elsewhere}"
         )
+
+
+def _asked_for(dataset: DatasetSpec) -> str:
+    return "numbers" if dataset.kind == "functions" else "labels"
 
 
 def _refuse_other_ways(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: ProtocolSpec) -> None:

@@ -214,7 +214,8 @@ class AdaptingLearner(Learner):
         self._take_at_once(at_once)
         what = "training" if training else "evaluation"
         total = (base + at_once * task) // MIB
-        return f"{what} takes about {total} MB of memory, {at_once} tasks at once of {task / MIB:.0f} MB each"
+        each = f"{task / MIB:.0f} MB" if task >= MIB else "less than 1 MB"
+        return f"{what} takes about {total} MB of memory, {at_once} tasks at once of {each} each"
 
     @property
     def _context(self) -> TaskContext:

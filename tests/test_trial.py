@@ -132,6 +132,56 @@ def test_state_that_tasks_would_share_is_named(source: EpisodeSource) -> None:
     assert float(one.module.get_buffer("backbone.odd.calls")) == 0  # it was a copy that was tried
 
 
+class Dense(Backbone):
+    """Without convolutions, so that tasks are run in groups on a CPU too."""
+
+    def __init__(self, image_shape: tuple[int, int, int], layer: type[nn.Module] = nn.Identity) -> None:
+        super().__init__()
+        self.first, self.odd = nn.Linear(64, 8), layer()
+        self.feature_dim = 8
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.odd(torch.relu(self.first(images.flatten(1))))
+        return features
+
+
+class Looks(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.mean() > 0.5 else 2 * x
+
+
+def dense(layer: type[nn.Module], max_memory: int = 0) -> AdaptingLearner:
+    model = build_model(Dense, {"layer": layer}, Maml, {}, (1, 8, 8), 0, 3)
+    assert isinstance(model, Adapting)
+    return AdaptingLearner(model, max_memory=max_memory)
+
+
+def test_what_cannot_run_in_groups_runs_task_by_task(source: EpisodeSource) -> None:
+    for recipe in (RECIPE, None):
+        plain, looking = dense(nn.Identity), dense(Looks)
+        for one in (plain, looking):
+            one.check(recipe, source, PIXELS)
+        assert (plain.batched, looking.batched) == (True, False)
+    scores = looking.module.eval() and looking.scores(torch.from_numpy(PIXELS), source.batch(0, 3))
+    assert scores.shape == (3, 6, 3)
+
+
+def test_room_never_changes_which_random_numbers_a_task_gets(
+    source: EpisodeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, drawing = dense(nn.Identity), dense(nn.Dropout)
+    plain.check(RECIPE, source, PIXELS)
+    note = drawing.check(RECIPE, source, PIXELS)
+    assert (plain.at_once, drawing.at_once) == (64, 8) and ", 8 tasks at once" in note
+    monkeypatch.setattr("metabench.tasks.device_memory", lambda device: (0, 7 * MIB))
+    plain._make_room(MIB, False)
+    assert plain.at_once == 7
+    with pytest.raises(UsageError, match="needs 9 MB for 8 tasks, no fewer since they draw random numbers, beside"):
+        drawing._make_room(MIB, False)
+    drawing.check(None, source, PIXELS)  # nothing is drawn at evaluation
+    drawing._make_room(MIB, False)
+
+
 def test_another_error_is_not_hidden(source: EpisodeSource) -> None:
     class Broken(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -186,9 +186,12 @@ def test_it_works_out_of_the_box_and_meta_learning_wins(tmp_path: Path, capsys: 
     [
         (["--algo", "protonet", "--dataset", "sinusoid"], "protonet predicts labels, and 'sinusoid' asks for numbers"),
         (["--algo", "pretrain", "--dataset", "glyphs", "--backbone", "conv4"], "pretrain predicts numbers, and"),
+        (["--algo", "pretrain"], ", or --dataset sinusoid"),
         (["--algo", "maml", "--dataset", "sinusoid", "--backbone", "conv4"], "use --backbone mlp"),
         (["--algo", "maml", "--dataset", "glyphs", "--protocol", "regression"], "is for functions, and the items of"),
         (["--algo", "maml", "--dataset", "glyphs,sinusoid"], "each needs a command of its own"),
+        (["--algo", "maml", "--dataset", "sinusoid", "--protocol", "fixed-way"], "fixed-way' is for"),
+        (["--algo", "maml", "--dataset", "sinusoid", "--ways", "20"], "'regression' has no ways; leave --ways out"),
         (["--algo", "maml", "--dataset", "sinusoid", "--until-ci", "1"], "--until-ci is in points of accuracy"),
     ],
 )

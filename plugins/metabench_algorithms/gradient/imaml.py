@@ -40,6 +40,7 @@ class Imaml(Adapting):
     ) -> None:
         at_least("steps", steps, 1)
         at_least("cg_steps", cg_steps, 1)
+        at_least("lr", lr, 0)
         at_least("regularisation", regularisation, 1e-6)
         super().__init__(backbone, way, bn)
         self.lr, self.steps, self.regularisation, self.cg_steps = lr, steps, regularisation, cg_steps

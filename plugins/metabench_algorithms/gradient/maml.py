@@ -33,6 +33,8 @@ class Maml(Adapting):
     ) -> None:
         at_least("steps", steps, 1)
         at_least("test_steps", test_steps, 0)
+        for name, rate in (("lr", lr), ("test_lr", test_lr)):
+            at_least(name, rate, 0)
         super().__init__(backbone, way, bn, max(steps, test_steps))
         self.first_order = first_order
         self.train_schedule = (steps, lr)

@@ -45,6 +45,7 @@ class Reptile(Adapting):
             at_least(name, value, 1)
         for name, value in (("inner_batch", inner_batch), ("test_batch", test_batch)):
             at_least(name, value, 0)
+        at_least("lr", lr, 0)
         super().__init__(backbone, way, bn, 1)
         self.lr = lr
         self.train_schedule, self.test_schedule = (steps, inner_batch), (test_steps, test_batch)
