@@ -94,20 +94,33 @@ def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]
 
 
 def _by_training(method: str, group: Sequence[Contestant]) -> Mapping[str, Sequence[Contestant]]:
-    """Return runs by the name of their curve: one, unless a number of shots was trained for in several ways.
+    """Return runs by the name of their curve: one, unless for a number of shots there are several ways.
 
-    A recipe may depend on the shots, so what was trained otherwise for other shots can still be one method.
+    A recipe may depend on the shots, and the number of queries on the images that are left, so what differs between
+    shots alone can still be one method; but not in the number of queries where those help each other.
     """
-    traits = [training_traits(each.record) for each in group]
+    traits = [{**training_traits(each.record), **_asked(each.record)} for each in group]
     ways: dict[int, set[str]] = defaultdict(set)
-    for each, training in zip(group, traits, strict=True):
-        ways[each.record["inputs"]["protocol"]["params"]["shot"]].add(canonical_json(training))
-    if all(len(found) == 1 for found in ways.values()):
+    for each, found in zip(group, traits, strict=True):
+        ways[each.record["inputs"]["protocol"]["params"]["shot"]].add(canonical_json(found))
+    together = group[0].record["inputs"]["algorithm"]["setting"] == "transductive"
+    queries = {found["query"] for found in traits}
+    if all(len(found) == 1 for found in ways.values()) and not (together and len(queries) > 1):
         return {method: group}
     curves: dict[str, list[Contestant]] = defaultdict(list)
     for each, name in zip(group, told_apart([method] * len(group), [""] * len(group), traits), strict=True):
         curves[name].append(each)
     return curves
+
+
+def _asked(record: Mapping[str, Any]) -> dict[str, str]:
+    """What is drawn of the classes of an episode, as traits."""
+    query, evaluation = record["inputs"]["protocol"]["params"].get("query"), record["inputs"]["evaluation"]
+    return {
+        "query": f"query={query}" if query else "",
+        "sampling": f"{evaluation['sampling']} sampling",
+        "episode seed": f"episode seed {evaluation['seed']}",
+    }
 
 
 def _in_order(text: str) -> list[tuple[int, str]]:

@@ -65,6 +65,21 @@ def test_shots_trained_for_in_several_ways_are_several_curves() -> None:
     assert told == {"protonet 100 training episodes": [5], "protonet 50 training episodes": [2, 5]}
 
 
+def test_queries_that_help_each_other_are_as_many_for_all_shots() -> None:
+    few, many = {"protocol__params__query": 1}, {"protocol__params__query": 15}
+    runs = [record(shot, algorithm__setting="transductive", **query) for shot, query in ((1, few), (5, many))]
+    told = {curve.method: [level.shot for level in curve.levels] for curve in learning_curves(runs)}
+    assert told == {"protonet query=1": [1], "protonet query=15": [5]}
+
+
+def test_other_questions_about_the_same_shots_are_other_curves() -> None:
+    runs = [record(shot, protocol__params__query=query) for shot, query in ((1, 1), (5, 1), (5, 15))]
+    told = {curve.method: [level.shot for level in curve.levels] for curve in learning_curves(runs)}
+    assert told == {"protonet query=1": [1, 5], "protonet query=15": [5]}
+    found = learning_curves([record(1), record(1, evaluation__seed=3)])
+    assert [curve.method for curve in found] == ["protonet episode seed 0", "protonet episode seed 3"]
+
+
 def test_a_recipe_may_depend_on_the_shots() -> None:
     (curve,) = learning_curves([record(1, training__way=30), record(5, training__way=20)])
     assert (curve.method, len(curve.levels)) == ("protonet", 2)
@@ -119,7 +134,7 @@ def test_the_command(curves_folder: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["runs", "--algo", "maml"], 4, "no run that succeeded"),
+        (["runs", "--algo", "maml", "--ways", "5,20"], 4, "no run has algorithm maml, way 20 or 5; see"),
         (["nowhere.json"], 2, "cannot read the record"),
         (["runs", "--plot", "no/a.svg"], 2, "there is no folder"),
         (["runs", "--json", "--markdown"], 2, "exclude each other"),

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from metabench.cli.listing import home_option
-from metabench.errors import UsageError
+from metabench.errors import NothingMeasured, UsageError
 
 plot_option = click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the curves, too."
@@ -58,6 +58,9 @@ def curve(
     wanted = {"algorithm": algo, "dataset": dataset, "way": ways}
     chosen = {name: {word.strip() for word in text.split(",")} for name, text in wanted.items() if text}
     records = [record for record in load_records(*sources, home=home) if _is_wanted(record, chosen)]
+    if chosen and not records:
+        asked = ", ".join(f"{name} {' or '.join(sorted(words))}" for name, words in chosen.items())
+        raise NothingMeasured(f"no run has {asked}; see 'metabench list runs'")
     found = learning_curves(records)
     if plot is not None:
         write_atomic(plot, draw(found).file())

@@ -96,10 +96,11 @@ def download(name: str, folder: Path | None, as_json: bool, home: str | None, da
 
 @datasets.command()
 @click.argument("names", nargs=-1)
+@click.option("--skip-bad", is_flag=True, help="Leave unreadable files out, as 'run --skip-bad' does.")
 @json_option
 @home_option
 @data_option
-def verify(names: tuple[str, ...], as_json: bool, home: str | None, data: str | None) -> None:
+def verify(names: tuple[str, ...], skip_bad: bool, as_json: bool, home: str | None, data: str | None) -> None:
     """Read data sets NAMES in full, compare them with their published digests, and look for images that are in them
     more than once; downloads nothing.
 
@@ -108,7 +109,8 @@ def verify(names: tuple[str, ...], as_json: bool, home: str | None, data: str | 
     """
     place, registry = Home.resolve(home, data), current_registry()
     every = (name for name, spec in registry.datasets.items() if not nameless(spec))
-    chosen = (form for name in names or every for form in forms(_chosen(registry, name)))
+    more = {"skip_bad": True} if skip_bad else {}
+    chosen = (form for name in names or every for form in forms(_chosen(registry, name, more)))
     checks = [check for form in chosen for check in verified(form, place)]
     if as_json:
         echo_json(checks)
@@ -147,10 +149,10 @@ def where(name: str | None, as_json: bool, home: str | None, data: str | None) -
         click.echo(f"your own copies are looked for in: {cell(looked)}", err=True)
 
 
-def _chosen(registry: Registry, name: str) -> Choice:
-    """Return the data set that a word of the user names, with its other parameters at their defaults."""
+def _chosen(registry: Registry, name: str, more: Mapping[str, Any] | None = None) -> Choice:
+    """Return the data set that a word of the user names, its other parameters as in `more` or at their defaults."""
     spec, named = registry.choose("dataset", name)
-    return Choice(spec, resolve_params(spec, named))
+    return Choice(spec, resolve_params(spec, {**named, **(more or {})}))
 
 
 def forms(chosen: Choice) -> list[Choice]:

@@ -155,6 +155,9 @@ def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
     params = inputs["protocol"]["params"]
     ordered = {name: params[name] for name in ("way", "shot", "query") if name in params} | params
     protocol = [inputs["protocol"]["name"], *(f"{name}={cell(value)}" for name, value in ordered.items())]
+    evaluation, summary = inputs["evaluation"], record["summary"] or {}
+    protocol += [f"{evaluation['sampling']} sampling"] if evaluation["sampling"] != "closed" else []
+    protocol += [f"episode-seed={evaluation['seed']}"] if evaluation["seed"] else []
     return (
         record["key"][:12],
         record["status"],
@@ -163,7 +166,7 @@ def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
         domain_words(inputs),
         " ".join(protocol),
         (inputs["training"] or {}).get("seed", "-"),
-        inputs["evaluation"]["episodes"],
+        summary.get("episodes", evaluation["episodes"]),
         _score_with_unit(record),
     )
 

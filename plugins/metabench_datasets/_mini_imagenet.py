@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,8 @@ from metabench_datasets._class_lists import ClassLists
 SPLITS = ("train", "val", "test")
 GET_CSV = "get the official train.csv, val.csv and test.csv of Ravi & Larochelle"
 _SUFFIXES = (".jpg", ".jpeg", ".png")
+_WNID = re.compile(r"n\d{8}")
+"""A class of ImageNet, which the official file names begin with."""
 
 Classes = list[tuple[str, list[Path]]]
 """The files of each class, both sorted by name."""
@@ -89,8 +92,8 @@ class CsvLayout(Layout):
         if not path.is_file():
             raise MissingError(f"mini-imagenet: {path} is not there; {GET_CSV}")
         try:
-            with path.open(newline="", encoding="utf-8") as stream:
-                header, *lines = csv.reader(stream)
+            with path.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets put a mark in front
+                header, *lines = list(csv.reader(stream)) or [[]]
         except (OSError, ValueError, csv.Error) as error:
             raise MetabenchError(f"mini-imagenet: {path} is not a readable CSV file ({error}); {GET_CSV}") from error
         if [word.strip() for word in header[:2]] != ["filename", "label"]:
@@ -99,6 +102,11 @@ class CsvLayout(Layout):
             if len(line) < 2 or Path(line[0]).name != line[0]:
                 raise MetabenchError(
                     f"mini-imagenet: {path} line {number} is not a plain file name and a label; {GET_CSV}"
+                )
+            if (begun := _WNID.match(line[0])) and _WNID.match(line[1]) and begun[0] != line[1]:
+                raise MetabenchError(
+                    f"mini-imagenet: {path} line {number} gives {line[0]} the label {line[1]}, and its name another; "
+                    f"{GET_CSV}"
                 )
         return [(line[0], line[1]) for line in lines]
 

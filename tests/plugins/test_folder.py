@@ -316,6 +316,12 @@ def test_skip_bad(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(words) == 1
     assert "leave them out with --skip-bad" in capsys.readouterr().err
     assert len(run_json(capsys, [*words, "--skip-bad"])) == 1
+    verify = ["datasets", "verify", f"folder:{photos}", "--home", str(tmp_path / "other")]
+    assert main(verify) == 1
+    assert "leave them out with --skip-bad" in capsys.readouterr().err
+    assert main([*verify, "--skip-bad"]) == 0
+    assert main(["datasets", "verify", "glyphs", "--skip-bad", "--home", str(tmp_path / "other")]) == 2
+    assert "glyphs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["datasets", "verify"], ["datasets", "download"]])

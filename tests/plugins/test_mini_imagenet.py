@@ -154,11 +154,16 @@ def test_lists_of_another_split_are_told(mini, context):
     ("content", "told"),
     [
         (None, "test.csv is not there; get the official"),
-        (b"", "not a readable CSV"),
         (b"\xff\xfe\x00", "not a readable CSV"),
         (b"name;class\na.jpg;n04\n", "does not begin with the line filename,label"),
         (b"filename,label\n../../n0400.jpg,n04\n", "line 2 is not a plain file name and a label"),
         (b"filename,label\nn0400.jpg\n", "line 2 is not a plain file name"),
+        (b"", "does not begin with the line filename,label"),
+        (b"\xef\xbb\xbffilename,label\nn0400.jpg\n", "line 2 is not a plain file name"),
+        (
+            b"filename,label\nn0153282900000005.jpg,n01532829\nn0153282900000006.jpg,n01558993\n",
+            "line 3 gives n0153282900000006.jpg the label n01558993, and its name another",
+        ),
         (b"filename,label\nn0400.jpg,n04\nn0401.jpg,n04\nn0500.jpg,n05\n", "2 classes have not 3 images: n04 has 2"),
     ],
 )
