@@ -88,12 +88,12 @@ def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]
     found = [
         LearningCurve(name, dataset, protocol, metric, _levels(members))
         for (dataset, protocol, metric, method), group in groups.items()
-        for name, members in _by_training(method, group).items()
+        for name, members in _apart(method, group).items()
     ]
     return sorted(found, key=lambda curve: (curve.dataset, _in_order(curve.protocol), curve.metric.name, curve.method))
 
 
-def _by_training(method: str, group: Sequence[Contestant]) -> Mapping[str, Sequence[Contestant]]:
+def _apart(method: str, group: Sequence[Contestant]) -> Mapping[str, Sequence[Contestant]]:
     """Return runs by the name of their curve: one, unless for a number of shots there are several ways.
 
     A recipe may depend on the shots, and the number of queries on the images that are left, so what differs between

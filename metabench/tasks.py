@@ -187,10 +187,15 @@ class AdaptingLearner(Learner):
         work = self._score if recipe is None else partial(self._learn, self._context)
         task = tuple(part[0] for part in tasks)
         learns = recipe is not None and not _has_update(self.module)
-        with torch.random.fork_rng(devices=[]):
-            before = torch.get_rng_state()
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            before = self._random_states()
             size = try_task(self.module, lambda algorithm: work(algorithm, tasks), task, learns)
-            return size, not torch.equal(before, torch.get_rng_state())
+            return size, not all(map(torch.equal, before, self._random_states()))
+
+    def _random_states(self) -> list[Tensor]:
+        """Return the state of every stream that a task may draw from."""
+        cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
+        return [torch.get_rng_state(), *cuda]
 
     def _make_room(self, task: int, training: bool) -> str:
         """Set how many tasks of `task` bytes run at once and say what that takes.
