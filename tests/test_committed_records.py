@@ -12,7 +12,7 @@ import torch
 
 from metabench.cli.main import main
 from metabench.cli.reproduce import ROUNDING
-from metabench.environment import emulates
+from metabench.environment import emulates, provenance
 from metabench.keys import file_sha256
 from metabench.leaderboard.curated import read_invalidated
 from metabench.records import read_record
@@ -32,6 +32,9 @@ RECORDS = [
 
 SLOW = ("reptile",)
 """Algorithms that take minutes with 50 inner steps and more: of theirs, 100 episodes are measured again."""
+COARSE = 0.25
+"""A share of differing episodes that is let pass in bfloat16 on another processor than the record's: each inner step
+rounds to three digits, there otherwise than here."""
 NEEDED = {
     "mini-imagenet": real_mini_imagenet,
     "cifar-fs": real_cifar,
@@ -107,5 +110,7 @@ def test_a_record_replays(path: Path, home: Path, capsys: pytest.CaptureFixture[
     assert found["episodes"] == found["total"]
     assert found["same_episodes"] is True
     # Another processor rounds differently, which may turn a near tie, but no more than that.
-    assert len(found["differing"]) <= ROUNDING * found["total"]
+    elsewhere = record["provenance"]["cpu"] != provenance(torch.device("cpu"))["cpu"]
+    coarse = elsewhere and record["inputs"]["precision"] == "bfloat16"
+    assert len(found["differing"]) <= (COARSE if coarse else ROUNDING) * found["total"]
     assert (code == 0) == (not found["differing"] and found["same_classes"] is True)
