@@ -58,17 +58,38 @@ def _refuse_state(algorithm: Adapting, images: Tensor) -> None:
     before = {name: value.detach().clone() for name, value in network.state_dict().items()}
     weights = {name.removeprefix("backbone."): value for name, value in algorithm.start().items()}
     weights = {name: value for name, value in weights.items() if name in before}
-    for _ in range(2):  # some layers make their state in the first pass
+    attributes = []
+    for _ in range(2):  # some layers make their state, or tables that stay the same, in the first pass
         with torch.no_grad():
             torch.func.functional_call(network, weights, (images,))
-    for name, value in network.state_dict().items():
-        if name not in before or not torch.equal(before[name], value):
-            owner, _, leaf = name.rpartition(".")
-            kind = type(network.get_submodule(owner)).__name__
-            raise UsageError(
-                f"cannot adapt to each task: layer '{owner}' ({kind}) changes its state '{leaf}' in a forward pass, "
-                "which all tasks would share; use another --backbone"
-            )
+        attributes.append(_attributes(network))
+    for was, now in ((before, network.state_dict()), attributes):
+        for name, value in now.items():
+            if name not in was or not _same(was[name], value):
+                owner, _, leaf = name.rpartition(".")
+                kind = type(network.get_submodule(owner)).__name__
+                raise UsageError(
+                    f"cannot adapt to each task: layer '{owner}' ({kind}) changes its state '{leaf}' in a forward "
+                    "pass, which all tasks would share; use another --backbone"
+                )
+
+
+def _attributes(network: nn.Module) -> dict[str, Any]:
+    """Return what layers keep beside their state dict: buffers that are not saved, and plain attributes."""
+    plain = {
+        f"{name}.{key}" if name else key: value
+        for name, part in network.named_modules()
+        for key, value in vars(part).items()
+        if isinstance(value, (Tensor, int, float, str))
+    }
+    kept = dict(network.named_buffers()) | plain
+    return {name: value.detach().clone() if isinstance(value, Tensor) else value for name, value in kept.items()}
+
+
+def _same(was: Any, now: Any) -> bool:
+    if isinstance(was, Tensor) and isinstance(now, Tensor):
+        return torch.equal(was, now)
+    return was is now or (type(was) is type(now) and bool(was == now))
 
 
 def second_order_culprit(network: nn.Module, images: Tensor) -> str:

@@ -61,6 +61,53 @@ class Counter(nn.Module):
         return x
 
 
+class Remembers(nn.Module):
+    """A running mean in an attribute that nobody registered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean()
+        return x - self.mean
+
+
+class Unsaved(nn.Module):
+    """The same in a buffer that is not saved."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean += 0.1 * (x.detach().mean() - self.mean)
+        return x - self.mean
+
+
+class Counts(nn.Module):
+    """Behaves otherwise from the third pass on."""
+
+    passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        return x if self.passes < 3 else -x
+
+
+class Table(nn.Module):
+    """Makes what it needs in the first pass and keeps it: no state."""
+
+    table: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table is None:
+            self.table = torch.linspace(0, 1, x.shape[-1])
+        return x + self.table
+
+
 class Net(Backbone):
     """A small network with an odd layer in the middle."""
 
@@ -130,6 +177,16 @@ def test_state_that_tasks_would_share_is_named(source: EpisodeSource) -> None:
     with pytest.raises(UsageError, match=r"layer 'odd' \(Counter\) changes its state 'calls' in a forward pass"):
         one.check(RECIPE, source, PIXELS)
     assert float(one.module.get_buffer("backbone.odd.calls")) == 0  # it was a copy that was tried
+
+
+@pytest.mark.parametrize(("layer", "leaf"), [(Remembers, "mean"), (Unsaved, "mean"), (Counts, "passes")])
+def test_state_that_is_in_no_state_dict_is_named_too(layer: type[nn.Module], leaf: str, source: EpisodeSource) -> None:
+    with pytest.raises(UsageError, match=rf"layer 'odd' \({layer.__name__}\) changes its state '{leaf}' in a forward"):
+        learner(layer).check(RECIPE, source, PIXELS)
+
+
+def test_a_table_made_in_the_first_pass_is_no_state(source: EpisodeSource) -> None:
+    learner(Table).check(RECIPE, source, PIXELS)
 
 
 class Dense(Backbone):

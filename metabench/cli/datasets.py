@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ from metabench.data.rows import first_three
 from metabench.data.types import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError
 from metabench.home import Home
-from metabench.registry import Registry, availability, nameless, resolve_params
+from metabench.inspection import look
+from metabench.registry import Registry, nameless, resolve_params
 from metabench.runspec import Choice
 from metabench.session import Session
-from metabench.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared
+from metabench.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
 
 data_option = click.option(
     "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
@@ -190,14 +192,14 @@ def _flat(value: Any) -> str:
 
 
 def _state(spec: DatasetSpec, place: Home) -> str:
-    """Say whether a data set can be used, from the cache folder alone."""
-    if lacking := availability(spec):
-        return f"unavailable: {lacking}"
+    """Say whether a data set can be used; of its folds how many, where they differ. Decodes nothing."""
     if nameless(spec):
         return f"yours: {spec.name}:{spec.argument.upper()}"
-    if not spec.download:
-        return "built in"
-    return "prepared" if any(place.dataset_cache(spec.cache_name).rglob("*.npy")) else "not prepared"
+    found = [look(spec, form.params, place) for form in forms(Choice(spec, defaults(spec)))]
+    counts = Counter(each.presence for each in found)
+    if len(counts) > 1:
+        return ", ".join(f"{count} of {len(found)} folds {presence}" for presence, count in counts.items())
+    return f"unavailable: {found[0].detail}" if found[0].presence == "unavailable" else found[0].presence
 
 
 def _used(spec: DatasetSpec, place: Home) -> int:

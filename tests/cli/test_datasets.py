@@ -85,7 +85,9 @@ def put(folder, value):
 
 def test_list_says_what_is_ready(run, tmp_path):
     code, out, _ = run("list")
-    assert code == 0 and "squares  images  2/2/2    1x2x2  MIT      not prepared" in out
+    assert code == 0 and "squares  images  2/2/2    1x2x2  MIT      missing  Little squares" in out
+    mine = put(tmp_path / "mine", 7)
+    assert "MIT      not prepared" in run("list", "--data", mine)[1] and not list((tmp_path / "home").rglob("*.npy"))
     run("download", "squares")
     made = replace(SQUARES, name="made", download=False)
     lacking = replace(SQUARES, name="lacking", requires=("no_such_module",))
@@ -190,6 +192,16 @@ def test_verify_reports_images_that_are_there_more_than_once(run):
     assert "1 of them not declared" in known["detail"] and digest not in known["detail"]
 
 
+class Apart(Squares):
+    """Keeps each fold in a folder of its own."""
+
+    def __init__(self, fold=1):
+        self.fold = fold
+
+    def load(self, split, context):
+        return super().load(split, replace(context, cache=context.cache / str(self.fold)))
+
+
 class Folded(Squares):
     """Another half of the same squares in each fold."""
 
@@ -199,6 +211,15 @@ class Folded(Squares):
     def load(self, split, context):
         order = ("train", "val", "test")
         return super().load(order[(order.index(split) + self.fold - 1) % 3], context)
+
+
+def test_list_counts_the_class_splits_that_are_ready(run):
+    class_split = Param("fold", 1, "which", (1, 2, 3))
+    sizes = {fold: Declared(SQUARES.sizes, {}) for fold in (2, 3)}
+    folded = replace(SQUARES, name="folded", target=f"{__name__}:Apart", params=(class_split,), folds=sizes)
+    run("download", "folded", specs=(folded,))
+    (row,) = json.loads(run("list", "--json", specs=(folded,))[1])
+    assert row["state"] == "1 of 3 folds prepared, 2 of 3 folds missing"
 
 
 def test_verify_looks_at_every_class_split(run):
