@@ -40,8 +40,8 @@ def to_csv(found: Sequence[tuple[Sweep, Sequence[Tried]]]) -> str:
         for each in document["combinations"]:
             row = {name: document[name] for name in _OF_THE_TASK}
             row |= {name: each["settings"].get(name) for name in swept}
-            names = ("metric", "score", "ci95", "seeds", "seed_sd", "rank", "problem")
-            rows.append({**row, **{name: each[name] for name in names}, "best": each["settings"] == document["best"]})
+            row |= {name: value for name, value in each.items() if name not in ("settings", "keys")}
+            rows.append({**row, "best": each["settings"] == document["best"], "keys": " ".join(each["keys"])})
     return csv_text(list(rows[0]), rows)
 
 

@@ -258,7 +258,7 @@ def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """The columns that identify a row, those that tell these rows apart, and the score."""
     varied = [name for name in IF_VARIED if len({row[name] for row in rows} | UNSAID.get(name, set())) > 1]
     names = [*ALWAYS, *varied]
-    metrics = {row["metric"] for row in rows if row["status"] == "ok"} or {ACCURACY}
+    metrics = {row["metric"] for row in rows if row["status"] == "ok"}
     several = len(metrics) > 1
     parts = list(dict.fromkeys(part["metric"] for row in rows for part in row["parts"]))
     body = []
@@ -266,7 +266,8 @@ def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         made_of = {part["metric"]: _part_text(part) for part in row["parts"]}
         shown = [made_of.get(part, "-") for part in parts]
         body.append([*(cell_text(row, name) for name in names), _result(row, several), *shown])
-    return [*names, "score" if several else metrics.pop().title, *(part.title for part in parts)], body
+    title = metrics.pop().title if len(metrics) == 1 else "score"
+    return [*names, title, *(part.title for part in parts)], body
 
 
 def cell_text(row: Row, name: str) -> str:

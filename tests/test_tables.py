@@ -43,6 +43,8 @@ def test_a_failed_row_has_a_reason_and_no_number() -> None:
     (row,) = rows_from_records([FAILED])
     assert (row["accuracy"], row["ci95"], row["status"], row["cached"]) == (None, None, "failed", False)
     assert row["note"].startswith("RuntimeError: a|b")
+    header = terminal([row]).splitlines()[0]
+    assert header.split()[-1] == "score"  # of which metric, nothing says
 
 
 def test_the_terminal_table() -> None:

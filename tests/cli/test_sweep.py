@@ -180,6 +180,8 @@ def test_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert [row["best"] for row in rows].count("True") == 1
     assert {row["train.lr"] for row in rows} == {"0.001", "0.01"}
+    assert {row["keys"] for row in rows} < {record["key"] for record in records(tmp_path)}  # the test's is not one
+    assert all(float(row["open95"]) > 0 for row in rows)
     assert main(sweep(tmp_path, *SWEPT, "--markdown")) == 0
     assert "| 4 | 0.001 |" in " ".join(capsys.readouterr().out.split())
 
