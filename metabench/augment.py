@@ -36,14 +36,24 @@ def training_items(images: Tensor, batch: EpisodeBatch, augment: str) -> tuple[T
     """
     if augment == "none":
         return images, batch
-    n_support = batch.support.shape[1]
-    rows = np.concatenate([batch.support, batch.query], axis=1)
     generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-    found = images[torch.from_numpy(rows.reshape(-1)).to(images.device)]
+    found, batch = own_items(images, batch)
     found = crop_flip(found, generator)
     if augment == "crop-flip-jitter":
         found = jitter(found, generator)
+    return found, batch
+
+
+def own_items(images: Tensor, batch: EpisodeBatch) -> tuple[Tensor, EpisodeBatch]:
+    """Return the items of a batch of episodes one after the other, and the batch with its rows in them.
+
+    Args:
+        images: (N, ...) that the rows of `batch` mean.
+    """
+    n_support = batch.support.shape[1]
+    rows = np.concatenate([batch.support, batch.query], axis=1)
     here = np.arange(rows.size, dtype=rows.dtype).reshape(rows.shape)
+    found = images[torch.from_numpy(rows.reshape(-1)).to(images.device)]
     return found, replace(batch, support=here[:, :n_support], query=here[:, n_support:])
 
 

@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -66,14 +67,41 @@ def keep_freed_memory() -> None:
     libc.mallopt(m_trim_threshold, 1 << 30)
 
 
+def return_freed_memory() -> None:
+    """Give memory that is free, and kept for reuse, back to the system now. Does nothing without glibc."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def forget_peak_memory() -> None:
+    """Let `peak_memory_mb` speak of what comes from now on, where the platform can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb() -> float:
     """Return the peak resident memory of this process in MiB (0 where the platform does not tell)."""
+    if (peak := _status_mb("VmHWM")) is not None:  # what `resource` tells can be that of who started the process
+        return peak
     try:
         import resource
     except ImportError:  # Windows
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
+
+
+def own_memory_mb() -> float:
+    """Return the resident memory of this process in MiB but for files, such as libraries, which processes share."""
+    return _status_mb("RssAnon") or 0.0
+
+
+def _status_mb(name: str) -> float | None:
+    """Return what Linux says of this process, in MiB; None where it does not."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return round(next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / (1 << 10), 1)
+    return None
 
 
 def parse_bytes(text: str) -> int:

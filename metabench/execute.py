@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -16,7 +17,14 @@ from torch import Tensor
 from metabench.beside import UnreservedSource, base_rows
 from metabench.building import make_learner
 from metabench.disjoint import DisjointSource
-from metabench.environment import choose_device, emulates, keep_freed_memory, peak_memory_mb, provenance
+from metabench.environment import (
+    choose_device,
+    emulates,
+    forget_peak_memory,
+    keep_freed_memory,
+    peak_memory_mb,
+    provenance,
+)
 from metabench.episodes import (
     EpisodeProtocol,
     EpisodeSource,
@@ -28,9 +36,11 @@ from metabench.episodes import (
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate
 from metabench.features import embed, load_features, room_for_features, save_features, to_device
+from metabench.files import write_atomic
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
 from metabench.learner import Learner
+from metabench.memory import machine_failed
 from metabench.model import Model, load_tensors, load_weights, save_tensors
 from metabench.modules import Backbone
 from metabench.records import build_record
@@ -46,6 +56,8 @@ from metabench.training import Diverged, Progress, Trainer, check_recipe
 
 CPU = torch.device("cpu")
 _FLUSH_SECONDS = 1.0
+_SECONDS = "seconds.txt"
+"""Beside weights: how long their training took."""
 _SPLITS_KEPT = 3
 """Splits whose features stay in memory for the next run."""
 
@@ -65,10 +77,12 @@ class Executor:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
         source = measured = self._test_source(run, None)[0]
         images = self.session.split(run.dataset, run.split).images
+        training: dict[str, EpisodeSource] = {}
         if run.recipe is not None:
             check_recipe(run.recipe)
-            for split in dict.fromkeys(("val", run.recipe.train_on)):
-                source = self._training_source(run, run.recipe, split)
+            splits = dict.fromkeys(("val", run.recipe.train_on))
+            training = {split: self._training_source(run, run.recipe, split) for split in splits}
+            source = training[run.recipe.train_on]
             images = source.split.images
             self._refuse_other_shape(run, images.shape[1:])
         learner = self._learner(run)
@@ -77,15 +91,22 @@ class Executor:
         elif run.recipe is None:
             _refuse_own_weights(run, learner)
         self._check(run, learner, run.recipe, source, images)
-        if run.recipe is not None:  # what is measured afterwards may need more memory than training
+        if run.recipe is not None:  # what is scored may need more memory than training, and another number of classes
+            if run.recipe.train_on == "train":
+                self._check(run, learner, None, training["val"], training["val"].split.images)
             self._check(run, learner, None, measured, self.session.split(run.dataset, run.split).images)
 
     @staticmethod
     def _check(
-        run: RunSpec, learner: Learner, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8]
+        run: RunSpec,
+        learner: Learner,
+        recipe: Recipe | None,
+        source: EpisodeSource,
+        images: NDArray[np.uint8],
+        accepted: bool = False,
     ) -> str:
         try:
-            return learner.check(recipe, source, images)
+            return learner.check(recipe, source, images, accepted)
         except UsageError as error:
             name, body = run.algorithm.name, run.backbone.name
             raise UsageError(f"{name} on backbone '{body}' {error}") from error
@@ -104,6 +125,7 @@ class Executor:
             if not self.session.rerun and (record := store.find(key)):
                 return Outcome(record, True)  # another process was faster
             parts: dict[str, Any] = {}
+            exhausted = False
             try:
                 self._measure(run, digests, key, parts)
                 record = build_record(inputs, "ok", **parts)
@@ -114,6 +136,7 @@ class Executor:
                 raise
             except Exception as error:
                 message = " ".join(str(error).split())[:2000]
+                exhausted = machine_failed(error)
                 self.session.console.warn(f"{run.label} failed: {message or type(error).__name__}")
                 record = build_record(
                     inputs,
@@ -124,7 +147,8 @@ class Executor:
                 if self.session.console.verbose:
                     self.session.console.note(traceback.format_exc())
             path = store.put(record)
-            Partial(store.root, key).remove()
+            if not exhausted:
+                Partial(store.root, key).remove()
         for warning in self.session.registry.plugins.run_finished(record, str(path)):
             self.session.console.warn(warning)
         return Outcome(record, False)
@@ -144,6 +168,7 @@ class Executor:
         self, run: RunSpec, digests: Mapping[str, str], key: str, parts: dict[str, Any], watch: Watch | None = None
     ) -> None:
         """Fill `parts` with the arguments of `build_record`."""
+        forget_peak_memory()
         started = time.perf_counter()
         if not self._told_slow and emulates(self.device, run.precision):
             self._told_slow = True
@@ -158,8 +183,9 @@ class Executor:
         embedded = time.perf_counter()
         name = [run.protocol.inputs(), digests[run.measured], run.split, run.episode_seed]
         source, most = self._test_source(run, name)
-        self._check(run, learner, None, source, self.session.split(run.dataset, run.split).images)
-        scores, tally = self._score(run, learner, data, source, most, key, watch)
+        accepted = run.recipe is not None  # in `preflight`, before anything was trained
+        self._check(run, learner, None, source, self.session.split(run.dataset, run.split).images, accepted)
+        scores, tally, before = self._score(run, learner, data, source, most, key, watch)
         ended = time.perf_counter()
         parts["scores"] = tally.record(scores, run.metric, run.parts)
         parts["cost"] = {
@@ -167,7 +193,7 @@ class Executor:
             "training_seconds": round(trained - started, 3),
             "embedding_seconds": round(embedded - trained, 3),
             "scoring_seconds": round(ended - embedded, 3),
-            "episodes_per_second": round(len(scores) / max(1e-9, ended - embedded), 1),
+            "episodes_per_second": round((len(scores) - before) / max(1e-9, ended - embedded), 1),
             "peak_memory_mb": round(peak_memory_mb() + learner.beside_mb, 1),
             "parameters": _parameters(model) + (0 if learner.frozen is None else _parameters(learner.frozen)),
         }
@@ -252,12 +278,15 @@ class Executor:
         weights = folder / "weights.safetensors"
         with self.session.store.lock(key):
             if not weights.exists() or self._unreadable(model, weights):
-                progress = self._train(run, run.recipe, learner, digests, folder / "state.safetensors")
-                meta = {"made_for": _made_for(run), "training": vars(progress), "source": run.recipe.source}
+                progress = {**vars(self._train(run, run.recipe, learner, digests, folder / "state.safetensors"))}
+                # Not into the file of weights: the same training gives the same file, however long it took.
+                write_atomic(folder / _SECONDS, str(progress.pop("seconds")))
+                meta = {**_made_for(run), "training": progress, "source": run.recipe.source}
                 save_tensors(weights, model.state_dict(), meta)
                 (folder / "state.safetensors").unlink(missing_ok=True)
             happened = load_weights(model, weights)["training"]
-        return {**happened, "weights_sha256": file_sha256(weights), "training_key": key}
+            seconds = {"seconds": float((folder / _SECONDS).read_text())} if (folder / _SECONDS).exists() else {}
+        return {**happened, **seconds, "weights_sha256": file_sha256(weights), "training_key": key}
 
     def _unreadable(self, model: torch.nn.Module, weights: Path) -> bool:
         try:
@@ -291,7 +320,7 @@ class Executor:
         validation = drawn("val") if on == "train" else None
         metric = run.training_metric
         trainer = Trainer(learner, recipe, *drawn(on), validation, state, run.precision, metric)
-        if note := self._check(run, learner, recipe, trainer.source, trainer.source.split.images):
+        if note := self._check(run, learner, recipe, trainer.source, trainer.source.split.images, accepted=True):
             self.session.console.note(f"{run.label}: {note}")
         label = f"training {run.algorithm.name} on {run.trained_on.name}, {recipe.shot}-shot"
         if self._resumable(state):
@@ -315,11 +344,11 @@ class Executor:
                 ) from error
 
     @staticmethod
-    def _with_last_good(error: Diverged, trainer: Trainer, path: Path, made_for: str) -> Diverged:
+    def _with_last_good(error: Diverged, trainer: Trainer, path: Path, made_for: Mapping[str, Any]) -> Diverged:
         """Keep the best weights of a training that diverged, and say where."""
         if not trainer.best:
             return error
-        save_tensors(path, trainer.best, {"made_for": made_for, "training": vars(trainer.progress)})
+        save_tensors(path, trainer.best, {**made_for, "training": vars(trainer.progress)})
         episode = trainer.progress.best_episode
         return Diverged(f"{error}. The best weights before, of episode {episode}, can be used: --checkpoint {path}")
 
@@ -387,9 +416,9 @@ class Executor:
         most: int,
         key: str,
         watch: Watch | None = None,
-    ) -> tuple[NDArray[np.float64], EpisodeTally]:
-        """Score the episodes, resuming from and saving to the store's partial file."""
-        partial = Partial(self.session.store.root, key, run.width)
+    ) -> tuple[NDArray[np.float64], EpisodeTally, int]:
+        """Score the episodes, resuming from and saving to the store's partial file; say how many were there before."""
+        partial = Partial(self.session.store.root, key, run.width, _scorer_digest(learner, source))
         if self.session.rerun:
             partial.remove()
         done, rule = partial.load()[:most], run.stop
@@ -410,7 +439,7 @@ class Executor:
                 unsaved.append(found)
                 running.add(scale * first_column(found))
                 bar.update(running.count, _shown(running.interval, metric))
-                if stop.requested or time.monotonic() - saved > _FLUSH_SECONDS:
+                if time.monotonic() - saved > _FLUSH_SECONDS:
                     partial.append(np.concatenate(unsaved))
                     unsaved.clear()
                     saved = time.monotonic()
@@ -421,8 +450,12 @@ class Executor:
                 return rule.reached(np.concatenate(scores)) is not None
 
             stops = [] if rule is None else list(checks(most))
-            tally = evaluate(learner, data, source, most, done, report, stops=stops, watch=watch)
-        return np.concatenate(scores), tally
+            try:
+                tally = evaluate(learner, data, source, most, done, report, stops=stops, watch=watch)
+            finally:
+                if unsaved:
+                    partial.append(np.concatenate(unsaved))
+        return np.concatenate(scores), tally, len(done)
 
 
 def _refuse_own_weights(run: RunSpec, learner: Learner) -> None:
@@ -434,6 +467,15 @@ def _refuse_own_weights(run: RunSpec, learner: Learner) -> None:
             f"{run.algorithm.name} has weights of its own, and '{run.dataset.name}' has no classes to train them on; "
             "use --checkpoint, or another algorithm"
         )
+
+
+def _scorer_digest(learner: Learner, source: EpisodeSource) -> str:
+    """Return what tells those apart who may score episodes of one run: other weights, or a plugin that was edited."""
+    module = learner.module
+    kinds = {type(part) for part in (*module.children(), module, source.protocol, learner.frozen)}
+    modules = {getattr(sys.modules.get(kind.__module__), "__file__", None) for kind in kinds}
+    files = sorted(file for file in modules if file is not None and Path(file).is_file())
+    return content_key([_weights_digest(module), [file_sha256(Path(file)) for file in files]])
 
 
 def _weights_digest(backbone: torch.nn.Module) -> str:
@@ -478,9 +520,15 @@ def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
-def _made_for(run: RunSpec) -> str:
+def _made_for(run: RunSpec) -> dict[str, Any]:
+    """What a file of weights says of itself: in words, and for `metabench predict` by name and parameter."""
+
     def words(choice: Choice) -> str:
         params = ", ".join(f"{name}={value}" for name, value in choice.recorded.items())
         return f"{choice.name}({params})"
 
-    return f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.trained_on)}"
+    return {
+        "made_for": f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.trained_on)}",
+        "algorithm": {"name": run.algorithm.name, "params": run.algorithm.recorded},
+        "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},
+    }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from metabench.console import Console
 from metabench.data.decode import Form
 from metabench.errors import MissingError, UsageError
+from metabench.files import tensors_meta
 from metabench.plan import choose_parts
 from metabench.registry import Registry, load_registry
 from metabench.specs import Value
@@ -27,7 +28,7 @@ def request_of(
     registry: Registry,
     support: Path,
     query: Sequence[Path],
-    algo: str = ALGORITHM,
+    algo: str = "",
     backbone: str = "",
     checkpoint: Path | None = None,
     settings: Mapping[str, Value] | None = None,
@@ -49,15 +50,29 @@ def request_of(
         raise UsageError("--query: give image files, or folders of them")
     if checkpoint is not None and not checkpoint.is_file():
         raise MissingError(f"no checkpoint at {checkpoint}; --checkpoint takes a .safetensors file")
-    algorithm, body = choose_parts(registry, algo, backbone, settings or {})
+    trained = {} if checkpoint is None else _made_for(tensors_meta(checkpoint))
+    if trained and algo in ("", trained["algorithm"]["name"]):
+        algo, backbone = trained["algorithm"]["name"], backbone or trained["backbone"]["name"]
+    algo = algo or ALGORITHM
+    algorithm, body = choose_parts(registry, algo, backbone, settings or {}, trained)
     form = Form(size, fit, colour)
     return Request(support, query, algorithm, body, checkpoint, form, one_by_one, skip_bad, device)
+
+
+def _made_for(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file of weights says was trained; {} where it does not say it as `metabench run` does."""
+    parts = {part: meta.get(part) for part in ("algorithm", "backbone")}
+    told = (
+        isinstance(part, dict) and isinstance(part.get("name"), str) and isinstance(part.get("params"), dict)
+        for part in parts.values()
+    )
+    return parts if all(told) else {}
 
 
 def predict(
     support: str | Path,
     query: str | Path | Sequence[str | Path],
-    algo: str = ALGORITHM,
+    algo: str = "",
     backbone: str = "",
     checkpoint: str | Path | None = None,
     plugins: str | Path | Sequence[str | Path] = (),
@@ -69,7 +84,8 @@ def predict(
     Args:
         support: a folder with one sub-folder of images for each class.
         query: image files, and folders of them at any depth.
-        algo, backbone, checkpoint: as the options of ``metabench predict``.
+        algo, backbone, checkpoint: as the options of ``metabench predict``; what `checkpoint` was trained as, unless
+            said otherwise.
         plugins: loose plugin files, as ``--plugin``.
         options: settings (``{"algo.x": 1}``), size, fit, colour, one_by_one, skip_bad, device.
 

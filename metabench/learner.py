@@ -67,13 +67,17 @@ class Learner(ABC):
             episode: training episodes that came before this batch.
         """
 
-    def check(self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8]) -> str:
+    def check(
+        self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8], accepted: bool = False
+    ) -> str:
         """Raise UsageError for what can be known to fail before hours of work; return a note for the user, or ''.
 
         Args:
             recipe: None where nothing is trained.
             source: of training episodes (of the test's where nothing is trained), of `images` (N, H, W, C), which are
                 images even where the others take features.
+            accepted: that there is memory for it was found before. It is not refused for want of it now, when what
+                earlier work has freed may count as taken.
         """
         return ""
 
@@ -116,7 +120,9 @@ class FeatureLearner(Learner):
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def check(self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8]) -> str:
+    def check(
+        self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8], accepted: bool = False
+    ) -> str:
         """Refuse to train what has no weights."""
         if recipe is not None and not self.trainable():
             raise UsageError("has nothing to learn; use a backbone that learns, or --algo nearest-mean")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from metabench.environment import peak_memory_mb
+from metabench.environment import peak_memory_mb, return_freed_memory
 
 MIB = 1 << 20
 
@@ -32,8 +33,9 @@ def device_memory(device: torch.device) -> tuple[int, int]:
     """Return (bytes in use, bytes that may be in use): of this process, or of the tensors on a GPU."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        used = torch.cuda.memory_allocated(device)
-        return used, int(0.9 * (used + free))
+        used, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+        return used, int(0.9 * (reserved + free))
+    return_freed_memory()
     used = resident_bytes()
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -46,6 +48,11 @@ def device_memory(device: torch.device) -> tuple[int, int]:
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def machine_failed(error: BaseException) -> bool:
+    """Return whether an error is the machine's: memory that ran out, a process that was killed, a GPU that failed."""
+    return out_of_memory(error) or isinstance(error, BrokenProcessPool) or "CUDA error" in str(error)
 
 
 def peak_bytes(work: Callable[[], Any]) -> int:

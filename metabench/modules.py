@@ -88,7 +88,7 @@ def objective(outputs: Tensor, truth: Tensor, reduction: str = "mean") -> Tensor
     Args:
         outputs: (N, way) scores, or (N, D) predicted numbers.
         truth: int64 (N,) labels in ``[0, way)``, or float (N, D) numbers.
-        reduction: ``mean``, or ``sum``.
+        reduction: ``mean``, or ``none``.
     """
     if truth.is_floating_point():
         return nn.functional.mse_loss(outputs, truth, reduction=reduction)

@@ -178,12 +178,20 @@ def _episodes(selection: Selection, protocol: ProtocolSpec) -> int:
     return episodes
 
 
-def choose_parts(registry: Registry, algo: str, backbone: str, settings: Mapping[str, Value]) -> tuple[Choice, Choice]:
+def choose_parts(
+    registry: Registry,
+    algo: str,
+    backbone: str,
+    settings: Mapping[str, Value],
+    trained: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[Choice, Choice]:
     """Return the algorithm and the backbone that a user names, without any data set.
 
     Args:
         backbone: empty for the algorithm's own.
         settings: ``algo.NAME`` and ``backbone.NAME`` to value.
+        trained: ``algorithm`` and ``backbone``, each with `name` and `params`, that weights were made for: where they
+            are those that the user names, their parameters hold but for `settings`.
 
     Raises:
         UsageError: an unknown name, a bad value, or a setting of something else.
@@ -196,7 +204,15 @@ def choose_parts(registry: Registry, algo: str, backbone: str, settings: Mapping
     body, of_body = registry.choose("backbone", backbone or algorithm.backbone)
     _refuse_unknown((algorithm,), scopes["algo"])
     _refuse_unknown((body,), scopes["backbone"])
-    return _choice(algorithm, {**scopes["algo"], **own}), _choice(body, {**scopes["backbone"], **of_body})
+
+    def known(part: str, name: str) -> Mapping[str, Value]:
+        made_for = (trained or {}).get(part, {})
+        return made_for["params"] if made_for.get("name", "").partition(":")[0] == name else {}
+
+    return (
+        _choice(algorithm, {**known("algorithm", algorithm.name), **scopes["algo"], **own}),
+        _choice(body, {**known("backbone", body.name), **scopes["backbone"], **of_body}),
+    )
 
 
 def distinct(runs: Iterable[P]) -> list[P]:
@@ -405,6 +421,11 @@ def _recipe(
     if recipe.augment != "none" and dataset.kind != "images":
         raise UsageError(
             f"train.augment={recipe.augment} is for images, and the items of '{dataset.name}' are {dataset.kind}"
+        )
+    if recipe.augment != "none" and not backbone.trains:
+        raise UsageError(
+            f"train.augment={recipe.augment}: '{backbone.name}' learns nothing, so its features are made once, of the "
+            "images as they are; use train.augment=none, or another --backbone"
         )
     way, shot = cell[0], recipe.shot or cell[1]
     return dataclasses.replace(

@@ -103,7 +103,7 @@ class Recipe:
     """Multiply the learning rate by `lr_gamma` every `lr_step` episodes; 0 keeps it constant."""
     lr_gamma: float = 0.5
     validate_every: int = 500
-    """Validate (and checkpoint) every this many episodes; the best validation loss is kept."""
+    """Validate every this many episodes; the weights of the best validation loss are kept."""
     validation_episodes: int = 400
     validation_way: int = 5
     """0: the way of the evaluation."""

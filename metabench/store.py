@@ -1,6 +1,6 @@
 """The local store: plain files under one folder, safe to share between processes.
 
-``records/<key>.json`` are finished runs, ``partial/<key>.i32`` the scores of runs that were cut short,
+``records/<key>.json`` are finished runs, ``partial/<key>.f64`` the scores of runs that were cut short,
 ``locks/`` keeps two processes from measuring the same thing twice.
 """
 
@@ -21,6 +21,8 @@ from metabench.errors import UsageError
 from metabench.records import NewerSchemaError, RecordError, read_record, validate_record, write_record
 
 _KEY = re.compile("[0-9a-f]{64}")
+_HEAD = 32
+"""Bytes at the start of a partial file that say who scores."""
 _PREFIX = re.compile("[0-9a-f]{4,64}")
 
 
@@ -142,18 +144,21 @@ class Store:
 
 
 class Partial:
-    """Scores of an evaluation under way: little-endian doubles, only ever appended to.
+    """Scores of an evaluation under way: who scores, then little-endian doubles, only ever appended to.
 
     The writer must hold the key's lock. A write that was cut short leaves the tail of an episode, which `load` ignores
     and the next `append` removes.
 
     Args:
         width: numbers of an episode: its score, and the parts of it.
+        scorer: a SHA-256 of the weights and code that score; scores of another count as none, and the next `append`
+            removes them. Without it those that are there are taken.
     """
 
-    def __init__(self, root: Path, key: str, width: int = 1) -> None:
+    def __init__(self, root: Path, key: str, width: int = 1, scorer: str = "") -> None:
         self.path = root / "partial" / f"{_checked(key)}.f64"
         self._shape, self._bytes = (-1, width) if width > 1 else (-1,), 8 * width
+        self._head = bytes.fromhex(scorer) if scorer else None
 
     def load(self) -> NDArray[np.float64]:
         """Return the scores so far, (episodes done,) or (episodes done, width); empty if there are none."""
@@ -161,6 +166,7 @@ class Partial:
             raw = self.path.read_bytes()
         except FileNotFoundError:
             raw = b""
+        raw = raw[_HEAD:] if self._head in (None, raw[:_HEAD]) else b""
         whole = raw[: len(raw) // self._bytes * self._bytes]
         return np.frombuffer(whole, dtype="<f8").astype(np.float64).reshape(self._shape)
 
@@ -168,8 +174,15 @@ class Partial:
         """Add the scores of the next episodes and push them to the disk."""
         data = np.asarray(scores).astype("<f8").tobytes()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as stream:
-            stream.truncate(stream.tell() // self._bytes * self._bytes)
+        with self.path.open("a+b") as stream:
+            end = stream.tell()
+            stream.seek(0)
+            head = stream.read(_HEAD)
+            if len(head) == _HEAD and self._head in (None, head):
+                stream.truncate(end - (end - _HEAD) % self._bytes)
+            else:
+                stream.truncate(0)
+                stream.write(self._head or bytes(_HEAD))
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

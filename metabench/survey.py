@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from metabench.errors import MissingError, UsageError
+from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.estimate import Estimates
+from metabench.files import tensors_meta
 from metabench.inspection import USABLE, Found, look
 from metabench.keys import content_key
 from metabench.registry import availability, kind_of
@@ -125,10 +125,7 @@ def survey(planned: Sequence[Planned], session: Session) -> list[Prospect]:
 
 def _trained_episodes(state: Path) -> int:
     """Return how many training episodes a saved state has behind it; 0 if there is none that can be read."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(state, framework="np") as stream:
-            return int(json.loads((stream.metadata() or {})["metabench"])["episode"])
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return int(tensors_meta(state)["episode"])
+    except (MetabenchError, ValueError, KeyError, TypeError):
         return 0

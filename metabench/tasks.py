@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from metabench.adapting import Adapting, Params, run_task, run_update
-from metabench.augment import training_items
+from metabench.augment import own_items, training_items
 from metabench.context import TaskContext, task_context
-from metabench.environment import peak_memory_mb
+from metabench.environment import own_memory_mb
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
 from metabench.features import embed, to_device
@@ -109,12 +109,12 @@ class AdaptingLearner(Learner):
         def begin() -> None:
             nonlocal before
             torch.set_num_threads(1)
-            before = peak_memory_mb()
+            before = own_memory_mb()
 
         def alone(batch: EpisodeBatch) -> tuple[NDArray[np.float32], int, float]:
             with torch.inference_mode(False):
                 scores = self._score(self.module, tasks_of(self.module.backbone, data, batch))
-            return scores.numpy(), os.getpid(), peak_memory_mb() - before
+            return scores.numpy(), os.getpid(), own_memory_mb() - before  # what it frees it keeps
 
         if not self._inline and self.at_once > 1 and can_fork() and not torch.accelerator.is_available():
             self._grown = dict[int, float]()
@@ -151,19 +151,18 @@ class AdaptingLearner(Learner):
         self._apply({name: value / len(batch) for name, value in sums.items()})
         return total / len(batch)
 
-    def check(self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8]) -> str:
+    def check(
+        self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8], accepted: bool = False
+    ) -> str:
         """Try one task; take as many at once as memory and repeatable random numbers allow."""
         episode = source.batch(0, 1)
         if not self.module.backbone.outputs and episode.way != self.module.way:
             raise UsageError(f"is built for {self.module.way}-way tasks and cannot learn from {episode.way}-way ones")
-        n_support = episode.support.shape[1]
-        rows = np.concatenate([episode.support, episode.query], axis=1)
-        few = to_device(images[rows[0]], self.device)
+        few, here = own_items(to_device(images, torch.device("cpu")), episode)
+        few = few.to(self.device)
         if self.frozen is not None:
             few = embed(self.frozen, few, self.precision)
-        here = np.arange(rows.shape[1])[None]
-        here_only = replace(episode, support=here[:, :n_support], query=here[:, n_support:])
-        tasks = tasks_of(self.module.backbone, few, here_only)
+        tasks = tasks_of(self.module.backbone, few, here)
         self.module.train(recipe is not None)
         try:
             size, draws = self._try(recipe, tasks)
@@ -180,24 +179,28 @@ class AdaptingLearner(Learner):
         self._fixed = draws
         if draws:  # from one stream, so who draws when must not depend on what there is room for
             self._take_at_once(min(self.at_once, _DRAWING) if self.batched else 1)
-        return self._make_room(size, recipe is not None)
+        return self._make_room(size, recipe is not None, accepted)
 
     def _try(self, recipe: Recipe | None, tasks: Task) -> tuple[int, bool]:
-        """Return the bytes that one task takes, and whether it draws random numbers."""
-        work = self._score if recipe is None else partial(self._learn, self._context)
+        """Return the bytes that one task takes, and whether it draws random numbers: at the end of training too."""
         task = tuple(part[0] for part in tasks)
         learns = recipe is not None and not _has_update(self.module)
+        contexts = [replace(self._context, episode=episode) for episode in ((0, recipe.episodes) if recipe else (0,))]
+        sizes = []
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             before = self._random_states()
-            size = try_task(self.module, lambda algorithm: work(algorithm, tasks), task, learns)
-            return size, not all(map(torch.equal, before, self._random_states()))
+            for context in contexts:
+                work = self._score if recipe is None else partial(self._learn, context)
+                with task_context(context):
+                    sizes.append(try_task(self.module, partial(_on, work, tasks), task, learns))
+            return max(sizes), not all(map(torch.equal, before, self._random_states()))
 
     def _random_states(self) -> list[Tensor]:
         """Return the state of every stream that a task may draw from."""
         cuda = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
         return [torch.get_rng_state(), *cuda]
 
-    def _make_room(self, task: int, training: bool) -> str:
+    def _make_room(self, task: int, training: bool, accepted: bool) -> str:
         """Set how many tasks of `task` bytes run at once and say what that takes.
 
         Beside the tasks training holds five times the weights: gradient, its sum over tasks, two moments of the
@@ -208,14 +211,14 @@ class AdaptingLearner(Learner):
         limit = self.max_memory or limit
         base = used + (5 * weights if training else 0)
         least = self.at_once if self._fixed else 1
-        if base + least * task > limit:
+        if base + least * task > limit and not accepted:
             many = "a task" if least == 1 else f"{least} tasks, no fewer since they draw random numbers,"
             raise UsageError(
                 f"needs {least * task // MIB + 1} MB for {many} beside {base // MIB + 1} MB, and may take "
                 f"{limit // MIB} MB: allow more (--max-memory), or use fewer --shots, fewer inner steps or a smaller "
                 "--backbone"
             )
-        at_once = min(self.at_once, (limit - base) // task)
+        at_once = max(least, min(self.at_once, (limit - base) // task))
         self._take_at_once(at_once)
         what = "training" if training else "evaluation"
         total = (base + at_once * task) // MIB
@@ -299,6 +302,10 @@ class AdaptingLearner(Learner):
                 if self.at_once == 1 or self._fixed or not (killed or out_of_memory(error)):
                     raise
             self._take_at_once(self.at_once // 2)
+
+
+def _on(work: Callable[[Adapting, Task], T], tasks: Task, algorithm: Adapting) -> T:
+    return work(algorithm, tasks)
 
 
 def _quicker(algorithm: Adapting, device: torch.device) -> str:

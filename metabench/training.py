@@ -201,7 +201,10 @@ class Trainer:
             point["train_loss"] = float(np.mean(self._losses))
         self._losses.clear()
         better = True
-        if self.validation is not None:
+        if self.validation is None:
+            if not all(bool(value.isfinite().all()) for value in self.model.parameters()):
+                raise Diverged(f"a weight is not a number at episode {progress.episode}; {_CALMER}")
+        else:
             loss, score = self.validation_scores()
             if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
                 raise Diverged(f"the validation loss is {loss} at episode {progress.episode}; {_CALMER}")
@@ -222,17 +225,18 @@ class Trainer:
         data = images
         if (backbone := self.learner.embedder) is not None:
             data = embed(backbone, images, self.precision)
-        losses = total = count = 0.0
+        losses, values, asked = list[float](), list[float](), 0
         with torch.inference_mode(), self.learner.scoring(data):
             size = self.learner.chunk_size(data, source.batch(0, 1))
             for start, batch in source.chunks(self.recipe.validation_episodes, size):
                 outputs, truth = self.learner.scores(data, batch), self.learner.truth(data, batch)
-                losses += float(objective(outputs.flatten(0, 1), truth.flatten(0, 1), "sum"))
+                each = objective(outputs.flatten(0, 1), truth.flatten(0, 1), "none")
+                losses += each.double().view(len(batch), -1).sum(1).tolist()
                 scores, _ = score_batch(source, start, outputs, truth)
-                total += float(first_column(scores).sum())
-                count += truth.numel()
+                values += first_column(scores).tolist()
+                asked += truth.numel()
         scale = 100.0 if self.metric == ACCURACY else 1.0
-        return losses / count, scale * total / self.recipe.validation_episodes
+        return math.fsum(losses) / asked, scale * math.fsum(values) / len(values)
 
     def _save(self) -> None:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}

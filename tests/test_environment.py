@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from metabench import environment
-from metabench.environment import check_device_name, choose_device, keep_freed_memory, peak_memory_mb, provenance
+from metabench.environment import (
+    check_device_name,
+    choose_device,
+    forget_peak_memory,
+    keep_freed_memory,
+    peak_memory_mb,
+    provenance,
+    return_freed_memory,
+)
 from metabench.errors import MissingError, UsageError
 
 
@@ -77,3 +85,29 @@ def test_memory_is_plausible_and_the_allocator_goes_on() -> None:
     keep_freed_memory()
     torch.ones(1 << 22).sum()  # 16 MiB through the allocator
     assert 10 < peak_memory_mb() < 1 << 20
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
+def test_the_peak_of_memory_is_of_what_came_since_it_was_forgotten() -> None:
+    code = (
+        "from metabench.environment import *\n"
+        "from metabench.memory import resident_bytes\n"
+        "import torch\n"
+        "keep_freed_memory()\n"
+        "torch.ones(100 << 18)\n"  # 100 MiB
+        "print(peak_memory_mb(), resident_bytes() >> 20)\n"
+        "return_freed_memory()\n"
+        "forget_peak_memory()\n"
+        "print(peak_memory_mb(), resident_bytes() >> 20)\n"
+    )
+    lines = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    (peak, now), (after, left) = ([float(word) for word in line.split()] for line in lines)
+    assert peak >= 100 and peak - after > 90
+    assert now - left > 90
+    assert after < left + 20
+
+
+def test_freed_memory_is_returned_only_where_the_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.libc_ver", lambda: ("musl", "1"))
+    return_freed_memory()
+    forget_peak_memory()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from metabench.interrupt import stop_on_signal
 from metabench.model import load_tensors
 from metabench.plugins import PluginSet
 from metabench.scores import shares
+from metabench.store import Partial
 from metabench.training import Trainer
 from tests.tiny import SETTINGS, arguments, record_of, run_json
 
@@ -136,7 +138,7 @@ def test_a_process_stopped_anywhere_goes_on_and_ends_the_same(
         return step(trainer)
 
     monkeypatch.setattr(Trainer, "_step", counting)
-    partial = [np.fromfile(path, "<f8").tolist() for path in (home / "partial").glob("*")]
+    partial = [np.fromfile(path, "<f8", offset=32).tolist() for path in (home / "partial").glob("*")]
     if where == "training":
         assert partial == []
         assert len(list((home / "models").glob("*/state.safetensors"))) == 1
@@ -233,6 +235,67 @@ def test_a_rerun_that_fails_does_not_replace_what_succeeded(
     (failed,) = run_json(capsys, arguments(tmp_path, "--rerun", algo="chance"), code=1)
     assert failed["status"] == "failed"
     assert record_of(tmp_path, row) == before
+
+
+def test_where_the_machine_fails_scores_are_kept_and_where_the_code_does_they_are_not(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = execute.evaluate
+
+    def failing(error: Exception) -> Callable[..., Any]:
+        def instead(learner: Any, data: Any, source: Any, episodes: int, done: Any, report: Any, **more: Any) -> Any:
+            seen = len(done)
+
+            def reporting(scores: Any) -> Any:
+                nonlocal seen
+                if seen >= 40:
+                    raise error
+                seen += len(scores)
+                return report(scores)
+
+            return evaluate(learner, data, source, episodes, done, reporting, chunk=20, **more)
+
+        return instead
+
+    for error, left in ((ValueError("x"), 0), (torch.OutOfMemoryError("x"), 40)):
+        monkeypatch.setattr(execute, "evaluate", failing(error))
+        (row,) = run_json(capsys, arguments(tmp_path), code=1)
+        assert row["status"] == "failed"
+        assert len(Partial(tmp_path, row["key"]).load()) == left
+    monkeypatch.setattr(execute, "evaluate", evaluate)
+    (row,) = run_json(capsys, arguments(tmp_path))
+    check_same(tmp_path, row, whole)
+    record = record_of(tmp_path, row)
+    seconds, scored = record["cost"]["scoring_seconds"], row["episodes"] - 40
+    assert record["cost"]["episodes_per_second"] == pytest.approx(scored / seconds, rel=0.2)
+
+
+def test_scores_of_other_weights_are_not_gone_on_with(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, whole: Path
+) -> None:
+    (row,) = run_json(capsys, arguments(whole))
+    Partial(tmp_path, row["key"], scorer="11" * 32).append([0.0] * 10)
+    (again,) = run_json(capsys, arguments(tmp_path))
+    assert again["key"] == row["key"]
+    check_same(tmp_path, again, whole)
+
+
+def test_the_same_training_gives_the_same_file(tmp_path: Path, whole: Path) -> None:
+    assert main(arguments(tmp_path)) == 0
+    (one,), (two,) = ((home / "models").glob("*/weights.safetensors") for home in (tmp_path, whole))
+    assert one.read_bytes() == two.read_bytes()
+    (record,) = (json.loads(path.read_text()) for path in (tmp_path / "records").glob("*.json"))
+    assert record["training"]["seconds"] > 0
+
+
+def test_a_validation_that_the_classifier_cannot_have_is_refused_before_training(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings = {**SETTINGS, "train.validation_way": 4}
+    assert main(arguments(tmp_path, algo="maml", settings=settings)) == 2
+    err = capsys.readouterr().err
+    assert "is built for 5-way tasks and cannot learn from 4-way ones" in err and err.count("\n") == 1
+    assert not list(tmp_path.glob("models/*"))
 
 
 def test_a_damaged_state_is_reported_and_training_starts_over(

@@ -137,6 +137,9 @@ def test_an_algorithm_that_adapts(photos: Path, capsys: pytest.CaptureFixture[st
     weights = trained(photos / "home", capsys, "maml", *sets, "--set", "train.way=3", "--set", "train.validation_way=3")
     words = ["--algo", "maml", "--checkpoint", weights, *GLYPHS, *sets]
     together, alone = labelled(capsys, *words), labelled(capsys, *words, "--one-by-one")
+    assert (
+        labelled(capsys, "--checkpoint", weights, "--size", "28", "--colour", "grey") == together
+    )  # it says what it is
     same = np.allclose(*([row["probability"] for row in rows] for rows in (together, alone)), atol=1e-4)
     assert same == (bn == "support")
     assert main(["predict", "--support", "known", "--query", "new", *words]) == 0

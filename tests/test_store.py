@@ -189,7 +189,7 @@ def test_partial_scores_accumulate(tmp_path: Path) -> None:
     loaded = partial.load()
     assert loaded.dtype == np.float64
     assert loaded.tolist() == [1, 0.1, 3]
-    assert (tmp_path / "partial" / f"{KEY}.f64").read_bytes() == struct.pack("<3d", 1, 0.1, 3)
+    assert (tmp_path / "partial" / f"{KEY}.f64").read_bytes() == bytes(32) + struct.pack("<3d", 1, 0.1, 3)
     partial.remove()
     partial.remove()
     assert Partial(tmp_path, KEY).load().size == 0
@@ -204,6 +204,28 @@ def test_scores_with_parts_are_rows_and_a_cut_one_is_replaced(tmp_path: Path, cu
     np.testing.assert_array_equal(partial.load(), [[0, 1, 2]])
     partial.append([[7, 8, 9]])
     np.testing.assert_array_equal(partial.load(), [[0, 1, 2], [7, 8, 9]])
+
+
+def test_scores_of_other_weights_count_as_none(tmp_path: Path) -> None:
+    one, two, anyone = (Partial(tmp_path, KEY, scorer=scorer) for scorer in ("11" * 32, "22" * 32, ""))
+    one.append([1, 2])
+    assert one.load().tolist() == anyone.load().tolist() == [1, 2]
+    assert two.load().tolist() == []
+    two.append([3])
+    assert two.load().tolist() == anyone.load().tolist() == [3]
+    assert one.load().tolist() == []
+    anyone.append([4])
+    assert two.load().tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("left", [0, 5, 32, 35])
+def test_a_first_write_that_was_cut_is_replaced(tmp_path: Path, left: int) -> None:
+    partial = Partial(tmp_path, KEY, scorer="11" * 32)
+    partial.append([1])
+    partial.path.write_bytes(partial.path.read_bytes()[:left])
+    assert partial.load().tolist() == []
+    partial.append([2, 3])
+    assert partial.load().tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("cut", [1, 4, 7])

@@ -188,6 +188,25 @@ def test_a_loss_that_is_no_number_names_the_episode(
         trainer.run(0, quiet)
 
 
+def test_weights_that_are_no_numbers_in_the_end_are_not_kept(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, episodes=1, lr=1e38, train_on="train+val", optimizer="sgd", weight_decay=100.0)
+    trainer = make(splits, tmp_path / "state", recipe)
+    with pytest.raises(MetabenchError, match=r"a weight is not a number at episode 1; try a lower --set train\.lr"):
+        trainer.run(0, quiet)
+    assert not trainer.best
+
+
+def test_the_validation_loss_does_not_depend_on_chunks(
+    splits: dict[str, ClassSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    for chunk in (1, 2, 4, 6):
+        monkeypatch.setattr(FeatureLearner, "chunk_size", lambda *_, chunk=chunk: chunk)
+        recipe = dataclasses.replace(RECIPE, validation_episodes=60)
+        found.add(make(splits, tmp_path / str(chunk), recipe).validation_scores())
+    assert len(found) == 1
+
+
 def test_an_unknown_optimizer_is_named(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown optimizer 'lion'; known: adam"):
         make(splits, tmp_path / "state", dataclasses.replace(RECIPE, optimizer="lion"))

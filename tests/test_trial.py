@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from metabench import tasks
 from metabench.adapting import Adapting
+from metabench.context import training_episode
 from metabench.environment import parse_bytes
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
@@ -108,6 +109,13 @@ class Table(nn.Module):
         return x + self.table
 
 
+class LaterDropout(nn.Module):
+    """Drops nothing at the start of meta-training, as DropBlock does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 0.5) if self.training and training_episode() >= 4 else x
+
+
 class Net(Backbone):
     """A small network with an odd layer in the middle."""
 
@@ -185,6 +193,26 @@ def test_state_that_is_in_no_state_dict_is_named_too(layer: type[nn.Module], lea
         learner(layer).check(RECIPE, source, PIXELS)
 
 
+def test_random_numbers_that_are_drawn_later_in_training_are_seen(
+    source: EpisodeSource, set_threads: SetThreads
+) -> None:
+    set_threads(2)
+    for layer, at_once in ((nn.Identity, 2), (LaterDropout, 1)):
+        one = learner(layer)
+        one.check(RECIPE, source, PIXELS)
+        assert one.at_once == at_once
+
+
+def test_what_was_accepted_is_not_refused_for_memory_later(
+    source: EpisodeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "device_memory", lambda device: (900 * MIB, 950 * MIB))
+    one = learner(max_memory=800 * MIB)
+    with pytest.raises(UsageError, match="--max-memory"):
+        one.check(None, source, PIXELS)
+    assert " 1 tasks at once" in one.check(None, source, PIXELS, accepted=True)
+
+
 def test_a_table_made_in_the_first_pass_is_no_state(source: EpisodeSource) -> None:
     learner(Table).check(RECIPE, source, PIXELS)
 
@@ -231,12 +259,12 @@ def test_room_never_changes_which_random_numbers_a_task_gets(
     note = drawing.check(RECIPE, source, PIXELS)
     assert (plain.at_once, drawing.at_once) == (64, 8) and ", 8 tasks at once" in note
     monkeypatch.setattr("metabench.tasks.device_memory", lambda device: (0, 7 * MIB))
-    plain._make_room(MIB, False)
+    plain._make_room(MIB, False, False)
     assert plain.at_once == 7
     with pytest.raises(UsageError, match="needs 9 MB for 8 tasks, no fewer since they draw random numbers, beside"):
-        drawing._make_room(MIB, False)
+        drawing._make_room(MIB, False, False)
     drawing.check(None, source, PIXELS)  # nothing is drawn at evaluation
-    drawing._make_room(MIB, False)
+    drawing._make_room(MIB, False, False)
 
 
 def test_another_error_is_not_hidden(source: EpisodeSource) -> None:

@@ -20,8 +20,8 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.option("--support", required=True, type=_PATH, metavar="DIR", help="Examples: one sub-folder for each class.")
 @click.option("--query", multiple=True, required=True, type=_PATH, metavar="PATH", help="Images, or folders of them.")
-@click.option("--algo", default=ALGORITHM, show_default=True, help="The algorithm.")
-@click.option("--backbone", default="", help="The backbone.  [default: the algorithm's own]")
+@click.option("--algo", default="", help=f"The algorithm.  [default: that of --checkpoint, else {ALGORITHM}]")
+@click.option("--backbone", default="", help="The backbone.  [default: that of --checkpoint, else the algorithm's own]")
 @click.option("--checkpoint", type=_PATH, metavar="FILE", help="Weights of a trained run.")
 @click.option(
     "--set", "settings", multiple=True, callback=parse_settings, metavar="SCOPE.NAME=VALUE",
@@ -40,7 +40,7 @@ def predict(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -
     """Label new images from a few examples of each class.
 
     The support folder has one sub-folder of images for each class. Needs a pre-trained --backbone, or the weights of a
-    trained run (--checkpoint, with the --algo, --backbone, --set and --size that it was trained with).
+    trained run (--checkpoint, which says itself what was trained; give the --size and --colour of its images).
     """
     from metabench.files import write_atomic
     from metabench.predicting import predict as label
