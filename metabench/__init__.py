@@ -10,6 +10,11 @@ __all__ = ["load_results", "predict", "run"]
 _WHERE = {"load_results": "metabench.results", "predict": "metabench.labelling", "run": "metabench.running"}
 
 
+def __dir__() -> list[str]:
+    """Show the functions, which are not loaded yet, and nothing else."""
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
+
+
 def __getattr__(name: str) -> Any:
     """Load a function when it is asked for, so that ``import metabench`` stays light."""
     if name in _WHERE:

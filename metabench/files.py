@@ -57,4 +57,4 @@ def tensors_meta(path: Path) -> dict[str, Any]:
             found: dict[str, Any] = json.loads((stream.metadata() or {}).get("metabench", "{}"))
             return found
     except (OSError, SafetensorError, ValueError) as error:
-        raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error}); delete it") from error
+        raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error})") from error

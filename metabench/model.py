@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from metabench.adapting import Adapting
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.files import replacing
+from metabench.memory import out_of_memory
 from metabench.modules import Backbone, FeatureHead
+
+M = TypeVar("M")
 
 
 class Model(nn.Module):
@@ -50,7 +53,19 @@ def build_frozen(backbone: type[Backbone], params: Mapping[str, Any], item_shape
     """Build a backbone that has nothing to learn; what is random in it is the same in every run."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return _checked(backbone(item_shape, **params), item_shape).eval()
+        return _checked(_made(backbone, params, item_shape), item_shape).eval()
+
+
+def _made(kind: Callable[..., M], params: Mapping[str, Any], *arguments: Any) -> M:
+    """Construct a plugin; what it does not take is the user's to change."""
+    try:
+        return kind(*arguments, **params)
+    except (ValueError, RuntimeError) as error:  # torch raises either
+        if out_of_memory(error):
+            raise
+        given = ", ".join(f"{name}={value}" for name, value in params.items())
+        what = getattr(kind, "__name__", "it")
+        raise UsageError(f"{what}({given}) cannot be: {str(error)[:200] or type(error).__name__}; change its --set") from error
 
 
 def _checked(body: Backbone, item_shape: tuple[int, ...]) -> Backbone:
@@ -75,11 +90,10 @@ def build_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        body = _checked(backbone(item_shape, **backbone_params), item_shape)
+        body = _checked(_made(backbone, backbone_params, item_shape), item_shape)
         if issubclass(head, Adapting):
-            return head(body, body.outputs or way, **head_params)
-        built: FeatureHead = head(body.feature_dim, **head_params)
-        return Model(body, built)
+            return _made(head, head_params, body, body.outputs or way)
+        return Model(body, _made(head, head_params, body.feature_dim))
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -101,7 +115,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             meta = json.loads((stream.metadata() or {}).get("metabench", "{}"))
             return {key: stream.get_tensor(key) for key in stream.keys()}, meta  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
-        raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error}); delete it") from error
+        raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error})") from error
 
 
 def load_body(body: nn.Module, path: Path) -> None:

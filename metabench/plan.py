@@ -95,6 +95,9 @@ def plan_each(selection: Selection, registry: Registry) -> list[Planned]:
     Raises:
         UsageError: an unknown name, a bad value, a parameter that nothing selected has.
     """
+    for name in ("algorithms", "datasets"):
+        if not getattr(selection, name):
+            raise UsageError(f"no {name} given")
     unique: dict[str, Any] = {name: tuple(dict.fromkeys(getattr(selection, name))) for name in LISTS}
     protocol = registry.find("protocol", _protocol_name(selection, registry))
     teaching = registry.find("protocol", protocol.training) if protocol.training else protocol
@@ -248,6 +251,8 @@ def _check(selection: Selection, episodes: int) -> None:
     for name, word, known in (("--sampling", selection.sampling, SAMPLINGS), ("--bound", selection.bound, BOUNDS)):
         if word not in known:
             raise UsageError(f"unknown {name} '{word}'; use {' or '.join(known)}")
+    if selection.until_ci is None and selection.bound != BOUNDS[0]:
+        raise UsageError("--bound is for --until-ci, which is not given")
     if selection.until_ci is not None:
         if not 0 < selection.until_ci <= 100:
             raise UsageError(

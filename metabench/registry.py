@@ -77,9 +77,14 @@ class Registry:
         if origins := self.clashes.get((kind, name)):
             raise UsageError(f"{kind} '{name}' is provided by {' and '.join(origins)}; keep one of them")
         hint = did_you_mean(name, known) or "; no plugin provides any"
-        if broken := len(self.plugins.broken):
-            hint += f" ({broken} plugin{'s are' if broken > 1 else ' is'} broken: see 'metabench plugins')"
-        raise UsageError(f"unknown {kind} '{name}'{hint}")
+        raise UsageError(f"unknown {kind} '{name}'{hint}{self.broken_hint}")
+
+    @property
+    def broken_hint(self) -> str:
+        """For an error about an unknown name: how many plugins are broken, which may be why; '' if none is."""
+        count = len(self.plugins.broken)
+        are = "s are" if count > 1 else " is"
+        return f" ({count} plugin{are} broken: see 'metabench plugins')" if count else ""
 
     @overload
     def choose(self, kind: Literal["algorithm"], text: str) -> Chosen[AlgorithmSpec]: ...

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import operator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.console import Console
+from metabench.errors import UsageError, did_you_mean
 from metabench.home import Home
 from metabench.launch import attempt_suite, outcome_rows, planned_suite, run_selection
-from metabench.plan import Selection
+from metabench.plan import LISTS, Selection
 from metabench.registry import load_registry
 from metabench.session import Session
 from metabench.suites import find_suite
@@ -17,6 +20,8 @@ from metabench.tables import to_frame
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_NAMED = ("algo", "shots", "ways", "dataset", "backbone", "seeds", "suite", "home", "data", "device", "rerun", "quiet")
 
 
 def run(
@@ -45,14 +50,24 @@ def run(
             stops no other: its ``status`` is ``skipped`` and its ``note`` says why.
         home, data, device, rerun, quiet: as the options of ``metabench run``.
         plugins: loose plugin files, as ``--plugin``.
-        options: further fields of `metabench.plan.Selection`: query, episodes, episode_seed, precision,
-            protocol, checkpoint, settings.
+        options: further fields of `metabench.plan.Selection`: query, episodes, episode_seed, sampling, until_ci, bound,
+            precision, protocol, checkpoint, split, train_dataset, and settings, a dictionary of what ``--set`` takes,
+            as in ``{"train.episodes": 60}``.
 
     Raises:
         MetabenchError: what the command line would print as an error.
     """
+    known = {field.name for field in dataclasses.fields(Selection)} - set(LISTS)
+    for name in options:
+        if name not in known:
+            more = f'; write settings={{"train.episodes": {options[name]}}}' if name == "train_episodes" else ""
+            raise UsageError(f"run() takes no {name}={more or did_you_mean(name, [*known, *_NAMED])}")
     if isinstance(options.get("checkpoint"), str):
         options["checkpoint"] = Path(options["checkpoint"])
+    for name in ("query", "episodes", "episode_seed"):
+        if options.get(name) is not None:
+            (options[name],) = _numbers(name, options[name])
+    shots, ways, seeds = _numbers("shots", shots), _numbers("ways", ways), _numbers("seeds", seeds)
     lists = {"shots": shots, "ways": ways, "datasets": dataset, "backbones": backbone, "seeds": seeds}
     given = {**{name: _listed(value) for name, value in lists.items() if _listed(value)}, **options}
     registry = load_registry(map(Path, _listed(plugins)))
@@ -64,4 +79,20 @@ def run(
 
 
 def _listed(value: Any) -> tuple[Any, ...]:
-    return (value,) if isinstance(value, (str, int, Path)) else tuple(value)
+    if isinstance(value, (str, int, Path)):
+        return (value,)
+    try:
+        return tuple(value)
+    except TypeError:
+        raise UsageError(
+            f"give names, not a {type(value).__name__}; an algorithm, data set or backbone of your own is a plugin: "
+            "'metabench new' writes its file, and plugins=FILE takes it"
+        ) from None
+
+
+def _numbers(name: str, value: Any) -> tuple[int, ...]:
+    try:
+        several = isinstance(value, Iterable) and not isinstance(value, str)
+        return tuple(operator.index(each) for each in (value if several else (value,)))
+    except TypeError:
+        raise UsageError(f"{name} takes whole numbers, not {value!r}") from None

@@ -9,11 +9,13 @@ from metabench.seeds import OverSeeds, over_seeds
 from metabench.specs import ACCURACY, Metric
 from metabench.tables import (
     ALWAYS,
+    IF_NEEDED,
     IF_VARIED,
     UNSAID,
     Row,
     cell_text,
     escape,
+    needed_columns,
     printable,
     rows_from_records,
     score_text,
@@ -66,7 +68,8 @@ def seeds_text(seeds: int, seed_sd: float | None, digits: int = 2) -> str:
 
 def _seed_row(group: OverSeeds) -> Row:
     (shared,) = rows_from_records(group.records[:1])
-    names = (*ALWAYS, "trained_on", "train_dataset", *(name for name in IF_VARIED if name not in ("episodes", "seed")))
+    varied = (name for name in IF_VARIED if name not in ("episodes", "seed"))
+    names = (*ALWAYS, "trained_on", "train_dataset", *varied, *IF_NEEDED)
     return {
         **{name: shared[name] for name in names},
         "seeds": [record["inputs"]["training"]["seed"] for record in group.records] if group.seeds else [],
@@ -91,12 +94,19 @@ def _over_seeds(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         name for name in IF_VARIED if name in rows[0] and len({row[name] for row in rows} | UNSAID.get(name, set())) > 1
     ]
     names, metric = [*ALWAYS, *varied], _metric(rows)
+    needed = needed_columns(rows, names)
     body = [
         [
             *(cell_text(row, name) for name in names),
+            *(texts[index] for texts in needed.values()),
             seeds_text(len(row["seeds"]), row["seed_sd"], row["metric"].digits),
             score_text(row["score"], row["total95"], row["total_open95"], row["metric"].digits),
         ]
-        for row in rows
+        for index, row in enumerate(rows)
     ]
-    return [*names, "seeds (sd)", f"{metric.name} over seeds" + (f" ({metric.unit})" if metric.unit else "")], body
+    return [
+        *names,
+        *needed,
+        "seeds (sd)",
+        f"{metric.name} over seeds" + (f" ({metric.unit})" if metric.unit else ""),
+    ], body

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,11 @@ COLUMNS = (
     "backbone_params",
     "trained_on",
     "dataset",
+    "dataset_params",
     "split",
     "train_dataset",
     "protocol",
+    "protocol_params",
     "way",
     "shot",
     "query",
@@ -44,12 +47,14 @@ COLUMNS = (
     "episode_seed",
     "sampling",
     "seed",
+    "training",
     "precision",
     "status",
     "note",
     "cached",
     "key",
 )
+_OF_THE_CELL = ("way", "shot", "query")
 _INTEGERS = ("way", "shot", "query", "episodes", "episode_seed", "seed")
 ALWAYS = ("algorithm", "backbone", "dataset", "way", "shot")
 """What every table shows of a row, and below what it shows where rows differ in it."""
@@ -66,6 +71,8 @@ IF_VARIED = (
     "seed",
     "precision",
 )
+IF_NEEDED = ("dataset_params", "protocol_params", "training")
+"""What a table shows of rows, so far as they differ in it, that are the same in everything else."""
 UNSAID = {"protocol": {FIXED_WAY}, "setting": {"inductive"}}
 """What goes without saying; anything else is shown even where all rows have it."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
@@ -213,10 +220,12 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
         "backbone_params": params_text(inputs["backbone"]["params"]),
         "trained_on": inputs["backbone"]["trained_on"],
         "dataset": inputs["dataset"]["name"],
+        "dataset_params": params_text(inputs["dataset"]["params"]),
         "split": inputs["dataset"]["split"],
         "train_dataset": train_dataset(inputs),
         "protocol": inputs["protocol"]["name"],
-        **{name: cell.get(name) for name in ("way", "shot", "query")},
+        "protocol_params": params_text({name: cell[name] for name in cell if name not in _OF_THE_CELL}),
+        **{name: cell.get(name) for name in _OF_THE_CELL},
         "metric": metric,
         "score": score,
         "accuracy": score if metric == ACCURACY else None,
@@ -228,12 +237,20 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
         "episode_seed": inputs["evaluation"]["seed"],
         "sampling": inputs["evaluation"]["sampling"],
         "seed": (inputs["training"] or {}).get("seed"),
+        "training": _training(inputs["training"] or {}),
         "precision": inputs["precision"],
         "status": record["status"],
         "note": note,
         "cached": cached,
         "key": record["key"],
     }
+
+
+def _training(training: Mapping[str, Any]) -> str:
+    """The settings of a training but for its seed."""
+    return params_text(
+        {name: value for name, value in training.items() if name != "seed" and isinstance(value, (int, float, str))}
+    )
 
 
 def _parts(record: Mapping[str, Any]) -> list[Row]:
@@ -258,16 +275,37 @@ def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """The columns that identify a row, those that tell these rows apart, and the score."""
     varied = [name for name in IF_VARIED if len({row[name] for row in rows} | UNSAID.get(name, set())) > 1]
     names = [*ALWAYS, *varied]
+    needed = needed_columns(rows, names)
     metrics = {row["metric"] for row in rows if row["status"] == "ok"}
     several = len(metrics) > 1
     parts = list(dict.fromkeys(part["metric"] for row in rows for part in row["parts"]))
     body = []
-    for row in rows:
+    for index, row in enumerate(rows):
         made_of = {part["metric"]: _part_text(part) for part in row["parts"]}
         shown = [made_of.get(part, "-") for part in parts]
-        body.append([*(cell_text(row, name) for name in names), _result(row, several), *shown])
+        told = [texts[index] for texts in needed.values()]
+        body.append([*(cell_text(row, name) for name in names), *told, _result(row, several), *shown])
     title = metrics.pop().title if len(metrics) == 1 else "score"
-    return [*names, title, *(part.title for part in parts)], body
+    return [*names, *needed, title, *(part.title for part in parts)], body
+
+
+def needed_columns(
+    rows: Sequence[Row], names: Sequence[str], needed: Sequence[str] = IF_NEEDED
+) -> dict[str, list[str]]:
+    """Return those columns in which rows differ that are the same in those of `names`, a text for each row."""
+    found: dict[str, list[str]] = {}
+    for name in needed:
+        groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
+            groups[*(cell_text(row, each) for each in names), *(texts[index] for texts in found.values())].append(index)
+        texts = [""] * len(rows)
+        for members in groups.values():
+            items = [rows[index][name].split(", ") for index in members]
+            for index, own in zip(members, items, strict=True):
+                texts[index] = ", ".join(item for item in own if not all(item in other for other in items))
+        if any(texts):
+            found[name] = texts
+    return found
 
 
 def cell_text(row: Row, name: str) -> str:
@@ -312,6 +350,8 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
             lines.append(line.format(f"{counts.pop():,} episodes" if len(counts) == 1 else "the episodes"))
     if any(row["open95"] is not None for row in measured):
         lines.append("open ±: 95 % interval for new classes and new examples of the same kind (class-level jackknife)")
+    if any(row["open95"] is not None and str(row["interval"]).startswith("anytime") for row in measured):
+        lines.append("where the run stopped by its interval, open ± does not allow for that and may be the smaller")
     if any(row["setting"] == "transductive" for row in measured):
         lines.append(
             "transductive: the queries of an episode help each other; compare only with rows of as many (--query)"

@@ -125,15 +125,33 @@ def compare_all(records: Sequence[Mapping[str, Any]], min_diff: float | None = N
         cells[contestant.cell].append(contestant)
     pairs = [pair for members in cells.values() for pair in itertools.combinations(members, 2)]
     if not pairs:
-        raise UsageError(
-            "no two of these records have data set, way, shot and query in common: there is nothing to compare"
-        )
+        raise UsageError(f"there is nothing to compare: {_nothing_in_common(records)}")
     found = [compare_records(a.record, b.record) for a, b in pairs]
     adjusted = holm([difference.p for difference in found])
     return [
         Versus(a, b, difference, p, verdict(difference, p, min_diff, a.metric.step))
         for (a, b), difference, p in zip(pairs, found, adjusted, strict=True)
     ]
+
+
+def _nothing_in_common(records: Sequence[Mapping[str, Any]]) -> str:
+    """Say why no two records can be compared."""
+    if len({record["key"] for record in records}) == 1:
+        return "there is one record; give two"
+    for name in ("dataset", "protocol"):
+        one, *others = (record["inputs"][name] for record in records)
+        for other in others:
+            for what in one:
+                if one[what] != other.get(what):
+                    return f"these records differ in {name} {what}: {_differing(one[what], other.get(what))}"
+    return "the records are scored by different metrics"
+
+
+def _differing(one: Any, other: Any) -> str:
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+        return ", ".join(f"{name}={one.get(name)} and {name}={other.get(name)}" for name in names)
+    return f"{str(one)[:40]} and {str(other)[:40]}"
 
 
 def verdict(difference: Difference, p: float, min_diff: float | None, unit: str = "points") -> str:

@@ -31,7 +31,7 @@ class ClassRow:
 
     Attributes:
         accuracy: mean over the episodes that the class is in, of the share of its queries that are right.
-        ci95: half-width of its 95 % Student-t interval over those episodes; None for one episode.
+        ci95: half-width of its 95 % Student-t interval over those episodes; None for one episode, or equal ones.
         precision: of all queries that were answered with this class, the share that is of it; None if there are none.
         in_worst: the share of its episodes that are among the worst tenth.
         taken_for: the class that most of its wrong queries are taken for, '' if none is wrong.
@@ -157,7 +157,8 @@ class Watcher:
 
     def _row(self, index: int, rates: NDArray[np.float64], in_worst: float) -> ClassRow:
         count = len(rates)
-        half = t_quantile(count - 1, 0.95) * float(rates.std(ddof=1)) / math.sqrt(count) if count > 1 else None
+        sd = float(rates.std(ddof=1)) if count > 1 else 0.0
+        half = t_quantile(count - 1, 0.95) * sd / math.sqrt(count) if sd else None  # equal ones tell no width
         given = int(self._answered[:, index].sum())
         wrong = self._answered[index].copy()
         hits, wrong[index] = int(wrong[index]), 0

@@ -103,7 +103,9 @@ def _called(registry: Registry, name: str, kinds: Sequence[Kind]) -> Iterator[tu
     claimed = [of for of in kinds if name in registry.names(of) or (of, name) in registry.clashes]
     if not claimed:
         known = {other for of in kinds for other in registry.names(of)}
-        raise UsageError(f"there is no {' or '.join(kinds)} called '{name}'{did_you_mean(name, known)}")
+        raise UsageError(
+            f"there is no {' or '.join(kinds)} called '{name}'{did_you_mean(name, known)}{registry.broken_hint}"
+        )
     yield from ((of, registry.find(of, name)) for of in claimed)
 
 

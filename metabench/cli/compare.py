@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from metabench.cli.curve import check_file
 from metabench.cli.given import given
 from metabench.cli.listing import home_option
 from metabench.errors import UsageError
@@ -43,8 +44,7 @@ def compare(
         raise UsageError(f"--min-diff takes points in (0, 100], not {min_diff:g}")
     if len(records) < 2:
         raise UsageError("compare takes at least two records")
-    if plot is not None and not plot.absolute().parent.is_dir():
-        raise UsageError(f"--plot {plot}: there is no folder {plot.absolute().parent}")
+    check_file("--plot", plot)
     found = compare_all([given(word, home).record for word in records], min_diff)
     ranked = standings(found)
     if plot is not None:

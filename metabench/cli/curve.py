@@ -19,6 +19,8 @@ def check_file(flag: str, path: Path | None) -> None:
     """Raise UsageError where a file that is to be written has no folder."""
     if path is not None and not path.absolute().parent.is_dir():
         raise UsageError(f"{flag} {path}: there is no folder {path.absolute().parent}")
+    if path is not None and flag == "--plot" and path.suffix.lower() != ".svg":
+        raise UsageError(f"--plot {path}: pictures are SVG; give a name that ends in .svg")
 
 
 @click.command()

@@ -12,11 +12,12 @@ import click
 
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
 from metabench.cli.loose import current_registry
+from metabench.cli.selecting import parse_settings
 from metabench.console import Console
 from metabench.data.duplicates import by_splits, duplicates
 from metabench.data.rows import first_three
 from metabench.data.types import ClassSplit, split_digest
-from metabench.errors import MetabenchError, MissingError
+from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.home import Home
 from metabench.inspection import look
 from metabench.registry import Registry, nameless, resolve_params
@@ -99,10 +100,21 @@ def download(name: str, folder: Path | None, as_json: bool, home: str | None, da
 @datasets.command()
 @click.argument("names", nargs=-1)
 @click.option("--skip-bad", is_flag=True, help="Leave unreadable files out, as 'run --skip-bad' does.")
+@click.option(
+    "--set", "settings", multiple=True, callback=parse_settings, metavar="data.NAME=VALUE",
+    help="Set a parameter of the data sets NAMES, as 'run --set' does.",
+)  # fmt: skip
 @json_option
 @home_option
 @data_option
-def verify(names: tuple[str, ...], skip_bad: bool, as_json: bool, home: str | None, data: str | None) -> None:
+def verify(
+    names: tuple[str, ...],
+    skip_bad: bool,
+    settings: Mapping[str, str],
+    as_json: bool,
+    home: str | None,
+    data: str | None,
+) -> None:
     """Read data sets NAMES in full, compare them with their published digests, and look for images that are in them
     more than once; downloads nothing.
 
@@ -111,7 +123,12 @@ def verify(names: tuple[str, ...], skip_bad: bool, as_json: bool, home: str | No
     """
     place, registry = Home.resolve(home, data), current_registry()
     every = (name for name, spec in registry.datasets.items() if not nameless(spec))
-    more = {"skip_bad": True} if skip_bad else {}
+    more: dict[str, Any] = {"skip_bad": True} if skip_bad else {}
+    for setting, value in settings.items():
+        scope, _, name = setting.partition(".")
+        if scope != "data" or not names:
+            raise UsageError(f"--set {setting}: name a data set, and write data.NAME=VALUE")
+        more[name] = value
     chosen = (form for name in names or every for form in forms(_chosen(registry, name, more)))
     checks = [check for form in chosen for check in verified(form, place)]
     if as_json:

@@ -133,7 +133,7 @@ def _list_runs(home: Home, as_json: bool) -> None:
     if not records:
         click.echo(f"no runs in {home.root}", err=True)
         return
-    header = (
+    header: tuple[str, ...] = (
         "key",
         "status",
         "algorithm",
@@ -144,8 +144,21 @@ def _list_runs(home: Home, as_json: bool) -> None:
         "episodes",
         "score",
     )
-    rows = sorted((_run_row(record) for record in records), key=lambda row: row[4:6] + row[2:4] + row[:1])
-    click.echo(columns(header, rows))
+    more = _told_apart(records)
+    told = [[texts[index] or "-" for texts in more.values()] for index in range(len(records))]
+    rows = [(*row[:-1], *also, row[-1]) for row, also in zip(map(_run_row, records), told, strict=True)]
+    rows.sort(key=lambda row: (row[4:6], row[2:4], row[0]))
+    click.echo(columns((*header[:-1], *more, header[-1]), rows))
+
+
+def _told_apart(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the columns in which runs differ that are the same in the others, a text for each run."""
+    from metabench.tables import needed_columns, rows_from_records
+
+    same = ["algorithm", "backbone", "dataset", "split", "protocol", "protocol_params", "way", "shot", "query"]
+    same += ["seed", "episodes", "episode_seed", "sampling", "precision"]
+    needed = ("params", "backbone_params", "dataset_params", "training")
+    return needed_columns(rows_from_records(records), same, needed)
 
 
 def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:

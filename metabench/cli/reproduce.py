@@ -119,4 +119,5 @@ def _words(record: Mapping[str, Any], result: Any) -> str:
         return f"differs in {count}; the first is {first} ({what})"
     if not result.reproduced:
         return f"differs: the sums by class are not those of the record ({what})"
-    return f"reproduced: {result.episodes:,} of {result.total:,} episodes have the same answers ({what})"
+    which = "all" if result.episodes == result.total else f"the first {result.episodes:,} of"
+    return f"reproduced: {which} {result.total:,} episodes have the same answers ({what})"

@@ -122,6 +122,8 @@ def fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `Selection` that the options fill."""
     found = {field: options[name] for name, field in _FIELDS.items() if name in options}
     if options["train_episodes"] is not None:
+        if "train.episodes" in found["settings"]:
+            raise UsageError("--train-episodes and --set train.episodes say the same; give one of them")
         found["settings"] = {**found["settings"], "train.episodes": options["train_episodes"]}
     if options["skip_bad"]:
         found["settings"] = {**found["settings"], "data.skip_bad": True}

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from metabench.cli.curve import check_file
 from metabench.cli.given import given
 from metabench.cli.listing import (
     cell,
@@ -68,7 +69,7 @@ def show(name: str, plot: str | None, as_json: bool, home: str | None) -> None:
         return
     if not re.fullmatch("[0-9a-f]{4,64}", name):
         known = {other for kind in SPEC_CLASSES for other in registry.names(kind)}
-        raise UsageError(f"nothing is called '{name}'{did_you_mean(name, known)}")
+        raise UsageError(f"nothing is called '{name}'{did_you_mean(name, known)}{registry.broken_hint}")
     _show_record(given(name, home).record, as_json)
 
 
@@ -96,8 +97,7 @@ def _plot(record: Mapping[str, Any], file: str) -> None:
     lead = f"{metric.name} {score(record)}; {_episode_size(scores)}"
     picture = histogram(EpisodeScores.of(scores), title, lead, _step(scores))
     path = Path(file or f"{re.sub('[^A-Za-z0-9._-]', '_', inputs['algorithm']['name'])}-{record['key'][:12]}.svg")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--plot {path}: there is no folder {path.absolute().parent}")
+    check_file("--plot", path)
     write_atomic(path, picture.file())
     click.echo(f"wrote {path}")
 

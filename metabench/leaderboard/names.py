@@ -29,7 +29,7 @@ _WHAT: tuple[Callable[[Row], dict[str, str]], ...] = (
     lambda row: {"train_dataset": f"from {other}" if (other := train_dataset(row.first.inputs)) else "same domain"},
     lambda row: {"version": f"v{row.first.inputs['algorithm']['version']}"},
     lambda row: {"precision": row.first.inputs["precision"]},
-    lambda row: {"episodes": words.episodes(row)},
+    lambda row: {"episodes": words.episodes(row).replace(", seed", " test episodes, episode seed")},
     lambda row: {"training": words.training(row)},
     lambda row: {"key": row.first.key[:8]},
 )

@@ -120,10 +120,10 @@ def group(entries: Iterable[Entry]) -> list[Row]:
     Runs of one row agree in everything but their column, which is of the protocol's parameters, way and shot of the
     training, its seed, and the number of training episodes, which the page shows. Weights from a file count as trained
     where their training is known. Where that would put into one cell two trainings that differ in more than the seed,
-    the whole group is divided by how they were trained, and if the same weights are twice in one cell, by whether they
-    came from a file.
+    the whole group is divided by the number of training episodes, if that is not enough by all of how they were
+    trained, and if the same weights are twice in one cell, by whether they came from a file.
     """
-    return _sorted(_divided(list(entries), (_coarse_key, _exact_key, _own_key)))
+    return _sorted(_divided(list(entries), (_coarse_key, _length_key, _exact_key, _own_key)))
 
 
 def _divided(entries: Sequence[Entry], keys: Sequence[Callable[[Entry], str]]) -> list[Row]:
@@ -152,6 +152,11 @@ def _fit_together(members: Sequence[Entry]) -> bool:
 
 def _coarse_key(entry: Entry) -> str:
     return _key(entry, entry.training, lambda name: name == "seed" or name.endswith(_OF_THE_CELL))
+
+
+def _length_key(entry: Entry) -> str:
+    loose = (*(name for name in _OF_THE_CELL if name != "episodes"), "validation_episodes")
+    return _key(entry, entry.training, lambda name: name == "seed" or name.endswith(loose))
 
 
 def _exact_key(entry: Entry) -> str:

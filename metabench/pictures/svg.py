@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -35,10 +36,10 @@ class Picture:
         return self._svg(name, "", 0)
 
     def file(self) -> str:
-        """Return it as a file of its own, light or dark as the viewer prefers."""
+        """Return it as a file of its own, light, in what every program knows that reads SVG."""
         x = -_AIR
         backdrop = tag("rect", cls="backdrop", x=x, y=x, width=self.width - 2 * x, height=self.height - 2 * x)
-        before = f"<style>{style()}</style>{backdrop}"
+        before = f"<style>{_plain_style()}</style>{backdrop}"
         return self._svg("picture", before, _AIR, xmlns="http://www.w3.org/2000/svg") + "\n"
 
     def _svg(self, name: str, before: str, air: float, **more: str) -> str:
@@ -62,6 +63,25 @@ class Picture:
 def style() -> str:
     """Return the style sheet of all pictures."""
     return resources.files("metabench.pictures").joinpath("pictures.css").read_text(encoding="utf-8")
+
+
+@cache
+def _plain_style() -> str:
+    """Return the style sheet without variables, which converters do not know, and without its dark half."""
+    lines = [line for line in style().splitlines() if not line.startswith("@media")]
+    values = dict(re.findall(r"--(\w+):([^;}]+)", lines.pop(0)))
+    series = {name: value for name, value in values.items() if re.fullmatch(r"s\d", name)} | {"sf": values["floor"]}
+    rules = []
+    for line in "\n".join(lines).replace("}.", "}\n.").splitlines():
+        if "--c:" in line:
+            continue
+        if "var(--c)" in line:
+            rules += [
+                line.replace(".mb ", f".mb .{name} ", 1).replace("var(--c)", value) for name, value in series.items()
+            ]
+        else:
+            rules.append(line)
+    return re.sub(r"var\(--(\w+)\)", lambda found: values[found[1]], "\n".join(rules))
 
 
 def tag(name: str, content: str = "", /, **attributes: str | float | None) -> str:

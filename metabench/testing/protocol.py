@@ -181,15 +181,18 @@ class ProtocolConformance(SpecChecks):
         fix="Raise metabench.api.UsageError in check(), saying which class or number is short and what to do.",
     )
     def test_refusal(self) -> None:
-        """One class with one image can furnish none."""
-        protocol = self._make()
-        try:
-            protocol.check(_split([1]))
-        except UsageError:
-            return
-        except Exception as error:
-            raise Violation(raised("check()", error)) from error
-        raise Violation("check() accepts a split of one class with one image")
+        """One class with one image can furnish none, nor can many classes of one image, with nothing left to ask."""
+        for classes in (1, 1000):
+            words = f"a split of {classes:,} class{'es' if classes > 1 else ''} with one image" + " each" * (
+                classes > 1
+            )
+            try:
+                self._make().check(_split([1] * classes))
+            except UsageError:
+                continue
+            except Exception as error:
+                raise Violation(f"of {words}: {raised('check()', error)}") from error
+            raise Violation(f"check() accepts {words}")
 
     @check(
         "episodes for open sampling are made of the images given",

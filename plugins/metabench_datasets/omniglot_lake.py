@@ -45,6 +45,7 @@ SPEC = DatasetSpec(
     sizes={"test": SplitSize(RUNS * CLASSES, 2 * RUNS * CLASSES)},
     digests={"test": "3a3f569042004d3872fc1eac0e9a04062f4caf6f91c277f1a3a7c8d487ac1e7c"},
     download=True,
+    protocol="lake-runs",
 )
 
 
