@@ -64,8 +64,8 @@ def _made(kind: Callable[..., M], params: Mapping[str, Any], *arguments: Any) ->
         if out_of_memory(error):
             raise
         given = ", ".join(f"{name}={value}" for name, value in params.items())
-        what = getattr(kind, "__name__", "it")
-        raise UsageError(f"{what}({given}) cannot be: {str(error)[:200] or type(error).__name__}; change its --set") from error
+        what, why = getattr(kind, "__name__", "it"), str(error)[:200] or type(error).__name__
+        raise UsageError(f"{what}({given}) cannot be: {why}; change its --set") from error
 
 
 def _checked(body: Backbone, item_shape: tuple[int, ...]) -> Backbone:

@@ -141,7 +141,7 @@ def _nothing_in_common(records: Sequence[Mapping[str, Any]]) -> str:
     for name in ("dataset", "protocol"):
         one, *others = (record["inputs"][name] for record in records)
         for other in others:
-            for what in one:
+            for what in sorted(one, key=lambda part: part != "name"):
                 if one[what] != other.get(what):
                     return f"these records differ in {name} {what}: {_differing(one[what], other.get(what))}"
     return "the records are scored by different metrics"

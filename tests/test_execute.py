@@ -17,8 +17,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import metabench
 from metabench import execute, training
 from metabench.cli.main import main
+from metabench.errors import UsageError
 from metabench.features import embed
 from metabench.interrupt import stop_on_signal
 from metabench.model import load_tensors
@@ -278,6 +280,20 @@ def test_scores_of_other_weights_are_not_gone_on_with(
     (again,) = run_json(capsys, arguments(tmp_path))
     assert again["key"] == row["key"]
     check_same(tmp_path, again, whole)
+
+
+def test_words_of_python_that_are_wrong(tmp_path: Path) -> None:
+    for words, message in (
+        ({"seed": 1}, "run\\(\\) takes no seed=; did you mean 'seeds'"),
+        ({"train_episodes": 3}, 'write settings={"train.episodes": 3}'),
+        ({"shots": "1,5"}, "shots takes whole numbers, not '1,5'"),
+        ({"episodes": 1.5}, "episodes takes whole numbers, not 1.5"),
+        ({"backbone": object()}, "a plugin"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            metabench.run("chance", home=str(tmp_path), **words)
+    frame = metabench.run("chance", shots=np.array([1, 2]), episodes=np.int64(5), home=str(tmp_path))
+    assert len(frame) == 2 and {"run", "predict", "load_results"} <= set(dir(metabench))
 
 
 def test_the_same_training_gives_the_same_file(tmp_path: Path, whole: Path) -> None:

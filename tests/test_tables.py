@@ -8,10 +8,12 @@ import pytest
 
 from metabench.records import build_record
 from metabench.tables import (
+    ALWAYS,
     COLUMNS,
     csv_text,
     escape,
     markdown,
+    needed_columns,
     printable,
     rows_from_records,
     score_text,
@@ -45,6 +47,30 @@ def test_a_failed_row_has_a_reason_and_no_number() -> None:
     assert row["note"].startswith("RuntimeError: a|b")
     header = terminal([row]).splitlines()[0]
     assert header.split()[-1] == "score"  # of which metric, nothing says
+
+
+def test_rows_that_differ_in_data_protocol_or_training_are_told_apart() -> None:
+    drawn = {"name": "dirichlet", "version": 1, "params": {"way": 5, "shot": 1, "query": 15, "alpha": 2.0, "beta": 1}}
+    records = [
+        make_record(
+            dataset__params={"fold": fold, "size": 28}, protocol={**drawn, "params": {**drawn["params"], **more}}
+        )
+        for fold, more in ((1, {}), (2, {}), (1, {"alpha": 0.5}))
+    ]
+    records.append(make_record(dataset__params={"fold": 1, "size": 28}, protocol=drawn, training__episodes=50))
+    records.append(make_record(algorithm__name="chance", dataset__params={"size": 9}, training=None))
+    rows = rows_from_records(records)
+    assert [row["protocol_params"] for row in rows[1:3]] == ["alpha=2.0, beta=1", "alpha=0.5, beta=1"]
+    assert rows[0]["dataset_params"] == "fold=1, size=28" and rows[0]["training"].startswith("episodes=100, lr=0.001")
+    needed = needed_columns(rows, (*ALWAYS, "seed"))
+    assert needed == {
+        "dataset_params": ["fold=1", "fold=2", "fold=1", "fold=1", ""],
+        "protocol_params": ["alpha=2.0", "", "alpha=0.5", "alpha=2.0", ""],
+        "training": ["episodes=100", "", "", "episodes=50", ""],
+    }
+    header, *_ = terminal(rows).splitlines()
+    assert header.split()[-5:] == [*needed, "accuracy", "(%)"]
+    assert "dataset_params" not in terminal(rows[:1])
 
 
 def test_the_terminal_table() -> None:

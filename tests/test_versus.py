@@ -48,7 +48,9 @@ def test_a_record_given_twice_counts_once() -> None:
 
 
 def test_what_cannot_be_compared() -> None:
-    with pytest.raises(UsageError, match="no two of these records"):
+    with pytest.raises(
+        UsageError, match="nothing to compare: these records differ in dataset name: omniglot and other"
+    ):
         compare_all([_record("a"), _record("b", dataset="other")])
     failed = build_record(make_inputs(), "failed", error={"type": "X", "message": "y"})
     with pytest.raises(UsageError, match="is failed and has no scores"):

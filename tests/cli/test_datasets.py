@@ -239,6 +239,17 @@ def test_verify_looks_at_every_class_split(run):
     assert code == 1 and err.startswith("error: folded fold=2 val has digest ")
 
 
+def test_verify_takes_parameters_of_what_is_named(run, tmp_path):
+    spec = replace(SQUARES, target=f"{__name__}:Folded", params=(Param("fold", 1, "which", (1, 2)),))
+    run("download", "squares", specs=(spec,))
+    assert run("verify", "squares", specs=(spec,))[0] == 0
+    code, out, _ = run("verify", "squares", "--set", "data.fold=2", "--json", specs=(spec,))
+    assert code == 0 and json.loads(out)[0]["digest"] == DIGESTS["val"]
+    for words in (("--set", "data.fold=2"), ("squares", "--set", "fold=2")):
+        code, _, err = run("verify", *words, specs=(spec,))
+        assert code == 2 and "name a data set, and write data.NAME=VALUE" in err
+
+
 def test_verify_missing_fails_only_where_named(run):
     code, out, err = run("verify")
     assert code == 0 and "missing" in out and err == ""

@@ -274,7 +274,7 @@ def test_interrupted_evaluation_goes_on_where_it_stopped(
     assert main(args) == 130
     assert "interrupted; run the same command again to resume" in capsys.readouterr().err
     (partial,) = (tmp_path / "partial").iterdir()
-    assert partial.stat().st_size == 40 * 8
+    assert partial.stat().st_size == 32 + 40 * 8
     assert "interrupted" in next((tmp_path / "records").glob("*.json")).read_text()
     (row,) = run_json(capsys, args)
     assert counted == [20, 20, 20]
