@@ -110,6 +110,14 @@ def test_one_cell_reached_from_two_trainings_divides_the_group() -> None:
     assert replace(ONE, shot=5) not in rows[0].cells
 
 
+def test_a_training_of_another_length_leaves_the_shots_of_a_row_together() -> None:
+    five = {"training__shot": 5, "protocol__params__shot": 5}
+    longer, shorter = _rows(
+        make_record((75, 75, 75, 72), training__episodes=200), make_record(), make_record((70, 71, 72, 73), **five)
+    )
+    assert [len(row.cells) for row in (longer, shorter)] == [1, 2]
+
+
 def test_trainings_of_another_length_are_no_seeds_of_each_other() -> None:
     rows = _rows(make_record(training__seed=0), make_record(training__seed=1, training__episodes=50))
     assert [row.seeds for row in rows] == [1, 1]
