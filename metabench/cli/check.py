@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -138,11 +139,22 @@ def _table(target: Target, results: Sequence[Result]) -> str:
     rows = [(result.check, result.status, cell(result.reason or result.promise)) for result in own]
     table = columns(("check", "result", "what it makes sure of, or why it does not apply"), rows)
     lines += [f"  {line}" for line in table.splitlines()]
+    same: dict[str, list[Result]] = defaultdict(list)
     for result in own:
         if result.status == "failed":
-            lines += ["", f"failed: {result.check} of {target.name}"]
-            for label, text in (("found", result.found), ("means", result.means), ("to fix", result.fix)):
-                lines += _paragraph(label, cell(text)) if text else []
+            same[result.found].append(result)
+    for found, failed in same.items():
+        names = ", ".join(result.check for result in failed)
+        lines += [
+            "",
+            *textwrap.wrap(f"failed: {names} of {target.name}", _WIDTH, break_on_hyphens=False),
+            *_paragraph("found", cell(found)),
+        ]
+        if len(failed) > 1:  # what they say that it means is beside the point
+            lines += _paragraph("to fix", f"Mend this first: {len(failed)} checks cannot tell anything before.")
+            continue
+        for label, text in (("means", failed[0].means), ("to fix", failed[0].fix)):
+            lines += _paragraph(label, cell(text)) if text else []
     for found in dict.fromkeys(result.found for result in own if result.status == "missing"):
         lines += ["", *_paragraph("missing", cell(found))]
     return "\n".join(lines)

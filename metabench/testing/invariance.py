@@ -149,7 +149,7 @@ class InvarianceChecks(AlgorithmChecks):
         if reason := self.exempt(name):
             if max(gap(a, b) for a, b in pairs) <= TOLERANCE:
                 raise Violation(f"it is declared exempt ({reason}), yet {where} changes nothing; remove the exemption")
-            return
+            raise NotApplicable(f"exempt, and lacking as declared: {reason}")
         for a, b in pairs:
             expect_same(a, b, where)
 

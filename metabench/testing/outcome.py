@@ -87,6 +87,8 @@ class OutcomeChecks(AlgorithmChecks):
                 raise Violation(f"{share:.1%} of queries are right at {way}-way {shots}-shot, less than {least:.0%}")
         if reason and not lacking:
             raise Violation(f"it is declared exempt ({reason}), yet tells them apart everywhere; remove the exemption")
+        if reason:
+            raise NotApplicable(f"exempt, and lacking as declared: {reason}")
 
     @check(
         "functions of different levels are told apart",
