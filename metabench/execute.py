@@ -452,9 +452,10 @@ class Executor:
             stops = [] if rule is None else list(checks(most))
             try:
                 tally = evaluate(learner, data, source, most, done, report, stops=stops, watch=watch)
-            finally:
+            except BaseException:  # whatever it is, what is scored is kept
                 if unsaved:
                     partial.append(np.concatenate(unsaved))
+                raise
         return np.concatenate(scores), tally, len(done)
 
 
