@@ -91,9 +91,9 @@ def peak_memory_mb() -> float:
     return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
 
 
-def own_memory_mb() -> float:
-    """Return the resident memory of this process in MiB but for files, such as libraries, which processes share."""
-    return _status_mb("RssAnon") or 0.0
+def own_peak_memory_mb() -> float:
+    """Return `peak_memory_mb` but for files, such as libraries, which processes share."""
+    return peak_memory_mb() - (_status_mb("RssFile") or 0.0)
 
 
 def _status_mb(name: str) -> float | None:

@@ -25,7 +25,7 @@ from torch.utils import _pytree as pytree
 from metabench.adapting import Adapting, Params, run_task, run_update
 from metabench.augment import own_items, training_items
 from metabench.context import TaskContext, task_context
-from metabench.environment import own_memory_mb
+from metabench.environment import own_peak_memory_mb
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
 from metabench.features import embed, to_device
@@ -109,12 +109,12 @@ class AdaptingLearner(Learner):
         def begin() -> None:
             nonlocal before
             torch.set_num_threads(1)
-            before = own_memory_mb()
+            before = own_peak_memory_mb()
 
         def alone(batch: EpisodeBatch) -> tuple[NDArray[np.float32], int, float]:
             with torch.inference_mode(False):
                 scores = self._score(self.module, tasks_of(self.module.backbone, data, batch))
-            return scores.numpy(), os.getpid(), own_memory_mb() - before  # what it frees it keeps
+            return scores.numpy(), os.getpid(), own_peak_memory_mb() - before
 
         if not self._inline and self.at_once > 1 and can_fork() and not torch.accelerator.is_available():
             self._grown = dict[int, float]()

@@ -32,6 +32,8 @@ RECORDS = [
 
 SLOW = ("reptile",)
 """Algorithms that take minutes with 50 inner steps and more: of theirs, 100 episodes are measured again."""
+LARGE = ("maml", 100)
+"""An algorithm that adapts the whole network takes minutes from so many support images on: the same."""
 COARSE = 0.25
 """A share of differing episodes that is let pass in bfloat16 on another processor than the record's: each inner step
 rounds to three digits, there otherwise than here."""
@@ -90,7 +92,9 @@ def test_a_record_replays(path: Path, home: Path, capsys: pytest.CaptureFixture[
     """All episodes again from the committed weights, but of what takes minutes: the same images and integers."""
     record = read_record(path)
     data, algorithm = record["inputs"]["dataset"]["name"], record["inputs"]["algorithm"]
+    cell = record["inputs"]["protocol"]["params"]
     slow = algorithm["name"] in SLOW and algorithm["params"]["test_steps"] > 10
+    slow |= algorithm["name"] == LARGE[0] and cell["way"] * cell["shot"] >= LARGE[1]
     if data in NEEDED:
         NEEDED[data]()  # skips where it is missing
     if data == "omniglot" and not (DATA / "images_evaluation.zip").is_file():

@@ -66,7 +66,7 @@ def test_from_one_data_set_to_another(tmp_path: Path, stripes: str, capsys: pyte
     (row,) = group([Entry(theirs, "file.json")])
     assert training(row).startswith("glyphs -> stripes, seed 0")
     assert main(["reproduce", cross["key"][:12], "--home", str(home), *plugin]) == 0
-    assert "reproduced: 50 of 60 episodes" in capsys.readouterr().out
+    assert "reproduced: the first 50 of 60 episodes" in capsys.readouterr().out
 
 
 def test_shapes_that_do_not_fit(tmp_path: Path, stripes: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -218,7 +218,7 @@ def test_an_interrupted_run_goes_on_with_its_parts(
     monkeypatch.setattr(Generalised, "values", stopping)
     assert main(arguments(tmp_path / "b", *WORDS, algo="nearest-mean")) == 130
     (saved,) = (tmp_path / "b" / "partial").glob("*.f64")
-    assert saved.stat().st_size == 20 * 4 * 8
+    assert saved.stat().st_size == 32 + 20 * 4 * 8
     with saved.open("ab") as stream:
         stream.write(b"\0" * 20)  # an episode that was cut off
     (row,) = run_json(capsys, arguments(tmp_path / "b", *WORDS, algo="nearest-mean"))

@@ -178,7 +178,7 @@ def test_it_works_out_of_the_box_and_meta_learning_wins(tmp_path: Path, capsys: 
     assert main(["show", maml["key"][:12], "--plot", str(tmp_path / "p.svg"), "--home", str(tmp_path)]) == 0
     assert "mse" in (tmp_path / "p.svg").read_text()
     assert main(["reproduce", maml["key"][:12], "--episodes", "60", "--home", str(tmp_path), "--quiet"]) == 0
-    assert "60 of 60 episodes have the same answers" in capsys.readouterr().out
+    assert "all 60 episodes have the same answers" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
