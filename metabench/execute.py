@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -37,6 +36,7 @@ from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate
 from metabench.features import embed, load_features, room_for_features, save_features, to_device
 from metabench.files import write_atomic
+from metabench.identity import made_for, scorer_digest, weights_digest
 from metabench.interrupt import stop_on_signal
 from metabench.keys import content_key, file_sha256
 from metabench.learner import Learner
@@ -281,7 +281,7 @@ class Executor:
                 progress = {**vars(self._train(run, run.recipe, learner, digests, folder / "state.safetensors"))}
                 # Not into the file of weights: the same training gives the same file, however long it took.
                 write_atomic(folder / _SECONDS, str(progress.pop("seconds")))
-                meta = {**_made_for(run), "training": progress, "source": run.recipe.source}
+                meta = {**made_for(run), "training": progress, "source": run.recipe.source}
                 save_tensors(weights, model.state_dict(), meta)
                 (folder / "state.safetensors").unlink(missing_ok=True)
             happened = load_weights(model, weights)["training"]
@@ -340,15 +340,15 @@ class Executor:
                 return trainer.run(run.seed, report)
             except Diverged as error:
                 raise self._with_last_good(
-                    error, trainer, state.with_name("best.safetensors"), _made_for(run)
+                    error, trainer, state.with_name("best.safetensors"), made_for(run)
                 ) from error
 
     @staticmethod
-    def _with_last_good(error: Diverged, trainer: Trainer, path: Path, made_for: Mapping[str, Any]) -> Diverged:
+    def _with_last_good(error: Diverged, trainer: Trainer, path: Path, told: Mapping[str, Any]) -> Diverged:
         """Keep the best weights of a training that diverged, and say where."""
         if not trainer.best:
             return error
-        save_tensors(path, trainer.best, {**made_for, "training": vars(trainer.progress)})
+        save_tensors(path, trainer.best, {**told, "training": vars(trainer.progress)})
         episode = trainer.progress.best_episode
         return Diverged(f"{error}. The best weights before, of episode {episode}, can be used: --checkpoint {path}")
 
@@ -381,7 +381,7 @@ class Executor:
         key = content_key(
             {
                 "backbone": run.backbone.inputs(),
-                "weights": _weights_digest(backbone),
+                "weights": weights_digest(backbone),
                 "images": digest,
                 "precision": run.precision,
                 "device": self.device.type,
@@ -418,7 +418,7 @@ class Executor:
         watch: Watch | None = None,
     ) -> tuple[NDArray[np.float64], EpisodeTally, int]:
         """Score the episodes, resuming from and saving to the store's partial file; say how many were there before."""
-        partial = Partial(self.session.store.root, key, run.width, _scorer_digest(learner, source))
+        partial = Partial(self.session.store.root, key, run.width, scorer_digest(learner, source))
         if self.session.rerun:
             partial.remove()
         done, rule = partial.load()[:most], run.stop
@@ -470,27 +470,6 @@ def _refuse_own_weights(run: RunSpec, learner: Learner) -> None:
         )
 
 
-def _scorer_digest(learner: Learner, source: EpisodeSource) -> str:
-    """Return what tells those apart who may score episodes of one run: other weights, or a plugin that was edited."""
-    module = learner.module
-    kinds = {type(part) for part in (*module.children(), module, source.protocol, learner.frozen)}
-    modules = {getattr(sys.modules.get(kind.__module__), "__file__", None) for kind in kinds}
-    files = sorted(file for file in modules if file is not None and Path(file).is_file())
-    return content_key([_weights_digest(module), [file_sha256(Path(file)) for file in files]])
-
-
-def _weights_digest(backbone: torch.nn.Module) -> str:
-    tensors = {name: value.cpu().numpy() for name, value in backbone.state_dict().items()}
-    return content_key({name: [value.shape, content_bytes(value)] for name, value in tensors.items()})
-
-
-def content_bytes(array: NDArray[Any]) -> str:
-    """Return the SHA-256 of an array's bytes."""
-    import hashlib
-
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
 def _parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
@@ -519,17 +498,3 @@ def _shown(interval: tuple[float, float | None], metric: Metric) -> str:
 
 def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
-
-
-def _made_for(run: RunSpec) -> dict[str, Any]:
-    """What a file of weights says of itself: in words, and for `metabench predict` by name and parameter."""
-
-    def words(choice: Choice) -> str:
-        params = ", ".join(f"{name}={value}" for name, value in choice.recorded.items())
-        return f"{choice.name}({params})"
-
-    return {
-        "made_for": f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.trained_on)}",
-        "algorithm": {"name": run.algorithm.name, "params": run.algorithm.recorded},
-        "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},
-    }

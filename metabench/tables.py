@@ -301,8 +301,9 @@ def needed_columns(
         texts = [""] * len(rows)
         for members in groups.values():
             items = [rows[index][name].split(", ") for index in members]
+            common = set(items[0]).intersection(*items[1:])
             for index, own in zip(members, items, strict=True):
-                texts[index] = ", ".join(item for item in own if not all(item in other for other in items))
+                texts[index] = ", ".join(item for item in own if item not in common)
         if any(texts):
             found[name] = texts
     return found

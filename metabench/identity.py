@@ -1,0 +1,51 @@
+"""What tells apart weights, and who scores with them: their digests, and what a file of weights says of itself."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metabench.episodes import EpisodeSource
+from metabench.keys import content_key, file_sha256
+from metabench.learner import Learner
+from metabench.runspec import Choice, RunSpec
+
+
+def scorer_digest(learner: Learner, source: EpisodeSource) -> str:
+    """Return what tells those apart who may score episodes of one run: other weights, or a plugin that was edited."""
+    module = learner.module
+    kinds = {type(part) for part in (*module.children(), module, source.protocol, learner.frozen)}
+    modules = {getattr(sys.modules.get(kind.__module__), "__file__", None) for kind in kinds}
+    files = sorted(file for file in modules if file is not None and Path(file).is_file())
+    return content_key([weights_digest(module), [file_sha256(Path(file)) for file in files]])
+
+
+def weights_digest(backbone: torch.nn.Module) -> str:
+    """Return a digest of all tensors of a module, by name."""
+    tensors = {name: value.cpu().numpy() for name, value in backbone.state_dict().items()}
+    return content_key({name: [value.shape, _bytes_sha256(value)] for name, value in tensors.items()})
+
+
+def _bytes_sha256(array: NDArray[Any]) -> str:
+    """Return the SHA-256 of an array's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def made_for(run: RunSpec) -> dict[str, Any]:
+    """What a file of weights says of itself: in words, and for `metabench predict` by name and parameter."""
+
+    def words(choice: Choice) -> str:
+        params = ", ".join(f"{name}={value}" for name, value in choice.recorded.items())
+        return f"{choice.name}({params})"
+
+    return {
+        "made_for": f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.trained_on)}",
+        "algorithm": {"name": run.algorithm.name, "params": run.algorithm.recorded},
+        "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},
+    }
