@@ -73,6 +73,13 @@ def test_rows_that_differ_in_data_protocol_or_training_are_told_apart() -> None:
     assert "dataset_params" not in terminal(rows[:1])
 
 
+def test_an_open_interval_of_a_run_that_stopped_by_its_own_is_explained() -> None:
+    (row,) = rows_from_records([make_record()])
+    said = "where the run stopped by its interval, open ± does not allow for that"
+    assert said in terminal([{**row, "interval": "anytime-bernstein", "open95": 1.0}])
+    assert said not in terminal([{**row, "interval": "closed-t", "open95": 1.0}])
+
+
 def test_the_terminal_table() -> None:
     records = [make_record((75, 74) * 1000), make_record((74, 74) * 1000, protocol__params__shot=5)]
     assert terminal(rows_from_records(records[:1])) == (

@@ -16,7 +16,7 @@ from metabench.context import training_episode
 from metabench.environment import parse_bytes
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
-from metabench.memory import MIB, out_of_memory, peak_bytes, resident_bytes
+from metabench.memory import MIB, machine_failed, out_of_memory, peak_bytes, resident_bytes
 from metabench.model import build_model
 from metabench.modules import Backbone
 from metabench.specs import Recipe
@@ -211,6 +211,12 @@ def test_what_was_accepted_is_not_refused_for_memory_later(
     with pytest.raises(UsageError, match="--max-memory"):
         one.check(None, source, PIXELS)
     assert " 1 tasks at once" in one.check(None, source, PIXELS, accepted=True)
+
+
+def test_what_is_the_machines_fault() -> None:
+    for error in (MemoryError(), torch.OutOfMemoryError("x"), RuntimeError("CUDA error: an illegal access")):
+        assert machine_failed(error)
+    assert not machine_failed(ValueError("CUDA"))
 
 
 def test_a_table_made_in_the_first_pass_is_no_state(source: EpisodeSource) -> None:

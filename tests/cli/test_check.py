@@ -98,3 +98,15 @@ def test_pytest_is_needed(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     monkeypatch.setattr("metabench.testing.runner.importlib.util.find_spec", lambda name: None)
     assert main(["check", "chance"]) == 3
     assert capsys.readouterr().err == "error: the checks need pytest; pip install pytest\n"
+
+
+def test_checks_that_fail_for_one_reason_are_told_once() -> None:
+    from metabench.cli.check import _table
+    from metabench.testing.runner import Result, Target
+
+    broken = [Result("algorithm", "x", name, "failed", "p", "no such class", "means", "fix") for name in ("a", "b-c")]
+    alone = Result("algorithm", "x", "d", "failed", "p", "wrong", "its meaning", "its remedy")
+    text = _table(Target("algorithm", "x"), [*broken, alone])
+    assert text.count("no such class") == 1 and "failed: a, b-c of x" in text
+    assert "Mend this first: 2 checks" in text and "means   means" not in text
+    assert "means   its meaning" in text and "to fix  its remedy" in text

@@ -106,6 +106,17 @@ def test_plugins_json(toys, capsys) -> None:
     assert found["misspelt"]["status"] == "broken"
 
 
+def test_list_runs_tells_trainings_apart(home: Path, capsys) -> None:
+    for episodes in (100, 50):
+        Store(home).put(make_record(training__episodes=episodes))
+    Store(home).put(make_record(algorithm__name="chance", training=None))
+    assert main(["list", "runs"]) == 0
+    header, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert header[-2:] == ["training", "score"]
+    assert {word for row in rows for word in row if "=" in word and "episodes" in word} == {
+        "episodes=100", "episodes=50"}  # fmt: skip
+
+
 def test_list_runs(home: Path, capsys) -> None:
     first, second = make_record(), make_record(algorithm__name="chance", training=None)
     failed = build_record(make_inputs(dataset__name="zoo"), "failed", error={"type": "ValueError", "message": "no"})
