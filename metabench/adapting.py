@@ -18,6 +18,7 @@ from metabench.errors import UsageError
 from metabench.features import autocast
 from metabench.modules import Backbone, objective
 from metabench.norm import MODES, averages, forward_pass, noting_statistics, replace_norms
+from metabench.outputs import require_tensor
 from metabench.second_order import quick_second_order
 
 __all__ = [
@@ -157,7 +158,9 @@ class Adapting(nn.Module, ABC):
         # A cache would keep weights converted without gradients for where they are wanted.
         half = autocast(images.device, context_now().precision, cache=False)
         with forward_pass(step, support), self._weights_of_backbone(params), half:
-            found: Tensor = self._body[0](images)
+            found = self._body[0](images)
+        shape = (len(images), self.backbone.feature_dim)
+        found = require_tensor(found, shape, f"backbone {type(self.backbone).__name__}", images.device)
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     @contextmanager
@@ -196,6 +199,7 @@ def run_task(
     """Return the meta-training loss of one task and the new values of buffers that move with it."""
     with noting_statistics() as seen:
         loss = algorithm.task_loss(support, labels, query, truth)
+    require_tensor(loss, (), f"{type(algorithm).__name__}.task_loss", query.device)
     return loss, averages(list(algorithm.norms), seen)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from metabench.errors import UsageError
+from metabench.features import embedded_width
 from metabench.learner import FeatureLearner, Learner
 from metabench.model import Embedded, Model, build_frozen, build_model, load_body
 from metabench.registry import load_target
@@ -43,13 +44,18 @@ def make_learner(
         frozen = build_frozen(body, params, item_shape).to(device)
         if backbone.weights is not None:
             load_body(frozen, backbone.weights)
-        body, params, item_shape = Embedded, {}, (frozen.feature_dim,)
+        body, params, item_shape = Embedded, {"outputs": frozen.outputs}, (embedded_width(frozen),)
     model = build_model(body, params, load_target(spec), algorithm.params, item_shape, seed, way).to(device)
     if backbone.weights is not None and frozen is None:
         load_body(model.backbone, backbone.weights)
     if isinstance(model, Model) != (spec.takes == "features"):
         wanted = "a FeatureHead" if spec.takes == "features" else "an Adapting"
         raise UsageError(f"algorithm '{spec.name}' takes {spec.takes}, so its class must be {wanted}")
+    learner: Learner
     if isinstance(model, Model):
-        return FeatureLearner(model, precision, frozen)
-    return AdaptingLearner(model, precision, max_memory, frozen=frozen, device=device)
+        learner = FeatureLearner(model, precision, frozen)
+    else:
+        learner = AdaptingLearner(model, precision, max_memory, frozen=frozen, device=device)
+    learner.algorithm, learner.backbone = f"algorithm '{algorithm.name}'", f"backbone '{backbone.name}'"
+    learner.inductive = spec.setting_with(algorithm.params) == "inductive"
+    return learner

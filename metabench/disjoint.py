@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
+from metabench.episode_checks import require_episodes
 from metabench.episodes import DisjointProtocol, EpisodeBatch, EpisodeProtocol, EpisodeSource, Rows
 from metabench.errors import UsageError
 from metabench.rng import Stream
@@ -58,11 +59,13 @@ class DisjointSource(EpisodeSource):
         quotas = _quotas(uses, protocol.way, self.episodes, Stream(["quotas", name], len(uses)).words(0, 1)[0])
         classes = _classes(quotas, protocol.way, self.episodes, name)
         self._rows = _rows(classes, split, protocol.per_class, name)
-        self._ties = Stream(["ties", name], protocol.n_query)
+        self._name_queries(name)
 
     def runs(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
         """Yield episodes ``start <= i < stop`` (at most `episodes`)."""
-        yield self._arrange(self._rows[start:stop])
+        batch = self._arrange(self._rows[start:stop])
+        require_episodes(batch, stop - start, f"{type(self.protocol).__name__}.arrange")
+        yield batch
 
 
 def _most_episodes(uses: Ints, way: int) -> int:

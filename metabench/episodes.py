@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
-from metabench.errors import MetabenchError, UsageError
+from metabench.episode_checks import require_episodes
+from metabench.errors import UsageError
 from metabench.rng import Stream
 from metabench.scores import first_column, metric_as_record, parts_as_record
 from metabench.specs import ACCURACY, Metric
@@ -137,7 +138,12 @@ class EpisodeSource:
         self.protocol = protocol
         self.split = split
         self._stream = Stream(["episodes", name], protocol.width(split))
-        self._ties = Stream(["ties", name], protocol.n_query)
+        self._name_queries(name)
+
+    def _name_queries(self, name: Any) -> None:
+        """Name the streams that have words for each query of an episode."""
+        self._ties = Stream(["ties", name], self.protocol.n_query)
+        self._orders = Stream(["query order", name], self.protocol.n_query)
 
     def runs(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
         """Yield episodes ``start <= i < stop`` in batches of the same shape; mostly there is one."""
@@ -147,9 +153,7 @@ class EpisodeSource:
         words = self._stream.words(start, stop)
         while len(words):
             batch = self.protocol.draw(words, split)
-            if not 0 < len(batch) <= len(words):
-                name = type(self.protocol).__name__
-                raise MetabenchError(f"{name}.draw made {len(batch)} episodes of {len(words)} rows of words")
+            require_episodes(batch, len(words), f"{type(self.protocol).__name__}.draw")
             yield batch
             words = words[len(batch) :]
 
@@ -167,6 +171,14 @@ class EpisodeSource:
     def tie_words(self, start: int, stop: int, n_query: int | None = None) -> NDArray[np.uint64]:
         """Return the words that break ties between scores: (episodes, n_query), for as many as there can be at most."""
         return self._ties.words(start, stop)[:, :n_query]
+
+    def query_orders(self, start: int, stop: int, n_query: int) -> Rows:
+        """Return the order (episodes, n_query) in which the queries of each episode are shown to an algorithm.
+
+        Protocols draw queries class by class, so their position would tell their label.
+        """
+        orders: Rows = self._orders.words(start, stop)[:, :n_query].argsort(axis=1, kind="stable")
+        return orders
 
     def chunks(
         self, total: int, size: int, first: int = 0, stops: Sequence[int] = ()
@@ -199,7 +211,9 @@ class ListedSource(EpisodeSource):
 
     def runs(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
         """Yield episodes ``start <= i < stop``, all of one shape."""
-        yield self._listed(start, stop, self.split)
+        batch = self._listed(start, stop, self.split)
+        require_episodes(batch, stop - start, f"{type(self.protocol).__name__}.listed")
+        yield batch
 
 
 class EpisodeTally:

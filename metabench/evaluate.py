@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally, ValuedProtocol
-from metabench.errors import MetabenchError
 from metabench.modules import FeatureHead
+from metabench.outputs import OutputError, gap, require_finite, require_tensor
 from metabench.rng import below
 from metabench.scores import Floats
 
@@ -62,6 +63,73 @@ def predict(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tens
     return (tied.cumsum(-1) > which[..., None]).to(torch.uint8).argmax(-1)
 
 
+def answer(
+    learner: Learner, data: Tensor, source: EpisodeSource, start: int, batch: EpisodeBatch
+) -> tuple[Tensor, Tensor]:
+    """Return the checked outputs of a learner for the queries of episodes from `start` on, and the truth about them.
+
+    The learner meets the queries of each episode in an order of their own and its outputs are put back: position tells
+    nothing. Both are as in `metabench.learner.Learner`.
+
+    Raises:
+        OutputError: an output of another shape, type or device than promised, or one that is not finite.
+    """
+    order = source.query_orders(start, start + len(batch), batch.query.shape[1])
+    query, labels = (np.take_along_axis(part, order, axis=1) for part in (batch.query, batch.query_labels))
+    outputs = checked_outputs(learner, data, replace(batch, query=query, query_labels=labels), start)
+    place = order + np.arange(len(order))[:, None] * order.shape[1]
+    back = np.empty(order.size, np.int64)
+    back[place.reshape(-1)] = np.arange(order.size)
+    index = torch.from_numpy(back).to(outputs.device)
+    outputs = outputs.reshape(-1, outputs.shape[-1]).index_select(0, index).view(outputs.shape)
+    return outputs, learner.truth(data, batch)
+
+
+def checked_outputs(learner: Learner, data: Tensor, batch: EpisodeBatch, start: int = 0) -> Tensor:
+    """Return the outputs (B, Q, way), or predicted numbers (B, Q, D), of a learner; episode `start` is the first.
+
+    Raises:
+        OutputError: an output of another shape, type or device than promised, or one that is not finite.
+    """
+    owner = learner.algorithm
+    outputs = require_tensor(
+        learner.scores(data, batch), (*batch.query.shape, learner.width(batch)), owner, data.device
+    )
+    require_finite(outputs, owner, start, "episode")
+    return outputs
+
+
+_INDEPENDENT = 0.05
+"""Largest difference that rounding makes between two batches, as a share of the spread of scores, with room."""
+
+
+def require_independence(
+    learner: Learner, data: Tensor, source: EpisodeSource, start: int, batch: EpisodeBatch, outputs: Tensor
+) -> None:
+    """Raise OutputError where the scores of an episode depend on other episodes, or on other queries undeclared.
+
+    The first episode of `batch` is scored again, alone; among other queries where the algorithm says that it is
+    inductive: the second half of them are copies of the first one.
+
+    Args:
+        outputs: (B, Q, way) of `batch`, the episodes from `start` on.
+    """
+    first, order = batch[:1], source.query_orders(start, start + 1, batch.query.shape[1])
+    kept = -(-order.size // 2) if learner.inductive else order.size
+    query = np.take_along_axis(first.query, order, axis=1)
+    query[:, kept:] = query[:, :1]
+    again = checked_outputs(learner, data, replace(first, query=query), start)[:, :kept]
+    before = outputs[:1, torch.from_numpy(order[0, :kept]).to(outputs.device)]
+    apart = gap(again, before)
+    if apart > _INDEPENDENT:
+        others = "queries or episodes" if learner.inductive else "episodes"
+        raise OutputError(
+            f"{learner.algorithm} scores a query otherwise beside other {others} (by {apart:.0%} of the spread of "
+            "scores). Declare setting='transductive' if it learns from the queries of an episode together, and keep "
+            "nothing between episodes; 'metabench check' tells more"
+        )
+
+
 def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tensor) -> tuple[Floats, Tensor]:
     """Return the score (B,) of each of the episodes from `start` on, and the answers to their queries.
 
@@ -70,9 +138,18 @@ def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tenso
 
     Args:
         outputs, truth: of the queries, as in `metabench.learner.Learner`.
+
+    Raises:
+        OutputError: the protocol returned values of another shape or type than promised, or some that are not finite.
     """
     if isinstance(source.protocol, ValuedProtocol):
-        return source.protocol.values(outputs, truth).double().cpu().numpy(), outputs
+        values, owner = source.protocol.values(outputs, truth), f"{type(source.protocol).__name__}.values"
+        if isinstance(values, Tensor) and values.ndim == 2:
+            require_tensor(values, (len(outputs), values.shape[1]), owner)
+        else:
+            require_tensor(values, (len(outputs),), owner)
+        require_finite(values, owner, start, "episode")
+        return values.double().cpu().numpy(), outputs
     winners = predict(outputs, partial(source.tie_words, start, start + len(outputs), outputs.shape[1]))
     return ((winners == truth).sum(1).double() / truth.shape[1]).cpu().numpy(), winners
 
@@ -102,7 +179,7 @@ def evaluate(
         Which episodes were scored.
 
     Raises:
-        MetabenchError: where a score is not a number, naming the episode.
+        OutputError: a plugin returned something else than its interface promises, naming the episode.
     """
     tally = source.tally()
     size = chunk or learner.chunk_size(data, source.batch(0, 1))
@@ -111,18 +188,13 @@ def evaluate(
     learner.module.eval()
     with torch.inference_mode(), learner.scoring(data):
         for start, batch in source.chunks(episodes, size, len(done), stops):
-            outputs = learner.scores(data, batch)
-            _refuse(outputs.isnan().flatten(1).any(1).cpu().numpy(), start)
-            scores, answers = score_batch(source, start, outputs, learner.truth(data, batch))
-            _refuse(np.any(~np.isfinite(scores).reshape(len(scores), -1), axis=1), start)
+            outputs, truth = answer(learner, data, source, start, batch)
+            if start == len(done):
+                require_independence(learner, data, source, start, batch, outputs)
+            scores, answers = score_batch(source, start, outputs, truth)
             tally.update(batch)
             if watch is not None:
                 watch(batch, answers.cpu().numpy())
             if report(scores):
                 break
     return tally
-
-
-def _refuse(bad: NDArray[np.bool_], start: int) -> None:
-    if bad.any():
-        raise MetabenchError(f"episode {start + int(bad.argmax())} has scores that are not a number")

@@ -34,7 +34,15 @@ from metabench.episodes import (
 )
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate
-from metabench.features import embed, load_features, room_for_features, save_features, to_device
+from metabench.features import (
+    embed,
+    embedded_width,
+    load_features,
+    require_independence,
+    room_for_features,
+    save_features,
+    to_device,
+)
 from metabench.files import write_atomic
 from metabench.identity import made_for, scorer_digest, weights_digest
 from metabench.interrupt import stop_on_signal
@@ -393,13 +401,15 @@ class Executor:
         # Without weights, embedding is cheaper than reading it back from disk.
         keep = any(True for _ in backbone.parameters())
         path = self.session.home.features / f"{key}.npy"
-        shape = (len(images), backbone.feature_dim)
+        shape = (len(images), embedded_width(backbone))
         features = load_features(path, shape) if keep else None
         if features is None:
             features = room_for_features(shape, self.device, path.parent, self.session.max_memory)
             label = f"embedding {run.dataset.name}"
             with self.session.console.progress(label, len(images)) as bar:
-                embed(backbone, to_device(images, CPU), run.precision, bar.update, features)
+                items, owner = to_device(images, CPU), f"backbone '{run.backbone.name}'"
+                embed(backbone, items, run.precision, bar.update, features, owner)
+            require_independence(backbone, items, features, run.precision, owner)
             if keep:
                 save_features(path, features)
         if len(self._features) == _SPLITS_KEPT:

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from metabench.files import replacing
 from metabench.memory import device_memory
+from metabench.outputs import OutputError, require_finite, require_range, require_tensor
+from metabench.rng import Stream
 
 if TYPE_CHECKING:
     from metabench.modules import Backbone
@@ -58,26 +60,86 @@ def autocast(device: torch.device, precision: str, cache: bool = True) -> contex
     return torch.autocast(device.type, dtype=DTYPES[precision], cache_enabled=cache)
 
 
+def embedded_width(backbone: Backbone) -> int:
+    """Return how many numbers `embed` makes of an item: its features, and those that are to be predicted of it."""
+    return backbone.feature_dim + backbone.outputs
+
+
 def embed(
     backbone: Backbone,
     images: Tensor,
     precision: str = "float32",
     progress: Callable[[int], None] = lambda done: None,
     out: Tensor | None = None,
+    owner: str = "the backbone",
 ) -> Tensor:
     """Return the float32 features (N, feature_dim) of a data set's items, uint8 (N, ...), a batch at a time.
 
-    They are on the device of the items, or in `out`, on the device of which the backbone must be.
+    They are on the device of the items, or in `out`, on the device of which the backbone must be. Where numbers are to
+    be predicted of an item, they stand behind its features (`embedded_width`). Items are batched in a random order, the
+    same every time: sorted by class, what a batch has in common would tell the class.
+
+    Args:
+        owner: how messages name the backbone.
+
+    Raises:
+        OutputError: features of another shape, type or device than promised, or that float32 cannot compare.
     """
-    body = backbone.eval().for_inference()
-    features = torch.empty(len(images), backbone.feature_dim, device=images.device) if out is None else out
+    body, dim = backbone.eval().for_inference(), backbone.feature_dim
+    features = torch.empty(len(images), embedded_width(backbone), device=images.device) if out is None else out
     batch = BATCH.get(features.device.type, BATCH["cuda"])
+    order = torch.from_numpy(Stream("order of embedding", len(images)).words(0, 1)[0].argsort(kind="stable"))
+    dtypes = tuple({torch.float32, DTYPES[precision]})
+    extremes = features.new_empty(-(-len(images) // batch), 2)  # small tensors kept one by one would fragment memory
     with torch.inference_mode(), autocast(features.device, precision):
         for start in range(0, len(images), batch):
-            items = images[start : start + batch].to(features.device)
-            features[start : start + batch] = body(backbone.inputs(items))
+            rows = order[start : start + batch].to(images.device)
+            items, places = images[rows].to(features.device), rows.to(features.device)
+            made = require_tensor(body(backbone.inputs(items)), (len(rows), dim), owner, items.device, dtypes)
+            extremes[start // batch] = torch.stack(made.aminmax())
+            features[places, :dim] = made.float()
+            if backbone.outputs:
+                features[places, dim:] = checked_targets(backbone, items, owner)
             progress(min(start + batch, len(images)))
+    if len(extremes):
+        low, high = extremes.unbind(1)
+        if not bool((high - low).isfinite().all()):
+            require_finite(features, owner)
+        require_range(float(low.min()), float(high.max()), owner)
     return features
+
+
+def checked_targets(backbone: Backbone, items: Tensor, owner: str) -> Tensor:
+    """Return the numbers (N, outputs) that are to be predicted of items; OutputError where they are something else."""
+    owner = f"the targets of {owner}"
+    numbers = require_tensor(backbone.targets(items), (len(items), backbone.outputs), owner, items.device)
+    require_finite(numbers, owner)
+    return numbers
+
+
+_INDEPENDENT = {"float32": 1e-3, "bfloat16": 0.1}
+"""Largest difference that rounding makes between two batches, as a share of the largest feature."""
+_PROBED = 8
+
+
+def require_independence(
+    backbone: Backbone, images: Tensor, features: Tensor, precision: str = "float32", owner: str = "the backbone"
+) -> None:
+    """Raise OutputError where the features of an item depend on the items beside it, or on chance.
+
+    Args:
+        images: all items, as `embed` had them. features: what it made of them.
+    """
+    rows = torch.linspace(0, len(images) - 1, min(_PROBED, len(images))).long()
+    again = embed(backbone, images[rows.to(images.device)].to(features.device), precision, owner=owner)
+    before = features[rows.to(features.device)]
+    largest = float(before.abs().amax())
+    apart = float((again - before).abs().amax()) / largest if largest else 0.0
+    if apart > _INDEPENDENT[precision]:
+        raise OutputError(
+            f"{owner} gives an item other features beside other items (they differ by {apart:.0%} of the largest). In "
+            "evaluation it must use no statistics of the batch and no random numbers; 'metabench check' tells more"
+        )
 
 
 def room_for_features(shape: tuple[int, int], device: torch.device, folder: Path, max_memory: int = 0) -> Tensor:

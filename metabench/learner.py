@@ -19,6 +19,7 @@ from metabench.evaluate import batch_logits, chunk_size
 from metabench.features import autocast
 from metabench.model import Model
 from metabench.modules import Backbone
+from metabench.outputs import require_tensor
 from metabench.specs import Recipe
 
 
@@ -34,16 +35,25 @@ class Learner(ABC):
         frozen: a backbone that has nothing to learn and is no part of `module`. Where there is one, what the methods
             below take for images are its features, float32 (N, D), made once for training and evaluation.
         beside_mb: memory in MiB that processes beside this one took at most.
+        algorithm, backbone: how messages name the two plugins.
+        inductive: whether the score of a query must not depend on the other queries.
     """
 
     module: nn.Module
     embedder: Backbone | None
     frozen: Backbone | None = None
     beside_mb: float = 0.0
+    algorithm: str = "the algorithm"
+    backbone: str = "the backbone"
+    inductive: bool = False
 
     @abstractmethod
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Return the scores (B, Q, way) of a batch of episodes; called in evaluation mode and without gradients."""
+
+    def width(self, batch: EpisodeBatch) -> int:
+        """Return how many numbers `scores` has for each query: one for each class, or those that are predicted."""
+        return batch.way
 
     @contextmanager
     def scoring(self, data: Tensor) -> Iterator[None]:
@@ -112,11 +122,13 @@ class FeatureLearner(Learner):
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
         with task_context(TaskContext(episode=episode)), autocast(images.device, self.precision):
             features = self.body(self.embedder.inputs(images[rows.flatten()]))
-        features = features.float().view(*rows.shape, -1)
+        shape = (rows.numel(), self.embedder.feature_dim)
+        features = require_tensor(features, shape, self.backbone, images.device).float().view(*rows.shape, -1)
         labels, truth = (
             torch.from_numpy(part).to(images.device) for part in (batch.support_labels, batch.query_labels)
         )
         loss = self.module.head.loss(features[:, :n_support], labels, features[:, n_support:], truth, batch.way)
+        require_tensor(loss, (), f"the loss of {self.algorithm}", images.device)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

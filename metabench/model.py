@@ -33,16 +33,21 @@ class Model(nn.Module):
 class Embedded(Backbone):
     """Stands in for a backbone that has nothing to learn, where its features are the items.
 
-    Constructed as ``Embedded(feature_shape)`` with `feature_shape` = (features,).
+    Constructed as ``Embedded(shape, outputs)`` with `shape` = (numbers,) of an item as `metabench.features.embed` makes
+    them: its features, and the `outputs` numbers that are to be predicted of it.
     """
 
-    def __init__(self, feature_shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: int = 0) -> None:
         super().__init__()
-        (self.feature_dim,) = feature_shape
+        self.outputs, self.feature_dim = outputs, shape[0] - outputs
 
     def inputs(self, items: Tensor) -> Tensor:
-        """Return features, float32 (N, feature_dim), as they are."""
-        return items
+        """Return the features, float32 (N, feature_dim)."""
+        return items[:, : self.feature_dim]
+
+    def targets(self, items: Tensor) -> Tensor:
+        """Return the numbers (N, outputs) that are to be predicted."""
+        return items[:, self.feature_dim :]
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features (N, feature_dim) as they are."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from metabench.context import context_now
 from metabench.features import normalise
 
 
@@ -128,15 +130,60 @@ def distances_to_means(query: Tensor, support: Tensor, labels: Tensor, way: int)
 
     Those to the sums of n features, n x, are n^2 times as large, and are divided last. So where features are integers,
     as pixels of one bit are, equal distances come out equal, on every processor: a tie is seen as one.
+    Features with a common offset lose no digits, see `squared_distances`.
     """
-    sums, counts = class_sums(support, labels, way)
-    n = counts[:, None]
-    products = torch.bmm(query, sums.transpose(1, 2))
-    squares = query.square().sum(-1, keepdim=True)
-    return (n.square() * squares - 2 * n * products + sums.square().sum(-1)[:, None]) / n.square()
+
+    def expand(query: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
+        sums, counts = class_sums(support, labels, way)
+        n = counts[:, None]
+        products = torch.bmm(query, sums.transpose(1, 2))
+        squares = query.square().sum(-1, keepdim=True)
+        found = (n.square() * squares - 2 * n * products + sums.square().sum(-1)[:, None]) / n.square()
+        return found, squares
+
+    return _without_cancellation(expand, query, support)
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return squared Euclidean distances (B, N, M) between a (B, N, D) and b (B, M, D)."""
-    products = torch.bmm(a, b.transpose(1, 2))
-    return a.square().sum(-1, keepdim=True) - 2 * products + b.square().sum(-1)[:, None, :]
+    """Return squared Euclidean distances (B, N, M) between a (B, N, D) and b (B, M, D).
+
+    They are computed as |a|^2 - 2 ab + |b|^2. Where all features of an episode share an offset that is large beside
+    their spread, those terms cancel; the distances of that episode are then computed from one of its points as origin.
+    """
+
+    def expand(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        products = torch.bmm(a, b.transpose(1, 2))
+        squares = a.square().sum(-1, keepdim=True)
+        return squares - 2 * products + b.square().sum(-1)[:, None, :], squares
+
+    return _without_cancellation(expand, a, b)
+
+
+_CANCELLED = 2.0**-6
+"""Share of the squared features below which distances have lost six binary digits or more of float32's 24."""
+
+
+def _without_cancellation(
+    expand: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], points: Tensor, others: Tensor
+) -> Tensor:
+    """Return the distances (B, N, M) that `expand` computes, from another origin in the episodes that need one.
+
+    The origin is one of the `others`, so integers stay integers. Each episode is decided by its own features: what is
+    in the batch beside it changes nothing.
+
+    Args:
+        expand: distances of points (B, N, D) from others (B, M, D), and the squares (B, N, 1) of the points.
+    """
+    distances, squares = expand(points, others)
+    cancelled = distances.detach().amin(-1).sum(-1) < _CANCELLED * squares.detach().sum((-1, -2))
+    if not context_now().batched and not bool(cancelled.any()):  # under vmap no value can be asked for
+        return distances
+    origin = _central(others)
+    return torch.where(cancelled[:, None, None], expand(points - origin, others - origin)[0], distances)
+
+
+def _central(points: Tensor) -> Tensor:
+    """Return the point (B, 1, D) of each episode that is closest to the mean of its points (B, M, D)."""
+    with torch.no_grad():
+        apart = (points - points.mean(1, keepdim=True)).abs().amax(-1)
+        return points.gather(1, apart.argmin(1)[:, None, None].expand(-1, 1, points.shape[-1]))

@@ -18,15 +18,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from metabench.context import context_now
+from metabench.errors import UsageError
 
 MODES = ("transductive", "support", "single", "running", "per-step")
 MOMENTUM = 0.1
-"""Share of a new task batch in a running average (PyTorch's default)."""
+"""Share of a new task batch in a running average, where the layer does not say (PyTorch's default)."""
 
 
 @dataclass
@@ -86,9 +88,14 @@ class TaskNorm(nn.Module):
         bias = norm.bias.detach() if norm.affine else torch.zeros(channels)
         self.weight = nn.Parameter(weight.expand(shape).clone(), requires_grad=norm.affine)
         self.bias = nn.Parameter(bias.expand(shape).clone(), requires_grad=norm.affine)
+        self.momentum = MOMENTUM if norm.momentum is None else norm.momentum
+        self.drop, self.act = (getattr(norm, name, None) or nn.Identity() for name in _AFTER)
         if mode in ("running", "per-step"):
-            self.register_buffer("running_mean", torch.zeros(shape))
-            self.register_buffer("running_var", torch.ones(shape))
+            mean, variance = norm.running_mean, norm.running_var  # what a constructor may have loaded
+            mean = torch.zeros(channels) if mean is None else mean.detach()
+            variance = torch.ones(channels) if variance is None else variance.detach()
+            self.register_buffer("running_mean", mean.expand(shape).clone())
+            self.register_buffer("running_var", variance.expand(shape).clone())
 
     def of_pass(self, rows: int) -> bool:
         """Return whether this pass over `rows` items is normalised by its own statistics, of which nothing is kept.
@@ -100,6 +107,10 @@ class TaskNorm(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise (N, C, ...) by channel."""
+        normalised: Tensor = self.act(self.drop(self._normalised(images)))
+        return normalised
+
+    def _normalised(self, images: Tensor) -> Tensor:
         now = _PASS.get() or Pass()
         step = min(now.step, self.steps - 1)
         own = self.mode == "per-step"
@@ -144,6 +155,7 @@ def replace_norms(network: nn.Module, mode: str, steps: int, prefix: str) -> lis
     found: list[TaskNorm] = []
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            _refuse_other_forward(module, name)
             norm = TaskNorm(module, f"{prefix}{name}", mode, steps)
             parent, _, attribute = name.rpartition(".")
             setattr(network.get_submodule(parent), attribute, norm)
@@ -151,22 +163,40 @@ def replace_norms(network: nn.Module, mode: str, steps: int, prefix: str) -> lis
     return found
 
 
+_AFTER = ("drop", "act")
+"""Sub-modules that timm's batch norms call, in this order, on what they have normalised (`BatchNormAct2d`)."""
+
+
+def _refuse_other_forward(norm: nn.modules.batchnorm._BatchNorm, name: str) -> None:
+    """Raise UsageError for a batch norm that does something else beside, which `TaskNorm` would leave out."""
+    kind = type(norm)
+    plain = kind.forward in (nn.modules.batchnorm._BatchNorm.forward, nn.SyncBatchNorm.forward)
+    children = [child for child, _ in norm.named_children()]
+    if children == list(_AFTER) or (plain and not children):
+        return
+    raise UsageError(
+        f"cannot adapt to each task: layer '{name}' ({kind.__name__}) is a batch norm with a forward pass of its own. "
+        "Use another --backbone"
+    )
+
+
 def averages(norms: list[TaskNorm], seen: dict[str, list[tuple[int, Tensor, Tensor]]]) -> dict[str, Tensor]:
     """Return the new value of every running average, by buffer name, after the passes in `seen`."""
     new: dict[str, Tensor] = {}
     for norm in norms:
         if noted := seen.get(norm.name):
-            new[f"{norm.name}.running_mean"] = _advance(norm.running_mean, [(step, mean) for step, mean, _ in noted])
-            new[f"{norm.name}.running_var"] = _advance(norm.running_var, [(step, var) for step, _, var in noted])
+            means, variances = ([(entry[0], entry[part]) for entry in noted] for part in (1, 2))
+            new[f"{norm.name}.running_mean"] = _advance(norm.running_mean, means, norm.momentum)
+            new[f"{norm.name}.running_var"] = _advance(norm.running_var, variances, norm.momentum)
     return new
 
 
-def _advance(old: Tensor, noted: list[tuple[int, Tensor]]) -> Tensor:
+def _advance(old: Tensor, noted: list[tuple[int, Any]], momentum: float) -> Tensor:
     """Move an average towards the mean of what was noted, for each step by itself where it has steps."""
     if old.ndim == 1:
-        return old + MOMENTUM * (torch.stack([value for _, value in noted]).mean(0) - old)
+        return old + momentum * (torch.stack([value for _, value in noted]).mean(0) - old)
     rows = []
     for step in range(len(old)):
         mine = [value for at, value in noted if at == step]
-        rows.append(old[step] + MOMENTUM * (torch.stack(mine).mean(0) - old[step]) if mine else old[step])
+        rows.append(old[step] + momentum * (torch.stack(mine).mean(0) - old[step]) if mine else old[step])
     return torch.stack(rows)

@@ -21,6 +21,7 @@ from metabench.data.rows import first_three
 from metabench.environment import choose_device
 from metabench.episodes import EpisodeBatch
 from metabench.errors import MetabenchError, UsageError
+from metabench.evaluate import checked_outputs
 from metabench.evaluate import predict as winners
 from metabench.features import embed
 from metabench.learner import Learner
@@ -207,14 +208,13 @@ def _scores(
         return torch.empty(0, way)
     images = torch.from_numpy(np.concatenate([support, query])).to(device)
     body = learner.frozen if learner.frozen is not None else learner.embedder
-    data = images if body is None else embed(body, images)
+    data = images if body is None else embed(body, images, owner=learner.backbone)
     learner.module.eval()
     rows = len(support) + np.arange(len(query))
     groups = rows[:, None] if one_by_one else rows[None]
     with torch.inference_mode():
-        scores = torch.cat([learner.scores(data, batch) for batch in _episodes(learner, data, labels, groups, way)])
-    if bool(scores.isnan().any()):
-        raise MetabenchError("a score is not a number; the weights may be damaged")
+        batches = _episodes(learner, data, labels, groups, way)
+        scores = torch.cat([checked_outputs(learner, data, batch) for batch in batches])
     return scores.reshape(-1, way).float().cpu()
 
 

@@ -28,11 +28,12 @@ from metabench.context import TaskContext, task_context
 from metabench.environment import own_peak_memory_mb
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
-from metabench.features import embed, to_device
+from metabench.features import checked_targets, embed, to_device
 from metabench.forked import ForkedPool, can_fork
 from metabench.learner import Learner
 from metabench.memory import MIB, device_memory, out_of_memory
 from metabench.modules import Backbone
+from metabench.outputs import require_tensor
 from metabench.specs import Recipe
 from metabench.trial import try_task
 from metabench.workers import PlainLayout, WorkerPool
@@ -129,6 +130,10 @@ class AdaptingLearner(Learner):
         """Return the labels of the queries, or the numbers that the backbone finds in them."""
         return _goals(self.module.backbone, data, batch.query, batch.query_labels)
 
+    def width(self, batch: EpisodeBatch) -> int:
+        """Return the classes that the network is built for, or how many numbers it predicts."""
+        return self.module.way
+
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
         """Enough to share out, few enough to report often."""
         return 2 * self.group if self.batched else 8 * self.at_once
@@ -164,22 +169,20 @@ class AdaptingLearner(Learner):
             few = embed(self.frozen, few, self.precision)
         tasks = tasks_of(self.module.backbone, few, here)
         self.module.train(recipe is not None)
+        note = ""
         try:
             size, draws = self._try(recipe, tasks)
-        except RuntimeError as error:
-            if not self.batched or "vmap" not in str(error):
+        except (RuntimeError, UsageError) as error:
+            if not self.batched or out_of_memory(error):
                 raise
-            if self.device.type == "cuda":
-                raise UsageError(
-                    f"cannot run for several tasks at once ({str(error).splitlines()[0][:160]}): what it does must not "
-                    "depend on the values of tensors"
-                ) from error
-            self._formulate(False)
-            size, draws = self._try(recipe, tasks)
+            self._formulate(False)  # vmap has no rule for some operations, and none may ask for a value
+            size, draws = self._try(recipe, tasks)  # what vmap is not to blame for fails again
+            why = str(error.__cause__ or error).splitlines()[0]
+            note = f"tasks run one by one, since vmap cannot batch them ({why}); "
         self._fixed = draws
         if draws:  # from one stream, so who draws when must not depend on what there is room for
             self._take_at_once(min(self.at_once, _DRAWING) if self.batched else 1)
-        return self._make_room(size, recipe is not None, accepted)
+        return note + self._make_room(size, recipe is not None, accepted)
 
     def _try(self, recipe: Recipe | None, tasks: Task) -> tuple[int, bool]:
         """Return the bytes that one task takes, and whether it draws random numbers: at the end of training too."""
@@ -223,7 +226,8 @@ class AdaptingLearner(Learner):
         what = "training" if training else "evaluation"
         total = (base + at_once * task) // MIB
         each = f"{task / MIB:.0f} MB" if task >= MIB else "less than 1 MB"
-        return f"{what} takes about {total} MB of memory, {at_once} tasks at once of {each} each"
+        tasks = f"{at_once} tasks at once of {each} each" if at_once > 1 else f"one task at a time of {each}"
+        return f"{what} takes about {total} MB of memory, {tasks}"
 
     @property
     def _context(self) -> TaskContext:
@@ -246,7 +250,7 @@ class AdaptingLearner(Learner):
 
     def _score(self, algorithm: Adapting, tasks: Task) -> Tensor:
         with torch.no_grad(), task_context(self._context):
-            scores: Tensor = self._each(partial(_scores, algorithm), tasks)
+            scores: Tensor = self._each(partial(_scores, algorithm, self.algorithm), tasks)
             return scores.float()
 
     def _learn(self, context: TaskContext, algorithm: Adapting, tasks: Task) -> tuple[Tensor, Params]:
@@ -318,8 +322,9 @@ def _has_update(algorithm: Adapting) -> bool:
     return type(algorithm).update is not Adapting.update
 
 
-def _scores(algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor, _truth: Tensor) -> Tensor:
-    return algorithm.predict(algorithm.adapt(algorithm.start(), support, labels), support, labels, query)
+def _scores(algorithm: Adapting, owner: str, support: Tensor, labels: Tensor, query: Tensor, _truth: Tensor) -> Tensor:
+    scores = algorithm.predict(algorithm.adapt(algorithm.start(), support, labels), support, labels, query)
+    return require_tensor(scores, (len(query), algorithm.way), owner, query.device)
 
 
 def tasks_of(backbone: Backbone, images: Tensor, batch: EpisodeBatch) -> Task:
@@ -340,4 +345,5 @@ def _goals(backbone: Backbone, images: Tensor, rows: NDArray[np.int64], labels: 
     if not backbone.outputs:
         return torch.from_numpy(labels).to(images.device)
     index = torch.from_numpy(rows.reshape(-1)).to(images.device)
-    return backbone.targets(images[index]).reshape(*rows.shape, backbone.outputs)
+    targets = checked_targets(backbone, images[index], f"backbone {type(backbone).__name__}")
+    return targets.reshape(*rows.shape, backbone.outputs)

@@ -21,12 +21,13 @@ from torch import Tensor
 from metabench.augment import AUGMENTS
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import MetabenchError, UsageError
-from metabench.evaluate import score_batch
+from metabench.evaluate import answer, score_batch
 from metabench.features import embed
 from metabench.interrupt import stop_on_signal
 from metabench.learner import Learner
 from metabench.model import load_tensors, save_tensors
 from metabench.modules import objective
+from metabench.outputs import NotFiniteError
 from metabench.scores import first_column
 from metabench.specs import ACCURACY, Metric, Recipe
 
@@ -205,7 +206,10 @@ class Trainer:
             if not all(bool(value.isfinite().all()) for value in self.model.parameters()):
                 raise Diverged(f"a weight is not a number at episode {progress.episode}; {_CALMER}")
         else:
-            loss, score = self.validation_scores()
+            try:
+                loss, score = self.validation_scores()
+            except NotFiniteError:
+                loss, score = math.nan, math.nan
             if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
                 raise Diverged(f"the validation loss is {loss} at episode {progress.episode}; {_CALMER}")
             point |= {"validation_loss": loss, f"validation_{self.metric.name}": score}
@@ -224,12 +228,12 @@ class Trainer:
         self.model.eval()
         data = images
         if (backbone := self.learner.embedder) is not None:
-            data = embed(backbone, images, self.precision)
+            data = embed(backbone, images, self.precision, owner=self.learner.backbone)
         losses, values, asked = list[float](), list[float](), 0
         with torch.inference_mode(), self.learner.scoring(data):
             size = self.learner.chunk_size(data, source.batch(0, 1))
             for start, batch in source.chunks(self.recipe.validation_episodes, size):
-                outputs, truth = self.learner.scores(data, batch), self.learner.truth(data, batch)
+                outputs, truth = answer(self.learner, data, source, start, batch)
                 each = objective(outputs.flatten(0, 1), truth.flatten(0, 1), "none")
                 losses += each.double().view(len(batch), -1).sum(1).tolist()
                 scores, _ = score_batch(source, start, outputs, truth)

@@ -12,7 +12,7 @@ from metabench.context import TaskContext, task_context
 from metabench.episodes import EpisodeBatch
 from metabench.errors import UsageError
 from metabench.model import build_model
-from metabench.norm import MODES, MOMENTUM, TaskNorm, averages, forward_pass, noting_statistics
+from metabench.norm import MODES, MOMENTUM, TaskNorm, averages, forward_pass, noting_statistics, replace_norms
 from metabench.tasks import AdaptingLearner, tasks_of
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.gradient.maml_plus_plus import MamlPlusPlus
@@ -159,3 +159,56 @@ def test_gradients_are_constants_where_asked_and_at_evaluation() -> None:
     for slope in (unattended, begun, gradients(cube, {"x": x}, first_order=True)["x"]):
         assert not slope.requires_grad
         assert slope.tolist() == [3.0, 12.0]
+
+
+def loaded(momentum: float = 0.25) -> nn.BatchNorm2d:
+    """A layer as a constructor leaves it that loads pre-trained weights."""
+    layer = nn.BatchNorm2d(3, momentum=momentum).double()
+    with torch.no_grad():
+        layer.running_mean.copy_(torch.tensor([1.0, -2.0, 3.0]))  # type: ignore[union-attr]
+        layer.running_var.copy_(torch.tensor([4.0, 0.5, 9.0]))  # type: ignore[union-attr]
+    return layer
+
+
+@pytest.mark.parametrize("mode", ["running", "per-step"])
+def test_pretrained_running_statistics_are_kept(mode: str) -> None:
+    layer = loaded()
+    adapted = TaskNorm(layer, "layer", mode, 2).double().eval()
+    torch.testing.assert_close(adapted(IMAGES), layer.eval()(IMAGES))
+
+
+def test_a_running_average_moves_as_its_layer_says() -> None:
+    layer = loaded(0.25)
+    adapted = TaskNorm(layer, "layer", "running", 1).double()
+    with noting_statistics() as seen:
+        adapted(IMAGES)
+    new = averages([adapted], seen)
+    layer.train()(IMAGES)
+    torch.testing.assert_close(new["layer.running_mean"], layer.running_mean)
+    torch.testing.assert_close(new["layer.running_var"], layer.running_var)
+
+
+class NormAct(nn.BatchNorm2d):
+    """Normalises and activates, as timm's `BatchNormAct2d`."""
+
+    def __init__(self, channels: int, activates: bool = True) -> None:
+        super().__init__(channels)
+        if activates:
+            self.drop, self.act = nn.Identity(), nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        return self.act(self.drop(x)) if hasattr(self, "act") else x.abs()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_batch_norm_does_beside_is_kept(mode: str) -> None:
+    network = nn.Sequential(NormAct(3)).double()
+    replace_norms(network, mode, 1, "")
+    assert isinstance(network[0], TaskNorm)
+    torch.testing.assert_close(network(IMAGES), nn.BatchNorm2d(3).double()(IMAGES).relu())
+
+
+def test_a_batch_norm_with_a_forward_of_its_own_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"layer '0' \(NormAct\) is a batch norm with a forward pass of its own"):
+        replace_norms(nn.Sequential(NormAct(3, activates=False)), "support", 1, "")

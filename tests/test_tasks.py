@@ -147,7 +147,8 @@ def test_an_inner_rate_that_diverges_names_the_test_episode(capsys: pytest.Captu
     weights = next((whole / "models").glob("*/weights.safetensors"))
     settings = {"algo.test_lr": 1e30, "algo.test_steps": 3}
     (row,) = run_json(capsys, args(whole, "--checkpoint", str(weights), **settings), code=1)
-    assert record_of(whole, row)["error"]["message"] == "episode 0 has scores that are not a number"
+    message = "algorithm 'maml' returned numbers that are not finite (nan or infinite), first for episode 0"
+    assert record_of(whole, row)["error"]["message"] == message
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_scores_that_are_no_numbers_are_refused(make_split: MakeSplit, features:
             return super().values(outputs, truth) / 0
 
     source = EpisodeSource(Diverging(), make_split(COUNTS), "uneven")
-    with pytest.raises(MetabenchError, match="episode 0 has scores that are not a number"):
+    with pytest.raises(MetabenchError, match=r"Diverging\.values returned numbers that are not finite .* episode 0"):
         _run(source, features, [], None)
 
 

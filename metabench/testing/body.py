@@ -13,6 +13,7 @@ from metabench.data.text import encode_texts
 from metabench.environment import choose_device
 from metabench.errors import UsageError
 from metabench.modules import Backbone
+from metabench.outputs import OutputError, require_finite, require_range, require_tensor
 from metabench.plugins import Kind
 from metabench.specs import BackboneSpec
 from metabench.testing.conformance import Conformance, Violation, raised
@@ -133,13 +134,13 @@ class BackboneChecks(Conformance):
                 features = (through or body).eval()(body.inputs(items))
             except Exception as error:  # the plugin's own code may fail in any way
                 raise Violation(raised(what, error)) from error
-        if not isinstance(features, Tensor) or tuple(features.shape) != expected:
-            found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-            raise Violation(f"{what} gave {found}, where {expected} is declared")
-        if features.dtype != torch.float32 or features.device != items.device:
-            raise Violation(f"{what} on {items.device} gave {features.dtype} on {features.device}")
-        if not bool(features.isfinite().all()):
-            raise Violation(f"{what} gave features that are not finite numbers")
+        try:
+            features = require_tensor(features, expected, what, items.device, (torch.float32,))
+            require_finite(features, what)
+            low, high = features.aminmax()
+            require_range(float(low), float(high), what)
+        except OutputError as error:
+            raise Violation(str(error)) from error
         return features.clone()
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from metabench.outputs import gap
 from metabench.testing.conformance import NotApplicable, Violation, check
-from metabench.testing.scorer import TOLERANCE, Scorer, expect_same, gap
+from metabench.testing.scorer import TOLERANCE, Scorer, expect_same
 from metabench.testing.subject import AlgorithmChecks
 from metabench.testing.tasks import Episodes, gaussians, permutation
 

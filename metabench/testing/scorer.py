@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.modules import FeatureHead
+from metabench.outputs import OutputError, gap, require_finite, require_tensor
 from metabench.testing.conformance import Violation, raised
 from metabench.testing.tasks import Episodes, gaussians
 
@@ -56,14 +57,12 @@ class Scorer(ABC):
                 scores = self.logits(episodes)
             except Exception as error:  # the plugin's own code may fail in any way
                 raise Violation(raised(f"scoring {episodes}", error)) from error
-        expected = (*episodes.query.shape[:2], episodes.way)
-        if not isinstance(scores, Tensor) or tuple(scores.shape) != expected:
-            found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-            raise Violation(f"scoring {episodes} gave {found}, where {expected} is wanted")
-        if not scores.is_floating_point() or scores.device != episodes.query.device:
-            raise Violation(f"scoring {episodes} on {episodes.query.device} gave {scores.dtype} on {scores.device}")
-        if not bool(scores.isfinite().all()):
-            raise Violation(f"scoring {episodes} gave scores that are not finite numbers")
+        try:
+            expected = (*episodes.query.shape[:2], episodes.way)
+            scores = require_tensor(scores, expected, f"scoring {episodes}", episodes.query.device)
+            require_finite(scores, f"scoring {episodes}", unit="episode")
+        except OutputError as error:
+            raise Violation(str(error)) from error
         return scores.clone()
 
 
@@ -86,18 +85,6 @@ class FeatureScorer(Scorer):
         loss = self.module.loss(episodes.support, episodes.labels, episodes.query, episodes.truth, episodes.way)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
-
-
-def gap(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference of two scores (B, Q, way), as a share of the spread between classes.
-
-    What is added to all classes of a query does not count: it changes no prediction. Of numbers (B, Q, 1) it is a share
-    of the largest.
-    """
-    if a.shape[-1] > 1:
-        a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
-    spread = float(torch.maximum(a.abs().amax(), b.abs().amax()))
-    return float((a - b).abs().amax()) / spread if spread else 0.0
 
 
 def expect_same(a: Tensor, b: Tensor, where: str) -> None:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from metabench.model import load_tensors, save_tensors
+from metabench.outputs import gap
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.randomness import watch
-from metabench.testing.scorer import expect_same, gap, trained
+from metabench.testing.scorer import expect_same, trained
 from metabench.testing.subject import AlgorithmChecks
 
 

@@ -202,3 +202,47 @@ def test_what_does_not_fit_is_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
+
+
+FROZEN = """
+import torch
+from metabench.api import BackboneSpec, hookimpl
+from metabench.modules import Backbone, numbers
+
+
+class Waves(Backbone):
+    outputs = 1
+
+    def __init__(self, item_shape):
+        super().__init__()
+        self.feature_dim = 40
+
+    def inputs(self, items):
+        return numbers(items)[:, :1]
+
+    def targets(self, items):
+        return numbers(items)[:, 1:]
+
+    def forward(self, x):
+        angles = x * torch.linspace(0.1, 2, 20)
+        return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+@hookimpl
+def metabench_backbones():
+    return [BackboneSpec(name="waves", version=1, target="waves:Waves", summary="Fixed sines.", reference="metabench",
+                         licence="CC0-1.0", takes="functions", trains=False)]
+"""
+
+
+def test_a_frozen_backbone_keeps_the_numbers_to_predict(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    plugin = tmp_path / "waves.py"
+    plugin.write_text(FROZEN)
+    options = ["--dataset", "sinusoid", "--backbone", "waves", "--plugin", str(plugin), "--shots", "10"]
+    options += ["--train-episodes", "200", "--episodes", "40", "--home", str(tmp_path / "home"), "--device", "cpu"]
+    options += [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
+    errors = [
+        run_json(capsys, ["run", "--algo", algorithm, *options, "--json"])[0]["score"]
+        for algorithm in ("support-mean", "maml")
+    ]
+    assert errors[1] < 0.8 * errors[0]  # it learnt from the numbers, and from features that tell them

@@ -1,0 +1,207 @@
+"""What a plugin returns is checked in every run: no odd output becomes a number with status ``ok``."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import metabench
+from metabench.episode_checks import require_episodes
+from metabench.episodes import EpisodeBatch
+from metabench.errors import MetabenchError
+from metabench.modules import distances_to_means, prototypes, squared_distances
+from metabench.outputs import OutputError, require_finite, require_tensor
+from metabench.store import Store
+
+ODD = Path(__file__).parent / "odd_plugins"
+NUMBERS = "returned numbers that are not finite"
+BESIDE = "scores a query otherwise beside other"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("METABENCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def measured(home: Path, **options: object) -> tuple[float | None, str]:
+    """Return the accuracy of a run, or None, and its error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        row = metabench.run(dataset="glyphs", shots=[1], episodes=40, **options).iloc[0]  # type: ignore[arg-type]
+    record = Store(home).find(row["key"])
+    if row["status"] == "ok":
+        return float(row["accuracy"]), ""
+    failed = next(r for r in Store(home).records() if r["key"] == row["key"]) if record is None else record
+    return None, failed["error"]["message"]
+
+
+def of_head(home: Path, form: str) -> tuple[float | None, str]:
+    return measured(home, algo="odd-head", settings={"algo.form": form}, plugins=[str(ODD / "odd_head.py")])
+
+
+def of_body(home: Path, form: str) -> tuple[float | None, str]:
+    plugins = [str(ODD / "odd_body.py")]
+    return measured(home, algo="nearest-mean", backbone="odd-body", settings={"backbone.form": form}, plugins=plugins)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("one class too many", "75, 6), expected"),
+        ("one class too few", "75, 4), expected"),
+        ("one query for all", "1, 5), expected"),
+        ("one episode for all", "returned (1, 75, 5), expected"),
+        ("a class index", "75), expected"),
+        ("integers", "returned int64 numbers, expected floating point"),
+        ("booleans", "returned bool numbers, expected floating point"),
+        ("a tuple", "returned a tuple, expected"),
+        ("an array", "returned a ndarray, expected"),
+        ("nothing", "returned a NoneType, expected"),
+        ("meta device", "returned a tensor on meta, expected cpu"),
+        ("nan", NUMBERS),
+        ("minus infinity", NUMBERS),
+        ("query statistics", BESIDE),
+        ("episodes together", BESIDE),
+        ("state", BESIDE),
+    ],
+)
+def test_odd_scores_are_refused_by_run(home: Path, form: str, message: str) -> None:
+    score, error = of_head(home, form)
+    assert score is None
+    assert error.startswith("algorithm 'odd-head' ") and message in error
+
+
+def test_scores_of_another_precision_count(home: Path) -> None:
+    assert of_head(home, "double") == of_head(home, "plain")
+
+
+@pytest.mark.parametrize("form", ["position", "position from the end"])
+def test_the_position_of_a_query_tells_nothing(home: Path, form: str) -> None:
+    score, error = of_head(home, form)
+    assert not error and score == pytest.approx(20, abs=4)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("one row", "returned (1, 784), expected (64, 784)"),
+        ("a scalar", "returned (), expected (64, 784)"),
+        ("one column", "returned (64, 1), expected (64, 784)"),
+        ("a map", "returned (64, 1, 28, 28), expected (64, 784)"),
+        ("transposed", "returned (784, 64), expected (64, 784)"),
+        ("double", "returned float64 numbers, expected float32"),
+        ("half", "returned float16 numbers, expected float32"),
+        ("integers", "returned int64 numbers, expected float32"),
+        ("a tuple", "returned a tuple, expected (64, 784) as a torch tensor"),
+        ("an array", "returned a ndarray, expected (64, 784) as a torch tensor"),
+        ("nan", NUMBERS),
+        ("infinite", NUMBERS),
+        ("huge", "too large for float32 distances"),
+        ("tiny", "too small for float32 distances"),
+        ("batch statistics", "gives an item other features beside other items"),
+        ("rank in the batch", "gives an item other features beside other items"),
+        ("random", "gives an item other features beside other items"),
+    ],
+)
+def test_odd_features_are_refused_by_run(home: Path, form: str, message: str) -> None:
+    score, error = of_body(home, form)
+    assert score is None
+    assert error.startswith("backbone 'odd-body' ") and message in error
+
+
+@pytest.mark.parametrize("form", ["offset", "offset of each feature"])
+def test_an_offset_of_all_features_changes_no_score(home: Path, form: str) -> None:
+    score, error = of_body(home, form)
+    plain, _ = of_body(home, "plain")
+    assert not error and score == pytest.approx(plain, abs=0.1)
+
+
+@pytest.mark.parametrize("shot", [1, 5])
+@pytest.mark.parametrize("kind", ["all", "each feature", "each episode", "one feature", "all but one class"])
+@pytest.mark.parametrize("offset", [0, 10, 100, 300, 1e3, 1e4, 1e5])
+def test_distances_do_not_cancel(shot: int, kind: str, offset: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    episodes, way, queries, dim = 60, 5, 15, 384
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    means = 0.3 * normal(episodes, way, 1, dim)
+    support = (means + normal(episodes, way, shot, dim)).flatten(1, 2)
+    query = (means + normal(episodes, way, queries, dim)).flatten(1, 2)
+    labels, truth = (torch.arange(way).repeat_interleave(n).expand(episodes, -1) for n in (shot, queries))
+    feature = torch.zeros(dim, dtype=torch.float64).index_fill(0, torch.tensor(7), 1.0)
+    base = {"each feature": normal(dim), "each episode": normal(episodes, 1, dim), "one feature": feature}.get(kind)
+    accuracies = []
+    for dtype in (torch.float64, torch.float32):
+        if kind == "all but one class":
+            moved = [x + offset * (y != 2)[..., None] for x, y in ((support, labels), (query, truth))]
+        else:
+            moved = [x + offset * (1 if base is None else base) for x in (support, query)]
+        s, q = (x.to(dtype) for x in moved)
+        distances = squared_distances(q, prototypes(s, labels, way)), distances_to_means(q, s, labels, way)
+        accuracies.append([100 * (d.argmin(-1) == truth).double().mean().item() for d in distances])
+    assert accuracies[1] == pytest.approx(accuracies[0], abs=0.1)
+
+
+def test_an_episode_keeps_its_distances_whatever_is_beside_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(2, n, 64, generator=generator) for n in (30, 5))
+    a[1], b[1] = a[1] + 1e4, b[1] + 1e4
+    together = squared_distances(a, b)
+    assert all(torch.equal(squared_distances(a[[i]], b[[i]])[0], together[i]) for i in range(2))
+
+
+def test_distances_of_offset_integers_stay_exact() -> None:
+    generator = torch.Generator().manual_seed(0)
+    support, query = (torch.randint(2, (1, n, 50), generator=generator).float() + 4096 for n in (15, 40))
+    labels = torch.arange(5).repeat(3)[None]
+    exact = distances_to_means(query.double(), support.double(), labels, 5)
+    assert torch.equal(distances_to_means(query, support, labels, 5), exact.float())
+
+
+def test_distances_differentiate_through_an_offset() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(2, n, 8, generator=generator, dtype=torch.float64) + 1000 for n in (4, 3))
+    a.requires_grad_()
+    slope = torch.autograd.grad(squared_distances(a, b).sum(), a)[0]
+    torch.testing.assert_close(slope, 2 * (a[:, :, None] - b[:, None]).sum(2).detach())
+
+
+def test_what_is_expected_is_named() -> None:
+    with pytest.raises(OutputError, match=r"^the loss returned \(2,\), expected a scalar$"):
+        require_tensor(torch.zeros(2), (), "the loss")
+    with pytest.raises(OutputError, match=r"first for episode 12$"):
+        require_finite(torch.tensor([[0.0], [0.0], [torch.nan]]), "it", 10, "episode")
+    require_finite(torch.zeros(0, 3), "it")
+
+
+def batch(**changes: np.ndarray) -> EpisodeBatch:
+    rows, labels = np.arange(6).reshape(2, 3), np.array([[0, 1, 1], [1, 0, 1]])
+    parts = {"support": rows, "support_labels": labels, "query": rows + 6, "query_labels": labels}
+    return EpisodeBatch(**{**parts, **changes}, way=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"query": np.arange(6).reshape(2, 3)}, "an image twice"),
+        ({"query_labels": np.zeros((2, 1), np.int64)}, "query (2, 3) with labels (2, 1)"),
+        ({"query_labels": np.full((2, 3), 2)}, "query labels from 2 to 2 for 2 classes"),
+        ({"support_labels": np.full((2, 3), -1)}, "support labels from -1 to -1"),
+        ({"support": np.arange(6.0).reshape(2, 3)}, "support as float64"),
+        ({"query": np.zeros((2, 0), np.int64), "query_labels": np.zeros((2, 0), np.int64)}, "query (2, 0)"),
+    ],
+)
+def test_odd_episodes_are_refused(changes: dict[str, np.ndarray], message: str) -> None:
+    require_episodes(batch(), 2, "Protocol.draw")
+    require_episodes(batch(query_labels=np.full((2, 3), -1)), 2, "Protocol.draw")  # queries of unknown classes
+    with pytest.raises(MetabenchError, match=r"^Protocol\.draw ") as error:
+        require_episodes(batch(**changes), 2, "Protocol.draw")
+    assert message in str(error.value)
