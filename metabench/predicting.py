@@ -188,14 +188,15 @@ def _decoded(
         except Unusable as problem:
             bad.append(f"{file.path} ({problem})")
     if bad:
-        what = f"{len(bad)} of {len(files)} images cannot be read: {first_three(bad)}"
+        what = f"{len(bad)} of {len(files)} images"
         if not request.skip_bad:
             listing = f"; 'metabench datasets verify folder:{request.support}' lists all" if flag == "--support" else ""
             listing = listing if len(bad) > 3 else ""
             raise MetabenchError(
-                f"cannot read {flag}: {what}{listing}. Replace or repair them, or leave them out with --skip-bad"
+                f"cannot read {flag}: {what} cannot be read: {first_three(bad)}{listing}. "
+                "Replace or repair them, or leave them out with --skip-bad"
             )
-        console.warn(f"{flag}: left out {what}")
+        console.warn(f"{flag}: left out {what} that cannot be read: {first_three(bad)}")
     return good, images[: len(good)]
 
 

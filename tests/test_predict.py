@@ -160,7 +160,7 @@ def test_bad_files(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--skip-bad", "--json"]) == 0
     said = capsys.readouterr()
     assert len(json.loads(said.out)["predictions"]) == 12
-    assert "--query: left out 1 of 13 images cannot be read" in said.err
+    assert "--query: left out 1 of 13 images that cannot be read" in said.err
 
 
 def test_what_is_skipped_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,14 @@ class Unread:
     reason: str
     files: tuple[str, ...]
 
+    @property
+    def detail(self) -> str:
+        """The reason, with what helps or an example."""
+        if self.status != "skipped":
+            return self.reason
+        kind = "of kind " if self.reason.startswith(".") else ""
+        return f"{kind}{self.reason}{_hint(self.reason, self.files)}"
+
 
 class Skipped:
     """Files that are not read, by the reason.

@@ -228,14 +228,14 @@ class Folder:
 
     def _report(self, bad: Mapping[str, str], total: int, context: DataContext) -> None:
         listed = first_three(f"{name} ({why})" for name, why in bad.items())
-        what = f"{len(bad)} of {total} images cannot be read: {listed}"
-        every = f"'metabench datasets verify folder:{self.path}' lists all" if len(bad) > 3 else ""
+        what = f"{len(bad)} of {total} images"
+        every = f"; 'metabench datasets verify folder:{self.path}' lists all" if len(bad) > 3 else ""
         if not self.skip_bad:
-            every = f"; {every}" if every else ""
             raise MetabenchError(
-                f"cannot read {self.name}: {what}{every}. Replace or repair them, or leave them out with --skip-bad"
+                f"cannot read {self.name}: {what} cannot be read: {listed}{every}. "
+                "Replace or repair them, or leave them out with --skip-bad"
             )
-        context.note(f"{self.name}: left out {what}{f'; {every}' if every else ''}")
+        context.note(f"{self.name}: left out {what} that cannot be read: {listed}{every}")
 
 
 def _refuse_overlap(listing: Listing, name: str) -> None:

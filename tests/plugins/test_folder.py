@@ -109,7 +109,7 @@ def test_bad_files_are_reported_and_left_out_when_asked(
     notes = Notes()
     split = load(photos, tmp_path, notes=notes, size=16, skip_bad=True)
     assert split.counts.tolist() == [5, 7, 6]
-    assert notes[0].startswith("folder:photos: left out 4 of 22 images cannot be read: ant/000.png")
+    assert notes[0].startswith("folder:photos: left out 4 of 22 images that cannot be read: ant/000.png")
     monkeypatch.undo()
     for name in ("ant/000.png", "ant/aaa.jpg", "cow/zzz.png", "cow/yyy.bmp"):
         (photos / name).unlink()
@@ -356,6 +356,39 @@ def test_progress_counts_files(
     assert "preparing folder:photos: 19 of 19 headers" in said
     assert "preparing folder:photos: 19 of 19 test" in said
     assert said.count("folder:photos: skipped 1 file") == 1
+
+
+def test_verify_lists_what_is_not_read(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = [f"ant/x{number:02}.png" for number in range(25)]
+    for name in [*bad, "cow/empty.jpg"]:
+        (photos / name).write_bytes(b"no")
+    (photos / "bee" / "note.txt").write_text("x")
+    words = ["datasets", "verify", f"folder:{photos}", "--home", str(tmp_path / "home")]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert f"'metabench {' '.join(words[:3])}' lists all" in said.err
+    assert "folder:photos test: is no image\n  ant/x00.png\n  ant/x01.png\n" in said.out
+    assert "  and 6 more; --json lists all" in said.out
+    for more, code, status in ([], 1, "broken"), (["--skip-bad"], 0, "unverified"):
+        assert main([*words, "--json", *more]) == code
+        checks = {check["status"]: check for check in json.loads(capsys.readouterr().out)}
+        assert set(checks) == {status, "skipped", "unreadable"}
+        assert (checks["unreadable"]["files"], checks["unreadable"]["images"]) == ([*bad, "cow/empty.jpg"], 26)
+        assert (checks["skipped"]["files"], checks["skipped"]["detail"]) == (["bee/note.txt"], "of kind .txt")
+
+
+def test_classes_in_two_splits_are_no_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The usual layout of classification, which the user is told in plain words."""
+    root = tmp_path / "photos"
+    for split in ("train", "test"):
+        make_folder(root / split, dict.fromkeys("abcd", 3))
+    words = [f"folder:{root}", "--home", str(tmp_path / "home")]
+    for command in (["datasets", "verify"], ["run", "--algo", "nearest-mean", "--dataset"]):
+        assert main([*command, *words]) == 2
+        said = capsys.readouterr()
+        assert "broken" not in said.out + said.err
+        assert "4 classes are in train/ and in test/: 'a', 'b', 'c' and 1 more. Few-shot methods train on" in said.err
+        assert f"measure on folder:{root / 'test'} alone" in said.err
 
 
 @pytest.mark.realdata
