@@ -58,6 +58,7 @@ def measure_depth(paths: Sequence[Path], report: Callable[[int, int], None] = la
         paths: of the images.
         report: called with images done and images in all.
     """
+    report(0, len(paths))
     images = largest = 0
     pool = ThreadPoolExecutor(cores(), "measure")
     try:

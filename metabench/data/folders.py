@@ -10,7 +10,7 @@ from pathlib import Path
 
 from metabench.data.kinds import ending_of, is_image, remedy_for
 from metabench.data.rows import first_three
-from metabench.data.skipped import Skipped, kind_of_file
+from metabench.data.skipped import LINKED, Skipped, is_hidden, kind_of_file
 from metabench.errors import MissingError, UsageError
 from metabench.keys import content_key
 
@@ -18,6 +18,7 @@ LAYOUT = "The images of each class belong into a sub-folder of its name"
 INSIDE = "in folders inside class folders"
 """Why images there are skipped."""
 BESIDE = "beside the class folders"
+IRREGULAR = "no regular files"
 TABLES = (".csv", ".tsv", ".json", ".txt", ".xlsx")
 """Endings of files that may say which image has which class."""
 
@@ -90,11 +91,6 @@ def visible(folder: Path, what: str) -> list[os.DirEntry[str]]:
     except OSError as error:
         raise MissingError(f"cannot read {what}: {folder}: {error.strerror or error}") from None
     return sorted(shown, key=lambda entry: entry.name)
-
-
-def is_hidden(name: str) -> bool:
-    """Return whether the name is one that systems give to files of their own."""
-    return name.startswith((".", "__MACOSX"))
 
 
 def read_classes(folder: Path, what: str) -> Classes:
@@ -185,7 +181,7 @@ def _images(folder: Path, what: str, skipped: Skipped) -> list[ImageFile]:
         elif not is_image(entry.name):
             skipped.add(kind_of_file(entry.name), entry.path)
         elif (file := _file(entry)) is None:
-            skipped.add("no regular files", entry.path)
+            skipped.add(IRREGULAR, entry.path)
         else:
             images.append(file)
     return images
@@ -209,11 +205,14 @@ def images_below(paths: Sequence[Path], what: str) -> tuple[list[ImageFile], Ski
             images[path] = ImageFile(path, status.st_size, status.st_mtime_ns)
             continue
         for entry in _below(path, what):
-            file = _file(entry) if is_image(entry.name) else None
-            if file is not None:
-                images[file.path] = file
-            else:
+            if entry.is_dir():
+                skipped.add(LINKED, entry.path)
+            elif not is_image(entry.name):
                 skipped.add(kind_of_file(entry.name), entry.path)
+            elif (file := _file(entry)) is None:
+                skipped.add(IRREGULAR, entry.path)
+            else:
+                images[file.path] = file
     return sorted(images.values(), key=lambda file: file.path.parts), skipped
 
 
@@ -221,7 +220,7 @@ def _below(folder: Path, what: str) -> Iterator[os.DirEntry[str]]:
     for entry in visible(folder, what):
         if entry.is_dir(follow_symlinks=False):  # a link to a folder may lead in circles
             yield from _below(Path(entry.path), what)
-        elif not entry.is_dir():
+        else:
             yield entry
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metabench.data.kinds import ending_of, is_image, remedy_for
 
+LINKED = "linked folders"
 _NO_ENDING = "without an ending"
 
 
@@ -65,12 +66,12 @@ class Skipped:
         A link to a folder, which may lead in circles, counts as one file.
         """
         if folder.is_symlink():
-            self.add("linked folders", folder)
+            self.add(LINKED, folder)
             return
         for place, folders, names in os.walk(folder):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = sorted(name for name in folders if not is_hidden(name))
             for name in sorted(names):
-                if not name.startswith("."):
+                if not is_hidden(name):
                     self.add(reason if is_image(name) else kind_of_file(name), Path(place, name))
 
     def below(self, folder: str) -> Skipped:
@@ -108,6 +109,11 @@ class Skipped:
     def note(self) -> str:
         """`text` as a sentence without its subject, '' where nothing was skipped."""
         return f"skipped {len(self)} file{'s' if len(self) > 1 else ''}: {self.text}" if self.files else ""
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether the name is one that systems give to files of their own."""
+    return name.startswith((".", "__MACOSX"))
 
 
 def _hint(reason: str, names: Sequence[str]) -> str:

@@ -75,4 +75,4 @@ def test_pipes_and_links(tmp_path: Path) -> None:
     assert len(classes.images) == 4
     assert classes.skipped.files == {"no regular files": ["a/pipe.png"], "linked folders": ["b/round"]}
     images, skipped = images_below([tmp_path / "photos"], "x")
-    assert (len(images), skipped.counts) == (4, "1 .png")
+    assert (len(images), skipped.counts) == (4, "1 linked folders, 1 no regular files")
