@@ -22,8 +22,8 @@ PLAIN_SECONDS = 10.0
 class Progress(Protocol):
     """What `Console.progress` hands out."""
 
-    def update(self, done: int, text: str = "") -> None:
-        """Say that `done` of the total is done; `text` adds a word such as a loss."""
+    def update(self, done: int, text: str = "", total: int | None = None) -> None:
+        """Say that `done` of the total is done; `text` adds a word such as a loss, `total` is a new total."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class _Lines:
         self._console, self._label, self._total = console, label, total
         self._last = time.monotonic()
 
-    def update(self, done: int, text: str = "") -> None:
+    def update(self, done: int, text: str = "", total: int | None = None) -> None:
+        self._total = self._total if total is None else total
         now = time.monotonic()
         if now - self._last >= PLAIN_SECONDS:
             self._last = now
@@ -80,5 +81,5 @@ class _Bar:
         self._bars, self._label = bars, label
         self._task = bars.add_task(label, total=total)
 
-    def update(self, done: int, text: str = "") -> None:
-        self._bars.update(self._task, completed=done, description=f"{self._label} {text}".rstrip())
+    def update(self, done: int, text: str = "", total: int | None = None) -> None:
+        self._bars.update(self._task, total=total, completed=done, description=f"{self._label} {text}".rstrip())

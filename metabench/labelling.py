@@ -16,6 +16,7 @@ from metabench.plan import choose_parts
 from metabench.registry import Registry, load_registry
 from metabench.specs import Value
 from metabench.tables import csv_text, printable
+from metabench.text_table import text_table
 
 if TYPE_CHECKING:
     from metabench.predicting import Prediction, Request
@@ -134,8 +135,6 @@ def to_csv(found: Sequence[Prediction]) -> str:
 
 def to_text(found: Sequence[Prediction]) -> str:
     """Return a table for people."""
-    from tabulate import tabulate
-
     body = [
         [
             printable(row["path"]),
@@ -145,7 +144,7 @@ def to_text(found: Sequence[Prediction]) -> str:
         ]
         for row in rows(found)
     ]
-    return tabulate(body, headers=["image", "class", "probability", "next"], tablefmt="simple", disable_numparse=True)
+    return text_table(["image", "class", "probability", "next"], body)
 
 
 def _text(path: Path) -> str:

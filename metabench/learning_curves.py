@@ -18,6 +18,7 @@ from metabench.pictures.svg import Picture
 from metabench.seeds import OverSeeds, over_seeds
 from metabench.specs import Metric
 from metabench.tables import Row, csv_text, escape, printable, score_text, width_text
+from metabench.text_table import text_table
 from metabench.versus import Contestant, contestants, told_apart, training_traits
 
 COLUMNS = (
@@ -257,6 +258,4 @@ def _width(half: float | None, metric: Metric) -> str:
 
 
 def _table(header: Sequence[str], body: Sequence[Sequence[str]], markdown: bool) -> str:
-    from tabulate import tabulate
-
-    return tabulate(body, headers=header, tablefmt="github" if markdown else "simple", disable_numparse=True)
+    return text_table(header, body, markdown)

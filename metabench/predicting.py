@@ -14,7 +14,8 @@ from torch import Tensor
 from metabench.building import make_learner
 from metabench.console import Console
 from metabench.data.decode import Form, decode
-from metabench.data.folders import ImageFile, images_below, read_classes
+from metabench.data.depth import measure_depth
+from metabench.data.folders import Classes, ImageFile, images_below, read_classes, require_images
 from metabench.data.images import quiet_decoders
 from metabench.data.making import Unusable
 from metabench.data.rows import first_three
@@ -85,8 +86,9 @@ def predict(request: Request, console: Console) -> list[Prediction]:
         MetabenchError: images cannot be read.
     """
     _refuse_untrained(request)
-    names, support, labels = _support(request, console)
-    queries = _queries(request, console)
+    classes, queries = _classes(request, console), _queries(request, console)
+    bits = _bits([*classes.images, *queries], console)
+    names, support, labels = _support(classes, request, bits, console)
     height, width, channels = request.form.shape
     device = choose_device(request.device)
     shape = (channels, height, width)
@@ -101,7 +103,7 @@ def predict(request: Request, console: Console) -> list[Prediction]:
     size = len(queries) if together else _AT_ONCE
     with console.progress("labelling", len(queries)) as bar, quiet_decoders():
         for start in range(0, len(queries), size):
-            files, images = _decoded(queries[start : start + size], request, "--query", console)
+            files, images = _decoded(queries[start : start + size], request, bits, "--query", console)
             scores = _scores(learner, support, labels, images, len(names), device, request.one_by_one)
             found += _named(files, scores, names)
             bar.update(min(start + size, len(queries)))
@@ -128,38 +130,53 @@ def _refuse_untrained(request: Request) -> None:
         )
 
 
-def _support(request: Request, console: Console) -> tuple[list[str], NDArray[np.uint8], NDArray[np.int64]]:
-    """Return class names, images (S, H, W, C) and labels (S,)."""
+def _classes(request: Request, console: Console) -> Classes:
     classes = read_classes(request.support, "--support")
-    if classes.note:
-        console.note(classes.note)
-    if len(classes.files) < 2:
-        raise UsageError(f"--support: {request.support} has one class; at least two are needed, each a sub-folder")
+    require_images(classes, "--support")
+    if classes.skipped:
+        console.note(f"--support: {classes.skipped.note}")
+    return classes
+
+
+def _bits(files: Sequence[ImageFile], console: Console) -> int:
+    """Return how many bits all images of more than 8, examples and queries, are taken to have."""
     with quiet_decoders():
-        files, images = _decoded(classes.images, request, "--support", console)
+        depth = measure_depth([file.path for file in files])
+    if depth.note:
+        console.note(f"--support and --query: {depth.note}")
+    return depth.bits
+
+
+def _support(
+    classes: Classes, request: Request, bits: int, console: Console
+) -> tuple[list[str], NDArray[np.uint8], NDArray[np.int64]]:
+    """Return class names, images (S, H, W, C) and labels (S,)."""
+    with quiet_decoders():
+        files, images = _decoded(classes.images, request, bits, "--support", console)
     kept = {file.path for file in files}
     counts = {name: sum(file.path in kept for file in mine) for name, mine in classes.items()}
     for name, count in counts.items():
         if not count:
-            raise UsageError(f"--support: class '{name}' has no images; remove its folder or put examples into it")
+            raise UsageError(f"cannot read --support: no image of class '{name}' can be read. Replace or repair some")
     return list(counts), images, np.repeat(np.arange(len(counts)), list(counts.values()))
 
 
 def _queries(request: Request, console: Console) -> list[ImageFile]:
-    found, others = images_below(request.query, "--query")
-    if others:
-        console.note(f"--query: ignored {others} files that are no images")
+    images, skipped = images_below(request.query, "--query")
+    if skipped:
+        console.note(f"--query: {skipped.note}")
     examples = request.support.resolve()
-    queries = [file for file in found if examples not in file.path.resolve().parents]
-    if len(queries) < len(found):
-        console.note(f"--query: left out {len(found) - len(queries)} images that are in the support folder")
+    queries = [file for file in images if examples not in file.path.resolve().parents]
+    if len(queries) < len(images):
+        console.note(f"--query: left out {len(images) - len(queries)} images that are in the support folder")
     if not queries:
-        raise UsageError(f"--query: there are no images in {', '.join(map(str, request.query))}")
+        places = ", ".join(map(str, request.query))
+        raise UsageError(f"cannot read --query: no images in {places}. Give images, or folders of them")
     return queries
 
 
 def _decoded(
-    files: Sequence[ImageFile], request: Request, flag: str, console: Console
+    files: Sequence[ImageFile], request: Request, bits: int, flag: str, console: Console
 ) -> tuple[list[ImageFile], NDArray[np.uint8]]:
     """Return the files that can be read, and their images (N, H, W, C)."""
     good: list[ImageFile] = []
@@ -167,15 +184,20 @@ def _decoded(
     images = np.empty((len(files), *request.form.shape), dtype=np.uint8)
     for file in files:
         try:
-            images[len(good)] = decode(file.path, request.form)
+            images[len(good)] = decode(file.path, request.form, bits)
             good.append(file)
         except Unusable as problem:
             bad.append(f"{file.path} ({problem})")
     if bad:
-        what = f"{flag}: {len(bad)} of {len(files)} images cannot be read: {first_three(bad)}"
+        what = f"{len(bad)} of {len(files)} images"
         if not request.skip_bad:
-            raise MetabenchError(f"{what}. Mend or remove them, or leave them out with --skip-bad")
-        console.warn(f"{what}; left out")
+            listing = f"; 'metabench datasets verify folder:{request.support}' lists all" if flag == "--support" else ""
+            listing = listing if len(bad) > 3 else ""
+            raise MetabenchError(
+                f"cannot read {flag}: {what} cannot be read: {first_three(bad)}{listing}. "
+                "Replace or repair them, or leave them out with --skip-bad"
+            )
+        console.warn(f"{flag}: left out {what} that cannot be read: {first_three(bad)}")
     return good, images[: len(good)]
 
 

@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -102,6 +103,8 @@ class Registry:
         """
         name, *rest = re.split("([:/])", text, maxsplit=1)
         separator, value = rest or ("", "")
+        if name not in self.names(kind) and _is_path(text) and (owner := self._of_places(kind)):
+            raise UsageError(f"unknown {kind} '{text}'. If it is a folder of your own, write {owner}:{text}")
         spec = self.find(kind, name)
         if not separator:
             if nameless(spec):
@@ -112,6 +115,16 @@ class Registry:
         if not value:
             raise UsageError(f"{kind} '{name}' needs its {spec.argument} after '{separator}'")
         return spec, {spec.argument: value}
+
+    def _of_places(self, kind: Kind) -> str:
+        """Return the name of the plugin of that kind whose argument is a path, '' where none is."""
+        specs = self.names(kind).values()
+        return next((s.name for s in specs if any(p.place and p.name == s.argument for p in s.params)), "")
+
+
+def _is_path(text: str) -> bool:
+    """Return whether a user's word is a path by its look, or a folder that is there."""
+    return text.startswith((".", "/", "~", "\\")) or os.path.isdir(text)  # noqa: PTH112 - which never raises
 
 
 def load_registry(files: Iterable[Path] = ()) -> Registry:

@@ -100,7 +100,6 @@ def _runs(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         {
             "sd": record["summary"]["sd"],
             "n_query": _constant(record["scores"]["n_query"]),
-            "dataset_digest": record["inputs"]["dataset"]["digest"],
             "episodes_digest": record["scores"]["episodes_digest"],
             **{name: _number(record["cost"].get(name)) for name in _COSTS},
             **{name: str(record["provenance"].get(name, "")) for name in ("device", "metabench", "finished")},

@@ -20,7 +20,9 @@ from metabench.tables import (
     rows_from_records,
     score_text,
     width_text,
+    with_dataset_labels,
 )
+from metabench.text_table import text_table
 
 _TOTAL = (
     "seeds (sd): trainings, and the standard deviation of the {} between them\n"
@@ -39,22 +41,18 @@ def seed_rows(records: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 def seeds_terminal(rows: Sequence[Row]) -> str:
     """Return a plain table of `seed_rows`."""
-    from tabulate import tabulate
-
     header, body = _over_seeds(rows)
     clean = [[printable(cell) for cell in line] for line in body]
-    table = tabulate(clean, headers=header, tablefmt="simple", disable_numparse=True)
+    table = text_table(header, clean)
     return table + "\n\n" + _TOTAL.format(_metric(rows).name)
 
 
 def seeds_markdown(rows: Sequence[Row]) -> str:
     """Return the same table as Markdown, every cell escaped."""
-    from tabulate import tabulate
-
     header, body = _over_seeds(rows)
     safe = [[escape(cell) for cell in line] for line in body]
     return (
-        tabulate(safe, headers=header, tablefmt="github", disable_numparse=True)
+        text_table(header, safe, markdown=True)
         + "\n\n"
         + _TOTAL.format(_metric(rows).name).replace("\n", "\n\n")
         + "\n"
@@ -69,7 +67,7 @@ def seeds_text(seeds: int, seed_sd: float | None, digits: int = 2) -> str:
 def _seed_row(group: OverSeeds) -> Row:
     (shared,) = rows_from_records(group.records[:1])
     varied = (name for name in IF_VARIED if name not in ("episodes", "seed"))
-    names = (*ALWAYS, "trained_on", "train_dataset", *varied, *IF_NEEDED)
+    names = (*ALWAYS, "dataset_digest", "trained_on", "train_dataset", *varied, *IF_NEEDED)
     return {
         **{name: shared[name] for name in names},
         "seeds": [record["inputs"]["training"]["seed"] for record in group.records] if group.seeds else [],
@@ -90,6 +88,7 @@ def _metric(rows: Sequence[Row]) -> Metric:
 
 
 def _over_seeds(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    rows = with_dataset_labels(rows)
     varied = [
         name for name in IF_VARIED if name in rows[0] and len({row[name] for row in rows} | UNSAID.get(name, set())) > 1
     ]

@@ -17,6 +17,7 @@ from metabench.beside import joined, reserved, with_copies
 from metabench.console import Console
 from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.data.cache import cached_array
+from metabench.data.skipped import Unread
 from metabench.environment import check_device_name
 from metabench.errors import MetabenchError
 from metabench.files import write_atomic
@@ -66,6 +67,7 @@ class Session:
         self.store = Store(home.root, console.warn)
         self._splits: dict[str, ClassSplit] = {}
         self._lacking: dict[str, MetabenchError] = {}
+        self._noted: set[str] = set()
 
     def split(self, dataset: Choice, name: str) -> ClassSplit:
         """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be.
@@ -128,17 +130,28 @@ class Session:
             raise self._lacking[known]
         try:
             loader = load_target(dataset.spec)(**dataset.params)
-            with self.console.progress(f"preparing {dataset.name}", 100) as bar:
+            with self.console.progress(f"preparing {dataset.name}", 1) as bar:
                 context = dataclasses.replace(
                     self._context(dataset),
-                    progress=lambda text, done, total: bar.update(100 * done // max(1, total), text),
-                    note=self.console.note,
+                    progress=lambda text, done, total: bar.update(done, text, total),
+                    note=self._note_once,
                 )
                 split: ClassSplit = loader.load(name, context)
                 return split
         except MetabenchError as error:
             self._lacking[known] = error
             raise
+
+    def _note_once(self, text: str) -> None:
+        """Write a line unless it was written before: every split of a data set may say the same of all of it."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.console.note(text)
+
+    def unread(self, dataset: Choice) -> list[Unread]:
+        """Return the files of a data set that are not read, as far as its loader says it; prepares it if need be."""
+        loader = load_target(dataset.spec)(**dataset.params)
+        return list(loader.unread(self._context(dataset))) if hasattr(loader, "unread") else []
 
     def splits(self, dataset: Choice) -> tuple[str, ...]:
         """Return the splits that a data set has: as its spec says, or as its files do."""

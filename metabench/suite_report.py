@@ -11,6 +11,7 @@ from typing import Any
 from metabench.across import mean_over_cells, rank_over_cells
 from metabench.keys import canonical_json
 from metabench.leaderboard.ranks import Rank
+from metabench.place_names import names_with_places
 from metabench.runspec import Choice, Lacking, Planned, RunSpec, spec_of
 from metabench.scores import EpisodeScores
 from metabench.seeds import over_seeds
@@ -159,7 +160,8 @@ def _keys(runs: Sequence[RunSpec]) -> list[str]:
 
 def _cells(runs: Sequence[RunSpec]) -> list[Cell]:
     """Name the cell of each run, no longer than need be."""
-    datasets = _told_apart([run.dataset for run in runs], [run.dataset.name for run in runs])
+    choices = [run.dataset for run in runs]
+    datasets = _told_apart(choices, names_with_places(choices))
     titles = [f"{dataset}\n{_title(run.protocol)}" for dataset, run in zip(datasets, runs, strict=True)]
     names = [name.split("\n") for name in _told_apart([run.protocol for run in runs], titles)]
     return [Cell(key, dataset, protocol) for key, (dataset, protocol) in zip(_keys(runs), names, strict=True)]

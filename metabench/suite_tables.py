@@ -11,6 +11,7 @@ from metabench.specs import ACCURACY, Metric
 from metabench.suite_report import Cell, Line, Report
 from metabench.suites import Suite
 from metabench.tables import Row, csv_text, escape, printable, score_text
+from metabench.text_table import text_table
 
 _MOST_BESIDE = 4  # cells beside the means; more get a table for each data set
 _NOTES = (
@@ -154,9 +155,6 @@ def _cell_name(cell: Cell) -> str:
 
 
 def _table(table: tuple[list[str], list[list[str]]], clean: Callable[[str], str]) -> str:
-    from tabulate import tabulate
-
     header, body = table
     rows = [[clean(text) for text in row] for row in body]
-    style = "github" if clean is escape else "simple"
-    return tabulate(rows, headers=[clean(text) for text in header], tablefmt=style, disable_numparse=True)
+    return text_table([clean(text) for text in header], rows, clean is escape)

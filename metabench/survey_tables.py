@@ -7,8 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from metabench.place_names import names_with_places
 from metabench.survey import NOT_MADE, Prospect
 from metabench.tables import escape, params_text, printable
+from metabench.text_table import text_table
 
 _ALWAYS = ("algorithm", "dataset", "way", "shot")
 _IF_NEEDED = (
@@ -35,10 +37,9 @@ def to_json(found: Sequence[Prospect]) -> str:
 
 def to_text(found: Sequence[Prospect], markdown_form: bool = False) -> str:
     """Return a table of the runs, the number in each state, the time, and what is downloaded first or not made."""
-    from tabulate import tabulate
-
     clean: Callable[[str], str] = escape if markdown_form else printable
-    rows = _rows(found)
+    data_sets = names_with_places([each.run.dataset for each in found])
+    rows = [{**row, "dataset": name} for row, name in zip(_rows(found), data_sets, strict=True)]
     names = [*_ALWAYS, *(name for name in _IF_NEEDED if _tells_apart(name, rows))]
     body = [
         [*("-" if row[name] is None else str(row[name]) for name in names), _state(each), duration(each.seconds)]
@@ -46,8 +47,7 @@ def to_text(found: Sequence[Prospect], markdown_form: bool = False) -> str:
     ]
     header = [*(_HEADER.get(name, name) for name in names), "state", "time"]
     cells = [[clean(cell) for cell in line] for line in body]
-    style = "github" if markdown_form else "simple"
-    table = tabulate(cells, headers=header, tablefmt=style, disable_numparse=True)
+    table = text_table(header, cells, markdown_form)
     lines = [_counts(found), *_downloads(found), *_not_made(found)]
     return "\n\n".join([table, ("\n\n" if markdown_form else "\n").join(map(clean, lines))])
 

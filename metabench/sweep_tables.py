@@ -9,6 +9,7 @@ from metabench.seed_tables import seeds_text
 from metabench.specs import ACCURACY
 from metabench.sweeps import Sweep, Tried, best_of
 from metabench.tables import csv_text, escape, printable, score_text
+from metabench.text_table import text_table
 
 _NOTES = (
     "±: 95 % interval over episodes of the validation classes; with several seeds, for another training too",
@@ -91,8 +92,6 @@ def _widths(each: Tried) -> tuple[float | None, float | None]:
 
 
 def _table(tried: Sequence[Tried], clean: Callable[[str], str]) -> str:
-    from tabulate import tabulate
-
     names = list(tried[0].candidate.settings)
     several = any(len(each.candidate.runs) > 1 for each in tried)
     best = best_of(tried)
@@ -107,8 +106,7 @@ def _table(tried: Sequence[Tried], clean: Callable[[str], str]) -> str:
         text = score_text(each.over.score, *_widths(each), metric.digits) if each.over else f"failed: {each.problem}"
         cells += [text, "-" if each.rank is None else str(each.rank), "best" if each is best else ""]
         body.append([clean(cell) for cell in cells])
-    style = "github" if clean is escape else "simple"
-    return tabulate(body, headers=[clean(name) for name in header], tablefmt=style, disable_numparse=True)
+    return text_table([clean(name) for name in header], body, clean is escape)
 
 
 def _verdict(tried: Sequence[Tried]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from metabench.files import write_atomic
 from metabench.scores import metric_of, parts_of, score_of
 from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
+from metabench.text_table import text_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,7 @@ COLUMNS = (
     "trained_on",
     "dataset",
     "dataset_params",
+    "dataset_digest",
     "split",
     "train_dataset",
     "protocol",
@@ -107,21 +109,17 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
 
 def terminal(rows: Sequence[Row]) -> str:
     """Return a plain table for people, with a last line that says what the interval is."""
-    from tabulate import tabulate
-
     header, body = _compact(rows)
     clean = [[printable(cell) for cell in line] for line in body]
-    table = tabulate(clean, headers=header, tablefmt="simple", disable_numparse=True)
+    table = text_table(header, clean)
     return "\n".join([table, "", *_footnotes(rows)]).rstrip("\n")
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """Return the same table as Markdown, every cell escaped."""
-    from tabulate import tabulate
-
     header, body = _compact(rows)
     safe = [[escape(cell) for cell in line] for line in body]
-    table = tabulate(safe, headers=header, tablefmt="github", disable_numparse=True)
+    table = text_table(header, safe, markdown=True)
     return "\n\n".join([table, *_footnotes(rows)]) + "\n"
 
 
@@ -183,6 +181,22 @@ def domain_words(inputs: Mapping[str, Any]) -> str:
     return f"{source} -> {dataset_words(inputs['dataset'])}" if source else dataset_words(inputs["dataset"])
 
 
+def with_dataset_labels(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with the start of its digest after the name of a data set, where the name means several."""
+    digests: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for row in rows:
+        digests[_named_data(row)].add(row["dataset_digest"])
+    several = [len(digests[_named_data(row)] - {""}) > 1 for row in rows]
+    return [
+        {**row, "dataset": f"{row['dataset']} {row['dataset_digest'][:8]}".rstrip()} if ambiguous else row
+        for row, ambiguous in zip(rows, several, strict=True)
+    ]
+
+
+def _named_data(row: Row) -> tuple[str, ...]:
+    return row["dataset"], row["dataset_params"], row["split"]
+
+
 def params_text(params: Mapping[str, Any]) -> str:
     """Return ``name=value, ...`` in the order of the names."""
     return ", ".join(f"{name}={params[name]}" for name in sorted(params))
@@ -221,6 +235,7 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
         "trained_on": inputs["backbone"]["trained_on"],
         "dataset": inputs["dataset"]["name"],
         "dataset_params": params_text(inputs["dataset"]["params"]),
+        "dataset_digest": inputs["dataset"]["digest"],
         "split": inputs["dataset"]["split"],
         "train_dataset": train_dataset(inputs),
         "protocol": inputs["protocol"]["name"],
@@ -273,6 +288,7 @@ def _part_text(part: Row) -> str:
 
 def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """The columns that identify a row, those that tell these rows apart, and the score."""
+    rows = with_dataset_labels(rows)
     varied = [name for name in IF_VARIED if len({row[name] for row in rows} | UNSAID.get(name, set())) > 1]
     names = [*ALWAYS, *varied]
     needed = needed_columns(rows, names)

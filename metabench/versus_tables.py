@@ -9,6 +9,7 @@ from metabench.comparison import Difference
 from metabench.ranking import PairAcross
 from metabench.specs import ACCURACY
 from metabench.tables import escape, printable, width_text
+from metabench.text_table import text_table
 from metabench.versus import Standing, Versus
 
 
@@ -122,8 +123,5 @@ def _across_cells(each: Standing, pair: PairAcross) -> tuple[str, ...]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], clean: Callable[[str], str]) -> str:
-    from tabulate import tabulate
-
-    style = "github" if clean is escape else "simple"
     body = [[clean(cell) for cell in row] for row in rows]
-    return tabulate(body, headers=list(header), tablefmt=style, disable_numparse=True)
+    return text_table(header, body, clean is escape)

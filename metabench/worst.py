@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from metabench.data.types import ClassSplit
 from metabench.episodes import EpisodeBatch
 from metabench.stats import t_quantile
+from metabench.text_table import text_table
 
 SHARE = 0.1
 """The share of episodes that are the worst: the lowest decile."""
@@ -237,9 +238,7 @@ def _class_cells(row: ClassRow) -> tuple[str, ...]:
 
 
 def _table(header: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
-    from tabulate import tabulate
-
     from metabench.tables import printable
 
     clean = [[printable(str(cell)) for cell in line] for line in body]
-    return tabulate(clean, headers=header, tablefmt="simple", disable_numparse=True)
+    return text_table(header, clean)

@@ -106,3 +106,15 @@ def test_pipe_gets_no_escape_codes_and_no_rich() -> None:
     code = SHOW_BAR + "assert 'rich' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"", b"")
+
+
+def test_the_total_may_become_known_later(clock, capsys) -> None:
+    """Of a preparation: files, of which there are as many as its loader says."""
+    with Console().progress("preparing folder:a", 1) as progress:
+        for done in (1, 250):
+            clock.now += 20
+            progress.update(done, "test", 300)
+    assert capsys.readouterr().err.splitlines() == [
+        "preparing folder:a: 1 of 300 test",
+        "preparing folder:a: 250 of 300 test",
+    ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import metabench
 from metabench.cli.main import main
@@ -154,11 +155,37 @@ def test_bad_files(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "known" / "ant" / "bad.jpg").write_bytes(b"no")
     command = ["predict", "--support", "known", "--query", "new", *PIXELS]
     assert main(command) == 1
-    assert "--support: 1 of 10 images cannot be read: known/ant/bad.jpg (is no image)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "cannot read --support: 1 of 10 images cannot be read: known/ant/bad.jpg (is no image)" in said
     assert main([*command, "--skip-bad", "--json"]) == 0
     said = capsys.readouterr()
     assert len(json.loads(said.out)["predictions"]) == 12
-    assert "--query: 1 of 13 images cannot be read" in said.err
+    assert "--query: left out 1 of 13 images that cannot be read" in said.err
+
+
+def test_what_is_skipped_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As of a data set, and for the same reasons."""
+    (photos / "known" / "labels.csv").write_text("x")
+    make_folder(photos / "known" / "ant", {"more": 2})
+    (photos / "new" / "scan.dcm").write_bytes(b"x")
+    assert main(["predict", "--support", "known", "--query", "new", *PIXELS]) == 0
+    said = capsys.readouterr().err
+    beside, inside = "1 beside the class folders (such as labels.csv)", "(such as ant/more/000.png)"
+    assert f"--support: skipped 3 files: {beside}, 2 in folders inside class folders {inside}" in said
+    assert "--query: skipped 1 file: 1 .dcm" in said
+
+
+def test_examples_and_queries_of_16_bits_share_the_rule(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in (("dark", 300), ("light", 3000)):
+        (photos / "scans" / name).mkdir(parents=True)
+        for number in range(2):
+            pixels = np.full((16, 16), value + number, np.uint16)
+            Image.fromarray(pixels).save(photos / "scans" / name / f"{number}.png")
+    Image.fromarray(np.full((16, 16), 320, np.uint16)).save(photos / "one.png")
+    assert main(["predict", "--support", "scans", "--query", "one.png", "--json", *PIXELS]) == 0
+    said = capsys.readouterr()
+    assert "5 images of more than 8 bits, the largest value 3001: all taken as 12 bits (divided by 16)" in said.err
+    assert json.loads(said.out)["predictions"][0]["class"] == "dark"
 
 
 @pytest.mark.parametrize(
@@ -168,11 +195,11 @@ def test_bad_files(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--algo", "maml"], 2, "maml has to be trained first"),
         (["--algo", "matching-net", "--backbone", "pixels"], 2, "has weights of its own that nobody has trained"),
         (["--algo", "protnet"], 2, "did you mean 'protonet'"),
-        ([*PIXELS, "--query", "nothing"], 3, "--query: there is no folder nothing"),
-        ([*PIXELS, "--query", "words.txt"], 2, "words.txt is no image file"),
-        ([*PIXELS, "--support", "nowhere"], 3, "--support: there is no folder nowhere"),
+        ([*PIXELS, "--query", "nothing"], 3, "cannot read --query: folder nothing not found"),
+        ([*PIXELS, "--query", "words.txt"], 2, "words.txt is not an image of a kind that is read: .txt"),
+        ([*PIXELS, "--support", "nowhere"], 3, "cannot read --support: folder nowhere not found"),
         ([*PIXELS, "--support", "known/ant"], 2, "has no sub-folders (3 images lie in it directly)"),
-        ([*PIXELS, "--support", "one"], 2, "has one class"),
+        ([*PIXELS, "--support", "one"], 2, "has only one class, 'a', and at least two are needed"),
         ([*PIXELS, "--support", "hollow"], 2, "class 'b' has no images"),
         ([*PIXELS, "--checkpoint", "none.safetensors"], 3, "no checkpoint at none.safetensors"),
         ([*PIXELS, "--set", "data.size=3"], 2, "only algo.* and backbone.*"),
@@ -196,4 +223,4 @@ def test_mistakes(photos: Path, capsys: pytest.CaptureFixture[str], words: list[
 def test_no_query_is_left(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "empty").mkdir()
     assert main(["predict", "--support", "known", "--query", "empty", *PIXELS]) == 2
-    assert "there are no images in empty" in capsys.readouterr().err
+    assert "cannot read --query: no images in empty" in capsys.readouterr().err

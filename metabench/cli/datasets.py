@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,14 @@ from metabench.data.types import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.home import Home
 from metabench.inspection import look
+from metabench.place_names import names_with_places
 from metabench.registry import Registry, nameless, resolve_params
 from metabench.runspec import Choice
 from metabench.session import Session
 from metabench.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
 
+_LISTED = 20
+"""Files that are named of each kind of damage; JSON has all."""
 data_option = click.option(
     "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
 )
@@ -32,9 +35,11 @@ data_option = click.option(
 
 @dataclass(frozen=True)
 class Check:
-    """One split and what was found: ``ok``, ``known copy``, ``differs``, ``unverified`` (no digest known), ``missing``.
+    """One split and what was found: ``ok``, ``known copy``, ``differs``, ``unverified`` (no digest known), ``missing``,
+    ``broken``, or ``rejected`` (a folder of the user's that is not laid out as it must be).
 
-    ``shared``: images are in each of several splits; ``repeated``: images are in one split several times.
+    ``shared``: images are in each of several splits; ``repeated``: images are in one split several times;
+    ``unreadable``: files that cannot be decoded; ``skipped``: files that are not tried. `files` are their names.
     """
 
     dataset: str
@@ -45,6 +50,7 @@ class Check:
     digest: str = ""
     expected: str = ""
     detail: str = ""
+    files: tuple[str, ...] = ()
 
 
 @click.group()
@@ -87,7 +93,8 @@ def download(name: str, folder: Path | None, as_json: bool, home: str | None, da
     if folder:
         place = Home(place.root, (folder.absolute(), *place.sources))
     checks = []
-    for split, loaded in _loaded(chosen, place, allow_download=folder is None):
+    session = Session(place, Console(), allow_download=folder is None)
+    for split, loaded in _loaded(chosen, session):
         checks.append(Check(chosen.name, split, "ok", len(loaded.names), len(loaded.images)))
     if as_json:
         cache = place.dataset_cache(chosen.spec.cache_name)
@@ -129,17 +136,20 @@ def verify(
         if scope != "data" or not names:
             raise UsageError(f"--set {setting}: name a data set, and write data.NAME=VALUE")
         more[name] = value
-    chosen = (form for name in names or every for form in forms(_chosen(registry, name, more)))
-    checks = [check for form in chosen for check in verified(form, place)]
+    chosen = [form for name in names or every for form in forms(_chosen(registry, name, more))]
+    titles = [form_name(form, title) for form, title in zip(chosen, names_with_places(chosen), strict=True)]
+    checks = [check for form, title in zip(chosen, titles, strict=True) for check in verified(form, place, title)]
     if as_json:
         echo_json(checks)
     else:
         header = ("data set", "split", "status", "classes", "images", "digest", "detail")
         rows = [(c.dataset, c.split, c.status, c.classes, c.images, c.digest[:12], c.detail) for c in checks]
-        click.echo(columns(header, rows))
+        click.echo("\n".join([columns(header, rows), *_unreadable(checks)]))
     for check in checks:
         if check.status in ("differs", "broken"):
             raise MetabenchError(check.detail)
+        if check.status == "rejected":
+            raise UsageError(check.detail)
     for check in checks:
         if names and check.status == "missing":
             raise MissingError(check.detail)
@@ -181,10 +191,11 @@ def forms(chosen: Choice) -> list[Choice]:
     return [Choice(chosen.spec, {**chosen.params, **fold}) for fold in folds] or [chosen]
 
 
-def form_name(chosen: Choice) -> str:
-    """Return the name of a data set, with the class split where it has several."""
+def form_name(chosen: Choice, title: str = "") -> str:
+    """Return the name of a data set, or `title`, with the class split where it has several."""
     assert isinstance(chosen.spec, DatasetSpec)
-    return f"{chosen.name} {FOLD}={chosen.params[FOLD]}" if chosen.spec.folds else chosen.name
+    name = title or chosen.name
+    return f"{name} {FOLD}={chosen.params[FOLD]}" if chosen.spec.folds else name
 
 
 def _described(spec: DatasetSpec, place: Home) -> dict[str, Any]:
@@ -225,33 +236,57 @@ def _used(spec: DatasetSpec, place: Home) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _loaded(chosen: Choice, place: Home, allow_download: bool) -> Iterator[tuple[str, ClassSplit]]:
+def _loaded(chosen: Choice, session: Session) -> Iterator[tuple[str, ClassSplit]]:
     """Load each split in turn, with progress on stderr."""
-    session = Session(place, Console(), allow_download=allow_download)
     for split in session.splits(chosen):
         yield split, session.split(chosen, split)
 
 
-def verified(chosen: Choice, place: Home) -> Iterator[Check]:
-    """Yield a check of each split; what is missing or broken is one check for the whole data set."""
+def verified(chosen: Choice, place: Home, title: str = "") -> Iterator[Check]:
+    """Yield a check of each split, and of its files that are not read; what is missing or broken is one check for the
+    whole data set. `title` is its name where its own may mean another too."""
+    session, name = Session(place, Console(), allow_download=False), title or form_name(chosen)
     try:
         splits, digests = {}, {}
-        for split, loaded in _loaded(chosen, place, allow_download=False):
-            check = _compared(chosen, split, loaded, place)
+        for split, loaded in _loaded(chosen, session):
+            check = _compared(chosen, name, split, loaded, place)
             splits[split], digests[split] = loaded, check.digest
             yield check
         assert isinstance(chosen.spec, DatasetSpec)
-        yield from _repeated(chosen, splits, chosen.spec.known_shared(digests) or ())
+        yield from _repeated(chosen, name, splits, chosen.spec.known_shared(digests) or ())
     except MissingError as error:
-        yield Check(form_name(chosen), "-", "missing", detail=str(error))
+        yield Check(name, "-", "missing", detail=str(error))
+    except UsageError as error:
+        yield Check(name, "-", "rejected", detail=str(error))
     except MetabenchError as error:
-        yield Check(form_name(chosen), "-", "broken", detail=str(error))
+        yield Check(name, "-", "broken", detail=str(error))
+    yield from _unread(chosen, name, session)
 
 
-def _repeated(chosen: Choice, splits: Mapping[str, ClassSplit], known: Collection[str]) -> Iterator[Check]:
+def _unread(chosen: Choice, name: str, session: Session) -> Iterator[Check]:
+    """Yield a check for each reason for which files of a data set are not read."""
+    try:
+        for part in session.unread(chosen):
+            count = len(part.files)
+            yield Check(name, part.split, part.status, images=count, detail=part.detail, files=part.files)
+    except MetabenchError:  # which the check of the whole data set says
+        return
+
+
+def _unreadable(checks: Sequence[Check]) -> Iterator[str]:
+    """Yield lines that name the files that cannot be decoded."""
+    for check in checks:
+        if check.status == "unreadable":
+            yield f"\n{cell(check.dataset)} {check.split}: {cell(check.detail)}"
+            yield from (f"  {cell(name)}" for name in check.files[:_LISTED])
+            if len(check.files) > _LISTED:
+                yield f"  and {len(check.files) - _LISTED} more; --json lists all"
+
+
+def _repeated(chosen: Choice, name: str, splits: Mapping[str, ClassSplit], known: Collection[str]) -> Iterator[Check]:
     """Yield a check for each split, or group of splits, that holds the same images."""
     assert isinstance(chosen.spec, DatasetSpec)
-    name, items = form_name(chosen), "texts" if chosen.spec.kind == "text" else chosen.spec.kind
+    items = "texts" if chosen.spec.kind == "text" else chosen.spec.kind
     for names, images in by_splits(duplicates(splits)).items():
         if len(names) == 1:
             detail = f"{len(images)} {items} are in it more than once"
@@ -263,7 +298,7 @@ def _repeated(chosen: Choice, splits: Mapping[str, ClassSplit], known: Collectio
         yield Check(name, "+".join(names), "shared", images=len(images), detail=detail)
 
 
-def _compared(chosen: Choice, split: str, loaded: ClassSplit, place: Home) -> Check:
+def _compared(chosen: Choice, name: str, split: str, loaded: ClassSplit, place: Home) -> Check:
     spec = chosen.spec
     assert isinstance(spec, DatasetSpec)
     declared = spec.declared(chosen.params) or Declared({}, {})
@@ -277,6 +312,6 @@ def _compared(chosen: Choice, split: str, loaded: ClassSplit, place: Home) -> Ch
     wrong_size = size is not None and (size.classes, size.images) != (classes, images)
     if wrong_size or (expected and digest != expected):
         status, folder = "differs", place.dataset_cache(spec.cache_name)
-        remedy = f"delete {folder} and run again" if spec.download else "please report it to its author"
-        detail = f"{form_name(chosen)} {split} has digest {digest[:12]}, expected {expected[:12]}; {remedy}"
-    return Check(form_name(chosen), split, status, classes, images, digest, expected, detail)
+        remedy = f"move {folder} elsewhere and run again" if spec.download else "please report it to its author"
+        detail = f"{name} {split} has digest {digest[:12]}, expected {expected[:12]}; {remedy}"
+    return Check(name, split, status, classes, images, digest, expected, detail)

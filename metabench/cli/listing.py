@@ -14,6 +14,7 @@ from metabench.home import Home
 from metabench.plugins import SPEC_CLASSES, Kind
 from metabench.registry import Registry, availability, kind_of
 from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
+from metabench.text_table import aligned, display_width
 
 KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
@@ -50,9 +51,8 @@ def cell(value: Any) -> str:
 def columns(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return rows as left-aligned text columns under their header."""
     table = [list(header), *([cell(value) for value in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in table)
-    return "\n".join(line.rstrip() for line in lines)
+    widths = [max(map(display_width, column)) for column in zip(*table, strict=True)]
+    return "\n".join(aligned(row, widths) for row in table)
 
 
 def warn_of_broken(registry: Registry) -> None:
@@ -146,7 +146,8 @@ def _list_runs(home: Home, as_json: bool) -> None:
     )
     more = _told_apart(records)
     told = [[texts[index] or "-" for texts in more.values()] for index in range(len(records))]
-    rows = [(*row[:-1], *also, row[-1]) for row, also in zip(map(_run_row, records), told, strict=True)]
+    runs = map(_run_row, records, _data_sets(records))
+    rows = [(*row[:-1], *also, row[-1]) for row, also in zip(runs, told, strict=True)]
     rows.sort(key=lambda row: (row[4:6], row[2:4], row[0]))
     click.echo(columns((*header[:-1], *more, header[-1]), rows))
 
@@ -161,9 +162,18 @@ def _told_apart(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return needed_columns(rows_from_records(records), same, needed)
 
 
-def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    from metabench.tables import domain_words
+def _data_sets(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the data set of each run, with the start of its digest where its name means several."""
+    from metabench.tables import domain_words, rows_from_records, with_dataset_labels
 
+    rows = rows_from_records(records)
+    return [
+        domain_words(record["inputs"]) + label["dataset"].removeprefix(row["dataset"])
+        for record, row, label in zip(records, rows, with_dataset_labels(rows), strict=True)
+    ]
+
+
+def _run_row(record: Mapping[str, Any], data_set: str) -> tuple[Any, ...]:
     inputs = record["inputs"]
     params = inputs["protocol"]["params"]
     ordered = {name: params[name] for name in ("way", "shot", "query") if name in params} | params
@@ -176,7 +186,7 @@ def _run_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
         record["status"],
         inputs["algorithm"]["name"],
         inputs["backbone"]["name"],
-        domain_words(inputs),
+        data_set,
         " ".join(protocol),
         (inputs["training"] or {}).get("seed", "-"),
         summary.get("episodes", evaluation["episodes"]),

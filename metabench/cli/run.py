@@ -25,7 +25,7 @@ from metabench.stopping import BOUNDS
 from metabench.suite_report import report
 from metabench.suites import Suite, find_suite
 from metabench.survey import survey
-from metabench.tables import Row, markdown, terminal, to_csv, to_json
+from metabench.tables import Row, markdown, terminal, to_csv, to_json, with_dataset_labels
 
 
 @click.command()
@@ -87,6 +87,7 @@ def _run(runs: Sequence[RunSpec], session: Session, options: Mapping[str, Any]) 
     if options["csv_file"] is not None:
         to_csv(rows, options["csv_file"])
     _draw(outcomes, options["plot"], session.console)
+    _say_places(rows, session)
     click.echo(_rendered(rows, seed_rows(outcome.record for outcome in outcomes), options))
     return int(any(row["status"] != "ok" for row in rows))
 
@@ -110,6 +111,18 @@ def _run_suite(suite: Suite, runs: Sequence[Planned], session: Session, options:
     codes = [result.error.exit_code for result in results if isinstance(result, Lacking)]
     failed = any(outcome.record["status"] != "ok" for outcome in outcomes)
     return 1 if failed else min(codes, default=0)
+
+
+def _say_places(rows: Sequence[Row], session: Session) -> None:
+    """Say which folder each data set is whose name means several."""
+    labels = {
+        label["dataset"]: row["dataset_digest"]
+        for row, label in zip(rows, with_dataset_labels(rows), strict=True)
+        if label["dataset"] != row["dataset"]
+    }
+    for label, digest in labels.items():
+        for path in session.place_of(digest).values():
+            session.console.note(f"{label}: {path}")
 
 
 def _draw(outcomes: Sequence[Outcome], path: Path | None, console: Console) -> None:

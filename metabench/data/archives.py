@@ -25,7 +25,7 @@ TOTAL_LIMIT = 4 << 30
 MEMBERS_LIMIT = 1_000_000
 TAR = (".tar", ".tgz", ".tar.gz")
 _ENCRYPTED = 0x1
-_REMEDY = "delete it and get the official file again"
+_REMEDY = "get the official file again"
 # The two methods whose unpacking zipfile bounds by the size asked for.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGE = (

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from metabench.data.depth import FULL, is_colour_16, is_grey_16, to_8_bits
+from metabench.data.kinds import formats_of
 from metabench.data.making import Unusable
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image  # not at run time: data sets are listed without Pillow
 
-SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
-)  # fmt: skip
-"""What counts as an image file, in any case of letters."""
 FITS = ("crop", "pad", "stretch")
 COLOURS = ("rgb", "grey")
 _PAPER = 255  # what transparent pixels lie on, and what is beside a padded image
@@ -53,15 +51,15 @@ class Form:
         return self.size, self.size, 3 if self.colour == "rgb" else 1
 
 
-def is_image(name: str) -> bool:
-    """Whether a file is an image by its name."""
-    return name.lower().endswith(SUFFIXES)
-
-
-def decode(path: Path, form: Form) -> NDArray[np.uint8]:
+def decode(path: Path, form: Form, bits: int = FULL) -> NDArray[np.uint8]:
     """Return an image as uint8 ``form.shape``: upright by its EXIF orientation, transparent pixels white.
 
-    Of an animation or a file with several pages it is the first. 16-bit grey keeps its upper 8 bits.
+    Of an animation or a file with several pages it is the first.
+
+    Args:
+        path: of the file.
+        form: of the result.
+        bits: how many bits images of 16 bits use; the upper 8 of those are kept. See `metabench.data.depth.Depth`.
 
     Raises:
         Unusable: damaged, empty, not an image, of 32 bits, or too large to be one (179 million pixels).
@@ -69,11 +67,13 @@ def decode(path: Path, form: Form) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=formats_of(path)) as image:
+            if bits != FULL and is_colour_16(image):
+                raise Unusable(f"has 16 bits per colour that use {bits}, of which Pillow keeps too few; save it with 8")
             # JPEG can be decoded at a half, quarter or eighth: never below twice the size that is wanted.
             image.draft(None, (2 * form.size, 2 * form.size))
             upright = ImageOps.exif_transpose(image)
-            return np.asarray(_fitted(_opaque(upright, form.colour), form)).reshape(form.shape)
+            return np.asarray(_fitted(_opaque(upright, form.colour, bits), form)).reshape(form.shape)
     except UnidentifiedImageError:
         raise Unusable("is no image") from None
     except (Unusable, MemoryError):
@@ -88,22 +88,20 @@ class Decoder:
 
     paths: Sequence[Path]
     form: Form
+    bits: int = FULL
 
     def __call__(self, row: int) -> NDArray[np.uint8]:
         """Decode a file."""
-        return decode(self.paths[row], self.form)
+        return decode(self.paths[row], self.form, self.bits)
 
 
-def _opaque(image: Image, colour: str) -> Image:
+def _opaque(image: Image, colour: str, bits: int) -> Image:
     """Return the image as RGB or L of 8 bits."""
     from PIL import Image as images
 
     mode = "RGB" if colour == "rgb" else "L"
-    if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise Unusable("has 32 bits per pixel; save it with 8 or 16")
-        return images.fromarray((values >> 8).astype(np.uint8)).convert(mode)
+    if is_grey_16(image):
+        return images.fromarray(to_8_bits(image, bits)).convert(mode)
     if image.mode == "F":
         raise Unusable("has 32 bits per pixel; save it with 8 or 16")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:

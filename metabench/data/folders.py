@@ -1,18 +1,26 @@
-"""Folders of a user's own images: class sub-folders, and images anywhere below."""
+"""Folders of a user's own images: class sub-folders with images in them, and what else lies there."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metabench.data.decode import is_image
+from metabench.data.kinds import ending_of, is_image, remedy_for
+from metabench.data.rows import first_three
+from metabench.data.skipped import LINKED, Skipped, is_hidden, kind_of_file
 from metabench.errors import MissingError, UsageError
 from metabench.keys import content_key
 
-LAYOUT = "images belong into one sub-folder per class"
+LAYOUT = "The images of each class belong into a sub-folder of its name"
+INSIDE = "in folders inside class folders"
+"""Why images there are skipped."""
+BESIDE = "beside the class folders"
+IRREGULAR = "no regular files"
+TABLES = (".csv", ".tsv", ".json", ".txt", ".xlsx")
+"""Endings of files that may say which image has which class."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +45,19 @@ class Classes:
     Attributes:
         folder: that they are in.
         files: the images of each class, both in the order of their names.
-        ignored: what is there besides, in words, with how often.
+        skipped: what else is there.
+        small: how many classes are left out because they have few images, and the least number of images.
     """
 
     folder: Path
     files: Mapping[str, Sequence[ImageFile]]
-    ignored: Counter[str] = field(default_factory=Counter)
+    skipped: Skipped = field(default_factory=Skipped)
+    small: tuple[int, int] = (0, 0)
 
     @property
     def images(self) -> list[ImageFile]:
         """All images, class after class."""
         return [file for files in self.files.values() for file in files]
-
-    @property
-    def note(self) -> str:
-        """What was ignored, one line; '' where nothing was."""
-        if not self.ignored:
-            return ""
-        return f"{self.folder}: ignored {', '.join(f'{count} {what}' for what, count in sorted(self.ignored.items()))}"
 
     def quick_digest(self) -> str:
         """Return what changes when a file is added, removed, renamed or written to; no file is opened."""
@@ -68,49 +71,97 @@ class Classes:
     def without_small(self, least: int) -> Classes:
         """Return the classes with at least so many images."""
         kept = {name: files for name, files in self.items() if len(files) >= least}
-        small = Counter({f"classes of fewer than {least} images": len(self.files) - len(kept)} if least else {})
-        return Classes(self.folder, kept, self.ignored + small)
+        return Classes(self.folder, kept, self.skipped, (len(self.files) - len(kept), least))
 
 
-def visible(folder: Path, what: str) -> tuple[list[os.DirEntry[str]], int]:
-    """Return what is in a folder in the order of names, and how many hidden things there are besides.
+def visible(folder: Path, what: str) -> list[os.DirEntry[str]]:
+    """Return what is in a folder and not hidden, in the order of names.
 
     Raises:
-        MissingError: it is not there or cannot be read; the message starts with `what`.
+        MissingError: it is not there or cannot be read; the message starts with "cannot read" and `what`.
         UsageError: it is a file.
     """
     try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not is_hidden(entry.name)]
     except FileNotFoundError:
-        raise MissingError(f"{what}: there is no folder {folder}") from None
+        raise MissingError(f"cannot read {what}: folder {folder} not found") from None
     except NotADirectoryError:
-        raise UsageError(f"{what}: {folder} is a file; {LAYOUT}: give the folder that these are in") from None
+        raise UsageError(f"cannot read {what}: {folder} is a file. {LAYOUT}: give the folder of these") from None
     except OSError as error:
-        raise MissingError(f"{what}: the folder {folder} cannot be read ({error.strerror or error})") from None
-    shown = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
-    return shown, len(entries) - len(shown)
+        raise MissingError(f"cannot read {what}: {folder}: {error.strerror or error}") from None
+    return sorted(shown, key=lambda entry: entry.name)
 
 
 def read_classes(folder: Path, what: str) -> Classes:
     """List the class sub-folders of a folder and their images; nothing is opened.
 
     Raises:
-        MissingError, UsageError: the folder cannot be read or has no sub-folders; messages start with `what`.
+        MissingError, UsageError: the folder cannot be read or has no sub-folders; messages name `what`.
     """
-    entries, hidden = visible(folder, what)
-    ignored = Counter({"hidden": hidden})
+    skipped = Skipped(folder)
     files: dict[str, list[ImageFile]] = {}
+    entries = visible(folder, what)
     for entry in entries:
         if entry.is_dir():
-            files[_label(entry, files)] = _images(Path(entry.path), what, ignored)
+            files[_label(entry, files)] = _images(Path(entry.path), what, skipped)
         else:
-            ignored["beside the class folders"] += 1
+            skipped.add(BESIDE, entry.path)
     if not files:
         here = sum(is_image(entry.name) for entry in entries)
         lying = f" ({here} images lie in it directly)" if here else ""
-        raise UsageError(f"{what}: {folder} has no sub-folders{lying}; {LAYOUT}")
-    return Classes(folder, files, +ignored)
+        raise UsageError(f"cannot read {what}: {folder} has no sub-folders{lying}. {LAYOUT}{_unread_table(skipped)}")
+    return Classes(folder, files, skipped)
+
+
+def require_images(classes: Classes, what: str, option: str = "") -> None:
+    """Refuse classes without images and fewer than two classes, with what was skipped and what helps.
+
+    Args:
+        classes: as `read_classes` returned them.
+        what: for the message.
+        option: one that leaves classes without images out.
+
+    Raises:
+        UsageError: as said.
+    """
+    empty = [name for name, files in classes.items() if not files]
+    if empty:
+        with_others = classes.skipped.sub_folders()
+        first = next((name for name in empty if name in with_others), empty[0])
+        subject = f"class '{first}' and {len(empty) - 1} more have" if len(empty) > 1 else f"class '{first}' has"
+        cause, remedy = _why_empty(classes, first, option)
+        raise UsageError(f"cannot read {what}: {subject} no images{cause}. {remedy}")
+    if len(classes.files) < 2:
+        have = f"only one class, '{next(iter(classes.files))}'" if classes.files else "no class"
+        raise UsageError(
+            f"cannot read {what}: {classes.folder} has {have}, and at least two are needed. "
+            f"{LAYOUT}{_unread_table(classes.skipped)}"
+        )
+
+
+def _why_empty(classes: Classes, name: str, option: str) -> tuple[str, str]:
+    """Return what lies in a class folder without images, and what to do."""
+    skipped, folder = classes.skipped.below(name), classes.folder
+    leave = f", or leave such classes out with {option}" if option else ""
+    if inside := skipped.files.get(INSIDE):
+        cause = f" at this level, but {len(inside)} in folders inside, such as {inside[0]}"
+        places = {Path(file).parent for file in inside}
+        if len(places) == 1:  # one folder between, as in class/images/
+            return cause, f"Move the images from {folder / places.pop()} up into {folder / name}"
+        above = folder / os.path.commonpath(places)
+        return cause, f"If the inner folders are the classes, give the folder {above}"
+    if skipped:
+        fixes = sorted({remedy for reason in skipped.files if (remedy := remedy_for(reason))})
+        remedy = f"Run '{' and '.join(fixes)}' to read them" if fixes else "Convert them to PNG, JPEG or TIFF"
+        return f" that can be read, but {skipped.counts}", remedy + leave
+    return "", f"Put some into {folder / name}{leave}"
+
+
+def _unread_table(skipped: Skipped) -> str:
+    """Return a sentence that a table of labels is not read, where one seems to be there."""
+    tables = [Path(name).name for name in skipped.files.get(BESIDE, ()) if ending_of(name) in TABLES]
+    return f". Labels are not read from tables ({first_three(tables)})" if tables else ""
 
 
 def _label(entry: os.DirEntry[str], taken: Mapping[str, object]) -> str:
@@ -121,55 +172,62 @@ def _label(entry: os.DirEntry[str], taken: Mapping[str, object]) -> str:
     return label
 
 
-def _images(folder: Path, what: str, ignored: Counter[str]) -> list[ImageFile]:
-    entries, hidden = visible(folder, what)
-    ignored["hidden"] += hidden
-    found = []
-    for entry in entries:
+def _images(folder: Path, what: str, skipped: Skipped) -> list[ImageFile]:
+    """Return the images in a class folder, and note what else is in it."""
+    images = []
+    for entry in visible(folder, what):
         if entry.is_dir():
-            ignored["folders inside class folders"] += 1
+            skipped.add_folder(Path(entry.path), INSIDE)
         elif not is_image(entry.name):
-            ignored[f"files that are no images ({Path(entry.name).suffix.lower() or 'no ending'})"] += 1
+            skipped.add(kind_of_file(entry.name), entry.path)
+        elif (file := _file(entry)) is None:
+            skipped.add(IRREGULAR, entry.path)
         else:
-            found.append(_file(entry))
-    return found
+            images.append(file)
+    return images
 
 
-def images_below(paths: Sequence[Path], what: str) -> tuple[list[ImageFile], int]:
-    """Return the images that are named or lie anywhere below named folders, and how many other files there are.
+def images_below(paths: Sequence[Path], what: str) -> tuple[list[ImageFile], Skipped]:
+    """Return the images that are named or lie anywhere below named folders, and the other files there.
 
     Raises:
-        MissingError: one is not there or cannot be read; the message starts with `what`.
+        MissingError: one is not there or cannot be read; the message names `what`.
         UsageError: a file that is named is no image.
     """
-    found: dict[Path, ImageFile] = {}
-    others = 0
+    images: dict[Path, ImageFile] = {}
+    skipped = Skipped()
     for path in paths:
         if path.is_file():
             if not is_image(path.name):
-                raise UsageError(f"{what}: {path} is no image file by its name")
+                kind = kind_of_file(path.name)
+                raise UsageError(f"cannot read {what}: {path} is not an image of a kind that is read: {kind}")
             status = path.stat()
-            found[path] = ImageFile(path, status.st_size, status.st_mtime_ns)
+            images[path] = ImageFile(path, status.st_size, status.st_mtime_ns)
             continue
         for entry in _below(path, what):
-            if is_image(entry.name):
-                found[Path(entry.path)] = _file(entry)
+            if entry.is_dir():
+                skipped.add(LINKED, entry.path)
+            elif not is_image(entry.name):
+                skipped.add(kind_of_file(entry.name), entry.path)
+            elif (file := _file(entry)) is None:
+                skipped.add(IRREGULAR, entry.path)
             else:
-                others += 1
-    return sorted(found.values(), key=lambda file: file.path.parts), others
+                images[file.path] = file
+    return sorted(images.values(), key=lambda file: file.path.parts), skipped
 
 
 def _below(folder: Path, what: str) -> Iterator[os.DirEntry[str]]:
-    for entry in visible(folder, what)[0]:
+    for entry in visible(folder, what):
         if entry.is_dir(follow_symlinks=False):  # a link to a folder may lead in circles
             yield from _below(Path(entry.path), what)
-        elif entry.is_file():
+        else:
             yield entry
 
 
-def _file(entry: os.DirEntry[str]) -> ImageFile:
+def _file(entry: os.DirEntry[str]) -> ImageFile | None:
+    """Return a file, None for a pipe or device, whose reading would never end."""
     try:
         status = entry.stat()
     except OSError:  # a link to nothing: decoding will say so
         return ImageFile(Path(entry.path), 0, 0)
-    return ImageFile(Path(entry.path), status.st_size, status.st_mtime_ns)
+    return ImageFile(Path(entry.path), status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None

@@ -24,7 +24,7 @@ MOST_STEPS = 4_000_000
 """Steps of the machine, each of which makes at most one small object: what bounds the memory."""
 _SHORT = 4096
 _MOST_DIGITS = 40
-_REMEDY = "delete it and get the official file again"
+_REMEDY = "get the official file again"
 _DAMAGE = (IndexError, KeyError, TypeError, ValueError, struct.error, OSError, OverflowError, MemoryError)
 
 

@@ -101,7 +101,7 @@ def fetch(file: OfficialFile, context: DataContext) -> Path:
 def _retrieve(url: str, file: OfficialFile, folder: Path, progress: Callable[[str, int, int], None]) -> Path:
     import pooch  # type: ignore[import-untyped]  # here, because it brings requests
 
-    bar = _Progress(f"downloading {file.name}", progress)
+    bar = _Progress(f"downloading {file.name} (kB)", progress)
     with _quiet(pooch.get_logger()):
         path = pooch.retrieve(
             url,
@@ -135,7 +135,7 @@ class _Progress:
         """Count `amount` more bytes."""
         self.done += amount  # pooch counts whole chunks, so the last one may overshoot
         total = self.total or self.done
-        self.report(self.text, min(self.done, total), total)
+        self.report(self.text, min(self.done, total) // 1000, total // 1000)
 
     def reset(self) -> None:
         """Start again at nothing (pooch resets before it completes the bar)."""

@@ -37,7 +37,7 @@ ARCHIVE = OfficialFile(
 SUBFOLDERS = ("", "cifar100", "cifar-100", "cifar", "CIFAR100")
 LICENCE = "none stated; the authors ask to cite Krizhevsky 2009"
 _MOST_BYTES = 256 << 20
-_REMEDY = "delete it and get the official file again"
+_REMEDY = "get the official file again"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FRAMES = ("whole", "box", "centre")
 ROOT = "CUB_200_2011"
-_REMEDY = "delete it and get the official archive again"
+_REMEDY = "get the official archive again"
 _MARGIN = 1.15
 
 Box = tuple[float, float, float, float]

@@ -18,7 +18,7 @@ from metabench.specs import Declared, SplitSize
 ROLES = {"train": "r", "val": "v", "test": "t"}
 """Split to the letter that stands for it in the list of classes."""
 FOLDS = 5
-AGAIN = "delete it and get the official file again"
+AGAIN = "get the official file again"
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,7 @@ def read_alphabet(archive: Members, alphabet: Alphabet) -> NDArray[np.uint8]:
         files = [name for name in names if name.startswith(folder)]
         if len(files) != DRAWINGS:
             raise MetabenchError(
-                f"{archive.path}: {folder} has {len(files)} drawings instead of {DRAWINGS}; "
-                "delete it and get the official file again"
+                f"{archive.path}: {folder} has {len(files)} drawings instead of {DRAWINGS}; get the official file again"
             )
         for index, name in enumerate(files):
             drawings[number - 1, index] = read_drawing(archive, name)
@@ -106,7 +105,7 @@ def read_alphabet(archive: Members, alphabet: Alphabet) -> NDArray[np.uint8]:
     if actual != alphabet.sha256:
         raise MetabenchError(
             f"{archive.path}: {alphabet.name} has other pixels than published (digest {actual[:12]}, "
-            f"expected {alphabet.sha256[:12]}); delete it and get the official file again"
+            f"expected {alphabet.sha256[:12]}); get the official file again"
         )
     return drawings
 
@@ -128,7 +127,5 @@ def read_drawing(archive: Members, name: str) -> NDArray[np.uint8]:
                 return 255 - np.asarray(image.convert("L"))
             wrong = f"is {image.width}x{image.height} instead of {SIDE}x{SIDE}"
     except (OSError, SyntaxError, ValueError) as error:  # Pillow reports broken PNGs in all these ways
-        raise MetabenchError(
-            f"{archive.path}: {name} is not a readable PNG; delete it and get the official file again"
-        ) from error
-    raise MetabenchError(f"{archive.path}: {name} {wrong}; delete it and get the official file again")
+        raise MetabenchError(f"{archive.path}: {name} is not a readable PNG; get the official file again") from error
+    raise MetabenchError(f"{archive.path}: {name} {wrong}; get the official file again")

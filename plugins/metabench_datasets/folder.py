@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,20 @@ from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, DataContext
 from metabench.data.decode import COLOURS, FITS, Decoder, Form
-from metabench.data.folders import Classes, ImageFile, read_classes, visible
+from metabench.data.depth import Depth, measure_depth
+from metabench.data.folders import Classes, ImageFile, read_classes, require_images
 from metabench.data.images import quiet_decoders
 from metabench.data.rows import cached_rows, first_three
+from metabench.data.skipped import Skipped, Unread
+from metabench.data.split_folders import read_splits
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.files import write_atomic
 from metabench.keys import content_key
 from metabench.specs import DatasetSpec, Param
 
 VERSION = 1
-SPLITS = ("train", "val", "test")
+READING = 2
+"""Of the way from files to pixels; what was prepared in another way is prepared again."""
 
 SPEC = DatasetSpec(
     name="folder",
@@ -45,6 +50,27 @@ SPEC = DatasetSpec(
     digests={},
     download=True,
 )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds.
+
+    Attributes:
+        splits: the classes of each split, without those that are too small.
+        skipped: every file that is not read.
+    """
+
+    splits: Mapping[str, Classes]
+    skipped: Skipped
+
+    @property
+    def note(self) -> str:
+        """What is left out, '' where nothing is."""
+        small = sum(classes.small[0] for classes in self.splits.values())
+        least = max(classes.small[1] for classes in self.splits.values())
+        left = f"left out {small} classes of fewer than {least} images" if small else ""
+        return "; ".join(filter(None, (self.skipped.note, left)))
 
 
 class Folder:
@@ -85,11 +111,12 @@ class Folder:
 
     def splits(self, context: DataContext) -> tuple[str, ...]:
         """Return the splits that the folder has: those of its sub-folders, or ``test`` alone."""
-        return tuple(self._places(context))
+        return tuple(read_splits(self._root(context), self.name).places)
 
     def fingerprint(self, context: DataContext) -> str:
-        """Return what changes when a file is added, removed, renamed or written to."""
-        return content_key([[split, self._classes(split, context).quick_digest()] for split in self.splits(context)])
+        """Return what changes when a file is added, removed, renamed or written to, or is read in another way."""
+        every = self._listing(context).splits
+        return content_key([READING, [[split, classes.quick_digest()] for split, classes in every.items()]])
 
     def load(self, split: str, context: DataContext) -> ClassSplit:
         """Return a split, decoding it on first use and when a file has changed.
@@ -98,30 +125,44 @@ class Folder:
             MissingError, UsageError: the folder is not there, has no classes or no such split.
             MetabenchError: files cannot be read, and they are not to be skipped.
         """
-        classes = self._classes(split, context)
-        if classes.note:
-            context.note(classes.note)
-        images, bad = self._prepared(split, classes, context)
+        listing = self._listing(context)
+        if split not in listing.splits:
+            raise UsageError(
+                f"{self.name}: has no {split}/ sub-folder; put classes to train on into train/ and val/ beside test/, "
+                "or use what needs no training (an algorithm like nearest-mean on a pre-trained --backbone)"
+            )
+        classes = listing.splits[split]
+        require_images(classes, self.name, "--set data.min_images=1")
+        if split == "test":
+            _refuse_overlap(listing, self.name)
+        if listing.note:
+            context.note(f"{self.name}: {listing.note}")
+        images, bad = self._prepared(split, listing, context)
         if bad:
             self._report(bad, len(classes.images), context)
         counts = [sum(_within(file, classes.folder) not in bad for file in files) for _, files in classes.items()]
         for name, count in zip(classes.files, counts, strict=True):
             if count == 0:
-                raise MetabenchError(f"{self.name}: class '{name}' has no image that can be read; remove it")
+                raise MetabenchError(
+                    f"cannot read {self.name}: no image of class '{name}' can be read. "
+                    "Replace or repair some, or give a folder without this class"
+                )
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return ClassSplit(images[: starts[-1]], starts, tuple(classes.files))
 
-    def _places(self, context: DataContext) -> dict[str, Path]:
-        """Return the folder of every split."""
-        root = self._root(context)
-        inner = [entry for entry in visible(root, self.name)[0] if entry.is_dir() and entry.name in SPLITS]
-        if not any(entry.is_dir() for found in inner for entry in visible(Path(found.path), self.name)[0]):
-            return {"test": root}  # sub-folders of that name, if any, hold images: they are classes
-        found = {entry.name: Path(entry.path) for entry in inner}
-        if "test" not in found:
-            have = " and ".join(f"{name}/" for name in found)
-            raise UsageError(f"{self.name}: has {have} but no test/, whose classes are measured; add it")
-        return {split: found[split] for split in SPLITS if split in found}
+    def unread(self, context: DataContext) -> Iterator[Unread]:
+        """Yield the files that are skipped, and of each split those that cannot be decoded, by the reason."""
+        listing = self._listing(context)
+        for reason, names in listing.skipped.files.items():
+            yield Unread("-", "skipped", reason, tuple(names))
+        for split, classes in listing.splits.items():
+            if len(classes.files) < 2 or not all(classes.files.values()):
+                continue
+            reasons: dict[str, list[str]] = {}
+            for name, reason in self._prepared(split, listing, context)[1].items():
+                reasons.setdefault(reason, []).append(name)
+            for reason, names in reasons.items():
+                yield Unread(split, "unreadable", reason, tuple(names))
 
     def _root(self, context: DataContext) -> Path:
         """Return the folder; one that is not there may lie in a source, as for a record that has its name only."""
@@ -131,32 +172,36 @@ class Folder:
                     return source / self.path.name
         return self.path
 
-    def _classes(self, split: str, context: DataContext) -> Classes:
-        places = self._places(context)
-        if split not in places:
-            raise UsageError(
-                f"{self.name}: has no {split}/ sub-folder; put classes to train on into train/ and val/ beside test/, "
-                "or use what needs no training (an algorithm like nearest-mean on a pre-trained --backbone)"
-            )
-        classes = read_classes(places[split], self.name).without_small(self.min_images)
-        _refuse(classes, self.name)
-        if split == "test":
-            self._refuse_overlap(places, set(classes.files))
-        return classes
+    def _listing(self, context: DataContext) -> Listing:
+        found = read_splits(self._root(context), self.name)
+        every = {split: read_classes(place, self.name) for split, place in found.places.items()}
+        skipped = found.skipped.joined((classes.skipped for classes in every.values()), self._root(context))
+        return Listing({split: each.without_small(self.min_images) for split, each in every.items()}, skipped)
 
-    def _refuse_overlap(self, places: Mapping[str, Path], test: set[str]) -> None:
-        for split in places.keys() - {"test"}:
-            if both := sorted(test & read_classes(places[split], self.name).files.keys()):
-                raise UsageError(
-                    f"{self.name}: class '{both[0]}' is in {split}/ and in test/; few-shot splits divide the classes, "
-                    f"not the images: measure on folder:{places['test']} alone, or move classes"
-                )
+    def _depth(self, listing: Listing, context: DataContext) -> Depth:
+        """Return the depth of the images of all splits together, measured once."""
+        place = content_key(ascii(self._root(context)))[:16]
+        digest = content_key([READING, [each.quick_digest() for each in listing.splits.values()]])[:16]
+        path = context.cache / place / f"depth-{digest}.json"
+        if path.exists():
+            return Depth(**json.loads(path.read_text(encoding="utf-8")))
+        files = [file.path for each in listing.splits.values() for file in each.images]
+        with quiet_decoders():
+            depth = measure_depth(files, lambda done, total: context.progress("headers", done, total))
+        for old in path.parent.glob("depth-*"):
+            old.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(vars(depth)))
+        return depth
 
-    def _prepared(self, split: str, classes: Classes, context: DataContext) -> tuple[NDArray[np.uint8], dict[str, str]]:
+    def _prepared(self, split: str, listing: Listing, context: DataContext) -> tuple[NDArray[np.uint8], dict[str, str]]:
         """Return the decoded images, those that can be read first, and the reason of each that cannot."""
+        classes, depth = listing.splits[split], self._depth(listing, context)
+        if depth.note:
+            context.note(f"{self.name}: {depth.note}")
         files = classes.images
         place = content_key(ascii(classes.folder))[:16]
-        form = content_key([VERSION, vars(self.form)])[:8]
+        form = content_key([READING, depth.bits, vars(self.form)])[:8]
         path = context.cache / place / f"{split}-{form}-{classes.quick_digest()[:16]}.npy"
         notes = path.with_suffix(".json")
 
@@ -172,7 +217,7 @@ class Folder:
 
         if not notes.exists():
             path.unlink(missing_ok=True)
-        make = Decoder([file.path for file in files], self.form)
+        make = Decoder([file.path for file in files], self.form, depth.bits)
         shape = (len(files), *self.form.shape)
         with quiet_decoders():
             images = cached_rows(path, shape, path.name, make, finish, report, most_bad=len(files) + 1)
@@ -183,22 +228,29 @@ class Folder:
 
     def _report(self, bad: Mapping[str, str], total: int, context: DataContext) -> None:
         listed = first_three(f"{name} ({why})" for name, why in bad.items())
-        what = f"{self.name}: {len(bad)} of {total} images cannot be read: {listed}"
+        what = f"{len(bad)} of {total} images"
+        every = f"; 'metabench datasets verify folder:{self.path}' lists all" if len(bad) > 3 else ""
         if not self.skip_bad:
-            raise MetabenchError(f"{what}. Mend or remove them, or leave them out with --skip-bad")
-        context.note(f"{what}; left out")
-
-
-def _refuse(classes: Classes, name: str) -> None:
-    """Raise UsageError for an empty class, or where there are not two."""
-    for label, files in classes.items():
-        if not files:
-            raise UsageError(
-                f"{name}: class '{label}' has no images; remove the folder, or --set data.min_images=1 leaves it out"
+            raise MetabenchError(
+                f"cannot read {self.name}: {what} cannot be read: {listed}{every}. "
+                "Replace or repair them, or leave them out with --skip-bad"
             )
-    if len(classes.files) < 2:
-        have = "one class" if classes.files else "no class"
-        raise UsageError(f"{name}: {classes.folder} has {have}; at least two are needed, each a sub-folder with images")
+        context.note(f"{self.name}: left out {what} that cannot be read: {listed}{every}")
+
+
+def _refuse_overlap(listing: Listing, name: str) -> None:
+    """Raise UsageError where classes are in test/ and in another split."""
+    test = listing.splits["test"]
+    for split, classes in listing.splits.items():
+        if split == "test" or not (both := sorted(test.files.keys() & classes.files.keys())):
+            continue
+        here, there = classes.folder.name, test.folder.name
+        raise UsageError(
+            f"cannot use {name} as it is: {len(both)} classes are in {here}/ and in {there}/: "
+            f"{first_three(repr(one) for one in both)}. Few-shot methods train on some classes and are measured on "
+            f"others, so the splits must have different classes: move each class into one split, or measure on "
+            f"folder:{test.folder} alone, where the examples come from {there}/ too"
+        )
 
 
 def _within(file: ImageFile, folder: Path) -> str:

@@ -27,7 +27,7 @@ SOURCE = "https://github.com/brendenlake/omniglot, python/one-shot-classificatio
 _PIXELS = "5a6ad76fa9104d13510091e134fa50345e8582fcfedb2e04e40b9890c96a382a"
 """SHA-256 of the published drawings in the order of `OmniglotLake.load`, packed to one bit per pixel (ink = 1)."""
 _PAIR = re.compile(r"run\d\d/test/(item\d\d)\.png\s+run\d\d/training/class(\d\d)\.png")
-_REMEDY = "delete it and get the official file again"
+_REMEDY = "get the official file again"
 
 SPEC = DatasetSpec(
     name="omniglot-lake",

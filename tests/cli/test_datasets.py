@@ -137,7 +137,7 @@ def test_verify_ok_and_differs(run, tmp_path):
     code, out, err = run("verify", "--json")
     statuses = {check["split"]: check["status"] for check in json.loads(out)}
     assert code == 1 and statuses == {"train": "ok", "val": "differs", "test": "ok"}
-    assert err.startswith("error: squares val has digest") and f"delete {file.parent}" in err
+    assert err.startswith("error: squares val has digest") and f"move {file.parent} elsewhere" in err
     assert DIGESTS["val"][:12] in err and err.count("\n") == 1
 
 

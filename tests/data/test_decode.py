@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metabench.data.decode import Form, decode, is_image
+from metabench.data.decode import Form, decode
 from metabench.data.images import quiet_decoders
 from metabench.data.making import Unusable
 from metabench.errors import UsageError
@@ -146,8 +146,3 @@ def test_forms_are_checked() -> None:
     for wrong in ({"size": 4}, {"size": 5000}, {"fit": "squeeze"}, {"colour": "blue"}):
         with pytest.raises(UsageError):
             Form(**wrong)  # type: ignore[arg-type]
-
-
-def test_names_of_images() -> None:
-    assert all(is_image(name) for name in ("a.JPG", "b.c.jpeg", "c.Tiff"))
-    assert not any(is_image(name) for name in ("jpg", "a.txt", "b.jpg.txt", "c.heic"))

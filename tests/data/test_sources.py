@@ -56,7 +56,7 @@ def test_download_reports_progress_and_is_kept(server, tmp_path):
     context = DataContext(tmp_path, progress=lambda text, done, total: seen.append((text, done, total)))
     path = fetch(official(server, "/a/set.zip"), context)
     assert path == tmp_path / "downloads" / "set.zip" and path.read_bytes() == GOOD
-    assert seen[-1] == ("downloading set.zip", len(GOOD), len(GOOD))
+    assert seen[-1] == ("downloading set.zip (kB)", len(GOOD) // 1000, len(GOOD) // 1000)
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
     fetch(official(server, "/a/set.zip"), context)
     assert server.asked == ["/a/set.zip"]

@@ -155,4 +155,4 @@ def test_missing_photographs_are_counted_and_three_are_named(context, write):
     write(context.sources[0], content)
     message = error_of(context)
     assert "lacks 4 of the 8 images in images.txt: CUB_200_2011/images/001.A/bird_0000.jpg" in message
-    assert message.count(".jpg") == 3 and "and 1 more; delete it and get the official archive again" in message
+    assert message.count(".jpg") == 3 and "and 1 more; get the official archive again" in message

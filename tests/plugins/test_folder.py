@@ -81,11 +81,14 @@ def test_what_is_no_image_is_ignored_with_a_note(photos: Path, tmp_path: Path) -
     (photos / "ant" / "notes.txt").write_text("x")
     (photos / "ant" / "new.HEIC").write_text("x")
     (photos / "ant" / "more").mkdir()
+    picture(0, 0).save(photos / "ant" / "more" / "deep.png")
+    (photos / "ant" / "more" / ".hidden").write_text("x")
     notes = Notes()
     assert load(photos, tmp_path, notes=notes).counts.tolist() == [6, 7, 6]
     assert notes == [
-        f"{photos}: ignored 1 beside the class folders, 1 files that are no images (.heic), "
-        "1 files that are no images (.txt), 1 folders inside class folders, 2 hidden"
+        "folder:photos: skipped 4 files: 1 .heic ('pip install pillow-heif' reads them), 1 .txt, "
+        "1 beside the class folders (such as readme.txt), "
+        "1 in folders inside class folders (such as ant/more/deep.png)"
     ]
 
 
@@ -97,14 +100,16 @@ def test_bad_files_are_reported_and_left_out_when_asked(
     with pytest.raises(MetabenchError) as caught:
         load(photos, tmp_path, size=16)
     assert str(caught.value) == (
-        "folder:photos: 4 of 22 images cannot be read: ant/000.png (is no image), ant/aaa.jpg (is no image), "
-        "cow/yyy.bmp (is no image) and 1 more. Mend or remove them, or leave them out with --skip-bad"
+        "cannot read folder:photos: 4 of 22 images cannot be read: ant/000.png (is no image), "
+        "ant/aaa.jpg (is no image), cow/yyy.bmp (is no image) and 1 more; "
+        f"'metabench datasets verify folder:{photos}' lists all. "
+        "Replace or repair them, or leave them out with --skip-bad"
     )
     monkeypatch.setattr("metabench.data.decode.decode", None)  # what was decoded is kept
     notes = Notes()
     split = load(photos, tmp_path, notes=notes, size=16, skip_bad=True)
     assert split.counts.tolist() == [5, 7, 6]
-    assert notes[0].endswith("; left out")
+    assert notes[0].startswith("folder:photos: left out 4 of 22 images that cannot be read: ant/000.png")
     monkeypatch.undo()
     for name in ("ant/000.png", "ant/aaa.jpg", "cow/zzz.png", "cow/yyy.bmp"):
         (photos / name).unlink()
@@ -114,7 +119,7 @@ def test_bad_files_are_reported_and_left_out_when_asked(
 def test_a_class_of_bad_files_only(photos: Path, tmp_path: Path) -> None:
     (photos / "dog").mkdir()
     (photos / "dog" / "a.png").write_bytes(b"no")
-    with pytest.raises(MetabenchError, match="class 'dog' has no image that can be read"):
+    with pytest.raises(MetabenchError, match="no image of class 'dog' can be read"):
         load(photos, tmp_path, skip_bad=True)
 
 
@@ -145,7 +150,7 @@ def test_splits_by_sub_folders(tmp_path: Path) -> None:
     assert load(root, tmp_path, "train").names == ("a", "b", "c")
     assert load(root, tmp_path, "test").names == ("f", "g")
     make_folder(root / "val", {"f": 2})
-    with pytest.raises(UsageError, match=r"class 'f' is in val/ and in test/.*divide the classes"):
+    with pytest.raises(UsageError, match=r"1 classes are in val/ and in test/: 'f'\. .* different classes"):
         load(root, tmp_path, "test")
 
 
@@ -180,18 +185,18 @@ def wrong(tmp_path: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     ("kind", "error", "message"),
     [
-        ("absent", MissingError, "there is no folder"),
-        ("file", UsageError, "is a file; images belong into one sub-folder per class"),
+        ("absent", MissingError, "folder .* not found"),
+        ("file", UsageError, r"is a file\. The images of each class belong into a sub-folder of its name"),
         ("flat", UsageError, r"has no sub-folders \(1 images lie in it directly\)"),
-        ("one", UsageError, "has one class; at least two are needed"),
-        ("empty", UsageError, "class 'b' has no images"),
-        ("untested", UsageError, "has train/ but no test/"),
+        ("one", UsageError, "has only one class, 'a', and at least two are needed"),
+        ("empty", UsageError, r"class 'b' has no images\. Put some into .*data.min_images=1"),
+        ("untested", UsageError, "it has train/ but no test/"),
     ],
 )
 def test_folders_that_are_none(tmp_path: Path, kind: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as caught:
         load(wrong(tmp_path, kind), tmp_path)
-    assert str(caught.value).startswith(f"folder:{kind}: ")
+    assert str(caught.value).startswith(f"cannot read folder:{kind}: ")
 
 
 def test_an_unreadable_folder(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +204,7 @@ def test_an_unreadable_folder(photos: Path, tmp_path: Path, monkeypatch: pytest.
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(MissingError, match=r"folder:photos: the folder .* cannot be read \(Permission denied\)"):
+    with pytest.raises(MissingError, match=r"cannot read folder:photos: .*photos: Permission denied"):
         load(photos, tmp_path)
 
 
@@ -339,6 +344,51 @@ def test_without_a_path_nothing_else_fails(tmp_path: Path, capsys: pytest.Captur
     for command in (["datasets", "list"], ["doctor"], ["list"], ["show", "folder"]):
         assert main([*command, *(home if command[0] not in ("show", "list") else [])]) == 0, capsys.readouterr().out
         assert "folder" in capsys.readouterr().out
+
+
+def test_progress_counts_files(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "readme.txt").write_text("x")
+    monkeypatch.setattr("metabench.console.PLAIN_SECONDS", 0.0)
+    assert main(["datasets", "verify", f"folder:{photos}", "--home", str(tmp_path / "home")]) == 0
+    said = capsys.readouterr().err
+    assert "preparing folder:photos: 19 of 19 headers" in said
+    assert "preparing folder:photos: 19 of 19 test" in said
+    assert said.count("folder:photos: skipped 1 file") == 1
+
+
+def test_verify_lists_what_is_not_read(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = [f"ant/x{number:02}.png" for number in range(25)]
+    for name in [*bad, "cow/empty.jpg"]:
+        (photos / name).write_bytes(b"no")
+    (photos / "bee" / "note.txt").write_text("x")
+    words = ["datasets", "verify", f"folder:{photos}", "--home", str(tmp_path / "home")]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert f"'metabench {' '.join(words[:3])}' lists all" in said.err
+    assert "folder:photos test: is no image\n  ant/x00.png\n  ant/x01.png\n" in said.out
+    assert "  and 6 more; --json lists all" in said.out
+    for more, code, status in ([], 1, "broken"), (["--skip-bad"], 0, "unverified"):
+        assert main([*words, "--json", *more]) == code
+        checks = {check["status"]: check for check in json.loads(capsys.readouterr().out)}
+        assert set(checks) == {status, "skipped", "unreadable"}
+        assert (checks["unreadable"]["files"], checks["unreadable"]["images"]) == ([*bad, "cow/empty.jpg"], 26)
+        assert (checks["skipped"]["files"], checks["skipped"]["detail"]) == (["bee/note.txt"], "of kind .txt")
+
+
+def test_classes_in_two_splits_are_no_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The usual layout of classification, which the user is told in plain words."""
+    root = tmp_path / "photos"
+    for split in ("train", "test"):
+        make_folder(root / split, dict.fromkeys("abcd", 3))
+    words = [f"folder:{root}", "--home", str(tmp_path / "home")]
+    for command in (["datasets", "verify"], ["run", "--algo", "nearest-mean", "--dataset"]):
+        assert main([*command, *words]) == 2
+        said = capsys.readouterr()
+        assert "broken" not in said.out + said.err
+        assert "4 classes are in train/ and in test/: 'a', 'b', 'c' and 1 more. Few-shot methods train on" in said.err
+        assert f"measure on folder:{root / 'test'} alone" in said.err
 
 
 @pytest.mark.realdata

@@ -100,7 +100,7 @@ def test_the_authors_own_file_gives_the_same_sentences(tmp_path: Path, file: Pat
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("Köln".encode("latin-1"), r", line 2: not UTF-8 \(byte 0xf6 at 2\); delete it and get the official file"),
+        ("Köln".encode("latin-1"), r", line 2: not UTF-8 \(byte 0xf6 at 2\); get the official file again"),
         (b'{"sentence": "cut o', r", line 2: not JSON \(Unterminated string"),
         (b'["hi", "greet"]', r", line 2: not an object with label and sentence"),
         (b'{"sentence": "hi"}', r", line 2: its label is missing or no text"),
@@ -121,7 +121,7 @@ def test_a_wrong_line_is_named(tmp_path: Path, file: Path, line: bytes, message:
 
 def test_a_class_without_sentences_and_other_sentences(tmp_path: Path, file: Path) -> None:
     file.write_bytes(b"\n".join(line for line in lines() if b"greet" not in line))
-    with pytest.raises(MetabenchError, match="class 'greet' has no sentences; delete it and get the official file"):
+    with pytest.raises(MetabenchError, match="class 'greet' has no sentences; get the official file again"):
         read_intents(file, source())
     file.write_bytes(b"\n".join(lines()).replace(b"hello", b"hullo"))
     with pytest.raises(MetabenchError, match="the sentences are not the published ones"):

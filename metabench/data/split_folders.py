@@ -1,0 +1,75 @@
+"""The folders of a user's own images that stand for splits: train/, val/ and test/, by whatever usual name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metabench.data.folders import LAYOUT, visible
+from metabench.data.skipped import Skipped
+from metabench.errors import UsageError
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""Names of the folder of each split, in any case of letters."""
+
+
+@dataclass(frozen=True)
+class SplitFolders:
+    """The folder of each split.
+
+    Attributes:
+        places: by the name of the split; ``test`` alone is the whole folder where there are no splits.
+        skipped: what lies beside them.
+    """
+
+    places: Mapping[str, Path]
+    skipped: Skipped
+
+
+def read_splits(root: Path, what: str) -> SplitFolders:
+    """Return the folders of splits in a folder: those with a usual name, if one of them holds class folders.
+
+    Raises:
+        MissingError: the folder cannot be read; messages name `what`.
+        UsageError: two folders stand for one split, none stands for ``test``, or all hold images directly.
+    """
+    entries = visible(root, what)
+    named = [(split, Path(entry.path)) for entry in entries if entry.is_dir() and (split := _split_of(entry.name))]
+    if not any(entry.is_dir() for _, folder in named for entry in visible(folder, what)):
+        _refuse_flat(named, [entry.name for entry in entries if entry.is_dir()], what)
+        return SplitFolders({"test": root}, Skipped(root))  # sub-folders of that name, if any, hold images: classes
+    places: dict[str, Path] = {}
+    for split, folder in named:
+        if split in places:
+            raise UsageError(
+                f"cannot read {what}: {places[split].name}/ and {folder.name}/ both stand for the {split} split. "
+                "Rename one of them, or move its classes into the other"
+            )
+        places[split] = folder
+    have = " and ".join(f"{folder.name}/" for _, folder in named)
+    if "test" not in places:
+        raise UsageError(f"cannot read {what}: it has {have} but no test/, whose classes are measured. Add test/")
+    skipped = Skipped(root)
+    for entry in entries:
+        if not entry.is_dir():
+            skipped.add(f"beside {have}", entry.path)
+        elif Path(entry.path) not in places.values():
+            skipped.add_folder(Path(entry.path), f"in folders beside {have}")
+    return SplitFolders({split: places[split] for split in NAMES if split in places}, skipped)
+
+
+def _split_of(name: str) -> str:
+    """Return the split that a folder of this name stands for, '' for none."""
+    return next((split for split, names in NAMES.items() if name.lower() in names), "")
+
+
+def _refuse_flat(named: list[tuple[str, Path]], folders: list[str], what: str) -> None:
+    """Refuse train/ and test/ that hold images and no classes, where there is nothing else."""
+    if len(named) > 1 and len(named) == len(folders):
+        have = " and ".join(f"{folder.name}/" for _, folder in named)
+        raise UsageError(f"cannot read {what}: {have} hold images but no class folders. {LAYOUT}, in {have}")
