@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metabench.augment import own_items
 from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally, ValuedProtocol
+from metabench.features import embed
 from metabench.modules import FeatureHead
 from metabench.outputs import OutputError, gap, require_finite, require_tensor
 from metabench.rng import below
@@ -128,6 +130,20 @@ def require_independence(
             "scores). Declare setting='transductive' if it learns from the queries of an episode together, and keep "
             "nothing between episodes; 'metabench check' tells more"
         )
+
+
+def rehearse(learner: Learner, images: Tensor, source: EpisodeSource) -> None:
+    """Raise OutputError where an output is not what was promised, from one episode: before hours of training.
+
+    Args:
+        images: those of ``source.split``, as `learner` is trained on them.
+    """
+    few, batch = own_items(images, source.batch(0, 1))
+    if learner.embedder is not None:
+        few = embed(learner.embedder, few, owner=learner.backbone)
+    learner.module.eval()
+    with torch.inference_mode():
+        checked_outputs(learner, few, batch)
 
 
 def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tensor) -> tuple[Floats, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from metabench.episodes import (
     ValuedProtocol,
 )
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.evaluate import Watch, evaluate
+from metabench.evaluate import Watch, evaluate, rehearse
 from metabench.features import (
     embed,
     embedded_width,
@@ -51,6 +52,7 @@ from metabench.learner import Learner
 from metabench.memory import machine_failed
 from metabench.model import Model, load_tensors, load_weights, save_tensors
 from metabench.modules import Backbone
+from metabench.outputs import OutputError
 from metabench.records import build_record
 from metabench.registry import load_target
 from metabench.runspec import Choice, RunSpec, metric_of_protocol
@@ -82,7 +84,14 @@ class Executor:
         self._told_slow = False
 
     def preflight(self, run: RunSpec) -> None:
-        """Raise UsageError or MissingError for what can be known to fail before hours of work."""
+        """Raise UsageError or MissingError for what can be known to fail before hours of work.
+
+        A plugin that returns what it must not is no reason to stop the other runs: its own will fail and be recorded.
+        """
+        with suppress(OutputError):
+            self._preflight(run)
+
+    def _preflight(self, run: RunSpec) -> None:
         source = measured = self._test_source(run, None)[0]
         images = self.session.split(run.dataset, run.split).images
         training: dict[str, EpisodeSource] = {}
@@ -326,8 +335,9 @@ class Executor:
 
         on = recipe.train_on
         validation = drawn("val") if on == "train" else None
-        metric = run.training_metric
-        trainer = Trainer(learner, recipe, *drawn(on), validation, state, run.precision, metric)
+        training, metric = drawn(on), run.training_metric
+        rehearse(learner, *training)
+        trainer = Trainer(learner, recipe, *training, validation, state, run.precision, metric)
         if note := self._check(run, learner, recipe, trainer.source, trainer.source.split.images, accepted=True):
             self.session.console.note(f"{run.label}: {note}")
         label = f"training {run.algorithm.name} on {run.trained_on.name}, {recipe.shot}-shot"

@@ -122,6 +122,55 @@ def test_an_offset_of_all_features_changes_no_score(home: Path, form: str) -> No
     assert not error and score == pytest.approx(plain, abs=0.1)
 
 
+TRAINED = """
+import torch
+from metabench.api import AlgorithmSpec, Recipe, hookimpl
+from metabench.adapting import Adapting
+from metabench.modules import FeatureHead
+from torch import nn
+
+
+class Learnt(FeatureHead):
+    def __init__(self, feature_dim):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def logits(self, support, labels, query, way):
+        return query[..., : way + 1] * self.scale.sum()
+
+    def loss(self, support, labels, query, query_labels, way):
+        return (self.scale.sum() - 1) ** 2
+
+
+class Adapted(Adapting):
+    def adapt(self, params, support, labels):
+        return params
+
+    def predict(self, params, support, labels, query, step=-1):
+        return self.logits(params, query)[:, :1]
+
+
+@hookimpl
+def metabench_algorithms():
+    shared = dict(version=1, trains=True, setting="inductive", summary="Odd.", reference="metabench", licence="CC0-1.0", backbone="conv4",
+                  recipes={"": Recipe(way=5, shot=1, query=2, episodes=10**6)})
+    return [AlgorithmSpec(name="learnt", target="trained:Learnt", takes="features", **shared),
+            AlgorithmSpec(name="adapted", target="trained:Adapted", takes="images", **shared)]
+"""
+
+
+@pytest.mark.parametrize("algo", ["learnt", "adapted"])
+def test_odd_outputs_are_noticed_before_training(home: Path, tmp_path: Path, algo: str) -> None:
+    plugin = tmp_path / "trained.py"
+    plugin.write_text(TRAINED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = metabench.run(algo=["nearest-mean", algo], dataset="glyphs", shots=[1], episodes=10, plugins=[plugin])
+    assert table["status"].tolist() == ["ok", "failed"]  # not after a million episodes
+    (failed,) = (record for record in Store(home).records() if record["status"] == "failed")
+    assert failed["error"]["message"].startswith(f"algorithm '{algo}' returned (")
+
+
 @pytest.mark.parametrize("shot", [1, 5])
 @pytest.mark.parametrize("kind", ["all", "each feature", "each episode", "one feature", "all but one class"])
 @pytest.mark.parametrize("offset", [0, 10, 100, 300, 1e3, 1e4, 1e5])

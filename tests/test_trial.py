@@ -276,7 +276,7 @@ def test_what_vmap_has_no_rule_for_runs_task_by_task(source: EpisodeSource) -> N
         one = dense(Recurrent)
         note = one.check(recipe, source, PIXELS)
         assert not one.batched
-        assert note.startswith("tasks run one by one, since vmap cannot batch them (Batching rule not implemented")
+        assert note.startswith("tasks run one by one, since vmap cannot batch them (")
     scores = one.module.eval() and one.scores(torch.from_numpy(PIXELS), source.batch(0, 3))
     assert scores.shape == (3, 6, 3)
 
