@@ -105,6 +105,23 @@ def test_json_and_csv_agree_with_the_records(capsys: pytest.CaptureFixture[str],
     assert float(first["glyphs 3-way 2-shot"]) == accuracies[1]
 
 
+def test_a_cell_of_one_episode_leaves_the_mean_without_interval_and_rank(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path
+) -> None:
+    """A single episode is no variance of zero: the mean must not look as certain as the other cell."""
+    blocks = SUITE.replace("shots = [1, 2]", "shots = [1]\n[[runs]]\ndatasets = ['glyphs']\nways = [3]\nshots = [2]")
+    suite.write_text(blocks + "episodes = 1\n")
+    found = answer(capsys, run(tmp_path, suite))
+    for line in found["standings"]:
+        assert [cell["ci95"] is None for cell in line["cells"]] == [False, True]
+        assert (line["rank"], line["ci95"]) == (None, None)
+        assert line["mean"] == pytest.approx(sum(cell["score"] for cell in line["cells"]) / 2)
+    assert main(run(tmp_path, suite)) == 0
+    first = capsys.readouterr().out.splitlines()[4].split()
+    assert first[0] == "-"
+    assert first[3] != "±"
+
+
 def test_the_same_run_in_a_suite_and_outside(capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path) -> None:
     home = tmp_path / "home"
     assert main(arguments(home, "--ways", "3", "--episodes", "40", algo="chance")) == 0
