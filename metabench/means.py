@@ -122,7 +122,7 @@ def total_variance(
     lucky = seeds + episodes < least
     spread = np.where(lucky, least - episodes, seeds)
     df = np.where(lucky, episodes_df, _satterthwaite(seeds, uncertainty, np.ones_like(seeds)))
-    cautious = spread * _caution(df)
+    cautious = _caution(spread, df)
     freedom = _satterthwaite(cautious + episodes, cautious**2 / df + episodes**2 / episodes_df, episodes_df)
     return spread + episodes, freedom
 
@@ -253,18 +253,24 @@ def _satterthwaite(variance: Floats, below: ArrayLike, otherwise: ArrayLike) -> 
     return df
 
 
-def _caution(df: Floats) -> Floats:
-    """Return how many times larger than its estimate the variance of so many degrees of freedom may well be."""
+def _caution(variance: Floats, df: Floats) -> Floats:
+    """Return how large a variance may well be that is estimated with so many degrees of freedom."""
     from scipy.special import chdtri
 
-    factor: Floats = df / chdtri(df, 1 - _LUCK)
-    return factor
+    result, some = np.zeros_like(variance), variance > 0
+    result[some] = variance[some] * df[some] / chdtri(df[some], 1 - _LUCK)
+    return result
 
 
 def _p_values(gaps: Floats, variances: Floats, df: Floats) -> Floats:
+    """Return two-sided p-values (k, k) of symmetric variances; 1 on the diagonal."""
     from scipy.special import stdtr  # scipy.stats takes ten times as long to import
 
-    varies = variances * (df + 1) > _ROUNDING
-    t = np.divide(gaps, np.sqrt(variances), out=np.zeros_like(gaps), where=varies)
-    p = 2 * stdtr(df, -np.abs(t))
-    return np.where(varies, p, np.where(np.abs(gaps) < 1e-9, 1.0, np.exp2(-np.minimum(df, 1000))))
+    p, above = np.ones_like(gaps), np.triu_indices(len(gaps), 1)
+    gap, variance, freedom = gaps[above], variances[above], df[above]
+    varies = variance * (freedom + 1) > _ROUNDING
+    t = np.divide(gap, np.sqrt(variance), out=np.zeros_like(gap), where=varies)
+    same = np.where(np.abs(gap) < 1e-9, 1.0, np.exp2(-np.minimum(freedom, 1000)))
+    p[above] = np.where(varies, 2 * stdtr(freedom, -np.abs(t)), same)
+    p.T[above] = p[above]
+    return p

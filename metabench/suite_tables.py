@@ -16,7 +16,8 @@ _MOST_BESIDE = 4  # cells beside the means; more get a table for each data set
 _NOTES = (
     "±: 95 % interval over episodes of these test sets; of several seeds, for another training too",
     "rank: one more than the number of algorithms that are significantly better in the mean (paired by episode where "
-    "the episodes are the same, all pairs corrected together, 5 %); = shared",
+    "the episodes are the same, all pairs corrected together, 5 %), never before a better mean; = shared; one seed "
+    "stands for its trained model, several for the method; - a cell of a single episode",
 )
 
 
