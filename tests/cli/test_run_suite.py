@@ -252,6 +252,19 @@ def test_cells_of_different_metrics_are_told_and_not_ranked(
     assert "cells of different metrics, are measured with every algorithm: there are no ranks" in out
 
 
+def test_the_mean_over_one_cell_is_as_certain_as_the_cell(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path
+) -> None:
+    """The spread between the seeds is in both."""
+    suite.write_text(SUITE.replace("shots = [1, 2]", "shots = [1]"))
+    args = run(tmp_path, suite, "--seed", "0,1", "--set", "backbone.channels=4", algo="protonet")
+    found = answer(capsys, args)
+    (line,) = found["standings"]
+    (group,) = found["seeds"]
+    assert line["ci95"] == pytest.approx(line["cells"][0]["ci95"])
+    assert line["ci95"] == pytest.approx(group["total95"])
+
+
 def test_seeds_are_one_row(capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path) -> None:
     args = run(tmp_path, suite, "--seed", "0,1", "--set", "backbone.channels=4", algo="protonet,chance")
     found = answer(capsys, args)
