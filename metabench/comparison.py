@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike
 
 from metabench.scores import EpisodeScores, Floats
 from metabench.stats import FEW_EPISODES, open_half_width, t_quantile
+from metabench.streams import Run
 
 NO_DIFFERENCE = "no difference observed"
 UNPAIRED = "different episodes, so not paired: Welch's test"
+PREFIX = "difference on the first {:,} episodes, which both met; the scores are over all of each"
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,22 @@ def compare_scores(a: ArrayLike, b: ArrayLike, paired: bool, higher_is_better: b
 def compare_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
     """Compare two records with scores of one metric: paired where they met the same episodes, else Welch with a note.
 
+    Runs of one stream that ended at different episodes are compared on those that both met, and the note says so.
+
     Raises:
         ValueError: they are of different metrics.
     """
-    one, two = EpisodeScores.of(a["scores"]), EpisodeScores.of(b["scores"])
+    first, second = Run.of(a), Run.of(b)
+    one, two, shared = first.scores, second.scores, first.shared(second)
     if one.metric != two.metric:
         raise ValueError(f"{one.metric.name} and {two.metric.name} cannot be compared")
-    paired = one.paired(two)
-    found = compare_scores(one.values, two.values, paired, one.metric.higher_is_better)
-    if paired:
+    if one.paired(two):
+        found = compare_scores(one.values, two.values, True, one.metric.higher_is_better)
         return replace(found, open95=_open_half_width(one, two))
-    return replace(found, note="; ".join(filter(None, (UNPAIRED, found.note))))
+    rows = (one.values[:shared], two.values[:shared]) if shared else (one.values, two.values)
+    found = compare_scores(*rows, shared > 0, one.metric.higher_is_better)
+    told = PREFIX.format(shared) if shared else UNPAIRED
+    return replace(found, note="; ".join(filter(None, (told, found.note))))
 
 
 def _open_half_width(one: EpisodeScores, two: EpisodeScores) -> float | None:

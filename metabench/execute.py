@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +85,15 @@ class Executor:
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work.
 
-        A plugin that returns what it must not is no reason to stop the other runs: its own will fail and be recorded.
+        Where a plugin fails, the other runs go on: its own will fail again, and be recorded.
         """
-        with suppress(OutputError):
+        try:
             self._preflight(run)
+        except (MetabenchError, OSError) as error:
+            if not isinstance(error, OutputError):
+                raise
+        except Exception as error:
+            self.session.console.note(f"{run.label}: {type(error).__name__} in a trial: {error}")
 
     def _preflight(self, run: RunSpec) -> None:
         source = measured = self._test_source(run, None)[0]

@@ -6,7 +6,6 @@ al. 2021, NeurIPS, Deep reinforcement learning at the edge of the statistical pr
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,9 +15,10 @@ import numpy as np
 
 from metabench.class_level import class_level
 from metabench.keys import canonical_json
+from metabench.means import Estimate, mean_over_cells, total_variance
 from metabench.scores import EpisodeScores, metric_of, score_of
 from metabench.specs import Metric
-from metabench.stats import t_quantile
+from metabench.streams import Run
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,7 @@ def _seed(record: Mapping[str, Any]) -> int | None:
 
 
 def _summarise(runs: Sequence[Mapping[str, Any]]) -> OverSeeds:
-    """Summarise the runs of one group.
-
-    The total variance is what resampling first the seeds, then the episodes (or the classes with their images) has in
-    the limit: the variance between seeds over their number plus that of the seeds' mean score over the episodes. It
-    is computed, not simulated, with the divisor n - 1 that a bootstrap of three seeds would need to be put right by,
-    and Satterthwaite's degrees of freedom: with three seeds, two of them nearly all there is.
-    """
+    """Summarise the runs of one group: the variance over trainings and episodes is that of `metabench.means`."""
     means = np.array([score_of(run) for run in runs])
     score = float(means.mean())
     if len(runs) == 1:
@@ -82,32 +76,24 @@ def _summarise(runs: Sequence[Mapping[str, Any]]) -> OverSeeds:
         trained = _seed(runs[0]) is not None  # one training tells nothing of another
         widths = (None, None) if trained else (summary["ci95"], summary["open95"])
         return OverSeeds(tuple(runs), score, None, *widths)
-    sd, seeds = float(means.std(ddof=1)), len(runs)
-    between = (sd**2 / seeds, seeds - 1.0)
-    closed, opened = _within(runs)
-    return OverSeeds(tuple(runs), score, sd, _half_width(between, closed), opened and _half_width(between, opened))
+    sd, measured = float(means.std(ddof=1)), tuple(map(Run.of, runs))
+    total = mean_over_cells([measured])
+    closed = None if total is None else total.half_width
+    return OverSeeds(tuple(runs), score, sd, closed, _open_half_width(sd, measured))
 
 
-def _within(runs: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], tuple[float, float] | None]:
-    """Variance and degrees of freedom of the seeds' mean score: over episodes, and over classes where known.
+def _open_half_width(sd: float, runs: Sequence[Run]) -> float | None:
+    """The half-width for other classes too: the spread of the seeds and the open variance of their mean score.
 
-    Seeds that met different episodes (each stopped by its own width) carry that variance in their spread already.
+    The sums by class are over all episodes of a run, so there is none where seeds met different ones.
     """
-    scores = [EpisodeScores.of(run["scores"]) for run in runs]
+    scores = [run.scores for run in runs]
     if not all(scores[0].paired(each) for each in scores):
-        return (0.0, 1.0), None
-    mean = EpisodeScores.mean(scores)
-    if len(mean) < 2:
-        return (0.0, 1.0), None
-    closed = (float(mean.values.var(ddof=1)) / len(mean), len(mean) - 1.0)
-    found = None if mean.classes is None else class_level(mean.values, *mean.classes)
-    return closed, None if found is None else (found.sampling + found.data, found.df)
-
-
-def _half_width(*parts: tuple[float, float]) -> float | None:
-    """The half-width from independent variances with their degrees of freedom; None where nothing varies."""
-    total = sum(variance for variance, _ in parts)
-    if total == 0:
         return None
-    df = total**2 / sum(variance**2 / freedom for variance, freedom in parts)
-    return t_quantile(df, 0.95) * math.sqrt(total)
+    mean = EpisodeScores.mean(scores)
+    found = None if mean.classes is None else class_level(mean.values, *mean.classes)
+    if found is None:
+        return None
+    between, df = sd**2 / len(runs), len(runs) - 1
+    variance, freedom = total_variance(between, between**2 / df, found.sampling + found.data, found.df, 0.0)
+    return Estimate(mean.values.mean(), float(variance), float(freedom)).half_width

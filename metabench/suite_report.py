@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from metabench.across import mean_over_cells, rank_over_cells
+from metabench.across import rank_over_cells
 from metabench.keys import canonical_json
 from metabench.leaderboard.ranks import Rank
+from metabench.means import Seeds, mean_over_cells
 from metabench.place_names import names_with_places
 from metabench.runspec import Choice, Lacking, Planned, RunSpec, spec_of
-from metabench.scores import EpisodeScores
 from metabench.seeds import over_seeds
 from metabench.session import Outcome
 from metabench.specs import FIXED_WAY, Metric
+from metabench.streams import Run
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,19 @@ class Result:
         ci95: half-width of the interval over episodes of this test set; with several seeds for another training too.
         open95: the same for other classes and images.
         keys: of the runs, one for each seed.
-        episodes: the score of each episode, mean over seeds where they met the same.
+        runs: one for each seed.
     """
 
     score: float
     ci95: float | None
     open95: float | None
     keys: tuple[str, ...]
-    episodes: EpisodeScores
+    runs: tuple[Run, ...]
+
+    @property
+    def metric(self) -> Metric:
+        """What the score is."""
+        return self.runs[0].scores.metric
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,8 @@ class Line:
     Attributes:
         results: by the key of the cell; cells that are not measured are not in it.
         problems: by the key of the cell, why it is not measured, or not with every seed.
-        rank, mean, ci95: over the cells that all ranked algorithms have; None where it has none of them.
+        rank, mean, ci95: over the cells that all ranked algorithms have; None where it has none of them. With a cell of
+            a single episode there is a mean alone.
     """
 
     method: str
@@ -91,17 +99,22 @@ def report(planned: Sequence[Planned], results: Sequence[Outcome | Lacking]) -> 
     common = tuple(cell for cell in columns if all(cell.key in line.results for line in ranked))
     if not ranked or len(_metrics(ranked, common)) != 1:  # nothing in common, or nothing that has a mean
         return Report(columns, (), tuple(lines))
-    rows = [[line.results[cell.key].episodes for cell in common] for line in ranked]
+    rows = [[line.results[cell.key].runs for cell in common] for line in ranked]
     placed = [
-        Line(line.method, line.results, line.problems, rank, *mean_over_cells(row))
-        for line, row, rank in zip(ranked, rows, rank_over_cells(rows), strict=True)
+        _placed(line, common, row, rank) for line, row, rank in zip(ranked, rows, rank_over_cells(rows), strict=True)
     ]
-    placed.sort(key=lambda line: (line.rank.place if line.rank else math.inf, -(line.mean or 0.0)))
+    sign = ranked[0].results[common[0].key].metric.sign
+    placed.sort(key=lambda line: (line.rank.place if line.rank else math.inf, -sign * (line.mean or 0.0)))
     return Report(columns, common, (*placed, *(line for line in lines if not line.results)))
 
 
+def _placed(line: Line, cells: Sequence[Cell], row: Sequence[Seeds], rank: Rank | None) -> Line:
+    mean, over = statistics.fmean(line.results[cell.key].score for cell in cells), mean_over_cells(row)
+    return replace(line, rank=rank, mean=mean, ci95=None if over is None else over.half_width)
+
+
 def _metrics(lines: Sequence[Line], cells: Sequence[Cell]) -> set[Metric]:
-    return {line.results[cell.key].episodes.metric for line in lines for cell in cells}
+    return {line.results[cell.key].metric for line in lines for cell in cells}
 
 
 def _line(method: str, row: Mapping[str, Sequence[Outcome | Lacking]]) -> Line:
@@ -135,10 +148,8 @@ def _result(records: Sequence[Mapping[str, Any]]) -> Result:
     summary = records[0]["summary"]
     one = len(records) == 1
     closed, opened = (summary["ci95"], summary["open95"]) if one else (over.total95, over.total_open95)
-    runs = [EpisodeScores.of(record["scores"]) for record in records]
-    paired = all(run.paired(runs[0]) for run in runs)
     keys = tuple(record["key"] for record in over.records)
-    return Result(over.score, closed, opened, keys, EpisodeScores.mean(runs) if paired else runs[0])
+    return Result(over.score, closed, opened, keys, tuple(map(Run.of, over.records)))
 
 
 def _methods(runs: Sequence[RunSpec]) -> list[str]:

@@ -17,7 +17,8 @@ _MOST_BESIDE = 4  # cells beside the means; more get a table for each data set
 _NOTES = (
     "±: 95 % interval over episodes of these test sets; of several seeds, for another training too",
     "rank: one more than the number of algorithms that are significantly better in the mean (paired by episode where "
-    "the episodes are the same, all pairs corrected together, 5 %); = shared",
+    "the episodes are the same, all pairs corrected together, 5 %), never before a better mean; = shared; one seed "
+    "stands for its trained model, several for the method; - a cell of a single episode",
 )
 
 
@@ -86,7 +87,7 @@ def _standings(found: Report, cells: Sequence[Cell]) -> tuple[list[str], list[li
 def _metric(found: Report) -> Metric:
     """The metric of the means."""
     cells = ((line, cell) for line in found.lines for cell in found.common)
-    metrics = (line.results[cell.key].episodes.metric for line, cell in cells if cell.key in line.results)
+    metrics = (line.results[cell.key].metric for line, cell in cells if cell.key in line.results)
     return next(metrics, ACCURACY)
 
 
@@ -99,7 +100,7 @@ def _result(line: Line, cell: Cell) -> str:
     result = line.results.get(cell.key)
     if result is None:
         return "-"
-    metric = result.episodes.metric
+    metric = result.metric
     unit = "" if metric == ACCURACY else f" {metric.title}"
     return (
         score_text(result.score, result.ci95, digits=metric.digits) + unit + ("*" if cell.key in line.problems else "")
@@ -135,7 +136,7 @@ def _line_document(found: Report, line: Line) -> dict[str, Any]:
         result, problem = line.results.get(cell.key), line.problems.get(cell.key, "")
         names = ("score", "ci95", "open95", "keys")
         known = dict.fromkeys(names) if result is None else {name: getattr(result, name) for name in names}
-        metric = None if result is None else result.episodes.metric.name
+        metric = None if result is None else result.metric.name
         cells.append(
             {"dataset": cell.dataset, "protocol": cell.protocol, "metric": metric, **known, "problem": problem}
         )

@@ -13,7 +13,8 @@ from metabench.text_table import text_table
 
 _NOTES = (
     "±: 95 % interval over episodes of the validation classes; with several seeds, for another training too",
-    "rank: one more than the number of combinations that are significantly better (paired, corrected together, 5 %)",
+    "rank: one more than the number of combinations that are significantly better (paired, corrected together, 5 %), "
+    "never before a better mean; one seed stands for its trained model, several for the combination",
 )
 _OF_THE_TASK = ("algorithm", "backbone", "dataset", "protocol", "way", "shot")
 

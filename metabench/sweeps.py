@@ -17,10 +17,10 @@ from metabench.leaderboard.ranks import Rank
 from metabench.plan import Selection, plan
 from metabench.registry import Registry
 from metabench.runspec import RunSpec
-from metabench.scores import EpisodeScores
 from metabench.seeds import OverSeeds, over_seeds
 from metabench.session import Outcome
 from metabench.specs import VALIDATION, Value
+from metabench.streams import Run
 
 MOST = 10_000
 _SCOPES = ("algo.", "backbone.", "train.")
@@ -118,7 +118,7 @@ def judge(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Tried]:
         own, left = left[: len(candidate.runs)], left[len(candidate.runs) :]
         tried.append(_tried(candidate, [outcome.record for outcome in own]))
     sound = [index for index, each in enumerate(tried) if each.over is not None]
-    ranks = rank_over_cells([[_scores(tried[index].over)] for index in sound]) if sound else []
+    ranks = rank_over_cells([[_runs(tried[index].over)] for index in sound]) if sound else []
     for index, rank in zip(sound, ranks, strict=True):
         tried[index] = dataclasses.replace(tried[index], rank=rank)
     return tried
@@ -173,9 +173,9 @@ def _tried(candidate: Candidate, records: Sequence[Mapping[str, Any]]) -> Tried:
     return Tried(candidate, over)
 
 
-def _scores(over: OverSeeds | None) -> EpisodeScores:
+def _runs(over: OverSeeds | None) -> list[Run]:
     assert over is not None
-    return EpisodeScores.mean([EpisodeScores.of(record["scores"]) for record in over.records])
+    return [Run.of(record) for record in over.records]
 
 
 def _merit(tried: Tried) -> float:

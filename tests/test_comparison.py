@@ -151,6 +151,29 @@ def test_records_are_paired_by_the_digest_of_their_episodes() -> None:
     assert "not paired" in found.note
 
 
+def test_records_of_one_stream_are_paired_on_what_both_met() -> None:
+    """As where each stopped by its own width: the episodes of the shorter one are the first of the longer."""
+    rng = np.random.default_rng(2)
+    scores = rng.integers(20, 60, 70)
+    a, b = (
+        make_record((scores + 2).tolist()),
+        make_record(
+            (scores + rng.integers(0, 2, 70))[:60].tolist(), algorithm__name="other", episodes_digest="ef" * 32
+        ),
+    )
+    found = compare_records(a, b)
+    first = np.array(a["scores"]["correct"][:60]) - np.array(b["scores"]["correct"])
+    assert (found.method, found.episodes) == ("paired-t", 60)
+    assert found.mean == pytest.approx(first.mean() / 0.75)
+    assert found.note == "difference on the first 60 episodes, which both met; the scores are over all of each"
+    b["inputs"]["evaluation"]["seed"] = 1
+    apart = compare_records(a, b)
+    assert apart.method == "welch"
+    assert found.ci95 is not None
+    assert apart.ci95 is not None
+    assert apart.ci95 > 2 * found.ci95
+
+
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []

@@ -147,13 +147,15 @@ class Adapted(Adapting):
         return params
 
     def predict(self, params, support, labels, query, step=-1):
-        return self.logits(params, query)[:, :1]
+        scores = self.logits(params, query)
+        return scores if self.training else scores[:, :1]
 
 
 @hookimpl
 def metabench_algorithms():
-    shared = dict(version=1, trains=True, setting="inductive", summary="Odd.", reference="metabench", licence="CC0-1.0", backbone="conv4",
-                  recipes={"": Recipe(way=5, shot=1, query=2, episodes=10**6)})
+    shared = dict(version=1, trains=True, setting="inductive", summary="Odd.", reference="metabench",
+                  licence="CC0-1.0", backbone="conv4",
+                  recipes={"*": Recipe(way=5, shot=1, query=2, episodes=10**6)})
     return [AlgorithmSpec(name="learnt", target="trained:Learnt", takes="features", **shared),
             AlgorithmSpec(name="adapted", target="trained:Adapted", takes="images", **shared)]
 """

@@ -49,9 +49,9 @@ class Section:
         return ", ".join(param for param in cell.params if param not in shared)
 
     @cached_property
-    def ranks(self) -> dict[tuple[str, Cell], Rank]:
-        """The rank of every row (by its identity) in every column where it has a result."""
-        found: dict[tuple[str, Cell], Rank] = {}
+    def ranks(self) -> dict[tuple[str, Cell], Rank | None]:
+        """The rank of every row (by its identity) in every column where it has a result; None of a single episode."""
+        found: dict[tuple[str, Cell], Rank | None] = {}
         for cell in self.cells:
             rows = [row for row in self.rows if cell in row.cells]
             places = rank([row.cells[cell] for row in rows])

@@ -16,6 +16,7 @@ from metabench.leaderboard.board import Section
 from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.folder import Contents, Leaderboard
 from metabench.leaderboard.names import names
+from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Row
 from metabench.tables import score_text
 
@@ -181,7 +182,7 @@ def _row_places(section: Section, row: Row, where: str, name: str) -> dict[tuple
             score = score_text(result.score, result.ci95, result.open95, cell.metric.digits) + seeds
             title = section.title_of(cell)
             place = (f"{where}, {title}", name, number)
-            found[variant, row.identity, str(cell)] = place, score, str(section.ranks[row.identity, cell])
+            found[variant, row.identity, str(cell)] = place, score, rank_text(section.ranks[row.identity, cell])
     return found
 
 

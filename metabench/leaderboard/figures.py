@@ -12,6 +12,7 @@ from metabench.leaderboard import words
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.names import names
+from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Result, Row
 from metabench.pictures.cliques import rank_diagram
 from metabench.pictures.curves import Curve, curves
@@ -81,7 +82,7 @@ def ranked_by_episodes(section: Section) -> list[Picture]:
     found = []
     for cell in section.cells:
         rows = _paired(_best(section.rows, cell), cell)[:MOST_RANKED]
-        if len(rows) > 2:
+        if len(rows) > 2 and rows[0].cells[cell].is_rankable:
             scores = np.stack([row.cells[cell].merits for row in rows])
             found.append(_cd_diagram([called[row.identity] for row in rows], scores, section.title_of(cell)))
     return found
@@ -150,7 +151,7 @@ def _paired(rows: Sequence[Row], cell: Cell) -> list[Row]:
 
 def _dot(section: Section, row: Row, cell: Cell, name: str) -> Dot:
     result, claim = row.cells[cell], section.claim(row, cell)
-    remark = f"rank {section.ranks[row.identity, cell]}"
+    remark = f"rank {rank_text(section.ranks[row.identity, cell])}"
     return Dot(
         name,
         result.score,

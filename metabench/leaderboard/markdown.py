@@ -12,6 +12,7 @@ from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.curated import Invalidated
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.published import Published
+from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Row
 from metabench.scores import score_of
 from metabench.specs import ACCURACY
@@ -118,7 +119,7 @@ def _value(section: Section, row: Row, cell: Cell, notes: _Footnotes) -> str:
     if result is None:
         return ""
     text = f"{score_text(result.score, result.ci95, digits=cell.metric.digits)}{words.open_part(result)}"
-    text += f"<br>rank {section.ranks[row.identity, cell]}"
+    text += f"<br>rank {rank_text(section.ranks[row.identity, cell])}"
     text += "".join(f", [{run.key[:8]}](records/{run.file})" for run in result.entries)
     text += "".join(f"<br>{escape(remark)}" for remark in words.remarks(result))
     claim = section.claim(row, cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from metabench.keys import canonical_json, content_key
 from metabench.leaderboard.entries import Cell, Entry
+from metabench.means import is_rankable
 from metabench.scores import EpisodeScores, score_of
 from metabench.seeds import over_seeds
 from metabench.specs import Metric
 from metabench.stats import summarise
+from metabench.streams import Run, covariances
 
 _OF_THE_CELL = ("way", "shot", "query", "episodes")
 STATISTICS = "bn"
@@ -60,16 +63,25 @@ class Result:
         return self.metric.sign * self.score
 
     @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs as what means and tests are made of."""
+        return tuple(Run.of(entry.record) for entry in self.entries)
+
+    @property
+    def is_rankable(self) -> bool:
+        """Whether there is a rank to have: not with a single episode."""
+        return is_rankable(self.runs)
+
+    @cached_property
     def digest(self) -> str:
-        """The digest of the episodes; results with the same one are paired. Empty where seeds had different ones."""
+        """The digest of the episodes. Empty where seeds had different ones."""
         digests = {entry.record["scores"]["episodes_digest"] for entry in self.entries}
         return digests.pop() if len(digests) == 1 else ""
 
     @cached_property
     def merits(self) -> NDArray[np.float64]:
-        """The score of each episode, larger is better, mean over seeds, (episodes,); of the first if not paired."""
-        entries = self.entries if self.digest else self.entries[:1]
-        return EpisodeScores.mean([EpisodeScores.of(entry.record["scores"]) for entry in entries]).merits
+        """The score of each episode, larger is better, mean over seeds that met the same episodes, (episodes,)."""
+        return EpisodeScores.mean([run.scores for run in self.runs]).merits
 
 
 @dataclass(frozen=True)
@@ -193,32 +205,51 @@ def _result(entries: Sequence[Entry]) -> Result:
 
 def _note(runs: Sequence[Entry]) -> str:
     notes = dict.fromkeys(entry.record["summary"]["note"] for entry in runs)
-    same = len({entry.record["scores"]["episodes_digest"] for entry in runs}) == 1
-    return "; ".join(filter(None, [*notes, "" if same else "seeds on different episodes"]))
+    return "; ".join(filter(None, [*notes, _different([Run.of(entry.record) for entry in runs])]))
+
+
+def _different(runs: Sequence[Run]) -> str:
+    """Say in how far seeds met different episodes."""
+    shared = min(one.shared(two) for one, two in itertools.pairwise(runs))
+    if all(runs[0].scores.paired(run.scores) for run in runs):
+        return ""
+    return f"seeds share their first {shared:,} episodes" if shared else "seeds on different episodes"
 
 
 def _together(runs: Sequence[Entry]) -> tuple[float | None, str, float | None]:
     """The closed half-width of the mean over seeds, its kind, and the open half-width.
 
-    On the same episodes the seeds' scores are averaged episode by episode and class by class. Otherwise the
-    closed intervals are independent, and the open ones, which are not, are averaged: on the safe side.
+    On the same episodes the seeds' scores are averaged episode by episode and class by class. Otherwise, and where
+    runs stopped by their width, the closed intervals are put together with the correlation that shared episodes give
+    the means; the open ones are averaged, which is on the safe side.
     """
-    scores, evaluation = [EpisodeScores.of(entry.record["scores"]) for entry in runs], runs[0].inputs["evaluation"]
+    measured, evaluation = [Run.of(entry.record) for entry in runs], runs[0].inputs["evaluation"]
+    scores = [run.scores for run in measured]
     if evaluation["stop"] is None and all(scores[0].paired(each) for each in scores):
         summary = summarise(EpisodeScores.mean(scores), evaluation["sampling"])
         return summary.ci95, summary.kind, summary.open95
     closed, opened = ([entry.record["summary"][name] for entry in runs] for name in ("ci95", "open95"))
     kind = runs[0].record["summary"]["interval"]
-    half = None if None in closed else math.sqrt(sum(width**2 for width in closed)) / len(runs)
+    half = None if None in closed else _half_width_of_mean(np.array(closed), measured)
     return half, kind, None if None in opened else float(np.mean(opened))
 
 
+def _half_width_of_mean(halves: NDArray[np.float64], runs: Sequence[Run]) -> float:
+    """The half-width of the mean of runs with these half-widths."""
+    products, together = covariances(runs)
+    sd = np.sqrt(np.diag(products))
+    # Nothing is known of the correlation where a run does not vary.
+    correlation = np.divide(products, np.outer(sd, sd), out=together.astype(np.float64), where=np.outer(sd, sd) > 0)
+    return math.sqrt(max(0.0, float(halves @ correlation @ halves))) / len(runs)
+
+
 def _sorted(rows: list[Row]) -> list[Row]:
-    """By merit in the first column, then the next; a row without a value there comes after the others."""
+    """By merit in the first column, then the next; a row without a value there, or of one episode, comes last."""
     columns = sorted({cell for row in rows for cell in row.cells})
 
     def order(row: Row) -> tuple[Any, ...]:
-        merits = [row.cells[cell].merit if cell in row.cells else -math.inf for cell in columns]
+        known = [row.cells.get(cell) for cell in columns]
+        merits = [result.merit if result is not None and result.is_rankable else -math.inf for result in known]
         return (*(-merit for merit in merits), row.first.key)
 
     return sorted(rows, key=order)

@@ -11,6 +11,7 @@ from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell, Entry
 from metabench.leaderboard.markup import el, table, text
 from metabench.leaderboard.published import Published
+from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Result, Row
 from metabench.leaderboard.sitefigures import FigureNames, figures
 from metabench.scores import answers, score_of
@@ -72,7 +73,8 @@ def _value(section: Section, row: Row, cell: Cell, prefix: str) -> str:
     if result is None:
         return el("td", cls="num", data_v="")
     rank = section.ranks[row.identity, cell]
-    pill = el("span", text(str(rank)), cls="rank first" if rank.place == 1 else "rank", title=f"rank {rank}")
+    first, shown = rank is not None and rank.place == 1, rank_text(rank)
+    pill = el("span", text(shown), cls="rank first" if first else "rank", title=f"rank {shown}")
     digits = cell.metric.digits
     width = "" if result.ci95 is None else f" ± {width_text(result.ci95, digits)}"
     main = pill + _link(result.entries[0], f"{result.score:.{digits}f}", prefix) + text(width)
@@ -83,7 +85,7 @@ def _value(section: Section, row: Row, cell: Cell, prefix: str) -> str:
     if claim := section.claim(row, cell):
         notes.append(_claim(claim, result))
     small = "".join(el("small", note) for note in notes)
-    return el("td", main + small, cls="num", data_v=f"{result.score:.6f}")
+    return el("td", main + small, cls="num", data_v="" if rank is None else f"{result.score:.6f}")
 
 
 def _claim(claim: Published, result: Result) -> str:

@@ -22,10 +22,12 @@ CLOSED = (
 EQUAL = " (where no two episodes differ: Clopper-Pearson over all queries)"
 OPEN = "The open ± is a 95 % interval for new classes and examples of the same kind, for the same trained model."
 RANKS = (
-    "Ranks are made within a column: every two rows are compared by a paired t test on the episodes that both met "
-    "(by Welch's test where they met different ones), all comparisons of the column are corrected together (Holm, "
-    "5 %), and the rank of a row is one more than the number of rows that are significantly better. A rank with = is "
-    "shared. The tests speak of these trained models on this test set."
+    "Ranks are made within a column: every two rows are compared by a t test, paired as far as both met the same "
+    "episodes, all comparisons of the column are corrected together (Holm, 5 %), and the rank of a row is one more "
+    "than the number of rows that are significantly better, but never better than that of a row with a better mean. "
+    "A rank with = is shared; with a single episode there is none. A row of several seeds stands for its method: the "
+    "spread of its trainings is in the tests. A row of one seed, 1 (-), stands for its one trained model: another "
+    "training of it may well rank elsewhere. The tests speak of this test set."
 )
 FLOORS = "Floor rows learned nothing, neither here nor before: they tell what a number is worth."
 ORDER = "Rows are sorted by the first column; those without a value there come last."

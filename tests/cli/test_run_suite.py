@@ -105,6 +105,23 @@ def test_json_and_csv_agree_with_the_records(capsys: pytest.CaptureFixture[str],
     assert float(first["glyphs 3-way 2-shot"]) == accuracies[1]
 
 
+def test_a_cell_of_one_episode_leaves_the_mean_without_interval_and_rank(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path
+) -> None:
+    """A single episode is no variance of zero: the mean must not look as certain as the other cell."""
+    blocks = SUITE.replace("shots = [1, 2]", "shots = [1]\n[[runs]]\ndatasets = ['glyphs']\nways = [3]\nshots = [2]")
+    suite.write_text(blocks + "episodes = 1\n")
+    found = answer(capsys, run(tmp_path, suite))
+    for line in found["standings"]:
+        assert [cell["ci95"] is None for cell in line["cells"]] == [False, True]
+        assert (line["rank"], line["ci95"]) == (None, None)
+        assert line["mean"] == pytest.approx(sum(cell["score"] for cell in line["cells"]) / 2)
+    assert main(run(tmp_path, suite)) == 0
+    first = capsys.readouterr().out.splitlines()[4].split()
+    assert first[0] == "-"
+    assert first[3] != "±"
+
+
 def test_the_same_run_in_a_suite_and_outside(capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path) -> None:
     home = tmp_path / "home"
     assert main(arguments(home, "--ways", "3", "--episodes", "40", algo="chance")) == 0
@@ -233,6 +250,19 @@ def test_cells_of_different_metrics_are_told_and_not_ranked(
     out = capsys.readouterr().out
     assert "auroc (%)" in out
     assert "cells of different metrics, are measured with every algorithm: there are no ranks" in out
+
+
+def test_the_mean_over_one_cell_is_as_certain_as_the_cell(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path
+) -> None:
+    """The spread between the seeds is in both."""
+    suite.write_text(SUITE.replace("shots = [1, 2]", "shots = [1]"))
+    args = run(tmp_path, suite, "--seed", "0,1", "--set", "backbone.channels=4", algo="protonet")
+    found = answer(capsys, args)
+    (line,) = found["standings"]
+    (group,) = found["seeds"]
+    assert line["ci95"] == pytest.approx(line["cells"][0]["ci95"])
+    assert line["ci95"] == pytest.approx(group["total95"])
 
 
 def test_seeds_are_one_row(capsys: pytest.CaptureFixture[str], tmp_path: Path, suite: Path) -> None:

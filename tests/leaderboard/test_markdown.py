@@ -53,6 +53,18 @@ def _table(text: str, title: str = "## test split") -> list[dict[str, str]]:
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
 
 
+def test_a_single_episode_has_no_interval_and_no_rank() -> None:
+    text = _text(
+        make_record((8,), algorithm__name="once", episodes_digest="ab" * 32),
+        make_record((67, 68) * 20, algorithm__name="high"),
+        make_record((37, 38) * 20, algorithm__name="low"),
+    )
+    rows = _table(text)
+    assert [row["Algorithm"] for row in rows] == ["high", "low", "once"]
+    assert [re.search(r"rank (\S+),", row["5-way 1-shot"]).group(1) for row in rows] == ["1", "2", "-"]
+    assert rows[2]["5-way 1-shot"].startswith("10.67<br>rank -,")
+
+
 def test_columns_say_what_tells_them_apart() -> None:
     few = {"protocol__params__query": 1}
     text = _text(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from metabench.comparison import compare_records, holm
 from metabench.leaderboard.entries import Entry
-from metabench.leaderboard.ranks import ALPHA, compare_all, holm_rejects, rank
+from metabench.leaderboard.ranks import ALPHA, compare_all, holm_rejects, places, rank, rank_text
 from metabench.leaderboard.rows import Result, group
 from tests.record_factory import make_record
 
@@ -95,8 +96,80 @@ def test_the_same_answers_tie_and_a_single_row_is_first() -> None:
     assert rank([]) == []
 
 
-def test_one_episode_decides_nothing() -> None:
-    assert [str(place) for place in rank(_results([75], [0]))] == ["1=", "1="]
+def test_one_episode_has_no_rank() -> None:
+    """Neither is it told from others nor does it count among those that a rank is of."""
+    assert rank(_results([75], [0])) == [None, None]
+    digests = ("ab" * 32, "cd" * 32, "cd" * 32)
+    found = rank(_results([8], _noisy(68, 1), _noisy(38, 2), digests=digests))
+    assert [rank_text(place) for place in found] == ["-", "1", "2"]
+
+
+def test_a_row_that_hardly_anything_is_known_of_does_not_overtake_a_better_one() -> None:
+    """The second of two paired rows is told from the first; the third, a little worse, of few other episodes is not."""
+    rng = np.random.default_rng(3)
+    best = rng.integers(20, 71, 2000)
+    second = best - (rng.random(2000) < 0.4)
+    third = rng.integers(18, 69, 60)
+    third -= round(float(third.mean() - second.mean())) + 1
+    results = _results(best.tolist(), second.tolist(), third.tolist(), digests=("ab" * 32, "ab" * 32, "cd" * 32))
+    third_mean = results[2].merit
+    assert third_mean < results[1].merit < results[0].merit
+    _, p = compare_all(results)
+    assert p[0, 1] < 0.001
+    assert p[0, 2] > 0.05
+    assert [str(place) for place in rank(results)] == ["1", "2=", "2="]
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 7), st.randoms(use_true_random=False))
+def test_no_row_ever_ranks_before_one_with_a_better_mean(size: int, random: Any) -> None:
+    """Whatever the tests say, they need not even go together."""
+    means = np.array([random.choice((50.0, 51.0, 52.5, 60.0)) for _ in range(size)])
+    p = np.ones((size, size))
+    for i, j in itertools.combinations(range(size), 2):
+        p[i, j] = p[j, i] = random.choice((1e-9, 1e-3, 0.2, 1.0))
+    gaps = means[:, None] - means[None, :]
+    found = [place.place for place in places(means, gaps, p)]
+    counts = 1 + (holm_rejects(p) & (gaps > 0)).sum(0)
+    for i, j in itertools.permutations(range(size), 2):
+        if means[i] > means[j]:
+            assert found[i] <= found[j]
+        if means[i] == means[j]:
+            assert found[i] == found[j]
+    assert all(place >= count for place, count in zip(found, counts, strict=True))
+    assert set(found) <= set(counts.tolist())  # no more than the order asks for
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.lists(st.integers(0, 75), min_size=1, max_size=6), min_size=2, max_size=5),
+    st.lists(st.sampled_from(["cd" * 32, "ef" * 32]), min_size=5, max_size=5),
+)
+def test_ranks_of_rows_of_any_length_follow_their_means(rows: list[list[int]], digests: list[str]) -> None:
+    results = _results(*rows, digests=tuple(digests))
+    found = [(result.merit, place.place) for result, place in zip(results, rank(results), strict=True) if place]
+    assert all(not (a > b and i > j) for (a, i), (b, j) in itertools.permutations(found, 2))
+    assert [place is None for place in rank(results)] == [len(row) == 1 for row in rows]
+
+
+def _seeded(name: str, rows: list[list[int]]) -> Result:
+    records = [make_record(tuple(row), algorithm__name=name, training__seed=seed) for seed, row in enumerate(rows)]
+    (line,) = group([Entry(record, "") for record in records])
+    (result,) = line.cells.values()
+    return result
+
+
+def test_several_seeds_are_told_apart_by_their_trainings() -> None:
+    """Seeds 4 points apart: trainings of one method may be as far from each other as the two methods are."""
+    levels = ((50, 53, 56), (51, 54, 57), (70, 73, 76))
+    rows = [
+        [np.minimum(np.array(_noisy(level - 10, 10 * number + level)), 75).tolist() for level in each]
+        for number, each in enumerate(levels)
+    ]
+    results = [_seeded(f"a{number}", each) for number, each in enumerate(rows)]
+    assert [str(place) for place in rank(results)] == ["2=", "2=", "1"]
+    alone = [_seeded(f"b{number}", each[:1]) for number, each in enumerate(rows)]
+    assert [str(place) for place in rank(alone)] == ["3", "2", "1"]
 
 
 def test_pairing_finds_what_welch_does_not() -> None:

@@ -42,6 +42,15 @@ def test_a_line_for_every_row_and_column() -> None:
     assert one["published_source"] == "A, B 2017"
 
 
+def test_a_single_episode_has_no_rank() -> None:
+    one = make_record((75,), algorithm__name="once", episodes_digest="ab" * 32)
+    rows = _rows(one, make_record((74, 75) * 20))
+    assert [(row["algorithm"], row["rank"], row["rank_shared"], row["ci95"] != "") for row in rows] == [
+        ("protonet", "1", "", True),
+        ("once", "", "", False),
+    ]
+
+
 def test_seeds_ties_and_marks() -> None:
     rows = _rows(
         make_record((74, 75) * 40, training__seed=0, backbone__trained_on="Clean"),

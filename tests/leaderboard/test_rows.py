@@ -97,6 +97,23 @@ def test_seeds_on_different_episodes_are_said_to_be() -> None:
     assert result.ci95 == pytest.approx(np.hypot(*halves) / 2)
 
 
+def test_the_interval_of_seeds_that_stopped_early_knows_what_they_share() -> None:
+    """Equal answers to 160 and 150 episodes of one stream: no more certain than one of them."""
+    counts = np.random.default_rng(1).integers(30, 60, 160).tolist()
+    records = [
+        make_record(tuple(counts[:length]), training__seed=seed, episodes_digest=digest)
+        for seed, (length, digest) in enumerate(((160, "ab" * 32), (150, "cd" * 32)))
+    ]
+    for record in records:
+        record["inputs"]["evaluation"]["episodes"] = 1000
+    (row,) = _rows(*records)
+    result = row.cells[ONE]
+    assert result.note == "seeds share their first 150 episodes"
+    halves = [entry.record["summary"]["ci95"] for entry in result.entries]
+    assert result.ci95 == pytest.approx(np.mean(halves), rel=0.02)
+    assert result.score == pytest.approx(np.mean([np.mean(counts), np.mean(counts[:150])]) / 0.75, abs=1e-5)
+
+
 def test_one_cell_reached_from_two_trainings_divides_the_group() -> None:
     rows = _rows(
         make_record(),
@@ -121,6 +138,11 @@ def test_a_training_of_another_length_leaves_the_shots_of_a_row_together() -> No
 def test_trainings_of_another_length_are_no_seeds_of_each_other() -> None:
     rows = _rows(make_record(training__seed=0), make_record(training__seed=1, training__episodes=50))
     assert [row.seeds for row in rows] == [1, 1]
+
+
+def test_a_single_episode_comes_last_whatever_it_is() -> None:
+    rows = _rows(make_record((75,), algorithm__name="lucky"), make_record((10, 11), algorithm__name="low"))
+    assert [row.first.inputs["algorithm"]["name"] for row in rows] == ["low", "lucky"]
 
 
 def test_rows_are_sorted_by_accuracy_and_missing_ones_come_last() -> None:

@@ -100,6 +100,13 @@ def test_what_the_table_shows() -> None:
     assert "Accuracy against time" not in text  # the records do not tell
 
 
+def test_a_single_episode_has_no_rank_and_sorts_as_no_value() -> None:
+    page = site(_boards(make_record((75,), algorithm__name="once"), make_record((70, 71) * 20)), [])
+    assert 'title="rank -">-</span>' in page
+    (cell,) = re.findall(r'<td[^>]*>(?:(?!</td>).)*title="rank -"', page)
+    assert 'data-v=""' in cell
+
+
 def test_where_the_links_lead_is_up_to_the_caller(tmp_path: Path) -> None:
     page = site(_boards(make_record()), [], "../a b/")
     assert 'href="../a%20b/records/protonet-omniglot-5w1s-' in page
