@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from metabench.comparison import Difference
+from metabench.comparison import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
 from metabench.ranking import PairAcross
 from metabench.specs import ACCURACY
 from metabench.tables import escape, printable, width_text
 from metabench.versus import Standing, Versus
+
+_WINS = {
+    SAME_EPISODE: ("", "probability that A is better than B on the same new episode"),
+    INDEPENDENT_EPISODES: (
+        " †",
+        "probability that A on one new episode is better than B on another, independent one",
+    ),
+}
+"""The mark of a probability of winning, and what it says, by the pairs of episodes that it is over."""
 
 
 def to_json(found: Sequence[Versus], standings: Sequence[Standing]) -> str:
@@ -66,7 +75,7 @@ def _cells(pair: Versus) -> tuple[str, ...]:
         f"{pair.b.score:.{digits}f}",
         difference_text(pair.difference, digits),
         p_text(pair.p_holm),
-        f"{pair.difference.a_beats_b:.2f}",
+        f"{pair.difference.a_beats_b:.2f}{_WINS[pair.difference.a_beats_b_over][0]}",
         said,
     )
 
@@ -88,8 +97,10 @@ def _footnotes(found: Sequence[Versus]) -> list[str]:
         lines.append(
             "open ±: for new classes and examples; where it reaches 0, the difference need not hold on other data"
         )
-    lines.append("A wins: probability that A is better than B on a new episode, a tie counting half")
-    return lines
+    over = {pair.difference.a_beats_b_over for pair in found}
+    return lines + [
+        f"A wins{mark}: {said}, a tie counting half" for kind, (mark, said) in _WINS.items() if kind in over
+    ]
 
 
 def _standing_lines(each: Standing) -> list[str]:

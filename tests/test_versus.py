@@ -127,6 +127,24 @@ def test_the_open_width_of_a_difference_is_for_paired_runs() -> None:
     assert "not paired" in to_text(compare_all([one, apart]), [])
 
 
+def test_winning_says_of_which_episodes_it_speaks() -> None:
+    a, b = _record("a"), _record("b", 3)
+    digest = a["inputs"]["dataset"]["digest"]
+    apart = make_record(b["scores"]["correct"], algorithm__name="c", episodes_digest="ef" * 32, dataset__digest=digest)
+    same = "A wins: probability that A is better than B on the same new episode, a tie counting half"
+    independent = "A wins †: probability that A on one new episode is better than B on another, independent one"
+    for markdown in (False, True):
+        assert same in to_text(compare_all([a, b]), [], markdown)
+        assert "†" not in to_text(compare_all([a, b]), [], markdown)
+        mixed = to_text(compare_all([a, b, apart]), [], markdown)
+        assert same in mixed
+        assert independent in mixed
+        assert mixed.count(" †") == 3  # two rows of Welch's test and the footnote
+        assert same not in to_text(compare_all([a, apart]), [], markdown)
+    pairs = json.loads(to_json(compare_all([a, b, apart]), []))["pairs"]
+    assert [pair["a_beats_b_over"] for pair in pairs] == ["same episode", *["independent episodes"] * 2]
+
+
 def test_methods_are_ranked_over_data_sets_where_all_were_measured() -> None:
     datasets = ["one", "two", "three"]
     records = [_record(name, shift, dataset) for dataset in datasets for name, shift in (("a", 0), ("b", 3), ("c", 6))]
