@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from metabench.comparison import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
-from metabench.ranking import PairAcross
+from metabench.ranking import PairAcross, Ranking
 from metabench.specs import ACCURACY
 from metabench.tables import escape, printable, width_text
 from metabench.versus import Standing, Versus
@@ -111,12 +111,27 @@ def _standing_lines(each: Standing) -> list[str]:
         f"{each.protocol}{what} over {found.datasets} data sets ({names})" + (f": {found.note}" if found.note else ""),
         "mean ranks: " + ", ".join(f"{name} {rank:.2f}" for rank, name in ranks)
         + f"; critical difference {found.critical_difference:.2f} (Nemenyi, 5 %)",
-        f"Friedman: chi-squared {found.chi2_ties:.2f} with ties, p {p_text(found.p_friedman)}; "
-        f"Iman-Davenport: F {found.f:.2f}, p {p_text(found.p_f)}",
+        f"Friedman: chi-squared {found.chi2_ties:.2f} with ties; Iman-Davenport: F {found.f:.2f}; p of both "
+        f"{p_text(found.p_f)} ({_counted(found)})",
     ]  # fmt: skip
     if each.left_out:
         lines.append(f"not measured on all of them, and left out: {', '.join(each.left_out)}")
     return lines
+
+
+def _counted(found: Ranking) -> str:
+    return (
+        f"{found.draws:,} random arrangements of the ranks"
+        if found.draws
+        else "exact, by all arrangements of the ranks"
+    )
+
+
+def _interval_text(pair: PairAcross, digits: int) -> str:
+    """Return ``[-1.20, +3.40]``; a dash where there is no interval."""
+    if pair.low is None or pair.high is None:
+        return "-"
+    return f"[{pair.low:+.{digits}f}, {pair.high:+.{digits}f}]"
 
 
 def _across_cells(each: Standing, pair: PairAcross) -> tuple[str, ...]:
@@ -125,7 +140,7 @@ def _across_cells(each: Standing, pair: PairAcross) -> tuple[str, ...]:
         each.methods[pair.first],
         each.methods[pair.second],
         f"{pair.mean:+.{digits}f}",
-        f"[{pair.low:+.{digits}f}, {pair.high:+.{digits}f}]",
+        _interval_text(pair, digits),
         f"{pair.wins}/{pair.ties}/{pair.losses}",
         p_text(pair.p_holm),
         "apart" if pair.nemenyi else "not apart",
