@@ -120,11 +120,8 @@ def _standing_lines(each: Standing) -> list[str]:
 
 
 def _counted(found: Ranking) -> str:
-    return (
-        f"{found.draws:,} random arrangements of the ranks"
-        if found.draws
-        else "exact, by all arrangements of the ranks"
-    )
+    how = f"{found.draws:,} random" if found.draws else "exact, from all"
+    return f"{how} arrangements of the ranks"
 
 
 def _interval_text(pair: PairAcross, digits: int) -> str:

@@ -159,6 +159,30 @@ def test_methods_are_ranked_over_data_sets_where_all_were_measured() -> None:
     assert "0/0/3" in text
 
 
+def test_p_over_few_data_sets_is_exact_and_the_text_says_so() -> None:
+    records = [_record(name, shift, dataset) for dataset in ("one", "two") for name, shift in (("a", 0), ("b", 3))]
+    found = compare_all(records)
+    text = to_text(found, standings(found))
+    assert "Iman-Davenport: F inf; p of both 0.50 (exact, from all arrangements of the ranks)" in text
+    (ranking,) = json.loads(to_json(found, standings(found)))["rankings"]
+    assert (ranking["p_f"], ranking["draws"], ranking["f"]) == (0.5, 0, None)
+    (pair,) = ranking["pairs"]
+    assert pair["low"] < pair["mean"] < pair["high"]
+
+
+def test_data_sets_that_all_say_the_same_give_no_interval() -> None:
+    records = [
+        make_record(row, dataset__name=dataset, algorithm__name=name)
+        for dataset in ("one", "two")
+        for name, row in (("a", (75, 70, 65, 60)), ("b", (70, 65, 60, 52)))
+    ]
+    found = compare_all(records)
+    rows = to_text(found, standings(found)).splitlines()
+    assert any(line.split()[:4] == ["a", "b", "+7.67", "-"] for line in rows)
+    (ranking,) = json.loads(to_json(found, standings(found)))["rankings"]
+    assert (ranking["pairs"][0]["low"], ranking["pairs"][0]["high"]) == (None, None)
+
+
 def test_one_data_set_makes_no_ranking() -> None:
     assert standings(compare_all([_record("a"), _record("b")])) == []
 
