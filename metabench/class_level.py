@@ -51,8 +51,8 @@ class ClassLevel:
 def class_level(scores: Floats, episodes: NDArray[np.int64], totals: Floats) -> ClassLevel | None:
     """Return the variance of ``scores.mean()`` over new test sets, or None where the scores cannot tell.
 
-    They cannot where there is one episode, no class that some episode is without (a test set of `way` classes), or
-    where there are two classes only, which leave one degree of freedom.
+    They cannot where there is one episode, where all episodes have the same score, where no class is ever missing from
+    an episode (a test set of `way` classes), or where there are two classes only, which leave one degree of freedom.
 
     Degrees of freedom are Satterthwaite's (1946), but at least those of the disjoint episodes that so many classes
     make: where noise hides the effect of the classes, his estimate is near zero. Where both are below `FEWEST_DF`, as
@@ -69,6 +69,8 @@ def class_level(scores: Floats, episodes: NDArray[np.int64], totals: Floats) -> 
     if count < 2 or classes <= way:
         return None
     mean, noise = float(scores.mean()), float(scores.var(ddof=1))
+    if noise <= (1e-12 * mean) ** 2:  # rounding
+        return None
     deviations = (totals - episodes * mean)[taking_part]  # E_c
     used = episodes[taking_part].astype(np.float64)
     # A class is in a share way/C of its own complement's episodes: the jackknife's (C-1)/C * (C/(C-way))^2.

@@ -145,3 +145,11 @@ def test_the_noise_left_in_is_the_jackknife() -> None:
 def test_two_classes_leave_one_degree_of_freedom_and_no_interval() -> None:
     scores, members = _draw(np.random.default_rng(9), 2, 100, 1.0, 1)
     assert class_level(scores, *_sums(scores, members, 2)) is None
+
+
+def test_episodes_that_are_all_alike_cannot_tell() -> None:
+    """A width of zero would claim that all classes are."""
+    members = np.array([[0, 1], [1, 2], [0, 2], [0, 1]])
+    for score in (0.0, 1 / 3, 100.0):
+        scores = np.full(4, score)
+        assert class_level(scores, *_sums(scores, members, 3)) is None

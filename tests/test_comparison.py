@@ -172,6 +172,14 @@ def test_the_open_difference_is_no_wider_than_the_range() -> None:
         assert found.open95 == pytest.approx(151.0)  # to a difference of 100 points the other way
 
 
+def test_a_difference_that_never_varies_has_no_open_width() -> None:
+    classes = {"episodes": [4, 4, 4, 4, 2, 2]}
+    a = make_record((75,) * 4, {**classes, "correct": [300] * 4 + [150] * 2})
+    b = make_record((0,) * 4, {**classes, "correct": [0] * 6}, algorithm__name="b")
+    found = compare_records(a, b)
+    assert (found.mean, found.ci95, found.open95) == (100.0, None, None)
+
+
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []
