@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+FEWEST_DF = 2.0
+"""Student's t with fewer degrees of freedom has no variance: an interval from it is wide and says nothing."""
+
 
 @dataclass(frozen=True)
 class ClassLevel:
@@ -30,8 +33,7 @@ class ClassLevel:
     Attributes:
         sampling: of the episodes, the test set given: the square of the closed standard error.
         data: of the test set: its classes and their images; never below 0.
-        df: Satterthwaite's degrees of freedom of their sum, but never below those of the disjoint episodes that so
-            many classes make: where noise hides the effect of the classes, he would find next to none.
+        df: degrees of freedom of their sum, at least `FEWEST_DF`.
         classes: classes that took part.
     """
 
@@ -49,7 +51,13 @@ class ClassLevel:
 def class_level(scores: Floats, episodes: NDArray[np.int64], totals: Floats) -> ClassLevel | None:
     """Return the variance of ``scores.mean()`` over new test sets, or None where the scores cannot tell.
 
-    They cannot where there is one episode, or no class that some episode is without (a test set of `way` classes).
+    They cannot where there is one episode, where all episodes have the same score, where no class is ever missing from
+    an episode (a test set of `way` classes), or where there are two classes only, which leave one degree of freedom.
+
+    Degrees of freedom are Satterthwaite's (1946), but at least those of the disjoint episodes that so many classes
+    make: where noise hides the effect of the classes, his estimate is near zero. Where both are below `FEWEST_DF`, as
+    with 22 classes at 20-way, the noise stays in: the variance is then the jackknife's (Arvesen 1969), which is too
+    large rather than unknown, with one degree of freedom less than there are classes.
 
     Args:
         scores: (T,) score of each episode.
@@ -61,6 +69,8 @@ def class_level(scores: Floats, episodes: NDArray[np.int64], totals: Floats) -> 
     if count < 2 or classes <= way:
         return None
     mean, noise = float(scores.mean()), float(scores.var(ddof=1))
+    if noise <= (1e-12 * mean) ** 2:  # rounding
+        return None
     deviations = (totals - episodes * mean)[taking_part]  # E_c
     used = episodes[taking_part].astype(np.float64)
     # A class is in a share way/C of its own complement's episodes: the jackknife's (C-1)/C * (C/(C-way))^2.
@@ -70,10 +80,12 @@ def class_level(scores: Floats, episodes: NDArray[np.int64], totals: Floats) -> 
     sampling, effects = noise / count, max(0.0, inflation * (squares - expected))
     # `sampling` holds what uneven use of the classes adds if episodes are independent; open sampling uses them evenly.
     share = used / used.sum()
-    uneven = classes * float(share @ share) - 1 - (classes - way) / (way * count)
-    data = effects * max(0.0, 1 + uneven)
+    correction = max(0.0, classes * float(share @ share) - (classes - way) / (way * count))
+    data = effects * correction
     df = max(_satterthwaite(deviations, used, noise, count, inflation, sampling + data), min(classes / way, count) - 1)
-    return ClassLevel(sampling, data, max(1.0, df), classes)
+    if df < FEWEST_DF:
+        data, df = max(0.0, inflation * squares - sampling) * correction, classes - 1.0
+    return None if df < FEWEST_DF else ClassLevel(sampling, data, df, classes)
 
 
 def _satterthwaite(

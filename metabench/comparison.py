@@ -17,6 +17,8 @@ from metabench.streams import Run
 NO_DIFFERENCE = "no difference observed"
 UNPAIRED = "different episodes, so not paired: Welch's test"
 PREFIX = "difference on the first {:,} episodes, which both met; the scores are over all of each"
+SAME_EPISODE, INDEPENDENT_EPISODES = "same episode", "independent episodes"
+"""Of which pairs of new episodes `Difference.a_beats_b` is the probability."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,12 @@ class Difference:
         p: two-sided p-value of "no difference in the mean".
         episodes: episodes behind it (the smaller number where A and B have different ones).
         method: ``paired-t``, ``welch``, or ``identical`` where no episode differs.
-        a_beats_b: probability that A is better than B on a new episode; a tie counts half.
+        a_beats_b: probability that A is better than B on new episodes; a tie counts half.
+        a_beats_b_over: ``same episode`` where both score one new episode, which is what paired scores estimate;
+            ``independent episodes`` where each scores one of its own, which is all that unpaired scores tell.
         note: what a reader must know, else empty.
-        open95: half-width of the 95 % interval of `mean` for new classes and examples; None where it is not known.
+        open95: half-width of the 95 % interval of `mean` for new classes and examples, at most the distance to the
+            farther end of the range of differences; None where it is not known.
     """
 
     mean: float
@@ -42,6 +47,7 @@ class Difference:
     a_beats_b: float
     note: str = ""
     open95: float | None = None
+    a_beats_b_over: str = SAME_EPISODE
 
 
 def compare_scores(a: ArrayLike, b: ArrayLike, paired: bool, higher_is_better: bool = True) -> Difference:
@@ -57,7 +63,7 @@ def compare_scores(a: ArrayLike, b: ArrayLike, paired: bool, higher_is_better: b
     """
     first, second = _row(a), _row(b)
     if not paired:
-        found = _welch(first, second)
+        found = replace(_welch(first, second), a_beats_b_over=INDEPENDENT_EPISODES)
     elif len(first) != len(second):
         raise ValueError(f"paired scores need the same episodes, not {len(first)} and {len(second)}")
     else:
@@ -94,7 +100,7 @@ def _open_half_width(one: EpisodeScores, two: EpisodeScores) -> float | None:
     if not values.any():
         return None
     classes = one.classes[0], one.classes[1] - two.classes[1]
-    return open_half_width(EpisodeScores(values, one.metric, classes=classes))
+    return open_half_width(EpisodeScores(values, one.metric, classes=classes), one.metric.difference_ends)
 
 
 def holm(p: Sequence[float]) -> list[float]:

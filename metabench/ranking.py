@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabench.comparison import holm
-from metabench.rng import Stream, below
+from metabench.rank_distribution import RankSums, rank_sums, squares, widths
+from metabench.stats import t_quantile
 
 Floats = NDArray[np.float64]
 
-RESAMPLES = 10_000
 FEW_DATASETS = 10
-"""Below this many data sets the normal approximations and the bootstrap are rough; a note says so."""
+"""Below this many data sets little can be shown, and the chi-squared p-value is rough; a note says so."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,18 @@ class PairAcross:
     Attributes:
         first, second: positions of A and B among the methods.
         mean: mean over data sets of A's score minus B's, in the unit of the scores.
-        low, high: 95 % interval of `mean`, from resampling data sets.
+        low, high: 95 % interval of `mean`, Student's t over data sets; None where all data sets differ by the same.
         wins, ties, losses: data sets on which A is better, equal, worse.
         p_wilcoxon: two-sided p-value of the signed-rank test; p_holm: the same adjusted over all pairs.
-        nemenyi: whether the mean ranks differ by more than the critical difference.
+        nemenyi: whether the mean ranks differ by more than the critical difference, and so much that chance makes the
+            largest difference as large with a probability of at most 5 %.
     """
 
     first: int
     second: int
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     wins: int
     ties: int
     losses: int
@@ -53,9 +54,12 @@ class Ranking:
     Attributes:
         datasets: number of data sets.
         mean_ranks: mean rank of each method, 1 the best; equal scores share the mean of their ranks.
-        chi2: Friedman's statistic without a correction for ties; f: Iman and Davenport's, from it.
-        chi2_ties, p_friedman: Friedman's statistic with the correction, and its p-value.
-        p_f: p-value of `f`.
+        chi2: Friedman's statistic without a correction for ties.
+        chi2_ties, p_friedman: Friedman's statistic with the correction, and its p-value by the chi-squared
+            distribution, which is rough for few data sets.
+        f: Iman and Davenport's statistic, from `chi2_ties`: that of an analysis of variance on the ranks.
+        p_f: p-value of `f`, which is that of `chi2_ties` too, over all arrangements of the ranks on every data set.
+        draws: how many arrangements were drawn for `p_f`; 0 where all were counted.
         critical_difference: of the mean ranks, Nemenyi at 5 %.
         pairs: every pair of methods.
         note: what a reader must know, else empty.
@@ -68,18 +72,25 @@ class Ranking:
     p_friedman: float
     f: float
     p_f: float
+    draws: int
     critical_difference: float
     pairs: tuple[PairAcross, ...]
     note: str = ""
 
 
-def rank_methods(scores: ArrayLike, alpha: float = 0.05, higher_is_better: bool = True) -> Ranking:
+def rank_methods(
+    scores: ArrayLike,
+    alpha: float = 0.05,
+    higher_is_better: bool = True,
+    ends: tuple[float, float] | None = None,
+) -> Ranking:
     """Rank k methods by their scores on N data sets.
 
     Args:
         scores: (N, k), N >= 2 and k >= 2.
         alpha: level of the critical difference.
         higher_is_better: which way the scores are better; means are in their unit, A minus B, all the same.
+        ends: the range of a difference of scores, beyond which no interval goes; None where there is no known one.
 
     Raises:
         ValueError: fewer data sets or methods, or a score that is not a number.
@@ -87,27 +98,42 @@ def rank_methods(scores: ArrayLike, alpha: float = 0.05, higher_is_better: bool 
     table = np.asarray(scores, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
         raise ValueError("ranking needs a table of numbers with at least two data sets and two methods")
-    n, k = table.shape
-    sign = 1 if higher_is_better else -1
-    ranks = mean_ranks(sign * table)
-    chi2, chi2_ties = friedman(sign * table)
-    f = (n - 1) * chi2 / (n * (k - 1) - chi2) if n * (k - 1) - chi2 > 1e-9 else math.inf
-    width = critical_difference(k, n, alpha)
-    from scipy.special import chdtrc, fdtrc
+    from scipy.special import chdtrc
 
-    p_f = float(fdtrc(k - 1, (k - 1) * (n - 1), f)) if math.isfinite(f) else 0.0
+    n, k = table.shape
+    ranks = row_ranks(table if higher_is_better else -table)
+    chi2, chi2_ties = friedman(table if higher_is_better else -table)
+    chance = rank_sums(ranks)
+    p_f = float(chance.tail(squares, squares(_doubled_sums(ranks)[None]))[0])
+    width = critical_difference(k, n, alpha)
+    apart = _apart(ranks, chance, width, alpha)
     note = f"only {n} data sets: a rough guide" if n < FEW_DATASETS else ""
-    p_friedman = float(chdtrc(k - 1, chi2_ties))
-    pairs = _pairs(table, ranks, width, sign)
-    return Ranking(n, tuple(map(float, ranks)), chi2, chi2_ties, p_friedman, f, p_f, width, pairs, note)
+    return Ranking(
+        n,
+        tuple(map(float, ranks.mean(0))),
+        chi2,
+        chi2_ties,
+        float(chdtrc(k - 1, chi2_ties)),
+        iman_davenport(chi2_ties, n, k),
+        p_f,
+        chance.draws,
+        width,
+        _pairs(table, apart, 1 if higher_is_better else -1, ends),
+        note,
+    )
+
+
+def row_ranks(scores: Floats) -> Floats:
+    """Return the ranks (N, k) within each row of scores (N, k), 1 for the largest, ties sharing their mean rank."""
+    above = (scores[:, None, :] > scores[:, :, None]).sum(2)
+    equal = (scores[:, None, :] == scores[:, :, None]).sum(2)
+    ranks: Floats = above + (equal + 1) / 2
+    return ranks
 
 
 def mean_ranks(scores: Floats) -> Floats:
     """Return the mean over rows of (N, k) of each column's rank, 1 for the largest, ties sharing their ranks."""
-    above = (scores[:, None, :] > scores[:, :, None]).sum(2)
-    equal = (scores[:, None, :] == scores[:, :, None]).sum(2)
-    ranks: Floats = (above + (equal + 1) / 2).mean(0)
-    return ranks
+    return np.asarray(row_ranks(scores).mean(0))
 
 
 def friedman(scores: Floats) -> tuple[float, float]:
@@ -119,6 +145,16 @@ def friedman(scores: Floats) -> tuple[float, float]:
     correction = 1 - sum(size**3 - size for size in sizes) / (n * k * (k * k - 1))
     chi2 = max(0.0, chi2)
     return chi2, chi2 / correction if correction > 0 else 0.0
+
+
+def iman_davenport(chi2: float, datasets: int, methods: int) -> float:
+    """Return Iman and Davenport's F (1980, Communications in Statistics A9:571-595) from Friedman's chi-squared.
+
+    From the one corrected for ties it is the F of a two-way analysis of variance on the ranks (Conover 1999, section
+    5.8); infinite where all data sets rank the methods alike.
+    """
+    rest = datasets * (methods - 1) - chi2
+    return (datasets - 1) * chi2 / rest if rest > 1e-9 else math.inf
 
 
 def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:
@@ -152,16 +188,37 @@ def wilcoxon(differences: Sequence[float]) -> float:
     return float(test(d).pvalue) if d.any() else 1.0
 
 
-def _pairs(table: Floats, ranks: Floats, width: float, sign: int) -> tuple[PairAcross, ...]:
+def _doubled_sums(ranks: Floats) -> NDArray[np.int64]:
+    sums: NDArray[np.int64] = np.rint(2 * ranks.sum(0)).astype(np.int64)
+    return sums
+
+
+def _apart(ranks: Floats, chance: RankSums, width: float, alpha: float) -> NDArray[np.bool_]:
+    """Which methods (k, k) have mean ranks farther apart than both Nemenyi's difference and chance allow."""
+    sums = _doubled_sums(ranks)
+    gaps = np.abs(sums[:, None] - sums[None, :])
+    return np.asarray((gaps / (2 * len(ranks)) > width) & (chance.tail(widths, gaps) <= alpha))
+
+
+def _pairs(
+    table: Floats, apart: NDArray[np.bool_], sign: int, ends: tuple[float, float] | None
+) -> tuple[PairAcross, ...]:
     pairs = list(itertools.combinations(range(table.shape[1]), 2))
-    words = Stream(["bootstrap over data sets", len(table)], len(table)).words(0, RESAMPLES)
-    drawn = below(words, len(table))
     raw = [wilcoxon((table[:, a] - table[:, b]).tolist()) for a, b in pairs]
-    found = []
+    result = []
     for (a, b), p, adjusted in zip(pairs, raw, holm(raw), strict=True):
         d = table[:, a] - table[:, b]
-        low, high = np.quantile(d[drawn].mean(1), [0.025, 0.975])
         counts = (int((sign * d > 0).sum()), int((d == 0).sum()), int((sign * d < 0).sum()))
-        apart = bool(abs(ranks[a] - ranks[b]) > width)
-        found.append(PairAcross(a, b, float(d.mean()), float(low), float(high), *counts, p, adjusted, apart))
-    return tuple(found)
+        interval = _interval(d, ends)
+        result.append(PairAcross(a, b, float(d.mean()), *interval, *counts, p, adjusted, bool(apart[a, b])))
+    return tuple(result)
+
+
+def _interval(d: Floats, ends: tuple[float, float] | None) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of the mean of differences d (N,) by Student's t; None where they do not vary."""
+    mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(len(d))
+    if error <= 1e-12 * float(np.abs(d).max()):
+        return None, None
+    half = t_quantile(len(d) - 1, 0.95) * error
+    lowest, highest = ends or (-math.inf, math.inf)
+    return max(lowest, mean - half), min(highest, mean + half)

@@ -55,6 +55,16 @@ class Metric:
         return f"{self.name}, {self.unit}" if self.unit else self.name
 
     @property
+    def ends(self) -> tuple[float, float] | None:
+        """The range of the scores: 0 to 100 for shares, None where there is no known one."""
+        return (0.0, 100.0) if self.unit == "%" else None
+
+    @property
+    def difference_ends(self) -> tuple[float, float] | None:
+        """The range of the difference of two scores; None where there is no known one."""
+        return None if self.ends is None else (self.ends[0] - self.ends[1], self.ends[1] - self.ends[0])
+
+    @property
     def step(self) -> str:
         """The unit of differences: points of a percentage, or the name."""
         return "points" if self.unit == "%" else self.name

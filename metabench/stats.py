@@ -38,7 +38,8 @@ class Summary:
         kind: what `ci95` is: ``closed-t``; ``disjoint-t``, over episodes that share no image;
             ``anytime-asymptotic`` or ``anytime-bernstein`` of a run that stopped by its width;
             ``clopper-pearson`` where accuracies do not differ; ``none`` where there is none.
-        open95: half-width of the interval for new classes and examples; None where the scores cannot tell.
+        open95: half-width of the interval for new classes and examples, at most the distance to the farther end of
+            the metric's range; None where the scores cannot tell.
         episodes: number of episodes.
         note: what a reader must know (``at ceiling``, ``few episodes``, ...), else empty.
     """
@@ -111,18 +112,34 @@ def summarise(scores: EpisodeScores, sampling: str = "closed", stop: StopRule | 
         note = "few episodes" if episodes < FEW_EPISODES else ""
         half = t_quantile(episodes - 1, 0.95) * sd / math.sqrt(episodes)
         kind = "disjoint-t" if sampling == "open" else "closed-t"
-        open95 = open_half_width(scores)
+        open95 = open_half_width(scores, metric.ends)
     if stop is not None:
         half, kind = float(stop.half_widths(values / 100)[-1]), f"anytime-{stop.bound}"
     return Summary(mean, sd, half, kind, open95, episodes, note, metric)
 
 
-def open_half_width(scores: EpisodeScores) -> float | None:
-    """Return the half-width of the 95 % interval for new classes and examples; None where the scores cannot tell."""
+def open_half_width(scores: EpisodeScores, ends: tuple[float, float] | None) -> float | None:
+    """Return the half-width of the 95 % interval for new classes and examples; None where the scores cannot tell.
+
+    Args:
+        ends: the range of the mean score, which bounds the interval; None where there is no known one.
+    """
     if scores.classes is None:
         return None
     found = class_level(scores.values, *scores.classes)
-    return None if found is None else t_quantile(found.df, 0.95) * found.standard_error
+    if found is None:
+        return None
+    return min(t_quantile(found.df, 0.95) * found.standard_error, farthest(float(scores.values.mean()), ends))
+
+
+def farthest(mean: float, ends: tuple[float, float] | None) -> float:
+    """Return the distance from a mean to the farther end of its range, beyond which an interval says nothing more.
+
+    It is infinite where no range is known, or the mean lies outside it.
+    """
+    if ends is None or not ends[0] <= mean <= ends[1]:
+        return math.inf
+    return max(mean - ends[0], ends[1] - mean)
 
 
 class RunningMean:

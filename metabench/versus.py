@@ -212,7 +212,7 @@ def standings(found: Sequence[Versus]) -> list[Standing]:
             continue
         table = [[sum(row[name]) / len(row[name]) for name in everywhere] for row in scores.values()]
         left_out = tuple(name for name in methods if name not in everywhere)
-        ranking = rank_methods(table, higher_is_better=metric.higher_is_better)
+        ranking = rank_methods(table, higher_is_better=metric.higher_is_better, ends=metric.difference_ends)
         result.append(Standing(protocol, metric, tuple(scores), tuple(everywhere), left_out, ranking))
     return result
 

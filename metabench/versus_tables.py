@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from metabench.comparison import Difference
-from metabench.ranking import PairAcross
+from metabench.comparison import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
+from metabench.ranking import PairAcross, Ranking
 from metabench.specs import ACCURACY
 from metabench.tables import escape, printable, width_text
 from metabench.text_table import text_table
 from metabench.versus import Standing, Versus
+
+_WINS = {
+    SAME_EPISODE: ("", "probability that A is better than B on the same new episode"),
+    INDEPENDENT_EPISODES: (
+        " †",
+        "probability that A on one new episode is better than B on another, independent one",
+    ),
+}
+"""The mark of a probability of winning, and what it says, by the pairs of episodes that it is over."""
 
 
 def to_json(found: Sequence[Versus], standings: Sequence[Standing]) -> str:
@@ -67,7 +76,7 @@ def _cells(pair: Versus) -> tuple[str, ...]:
         f"{pair.b.score:.{digits}f}",
         difference_text(pair.difference, digits),
         p_text(pair.p_holm),
-        f"{pair.difference.a_beats_b:.2f}",
+        f"{pair.difference.a_beats_b:.2f}{_WINS[pair.difference.a_beats_b_over][0]}",
         said,
     )
 
@@ -89,8 +98,10 @@ def _footnotes(found: Sequence[Versus]) -> list[str]:
         lines.append(
             "open ±: for new classes and examples; where it reaches 0, the difference need not hold on other data"
         )
-    lines.append("A wins: probability that A is better than B on a new episode, a tie counting half")
-    return lines
+    over = {pair.difference.a_beats_b_over for pair in found}
+    return lines + [
+        f"A wins{mark}: {said}, a tie counting half" for kind, (mark, said) in _WINS.items() if kind in over
+    ]
 
 
 def _standing_lines(each: Standing) -> list[str]:
@@ -101,12 +112,24 @@ def _standing_lines(each: Standing) -> list[str]:
         f"{each.protocol}{what} over {found.datasets} data sets ({names})" + (f": {found.note}" if found.note else ""),
         "mean ranks: " + ", ".join(f"{name} {rank:.2f}" for rank, name in ranks)
         + f"; critical difference {found.critical_difference:.2f} (Nemenyi, 5 %)",
-        f"Friedman: chi-squared {found.chi2_ties:.2f} with ties, p {p_text(found.p_friedman)}; "
-        f"Iman-Davenport: F {found.f:.2f}, p {p_text(found.p_f)}",
+        f"Friedman: chi-squared {found.chi2_ties:.2f} with ties; Iman-Davenport: F {found.f:.2f}; p of both "
+        f"{p_text(found.p_f)} ({_counted(found)})",
     ]  # fmt: skip
     if each.left_out:
         lines.append(f"not measured on all of them, and left out: {', '.join(each.left_out)}")
     return lines
+
+
+def _counted(found: Ranking) -> str:
+    how = f"{found.draws:,} random" if found.draws else "exact, from all"
+    return f"{how} arrangements of the ranks"
+
+
+def _interval_text(pair: PairAcross, digits: int) -> str:
+    """Return ``[-1.20, +3.40]``; a dash where there is no interval."""
+    if pair.low is None or pair.high is None:
+        return "-"
+    return f"[{pair.low:+.{digits}f}, {pair.high:+.{digits}f}]"
 
 
 def _across_cells(each: Standing, pair: PairAcross) -> tuple[str, ...]:
@@ -115,7 +138,7 @@ def _across_cells(each: Standing, pair: PairAcross) -> tuple[str, ...]:
         each.methods[pair.first],
         each.methods[pair.second],
         f"{pair.mean:+.{digits}f}",
-        f"[{pair.low:+.{digits}f}, {pair.high:+.{digits}f}]",
+        _interval_text(pair, digits),
         f"{pair.wins}/{pair.ties}/{pair.losses}",
         p_text(pair.p_holm),
         "apart" if pair.nemenyi else "not apart",

@@ -112,3 +112,44 @@ def test_what_cannot_tell(members: list[list[int]]) -> None:
     """One episode; every class in every episode."""
     scores = np.arange(float(len(members)))
     assert class_level(scores, *_sums(scores, np.array(members), 2)) is None
+
+
+@pytest.mark.parametrize(
+    ("classes", "way", "episodes", "effect"), [(22, 20, 600, 2.0), (6, 5, 100, 1.0), (6, 5, 100, 3.0), (3, 2, 100, 1.0)]
+)
+def test_few_classes_leave_the_noise_in_and_keep_the_degrees_of_freedom(
+    classes: int, way: int, episodes: int, effect: float
+) -> None:
+    """One degree of freedom made 22 classes at 20-way five times as wide as needed; the true mean is 0."""
+    random = np.random.default_rng(7)
+    centres, halves = [], []
+    for _ in range(300):
+        scores, members = _draw(random, classes, episodes, effect, way)
+        found = _found(scores, members, classes)
+        assert found.df >= 2
+        centres.append(scores.mean())
+        halves.append(t_quantile(found.df, 0.95) * found.standard_error)
+    assert np.mean(np.abs(centres) <= halves) >= 0.925  # 0.95 less two standard errors of 300
+    assert np.mean(halves) < 2.5 * 1.96 * (effect**2 / classes + 1 / episodes) ** 0.5
+
+
+def test_the_noise_left_in_is_the_jackknife() -> None:
+    scores, members = _draw(np.random.default_rng(8), 22, 600, 0.5, 20)
+    found = _found(scores, members, 22)
+    without = [scores[(members != c).all(1)].mean() for c in range(22)]
+    jackknife = 21 / 22 * float(((np.array(without) - scores.mean()) ** 2).sum())
+    assert found.df == 21
+    assert found.standard_error**2 == pytest.approx(jackknife, rel=0.1)  # some leave out more episodes than others
+
+
+def test_two_classes_leave_one_degree_of_freedom_and_no_interval() -> None:
+    scores, members = _draw(np.random.default_rng(9), 2, 100, 1.0, 1)
+    assert class_level(scores, *_sums(scores, members, 2)) is None
+
+
+def test_episodes_that_are_all_alike_cannot_tell() -> None:
+    """A width of zero would claim that all classes are."""
+    members = np.array([[0, 1], [1, 2], [0, 2], [0, 1]])
+    for score in (0.0, 1 / 3, 100.0):
+        scores = np.full(4, score)
+        assert class_level(scores, *_sums(scores, members, 3)) is None

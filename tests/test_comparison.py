@@ -174,6 +174,35 @@ def test_records_of_one_stream_are_paired_on_what_both_met() -> None:
     assert apart.ci95 > 2 * found.ci95
 
 
+def test_winning_is_over_the_same_episode_or_over_independent_ones() -> None:
+    """A is one better in three episodes of four and ten worse in the last."""
+    a, b = np.array([21, 41, 61, 80]), np.array([20, 40, 60, 90])
+    same, independent = compare_scores(a, b, True), compare_scores(a, b, False)
+    assert (same.a_beats_b, same.a_beats_b_over) == (0.75, "same episode")
+    assert (independent.a_beats_b, independent.a_beats_b_over) == (9 / 16, "independent episodes")
+    downwards = compare_scores(a, b, False, higher_is_better=False)
+    assert (downwards.a_beats_b, downwards.a_beats_b_over) == (7 / 16, "independent episodes")
+
+
+def test_the_open_difference_is_no_wider_than_the_range() -> None:
+    """Three classes in pairs: A minus B is 100 points in two episodes and about none in the others."""
+    classes = {"episodes": [3, 3, 2]}
+    a = make_record((75, 75, 3, 0), {**classes, "correct": [150, 153, 3]}, protocol__params__way=2)
+    b = make_record((0,) * 4, {**classes, "correct": [0] * 3}, protocol__params__way=2, algorithm__name="b")
+    for one, two, sign in ((a, b, 1), (b, a, -1)):
+        found = compare_records(one, two)
+        assert found.mean == pytest.approx(sign * 51.0)
+        assert found.open95 == pytest.approx(151.0)  # to a difference of 100 points the other way
+
+
+def test_a_difference_that_never_varies_has_no_open_width() -> None:
+    classes = {"episodes": [4, 4, 4, 4, 2, 2]}
+    a = make_record((75,) * 4, {**classes, "correct": [300] * 4 + [150] * 2})
+    b = make_record((0,) * 4, {**classes, "correct": [0] * 6}, algorithm__name="b")
+    found = compare_records(a, b)
+    assert (found.mean, found.ci95, found.open95) == (100.0, None, None)
+
+
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []

@@ -8,7 +8,8 @@ from scipy import stats as scipy_stats
 
 from metabench.class_level import class_level
 from metabench.scores import EpisodeScores
-from metabench.stats import RunningMean, Summary, summarise, summary_of, t_quantile
+from metabench.specs import Metric
+from metabench.stats import RunningMean, Summary, farthest, summarise, summary_of, t_quantile
 from metabench.stopping import StopRule
 from tests.raw_data import needs_raw_data, raw_scores
 
@@ -91,6 +92,32 @@ def test_the_open_interval_is_that_of_the_class_level() -> None:
         "classes": {"episodes": classes[0], "correct": classes[1]},
     }
     assert summary_of(record, {"sampling": "closed", "stop": None}) == result
+
+
+def test_the_open_interval_is_no_wider_than_the_range() -> None:
+    """Three classes, in whose pairs everything is right or nothing: beyond 0 and 100 % no accuracy lies."""
+    correct, classes = [25, 25, 1, 0], ([3, 3, 2], [50, 51, 1])
+    result, scores = summary(correct, 25, classes), 4.0 * np.array(correct)
+    found = class_level(scores, np.array(classes[0]), 4.0 * np.array(classes[1]))
+    assert t_quantile(found.df, 0.95) * found.standard_error > 100
+    assert result.open95 == result.mean == 51.0
+
+
+def test_values_without_a_range_have_no_bound() -> None:
+    sums = np.array([3, 3, 2]), np.array([200.0, 204.0, 4.0])
+    values = np.array([100.0, 100.0, 4.0, 0.0])
+    bounded = summarise(EpisodeScores(values, Metric("auroc", "%"), classes=sums)).open95
+    unbounded = summarise(EpisodeScores(values, Metric("mse", higher_is_better=False), classes=sums)).open95
+    assert bounded == 51.0
+    assert unbounded > 100
+
+
+@pytest.mark.parametrize(
+    ("mean", "ends", "distance"),
+    [(20.0, (0.0, 100.0), 80.0), (-30.0, (-100.0, 100.0), 130.0), (101.0, (0.0, 100.0), np.inf), (1.0, None, np.inf)],
+)
+def test_the_farther_end_of_the_range(mean: float, ends: tuple[float, float] | None, distance: float) -> None:
+    assert farthest(mean, ends) == distance
 
 
 def test_the_open_interval_at_the_ceiling_takes_each_class_for_one_observation() -> None:

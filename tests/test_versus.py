@@ -127,6 +127,24 @@ def test_the_open_width_of_a_difference_is_for_paired_runs() -> None:
     assert "not paired" in to_text(compare_all([one, apart]), [])
 
 
+def test_winning_says_of_which_episodes_it_speaks() -> None:
+    a, b = _record("a"), _record("b", 3)
+    digest = a["inputs"]["dataset"]["digest"]
+    apart = make_record(b["scores"]["correct"], algorithm__name="c", episodes_digest="ef" * 32, dataset__digest=digest)
+    same = "A wins: probability that A is better than B on the same new episode, a tie counting half"
+    independent = "A wins †: probability that A on one new episode is better than B on another, independent one"
+    for markdown in (False, True):
+        assert same in to_text(compare_all([a, b]), [], markdown)
+        assert "†" not in to_text(compare_all([a, b]), [], markdown)
+        mixed = to_text(compare_all([a, b, apart]), [], markdown)
+        assert same in mixed
+        assert independent in mixed
+        assert mixed.count(" †") == 3  # two rows of Welch's test and the footnote
+        assert same not in to_text(compare_all([a, apart]), [], markdown)
+    pairs = json.loads(to_json(compare_all([a, b, apart]), []))["pairs"]
+    assert [pair["a_beats_b_over"] for pair in pairs] == ["same episode", *["independent episodes"] * 2]
+
+
 def test_methods_are_ranked_over_data_sets_where_all_were_measured() -> None:
     datasets = ["one", "two", "three"]
     records = [_record(name, shift, dataset) for dataset in datasets for name, shift in (("a", 0), ("b", 3), ("c", 6))]
@@ -139,6 +157,30 @@ def test_methods_are_ranked_over_data_sets_where_all_were_measured() -> None:
     assert "mean ranks: c 1.00, b 2.00, a 3.00; critical difference 1.91 (Nemenyi, 5 %)" in text
     assert "left out: d" in text
     assert "0/0/3" in text
+
+
+def test_p_over_few_data_sets_is_exact_and_the_text_says_so() -> None:
+    records = [_record(name, shift, dataset) for dataset in ("one", "two") for name, shift in (("a", 0), ("b", 3))]
+    found = compare_all(records)
+    text = to_text(found, standings(found))
+    assert "Iman-Davenport: F inf; p of both 0.50 (exact, from all arrangements of the ranks)" in text
+    (ranking,) = json.loads(to_json(found, standings(found)))["rankings"]
+    assert (ranking["p_f"], ranking["draws"], ranking["f"]) == (0.5, 0, None)
+    (pair,) = ranking["pairs"]
+    assert pair["low"] < pair["mean"] < pair["high"]
+
+
+def test_data_sets_that_all_say_the_same_give_no_interval() -> None:
+    records = [
+        make_record(row, dataset__name=dataset, algorithm__name=name)
+        for dataset in ("one", "two")
+        for name, row in (("a", (75, 70, 65, 60)), ("b", (70, 65, 60, 52)))
+    ]
+    found = compare_all(records)
+    rows = to_text(found, standings(found)).splitlines()
+    assert any(line.split()[:4] == ["a", "b", "+7.67", "-"] for line in rows)
+    (ranking,) = json.loads(to_json(found, standings(found)))["rankings"]
+    assert (ranking["pairs"][0]["low"], ranking["pairs"][0]["high"]) == (None, None)
 
 
 def test_one_data_set_makes_no_ranking() -> None:

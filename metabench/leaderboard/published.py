@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,8 +50,13 @@ class Published:
         return accuracy - self.accuracy
 
     def misses(self, accuracy: float, ci95: float | None) -> bool:
-        """Whether the interval of the claim and the one measured do not even touch."""
-        return abs(self.gap(accuracy)) > self.margin + (ci95 or 0.0)
+        """Whether an accuracy differs from the claim by more than the 95 % interval of their difference.
+
+        Args:
+            accuracy: in percent.
+            ci95: half-width of its interval; None where it has none, and nothing can be said.
+        """
+        return ci95 is not None and abs(self.gap(accuracy)) > math.hypot(self.margin, ci95)
 
 
 def read_published(path: Path) -> list[Published]:

@@ -90,7 +90,7 @@ def _value(section: Section, row: Row, cell: Cell, prefix: str) -> str:
 
 def _claim(claim: Published, result: Result) -> str:
     distance, _, mark = words.gap(claim, result).replace("-", "\u2212").partition(" ")
-    shown = f" {el('span', mark, cls='mark', title='the intervals do not touch')}" if mark else ""
+    shown = f" {el('span', mark, cls='mark', title='beyond the 95 % interval of the difference')}" if mark else ""
     return text(f"paper {claim.text}, {distance}") + shown
 
 

@@ -42,8 +42,8 @@ SEEDS = (
 PUBLISHED = (
     "Below a measured value stands the one that the paper printed, and how far above (+) or below (-) it we measured; "
     "the paper's parameters may differ from the row's, but not the number of queries where that matters, since they "
-    "normalise each other. ▲ and ▼ mark the values whose intervals do not touch (where a paper prints no ±, only its "
-    "rounding is allowed for)."
+    "normalise each other. ▲ and ▼ mark the values that differ by more than the 95 % interval of the difference, the "
+    "root of the sum of both squared ± (where a paper prints no ±, only its rounding is allowed for)."
 )
 CONTAMINATION = (
     "‡ marks pre-training on the test classes or on the test examples themselves, ? pre-training of which nobody has "
@@ -183,7 +183,7 @@ def _made_of(result: Result) -> str:
 
 
 def gap(claim: Published, result: Result) -> str:
-    """How far a result is from a claim, with a mark where the intervals do not touch."""
+    """How far a result is from a claim, with a mark where that is beyond the interval of the difference."""
     distance = claim.gap(result.score)
     mark = (" ▲" if distance > 0 else " ▼") if claim.misses(result.score, result.ci95) else ""
     return f"{distance:+.2f}{mark}"

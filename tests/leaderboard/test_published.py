@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metabench.errors import UsageError
-from metabench.leaderboard.published import read_published
+from metabench.leaderboard.entries import Cell
+from metabench.leaderboard.published import Published, read_published
 
 HEADER = "algorithm,backbone,dataset,way,shot,query,accuracy,ci95,source,kind\n"
 
@@ -45,19 +47,34 @@ def test_claims_need_their_header_but_not_their_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("accuracy", "ci95", "measured", "half", "apart"),
     [
-        ("98.8", "", 98.7, 0.05, False),  # rounding alone, 0.05, reaches ours
-        ("98.8", "", 98.69, 0.05, True),
-        ("98.80", "", 98.7, 0.05, True),  # one more digit, a tenth of the rounding
-        ("98.8", "0.5", 98.0, 0.2, True),
-        ("98.8", "0.5", 98.2, 0.2, False),
-        ("98.8", "0.5", 99.6, 0.2, True),
+        ("98.8", "", 98.74, 0.05, False),  # with rounding, 0.05, the root is 0.071
+        ("98.8", "", 98.72, 0.05, True),
+        ("98.80", "", 98.74, 0.05, True),  # one more digit, a tenth of the rounding
+        ("98.8", "0.3", 98.29, 0.4, True),  # 3, 4, 5; the sum of the half-widths is 0.7
+        ("98.8", "0.3", 98.31, 0.4, False),
+        ("98.8", "0.3", 99.31, 0.4, True),
         ("98.8", "", 98.8, None, False),
+        ("98.8", "0.3", 20.0, None, False),  # one episode has no interval
     ],
 )
-def test_whether_two_intervals_miss_each_other(
+def test_whether_a_value_differs_from_the_published_one(
     tmp_path: Path, accuracy: str, ci95: str, measured: float, half: float | None, apart: bool
 ) -> None:
     (tmp_path / "published.csv").write_text(f"{HEADER}protonet,conv4,omniglot,5,1,,{accuracy},{ci95},s,paper\n")
     (claim,) = read_published(tmp_path / "published.csv")
     assert claim.misses(measured, half) is apart
     assert claim.gap(99.8) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("distance", "low", "high"), [(0.0, 0.045, 0.055), (3.0, 0.84, 0.86)])
+def test_the_error_and_the_power_of_the_marks(distance: float, low: float, high: float) -> None:
+    """The paper's value and ours have a standard error of 0.5, so their difference has one of 0.707."""
+    random = np.random.default_rng(0)
+    papers = random.normal(50, 0.5, 20_000)
+    ours = random.normal(50 + distance * 0.5**0.5, 0.5, 20_000)
+    half = 1.96 * 0.5
+    marked = [
+        Published("a", "b", "d", Cell("", 5, 1), paper, half, "", "s", "paper").misses(value, half)
+        for paper, value in zip(papers.tolist(), ours.tolist(), strict=True)
+    ]
+    assert low < np.mean(marked) < high
