@@ -38,7 +38,7 @@ class Squares:
             out[:] = squares(split, found[0][0] if found else 7)
 
         images = cached_array(context.cache / f"{split}.npy", SHAPE, build)
-        return ClassSplit(images, np.array([0, 3, 6]), ("a", "b"))
+        return ClassSplit(images, np.array([0, 3, 6]), (f"{split} a", f"{split} b"))
 
 
 DIGESTS = {
@@ -147,8 +147,11 @@ def test_verify_compares_sizes_where_there_is_no_digest(run):
     code, out, _ = run("verify", specs=(unknown,))
     assert code == 0 and out.count("unverified") == 3
     wrong = replace(unknown, sizes={split: SplitSize(3, 6) for split in SQUARES.sizes})
-    code, out, _ = run("verify", specs=(wrong,))
-    assert code == 1 and out.count("differs") == 3
+    code, out, err = run("verify", specs=(wrong,))
+    assert code == 1 and "broken" in out
+    assert err.startswith(
+        "error: cannot load train of data set 'squares': it has 2 classes and 6 items, declared are 3"
+    )
 
 
 def test_verify_tells_known_copies_from_unknown_ones(run):
