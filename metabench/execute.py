@@ -200,8 +200,11 @@ class Executor:
         parts["provenance"] = self._provenance(run)
 
     def _provenance(self, run: RunSpec) -> dict[str, Any]:
-        """What a record says of where it was made; `local` keeps it off leaderboards, `pixels` are not official."""
-        told = {"local": run.local, "pixels": self.session.pixels(run)}
+        """What a record says of where it was made, and of what.
+
+        `local` keeps it off leaderboards, `pixels` are not official, `copies` are items that are there more than once.
+        """
+        told = {"local": run.local, "pixels": self.session.pixels(run), "copies": self.session.copies(run)}
         return {**provenance(self.device), **{name: value for name, value in told.items() if value}}
 
     def _refuse_other_shape(self, run: RunSpec, trained_on: tuple[int, ...]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from metabench.beside import joined, reserved, with_copies
 from metabench.console import Console
+from metabench.copy_counter import CopyCounter
 from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.data.cache import cached_array
 from metabench.data.validation import content_problem, shared_class_problem, valid_split
@@ -68,6 +69,7 @@ class Session:
         self._splits: dict[str, ClassSplit] = {}
         self._names: dict[str, dict[str, tuple[str, ...]]] = {}
         self._lacking: dict[str, MetabenchError] = {}
+        self._copies = CopyCounter(self)
 
     def split(self, dataset: Choice, name: str) -> ClassSplit:
         """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be.
@@ -181,6 +183,18 @@ class Session:
         sets = (run.dataset,) if run.source is None else (run.dataset, run.source)
         told = {dataset.name: _dataset_spec(dataset).pixels(dataset.params, self.digests(dataset)) for dataset in sets}
         return {name: text for name, text in told.items() if text}
+
+    def copies(self, run: RunSpec) -> dict[str, int]:
+        """Return the numbers of copies among the items of a run, see `CopyCounter.count`."""
+        return self._copies.count(run)
+
+    def item_names(self, dataset: Choice, name: str) -> Sequence[str]:
+        """Return the name of each item of a split, such as its file; empty where the data set has none."""
+        loader = load_target(dataset.spec)(**dataset.params)
+        if not hasattr(loader, "item_names"):
+            return ()
+        names: Sequence[str] = loader.item_names(name, self._context(dataset))
+        return names if len(names) == len(self.split(dataset, name).images) else ()
 
     def digests(self, dataset: Choice) -> dict[str, str]:
         """Return the digest of each split: as declared, or computed once and remembered.

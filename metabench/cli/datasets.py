@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from metabench.cli.copy_findings import Finding, Item, copy_findings
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
 from metabench.cli.loose import current_registry
 from metabench.cli.selecting import parse_settings
 from metabench.console import Console
-from metabench.data.duplicates import by_splits, duplicates
 from metabench.data.rows import first_three
 from metabench.data.types import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
@@ -34,7 +34,10 @@ data_option = click.option(
 class Check:
     """One split and what was found: ``ok``, ``known copy``, ``differs``, ``unverified`` (no digest known), ``missing``.
 
-    ``shared``: images are in each of several splits; ``repeated``: images are in one split several times.
+    Copies, each a check of its own, whose ``images`` are how many there are, the first of each item not counted:
+    ``repeated`` in one class, ``conflicting`` in several classes of a split, ``shared`` by several splits. Their
+    ``copies`` are all of them, in groups of equal items. ``failed`` says that something is to be mended: copies that
+    belong to data with a published digest, or that the spec lists, are no failure.
     """
 
     dataset: str
@@ -45,6 +48,8 @@ class Check:
     digest: str = ""
     expected: str = ""
     detail: str = ""
+    copies: Sequence[Sequence[Item]] = ()
+    failed: bool = False
 
 
 @click.group()
@@ -115,8 +120,10 @@ def verify(
     home: str | None,
     data: str | None,
 ) -> None:
-    """Read data sets NAMES in full, compare them with their published digests, and look for images that are in them
+    """Read data sets NAMES in full, compare them with their published digests, and look for items that are in them
     more than once; downloads nothing.
+
+    The table names a few copies; --json lists all, by file or by class and place.
 
     Without NAMES every data set is checked, and one whose files are not here is no failure. Where a data set has
     several class splits (folds) each of them is.
@@ -138,7 +145,10 @@ def verify(
         rows = [(c.dataset, c.split, c.status, c.classes, c.images, c.digest[:12], c.detail) for c in checks]
         click.echo(columns(header, rows))
     for check in checks:
-        if check.status in ("differs", "broken"):
+        if check.failed and check.copies:
+            where = f"{check.dataset} {check.split}"
+            raise MetabenchError(f"{where}: {check.detail}. Remove what does not belong there; --json lists all")
+        if check.failed:
             raise MetabenchError(check.detail)
     for check in checks:
         if names and check.status == "missing":
@@ -235,32 +245,37 @@ def _loaded(chosen: Choice, place: Home, allow_download: bool) -> Iterator[tuple
 def verified(chosen: Choice, place: Home) -> Iterator[Check]:
     """Yield a check of each split; what is missing or broken is one check for the whole data set."""
     try:
-        splits, digests = {}, {}
-        for split, loaded in _loaded(chosen, place, allow_download=False):
-            check = _compared(chosen, split, loaded, place)
-            splits[split], digests[split] = loaded, check.digest
-            yield check
-        assert isinstance(chosen.spec, DatasetSpec)
-        yield from _repeated(chosen, splits, chosen.spec.known_shared(digests) or ())
+        session = Session(place, Console(), allow_download=False)
+        splits, checks = {}, {}
+        for split in session.splits(chosen):
+            splits[split] = session.split(chosen, split)
+            checks[split] = _compared(chosen, split, splits[split], place)
+            yield checks[split]
+        names = {split: session.item_names(chosen, split) for split in splits}
+        for finding in copy_findings(splits, names):
+            yield _copies(chosen, finding, checks)
     except MissingError as error:
         yield Check(form_name(chosen), "-", "missing", detail=str(error))
     except MetabenchError as error:
-        yield Check(form_name(chosen), "-", "broken", detail=str(error))
+        yield Check(form_name(chosen), "-", "broken", detail=str(error), failed=True)
 
 
-def _repeated(chosen: Choice, splits: Mapping[str, ClassSplit], known: Collection[str]) -> Iterator[Check]:
-    """Yield a check for each split, or group of splits, that holds the same images."""
-    assert isinstance(chosen.spec, DatasetSpec)
-    name, items = form_name(chosen), "texts" if chosen.spec.kind == "text" else chosen.spec.kind
-    for names, images in by_splits(duplicates(splits)).items():
-        if len(names) == 1:
-            detail = f"{len(images)} {items} are in it more than once"
-            yield Check(name, names[0], "repeated", images=len(images), detail=detail)
-            continue
-        unknown = [image for image in images if image not in known]
-        told = f"{len(unknown)} of them not declared: {first_three(unknown)}" if unknown else "all of them declared"
-        detail = f"{len(images)} {items} are in each of these splits, {told}"
-        yield Check(name, "+".join(names), "shared", images=len(images), detail=detail)
+def _copies(chosen: Choice, finding: Finding, checks: Mapping[str, Check]) -> Check:
+    """Return the check of a finding; published data are as they are, and what their spec lists is known."""
+    spec, name, where = chosen.spec, form_name(chosen), "+".join(finding.splits)
+    assert isinstance(spec, DatasetSpec)
+    items = "texts" if spec.kind == "text" else spec.kind
+    what = {"repeated": "within a class", "conflicting": "into another class", "shared": "into another split"}
+    known = spec.known_shared({split: check.digest for split, check in checks.items()}) or ()
+    unknown = [digest for digest in finding.digests if digest not in known]
+    if finding.kind == "shared":
+        failed = bool(unknown)
+        told = f", {len(unknown)} of them not declared" if unknown else ", all of them declared"
+    else:
+        failed, told = not checks[where].expected and checks[where].status != "known copy", ""
+    listed = first_three(list(finding.pairs()))
+    detail = f"{items} copied {what[finding.kind]}: {finding.copies}{told} ({listed})"
+    return Check(name, where, finding.kind, images=finding.copies, detail=detail, copies=finding.groups, failed=failed)
 
 
 def _compared(chosen: Choice, split: str, loaded: ClassSplit, place: Home) -> Check:
@@ -279,4 +294,5 @@ def _compared(chosen: Choice, split: str, loaded: ClassSplit, place: Home) -> Ch
         status, folder = "differs", place.dataset_cache(spec.cache_name)
         remedy = f"delete {folder} and run again" if spec.download else "please report it to its author"
         detail = f"{form_name(chosen)} {split} has digest {digest[:12]}, expected {expected[:12]}; {remedy}"
-    return Check(form_name(chosen), split, status, classes, images, digest, expected, detail)
+    failed = status == "differs"
+    return Check(form_name(chosen), split, status, classes, images, digest, expected, detail, failed=failed)

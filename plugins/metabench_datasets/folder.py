@@ -111,6 +111,12 @@ class Folder:
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return ClassSplit(images[: starts[-1]], starts, tuple(classes.files))
 
+    def item_names(self, split: str, context: DataContext) -> list[str]:
+        """Return the file of each image of a split, below the split's folder."""
+        classes = self._classes(split, context)
+        bad = self._prepared(split, classes, context)[1]
+        return [name for file in classes.images if (name := _within(file, classes.folder)) not in bad]
+
     def _places(self, context: DataContext) -> dict[str, Path]:
         """Return the folder of every split."""
         root = self._root(context)

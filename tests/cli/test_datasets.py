@@ -167,7 +167,7 @@ def test_verify_tells_known_copies_from_unknown_ones(run):
 
 
 class Repeating(Squares):
-    """Two images of val are also in train, and train has one twice."""
+    """Two images of val are also in train, and train has one twice in a class and one in both classes."""
 
     def load(self, split, context):
         made = super().load(split, context)
@@ -176,23 +176,50 @@ class Repeating(Squares):
             images[:2] = squares("train")[:2]
         if split == "train":
             images[5] = images[4]
+            images[3] = images[2]
         return replace(made, images=images)
 
 
-def test_verify_reports_images_that_are_there_more_than_once(run):
+def test_verify_lists_images_that_are_there_more_than_once(run):
     digest = image_digest(squares("train")[0])
     spec = replace(SQUARES, target=f"{__name__}:Repeating", digests={}, shared_images=(digest,))
     assert run("download", "squares", specs=(spec,))[0] == 0
-    code, out, _ = run("verify", "squares", "--json", specs=(spec,))
+    code, out, err = run("verify", "squares", "--json", specs=(spec,))
     found = {(check["split"], check["status"]): check for check in json.loads(out)}
-    assert code == 0 and len(found) == 5
-    assert found["train", "repeated"]["images"] == 1
-    shared = found["train+val", "shared"]
+    assert code == 1 and len(found) == 6
+    assert err == (
+        "error: squares train: images copied within a class: 1 (train b[2] = train b[1]). "
+        "Remove what does not belong there; --json lists all\n"
+    )
+    repeated, conflicting, shared = (
+        found[place] for place in (("train", "repeated"), ("train", "conflicting"), ("train+val", "shared"))
+    )
+    assert repeated["images"] == 1 and repeated["failed"]
+    assert repeated["copies"] == [
+        [{"split": "train", "class_name": "train b", "index": index, "file": ""} for index in (1, 2)]
+    ]
+    assert conflicting["failed"] and conflicting["detail"] == (
+        "images copied into another class: 1 (train b[0] = train a[2])"
+    )
     assert shared["images"] == 2 and "2 of them not declared" in shared["detail"]  # which copy it is, is not known
-    digests = {check["split"]: check["digest"] for check in json.loads(out) if check["digest"]}
-    (known,) = [c for c in json.loads(run("verify", "--json", specs=(replace(spec, digests=digests),))[1])
-                if c["status"] == "shared"]  # fmt: skip
-    assert "1 of them not declared" in known["detail"] and digest not in known["detail"]
+    assert "(val val a[0] = train train a[0], val val a[1] = train train a[1])" in shared["detail"]
+
+
+def test_verify_takes_copies_of_published_data_as_they_are(run):
+    digest, other = (image_digest(image) for image in squares("train")[:2])
+    spec = replace(SQUARES, target=f"{__name__}:Repeating", digests={}, shared_images=(digest,))
+    run("download", "squares", specs=(spec,))
+    checks = json.loads(run("verify", "--json", specs=(spec,))[1])
+    published = replace(spec, digests={check["split"]: check["digest"] for check in checks if check["digest"]})
+    code, out, err = run("verify", "squares", "--json", specs=(published,))
+    failed = [check for check in json.loads(out) if check["failed"]]
+    assert code == 1 and [check["status"] for check in failed] == ["shared"]
+    assert "1 of them not declared" in failed[0]["detail"] and "train+val" in err
+    declared = replace(published, shared_images=(digest, other))
+    code, out, err = run("verify", "squares", specs=(declared,))
+    assert (code, err) == (0, "") and "all of them declared" in out and "repeated" in out
+    copies = {"squeezed": KnownCopy(digests=published.digests, shared_images=(digest, other))}
+    assert run("verify", "squares", specs=(replace(spec, copies=copies),))[0] == 0
 
 
 class Apart(Squares):
