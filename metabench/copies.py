@@ -40,6 +40,12 @@ def copies_words(counts: Mapping[str, int], explained: bool = False) -> str:
     )
 
 
+def copies_line(counts_of: Mapping[str, Mapping[str, int]]) -> str:
+    """Return the line below a table that explains the mark; '' where no data set has copies."""
+    each = "; ".join(f"{name} {copies_words(counts, explained=True)}" for name, counts in counts_of.items() if counts)
+    return f"{MARK}: items whose bytes equal another's, the first of each not counted: {each}" if each else ""
+
+
 def copies_problem(value: Any) -> str:
     """Return what is wrong with a record's numbers of copies, '' if nothing is."""
     if not isinstance(value, dict) or not set(value) <= set(_WORDS):

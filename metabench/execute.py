@@ -128,7 +128,7 @@ class Executor:
             exhausted = False
             try:
                 self._measure(run, digests, key, parts)
-                record = build_record(inputs, "ok", **parts)
+                record = build_record(inputs, "ok", **parts, provenance=self._provenance(run))
             except (UsageError, MissingError, OSError):
                 raise
             except KeyboardInterrupt:
@@ -197,7 +197,6 @@ class Executor:
             "peak_memory_mb": round(peak_memory_mb() + learner.beside_mb, 1),
             "parameters": _parameters(model) + (0 if learner.frozen is None else _parameters(learner.frozen)),
         }
-        parts["provenance"] = self._provenance(run)
 
     def _provenance(self, run: RunSpec) -> dict[str, Any]:
         """What a record says of where it was made, and of what.

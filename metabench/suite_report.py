@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from metabench.across import mean_over_cells, rank_over_cells
+from metabench.copies import copies_of, most
 from metabench.keys import canonical_json
 from metabench.leaderboard.ranks import Rank
 from metabench.runspec import Choice, Lacking, Planned, RunSpec, spec_of
@@ -37,6 +38,7 @@ class Result:
         open95: the same for other classes and images.
         keys: of the runs, one for each seed.
         episodes: the score of each episode, mean over seeds where they met the same.
+        copies: numbers of copies among the items by kind, see `metabench.copies`.
     """
 
     score: float
@@ -44,6 +46,7 @@ class Result:
     open95: float | None
     keys: tuple[str, ...]
     episodes: EpisodeScores
+    copies: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def _result(records: Sequence[Mapping[str, Any]]) -> Result:
     runs = [EpisodeScores.of(record["scores"]) for record in records]
     paired = all(run.paired(runs[0]) for run in runs)
     keys = tuple(record["key"] for record in over.records)
-    return Result(over.score, closed, opened, keys, EpisodeScores.mean(runs) if paired else runs[0])
+    episodes = EpisodeScores.mean(runs) if paired else runs[0]
+    return Result(over.score, closed, opened, keys, episodes, most(map(copies_of, records)))
 
 
 def _methods(runs: Sequence[RunSpec]) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.copies import MARK, copies_of, copies_words, most
+from metabench.copies import MARK, copies_line, copies_of, copies_words, most
 from metabench.files import write_atomic
 from metabench.scores import metric_of, parts_of, score_of
 from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
@@ -367,9 +367,8 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
         lines.append(
             "transductive: the queries of an episode help each other; compare only with rows of as many (--query)"
         )
-    if counts_of := _copies(rows):
-        told = "; ".join(f"{name} {copies_words(counts, explained=True)}" for name, counts in counts_of.items())
-        lines.append(f"{MARK}: items whose bytes equal another's, the first of each not counted: {told}")
+    if line := copies_line(_copies(rows)):
+        lines.append(line)
     if any(row["trained_on"] for row in rows):
         lines.append(
             "+: the backbone was trained on these data before; where they hold the test classes, those are not new"
@@ -378,9 +377,8 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
 
 
 def _copies(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
-    """Return the numbers of copies of every data set that has some."""
+    """Return the numbers of copies of every data set."""
     found: dict[str, list[Mapping[str, int]]] = defaultdict(list)
     for row in rows:
-        if row["copies"]:
-            found[row["dataset"]].append(row["copies"])
+        found[row["dataset"]].append(row["copies"])
     return {name: most(counts) for name, counts in found.items()}
