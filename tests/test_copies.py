@@ -143,6 +143,23 @@ def test_a_file_that_is_left_out_moves_no_name(
     assert "2 (a/007.png = a/000.png, a/008.png = a/000.png)" in capsys.readouterr().out
 
 
+def test_a_suite_marks_its_cells(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        'name = "mine"\nversion = 1\nsummary = "a try"\nepisodes = 20\n'
+        f'[[runs]]\ndatasets = ["folder:{photos}"]\nways = [3]\nshots = [1]\nquery = 2\n'
+        "settings.data = { size = 16 }\n"
+        '[[runs]]\ndatasets = ["glyphs"]\nways = [3]\nshots = [1]\n'
+        "settings.data = { train_classes = 12, val_classes = 6, test_classes = 8 }\n"
+    )
+    command = ["run", "--algo", "nearest-mean", "--suite", str(suite), "--home", str(tmp_path / "home")]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert err.count("some items are copies") == 1
+    assert out.count("†") == 2 and "†: items whose bytes equal another's" in out
+    assert "folder:photos 2 within a class" in out
+
+
 @pytest.mark.parametrize(
     "value", [3, [], {"other": 1}, {"within_class": 0}, {"within_class": 1.5}, {"within_class": True}]
 )
