@@ -50,11 +50,13 @@ class Finding:
         """How many there are, the first of each item not counted."""
         return sum(len(equal) - 1 for equal in self.groups)
 
-    def pairs(self) -> Iterator[str]:
-        """Yield ``copy = first`` for each copy."""
-        name = (lambda item: f"{item.split} {item}") if self.kind == "shared" else str
-        for first, *others in self.groups:
-            yield from (f"{name(other)} = {name(first)}" for other in others)
+
+def pairs(groups: Sequence[Sequence[Item]]) -> Iterator[str]:
+    """Yield ``copy = first`` for each copy, with the split where these differ."""
+    for first, *others in groups:
+        for other in others:
+            several = other.split != first.split
+            yield f"{other.split} {other} = {first.split} {first}" if several else f"{other} = {first}"
 
 
 def copy_findings(splits: Mapping[str, ClassSplit], names: Mapping[str, Sequence[str]]) -> list[Finding]:

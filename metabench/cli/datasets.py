@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
-from metabench.cli.copy_findings import Finding, Item, copy_findings
+from metabench.cli.copy_findings import Finding, Item, copy_findings, pairs
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
 from metabench.cli.loose import current_registry
 from metabench.cli.selecting import parse_settings
 from metabench.console import Console
-from metabench.data.rows import first_three
 from metabench.data.types import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.home import Home
@@ -25,6 +24,8 @@ from metabench.runspec import Choice
 from metabench.session import Session
 from metabench.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
 
+_LISTED = 20
+"""Copies of a kind that the table names; JSON has all."""
 data_option = click.option(
     "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
 )
@@ -123,7 +124,7 @@ def verify(
     """Read data sets NAMES in full, compare them with their published digests, and look for items that are in them
     more than once; downloads nothing.
 
-    The table names a few copies; --json lists all, by file or by class and place.
+    Copies are named below the table, by file or by class and place; beyond twenty of a kind --json lists all.
 
     Without NAMES every data set is checked, and one whose files are not here is no failure. Where a data set has
     several class splits (folds) each of them is.
@@ -143,11 +144,11 @@ def verify(
     else:
         header = ("data set", "split", "status", "classes", "images", "digest", "detail")
         rows = [(c.dataset, c.split, c.status, c.classes, c.images, c.digest[:12], c.detail) for c in checks]
-        click.echo(columns(header, rows))
+        click.echo("\n".join([columns(header, rows), *_listed(checks)]))
     for check in checks:
         if check.failed and check.copies:
             where = f"{check.dataset} {check.split}"
-            raise MetabenchError(f"{where}: {check.detail}. Remove what does not belong there; --json lists all")
+            raise MetabenchError(f"{where}: {check.detail}. Remove what does not belong there")
         if check.failed:
             raise MetabenchError(check.detail)
     for check in checks:
@@ -260,6 +261,17 @@ def verified(chosen: Choice, place: Home) -> Iterator[Check]:
         yield Check(form_name(chosen), "-", "broken", detail=str(error), failed=True)
 
 
+def _listed(checks: Sequence[Check]) -> Iterator[str]:
+    """Yield lines that name copies, each with the first of its kind."""
+    for check in checks:
+        if check.copies:
+            yield f"\n{cell(check.dataset)} {check.split}: {check.detail}"
+            lines = list(pairs(check.copies))
+            yield from (f"  {cell(line)}" for line in lines[:_LISTED])
+            if len(lines) > _LISTED:
+                yield f"  and {len(lines) - _LISTED} more; --json lists all"
+
+
 def _copies(chosen: Choice, finding: Finding, checks: Mapping[str, Check]) -> Check:
     """Return the check of a finding; published data are as they are, and what their spec lists is known."""
     spec, name, where = chosen.spec, form_name(chosen), "+".join(finding.splits)
@@ -273,8 +285,7 @@ def _copies(chosen: Choice, finding: Finding, checks: Mapping[str, Check]) -> Ch
         told = f", {len(unknown)} of them not declared" if unknown else ", all of them declared"
     else:
         failed, told = not checks[where].expected and checks[where].status != "known copy", ""
-    listed = first_three(list(finding.pairs()))
-    detail = f"{items} copied {what[finding.kind]}: {finding.copies}{told} ({listed})"
+    detail = f"{items} copied {what[finding.kind]}: {finding.copies}{told}"
     return Check(name, where, finding.kind, images=finding.copies, detail=detail, copies=finding.groups, failed=failed)
 
 
