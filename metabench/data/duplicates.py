@@ -32,20 +32,25 @@ class Items:
 
 
 def items_of(split: ClassSplit, report: Callable[[int], None] = lambda done: None) -> Items:
-    """Return digest and class of every item of a split; reads all of it, block by block.
+    """Return digest and class of every item of a split; see `item_digests`."""
+    classes = np.repeat(np.arange(len(split.counts)), split.counts)
+    return Items(item_digests(split.images, report), classes)
+
+
+def item_digests(images: NDArray[np.uint8], report: Callable[[int], None] = lambda done: None) -> NDArray[np.uint64]:
+    """Return the digest of every item (N, ...), (N,); reads all of them, block by block.
 
     Args:
         report: is called with the number of items read so far.
     """
-    images, digests = split.images, list[bytes]()
+    digests = list[bytes]()
     step = max(1, _BLOCK_BYTES // max(1, int(np.prod(images.shape[1:]))))
     for start in range(0, len(images), step):
         block = np.ascontiguousarray(images[start : start + step])
         digests += [hashlib.blake2b(item.data, digest_size=8).digest() for item in block.reshape(len(block), -1)]
         _release(images)
         report(start + len(block))
-    classes = np.repeat(np.arange(len(split.counts)), split.counts)
-    return Items(np.frombuffer(b"".join(digests), ">u8").astype(np.uint64), classes)
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
 
 
 def count_copies(items: Items) -> tuple[int, int]:
@@ -63,7 +68,7 @@ def duplicates(splits: Mapping[str, ClassSplit]) -> dict[str, list[Place]]:
     """Return the places of every item (by its `image_digest`) that is there more than once; reads all items."""
     if not splits:
         return {}
-    digests = np.concatenate([items_of(data).digests for data in splits.values()])
+    digests = np.concatenate([item_digests(data.images) for data in splits.values()])
     names, starts = list(splits), np.cumsum([0, *(len(data.images) for data in splits.values())])
     _, number, counts = np.unique(digests, return_inverse=True, return_counts=True)
     found: dict[str, list[Place]] = defaultdict(list)

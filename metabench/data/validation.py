@@ -82,10 +82,10 @@ def shape_problem(data: ClassSplit, spec: DatasetSpec, shape: tuple[int, ...] | 
         fits = True
     if fits:
         return ""
-    wanted = shape if shape is not None else ("1 or 3", "height", "width")
+    wanted = "(1 or 3, height, width)" if shape is None else f"{_shape(shape)} ({_SHAPES[spec.kind]})"
     text = (
-        f"items have shape {_shape(found)}, expected {_shape(wanted)} ({_SHAPES[spec.kind]}); the array is "
-        f"{_shape(data.images.shape)}, expected {LAYOUTS[spec.kind]}"
+        f"items have shape {_shape(found)}, expected {wanted}; the array is {_shape(data.images.shape)}, expected "
+        f"{LAYOUTS[spec.kind]}"
     )
     first = data.images.shape[1]
     if spec.kind == "images" and found[0] != first and first in (1, 3, *(shape or spec.image_shape)[:1]):
