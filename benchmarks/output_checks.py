@@ -1,8 +1,8 @@
 """What it costs to check outputs and to shuffle queries: `python benchmarks/output_checks.py`.
 
 Nearest mean, the quickest head, on made-up features, so that what is measured weighs most. Each round evaluates the
-same episodes with everything, without the checks of outputs and episodes, and without the order of queries; in turn, one
-thread, processor time. Distances are timed against the plain expansion in the same way.
+same episodes with everything, without the checks of outputs and episodes, without the order of queries, and with the
+plain expansion of distances; in turn, one thread, processor time.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class Executor:
             exhausted = False
             try:
                 self._measure(run, digests, key, parts)
-                record = build_record(inputs, "ok", **parts)
+                record = build_record(inputs, "ok", **parts, provenance=self._provenance(run))
             except (UsageError, MissingError, OSError):
                 raise
             except KeyboardInterrupt:
@@ -218,11 +218,13 @@ class Executor:
             "peak_memory_mb": round(peak_memory_mb() + learner.beside_mb, 1),
             "parameters": _parameters(model) + (0 if learner.frozen is None else _parameters(learner.frozen)),
         }
-        parts["provenance"] = self._provenance(run)
 
     def _provenance(self, run: RunSpec) -> dict[str, Any]:
-        """What a record says of where it was made; `local` keeps it off leaderboards, `pixels` are not official."""
-        told = {"local": run.local, "pixels": self.session.pixels(run)}
+        """What a record says of where it was made, and of what.
+
+        `local` keeps it off leaderboards, `pixels` are not official, `copies` are items that are there more than once.
+        """
+        told = {"local": run.local, "pixels": self.session.pixels(run), "copies": self.session.copies(run)}
         return {**provenance(self.device), **{name: value for name, value in told.items() if value}}
 
     def _refuse_other_shape(self, run: RunSpec, trained_on: tuple[int, ...]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metabench.data.types import DataContext
+from metabench.data.validation import valid_split
 from metabench.errors import MetabenchError, MissingError
 from metabench.home import Home
 from metabench.plugins import one_line
@@ -49,7 +50,7 @@ def look(spec: DatasetSpec, params: Mapping[str, Value], home: Home, allow_downl
     try:
         dataset = load_target(spec)(**params)
         for split in dataset.splits(context) if hasattr(dataset, "splits") else spec.splits:
-            dataset.load(split, context)
+            valid_split(dataset.load(split, context), split, spec.name, spec, params, dataset)
     except _Preparing:
         return Found("not prepared")
     except MissingError as error:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from metabench.copies import copies_of, copies_words, most
 from metabench.errors import MetabenchError
 from metabench.keys import content_key
 from metabench.plan import Selection, plan_each
-from metabench.runspec import NO_DIGESTS, Lacking, Planned, RunSpec, sound, spec_of
+from metabench.runspec import NO_DIGESTS, Choice, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.session import Outcome, Session
 from metabench.settling import settle
+from metabench.specs import defaults
 from metabench.suites import Suite, plan_suite
 from metabench.tables import Row, rows_from_records
 
@@ -69,13 +73,16 @@ def _launch(
     found = [told(p) if isinstance(p, Lacking) else tried(p, partial(_stored, p, session)) for p in planned]
     runs = [spec_of(each) for each in planned]
     _tell_pixels([run for run, each in zip(runs, found, strict=True) if not isinstance(each, Lacking)], session)
+    executor: Executor | None = None
     if any(each is None for each in found):
         from metabench.execute import Executor  # loads torch
 
         executor = Executor(session)
         for index, run in enumerate(runs):
             if found[index] is None:
-                found[index] = tried(run, partial(executor.preflight, run))
+                found[index] = tried(run, partial(_prepared, run, executor))
+    _warn_of_copies(runs, found, session)
+    if executor is not None:
         for index, run in enumerate(runs):
             if found[index] is None:
                 found[index] = tried(run, partial(_executed, run, executor))
@@ -94,6 +101,12 @@ def _stored(run: RunSpec, session: Session) -> Outcome | None:
     return Outcome(record, True) if record else None
 
 
+def _prepared(run: RunSpec, executor: Executor) -> None:
+    """Refuse what cannot be measured, and count the copies in what can."""
+    executor.preflight(run)
+    executor.session.copies(run)
+
+
 def _executed(run: RunSpec, executor: Executor) -> Outcome:
     return executor.execute(run, executor.session.digests_of(run))
 
@@ -102,6 +115,28 @@ def _tell_pixels(runs: Sequence[RunSpec], session: Session) -> None:
     """Say once of each data set whose pixels are not the official ones what they are."""
     for name, pixels in {name: text for run in runs for name, text in session.pixels(run).items()}.items():
         session.console.note(f"{name}: the pixels are not the official ones but {pixels}; say so beside the numbers")
+
+
+def _warn_of_copies(runs: Sequence[RunSpec], found: Sequence[Outcome | Lacking | None], session: Session) -> None:
+    """Say once of each measured split that holds copies how many; of stored runs, what their records say."""
+    counts: dict[tuple[str, str], list[Mapping[str, int]]] = defaultdict(list)
+    for run, result in zip(runs, found, strict=True):
+        if not isinstance(result, Lacking):
+            of_run = session.copies(run) if result is None else copies_of(result.record)
+            counts[f"{run.dataset.name}, {run.split}", _verify(run.dataset)].append(of_run)
+    for (where, command), of_runs in counts.items():
+        if any(of_runs):
+            words = copies_words(most(of_runs), explained=True)
+            session.console.warn(f"{where}: some items are copies, {words}; '{command}' lists them")
+
+
+def _verify(dataset: Choice) -> str:
+    """Return the command that lists the copies in a data set."""
+    spec, usual = dataset.spec, defaults(dataset.spec)
+    name = f"{spec.name}:{dataset.params[spec.argument]}" if spec.argument else spec.name
+    others = [item for item in dataset.params.items() if item[0] != spec.argument and item[1] != usual[item[0]]]
+    settings = [word for name, value in others for word in ("--set", f"data.{name}={value}")]
+    return shlex.join(["metabench", "datasets", "verify", name, *settings])
 
 
 def run_selection(selection: Selection, session: Session) -> list[Outcome]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metabench.copies import copies_problem
 from metabench.errors import MetabenchError
 from metabench.keys import content_key
 from metabench.scores import answers, answers_name, shares
@@ -176,6 +177,8 @@ def _cell_numbers(inputs: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _check_rest(obj: Mapping[str, Any]) -> None:
     for name in ("cost", "provenance"):
         need(isinstance(obj[name], dict), name, "is not an object")
+    problem = copies_problem(obj["provenance"].get("copies", {}))
+    need(not problem, "provenance.copies", problem)
     need(obj["training"] is None or isinstance(obj["training"], dict), "training", "is no object")
     error = obj["error"]
     if error is None:

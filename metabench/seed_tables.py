@@ -67,7 +67,7 @@ def seeds_text(seeds: int, seed_sd: float | None, digits: int = 2) -> str:
 def _seed_row(group: OverSeeds) -> Row:
     (shared,) = rows_from_records(group.records[:1])
     varied = (name for name in IF_VARIED if name not in ("episodes", "seed"))
-    names = (*ALWAYS, "dataset_digest", "trained_on", "train_dataset", *varied, *IF_NEEDED)
+    names = (*ALWAYS, "dataset_digest", "trained_on", "train_dataset", *varied, *IF_NEEDED, "copies")
     return {
         **{name: shared[name] for name in names},
         "seeds": [record["inputs"]["training"]["seed"] for record in group.records] if group.seeds else [],

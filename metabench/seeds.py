@@ -18,6 +18,7 @@ from metabench.keys import canonical_json
 from metabench.means import Estimate, mean_over_cells, total_variance
 from metabench.scores import EpisodeScores, metric_of, score_of
 from metabench.specs import Metric
+from metabench.stats import farthest
 from metabench.streams import Run
 
 
@@ -96,4 +97,5 @@ def _open_half_width(sd: float, runs: Sequence[Run]) -> float | None:
         return None
     between, df = sd**2 / len(runs), len(runs) - 1
     variance, freedom = total_variance(between, between**2 / df, found.sampling + found.data, found.df, 0.0)
-    return Estimate(mean.values.mean(), float(variance), float(freedom)).half_width
+    half = Estimate(mean.values.mean(), float(variance), float(freedom)).half_width
+    return None if half is None else min(half, farthest(float(mean.values.mean()), mean.metric.ends))

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from metabench.beside import joined, reserved, with_copies
 from metabench.console import Console
+from metabench.copy_counter import CopyCounter
 from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.data.cache import cached_array
 from metabench.data.skipped import Unread
+from metabench.data.validation import content_problem, shared_class_problem, valid_split
 from metabench.environment import check_device_name
 from metabench.errors import MetabenchError
 from metabench.files import write_atomic
@@ -66,8 +68,10 @@ class Session:
         self.registry = registry or load_registry()
         self.store = Store(home.root, console.warn)
         self._splits: dict[str, ClassSplit] = {}
+        self._names: dict[str, dict[str, tuple[str, ...]]] = {}
         self._lacking: dict[str, MetabenchError] = {}
         self._noted: set[str] = set()
+        self._copies = CopyCounter(self)
 
     def split(self, dataset: Choice, name: str) -> ClassSplit:
         """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be.
@@ -136,8 +140,7 @@ class Session:
                     progress=lambda text, done, total: bar.update(done, text, total),
                     note=self._note_once,
                 )
-                split: ClassSplit = loader.load(name, context)
-                return split
+                return self._valid(dataset, name, loader, loader.load(name, context))
         except MetabenchError as error:
             self._lacking[known] = error
             raise
@@ -152,6 +155,19 @@ class Session:
         """Return the files of a data set that are not read, as far as its loader says it; prepares it if need be."""
         loader = load_target(dataset.spec)(**dataset.params)
         return list(loader.unread(self._context(dataset))) if hasattr(loader, "unread") else []
+
+    def _valid(self, dataset: Choice, name: str, loader: object, loaded: object) -> ClassSplit:
+        """Return what a loader returned, if it is a sound split that shares no class with those loaded before.
+
+        Raises:
+            MetabenchError: it is not; one line.
+        """
+        split = valid_split(loaded, name, dataset.name, _dataset_spec(dataset), dataset.params, loader)
+        names = self._names.setdefault(content_key(dataset.identity), {})
+        if problem := shared_class_problem({**names, name: split.names}):
+            raise MetabenchError(f"cannot load {name} of data set '{dataset.name}': {problem}.")
+        names[name] = split.names
+        return split
 
     def splits(self, dataset: Choice) -> tuple[str, ...]:
         """Return the splits that a data set has: as its spec says, or as its files do."""
@@ -181,6 +197,18 @@ class Session:
         told = {dataset.name: _dataset_spec(dataset).pixels(dataset.params, self.digests(dataset)) for dataset in sets}
         return {name: text for name, text in told.items() if text}
 
+    def copies(self, run: RunSpec) -> dict[str, int]:
+        """Return the numbers of copies among the items of a run, see `CopyCounter.count`."""
+        return self._copies.count(run)
+
+    def item_names(self, dataset: Choice, name: str) -> Sequence[str]:
+        """Return the name of each item of a split, such as its file; empty where the data set has none."""
+        loader = load_target(dataset.spec)(**dataset.params)
+        if not hasattr(loader, "item_names"):
+            return ()
+        names: Sequence[str] = loader.item_names(name, self._context(dataset))
+        return names if len(names) == len(self.split(dataset, name).images) else ()
+
     def digests(self, dataset: Choice) -> dict[str, str]:
         """Return the digest of each split: as declared, or computed once and remembered.
 
@@ -191,11 +219,18 @@ class Session:
         path, splits = self._digests_file(dataset), self.splits(dataset)
         if known := _remembered(path, splits):
             return known
-        digests = {split: split_digest(self.split(dataset, split)) for split in splits}
+        digests = {split: self._digest(dataset, split) for split in splits}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(digests, indent=1))
         self._remember(dataset, digests)
         return digests
+
+    def _digest(self, dataset: Choice, name: str) -> str:
+        """Return the digest of a split, whose content is looked at on the way."""
+        split = self.split(dataset, name)
+        if problem := content_problem(split, _dataset_spec(dataset).kind):
+            raise MetabenchError(f"cannot load {name} of data set '{dataset.name}': {problem}.")
+        return split_digest(split)
 
     def known_digests(self, dataset: Choice) -> dict[str, str] | None:
         """Return the digests that are declared or remembered; None where the data must be read to know them."""
@@ -210,11 +245,12 @@ class Session:
         """Where the digests are remembered; MetabenchError where the data set must see its files and they are missing.
 
         Data from files that a user may exchange say which they are; what the code makes itself is told by its inputs.
+        Version 2 is of splits that were validated when they were loaded.
         """
         loader = load_target(dataset.spec)(**dataset.params)
         mark = loader.fingerprint(self._context(dataset)) if hasattr(loader, "fingerprint") else ""
         identity = content_key([dataset.identity, mark] if mark else dataset.inputs())
-        return self.home.dataset_cache(dataset.spec.cache_name) / f"digests-{identity[:16]}.json"
+        return self.home.dataset_cache(dataset.spec.cache_name) / f"digests-v2-{identity[:16]}.json"
 
     def place_of(self, digest: str) -> dict[str, Value]:
         """Return the parameters that say where data of that digest were on this machine; records do not hold them."""

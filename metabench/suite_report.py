@@ -6,10 +6,11 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from metabench.across import rank_over_cells
+from metabench.copies import copies_of, most
 from metabench.keys import canonical_json
 from metabench.leaderboard.ranks import Rank
 from metabench.means import Seeds, mean_over_cells
@@ -40,6 +41,7 @@ class Result:
         open95: the same for other classes and images.
         keys: of the runs, one for each seed.
         runs: one for each seed.
+        copies: numbers of copies among the items by kind, see `metabench.copies`.
     """
 
     score: float
@@ -47,6 +49,7 @@ class Result:
     open95: float | None
     keys: tuple[str, ...]
     runs: tuple[Run, ...]
+    copies: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def metric(self) -> Metric:
@@ -149,7 +152,8 @@ def _result(records: Sequence[Mapping[str, Any]]) -> Result:
     one = len(records) == 1
     closed, opened = (summary["ci95"], summary["open95"]) if one else (over.total95, over.total_open95)
     keys = tuple(record["key"] for record in over.records)
-    return Result(over.score, closed, opened, keys, tuple(map(Run.of, over.records)))
+    copies = most(map(copies_of, records))
+    return Result(over.score, closed, opened, keys, tuple(map(Run.of, over.records)), copies)
 
 
 def _methods(runs: Sequence[RunSpec]) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from metabench.copies import MARK, copies_line, most
 from metabench.specs import ACCURACY, Metric
 from metabench.suite_report import Cell, Line, Report
 from metabench.suites import Suite
@@ -31,7 +32,7 @@ def to_text(suite: Suite, found: Report, markdown_form: bool = False) -> str:
         measured = [cell for cell in found.cells if any(cell.key in line.results for line in found.lines)]
         for dataset, group in _by_dataset(measured).items():
             blocks.append(_table(_cell_table(found.lines, dataset, group), clean))
-    lines = [*_coverage(found), *_problems(found), *_NOTES]
+    lines = [*_coverage(found), *_problems(found), *_copies(found), *_NOTES]
     return "\n\n".join([*blocks, ("\n\n" if markdown_form else "\n").join(map(clean, lines))])
 
 
@@ -102,9 +103,8 @@ def _result(line: Line, cell: Cell) -> str:
         return "-"
     metric = result.metric
     unit = "" if metric == ACCURACY else f" {metric.title}"
-    return (
-        score_text(result.score, result.ci95, digits=metric.digits) + unit + ("*" if cell.key in line.problems else "")
-    )
+    text = score_text(result.score, result.ci95, digits=metric.digits) + unit
+    return text + "*" * (cell.key in line.problems) + f" {MARK}" * bool(result.copies)
 
 
 def _coverage(found: Report) -> list[str]:
@@ -128,6 +128,15 @@ def _problems(found: Report) -> list[str]:
         for why, by_dataset in reasons.items()
         for dataset, methods in by_dataset.items()
     ]
+
+
+def _copies(found: Report) -> list[str]:
+    """Say how many copies the data of the cells hold."""
+    counts: dict[str, list[Mapping[str, int]]] = defaultdict(list)
+    for cell in found.cells:
+        counts[cell.dataset] += [line.results[cell.key].copies for line in found.lines if cell.key in line.results]
+    line = copies_line({dataset: most(of_cells) for dataset, of_cells in counts.items()})
+    return [line] if line else []
 
 
 def _line_document(found: Report, line: Line) -> dict[str, Any]:

@@ -7,10 +7,11 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metabench.copies import MARK, copies_line, copies_of, copies_words, most
 from metabench.files import write_atomic
 from metabench.scores import metric_of, parts_of, score_of
 from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
@@ -53,6 +54,7 @@ COLUMNS = (
     "precision",
     "status",
     "note",
+    "copies",
     "cached",
     "key",
 )
@@ -91,7 +93,7 @@ def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[s
     `score` and its intervals are in the unit of `metric` (percent for accuracy) and None where nothing was measured;
     `parts` is what the score is made of, if anything: for each part its `metric`, `score` and `ci95`;
     `accuracy` is the score where that is the metric; `seed` is the seed of the training; `note` is the reason where a
-    run failed.
+    run failed; `copies` is the number of copies among the items by kind, see `metabench.copies`.
     """
     return [_row(record, record["key"] in cached) for record in records]
 
@@ -101,7 +103,8 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    frame["parts"] = frame["parts"].map(parts_text).astype("object")
+    for name, text in _TEXTS.items():
+        frame[name] = frame[name].map(text).astype("object")
     frame["metric"] = frame["metric"].map(lambda metric: None if metric is None else str(metric)).astype("object")
     numbers = {"score": "float64", "accuracy": "float64", "ci95": "float64", "open95": "float64", "cached": "bool"}
     return frame.astype({**dict.fromkeys(_INTEGERS, "Int64"), **numbers})
@@ -140,7 +143,8 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([inert(parts_text(row[name]) if name == "parts" else row[name]) for name in columns])
+        flat = {name: text(row[name]) for name, text in _TEXTS.items() if name in row}
+        writer.writerow([inert({**row, **flat}[name]) for name in columns])
     return out.getvalue()
 
 
@@ -256,6 +260,7 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
         "precision": inputs["precision"],
         "status": record["status"],
         "note": note,
+        "copies": copies_of(record),
         "cached": cached,
         "key": record["key"],
     }
@@ -280,6 +285,10 @@ def _parts(record: Mapping[str, Any]) -> list[Row]:
 def parts_text(parts: Sequence[Row]) -> str:
     """Return ``novel 31.20 ± 0.41, base 60.02 ± 0.33``."""
     return ", ".join(f"{part['metric']} {_part_text(part)}" for part in parts)
+
+
+_TEXTS: Mapping[str, Callable[[Any], str]] = {"parts": parts_text, "copies": copies_words}
+"""Columns that are no single value, and the text that stands for one in CSV files and data frames."""
 
 
 def _part_text(part: Row) -> str:
@@ -328,12 +337,13 @@ def needed_columns(
 def cell_text(row: Row, name: str) -> str:
     """Return what a table shows of a row in one column; the data set is ``A -> B`` where that is what happened.
 
-    A pre-trained backbone has a ``+`` and what it was trained on.
+    A pre-trained backbone has a ``+`` and what it was trained on, a data set with copies a mark.
     """
     if name == "backbone" and row["trained_on"]:
         return f"{row['backbone']} + {row['trained_on']}"
-    if name == "dataset" and row["train_dataset"]:
-        return f"{row['train_dataset']} -> {row['dataset']}"
+    if name == "dataset":
+        source = f"{row['train_dataset']} -> " if row["train_dataset"] else ""
+        return f"{source}{row['dataset']}{f' {MARK}' if row['copies'] else ''}"
     return "-" if row[name] is None else str(row[name])
 
 
@@ -373,8 +383,18 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
         lines.append(
             "transductive: the queries of an episode help each other; compare only with rows of as many (--query)"
         )
+    if line := copies_line(_copies(rows)):
+        lines.append(line)
     if any(row["trained_on"] for row in rows):
         lines.append(
             "+: the backbone was trained on these data before; where they hold the test classes, those are not new"
         )
     return lines
+
+
+def _copies(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """Return the numbers of copies of every data set."""
+    found: dict[str, list[Mapping[str, int]]] = defaultdict(list)
+    for row in rows:
+        found[row["dataset"]].append(row["copies"])
+    return {name: most(counts) for name, counts in found.items()}

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from metabench.cli.copy_findings import Finding, Item, copy_findings, pairs
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
 from metabench.cli.loose import current_registry
 from metabench.cli.selecting import parse_settings
 from metabench.console import Console
-from metabench.data.duplicates import by_splits, duplicates
-from metabench.data.rows import first_three
 from metabench.data.types import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.home import Home
@@ -27,7 +26,7 @@ from metabench.session import Session
 from metabench.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
 
 _LISTED = 20
-"""Files that are named of each kind of damage; JSON has all."""
+"""Files, or copies, of a kind that are named in text; JSON has all."""
 data_option = click.option(
     "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
 )
@@ -38,8 +37,12 @@ class Check:
     """One split and what was found: ``ok``, ``known copy``, ``differs``, ``unverified`` (no digest known), ``missing``,
     ``broken``, or ``rejected`` (a folder of the user's that is not laid out as it must be).
 
-    ``shared``: images are in each of several splits; ``repeated``: images are in one split several times;
     ``unreadable``: files that cannot be decoded; ``skipped``: files that are not tried. `files` are their names.
+
+    Copies, each a check of its own, whose ``images`` are how many there are, the first of each item not counted:
+    ``repeated`` in one class, ``conflicting`` in several classes of a split, ``shared`` by several splits. Their
+    ``copies`` are all of them, in groups of equal items. ``failed`` says that something is to be mended: copies that
+    belong to data with a published digest, or that the spec lists, are no failure.
     """
 
     dataset: str
@@ -51,6 +54,8 @@ class Check:
     expected: str = ""
     detail: str = ""
     files: tuple[str, ...] = ()
+    copies: Sequence[Sequence[Item]] = ()
+    failed: bool = False
 
 
 @click.group()
@@ -122,8 +127,10 @@ def verify(
     home: str | None,
     data: str | None,
 ) -> None:
-    """Read data sets NAMES in full, compare them with their published digests, and look for images that are in them
+    """Read data sets NAMES in full, compare them with their published digests, and look for items that are in them
     more than once; downloads nothing.
+
+    Copies are named below the table, by file or by class and place; beyond twenty of a kind --json lists all.
 
     Without NAMES every data set is checked, and one whose files are not here is no failure. Where a data set has
     several class splits (folds) each of them is.
@@ -144,9 +151,12 @@ def verify(
     else:
         header = ("data set", "split", "status", "classes", "images", "digest", "detail")
         rows = [(c.dataset, c.split, c.status, c.classes, c.images, c.digest[:12], c.detail) for c in checks]
-        click.echo("\n".join([columns(header, rows), *_unreadable(checks)]))
+        click.echo("\n".join([columns(header, rows), *_unreadable(checks), *_listed(checks)]))
     for check in checks:
-        if check.status in ("differs", "broken"):
+        if check.failed and check.copies:
+            where = f"{check.dataset} {check.split}"
+            raise MetabenchError(f"{where}: {check.detail}. Scores on copies are too high; --json lists all of them")
+        if check.failed:
             raise MetabenchError(check.detail)
         if check.status == "rejected":
             raise UsageError(check.detail)
@@ -247,19 +257,19 @@ def verified(chosen: Choice, place: Home, title: str = "") -> Iterator[Check]:
     whole data set. `title` is its name where its own may mean another too."""
     session, name = Session(place, Console(), allow_download=False), title or form_name(chosen)
     try:
-        splits, digests = {}, {}
+        splits, checks = {}, {}
         for split, loaded in _loaded(chosen, session):
-            check = _compared(chosen, name, split, loaded, place)
-            splits[split], digests[split] = loaded, check.digest
-            yield check
-        assert isinstance(chosen.spec, DatasetSpec)
-        yield from _repeated(chosen, name, splits, chosen.spec.known_shared(digests) or ())
+            splits[split], checks[split] = loaded, _compared(chosen, name, split, loaded, place)
+            yield checks[split]
+        names = {split: session.item_names(chosen, split) for split in splits}
+        for finding in copy_findings(splits, names):
+            yield _copies(chosen, name, finding, checks)
     except MissingError as error:
         yield Check(name, "-", "missing", detail=str(error))
     except UsageError as error:
         yield Check(name, "-", "rejected", detail=str(error))
     except MetabenchError as error:
-        yield Check(name, "-", "broken", detail=str(error))
+        yield Check(name, "-", "broken", detail=str(error), failed=True)
     yield from _unread(chosen, name, session)
 
 
@@ -277,25 +287,38 @@ def _unreadable(checks: Sequence[Check]) -> Iterator[str]:
     """Yield lines that name the files that cannot be decoded."""
     for check in checks:
         if check.status == "unreadable":
-            yield f"\n{cell(check.dataset)} {check.split}: {cell(check.detail)}"
-            yield from (f"  {cell(name)}" for name in check.files[:_LISTED])
-            if len(check.files) > _LISTED:
-                yield f"  and {len(check.files) - _LISTED} more; --json lists all"
+            yield from _block(check, check.files)
 
 
-def _repeated(chosen: Choice, name: str, splits: Mapping[str, ClassSplit], known: Collection[str]) -> Iterator[Check]:
-    """Yield a check for each split, or group of splits, that holds the same images."""
-    assert isinstance(chosen.spec, DatasetSpec)
-    items = "texts" if chosen.spec.kind == "text" else chosen.spec.kind
-    for names, images in by_splits(duplicates(splits)).items():
-        if len(names) == 1:
-            detail = f"{len(images)} {items} are in it more than once"
-            yield Check(name, names[0], "repeated", images=len(images), detail=detail)
-            continue
-        unknown = [image for image in images if image not in known]
-        told = f"{len(unknown)} of them not declared: {first_three(unknown)}" if unknown else "all of them declared"
-        detail = f"{len(images)} {items} are in each of these splits, {told}"
-        yield Check(name, "+".join(names), "shared", images=len(images), detail=detail)
+def _listed(checks: Sequence[Check]) -> Iterator[str]:
+    """Yield lines that name copies, each with the first of its kind."""
+    for check in checks:
+        if check.copies:
+            yield from _block(check, list(pairs(check.copies)))
+
+
+def _block(check: Check, lines: Sequence[str]) -> Iterator[str]:
+    yield f"\n{cell(check.dataset)} {check.split}: {cell(check.detail)}"
+    yield from (f"  {cell(line)}" for line in lines[:_LISTED])
+    if len(lines) > _LISTED:
+        yield f"  and {len(lines) - _LISTED} more; --json lists all"
+
+
+def _copies(chosen: Choice, name: str, finding: Finding, checks: Mapping[str, Check]) -> Check:
+    """Return the check of a finding; published data are as they are, and what their spec lists is known."""
+    spec, where = chosen.spec, "+".join(finding.splits)
+    assert isinstance(spec, DatasetSpec)
+    items = "texts" if spec.kind == "text" else spec.kind
+    what = {"repeated": "within a class", "conflicting": "into another class", "shared": "into another split"}
+    known = spec.known_shared({split: check.digest for split, check in checks.items()}) or ()
+    unknown = [digest for digest in finding.digests if digest not in known]
+    if finding.kind == "shared":
+        failed = bool(unknown)
+        told = f", {len(unknown)} of them not declared" if unknown else ", all of them declared"
+    else:
+        failed, told = not checks[where].expected and checks[where].status != "known copy", ""
+    detail = f"{items} copied {what[finding.kind]}: {finding.copies}{told}"
+    return Check(name, where, finding.kind, images=finding.copies, detail=detail, copies=finding.groups, failed=failed)
 
 
 def _compared(chosen: Choice, name: str, split: str, loaded: ClassSplit, place: Home) -> Check:
@@ -314,4 +337,4 @@ def _compared(chosen: Choice, name: str, split: str, loaded: ClassSplit, place: 
         status, folder = "differs", place.dataset_cache(spec.cache_name)
         remedy = f"move {folder} elsewhere and run again" if spec.download else "please report it to its author"
         detail = f"{name} {split} has digest {digest[:12]}, expected {expected[:12]}; {remedy}"
-    return Check(name, split, status, classes, images, digest, expected, detail)
+    return Check(name, split, status, classes, images, digest, expected, detail, failed=status == "differs")

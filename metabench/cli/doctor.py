@@ -154,7 +154,7 @@ def _dataset(chosen: Choice, home: Home, verify: bool) -> Check:
 def _verified(what: str, words: str, chosen: Choice, home: Home, facts: Mapping[str, Any]) -> Check:
     """Read a data set in full; what differs from what it declares is a fault."""
     checks = list(verified(chosen, home))
-    faults = [each.detail for each in checks if each.status in ("differs", "broken", "rejected", "missing")]
+    faults = [each.detail for each in checks if each.failed or each.status in ("rejected", "missing")]
     if faults:
         return Check(what, "broken", "; ".join(faults), {**facts, "verified": False})
     notes = [f"{each.split}: {each.detail}" for each in checks if each.detail]

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 @dataclass(frozen=True)
 class ClassSplit:
     """The images (or other items) of one split, sorted by class.
+
+    `starts` may be given as any integers in a row, `names` and `groups` as any texts in a row; they become what is
+    said below. Whatever cannot stays as it is, and is refused when a run or ``metabench check`` loads it.
 
     Attributes:
         images: uint8 (N, height, width, channels), in memory or memory-mapped; text is (N, bytes), each row one
@@ -29,6 +33,12 @@ class ClassSplit:
     names: tuple[str, ...]
     groups: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Bring boundaries and names to their types."""
+        object.__setattr__(self, "starts", _as_int64(self.starts))
+        object.__setattr__(self, "names", _as_texts(self.names))
+        object.__setattr__(self, "groups", _as_texts(self.groups))
+
     @property
     def counts(self) -> NDArray[np.int64]:
         """Images in each class, shape (classes,)."""
@@ -39,6 +49,24 @@ class ClassSplit:
         """Of one item, as a backbone is told: (channels, height, width) of images, (bytes,) of text."""
         shape = self.images.shape[1:]
         return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
+
+
+def _as_int64(values: Any) -> Any:
+    """Return a list, tuple or array of integers as an int64 array; anything else as it is."""
+    if not isinstance(values, (list, tuple, np.ndarray)):
+        return values
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        return values
+    return array.astype(np.int64, copy=False) if array.dtype.kind in "iu" else values
+
+
+def _as_texts(values: Any) -> Any:
+    """Return a list, tuple or array of texts as a tuple of str; anything else as it is."""
+    if isinstance(values, (list, tuple, np.ndarray)) and all(isinstance(value, str) for value in values):
+        return tuple(map(str, values))
+    return values
 
 
 def merge(first: ClassSplit, second: ClassSplit, images: NDArray[np.uint8] | None = None) -> ClassSplit:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from metabench.copies import BETWEEN_SPLITS, copies_of, copies_words, most
 from metabench.leaderboard.curated import Invalidated, Overlap, contamination
 from metabench.leaderboard.entries import Cell, Entry
 from metabench.leaderboard.published import Published
@@ -65,8 +66,20 @@ class Section:
         params = f", {params_text(data['params'])}" if data["params"] else ""
         told = {_pixels(entry, data["name"]) for row in self.rows for entry in row.entries} - {""}
         pixels = f"; pixels: {'; '.join(sorted(told))}" if told else ""
+        copies = f"; copies: {copies_words(self.copies)}" if self.copies else ""
         beside = "".join(f" beside the classes of {split}" for split in data.get("beside", ()))
-        return f"{data['split']} split{beside}, version {data['version']}{params}, digest {data['digest'][:12]}{pixels}"
+        digest = data["digest"][:12]
+        return f"{data['split']} split{beside}, version {data['version']}{params}, digest {digest}{pixels}{copies}"
+
+    @cached_property
+    def copies(self) -> dict[str, int]:
+        """The numbers of copies in the test data, by kind; every record of them that counted them has the same."""
+        counted = (copies_of(entry.record) for row in self.rows for entry in row.entries)
+        return most({kind: n for kind, n in counts.items() if kind != BETWEEN_SPLITS} for counts in counted)
+
+    def copies_behind(self, row: Row) -> dict[str, int]:
+        """Return the numbers of copies behind a row: those in the test data, and what its training had, too."""
+        return most([self.copies, *(copies_of(entry.record) for entry in row.entries)])
 
     @property
     def floorless(self) -> list[Cell]:

@@ -101,7 +101,7 @@ def _section(section: Section, notes: _Footnotes) -> str:
 def _who(section: Section, row: Row) -> list[str]:
     inputs = row.first.inputs
     name, *params = words.named(inputs["algorithm"]).split("\n")
-    name = _lines(name + words.mark(section, row), *params)
+    name = _lines(name + words.mark(section, row) + words.copy_mark(section, row), *params)
     backbone = _lines(words.named(inputs["backbone"]), words.pre_training(section, row))
     return [f"*{name}*<br>floor" if row.floor else name, backbone, _lines(row.setting, words.statistics(row))]
 

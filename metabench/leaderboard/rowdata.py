@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from metabench.copies import copies_of, most
 from metabench.keys import canonical_json
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
@@ -42,6 +43,7 @@ COLUMNS = (
     "interval",
     "open95",
     "note",
+    "copies",
     "episodes",
     "episode_seed",
     "seeds",
@@ -59,12 +61,17 @@ COLUMNS = (
 
 
 def data_csv(board: Board) -> str:
-    """Return the CSV of one data set; what is not scored by accuracy has two columns, `metric` and `score`, for it."""
+    """Return the CSV of one data set.
+
+    What is not scored by accuracy has two columns, `metric` and `score`, for it; `copies` is there where some are.
+    """
     data = [
         _datum(section, row, cell) for section in board.sections for row in section.rows for cell in sorted(row.cells)
     ]
     scored = ("accuracy",) if all(datum["metric"] == ACCURACY.name for datum in data) else ("metric", "score")
-    columns = [part for name in COLUMNS for part in (scored if name == "accuracy" else (name,))]
+    known = ("copies",) if any(datum["copies"] for datum in data) else ()
+    parts = {"accuracy": scored, "copies": known}
+    columns = [part for name in COLUMNS for part in parts.get(name, (name,))]
     return csv_text(columns, data)
 
 
@@ -97,6 +104,7 @@ def _datum(section: Section, row: Row, cell: Cell) -> dict[str, Any]:
         "interval": result.kind,
         "open95": _number(result.open95),
         "note": result.note,
+        "copies": most([section.copies, *(copies_of(run.record) for run in result.entries)]),
         "episodes": inputs["evaluation"]["episodes"],
         "episode_seed": inputs["evaluation"]["seed"],
         "seeds": " ".join(str(run.seed) for run in result.entries if run.seed is not None),

@@ -59,7 +59,7 @@ def _row(section: Section, row: Row, prefix: str) -> str:
     inputs = row.first.inputs
     name, *params = words.named(inputs["algorithm"]).split("\n")
     who = el("span", text(words.short(name))) + (" " + el("span", "floor", cls="tag") if row.floor else "")
-    if mark := words.mark(section, row):
+    if mark := words.mark(section, row) + words.copy_mark(section, row):
         who += el("span", text(mark), cls="mark")
     parts = [el("th", who + _small(*params), scope="row", data_v=name)]
     parts += [_value(section, row, cell, prefix) for cell in section.cells]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from metabench.copies import BETWEEN_SPLITS, MARK, copies_of, copies_words, most
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
@@ -49,6 +50,11 @@ CONTAMINATION = (
     "‡ marks pre-training on the test classes or on the test examples themselves, ? pre-training of which nobody has "
     "said (in contamination.toml) whether it met them."
 )
+COPIES = (
+    "† marks test data that hold an item more than once (equal in every byte; the first of each is not counted): "
+    "within a class support and query can be the same item, in another class one item has two labels, and what is in "
+    "training too was learned from."
+)
 
 _MET = {
     "images": "‡ saw the test images",
@@ -71,6 +77,8 @@ def explain(board: Board) -> list[str]:
     marks = [SEEDS.format(one, "A" if one[0] not in "aeiou" else "An")] if any(row.seeds > 1 for row in rows) else []
     marks += [SETTING] if any(row.setting != "inductive" for row in rows) else []
     marks += [CONTAMINATION] if any(row.first.inputs["backbone"]["trained_on"] for row in rows) else []
+    marked = any(section.copies_behind(row) for section in board.sections for row in section.rows)
+    marks += [COPIES] if marked else []
     marks += [PUBLISHED] if board.claims else []
     return [" ".join(part) for part in (numbers, order, marks) if part]
 
@@ -99,6 +107,11 @@ def mark(section: Section, row: Row) -> str:
     """`` ‡`` or `` ?`` after the name of a row that was pre-trained on something doubtful."""
     said = _MET.get(section.contamination(row), "")
     return f" {said[0]}" if said[:1] in ("‡", "?") else ""
+
+
+def copy_mark(section: Section, row: Row) -> str:
+    """`` †`` after the name of a row whose test data hold copies."""
+    return f" {MARK}" if section.copies_behind(row) else ""
 
 
 def statistics(row: Row) -> str:
@@ -168,7 +181,14 @@ def remarks(result: Result) -> list[str]:
     total = "" if result.total95 is None else f"with seeds ± {width_text(result.total95, digits)}"
     if result.total_open95 is not None:
         total += f" (open ± {width_text(result.total_open95, digits)})"
-    return [line for line in (_made_of(result), total, _KINDS.get(result.kind, ""), short(result.note)) if line]
+    lines = (_made_of(result), total, _KINDS.get(result.kind, ""), _learned(result), short(result.note))
+    return [line for line in lines if line]
+
+
+def _learned(result: Result) -> str:
+    """``† 2 in training too``: the copies that are of the training and not of the test data."""
+    seen = most({BETWEEN_SPLITS: copies_of(entry.record).get(BETWEEN_SPLITS, 0)} for entry in result.entries)
+    return f"{MARK} {copies_words(seen)}" if seen else ""
 
 
 def _made_of(result: Result) -> str:

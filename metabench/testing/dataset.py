@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from metabench.data import ClassSplit, DataContext, split_digest
 from metabench.data.duplicates import by_splits, duplicates
+from metabench.data.validation import (
+    content_problem,
+    item_shape,
+    layout_problem,
+    shape_problem,
+    shared_class_problem,
+    size_problem,
+    type_problem,
+)
 from metabench.home import Home
 from metabench.plugins import Kind
 from metabench.specs import UNKNOWN_COPY, DatasetSpec, Declared
@@ -34,13 +39,10 @@ class DatasetConformance(SpecChecks):
     def test_layout(self) -> None:
         """Types, shapes, boundaries and names of train, val and test."""
         for split, data in self._splits().items():
-            if problem := _layout_problem(data, self._spec.kind):
+            shape = item_shape(self._spec, self.values, self.subject.target(**self.values))
+            problem = layout_problem(data, self._spec.kind) or shape_problem(data, self._spec, shape)
+            if problem := problem or content_problem(data, self._spec.kind):
                 raise Violation(f"{split}: {problem}")
-            if self._declared is not None and data.item_shape != self._spec.image_shape:
-                raise Violation(
-                    f"{split}: {self._spec.kind} have shape {data.item_shape}, declared is {self._spec.image_shape} "
-                    f"({_ITEMS[self._spec.kind]})"
-                )
 
     @check(
         "class and image counts are as declared",
@@ -53,9 +55,8 @@ class DatasetConformance(SpecChecks):
         if declared is None:
             raise NotApplicable("no counts are declared for these parameters")
         for split, data in self._splits().items():
-            size, found = declared.sizes[split], (len(data.names), len(data.images))
-            if found != (size.classes, size.images):
-                raise Violation(f"{split} has {found[0]} classes and {found[1]} images, declared are {size}")
+            if problem := size_problem(data, declared.sizes[split]):
+                raise Violation(f"{split}: {problem}")
 
     @check(
         "the pixels are as declared, also when loaded again",
@@ -83,14 +84,8 @@ class DatasetConformance(SpecChecks):
     )
     def test_disjoint_classes(self) -> None:
         """By the names of the classes."""
-        owners: dict[str, list[str]] = defaultdict(list)
-        for split, data in self._splits().items():
-            for name in data.names:
-                owners[name].append(split)
-        shared = sorted(name for name, splits in owners.items() if len(set(splits)) > 1)
-        if shared:
-            where = " and ".join(owners[shared[0]])
-            raise Violation(f"{len(shared)} classes are in several splits, such as {shared[0]!r} in {where}")
+        if problem := shared_class_problem({split: data.names for split, data in self._splits().items()}):
+            raise Violation(problem)
 
     @check(
         "no image is in two splits",
@@ -151,48 +146,7 @@ def _load(subject: Subject, values: Values, split: str) -> ClassSplit:
     assert isinstance(spec, DatasetSpec)
     cache: Path = (home if spec.download else Home(scratch())).dataset_cache(spec.cache_name)
     loaded = subject.target(**dict(values)).load(split, DataContext(cache, home.sources, allow_download=False))
-    if not isinstance(loaded, ClassSplit):
-        raise Violation(f"load({split!r}) returned {type(loaded).__name__}, not a ClassSplit")
+    if problem := type_problem(loaded):
+        raise Violation(f"{split}: {problem}")
+    assert isinstance(loaded, ClassSplit)
     return loaded
-
-
-_ITEMS = {"images": "channels, height, width", "text": "bytes", "functions": "numbers"}
-"""Kind of data to what the shape of an item consists of."""
-
-
-def _layout_problem(data: ClassSplit, kind: str) -> str:
-    """Return what is wrong with a split of this kind of data, '' if nothing is."""
-    images, starts = data.images, data.starts
-    whole = isinstance(images, np.ndarray) and images.dtype == np.uint8
-    if kind == "images" and not (whole and images.ndim == 4):
-        return "images are no uint8 array (N, height, width, channels)"
-    if kind == "text" and not (whole and images.ndim == 2):
-        return "texts are no uint8 array (N, bytes)"
-    if kind == "functions" and not (whole and images.ndim == 2 and images.shape[1] % 4 == 0):
-        return "functions are no uint8 array (N, 4 * numbers)"
-    if kind == "functions" and not np.isfinite(images.view("<f4")).all():
-        return "a function has a number that is not finite"
-    if kind == "text" and (problem := _text_problem(images)):
-        return problem
-    if starts.ndim != 1 or starts.dtype != np.int64 or len(starts) != len(data.names) + 1:
-        return "starts are not int64, one for each class and one more"
-    if not data.names or starts[0] != 0 or starts[-1] != len(images) or bool((np.diff(starts) < 1).any()):
-        return "starts do not rise from 0 to the number of images, at least one image for each class"
-    if len(set(data.names)) != len(data.names):
-        return "two classes have the same name"
-    if data.groups and len(data.groups) != len(data.names):
-        return "groups do not name one for each class"
-    return ""
-
-
-def _text_problem(rows: NDArray[np.uint8]) -> str:
-    """Return what is wrong with the first text that `encode_texts` would not have made, '' if nothing is."""
-    for number, row in enumerate(np.asarray(rows)):
-        data = row.tobytes().rstrip(b"\0")
-        if not data or b"\0" in data:
-            return f"text {number} is empty, or zeros stand before its end"
-        try:
-            data.decode()
-        except UnicodeDecodeError:
-            return f"text {number} is not UTF-8"
-    return ""

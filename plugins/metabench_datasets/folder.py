@@ -164,6 +164,12 @@ class Folder:
             for reason, names in reasons.items():
                 yield Unread(split, "unreadable", reason, tuple(names))
 
+    def item_names(self, split: str, context: DataContext) -> list[str]:
+        """Return the file of each image of a split, below the split's folder."""
+        listing = self._listing(context)
+        classes, bad = listing.splits[split], self._prepared(split, listing, context)[1]
+        return [name for file in classes.images if (name := _within(file, classes.folder)) not in bad]
+
     def _root(self, context: DataContext) -> Path:
         """Return the folder; one that is not there may lie in a source, as for a record that has its name only."""
         if not self.path.exists():

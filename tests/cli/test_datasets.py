@@ -38,7 +38,7 @@ class Squares:
             out[:] = squares(split, found[0][0] if found else 7)
 
         images = cached_array(context.cache / f"{split}.npy", SHAPE, build)
-        return ClassSplit(images, np.array([0, 3, 6]), ("a", "b"))
+        return ClassSplit(images, np.array([0, 3, 6]), (f"{split} a", f"{split} b"))
 
 
 DIGESTS = {
@@ -147,8 +147,11 @@ def test_verify_compares_sizes_where_there_is_no_digest(run):
     code, out, _ = run("verify", specs=(unknown,))
     assert code == 0 and out.count("unverified") == 3
     wrong = replace(unknown, sizes={split: SplitSize(3, 6) for split in SQUARES.sizes})
-    code, out, _ = run("verify", specs=(wrong,))
-    assert code == 1 and out.count("differs") == 3
+    code, out, err = run("verify", specs=(wrong,))
+    assert code == 1 and "broken" in out
+    assert err.startswith(
+        "error: cannot load train of data set 'squares': it has 2 classes and 6 items, declared are 3"
+    )
 
 
 def test_verify_tells_known_copies_from_unknown_ones(run):
@@ -164,7 +167,7 @@ def test_verify_tells_known_copies_from_unknown_ones(run):
 
 
 class Repeating(Squares):
-    """Two images of val are also in train, and train has one twice."""
+    """Two images of val are also in train, and train has one twice in a class and one in both classes."""
 
     def load(self, split, context):
         made = super().load(split, context)
@@ -173,23 +176,47 @@ class Repeating(Squares):
             images[:2] = squares("train")[:2]
         if split == "train":
             images[5] = images[4]
+            images[3] = images[2]
         return replace(made, images=images)
 
 
-def test_verify_reports_images_that_are_there_more_than_once(run):
+def test_verify_lists_images_that_are_there_more_than_once(run):
     digest = image_digest(squares("train")[0])
     spec = replace(SQUARES, target=f"{__name__}:Repeating", digests={}, shared_images=(digest,))
     assert run("download", "squares", specs=(spec,))[0] == 0
-    code, out, _ = run("verify", "squares", "--json", specs=(spec,))
+    code, out, err = run("verify", "squares", "--json", specs=(spec,))
     found = {(check["split"], check["status"]): check for check in json.loads(out)}
-    assert code == 0 and len(found) == 5
-    assert found["train", "repeated"]["images"] == 1
-    shared = found["train+val", "shared"]
+    assert code == 1 and len(found) == 6
+    assert err == ("error: squares train: images copied within a class: 1. Scores on copies are too high; --json lists all of them\n")
+    repeated, conflicting, shared = (
+        found[place] for place in (("train", "repeated"), ("train", "conflicting"), ("train+val", "shared"))
+    )
+    assert repeated["images"] == 1 and repeated["failed"]
+    assert repeated["copies"] == [
+        [{"split": "train", "class_name": "train b", "index": index, "file": ""} for index in (1, 2)]
+    ]
+    assert conflicting["failed"] and conflicting["detail"] == "images copied into another class: 1"
     assert shared["images"] == 2 and "2 of them not declared" in shared["detail"]  # which copy it is, is not known
-    digests = {check["split"]: check["digest"] for check in json.loads(out) if check["digest"]}
-    (known,) = [c for c in json.loads(run("verify", "--json", specs=(replace(spec, digests=digests),))[1])
-                if c["status"] == "shared"]  # fmt: skip
-    assert "1 of them not declared" in known["detail"] and digest not in known["detail"]
+    out = run("verify", "squares", specs=(spec,))[1]
+    assert "\nsquares train: images copied within a class: 1\n  train b[2] = train b[1]\n" in out
+    assert "\n  train b[0] = train a[2]\n" in out and "\n  val val a[1] = train train a[1]\n" in out
+
+
+def test_verify_takes_copies_of_published_data_as_they_are(run):
+    digest, other = (image_digest(image) for image in squares("train")[:2])
+    spec = replace(SQUARES, target=f"{__name__}:Repeating", digests={}, shared_images=(digest,))
+    run("download", "squares", specs=(spec,))
+    checks = json.loads(run("verify", "--json", specs=(spec,))[1])
+    published = replace(spec, digests={check["split"]: check["digest"] for check in checks if check["digest"]})
+    code, out, err = run("verify", "squares", "--json", specs=(published,))
+    failed = [check for check in json.loads(out) if check["failed"]]
+    assert code == 1 and [check["status"] for check in failed] == ["shared"]
+    assert "1 of them not declared" in failed[0]["detail"] and "train+val" in err
+    declared = replace(published, shared_images=(digest, other))
+    code, out, err = run("verify", "squares", specs=(declared,))
+    assert (code, err) == (0, "") and "all of them declared" in out and "repeated" in out
+    copies = {"squeezed": KnownCopy(digests=published.digests, shared_images=(digest, other))}
+    assert run("verify", "squares", specs=(replace(spec, copies=copies),))[0] == 0
 
 
 class Apart(Squares):

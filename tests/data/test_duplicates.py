@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 
 from metabench.data import ClassSplit, image_digest
-from metabench.data.duplicates import by_splits, duplicates
+from metabench.data.duplicates import Items, by_splits, count_copies, duplicates, items_of
 
 
 def split(*values):
@@ -26,3 +28,36 @@ def test_images_are_found_within_and_across_splits():
         ("val", "test"): [digest(4)],
     }
     assert duplicates({"train": split(1), "test": split(2)}) == {}
+
+
+def test_the_digest_of_an_item_is_its_image_digest_however_it_lies(tmp_path):
+    images = np.arange(60, dtype=np.uint8).reshape(5, 2, 2, 3)
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    wanted = [image_digest(image) for image in images]
+    steps = []
+    for form in (images, np.asfortranarray(images), mapped, mapped[:5]):
+        found = items_of(ClassSplit(form, [0, 2, 5], ("a", "b")), steps.append)
+        assert [f"{digest:016x}" for digest in found.digests] == wanted
+        assert found.classes.tolist() == [0, 0, 1, 1, 1]
+    assert steps == [5] * 4
+
+
+def counted(digests, classes):
+    return count_copies(Items(np.array(digests, np.uint64), np.array(classes)))
+
+
+def test_copies_are_counted_without_the_first():
+    assert counted([1, 2, 3, 4], [0, 0, 1, 1]) == (0, 0)
+    assert counted([1, 2, 1, 1], [0, 0, 0, 0]) == (2, 0)
+    assert counted([1, 2, 1, 1], [0, 0, 1, 2]) == (0, 2)
+    assert counted([1, 1, 1, 1, 5], [0, 0, 1, 1, 1]) == (2, 1)
+    assert counted([], []) == (0, 0)
+
+
+def test_reading_a_memory_map_keeps_none_of_it(tmp_path):
+    np.lib.format.open_memmap(tmp_path / "large.npy", "w+", np.uint8, (1 << 12, 84, 84, 3)).flush()  # 87 MB of zeros
+    images = np.load(tmp_path / "large.npy", mmap_mode="r")
+    assert count_copies(items_of(ClassSplit(images, [0, 1 << 12], ("a",)))) == ((1 << 12) - 1, 0)
+    (mapping,) = Path("/proc/self/smaps").read_text().split(str(tmp_path / "large.npy"))[1:]
+    assert int(mapping.partition("Rss:")[2].split()[0]) < 20_000  # kB in memory

@@ -189,6 +189,21 @@ def test_pixels_that_are_not_the_official_ones_stand_beside_the_digest() -> None
     assert "pixels" not in _text({**record, "provenance": {"pixels": "no object"}})
 
 
+def test_copies_are_marked_beside_every_row_of_the_test_data_and_explained() -> None:
+    trained = make_record() | {"provenance": {"copies": {"within_class": 3, "between_splits": 2}}}
+    floor = make_record((15, 16, 14, 15), **FLOOR)  # its record does not say: the test data are the same
+    text = _text(trained, floor)
+    assert "digest abababababab; copies: 3 within a class\n" in text
+    rows = _table(text)
+    assert rows[0]["Algorithm"].startswith("protonet †") and "*chance †*" in rows[1]["Algorithm"]
+    assert "† 2 in training too" in rows[0]["5-way 1-shot"] and "†" not in rows[1]["5-way 1-shot"]
+    assert "† marks test data that hold an item more than once" in " ".join(text.split())
+    alone = _text(make_record() | {"provenance": {"copies": {"between_splits": 2}}}, floor)
+    rows = _table(alone)
+    assert "copies:" not in alone and "†" in rows[0]["Algorithm"] and "†" not in rows[1]["Algorithm"]
+    assert "†" not in _text(make_record(), floor) and "copies" not in _text(make_record(), floor)
+
+
 def test_base_classes_beside_the_others_are_a_table_of_their_own_that_says_its_parts() -> None:
     metric = {"unit": "%", "higher_is_better": True, "digits": 2}
     values = {"novel": [30, 20, 40, 30.0], "base": [60, 60, 70, 60.0]}

@@ -66,6 +66,13 @@ def test_seeds_ties_and_marks() -> None:
     assert (other["setting"], other["statistics"]) == ("transductive", "transductive")
 
 
+def test_a_column_for_copies_where_there_are_some() -> None:
+    copied = make_record() | {"provenance": {"copies": {"within_class": 3, "between_splits": 2}}}
+    rows = _rows(copied, make_record((15, 16, 14, 15), **FLOOR))
+    assert [row["copies"] for row in rows] == ["3 within a class, 2 in training too", "3 within a class"]
+    assert "copies" not in _rows(make_record())[0]
+
+
 def test_the_records_named_are_there(tmp_path: Path) -> None:
     board = Leaderboard(tmp_path)
     board.add([make_record(), make_record(training__seed=8)])

@@ -107,6 +107,14 @@ def test_a_single_episode_has_no_rank_and_sorts_as_no_value() -> None:
     assert 'data-v=""' in cell
 
 
+def test_copies_are_marked_and_explained() -> None:
+    copied = make_record() | {"provenance": {"copies": {"between_classes": 3}}}
+    words = _read(site(_boards(copied), [])).words
+    assert "†" in " ".join(words) and any("; copies: 3 in another class" in word for word in words)
+    assert any("† marks test data that hold an item more than once" in word for word in words)
+    assert "†" not in site(_boards(make_record()), [])
+
+
 def test_where_the_links_lead_is_up_to_the_caller(tmp_path: Path) -> None:
     page = site(_boards(make_record()), [], "../a b/")
     assert 'href="../a%20b/records/protonet-omniglot-5w1s-' in page

@@ -15,7 +15,7 @@ from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.home import Home
 from metabench.plan import Selection, plan
 from metabench.session import Session
-from metabench.specs import UNKNOWN_COPY
+from metabench.specs import UNKNOWN_COPY, SplitSize
 from metabench_datasets import mini_imagenet
 from metabench_datasets._class_lists import class_lists
 from metabench_datasets.mini_imagenet import SPEC, MiniImagenet
@@ -216,6 +216,8 @@ def test_digests_follow_the_copy_and_the_pixels_are_named(tmp_path, monkeypatch)
     """A session notes digests for the copy that it read, not for the name of the data set."""
     monkeypatch.setattr(mini_imagenet, "class_lists", lambda name: LISTS)
     monkeypatch.setattr(MiniImagenet.__init__, "__defaults__", (None, PER_CLASS))
+    for split, classes in LISTS.items():
+        monkeypatch.setitem(SPEC.sizes, split, SplitSize(len(classes), len(classes) * PER_CLASS))
     found = {}
     for name in ("a", "b"):
         folder = write_csv(tmp_path / name)
