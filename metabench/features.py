@@ -88,7 +88,7 @@ def embed(
     body, dim = backbone.eval().for_inference(), backbone.feature_dim
     features = torch.empty(len(images), embedded_width(backbone), device=images.device) if out is None else out
     batch = BATCH.get(features.device.type, BATCH["cuda"])
-    order = torch.from_numpy(Stream("order of embedding", len(images)).words(0, 1)[0].argsort(kind="stable"))
+    order = torch.from_numpy(Stream("order of embedding", len(images)).words(0, 1)[0].argsort())
     dtypes = tuple({torch.float32, DTYPES[precision]})
     extremes = features.new_empty(-(-len(images) // batch), 2)  # small tensors kept one by one would fragment memory
     with torch.inference_mode(), autocast(features.device, precision):

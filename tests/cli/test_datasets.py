@@ -187,7 +187,10 @@ def test_verify_lists_images_that_are_there_more_than_once(run):
     code, out, err = run("verify", "squares", "--json", specs=(spec,))
     found = {(check["split"], check["status"]): check for check in json.loads(out)}
     assert code == 1 and len(found) == 6
-    assert err == ("error: squares train: images copied within a class: 1. Scores on copies are too high; --json lists all of them\n")
+    assert err == (
+        "error: squares train: images copied within a class: 1. "
+        "Scores on copies are too high; --json lists all of them\n"
+    )
     repeated, conflicting, shared = (
         found[place] for place in (("train", "repeated"), ("train", "conflicting"), ("train+val", "shared"))
     )
