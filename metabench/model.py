@@ -13,10 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from metabench.adapting import Adapting
-from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.errors import MetabenchError, UsageError
 from metabench.files import replacing
 from metabench.memory import out_of_memory
 from metabench.modules import Backbone, FeatureHead
+from metabench.weight_files import require_weights_file
 
 M = TypeVar("M")
 
@@ -108,8 +109,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote; nothing in the file is executed."""
-    if not path.is_file():
-        raise MissingError(f"no checkpoint at {path}")
+    require_weights_file(path)
     try:
         with safe_open(path, framework="pt") as stream:
             meta = json.loads((stream.metadata() or {}).get("metabench", "{}"))
@@ -124,9 +124,14 @@ def load_body(body: nn.Module, path: Path) -> None:
     What belongs to something else, a head or a classifier, is left out.
 
     Raises:
-        UsageError: a tensor of the backbone is missing or has another shape, naming the first.
+        UsageError: a tensor of the backbone is missing or has another shape, naming the first; it has none at all.
     """
     tensors, _ = load_tensors(path)
+    if not body.state_dict():
+        raise UsageError(
+            f"cannot load weights from {path}: backbone {type(body).__name__} has none. "
+            "Leave out backbone.weights, or choose another --backbone."
+        )
     inner = {name.removeprefix("backbone."): value for name, value in tensors.items() if name.startswith("backbone.")}
     found, own = inner or tensors, body.state_dict()
     for name in own:

@@ -108,7 +108,9 @@ def test_a_home_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_p
 
 
 def test_nothing_to_learn(capsys: pytest.CaptureFixture[str], home: Path) -> None:
-    args = arguments(home, "--backbone", "pixels", "--set", "algo.metric=euclidean", algo="chance")
+    args = arguments(
+        home, "--backbone", "pixels", "--set", "algo.metric=euclidean", "--set", "train.way=5", algo="chance"
+    )
     args[args.index("chance")] = "matching-net"
     assert "has nothing to learn; use a backbone that learns" in fails(capsys, args, 2)
 

@@ -280,11 +280,12 @@ def test_a_run_can_be_replayed(photos: Path, tmp_path: Path, capsys: pytest.Capt
 
 def test_without_classes_to_train_on(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*RUN[3:], "--dataset", f"folder:{photos}", "--home", str(tmp_path / "home")]
-    (row,) = run_json(capsys, ["run", "--algo", "protonet", "--backbone", "pixels", "--seed", "0,1", *words])
+    (row,) = run_json(capsys, ["run", "--algo", "protonet", "--backbone", "pixels", *words])
     same = run_json(capsys, ["run", "--algo", "nearest-mean", "--backbone", "pixels", *words])
     assert (row["accuracy"], row["seed"]) == (same[0]["accuracy"], None)
     for more, message in (
         (["--algo", "protonet"], "use a pre-trained --backbone"),
+        (["--algo", "protonet", "--backbone", "pixels", "--seed", "0,1"], "cannot apply --seed: nothing is trained"),
         (["--algo", "maml"], "has no classes to meta-train maml on; use --checkpoint"),
         (["--algo", "matching-net", "--backbone", "pixels"], "has weights of its own"),
     ):
