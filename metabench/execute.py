@@ -53,6 +53,7 @@ from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
 from metabench.training import Diverged, Progress, Trainer, check_recipe
+from metabench.training_advice import training_advice
 
 CPU = torch.device("cpu")
 _FLUSH_SECONDS = 1.0
@@ -232,9 +233,10 @@ class Executor:
         named = {k: own[k] if k in ("way", "shot", "query") else value for k, value in protocol.params.items()}
         name = [Choice(protocol.spec, named).inputs(), *parts, split, run.seed, recipe.way, recipe.shot]
         classes, mask = self.session.split(dataset, split), self.session.withheld(run, split)
-        if mask is None:
-            return EpisodeSource(_protocol(protocol, params), classes, name)
-        return UnreservedSource(_protocol(protocol, params), classes, [name, run.reserve], mask)
+        with training_advice(split, dataset.name):
+            if mask is None:
+                return EpisodeSource(_protocol(protocol, params), classes, name)
+            return UnreservedSource(_protocol(protocol, params), classes, [name, run.reserve], mask)
 
     def _test_source(self, run: RunSpec, name: Any) -> tuple[EpisodeSource, int]:
         """Return the episodes that are measured and how many there may be."""

@@ -29,6 +29,7 @@ from metabench.specs import (
     defaults,
 )
 from metabench.stopping import BOUNDS, StopRule
+from metabench.text import counted
 from metabench.weight_files import require_weights_file
 
 PRECISIONS = ("float32", "bfloat16")
@@ -183,7 +184,7 @@ def _episodes(selection: Selection, protocol: ProtocolSpec) -> int:
         raise UsageError(f"protocol '{protocol.name}' is a list of episodes; leave --until-ci and --sampling out")
     episodes = protocol.episodes if selection.episodes is None else selection.episodes
     if episodes > protocol.episodes:
-        raise UsageError(f"protocol '{protocol.name}' has {protocol.episodes} episodes, not {episodes}")
+        raise UsageError(f"protocol '{protocol.name}' has {counted(protocol.episodes, 'episode')}, not {episodes}")
     return episodes
 
 

@@ -28,6 +28,7 @@ from metabench.model import Model, load_weights
 from metabench.rng import Stream
 from metabench.runspec import Choice
 from metabench.specs import AlgorithmSpec, BackboneSpec
+from metabench.text import counted
 
 _AT_ONCE = 512
 """Queries decoded and scored together where the answers do not depend on it: what memory they take is bounded."""
@@ -147,11 +148,11 @@ def _support(request: Request, console: Console) -> tuple[list[str], NDArray[np.
 def _queries(request: Request, console: Console) -> list[ImageFile]:
     found, others = images_below(request.query, "--query")
     if others:
-        console.note(f"--query: ignored {others} files that are no images")
+        console.note(f"--query: ignored {counted(others, 'file')} of another kind than images")
     examples = request.support.resolve()
     queries = [file for file in found if examples not in file.path.resolve().parents]
     if len(queries) < len(found):
-        console.note(f"--query: left out {len(found) - len(queries)} images that are in the support folder")
+        console.note(f"--query: left out {counted(len(found) - len(queries), 'image')} of the support folder")
     if not queries:
         raise UsageError(f"--query: there are no images in {', '.join(map(str, request.query))}")
     return queries
@@ -171,7 +172,7 @@ def _decoded(
         except Unusable as problem:
             bad.append(f"{file.path} ({problem})")
     if bad:
-        what = f"{flag}: {len(bad)} of {len(files)} images cannot be read: {first_three(bad)}"
+        what = f"{flag}: {len(bad)} of {counted(len(files), 'image')} cannot be read: {first_three(bad)}"
         if not request.skip_bad:
             raise MetabenchError(f"{what}. Mend or remove them, or leave them out with --skip-bad")
         console.warn(f"{what}; left out")

@@ -18,6 +18,7 @@ from metabench.runspec import Choice, RunSpec
 from metabench.scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.session import Session
 from metabench.specs import Value
+from metabench.text import counted
 
 if TYPE_CHECKING:
     from metabench.data import ClassSplit
@@ -95,7 +96,7 @@ def replay(
     found = parts["scores"]
     for index, (ours, theirs) in enumerate(zip(queries(found), queries(scores), strict=False)):
         if ours != theirs:
-            raise MissingError(f"episode {index} has {ours} queries here and {theirs} in the record")
+            raise MissingError(f"episode {index} has {counted(ours, 'query')} here and {theirs} in the record")
     if [part.metric for part in parts_of(found)] != [part.metric for part in parts_of(scores)]:
         raise MissingError("the scores of the record are made of other parts than here")
     if metric_of(found) != metric_of(scores):

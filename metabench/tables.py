@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from metabench.files import write_atomic
 from metabench.scores import metric_of, parts_of, score_of
 from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
+from metabench.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -348,7 +349,7 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
     for kind, line in _KINDS.items():
         counts = {row["episodes"] for row in measured if row["interval"] == kind}
         if counts:
-            lines.append(line.format(f"{counts.pop():,} episodes" if len(counts) == 1 else "the episodes"))
+            lines.append(line.format(counted(counts.pop(), "episode") if len(counts) == 1 else "the episodes"))
     if any(row["open95"] is not None for row in measured):
         lines.append("open ±: 95 % interval for new classes and new examples of the same kind (class-level jackknife)")
     if any(row["open95"] is not None and str(row["interval"]).startswith("anytime") for row in measured):
