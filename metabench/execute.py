@@ -52,6 +52,7 @@ from metabench.specs import ACCURACY, AlgorithmSpec, Metric, Recipe, defaults
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
+from metabench.torch_state import standard_torch
 from metabench.training import Diverged, Progress, Trainer, check_recipe
 from metabench.training_advice import training_advice
 
@@ -74,6 +75,7 @@ class Executor:
         self._features: dict[str, Tensor] = {}
         self._told_slow = False
 
+    @standard_torch()
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work."""
         source = measured = self._test_source(run, None)[0]
@@ -112,6 +114,7 @@ class Executor:
             name, body = run.algorithm.name, run.backbone.name
             raise UsageError(f"{name} on backbone '{body}' {error}") from error
 
+    @standard_torch()
     def execute(self, run: RunSpec, digests: Mapping[str, str]) -> Outcome:
         """Measure a run and store its record; a failure becomes a record too.
 
@@ -154,6 +157,7 @@ class Executor:
             self.session.console.warn(warning)
         return Outcome(record, False)
 
+    @standard_torch()
     def replay(self, run: RunSpec, digests: Mapping[str, str], watch: Watch | None = None) -> dict[str, Any]:
         """Measure a run and store nothing; return the arguments of `build_record`. `watch` sees every answer."""
         key = content_key(["replay", run.inputs(digests)])

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from metabench.errors import MetabenchError
-from metabench.weight_files import require_weights_file
+from metabench.errors import MetabenchError, MissingError
 
 
 @contextmanager
@@ -47,11 +46,12 @@ def tensors_meta(path: Path) -> dict[str, Any]:
     """Return the JSON that `metabench.model.save_tensors` wrote beside tensors, {} if there is none; reads no tensor.
 
     Raises:
-        MissingError: there is no file. UsageError: it is of another kind. MetabenchError: it is damaged.
+        MissingError: there is no file. MetabenchError: it is no safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 
-    require_weights_file(path)
+    if not path.is_file():
+        raise MissingError(f"no checkpoint at {path}")
     try:
         with safe_open(path, framework="np") as stream:
             found: dict[str, Any] = json.loads((stream.metadata() or {}).get("metabench", "{}"))

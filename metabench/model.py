@@ -13,11 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from metabench.adapting import Adapting
-from metabench.errors import MetabenchError, UsageError
+from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.files import replacing
 from metabench.memory import out_of_memory
 from metabench.modules import Backbone, FeatureHead
-from metabench.weight_files import require_weights_file
 
 M = TypeVar("M")
 
@@ -109,7 +108,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote; nothing in the file is executed."""
-    require_weights_file(path)
+    if not path.is_file():
+        raise MissingError(f"no checkpoint at {path}")
     try:
         with safe_open(path, framework="pt") as stream:
             meta = json.loads((stream.metadata() or {}).get("metabench", "{}"))

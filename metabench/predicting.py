@@ -29,6 +29,7 @@ from metabench.rng import Stream
 from metabench.runspec import Choice
 from metabench.specs import AlgorithmSpec, BackboneSpec
 from metabench.text import counted
+from metabench.torch_state import standard_torch
 
 _AT_ONCE = 512
 """Queries decoded and scored together where the answers do not depend on it: what memory they take is bounded."""
@@ -77,6 +78,7 @@ class Prediction:
     probabilities: dict[str, float]
 
 
+@standard_torch()
 def predict(request: Request, console: Console) -> list[Prediction]:
     """Label the queries, in the order of their paths.
 

@@ -12,7 +12,7 @@ _HEAD = 512
 """Bytes that are looked at: PyTorch writes the name of its pickle first into the archive."""
 
 
-def require_weights_file(path: Path, missing: str = "") -> None:
+def require_weights_file(path: Path, missing: str) -> None:
     """Raise an error for a path that holds no safetensors file, as far as its first bytes tell.
 
     Args:
@@ -24,7 +24,7 @@ def require_weights_file(path: Path, missing: str = "") -> None:
     if os.path.isdir(path):  # noqa: PTH112  # `Path.is_dir` raises for a name that is too long
         raise UsageError(f"cannot read weights from {path}: it is a folder. Name a .safetensors file.")
     if not os.path.isfile(path):  # noqa: PTH113
-        raise MissingError(missing or f"no checkpoint at {path}")
+        raise MissingError(missing)
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
     if other := _other_kind(head):

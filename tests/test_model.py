@@ -120,9 +120,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: bytes | None) -> None:
     path = tmp_path / "c.safetensors"
     save_tensors(path, build().state_dict(), {})
     path.write_bytes(path.read_bytes()[:-7] if damage is None else damage)
-    with pytest.raises(
-        MetabenchError, match=r"c\.safetensors(: the file is empty|: it is not a| is not a readable .* \()"
-    ):
+    with pytest.raises(MetabenchError, match=r"c\.safetensors is not a readable .* \(.*\)$"):
         load_tensors(path)
 
 
