@@ -74,6 +74,7 @@ class Executor:
             keep_freed_memory()
         self._features: dict[str, Tensor] = {}
         self._told_slow = False
+        self._told: set[str] = set()
 
     @standard_torch()
     def preflight(self, run: RunSpec) -> None:
@@ -141,7 +142,7 @@ class Executor:
             except Exception as error:
                 message = " ".join(str(error).split())[:2000]
                 exhausted = machine_failed(error)
-                self.session.console.warn(f"{run.label} failed: {message or type(error).__name__}")
+                self._warn_once(f"{run.label} failed: {message or type(error).__name__}")
                 record = build_record(
                     inputs,
                     "failed",
@@ -156,6 +157,12 @@ class Executor:
         for warning in self.session.registry.plugins.run_finished(record, str(path)):
             self.session.console.warn(warning)
         return Outcome(record, False)
+
+    def _warn_once(self, text: str) -> None:
+        """Warn, but not again for every seed."""
+        if text not in self._told:
+            self._told.add(text)
+            self.session.console.warn(text)
 
     @standard_torch()
     def replay(self, run: RunSpec, digests: Mapping[str, str], watch: Watch | None = None) -> dict[str, Any]:

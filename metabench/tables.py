@@ -77,7 +77,8 @@ IF_NEEDED = ("dataset_params", "protocol_params", "training")
 UNSAID = {"protocol": {FIXED_WAY}, "setting": {"inductive"}}
 """What goes without saying; anything else is shown even where all rows have it."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
-_REASON = 100  # characters of a failure's reason in a table; CSV and JSON hold all of it
+_REASON = 100  # characters of a failure's reason in a cell; a longer one stands below the table
+_WHOLE_REASON = 2_000  # as long as `metabench run` keeps one; a stranger's record may hold more
 
 
 def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[str] = ()) -> list[Row]:
@@ -113,7 +114,7 @@ def terminal(rows: Sequence[Row]) -> str:
     header, body = _compact(rows)
     clean = [[printable(cell) for cell in line] for line in body]
     table = tabulate(clean, headers=header, tablefmt="simple", disable_numparse=True)
-    return "\n".join([table, "", *_footnotes(rows)]).rstrip("\n")
+    return "\n".join([table, "", *map(printable, _long_reasons(rows)), *_footnotes(rows)]).rstrip("\n")
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -123,7 +124,7 @@ def markdown(rows: Sequence[Row]) -> str:
     header, body = _compact(rows)
     safe = [[escape(cell) for cell in line] for line in body]
     table = tabulate(safe, headers=header, tablefmt="github", disable_numparse=True)
-    return "\n\n".join([table, *_footnotes(rows)]) + "\n"
+    return "\n\n".join([table, *map(escape, _long_reasons(rows)), *_footnotes(rows)]) + "\n"
 
 
 def to_csv(rows: Sequence[Row], path: Path) -> None:
@@ -324,8 +325,8 @@ def cell_text(row: Row, name: str) -> str:
 
 def _result(row: Row, name_metric: bool) -> str:
     if row["status"] != "ok":
-        reason = f"{row['status']}: {row['note']}" if row["note"] else row["status"]
-        return reason if len(reason) <= _REASON else reason[: _REASON - 1] + "…"
+        reason = _reason(row)
+        return reason if len(reason) <= _REASON else f"{row['status']}: {str(row['note']).partition(':')[0]}, see below"
     metric: Metric = row["metric"]
     text = score_text(row["score"], row["ci95"], row["open95"], metric.digits)
     text += f" {metric.title}" if name_metric else ""
@@ -340,6 +341,17 @@ _KINDS = {
     "clopper-pearson": "± where no two episodes differ: 95 % Clopper-Pearson interval over all queries "
     "(ignores clustering)",
 }
+
+
+def _reason(row: Row) -> str:
+    """Return why there is no score."""
+    return f"{row['status']}: {row['note']}" if row["note"] else str(row["status"])
+
+
+def _long_reasons(rows: Sequence[Row]) -> list[str]:
+    """Return the reasons that are too long for a cell, each once for all rows."""
+    reasons = dict.fromkeys(_reason(row)[:_WHOLE_REASON] for row in rows if row["status"] != "ok")
+    return [reason for reason in reasons if len(reason) > _REASON]
 
 
 def _footnotes(rows: Sequence[Row]) -> list[str]:
