@@ -15,6 +15,7 @@ import metabench
 from metabench.cli.main import LazyGroup, main
 from metabench.errors import UsageError
 from metabench.keys import file_sha256
+from metabench.running import _CONVERTERS
 from metabench.runspec import Planned, spec_of
 from tests.tiny import arguments, record_of, run_json
 
@@ -216,3 +217,68 @@ def test_weights_for_a_backbone_without_any_are_refused(
     pair = ["--set", f"backbone.weights={weights}"]
     assert main(arguments(tmp_path, "--backbone", "pixels", *pair, algo="nearest-mean")) == 2
     assert "backbone Pixels has none. Leave out backbone.weights" in capsys.readouterr().err
+
+
+PYTHON_HOW = {"home", "data", "device", "rerun", "quiet", "plugins"}
+PYTHON_CHANGES: Mapping[str, Any] = {
+    "algo": "linear-probe",
+    "shots": 2,
+    "ways": [3],
+    "dataset": "omniglot",
+    "backbone": "resnet12",
+    "seeds": [0, 3],
+    "suite": "quick",
+    "query": 4,
+    "protocol": "meta-dataset",
+    "episodes": 7,
+    "episode_seed": 9,
+    "sampling": "open",
+    "until_ci": 2,
+    "bound": "bernstein",
+    "precision": "bfloat16",
+    "checkpoint": "WEIGHTS",
+    "settings": {"train.lr": 0.5},
+    "split": "val",
+    "train_dataset": "omniglot",
+}
+
+
+def test_every_argument_of_python_is_known_here() -> None:
+    assert set(_CONVERTERS) == set(PYTHON_CHANGES) | PYTHON_HOW
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        {"algo": "protonet"},
+        {"algo": "chance"},
+        {"algo": ["maml", "chance"]},
+        {"algo": "maml", "dataset": "sinusoid"},
+        {"algo": "nearest-mean", "backbone": "conv4", "checkpoint": "WEIGHTS"},
+        {"algo": "chance", "suite": "quick"},
+    ],
+)
+def test_an_argument_changes_a_run_or_is_refused(
+    base: dict[str, Any], home: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[Planned] = []
+
+    def capture(planned: list[Planned], session: Any) -> list[Any]:
+        runs.extend(planned)
+        return []
+
+    monkeypatch.setattr("metabench.launch.launch", capture)
+    monkeypatch.setattr("metabench.running.attempt_suite", lambda suite, planned, session: capture(planned, session))
+
+    def made(**options: Any) -> list[str]:
+        runs.clear()
+        filled = {name: str(weights) if value == "WEIGHTS" else value for name, value in options.items()}
+        try:
+            metabench.run(home=str(home), **filled)
+        except UsageError as error:
+            return [str(error)]
+        return [spec_of(each).identity + str(getattr(each, "error", "")) for each in runs]
+
+    before = made(**base)
+    changes = {name: value for name, value in PYTHON_CHANGES.items() if name not in base}
+    assert not [name for name, value in changes.items() if made(**{**base, name: value}) == before]
