@@ -14,6 +14,16 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or _plural(noun)}"
 
 
+def are(number: int) -> str:
+    """Return the verb that goes with a count: "is" or "are"."""
+    return "is" if number == 1 else "are"
+
+
+def have(number: int) -> str:
+    """Return the verb that goes with a count: "has" or "have"."""
+    return "has" if number == 1 else "have"
+
+
 def short_digest(digest: str) -> str:
     """Return the first 12 of the digits of a hexadecimal digest: what sentences hold."""
     return digest[:_DIGITS]

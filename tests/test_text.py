@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metabench.errors import UsageError
-from metabench.text import counted, short_digest
+from metabench.text import are, counted, have, short_digest
 from metabench.training_advice import training_advice
 
 
@@ -24,6 +24,10 @@ from metabench.training_advice import training_advice
 )
 def test_counts(number: int, noun: str, text: str) -> None:
     assert counted(number, noun) == text
+
+
+def test_verbs_go_with_their_count() -> None:
+    assert [are(1), are(2), have(1), have(0)] == ["is", "are", "has", "have"]
 
 
 def test_an_irregular_plural_and_a_digest() -> None:

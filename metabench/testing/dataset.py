@@ -18,6 +18,7 @@ from metabench.plugins import Kind
 from metabench.specs import UNKNOWN_COPY, DatasetSpec, Declared
 from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
 from metabench.testing.spec import SpecChecks
+from metabench.text import are, counted
 
 
 class DatasetConformance(SpecChecks):
@@ -55,7 +56,9 @@ class DatasetConformance(SpecChecks):
         for split, data in self._splits().items():
             size, found = declared.sizes[split], (len(data.names), len(data.images))
             if found != (size.classes, size.images):
-                raise Violation(f"{split} has {found[0]} classes and {found[1]} images, declared are {size}")
+                raise Violation(
+                    f"{split} has {counted(found[0], 'class')} and {counted(found[1], 'image')}, declared are {size}"
+                )
 
     @check(
         "the pixels are as declared, also when loaded again",
@@ -90,7 +93,8 @@ class DatasetConformance(SpecChecks):
         shared = sorted(name for name, splits in owners.items() if len(set(splits)) > 1)
         if shared:
             where = " and ".join(owners[shared[0]])
-            raise Violation(f"{len(shared)} classes are in several splits, such as {shared[0]!r} in {where}")
+            several = f"{counted(len(shared), 'class')} {are(len(shared))} in several splits"
+            raise Violation(f"{several}, such as {shared[0]!r} in {where}")
 
     @check(
         "no image is in two splits",
@@ -104,7 +108,8 @@ class DatasetConformance(SpecChecks):
         listed = self._listed(shared)
         if unknown := sorted(shared - listed):
             where = " and ".join(dict.fromkeys(split for split, _ in found[unknown[0]]))
-            raise Violation(f"{len(unknown)} images are in several splits, such as {unknown[0]} in {where}")
+            several = f"{counted(len(unknown), 'image')} {are(len(unknown))} in several splits"
+            raise Violation(f"{several}, such as {unknown[0]} in {where}")
         if stale := sorted(listed - shared):
             raise Violation(f"{len(stale)} listed shared images are in no two splits, such as {stale[0]}")
 
