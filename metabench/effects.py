@@ -30,13 +30,13 @@ def require_effect(given: Mapping[str, Any], runs: Sequence[Planned]) -> None:
     if any(_is_trained(planned) for planned in runs):
         return
     of_training = [f"--set {name}" for name in given.get("settings", {}) if name.startswith("train.")]
-    of_training = ["--train-episodes" if name == "--set train.episodes" else name for name in of_training]
+    of_training = [f"{name} (--train-episodes)" if name.endswith(".episodes") else name for name in of_training]
     of_training += ["--train-dataset"] if given.get("train_dataset") else []
     of_training += ["--seed"] if tuple(given.get("seeds", ())) not in ((), (0,)) else []
     if of_training:
         raise UsageError(
             f"cannot apply {of_training[0]}: {_why_untrained(given, runs)}. "
-            f"Leave {' and '.join(of_training)} out, or choose an --algo that is trained."
+            f"Leave {', '.join(of_training)} out, or choose an --algo that is trained."
         )
 
 

@@ -145,7 +145,7 @@ def test_options_of_how_change_no_run(planned: Planner, tmp_path: Path) -> None:
 
 REFUSED = (
     (["--algo", "chance", "--set", "train.lr=0.1"], "cannot apply --set train.lr: nothing is trained by chance"),
-    (["--algo", "chance", "--train-episodes", "9"], "cannot apply --train-episodes"),
+    (["--algo", "chance", "--train-episodes", "9"], "cannot apply --set train.episodes (--train-episodes)"),
     (["--algo", "chance,nearest-mean", "--seed", "1"], "cannot apply --seed"),
     (["--algo", "protonet", "--backbone", "pixels", "--train-dataset", "omniglot"], "cannot apply --train-dataset"),
     (["--algo", "protonet", "--checkpoint", "WEIGHTS", "--seed", "1"], "with --checkpoint nothing is trained"),
