@@ -61,7 +61,9 @@ from metabench.specs import ACCURACY, AlgorithmSpec, Metric, Recipe, defaults
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
+from metabench.torch_state import standard_torch
 from metabench.training import Diverged, Progress, Trainer, check_recipe
+from metabench.training_advice import training_advice
 
 CPU = torch.device("cpu")
 _FLUSH_SECONDS = 1.0
@@ -81,7 +83,9 @@ class Executor:
             keep_freed_memory()
         self._features: dict[str, Tensor] = {}
         self._told_slow = False
+        self._told: set[str] = set()
 
+    @standard_torch()
     def preflight(self, run: RunSpec) -> None:
         """Raise UsageError or MissingError for what can be known to fail before hours of work.
 
@@ -132,6 +136,7 @@ class Executor:
             name, body = run.algorithm.name, run.backbone.name
             raise UsageError(f"{name} on backbone '{body}' {error}") from error
 
+    @standard_torch()
     def execute(self, run: RunSpec, digests: Mapping[str, str]) -> Outcome:
         """Measure a run and store its record; a failure becomes a record too.
 
@@ -158,7 +163,7 @@ class Executor:
             except Exception as error:
                 message = " ".join(str(error).split())[:2000]
                 exhausted = machine_failed(error)
-                self.session.console.warn(f"{run.label} failed: {message or type(error).__name__}")
+                self._warn_once(f"{run.label} failed: {message or type(error).__name__}")
                 record = build_record(
                     inputs,
                     "failed",
@@ -174,6 +179,13 @@ class Executor:
             self.session.console.warn(warning)
         return Outcome(record, False)
 
+    def _warn_once(self, text: str) -> None:
+        """Warn, but not again for every seed."""
+        if text not in self._told:
+            self._told.add(text)
+            self.session.console.warn(text)
+
+    @standard_torch()
     def replay(self, run: RunSpec, digests: Mapping[str, str], watch: Watch | None = None) -> dict[str, Any]:
         """Measure a run and store nothing; return the arguments of `build_record`. `watch` sees every answer."""
         key = content_key(["replay", run.inputs(digests)])
@@ -255,9 +267,10 @@ class Executor:
         named = {k: own[k] if k in ("way", "shot", "query") else value for k, value in protocol.params.items()}
         name = [Choice(protocol.spec, named).inputs(), *parts, split, run.seed, recipe.way, recipe.shot]
         classes, mask = self.session.split(dataset, split), self.session.withheld(run, split)
-        if mask is None:
-            return EpisodeSource(_protocol(protocol, params), classes, name)
-        return UnreservedSource(_protocol(protocol, params), classes, [name, run.reserve], mask)
+        with training_advice(split, dataset.name):
+            if mask is None:
+                return EpisodeSource(_protocol(protocol, params), classes, name)
+            return UnreservedSource(_protocol(protocol, params), classes, [name, run.reserve], mask)
 
     def _test_source(self, run: RunSpec, name: Any) -> tuple[EpisodeSource, int]:
         """Return the episodes that are measured and how many there may be."""

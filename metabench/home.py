@@ -82,12 +82,15 @@ class Home:
 
 
 def _absolute(path: str | Path) -> Path:
-    return Path(path).expanduser().absolute()
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:  # ~NAME of nobody
+        raise UsageError(f"cannot find the folder {path}: no user has that name. Write the whole path.") from None
 
 
 def _source(where: str, folder: str) -> Path:
     path = _absolute(folder)
-    if not path.is_dir():
-        problem = "is not a folder" if path.exists() else "does not exist"
+    if not os.path.isdir(path):  # noqa: PTH112  # `Path.is_dir` raises for a name that is too long
+        problem = "is not a folder" if os.path.exists(path) else "does not exist"  # noqa: PTH110
         raise UsageError(f"{where} {folder} {problem}; name the folder that holds your copies of the data")
     return path

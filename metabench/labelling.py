@@ -8,21 +8,40 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metabench import arguments
+from metabench.arguments import Converter, converted
 from metabench.console import Console
 from metabench.data.decode import Form
-from metabench.errors import MissingError, UsageError
+from metabench.errors import UsageError
 from metabench.files import tensors_meta
 from metabench.plan import choose_parts
 from metabench.registry import Registry, load_registry
 from metabench.specs import Value
 from metabench.tables import csv_text, printable
 from metabench.text_table import text_table
+from metabench.weight_files import require_weights_file
 
 if TYPE_CHECKING:
     from metabench.predicting import Prediction, Request
 
 COLUMNS = ("path", "class", "probability", "second", "second_probability")
 ALGORITHM = "protonet"
+_CONVERTERS: Mapping[str, Converter] = {
+    "support": arguments.path,
+    "query": arguments.paths,
+    "algo": arguments.text,
+    "backbone": arguments.text,
+    "checkpoint": arguments.optional(arguments.path),
+    "plugins": arguments.paths,
+    "quiet": arguments.flag,
+    "settings": arguments.optional(arguments.settings),
+    "size": arguments.number,
+    "fit": arguments.text,
+    "colour": arguments.text,
+    "one_by_one": arguments.flag,
+    "skip_bad": arguments.flag,
+    "device": arguments.text,
+}
 
 
 def request_of(
@@ -49,8 +68,8 @@ def request_of(
 
     if not query:
         raise UsageError("--query: give image files, or folders of them")
-    if checkpoint is not None and not checkpoint.is_file():
-        raise MissingError(f"no checkpoint at {checkpoint}; --checkpoint takes a .safetensors file")
+    if checkpoint is not None:
+        require_weights_file(checkpoint, f"no checkpoint at {checkpoint}; --checkpoint takes a .safetensors file")
     trained = {} if checkpoint is None else _made_for(tensors_meta(checkpoint))
     if trained and algo in ("", trained["algorithm"]["name"]):
         algo, backbone = trained["algorithm"]["name"], backbone or trained["backbone"]["name"]
@@ -99,11 +118,10 @@ def predict(
 
     from metabench.predicting import predict as label
 
-    paths = [Path(path) for path in _listed(query)]
-    weights = None if checkpoint is None else Path(checkpoint)
-    registry = load_registry(map(Path, _listed(plugins)))
-    request = request_of(registry, Path(support), paths, algo, backbone, weights, **options)
-    found = label(request, Console(quiet=quiet))
+    named = {"support": support, "query": query, "algo": algo, "backbone": backbone, "checkpoint": checkpoint}
+    asked = converted("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, _CONVERTERS)
+    registry, console = load_registry(asked.pop("plugins")), Console(quiet=asked.pop("quiet"))
+    found = label(request_of(registry, **asked), console)
     every = [{f"p({name})": share for name, share in each.probabilities.items()} for each in found]
     return pd.concat([pd.DataFrame(rows(found), columns=list(COLUMNS)), pd.DataFrame(every)], axis=1)
 
@@ -150,7 +168,3 @@ def to_text(found: Sequence[Prediction]) -> str:
 def _text(path: Path) -> str:
     """A path whose name is no UTF-8 gets question marks."""
     return os.fsencode(path).decode("utf-8", "replace")
-
-
-def _listed(value: Any) -> tuple[Any, ...]:
-    return (value,) if isinstance(value, (str, Path)) else tuple(value)

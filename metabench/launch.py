@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from metabench.copies import copies_of, copies_words, most
+from metabench.effects import chosen, require_effect, require_shape
 from metabench.errors import MetabenchError
 from metabench.keys import content_key
 from metabench.plan import Selection, plan_each
@@ -148,15 +149,20 @@ def planned(selection: Selection, session: Session) -> list[RunSpec]:
     """Return the runs of a selection, as the user's own data allow them.
 
     Raises:
-        UsageError: one cannot be made.
+        UsageError: one cannot be made, or something that was chosen changes none.
     """
-    return sound(settle(plan_each(selection, session.registry), session, selection.query is not None))
+    runs = sound(settle(plan_each(selection, session.registry), session, selection.query is not None))
+    require_effect(chosen(selection), runs)
+    require_shape(selection, runs, session.registry)
+    return runs
 
 
 def planned_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any], session: Session) -> list[Planned]:
     """Return the runs of a suite, as `metabench.suites.plan_suite`, as the user's own data allow them."""
-    runs = plan_suite(suite, algorithms, given, session.registry)
-    return settle(runs, session, query_given=any("query" in block for block in suite.blocks))
+    planned = plan_suite(suite, algorithms, given, session.registry)
+    runs = settle(planned, session, query_given=any("query" in block for block in suite.blocks))
+    require_effect(given, runs)
+    return runs
 
 
 def attempt_suite(suite: Suite, planned: Sequence[Planned], session: Session) -> list[Outcome | Lacking]:

@@ -129,9 +129,14 @@ def load_body(body: nn.Module, path: Path) -> None:
     What belongs to something else, a head or a classifier, is left out.
 
     Raises:
-        UsageError: a tensor of the backbone is missing or has another shape, naming the first.
+        UsageError: a tensor of the backbone is missing or has another shape, naming the first; it has none at all.
     """
     tensors, _ = load_tensors(path)
+    if not body.state_dict():
+        raise UsageError(
+            f"cannot load weights from {path}: backbone {type(body).__name__} has none. "
+            "Leave out backbone.weights, or choose another --backbone."
+        )
     inner = {name.removeprefix("backbone."): value for name, value in tensors.items() if name.startswith("backbone.")}
     found, own = inner or tensors, body.state_dict()
     for name in own:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from metabench.errors import MissingError, UsageError, did_you_mean
+from metabench.errors import UsageError, did_you_mean
 from metabench.fitting import misfit, refuse_untrained
 from metabench.keys import file_sha256
 from metabench.registry import Chosen, Registry, resolve_params
@@ -29,6 +29,8 @@ from metabench.specs import (
     defaults,
 )
 from metabench.stopping import BOUNDS, StopRule
+from metabench.text import counted
+from metabench.weight_files import require_weights_file
 
 PRECISIONS = ("float32", "bfloat16")
 MAX_EPISODES = 1_000_000
@@ -42,6 +44,7 @@ _OF_ANY_BACKBONE = ("weights", "trained_on")
 """Settings of every backbone: a file of weights, and what they have seen."""
 SCOPES = ("algo", "backbone", "data", "protocol", "train")
 P = TypeVar("P", RunSpec, Planned)
+Combinations = Sequence[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]]
 
 
 @dataclass(frozen=True)
@@ -113,21 +116,25 @@ def plan_each(selection: Selection, registry: Registry) -> list[Planned]:
     overrides = _recipe_overrides(settings["train"])
     if stop is not None and protocol.metric != ACCURACY:
         raise UsageError(f"--until-ci is in points of accuracy, and {protocol.name} is scored by {protocol.metric}")
-    sha256 = _checkpoint_sha256(selection.checkpoint)
     runs: list[Planned] = []
     source = registry.choose("dataset", selection.train_dataset) if selection.train_dataset else None
     combinations = _combinations(selection, registry, source)
     for scope, chosen in zip(("algo", "data", "backbone"), zip(*combinations, strict=True), strict=True):
-        learned = [source[0]] if scope == "data" and source else []
-        general = _OF_ANY_BACKBONE if scope == "backbone" and "weights" in settings[scope] else ()
+        learned = [source] if scope == "data" and source else []
+        general = _of_any_backbone(selection, combinations) if scope == "backbone" else ()
         asked = {name: value for name, value in settings[scope].items() if name not in general}
-        _refuse_unknown([*(spec for spec, _ in chosen), *learned], asked)
-    _refuse_unknown((protocol,), settings["protocol"])
+        _refuse_unknown(scope, [*chosen, *learned], asked)
+    _refuse_unknown("protocol", ((protocol, {}),), settings["protocol"])
     _refuse_moot(selection, protocol, combinations)
     _refuse_beside(selection, protocol)
+    sha256 = _checkpoint_sha256(selection.checkpoint)
+    weighted = _take_weights(combinations)
     for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
+        weights = selection.checkpoint if backbone.has_weights and not algorithm.trains else None
+        if weights is None and backbone in weighted and "weights" in settings["backbone"]:
+            weights = Path(str(settings["backbone"]["weights"]))
         choices = {
-            "backbone": _body(backbone, {**settings["backbone"], **of_backbone}),
+            "backbone": _body(backbone, {**settings["backbone"], **of_backbone}, weights),
             "dataset": _choice(dataset, {**settings["data"], **of_data}),
         }
         learned_from, of_source = source or (dataset, of_data)
@@ -177,7 +184,7 @@ def _episodes(selection: Selection, protocol: ProtocolSpec) -> int:
         raise UsageError(f"protocol '{protocol.name}' is a list of episodes; leave --until-ci and --sampling out")
     episodes = protocol.episodes if selection.episodes is None else selection.episodes
     if episodes > protocol.episodes:
-        raise UsageError(f"protocol '{protocol.name}' has {protocol.episodes} episodes, not {episodes}")
+        raise UsageError(f"protocol '{protocol.name}' has {counted(protocol.episodes, 'episode')}, not {episodes}")
     return episodes
 
 
@@ -205,8 +212,8 @@ def choose_parts(
             raise UsageError(f"--set {scope}.{name}: only algo.* and backbone.* are to be set here")
     algorithm, own = registry.choose("algorithm", algo)
     body, of_body = registry.choose("backbone", backbone or algorithm.backbone)
-    _refuse_unknown((algorithm,), scopes["algo"])
-    _refuse_unknown((body,), scopes["backbone"])
+    _refuse_unknown("algo", ((algorithm, own),), scopes["algo"])
+    _refuse_unknown("backbone", ((body, of_body),), scopes["backbone"])
 
     def known(part: str, name: str) -> Mapping[str, Value]:
         made_for = (trained or {}).get(part, {})
@@ -293,7 +300,7 @@ def _by_scope(settings: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
 def _refuse_moot(
     selection: Selection,
     protocol: ProtocolSpec,
-    combinations: Sequence[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]],
+    combinations: Combinations,
 ) -> None:
     """Raise UsageError for what was asked for and could have no effect."""
     if selection.query is not None and "query" not in {param.name for param in protocol.params}:
@@ -302,6 +309,12 @@ def _refuse_moot(
         raise UsageError("--checkpoint trains nothing, so leave --train-dataset out")
     if selection.train_dataset and not any(algorithm.trains for (algorithm, _), _, _ in combinations):
         raise UsageError("--train-dataset needs an algorithm that is trained; see 'metabench list algorithms'")
+    weights = selection.checkpoint is not None and "backbone.weights" in selection.settings
+    if weights and any(not algorithm.trains or body.trains for (algorithm, _), _, (body, _) in combinations):
+        raise UsageError(
+            "cannot take backbone.weights beside --checkpoint: it holds the weights of the backbone too. "
+            "Give one of them."
+        )
 
 
 def _refuse_beside(selection: Selection, protocol: ProtocolSpec) -> None:
@@ -334,9 +347,7 @@ def _ways(selection: Selection, *protocols: ProtocolSpec) -> Sequence[int]:
     return selection.ways if known else (0,)
 
 
-def _combinations(
-    selection: Selection, registry: Registry, source: Chosen[DatasetSpec] | None
-) -> list[tuple[Chosen[AlgorithmSpec], Chosen[DatasetSpec], Chosen[BackboneSpec]]]:
+def _combinations(selection: Selection, registry: Registry, source: Chosen[DatasetSpec] | None) -> Combinations:
     found = []
     for names in itertools.product(selection.algorithms, selection.datasets, selection.backbones or ("",)):
         algorithm, dataset = registry.choose("algorithm", names[0]), registry.choose("dataset", names[1])
@@ -346,12 +357,29 @@ def _combinations(
     return found
 
 
-def _refuse_unknown(specs: Sequence[Spec], overrides: Mapping[str, Value]) -> None:
-    """Raise UsageError for a parameter that none of the selected specs has."""
-    known = {param.name for spec in specs for param in spec.params}
+def _refuse_unknown(scope: str, chosen: Sequence[Chosen[Any]], overrides: Mapping[str, Value]) -> None:
+    """Raise UsageError for a parameter that none of the selected specs has, or that their names settle."""
+    known = {param.name for spec, _ in chosen for param in spec.params}
     for name, value in overrides.items():
         if name not in known:
-            resolve_params(specs[0], {name: value})  # raises, with a suggestion
+            resolve_params(chosen[0][0], {name: value})  # raises, with a suggestion
+        if all(name in named for spec, named in chosen if name in {param.name for param in spec.params}):
+            spec, named = next((spec, named) for spec, named in chosen if name in named)
+            raise UsageError(
+                f"cannot set {scope}.{name}: {spec.name}:{named[name]} settles it. Leave --set {scope}.{name} out."
+            )
+
+
+def _of_any_backbone(selection: Selection, combinations: Combinations) -> tuple[str, ...]:
+    """Return the settings that any backbone takes; what weights have seen is only asked where there are some."""
+    frozen = selection.checkpoint is not None and any(not algorithm.trains for (algorithm, _), _, _ in combinations)
+    return _OF_ANY_BACKBONE if frozen or "backbone.weights" in selection.settings else ()
+
+
+def _take_weights(combinations: Combinations) -> list[BackboneSpec]:
+    """Return the backbones that ``backbone.weights`` is for: those with weights; where none declares any, all."""
+    backbones = [backbone for _, _, (backbone, _) in combinations]
+    return [backbone for backbone in backbones if backbone.has_weights] or backbones
 
 
 def _choice(spec: Spec, overrides: Mapping[str, Value]) -> Choice:
@@ -360,23 +388,20 @@ def _choice(spec: Spec, overrides: Mapping[str, Value]) -> Choice:
     return Choice(spec, resolve_params(spec, {name: value for name, value in overrides.items() if name in own}))
 
 
-def _body(spec: BackboneSpec, settings: Mapping[str, Value]) -> Choice:
+def _body(spec: BackboneSpec, settings: Mapping[str, Value], weights: Path | None) -> Choice:
     """Resolve a backbone; any may start from a file of weights, whose data nobody knows but the user."""
-    choice, given = _choice(spec, settings), settings.get("weights")
-    if given is None or "weights" in choice.params:
+    choice = _choice(spec, settings)
+    if weights is None or "weights" in choice.params:
         return choice
-    path = Path(str(given))
-    if not path.is_file():
-        raise MissingError(f"no weights at {path}; --set backbone.weights takes a .safetensors file")
+    require_weights_file(weights, f"no weights at {weights}; --set backbone.weights takes a .safetensors file")
     said = str(settings.get("trained_on", "unknown"))
-    return dataclasses.replace(choice, weights=path, weights_sha256=file_sha256(path), trained_on=said)
+    return dataclasses.replace(choice, weights=weights, weights_sha256=file_sha256(weights), trained_on=said)
 
 
 def _checkpoint_sha256(path: Path | None) -> str:
     if path is None:
         return ""
-    if not path.is_file():
-        raise MissingError(f"no checkpoint at {path}; --checkpoint takes a .safetensors file")
+    require_weights_file(path, f"no checkpoint at {path}; --checkpoint takes a .safetensors file")
     return file_sha256(path)
 
 
@@ -401,8 +426,10 @@ def _recipe_overrides(settings: Mapping[str, Value]) -> dict[str, Any]:
     return values
 
 
-def _trains(algorithm: AlgorithmSpec, backbone: BackboneSpec) -> bool:
+def trains(algorithm: Spec, backbone: Spec) -> bool:
     """Whether there is anything to learn."""
+    assert isinstance(algorithm, AlgorithmSpec)
+    assert isinstance(backbone, BackboneSpec)
     return algorithm.trains and (algorithm.own_weights or backbone.trains)
 
 
@@ -415,7 +442,7 @@ def _recipe(
 ) -> Recipe | None:
     """Return the recipe of (algorithm, data set), overridden and with the way and shot of `cell` filled in."""
     algorithm, backbone, dataset = specs
-    if not _trains(algorithm, backbone) or checkpoint is not None:
+    if not trains(algorithm, backbone) or checkpoint is not None:
         return None
     if "train" not in dataset.splits:
         refuse_untrained(algorithm, backbone, dataset.name)

@@ -30,6 +30,8 @@ from metabench.model import Model, load_weights
 from metabench.rng import Stream
 from metabench.runspec import Choice
 from metabench.specs import AlgorithmSpec, BackboneSpec
+from metabench.text import counted
+from metabench.torch_state import standard_torch
 
 _AT_ONCE = 512
 """Queries decoded and scored together where the answers do not depend on it: what memory they take is bounded."""
@@ -78,6 +80,7 @@ class Prediction:
     probabilities: dict[str, float]
 
 
+@standard_torch()
 def predict(request: Request, console: Console) -> list[Prediction]:
     """Label the queries, in the order of their paths.
 
@@ -168,7 +171,7 @@ def _queries(request: Request, console: Console) -> list[ImageFile]:
     examples = request.support.resolve()
     queries = [file for file in images if examples not in file.path.resolve().parents]
     if len(queries) < len(images):
-        console.note(f"--query: left out {len(images) - len(queries)} images that are in the support folder")
+        console.note(f"--query: left out {counted(len(images) - len(queries), 'image')} of the support folder")
     if not queries:
         places = ", ".join(map(str, request.query))
         raise UsageError(f"cannot read --query: no images in {places}. Give images, or folders of them")
@@ -189,7 +192,7 @@ def _decoded(
         except Unusable as problem:
             bad.append(f"{file.path} ({problem})")
     if bad:
-        what = f"{len(bad)} of {len(files)} images"
+        what = f"{len(bad)} of {counted(len(files), 'image')}"
         if not request.skip_bad:
             listing = f"; 'metabench datasets verify folder:{request.support}' lists all" if flag == "--support" else ""
             listing = listing if len(bad) > 3 else ""

@@ -18,6 +18,7 @@ from metabench.runspec import Choice, RunSpec
 from metabench.scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.session import Session
 from metabench.specs import Value
+from metabench.text import counted, short_digest
 
 if TYPE_CHECKING:
     from metabench.data import ClassSplit
@@ -95,7 +96,7 @@ def replay(
     found = parts["scores"]
     for index, (ours, theirs) in enumerate(zip(queries(found), queries(scores), strict=False)):
         if ours != theirs:
-            raise MissingError(f"episode {index} has {ours} queries here and {theirs} in the record")
+            raise MissingError(f"episode {index} has {counted(ours, 'query')} here and {theirs} in the record")
     if [part.metric for part in parts_of(found)] != [part.metric for part in parts_of(scores)]:
         raise MissingError("the scores of the record are made of other parts than here")
     if metric_of(found) != metric_of(scores):
@@ -200,12 +201,21 @@ def _refuse_other_inputs(wanted: Mapping[str, Any], found: Mapping[str, Any], an
                 ours = {key: value for key, value in ours.items() if key in theirs}
             if theirs != ours:
                 what = "the data are not those of the record: " if name == "digest" else ""
+                theirs, ours = _differing(theirs, ours)
                 raise MissingError(f"{what}inputs.{part}.{name} is {_brief(theirs)} there and {_brief(ours)} here")
 
 
+def _differing(theirs: Any, ours: Any) -> tuple[Any, Any]:
+    """Return two values; of dictionaries only the entries in which they differ."""
+    if not isinstance(theirs, Mapping) or not isinstance(ours, Mapping):
+        return theirs, ours
+    same = {name for name in theirs if name in ours and theirs[name] == ours[name]}
+    there, here = ({name: value for name, value in side.items() if name not in same} for side in (theirs, ours))
+    return there, here
+
+
 def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:79] + "…"
+    return repr(short_digest(value) if isinstance(value, str) and _HEX.fullmatch(value) else value)
 
 
 def _compare(scores: Mapping[str, Any], found: Mapping[str, Any]) -> Replay:

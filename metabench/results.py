@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from metabench import arguments
+from metabench.arguments import Converter, converted
 from metabench.errors import MissingError, NothingMeasured, UsageError
 from metabench.files import replacing
 from metabench.home import Home
@@ -21,10 +23,15 @@ if TYPE_CHECKING:
 Per = Literal["run", "episode"]
 FORMATS = ("csv", "jsonl", "parquet")
 _OF_THE_RUN = ("key", "algorithm", "backbone", "dataset", "way", "shot", "seed", "episode_seed", "metric")
+_CONVERTERS: Mapping[str, Converter] = {
+    "sources": arguments.paths,
+    "per": arguments.text,
+    "home": arguments.optional(arguments.path_text),
+}
 _COSTS = ("seconds", "episodes_per_second", "peak_memory_mb", "parameters")
 
 
-def load_results(*sources: str | Path, per: Per = "run", home: str | None = None) -> pd.DataFrame:
+def load_results(*sources: str | Path, per: Per = "run", home: str | Path | None = None) -> pd.DataFrame:
     """Return measured results as a data frame.
 
     Args:
@@ -42,9 +49,10 @@ def load_results(*sources: str | Path, per: Per = "run", home: str | None = None
         NothingMeasured: no run that succeeded.
         RecordError: a file is no valid record.
     """
-    if per not in ("run", "episode"):
+    asked = converted("load_results", {"sources": sources, "per": per, "home": home}, _CONVERTERS)
+    if asked["per"] not in ("run", "episode"):
         raise UsageError(f"per is 'run' or 'episode', not {per!r}")
-    records = load_records(*sources, home=home)
+    records = load_records(*asked["sources"], home=asked["home"])
     return _runs(records) if per == "run" else _episodes(records)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metabench import arguments
+from metabench.arguments import Converter, converted
 from metabench.console import Console
-from metabench.errors import UsageError, did_you_mean
+from metabench.errors import UsageError
 from metabench.home import Home
 from metabench.launch import attempt_suite, outcome_rows, planned_suite, run_selection
 from metabench.plan import LISTS, Selection
@@ -21,19 +22,48 @@ from metabench.tables import to_frame
 if TYPE_CHECKING:
     import pandas as pd
 
-_NAMED = ("algo", "shots", "ways", "dataset", "backbone", "seeds", "suite", "home", "data", "device", "rerun", "quiet")
+_CONVERTERS: Mapping[str, Converter] = {
+    "algo": arguments.names,
+    "shots": arguments.numbers,
+    "ways": arguments.numbers,
+    "dataset": arguments.names,
+    "backbone": arguments.names,
+    "seeds": arguments.numbers,
+    "suite": arguments.path_text,
+    "home": arguments.optional(arguments.path_text),
+    "data": arguments.optional(arguments.path_text),
+    "device": arguments.text,
+    "rerun": arguments.flag,
+    "quiet": arguments.flag,
+    "plugins": arguments.paths,
+    "query": arguments.optional(arguments.number),
+    "protocol": arguments.text,
+    "episodes": arguments.optional(arguments.number),
+    "episode_seed": arguments.number,
+    "sampling": arguments.text,
+    "until_ci": arguments.optional(arguments.real),
+    "bound": arguments.text,
+    "precision": arguments.text,
+    "checkpoint": arguments.optional(arguments.path),
+    "settings": arguments.settings,
+    "split": arguments.text,
+    "train_dataset": arguments.text,
+}
+_LISTS = {"shots": "shots", "ways": "ways", "dataset": "datasets", "backbone": "backbones", "seeds": "seeds"}
+"""Arguments of several values, to the field of `Selection` that they fill."""
+_FIELDS = tuple(field.name for field in dataclasses.fields(Selection) if field.name not in LISTS)
 
 
 def run(
-    algo: str | Sequence[str],
+    algo: str | Sequence[str] = (),
     shots: int | Sequence[int] = (),
     ways: int | Sequence[int] = (),
     dataset: str | Sequence[str] = (),
     backbone: str | Sequence[str] = (),
     seeds: int | Sequence[int] = (),
     suite: str | Path = "",
-    home: str | None = None,
-    data: str | None = None,
+    home: str | Path | None = None,
+    data: str | Path | None = None,
     device: str = "auto",
     rerun: bool = False,
     quiet: bool = True,
@@ -57,42 +87,24 @@ def run(
     Raises:
         MetabenchError: what the command line would print as an error.
     """
-    known = {field.name for field in dataclasses.fields(Selection)} - set(LISTS)
-    for name in options:
-        if name not in known:
-            more = f'; write settings={{"train.episodes": {options[name]}}}' if name == "train_episodes" else ""
-            raise UsageError(f"run() takes no {name}={more or did_you_mean(name, [*known, *_NAMED])}")
-    if isinstance(options.get("checkpoint"), str):
-        options["checkpoint"] = Path(options["checkpoint"])
-    for name in ("query", "episodes", "episode_seed"):
-        if options.get(name) is not None:
-            (options[name],) = _numbers(name, options[name])
-    shots, ways, seeds = _numbers("shots", shots), _numbers("ways", ways), _numbers("seeds", seeds)
-    lists = {"shots": shots, "ways": ways, "datasets": dataset, "backbones": backbone, "seeds": seeds}
-    given = {**{name: _listed(value) for name, value in lists.items() if _listed(value)}, **options}
-    registry = load_registry(map(Path, _listed(plugins)))
-    session = Session(Home.resolve(home, data), Console(quiet=quiet), device, rerun, registry=registry)
-    if not suite:
-        return to_frame(outcome_rows(run_selection(Selection(_listed(algo), **given), session)))
-    found = find_suite(str(suite), registry)
-    return to_frame(outcome_rows(attempt_suite(found, planned_suite(found, _listed(algo), given, session), session)))
-
-
-def _listed(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, (str, int, Path)):
-        return (value,)
-    try:
-        return tuple(value)
-    except TypeError:
-        raise UsageError(
-            f"give names, not a {type(value).__name__}; an algorithm, data set or backbone of your own is a plugin: "
-            "'metabench new' writes its file, and plugins=FILE takes it"
-        ) from None
-
-
-def _numbers(name: str, value: Any) -> tuple[int, ...]:
-    try:
-        several = isinstance(value, Iterable) and not isinstance(value, str)
-        return tuple(operator.index(each) for each in (value if several else (value,)))
-    except TypeError:
-        raise UsageError(f"{name} takes whole numbers, not {value!r}") from None
+    named: dict[str, Any] = {
+        "algo": algo,
+        "shots": shots,
+        "ways": ways,
+        "dataset": dataset,
+        "backbone": backbone,
+        "seeds": seeds,
+    }
+    named |= {"suite": suite, "home": home, "data": data, "device": device, "rerun": rerun, "quiet": quiet}
+    asked = converted("run", {**named, "plugins": plugins, **options}, _CONVERTERS)
+    if not asked["algo"]:
+        raise UsageError("run() needs algo: the name of an algorithm, or several; see 'metabench list algorithms'")
+    given = {field: asked[name] for name, field in _LISTS.items() if asked[name]}
+    given |= {name: asked[name] for name in _FIELDS if name in asked}
+    registry = load_registry(asked["plugins"])
+    place, console = Home.resolve(asked["home"], asked["data"]), Console(quiet=asked["quiet"])
+    session = Session(place, console, asked["device"], asked["rerun"], registry=registry)
+    if not asked["suite"]:
+        return to_frame(outcome_rows(run_selection(Selection(asked["algo"], **given), session)))
+    found = find_suite(asked["suite"], registry)
+    return to_frame(outcome_rows(attempt_suite(found, planned_suite(found, asked["algo"], given, session), session)))

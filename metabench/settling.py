@@ -14,6 +14,7 @@ from metabench.plan import distinct
 from metabench.registry import load_target
 from metabench.runspec import Lacking, Planned, RunSpec
 from metabench.session import Session
+from metabench.text import counted
 
 
 def settle(runs: Sequence[Planned], session: Session, query_given: bool) -> list[Planned]:
@@ -65,14 +66,15 @@ def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) 
     if images <= shot:
         most = f"use --shots {images - 1} or fewer, " if images > 1 else ""
         raise UsageError(
-            f"{run.dataset.name}: class '{name}' has {images} images, and {shot} shots need {shot + 1}, one of them to "
-            f"ask about; {most}add images, or leave small classes out with --set data.min_images={shot + 1}"
+            f"{run.dataset.name}: class '{name}' has {counted(images, 'image')}, and {counted(shot, 'shot')} need "
+            f"{shot + 1}, one of them to ask about; {most}add images, or leave small classes out with "
+            f"--set data.min_images={shot + 1}"
         )
     room = _largest_query(run, query, split)
     if room == query:
         return run
-    why = f"since class '{name}' has {images} images"
-    notes[f"{run.dataset.name}: {room} queries of each class at {shot}-shot instead of {query}, {why}"] = None
+    why = f"since class '{name}' has {counted(images, 'image')}"
+    notes[f"{run.dataset.name}: {counted(room, 'query')} of each class at {shot}-shot instead of {query}, {why}"] = None
     protocol = dataclasses.replace(run.protocol, params={**params, "query": room})
     return dataclasses.replace(run, protocol=protocol)
 

@@ -241,6 +241,11 @@ class BackboneSpec(Spec):
     trained_on: str = ""
     """Data its initial weights were trained on; empty for a random start. See `trained_on_with`."""
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether it declares weights that a file can replace: some to learn, or some trained before."""
+        return self.trains or bool(self.trained_on)
+
     def trained_on_with(self, params: Mapping[str, Value]) -> str:
         """Return what the initial weights have seen with these parameters.
 

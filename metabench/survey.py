@@ -17,6 +17,7 @@ from metabench.runspec import Choice, Lacking, Planned, RunSpec
 from metabench.session import Session
 from metabench.specs import DatasetSpec
 from metabench.store import Partial
+from metabench.text import counted
 
 State = Literal["cached", "partial", "to do", "missing", "impossible"]
 
@@ -109,12 +110,15 @@ class Surveyor:
         if not done:
             return whole, ""
         share = 1 - min(done, run.recipe.episodes) / run.recipe.episodes
-        return None if whole is None else whole * share, f"trained {done:,} of {run.recipe.episodes:,} episodes"
+        return (
+            None if whole is None else whole * share,
+            f"trained {done:,} of {counted(run.recipe.episodes, 'episode')}",
+        )
 
     def _scored(self, key: str, width: int) -> tuple[int, str]:
         """Return how many episodes are scored already, and that in words."""
         done = 0 if not key or self.session.rerun else len(Partial(self.session.store.root, key, width).load())
-        return done, f"scored {done:,} episodes" if done else ""
+        return done, f"scored {counted(done, 'episode')}" if done else ""
 
 
 def survey(planned: Sequence[Planned], session: Session) -> list[Prospect]:

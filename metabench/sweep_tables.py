@@ -9,6 +9,7 @@ from metabench.seed_tables import seeds_text
 from metabench.specs import ACCURACY
 from metabench.sweeps import Sweep, Tried, best_of
 from metabench.tables import csv_text, escape, printable, score_text
+from metabench.text import counted
 from metabench.text_table import text_table
 
 _NOTES = (
@@ -24,7 +25,10 @@ def to_text(found: Sequence[tuple[Sweep, Sequence[Tried]]], markdown_form: bool 
     clean = escape if markdown_form else printable
     blocks = []
     for sweep, tried in found:
-        blocks += [clean(f"{sweep.label}: {len(tried)} combinations on the validation classes"), _table(tried, clean)]
+        blocks += [
+            clean(f"{sweep.label}: {counted(len(tried), 'combination')} on the validation classes"),
+            _table(tried, clean),
+        ]
         blocks.append(clean(_verdict(tried)))
     return "\n\n".join([*blocks, ("\n\n" if markdown_form else "\n").join(map(clean, _NOTES))])
 

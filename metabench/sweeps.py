@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from metabench.across import rank_over_cells
+from metabench.effects import chosen, require_effect, require_shape
 from metabench.errors import UsageError
 from metabench.keys import canonical_json
 from metabench.leaderboard.ranks import Rank
@@ -101,7 +102,10 @@ def plan_sweep(selection: Selection, swept: Mapping[str, Sequence[Value]], regis
     names = [name for name, values in swept.items() if len(set(values)) > 1]
     for each in combinations(swept):
         settings = {**selection.settings, **each}
-        tests = plan(dataclasses.replace(selection, settings=settings), registry)
+        whole = dataclasses.replace(selection, settings=settings)
+        tests = plan(whole, registry)
+        require_effect(chosen(whole), tests)
+        require_shape(whole, tests, registry)
         alone = {"train.train_on": "train", **settings}
         runs = plan(dataclasses.replace(selection, settings=alone, split=VALIDATION), registry)
         for key, members in _by_task(runs, tests).items():

@@ -15,6 +15,7 @@ from metabench.copies import MARK, copies_line, copies_of, copies_words, most
 from metabench.files import write_atomic
 from metabench.scores import metric_of, parts_of, score_of
 from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
+from metabench.text import counted
 from metabench.text_table import text_table
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ IF_NEEDED = ("dataset_params", "protocol_params", "training")
 UNSAID = {"protocol": {FIXED_WAY}, "setting": {"inductive"}}
 """What goes without saying; anything else is shown even where all rows have it."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
-_REASON = 100  # characters of a failure's reason in a table; CSV and JSON hold all of it
+_REASON = 100  # characters of a failure's reason in a cell; a longer one stands below the table
+_WHOLE_REASON = 2_000  # as long as `metabench run` keeps one; a stranger's record may hold more
 
 
 def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[str] = ()) -> list[Row]:
@@ -115,7 +117,7 @@ def terminal(rows: Sequence[Row]) -> str:
     header, body = _compact(rows)
     clean = [[printable(cell) for cell in line] for line in body]
     table = text_table(header, clean)
-    return "\n".join([table, "", *_footnotes(rows)]).rstrip("\n")
+    return "\n".join([table, "", *map(printable, _long_reasons(rows)), *_footnotes(rows)]).rstrip("\n")
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -123,7 +125,7 @@ def markdown(rows: Sequence[Row]) -> str:
     header, body = _compact(rows)
     safe = [[escape(cell) for cell in line] for line in body]
     table = text_table(header, safe, markdown=True)
-    return "\n\n".join([table, *_footnotes(rows)]) + "\n"
+    return "\n\n".join([table, *map(escape, _long_reasons(rows)), *_footnotes(rows)]) + "\n"
 
 
 def to_csv(rows: Sequence[Row], path: Path) -> None:
@@ -349,8 +351,8 @@ def cell_text(row: Row, name: str) -> str:
 
 def _result(row: Row, name_metric: bool) -> str:
     if row["status"] != "ok":
-        reason = f"{row['status']}: {row['note']}" if row["note"] else row["status"]
-        return reason if len(reason) <= _REASON else reason[: _REASON - 1] + "…"
+        reason = _reason(row)
+        return reason if len(reason) <= _REASON else f"{row['status']}: {str(row['note']).partition(':')[0]}, see below"
     metric: Metric = row["metric"]
     text = score_text(row["score"], row["ci95"], row["open95"], metric.digits)
     text += f" {metric.title}" if name_metric else ""
@@ -367,6 +369,17 @@ _KINDS = {
 }
 
 
+def _reason(row: Row) -> str:
+    """Return why there is no score."""
+    return f"{row['status']}: {row['note']}" if row["note"] else str(row["status"])
+
+
+def _long_reasons(rows: Sequence[Row]) -> list[str]:
+    """Return the reasons that are too long for a cell, each once for all rows."""
+    reasons = dict.fromkeys(_reason(row)[:_WHOLE_REASON] for row in rows if row["status"] != "ok")
+    return [reason for reason in reasons if len(reason) > _REASON]
+
+
 def _footnotes(rows: Sequence[Row]) -> list[str]:
     """Say which population each interval that stands in the table speaks of."""
     measured = [row for row in rows if row["status"] == "ok"]
@@ -374,7 +387,7 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
     for kind, line in _KINDS.items():
         counts = {row["episodes"] for row in measured if row["interval"] == kind}
         if counts:
-            lines.append(line.format(f"{counts.pop():,} episodes" if len(counts) == 1 else "the episodes"))
+            lines.append(line.format(counted(counts.pop(), "episode") if len(counts) == 1 else "the episodes"))
     if any(row["open95"] is not None for row in measured):
         lines.append("open ±: 95 % interval for new classes and new examples of the same kind (class-level jackknife)")
     if any(row["open95"] is not None and str(row["interval"]).startswith("anytime") for row in measured):

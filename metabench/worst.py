@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from metabench.data.types import ClassSplit
 from metabench.episodes import EpisodeBatch
 from metabench.stats import t_quantile
+from metabench.text import counted
 from metabench.text_table import text_table
 
 SHARE = 0.1
@@ -207,7 +208,8 @@ def to_text(found: WorstCase, top: int) -> str:
     """Return the view as tables for people, the worst `top` classes of many."""
     quantiles = ", ".join(f"{name} {value:.2f}" for name, value in found.quantiles.items())
     blocks = [
-        f"mean of all {found.episodes:,} episodes {found.accuracy:.2f} %, of the worst tenth {found.worst_tenth:.2f} %",
+        f"mean of all {counted(found.episodes, 'episode')} {found.accuracy:.2f} %, "
+        f"of the worst tenth {found.worst_tenth:.2f} %",
         f"quantiles of the episodes (%): {quantiles}",
     ]
     shown = found.classes[: max(top, 2)]

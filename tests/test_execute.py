@@ -209,6 +209,10 @@ def test_a_training_that_diverges_is_a_failed_record_and_the_others_are_made(
         assert record["scores"] is None
         assert main(args) == 1
         assert f"warning: protonet on glyphs, 5-way 1-shot failed: {message}\n" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        breaking(patch, episode=1)  # before there are weights to name: the same words for every seed
+        assert main([*arguments(tmp_path), "--seed", "5,6"]) == 1
+        assert capsys.readouterr().err.count("failed: the training loss is nan at episode 1") == 1
     (used,) = run_json(capsys, arguments(tmp_path, "--checkpoint", str(best)))
     assert used["status"] == "ok"
     mended, _ = run_json(capsys, args)

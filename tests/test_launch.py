@@ -130,7 +130,8 @@ def test_a_session_may_bring_its_own_registry(tmp_path: Path) -> None:
 def test_python_takes_a_checkpoint_by_its_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (row,) = run_json(capsys, arguments(tmp_path))
     (weights,) = (tmp_path / "models").glob("*/weights.safetensors")
-    options: dict[str, Any] = {"home": str(tmp_path), "episodes": 60, "settings": SETTINGS, "device": "cpu"}
+    settings = {**DATA, "backbone.channels": 4}
+    options: dict[str, Any] = {"home": str(tmp_path), "episodes": 60, "settings": settings, "device": "cpu"}
     table = metabench.run("protonet", checkpoint=str(weights), **options)
     assert table.loc[0, "accuracy"] == row["accuracy"]
     assert table.loc[0, "key"] != row["key"]

@@ -75,7 +75,7 @@ def test_it_is_the_algorithm(photos: Path, capsys: pytest.CaptureFixture[str]) -
 def test_single_files_and_files_of_the_support(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "--support", "known", "--query", "new/ant-00.png", "--query", "known", *PIXELS]) == 0
     said = capsys.readouterr()
-    assert "left out 9 images that are in the support folder" in said.err
+    assert "left out 9 images of the support folder" in said.err
     assert said.out.splitlines()[2].split()[:2] == ["new/ant-00.png", "ant"]
     assert len(said.out.splitlines()) == 3
 

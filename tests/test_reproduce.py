@@ -12,7 +12,7 @@ from metabench.cli.main import main
 from metabench.errors import MissingError, UsageError
 from metabench.keys import file_sha256
 from metabench.records import build_record, read_record, write_record
-from metabench.reproduce import find_weights
+from metabench.reproduce import _refuse_other_inputs, find_weights
 from tests.record_factory import make_record
 from tests.tiny import arguments, record_of, run_json
 
@@ -138,9 +138,12 @@ def _set(part: str, name: str, value: Any) -> Edit:
         (_set("algorithm", "version", 99), "version 99 of the algorithm 'protonet', and version"),
         (_set("backbone", "params", {"channels": 4, "depth": 3}), "the installed backbone 'conv4' is not that of"),
         (_set("backbone", "params", {}), "cannot be made here: checkpoint"),  # the default has other shapes
-        (_set("protocol", "params", {"way": 5, "shot": 1, "query": 5000}), "cannot be made here: 1 shot + 5000 query"),
+        (_set("protocol", "params", {"way": 5, "shot": 1, "query": 5000}), "cannot be made here: 1 shot + 5,000 query"),
         (_set("backbone", "trained_on", "the web"), "inputs.backbone.trained_on is 'the web' there and '' here"),
-        (_set("dataset", "digest", "ab" * 32), "the data are not those of the record: inputs.dataset.digest"),
+        (
+            _set("dataset", "digest", "ab" * 32),
+            "the data are not those of the record: inputs.dataset.digest is 'abababababab'",
+        ),
         (_set("algorithm", "setting", "transductive"), "inputs.algorithm.setting is 'transductive' there"),
         (lambda record: record.update(training=None), "does not say which weights it is of"),
         (
@@ -220,3 +223,14 @@ def test_only_a_run_that_succeeded_can_be_reproduced(tmp_path: Path, capsys: pyt
     write_record(tmp_path / "r.json", build_record(make_record()["inputs"], "interrupted"))
     assert main(["reproduce", str(tmp_path / "r.json"), "--home", str(tmp_path)]) == 1
     assert "is interrupted: there is nothing to replay" in capsys.readouterr().err
+
+
+def test_long_parameters_are_told_by_what_differs() -> None:
+    params = {f"p{number}": "a long value of no matter" for number in range(9)}
+    theirs = {part: {"params": params} for part in ("algorithm", "backbone", "dataset", "protocol")}
+    ours = {**theirs, "protocol": {"params": {**params, "p8": "another"}}}
+    with pytest.raises(MissingError) as caught:
+        _refuse_other_inputs(theirs, ours, False)
+    assert str(caught.value) == (
+        "inputs.protocol.params is {'p8': 'a long value of no matter'} there and {'p8': 'another'} here"
+    )

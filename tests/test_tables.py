@@ -134,7 +134,7 @@ def test_failures_and_control_characters_in_the_terminal() -> None:
     assert "\x1b" not in text
     assert "±" not in text
     long = build_record(make_inputs(), "skipped", error={"type": "X", "message": "y" * 5000})
-    assert max(map(len, terminal(rows_from_records([long])).splitlines())) < 170
+    assert max(map(len, terminal(rows_from_records([long])).splitlines())) <= 2000
 
 
 def test_no_rows_make_an_empty_table() -> None:
@@ -228,3 +228,17 @@ def test_a_pre_trained_backbone_says_on_what() -> None:
     assert "net + imagenet-1k" in text and "conv4 +" not in text
     assert "+: the backbone was trained on these data before" in text
     assert "+:" not in terminal(rows[:1])
+
+
+def test_a_long_reason_stands_once_and_whole_below_the_table() -> None:
+    reason = "the training loss is not a number; " * 5 + "try a lower --set train.lr"
+    rows = rows_from_records(
+        [
+            build_record(make_inputs(training__seed=seed), "failed", error={"type": "Diverged", "message": reason})
+            for seed in (0, 1)
+        ]
+    )
+    text = terminal(rows)
+    assert text.count(f"failed: Diverged: {reason}") == 1 and "…" not in text
+    assert text.count("failed: Diverged, see below") == 2
+    assert "try a lower" in markdown(rows)

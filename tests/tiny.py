@@ -26,8 +26,10 @@ SETTINGS = {
 def arguments(home: Path, *more: str, algo: str = "protonet", settings: dict[str, Any] | None = None) -> list[str]:
     """Return the arguments of a tiny ``metabench run``."""
     chosen = {**SETTINGS, **(settings or {})}
+    if "--checkpoint" in more or algo in ("nearest-mean-l2n", "linear-probe"):  # nothing is trained
+        chosen = {name: value for name, value in chosen.items() if not name.startswith("train.")}
     if algo in ("chance", "nearest-mean"):
-        chosen = {name: value for name, value in chosen.items() if name != "backbone.channels"}
+        chosen = {name: value for name, value in chosen.items() if name.startswith("data.")}
     pairs = [word for name, value in chosen.items() for word in ("--set", f"{name}={value}")]
     return ["run", "--algo", algo, "--episodes", "60", "--home", str(home), "--quiet", *pairs, *more]
 

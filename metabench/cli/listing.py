@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -128,7 +129,7 @@ def _list_runs(home: Home, as_json: bool) -> None:
     warn: Callable[[str], None] = lambda line: click.echo(f"warning: {line}", err=True)  # noqa: E731
     records = list(Store(home.root, warn).records())
     if as_json:
-        echo_json([{name: record[name] for name in ("key", "status", "inputs", "summary")} for record in records])
+        echo_json([_described_run(record) for record in records])
         return
     if not records:
         click.echo(f"no runs in {home.root}", err=True)
@@ -143,13 +144,30 @@ def _list_runs(home: Home, as_json: bool) -> None:
         "seed",
         "episodes",
         "score",
+        "finished",
     )
     more = _told_apart(records)
     told = [[texts[index] or "-" for texts in more.values()] for index in range(len(records))]
     runs = map(_run_row, records, _data_sets(records))
-    rows = [(*row[:-1], *also, row[-1]) for row, also in zip(runs, told, strict=True)]
+    rows = [(*row[:-2], *also, *row[-2:]) for row, also in zip(runs, told, strict=True)]
     rows.sort(key=lambda row: (row[4:6], row[2:4], row[0]))
-    click.echo(columns((*header[:-1], *more, header[-1]), rows))
+    click.echo(columns((*header[:-2], *more, *header[-2:]), rows))
+
+
+def _described_run(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: record[name] for name in ("key", "status", "inputs", "summary")},
+        "finished": str(record["provenance"].get("finished", "")),
+    }
+
+
+def _date(record: Mapping[str, Any]) -> str:
+    """Return when a run was recorded, to the minute and in UTC; '-' where its record does not say."""
+    try:
+        moment = datetime.fromisoformat(str(record["provenance"].get("finished", "")))
+    except ValueError:
+        return "-"
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime("%Y-%m-%d %H:%M")
 
 
 def _told_apart(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -191,6 +209,7 @@ def _run_row(record: Mapping[str, Any], data_set: str) -> tuple[Any, ...]:
         (inputs["training"] or {}).get("seed", "-"),
         summary.get("episodes", evaluation["episodes"]),
         _score_with_unit(record),
+        _date(record),
     )
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 """Subcommand to where it is and one line about it: ``--help`` imports none of them."""
 INTERRUPTED = 130
+_COMPLETE = "_METABENCH_COMPLETE"
 PLUGIN_FILES = "metabench.plugin_files"
 """Key of `click.Context.meta`, which all contexts of one command line share."""
 
@@ -115,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = 0
         try:
+            _complete_in_shell()
             context = cli.make_context("metabench", list(sys.argv[1:] if argv is None else argv))
             with context:
                 cli.invoke(context)
@@ -132,6 +135,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _report(error, verbose=bool(context and context.params.get("verbose")))
     _settle_stdout()
     return code
+
+
+def _complete_in_shell() -> None:
+    """Answer a shell that asks for its completion script, or for words, in ``_METABENCH_COMPLETE``; then exit."""
+    if instruction := os.environ.get(_COMPLETE):
+        from click.shell_completion import shell_complete
+
+        with suppress(MetabenchError):  # words that are wrong complete to nothing
+            if not shell_complete(cli, {}, "metabench", _COMPLETE, instruction):
+                raise click.exceptions.Exit(0)
+            wanted = "bash_source, zsh_source or fish_source"
+            click.echo(f"error: cannot complete with {_COMPLETE}={instruction}: use {wanted}", err=True)
+        raise click.exceptions.Exit(2)
 
 
 def entry() -> None:

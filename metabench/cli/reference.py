@@ -18,6 +18,9 @@ _HEAD = """# Command line
 Results go to stdout, progress and warnings to stderr. Exit codes: 0 done, 1 something failed or is stale, 2 usage,
 3 something needed is missing, 4 nothing was measured, 130 interrupted (the same command again goes on).
 
+`eval "$(_METABENCH_COMPLETE=bash_source metabench)"` completes commands and options in bash; `zsh_source`
+and `fish_source` are for other shells.
+
 Every command also takes `--help` (`-h`), `--verbose` (`-v`, the traceback of an error) and `--plugin FILE.py`, as often
 as wanted, which uses a plugin that is not installed; its runs are local and not for leaderboards.
 """

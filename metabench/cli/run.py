@@ -47,7 +47,11 @@ from metabench.tables import Row, markdown, terminal, to_csv, to_json, with_data
     type=click.Choice(SAMPLINGS),
     help="closed: each episode from all images; open: no image in two episodes, as many as there are.",
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Evaluate these weights; train nothing.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Evaluate these weights (the backbone's, where the algorithm learns nothing); train nothing.",
+)
 @click.option(
     "--set",
     "settings",

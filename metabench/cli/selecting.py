@@ -143,8 +143,9 @@ def check_output(options: Mapping[str, Any]) -> None:
     csv_file: Path | None = options["csv_file"]
     if options["as_json"] and options["as_markdown"]:
         raise UsageError("--json and --markdown exclude each other")
-    if csv_file is not None and options["dry_run"]:
-        raise UsageError("--csv and --dry-run exclude each other")
+    for flag, name in (("--csv", "csv_file"), ("--plot", "plot"), ("--test", "test")):
+        if options.get(name) and options["dry_run"]:
+            raise UsageError(f"{flag} and --dry-run exclude each other")
     if csv_file is not None and not csv_file.absolute().parent.is_dir():
         raise UsageError(f"--csv {csv_file}: there is no folder {csv_file.absolute().parent}")
     if csv_file is not None and csv_file.is_dir():

@@ -37,6 +37,7 @@ from metabench.specs import (
     ProtocolSpec,
     defaults,
 )
+from metabench.text import counted
 
 
 @click.command("show")
@@ -105,8 +106,8 @@ def _plot(record: Mapping[str, Any], file: str) -> None:
 def _episode_size(scores: Mapping[str, Any]) -> str:
     n_query = scores["n_query"]
     if isinstance(n_query, int):
-        return f"{len(answers(scores)):,} episodes of {n_query} queries"
-    return f"{len(n_query):,} episodes of {min(n_query)} to {max(n_query)} queries"
+        return f"{counted(len(answers(scores)), 'episode')} of {counted(n_query, 'query')}"
+    return f"{counted(len(n_query), 'episode')} of {min(n_query)} to {max(n_query)} queries"
 
 
 def _step(scores: Mapping[str, Any]) -> float:

@@ -10,6 +10,7 @@ from metabench.cli.given import given
 from metabench.cli.listing import echo_json
 from metabench.cli.reproduce import ready, replay_options
 from metabench.errors import UsageError
+from metabench.text import counted, have
 
 
 @click.command()
@@ -41,7 +42,9 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     total = len(found.record["scores"]["correct"])
     result = replay(found.record, session, weights, total, options["any_version"], watcher)
     if result.differing:
-        session.console.warn(f"{len(result.differing):,} of {total:,} episodes have other answers than in the record")
+        differing = len(result.differing)
+        what = f"{differing:,} of {counted(total, 'episode')} {have(differing)} other answers"
+        session.console.warn(f"{what} than in the record")
     view = watchers[0].result(top)
     if as_json:
         echo_json({"key": found.record["key"], **to_plain(view)})

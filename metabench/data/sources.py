@@ -11,6 +11,7 @@ from pathlib import Path
 
 from metabench.data.types import DataContext
 from metabench.errors import MetabenchError, MissingError
+from metabench.text import short_digest
 
 MIRROR_VARIABLE = "METABENCH_MIRROR"
 TIMEOUT_S = 30
@@ -92,10 +93,16 @@ def fetch(file: OfficialFile, context: DataContext) -> Path:
             wrong = wrong or url
     if wrong:
         raise MetabenchError(
-            f"{wrong}: what it sent has not the checksum of {file.name} ({file.checksum}); "
+            f"{wrong}: what it sent has not the checksum of {file.name} ({_short(file.checksum)}); "
             f"set {MIRROR_VARIABLE} to a mirror, or get the file by hand and put it into {folder}"
         )
     raise MissingError(f"cannot download {file.name} ({'; '.join(failures)}); set {MIRROR_VARIABLE} to a mirror")
+
+
+def _short(checksum: str) -> str:
+    """Return ``sha256:...`` with as many digits as a sentence holds."""
+    kind, colon, digest = checksum.partition(":")
+    return f"{kind}{colon}{short_digest(digest)}"
 
 
 def _retrieve(url: str, file: OfficialFile, folder: Path, progress: Callable[[str, int, int], None]) -> Path:

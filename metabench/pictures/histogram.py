@@ -10,6 +10,7 @@ from metabench.pictures.scale import Scale, tick_text
 from metabench.pictures.svg import Picture, group, label, line, tag
 from metabench.scores import EpisodeScores, Floats
 from metabench.specs import Metric
+from metabench.text import counted
 
 WIDTH, HEIGHT = 560.0, 320.0
 _TOP, _BOTTOM, _LEFT, _RIGHT = 66.0, 44.0, 44.0, 14.0
@@ -52,7 +53,7 @@ def histogram(scores: EpisodeScores, title: str, subtitle: str, step: float = 0.
     middle = f"half of all lie in {quantiles[1]} to {quantiles[3]}"
     parts.append(label(WIDTH, HEIGHT - 2, middle, "small muted", "end"))
     described = (
-        f"{len(values):,} episodes; mean {shown(mean)}; 5, 25, 50, 75 and 95 % quantiles "
+        f"{counted(len(values), 'episode')}; mean {shown(mean)}; 5, 25, 50, 75 and 95 % quantiles "
         f"{', '.join(quantiles)}; mean of the worst tenth {shown(low)}"
     )
     return Picture(WIDTH, HEIGHT, title, described, "".join(parts))
@@ -79,7 +80,7 @@ def _bar(
     parts = [tag("rect", cls="bar", x=x, y=up(every), width=width, height=up(0) - up(every))]
     if bad:
         parts.append(tag("rect", cls="tail", x=x, y=up(bad), width=width, height=up(0) - up(bad)))
-    return group("".join(parts), _range(start, end, metric, bounds) + f": {every:,} episodes")
+    return group("".join(parts), _range(start, end, metric, bounds) + f": {counted(every, 'episode')}")
 
 
 def _range(start: float, end: float, metric: Metric, bounds: tuple[float, float]) -> str:

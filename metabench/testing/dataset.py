@@ -23,6 +23,7 @@ from metabench.plugins import Kind
 from metabench.specs import UNKNOWN_COPY, DatasetSpec, Declared
 from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
 from metabench.testing.spec import SpecChecks
+from metabench.text import are, counted
 
 
 class DatasetConformance(SpecChecks):
@@ -99,7 +100,8 @@ class DatasetConformance(SpecChecks):
         listed = self._listed(shared)
         if unknown := sorted(shared - listed):
             where = " and ".join(dict.fromkeys(split for split, _ in found[unknown[0]]))
-            raise Violation(f"{len(unknown)} images are in several splits, such as {unknown[0]} in {where}")
+            several = f"{counted(len(unknown), 'image')} {are(len(unknown))} in several splits"
+            raise Violation(f"{several}, such as {unknown[0]} in {where}")
         if stale := sorted(listed - shared):
             raise Violation(f"{len(stale)} listed shared images are in no two splits, such as {stale[0]}")
 

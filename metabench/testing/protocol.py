@@ -19,6 +19,7 @@ from metabench.rng import Stream
 from metabench.specs import ProtocolSpec
 from metabench.testing.conformance import NotApplicable, Violation, check, raised
 from metabench.testing.spec import SpecChecks
+from metabench.text import are, counted
 
 RARE = 1e-6
 """A protocol without the fault fails a statistical check as often as this (if at all: the words are fixed)."""
@@ -46,7 +47,7 @@ class ProtocolConformance(SpecChecks):
                         f"{name}: episode {episode} has row {rows.min()} or {rows.max()}, which do not exist"
                     )
                 if twice := len(rows) - len(np.unique(rows)):
-                    raise Violation(f"{name}: {twice} images are twice in episode {episode}")
+                    raise Violation(f"{name}: {counted(twice, 'image')} {are(twice)} twice in episode {episode}")
 
     @check(
         "labels say which class an image is of",
@@ -112,8 +113,8 @@ class ProtocolConformance(SpecChecks):
             classes = [_classes(batch, split) for batch in _each(protocol, split, self._words(protocol, split, _MANY))]
             seen = np.unique(np.concatenate(classes))
             total = len(split.names) + (len(split.base_names) if isinstance(split, JointSplit) else 0)
-            if len(seen) < total:
-                raise Violation(f"{name}: {total - len(seen)} classes are in none of {_MANY} episodes")
+            if unseen := total - len(seen):
+                raise Violation(f"{name}: {counted(unseen, 'class')} {are(unseen)} in none of {_MANY} episodes")
             ordered = sum(bool(of[0] < of[1]) for of in classes if len(of) > 1)
             if len(classes[0]) > 1 and binomtest(ordered, len(classes), 0.5).pvalue < RARE:
                 raise Violation(
@@ -153,7 +154,7 @@ class ProtocolConformance(SpecChecks):
             assert isinstance(split, JointSplit)
             first, reserve = split.base_starts[0], split.reserve_starts[0]
             if known := int(((batch.query >= first) & (batch.query < reserve)).sum()):
-                raise Violation(f"{name}: {known} queries are images of training")
+                raise Violation(f"{name}: {counted(known, 'query')} {are(known)} of the images of training")
             if given := int((batch.support >= reserve).sum()):
                 raise Violation(f"{name}: {given} support images are of the reserve, which is there to be asked about")
             if not (batch.query >= reserve).any(1).all():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from metabench.data.archives import Members
 from metabench.data.rows import first_three
 from metabench.errors import MetabenchError
+from metabench.text import counted
 from metabench_datasets._class_lists import ClassLists, class_lists
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ def read_listing(archive: Members, layout: Layout) -> Listing:
             archive, "images", f"lacks {len(absent)} of the {len(names)} images in images.txt: {first_three(absent)}"
         )
     if lacking := sorted(set(names.values()) - set(boxes)):
-        raise _wrong(archive, "bounding_boxes.txt", f"has no box for {len(lacking)} images: {first_three(lacking)}")
+        raise _wrong(
+            archive, "bounding_boxes.txt", f"has no box for {counted(len(lacking), 'image')}: {first_three(lacking)}"
+        )
     return Listing(files, boxes)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from metabench.data.rows import first_three
 from metabench.errors import MetabenchError, MissingError
 from metabench.keys import content_key
+from metabench.text import counted, have
 from metabench_datasets._class_lists import ClassLists
 
 SPLITS = ("train", "val", "test")
@@ -53,8 +54,8 @@ class Layout(ABC):
         wrong = [f"{name} has {len(files)}" for name, files in found if len(files) != self.per_class]
         if wrong:
             raise MetabenchError(
-                f"mini-imagenet: {where}: {len(wrong)} classes have not {self.per_class} images: {first_three(wrong)}; "
-                "get the whole set again"
+                f"mini-imagenet: {where}: {counted(len(wrong), 'class')} {have(len(wrong))} not "
+                f"{self.per_class} images: {first_three(wrong)}; get the whole set again"
             )
         return found
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from metabench.api import ClassSplit, Param, UsageError
 from metabench.episodes import Rows
 from metabench.rng import choose
+from metabench.text import counted
 
 Words = NDArray[np.uint64]
 
@@ -25,13 +26,19 @@ def at_least(*limits: tuple[str, int, int]) -> None:
             raise UsageError(f"{name} must be at least {least}, not {value}")
 
 
-def need_classes(split: ClassSplit, way: int, what: str = "") -> None:
-    """Raise UsageError if there are too few classes for `way` of them."""
-    classes = len(split.names)
-    if way > classes:
-        raise UsageError(
-            f"{what or f'{way}-way'} needs {way} classes but the split has {classes}; use --ways {classes} or fewer"
-        )
+def need_classes(split: ClassSplit, way: int, beside: int = 0, what: str = "") -> None:
+    """Raise UsageError if there are too few classes.
+
+    Args:
+        way: classes in an episode.
+        beside: classes that an episode needs besides.
+        what: the episodes in words, if they are not `way`-way.
+    """
+    needed, there = way + beside, len(split.names)
+    if needed > there:
+        most = there - beside
+        remedy = f"use --ways {most} or fewer" if most >= 2 else "use data with more classes"
+        raise UsageError(f"{what or f'{way}-way'} needs {needed} classes but the split has {there}; {remedy}")
 
 
 def need_images(split: ClassSplit, shot: int, query: int, classes: Sequence[int] | None = None) -> None:
@@ -41,11 +48,16 @@ def need_images(split: ClassSplit, shot: int, query: int, classes: Sequence[int]
     images = int(split.counts[smallest])
     if shot + query > images:
         largest = images - shot
-        remedy = f"the largest legal --query is {largest}" if largest > 0 else "use fewer --shots"
+        remedy = f"the largest legal --query is {largest}" if largest > 0 else fewer_shots(images - 1)
         raise UsageError(
-            f"{shot} shot + {query} query images are more than the {images} of class "
+            f"{shot} shot + {counted(query, 'query image')} are more than the {images} of class "
             f"'{split.names[smallest]}'; {remedy}"
         )
+
+
+def fewer_shots(most: int) -> str:
+    """Return the remedy for classes that have images for at most so many shots."""
+    return f"use --shots {most} or fewer" if most > 0 else "use data with more images of a class"
 
 
 def images_of(words: Words, classes: Rows, split: ClassSplit) -> Rows:

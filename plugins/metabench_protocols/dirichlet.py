@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from metabench.api import ClassSplit, Param, ProtocolSpec, UsageError
 from metabench.episodes import EpisodeBatch
 from metabench.rng import choose, unit
-from metabench_protocols._draw import QUERY, SHOT, WAY, Words, at_least, images_of, labels, need_classes
+from metabench_protocols._draw import QUERY, SHOT, WAY, Words, at_least, fewer_shots, images_of, labels, need_classes
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ class DirichletQueries:
         smallest = int(np.argmin(split.counts))
         room = int(split.counts[smallest]) - self.shot
         if room < 2 * self.query:
-            remedy = f"the largest legal --query is {room // 2}" if room > 1 else "use fewer --shots"
+            remedy = f"the largest legal --query is {room // 2}" if room > 1 else fewer_shots(room + self.shot - 2)
             raise UsageError(
                 f"uneven queries need classes of {self.shot} shot + {2 * self.query} images, twice the mean of "
                 f"{self.query} queries, and class '{split.names[smallest]}' has {split.counts[smallest]}; {remedy}"

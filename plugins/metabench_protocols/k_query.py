@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from metabench.api import ProtocolSpec
-from metabench_protocols._draw import SHOT, WAY
+import numpy as np
+
+from metabench.api import ClassSplit, ProtocolSpec, UsageError
+from metabench_protocols._draw import SHOT, WAY, fewer_shots, need_classes
 from metabench_protocols.fixed_way import FixedWay
 
 SPEC = ProtocolSpec(
@@ -27,3 +29,14 @@ class KQuery(FixedWay):
 
     def __init__(self, way: int, shot: int) -> None:
         super().__init__(way, shot, shot)
+
+    def check(self, split: ClassSplit) -> None:
+        """Raise UsageError if there are too few classes, or too few images in one of them."""
+        need_classes(split, self.way)
+        smallest = int(np.argmin(split.counts))
+        images = int(split.counts[smallest])
+        if self.per_class > images:
+            raise UsageError(
+                f"{self.shot} shot and as many query images are more than the {images} of class "
+                f"'{split.names[smallest]}'; {fewer_shots(images // 2)}"
+            )

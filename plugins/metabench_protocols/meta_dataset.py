@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from metabench.api import ClassSplit, Param, ProtocolSpec, UsageError
 from metabench.episodes import EpisodeBatch
 from metabench.rng import below, choose, unit
+from metabench.text import counted
 from metabench_protocols._draw import Words, at_least, images_of
 from metabench_protocols.within_superclass import classes_of_groups, group_members
 
@@ -84,13 +85,16 @@ class MetaDataset:
         where = {"the split": np.arange(len(split.names))} if not self.within_superclass else group_members(split)
         for name, members in where.items():
             if len(members) < self.min_way:
+                most = len(members)
+                remedy = f"use --set protocol.min_way={most}" if most >= 2 else "use data with more classes"
                 raise UsageError(
-                    f"episodes of {self.min_way} classes and more cannot be drawn from {name}, which has "
-                    f"{len(members)}; use --set protocol.min_way={max(2, len(members))}"
+                    f"episodes of {self.min_way} classes and more cannot be drawn from {name}, which has {most}; "
+                    f"{remedy}"
                 )
         smallest = int(np.argmin(split.counts))
         if split.counts[smallest] < 2:
-            raise UsageError(f"class '{split.names[smallest]}' has {split.counts[smallest]} image, and two are needed")
+            images = counted(int(split.counts[smallest]), "image")
+            raise UsageError(f"class '{split.names[smallest]}' has {images}, and two are needed")
 
     def width(self, split: ClassSplit) -> int:
         """Words for way, super-category, size of the support; for each class and its weight; for each image."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from metabench.api import ClassSplit, Metric, Param, ProtocolSpec
 from metabench.episodes import EpisodeBatch
 from metabench.rng import choose
+from metabench.text import counted
 from metabench_protocols._draw import QUERY, SHOT, WAY, at_least, images_of, labels, need_classes, need_images
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class OpenSet:
 
     def check(self, split: ClassSplit) -> None:
         """Raise UsageError if there are too few classes, or too few images in one of them."""
-        total = self.way + self.unknown
-        need_classes(split, total, f"{self.way}-way with {self.unknown} unknown classes")
+        what = f"{self.way}-way with {counted(self.unknown, 'unknown class')}"
+        need_classes(split, self.way, self.unknown, what)
         need_images(split, self.shot, self.query)
 
     def width(self, split: ClassSplit) -> int:

@@ -52,7 +52,11 @@ class WithinSuperclass:
             name, members = max(groups.items(), key=lambda item: len(item[1]))
             raise UsageError(
                 f"{way}-way needs a super-category of {way} classes and the largest, '{name}', has {len(members)}; "
-                "use --ways"
+                + (
+                    f"use --ways {len(members)} or fewer"
+                    if len(members) >= 2
+                    else "use data with larger super-categories"
+                )
             )
         need_images(split, self.form.shot, self.form.query, np.concatenate(large).tolist())
 

@@ -112,7 +112,7 @@ def test_list_runs_tells_trainings_apart(home: Path, capsys) -> None:
     Store(home).put(make_record(algorithm__name="chance", training=None))
     assert main(["list", "runs"]) == 0
     header, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
-    assert header[-2:] == ["training", "score"]
+    assert header[-3:] == ["training", "score", "finished"]
     assert {word for row in rows for word in row if "=" in word and "episodes" in word} == {
         "episodes=100", "episodes=50"}  # fmt: skip
 
@@ -129,12 +129,21 @@ def test_list_runs(home: Path, capsys) -> None:
         [first["key"][:12], "ok", "protonet", "conv4", "omniglot"],
         [failed["key"][:12], "failed", "protonet", "conv4", "zoo"],
     ]
-    assert rows[2][5:] == ["fixed-way", "way=5", "shot=1", "query=15", "7", "4", "98.67", "±", "3.00", "%"]
+    assert rows[2][5:] == ["fixed-way", "way=5", "shot=1", "query=15", "7", "4", "98.67", "±", "3.00", "%", "-"]
     assert rows[1][9] == "-"  # nothing was trained, so there is no training seed
-    assert rows[3][-1] == "-"
+    assert rows[3][-2:] == ["-", "-"]
     listed = answer(capsys, "list", "runs")
     assert {item["key"] for item in listed} == {record["key"] for record in (first, second, failed)}
-    assert set(listed[0]) == {"key", "status", "inputs", "summary"}
+    assert set(listed[0]) == {"key", "status", "inputs", "summary", "finished"}
+
+
+def test_list_runs_says_when(home: Path, capsys) -> None:
+    record = make_record()
+    record["provenance"]["finished"] = "2026-03-04T05:06:07+00:00"
+    Store(home).put(record)
+    assert main(["list", "runs"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("%  2026-03-04 05:06")
+    assert answer(capsys, "list", "runs")[0]["finished"] == "2026-03-04T05:06:07+00:00"
 
 
 def test_list_runs_of_another_home(home: Path, tmp_path: Path, capsys) -> None:

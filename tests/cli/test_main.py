@@ -189,3 +189,30 @@ def test_threads_of_torch_do_not_spin_for_long_unless_the_user_says_so(given: di
         [sys.executable, "-c", code], env={**env, **given, "OMP_DISPLAY_ENV": "verbose"}, capture_output=True, text=True
     )
     assert f"GOMP_SPINCOUNT = '{expected}'" in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_its_completion_script(shell: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("_METABENCH_COMPLETE", f"{shell}_source")
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert f"_METABENCH_COMPLETE={shell}_complete" in out and "Usage:" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [("metabench r", "run"), ("metabench run --che", "--checkpoint"), ("metabench zzz --a", "")]
+)
+def test_words_are_completed(words: str, found: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("_METABENCH_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    main([])
+    out, err = capsys.readouterr()
+    assert (f"plain,{found}\n" in out) if found else not out
+    assert not err
+
+
+def test_an_unknown_shell_is_refused(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("_METABENCH_COMPLETE", "nosh_source")
+    assert main([]) == 2
+    assert "use bash_source, zsh_source or fish_source" in capsys.readouterr().err

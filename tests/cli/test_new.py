@@ -16,6 +16,7 @@ from tests.sandbox import Sandbox
 from tests.tiny import SETTINGS
 
 GLYPHS = " ".join(f"--set {name}={value}" for name, value in SETTINGS.items() if name != "backbone.channels")
+DATA = " ".join(f"--set {name}={value}" for name, value in SETTINGS.items() if name.startswith("data."))
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -65,7 +66,7 @@ def test_packages_are_measured_together(workshop: Sandbox) -> None:
     done = workshop.run("metabench run --algo nearest-mean --dataset my-dataset --shots 1,5 --json --quiet")
     one, five = json.loads(done.stdout)["rows"]
     assert 30 < one["accuracy"] < five["accuracy"] < 100  # neither noise nor child's play
-    done = workshop.run(f"metabench run --algo chance --protocol my-protocol --json --quiet {GLYPHS}")
+    done = workshop.run(f"metabench run --algo chance --protocol my-protocol --json --quiet {DATA}")
     (row,) = json.loads(done.stdout)["rows"]
     assert (row["protocol"], row["way"], row["query"]) == ("my-protocol", 5, None)
 

@@ -69,7 +69,7 @@ def fails(capsys: pytest.CaptureFixture[str], args: list[str], code: int) -> str
         (["--ways", "1"], 2, "--ways must be at least 2, not 1"),
         (["--ways", "300"], 2, "300-way needs 300 classes but the split has 8; use --ways 8 or fewer"),
         (["--shots", "7"], 2, "are more than the 20 of class 'glyph2000000'; the largest legal --query is 13"),
-        (["--shots", "25"], 2, "are more than the 20 of class 'glyph2000000'; use fewer --shots"),
+        (["--shots", "25"], 2, "are more than the 20 of class 'glyph2000000'; use --shots 19 or fewer"),
         (["--query", "0"], 2, "--query must be at least 1, not 0"),
         (["--episodes", "0"], 2, "--episodes must be at least 1, not 0"),
         (["--episodes", "1000001"], 2, "--episodes must be at most 1000000"),
@@ -79,7 +79,11 @@ def fails(capsys: pytest.CaptureFixture[str], args: list[str], code: int) -> str
         (["--set", "train.lr=fast"], 2, "--set train.lr is a float, not 'fast'"),
         (["--set", "lr=1"], 2, "--set lr: write SCOPE.NAME=VALUE"),
         (["--set", "train.lr"], 2, "--set train.lr: write SCOPE.NAME=VALUE"),
-        (["--set", "train.way=13"], 2, "13-way needs 13 classes but the split has 12"),
+        (
+            ["--set", "train.way=13"],
+            2,
+            "'train' of glyphs: 13-way needs 13 classes but the split has 12; use --set ",
+        ),
         (["--checkpoint", "/does/not/exist"], 3, "no checkpoint at /does/not/exist"),
         (["--device", "gpu"], 2, "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
         (["--json", "--markdown"], 2, "--json and --markdown exclude each other"),
@@ -108,7 +112,9 @@ def test_a_home_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_p
 
 
 def test_nothing_to_learn(capsys: pytest.CaptureFixture[str], home: Path) -> None:
-    args = arguments(home, "--backbone", "pixels", "--set", "algo.metric=euclidean", algo="chance")
+    args = arguments(
+        home, "--backbone", "pixels", "--set", "algo.metric=euclidean", "--set", "train.way=5", algo="chance"
+    )
     args[args.index("chance")] = "matching-net"
     assert "has nothing to learn; use a backbone that learns" in fails(capsys, args, 2)
 

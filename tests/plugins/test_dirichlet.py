@@ -113,7 +113,7 @@ def test_what_is_refused() -> None:
     DirichletQueries(2, 1, 9, 2.0).check(split_of([40, 20]))
     with pytest.raises(UsageError, match="3-way needs 3 classes"):
         DirichletQueries(3, 1, 1, 2.0).check(split_of([40, 20]))
-    with pytest.raises(UsageError, match="use fewer --shots"):
+    with pytest.raises(UsageError, match="use --shots 18 or fewer"):
         DirichletQueries(2, 20, 1, 2.0).check(split_of([40, 20]))
     for alpha in (0.0, float("nan"), 1e9):
         with pytest.raises(UsageError, match=r"alpha must be from 0\.05 to 1000"):

@@ -12,6 +12,7 @@ from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
 from metabench.errors import UsageError
 from metabench.specs import defaults
 from metabench_protocols.fixed_way import SPEC, FixedWay
+from metabench_protocols.k_query import KQuery
 from tests.conftest import MakeSplit
 
 LEAST_P = 1e-6
@@ -103,7 +104,7 @@ def test_check_names_the_class_and_the_largest_legal_query(make_split: MakeSplit
     with pytest.raises(UsageError, match=expected):
         FixedWay(3, 5, 15).check(split)
     FixedWay(3, 5, 13).check(split)
-    with pytest.raises(UsageError, match=r"more than the 18 of class 'c1'; use fewer --shots$"):
+    with pytest.raises(UsageError, match=r"more than the 18 of class 'c1'; use --shots 17 or fewer$"):
         FixedWay(3, 18, 1).check(split)
     FixedWay(3, 17, 1).check(split)
 
@@ -124,3 +125,8 @@ def test_senseless_parameters_are_refused(name: str, least: int) -> None:
 def test_spec_declares_the_parameters_of_the_class() -> None:
     protocol = FixedWay(**defaults(SPEC))
     assert (protocol.way, protocol.shot, protocol.query, protocol.n_query) == (5, 1, 15, 75)
+
+
+def test_k_query_advises_shots_alone(make_split: MakeSplit) -> None:
+    with pytest.raises(UsageError, match=r"6 shot and as many query images .* 'c1'; use --shots 4 or fewer$"):
+        KQuery(2, 6).check(make_split([20, 9]))

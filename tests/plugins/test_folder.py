@@ -285,11 +285,12 @@ def test_a_run_can_be_replayed(photos: Path, tmp_path: Path, capsys: pytest.Capt
 
 def test_without_classes_to_train_on(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*RUN[3:], "--dataset", f"folder:{photos}", "--home", str(tmp_path / "home")]
-    (row,) = run_json(capsys, ["run", "--algo", "protonet", "--backbone", "pixels", "--seed", "0,1", *words])
+    (row,) = run_json(capsys, ["run", "--algo", "protonet", "--backbone", "pixels", *words])
     same = run_json(capsys, ["run", "--algo", "nearest-mean", "--backbone", "pixels", *words])
     assert (row["accuracy"], row["seed"]) == (same[0]["accuracy"], None)
     for more, message in (
         (["--algo", "protonet"], "use a pre-trained --backbone"),
+        (["--algo", "protonet", "--backbone", "pixels", "--seed", "0,1"], "cannot apply --seed: nothing is trained"),
         (["--algo", "maml"], "has no classes to meta-train maml on; use --checkpoint"),
         (["--algo", "matching-net", "--backbone", "pixels"], "has weights of its own"),
     ):
@@ -406,3 +407,35 @@ def test_characters_of_omniglot(tmp_path: Path, capsys: pytest.CaptureFixture[st
     words += [*sets, "--dataset", f"folder:{root}", "--home", str(tmp_path / "home")]
     one, ten = (row["accuracy"] for row in run_json(capsys, words))
     assert 35 < one < ten, "guessing gives a third"
+
+
+def test_too_few_training_classes_are_not_blamed_on_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "photos"
+    for first, split in enumerate(("train", "val", "test")):
+        make_folder(root / split, {f"{split}{name}": 20 for name in "abcd"}, 4 * first)
+    words = ["run", "--algo", "protonet", "--dataset", f"folder:{root}", "--ways", "3", "--quiet"]
+    words += ["--home", str(tmp_path / "home")]
+    validation = ("--set", "train.validation_way=4")
+    for more, advice in (((), "train.validation_way=4"), (validation, "train.way=4")):
+        assert main([*words, *more]) == 2
+        line = capsys.readouterr().err
+        assert f"use --set {advice}\n" in line and "--ways" not in line
+
+
+def test_one_class_is_no_reason_for_fewer_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "photos"
+    for split, names in (("train", "ab"), ("val", "cd"), ("test", "e")):
+        make_folder(root / split, dict.fromkeys(names, 3))
+    words = [
+        "run",
+        "--algo",
+        "nearest-mean",
+        "--dataset",
+        f"folder:{root}",
+        "--quiet",
+        "--home",
+        str(tmp_path / "home"),
+    ]
+    assert main(words) == 2
+    line = capsys.readouterr().err
+    assert "--ways 1" not in line and "--ways 0" not in line

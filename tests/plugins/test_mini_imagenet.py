@@ -188,7 +188,7 @@ def test_missing_images_are_counted_and_three_are_named(mini, context):
 def test_folders_without_a_class_or_an_image(mini, context):
     folder = write_folders(context.sources[0])
     (folder / "test" / "n04" / "n0400.jpg").unlink()
-    assert "1 classes have not 3 images: n04 has 2" in error_of(mini, context)
+    assert "1 class has not 3 images: n04 has 2" in error_of(mini, context)
     for file in (folder / "test" / "n04").iterdir():
         file.unlink()
     (folder / "test" / "n04").rmdir()

@@ -52,7 +52,7 @@ def test_words_are_used_row_by_row() -> None:
 
 def test_what_is_refused() -> None:
     with pytest.raises(
-        UsageError, match="5-way with 5 unknown classes needs 10 classes but the split has 9; use --ways"
+        UsageError, match="5-way with 5 unknown classes needs 10 classes but the split has 9; use --ways 4 or fewer"
     ):
         OpenSet(5, 1, 1, 5).check(split_of([9] * 9))
     with pytest.raises(UsageError, match="the largest legal --query is 3"):

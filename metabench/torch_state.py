@@ -1,0 +1,53 @@
+"""torch as metabench expects it, whatever a caller has set: numbers depend on the run, not on who calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+
+@contextmanager
+def standard_torch() -> Iterator[None]:
+    """Run a block with torch's own defaults, and restore the caller's settings and random state after it.
+
+    That is: float32 as the default dtype, the CPU as the default device, gradients on, no inference mode, no autocast,
+    float32 products in full precision and no deterministic-only kernels. The number of threads is left as it is: it
+    changes how the work is done, and a record says how many there were.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for device in ("cpu", "cuda"):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(_standard_settings())
+        yield
+
+
+@contextmanager
+def _standard_settings() -> Iterator[None]:
+    """Set what has no context manager of its own."""
+    dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
+    strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    with _default_device_cpu():
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+        torch.use_deterministic_algorithms(False)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(strict, warn_only=warn)
+            torch.set_float32_matmul_precision(precision)
+            torch.set_default_dtype(dtype)
+
+
+@contextmanager
+def _default_device_cpu() -> Iterator[None]:
+    """Make new tensors on the CPU; costs nothing where they are already, since a device mode slows every call."""
+    if torch.empty(0).device.type == "cpu":
+        yield
+        return
+    with torch.device("cpu"):
+        yield
