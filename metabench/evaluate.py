@@ -70,21 +70,20 @@ def answer(
 ) -> tuple[Tensor, Tensor]:
     """Return the checked outputs of a learner for the queries of episodes from `start` on, and the truth about them.
 
-    The learner meets the queries of each episode in an order of their own and its outputs are put back: position tells
-    nothing. Both are as in `metabench.learner.Learner`.
+    The learner meets the queries of each episode in an order of their own and without their labels, and its outputs are
+    put back: position tells nothing. Both are as in `metabench.learner.Learner`.
 
     Raises:
         OutputError: an output of another shape, type or device than promised, or one that is not finite.
     """
-    order = source.query_orders(start, start + len(batch), batch.query.shape[1])
-    query, labels = (np.take_along_axis(part, order, axis=1) for part in (batch.query, batch.query_labels))
-    outputs = checked_outputs(learner, data, replace(batch, query=query, query_labels=labels), start)
-    place = order + np.arange(len(order))[:, None] * order.shape[1]
-    back = np.empty(order.size, np.int64)
-    back[place.reshape(-1)] = np.arange(order.size)
-    index = torch.from_numpy(back).to(outputs.device)
-    outputs = outputs.reshape(-1, outputs.shape[-1]).index_select(0, index).view(outputs.shape)
-    return outputs, learner.truth(data, batch)
+    shape = batch.query.shape
+    order = source.query_orders(start, start + len(batch), shape[1])
+    place = (order + shape[1] * np.arange(len(order))[:, None]).reshape(-1)
+    query = batch.query.reshape(-1)[place].reshape(shape)
+    outputs = checked_outputs(learner, data, replace(batch, query=query, query_labels=np.zeros_like(query)), start)
+    flat = outputs.reshape(-1, outputs.shape[-1])
+    back = torch.empty_like(flat).index_copy_(0, torch.from_numpy(place).to(flat.device), flat)
+    return back.view(outputs.shape), learner.truth(data, batch)
 
 
 def checked_outputs(learner: Learner, data: Tensor, batch: EpisodeBatch, start: int = 0) -> Tensor:
