@@ -117,8 +117,8 @@ def checked_targets(backbone: Backbone, items: Tensor, owner: str) -> Tensor:
     return numbers
 
 
-_INDEPENDENT = {"float32": 1e-3, "bfloat16": 0.1}
-"""Largest difference that rounding makes between two batches, as a share of the largest feature."""
+_INDEPENDENT = {"float32": 1e-2, "bfloat16": 0.1}
+"""Largest difference that rounding makes between two batches, as a share of the largest feature, with room to spare."""
 _PROBED = 8
 
 
