@@ -18,7 +18,7 @@ from metabench.errors import UsageError
 from metabench.features import autocast
 from metabench.modules import Backbone, objective
 from metabench.norm import MODES, averages, forward_pass, noting_statistics, replace_norms
-from metabench.outputs import require_tensor
+from metabench.outputs import OutputError, require_tensor
 from metabench.second_order import quick_second_order
 
 __all__ = [
@@ -209,7 +209,15 @@ def run_update(
     """Return what `Adapting.update` does, and with it the new values of buffers that move with the task."""
     with noting_statistics() as seen:
         found = algorithm.update(support, labels, query, truth)
-    assert found is not None
+    owner = f"{type(algorithm).__name__}.update"
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], dict):
+        raise OutputError(f"{owner} returned a {type(found).__name__}, expected a loss and a dictionary of updates")
+    require_tensor(found[0], (), owner, query.device)
+    held = dict(algorithm.named_parameters()) | dict(algorithm.named_buffers())
+    for name, value in found[1].items():
+        if name not in held:
+            raise OutputError(f"{owner} returned an update of '{name}', which is no parameter or buffer")
+        require_tensor(value, tuple(held[name].shape), f"{owner}['{name}']", query.device)
     return found[0], found[1] | averages(list(algorithm.norms), seen)
 
 

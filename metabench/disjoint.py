@@ -64,7 +64,7 @@ class DisjointSource(EpisodeSource):
     def runs(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
         """Yield episodes ``start <= i < stop`` (at most `episodes`)."""
         batch = self._arrange(self._rows[start:stop])
-        require_episodes(batch, stop - start, f"{type(self.protocol).__name__}.arrange")
+        require_episodes(batch, stop - start, f"{type(self.protocol).__name__}.arrange", self.split.starts)
         yield batch
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metabench.errors import MetabenchError
 
@@ -12,16 +13,19 @@ if TYPE_CHECKING:
     from metabench.episodes import EpisodeBatch
 
 _EVERY = 8
-"""Images are compared in one episode of so many: a fault shows in a few hundred, and sorting costs 1 % of scoring."""
+"""Images and classes are compared in one episode of so many, chosen by its images: it costs 1 % of scoring in all."""
 
 
-def require_episodes(batch: EpisodeBatch, wanted: int, owner: str) -> None:
+def require_episodes(batch: EpisodeBatch, wanted: int, owner: str, starts: NDArray[np.int64]) -> None:
     """Raise MetabenchError where drawn episodes are not what `EpisodeBatch` promises.
 
     Args:
         wanted: random words that episodes were asked for, each for one episode at most.
         owner: the method that drew them, for the message.
+        starts: int64 (C + 1,) class boundaries of the split; rows beyond the last are of other splits beside it.
     """
+    if not isinstance(getattr(batch, "support", None), np.ndarray):
+        raise MetabenchError(f"{owner} returned a {type(batch).__name__}, expected an EpisodeBatch")
     if not 0 < len(batch) <= wanted:
         raise MetabenchError(f"{owner} made {len(batch)} episodes of {wanted} rows of words")
     for name in ("support", "query"):
@@ -37,6 +41,17 @@ def require_episodes(batch: EpisodeBatch, wanted: int, owner: str) -> None:
             raise MetabenchError(
                 f"{owner} returned {name} labels from {labels.min()} to {labels.max()} for {batch.way} classes"
             )
-    rows = np.sort(np.concatenate([batch.support[::_EVERY], batch.query[::_EVERY]], axis=1), axis=1)
-    if bool((rows[:, 1:] == rows[:, :-1]).any()):
+    part = slice(int(batch.query[0, 0]) % min(_EVERY, len(batch)), None, _EVERY)
+    rows = np.concatenate([batch.support[part], batch.query[part]], axis=1)
+    ordered = np.sort(rows, axis=1)
+    if bool((ordered[:, 1:] == ordered[:, :-1]).any()):
         raise MetabenchError(f"{owner} returned an episode that has an image twice, in support or query or both")
+    if bool((rows < 0).any()):
+        raise MetabenchError(f"{owner} returned an image row below 0")
+    labels = np.concatenate([batch.support_labels[part], batch.query_labels[part]], axis=1)
+    classes = np.searchsorted(starts, rows, side="right") - 1
+    place = np.argsort(classes, axis=1, kind="stable")
+    classes, labels = np.take_along_axis(classes, place, 1), np.take_along_axis(labels, place, 1)
+    same = (classes[:, 1:] == classes[:, :-1]) & (classes[:, 1:] < len(starts) - 1)
+    if bool((same & (labels[:, 1:] != labels[:, :-1])).any()):
+        raise MetabenchError(f"{owner} returned an episode in which a class has two labels")

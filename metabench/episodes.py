@@ -153,7 +153,7 @@ class EpisodeSource:
         words = self._stream.words(start, stop)
         while len(words):
             batch = self.protocol.draw(words, split)
-            require_episodes(batch, len(words), f"{type(self.protocol).__name__}.draw")
+            require_episodes(batch, len(words), f"{type(self.protocol).__name__}.draw", split.starts)
             yield batch
             words = words[len(batch) :]
 
@@ -212,7 +212,7 @@ class ListedSource(EpisodeSource):
     def runs(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
         """Yield episodes ``start <= i < stop``, all of one shape."""
         batch = self._listed(start, stop, self.split)
-        require_episodes(batch, stop - start, f"{type(self.protocol).__name__}.listed")
+        require_episodes(batch, stop - start, f"{type(self.protocol).__name__}.listed", self.split.starts)
         yield batch
 
 

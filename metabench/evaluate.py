@@ -44,7 +44,7 @@ def gather(features: Tensor, rows: NDArray[np.int64]) -> Tensor:
 
 def batch_logits(head: FeatureHead, features: Tensor, batch: EpisodeBatch) -> Tensor:
     """Return the head's scores (B, Q, way) for a batch of episodes."""
-    labels = torch.from_numpy(batch.support_labels).to(features.device)
+    labels = torch.tensor(batch.support_labels, device=features.device)  # a copy: heads may write to it
     return head.logits(gather(features, batch.support), labels, gather(features, batch.query), batch.way)
 
 
@@ -109,18 +109,25 @@ def require_independence(
 ) -> None:
     """Raise OutputError where the scores of an episode depend on other episodes, or on other queries undeclared.
 
-    The first episode of `batch` is scored again, alone; among other queries where the algorithm says that it is
-    inductive: the second half of them are copies of the first one.
+    The last episode of `batch` is drawn and scored again, alone; among other queries where the algorithm says that it
+    is inductive: the second half of them are copies of the first one.
 
     Args:
         outputs: (B, Q, way) of `batch`, the episodes from `start` on.
     """
-    first, order = batch[:1], source.query_orders(start, start + 1, batch.query.shape[1])
+    start, first, outputs = start + len(batch) - 1, batch[len(batch) - 1 :], outputs[-1:]
+    drawn = next(source.runs(start, start + 1))
+    if not (np.array_equal(drawn.support, first.support) and np.array_equal(drawn.query, first.query)):
+        raise OutputError(
+            f"protocol {type(source.protocol).__name__} drew another episode {start} by itself than among others. An "
+            "episode must depend on its own random words alone; 'metabench check' tells more"
+        )
+    order = source.query_orders(start, start + 1, first.query.shape[1])
     kept = -(-order.size // 2) if learner.inductive else order.size
     query = np.take_along_axis(first.query, order, axis=1)
     query[:, kept:] = query[:, :1]
     again = checked_outputs(learner, data, replace(first, query=query), start)[:, :kept]
-    before = outputs[:1, torch.from_numpy(order[0, :kept]).to(outputs.device)]
+    before = outputs[:, torch.from_numpy(order[0, :kept]).to(outputs.device)]
     apart = gap(again, before)
     if apart > _INDEPENDENT:
         others = "queries or episodes" if learner.inductive else "episodes"
@@ -164,6 +171,9 @@ def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tenso
         else:
             require_tensor(values, (len(outputs),), owner)
         require_finite(values, owner, start, "episode")
+        alone = source.protocol.values(outputs[-1:], truth[-1:])
+        if not torch.allclose(alone[0], values[-1], rtol=1e-3, atol=1e-6):
+            raise OutputError(f"{owner} gives episode {start + len(outputs) - 1} another value beside other episodes")
         return values.double().cpu().numpy(), outputs
     winners = predict(outputs, partial(source.tie_words, start, start + len(outputs), outputs.shape[1]))
     return ((winners == truth).sum(1).double() / truth.shape[1]).cpu().numpy(), winners
@@ -204,7 +214,7 @@ def evaluate(
     with torch.inference_mode(), learner.scoring(data):
         for start, batch in source.chunks(episodes, size, len(done), stops):
             outputs, truth = answer(learner, data, source, start, batch)
-            if start == len(done):
+            if start == len(done) or start + len(batch) == episodes:  # what is kept in between shows at the end
                 require_independence(learner, data, source, start, batch, outputs)
             scores, answers = score_batch(source, start, outputs, truth)
             tally.update(batch)

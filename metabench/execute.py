@@ -96,7 +96,7 @@ class Executor:
         except (MetabenchError, OSError) as error:
             if not isinstance(error, OutputError):
                 raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.session.console.note(f"{run.label}: {type(error).__name__} in a trial: {error}")
 
     def _preflight(self, run: RunSpec) -> None:
@@ -160,10 +160,11 @@ class Executor:
             except KeyboardInterrupt:
                 store.put(build_record(inputs, "interrupted", provenance=self._provenance(run)))
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a plugin's own code may end in any way
                 message = " ".join(str(error).split())[:2000]
                 exhausted = machine_failed(error)
-                self._warn_once(f"{run.label} failed: {message or type(error).__name__}")
+                kind = "" if isinstance(error, MetabenchError) else type(error).__name__
+                self._warn_once(f"{run.label} failed: {': '.join(filter(None, (kind, message)))}")
                 record = build_record(
                     inputs,
                     "failed",
@@ -355,10 +356,10 @@ class Executor:
         on = recipe.train_on
         validation = drawn("val") if on == "train" else None
         training, metric = drawn(on), run.training_metric
-        rehearse(learner, *training)
         trainer = Trainer(learner, recipe, *training, validation, state, run.precision, metric)
         if note := self._check(run, learner, recipe, trainer.source, trainer.source.split.images, accepted=True):
             self.session.console.note(f"{run.label}: {note}")
+        rehearse(learner, *training)
         label = f"training {run.algorithm.name} on {run.trained_on.name}, {recipe.shot}-shot"
         if self._resumable(state):
             self.session.console.note(f"{label}: resuming")

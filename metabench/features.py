@@ -45,7 +45,7 @@ def _shared(array: NDArray[Any]) -> Tensor:
     """Return a tensor of the memory of an array, a read-only one too."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-        return torch.from_numpy(array)
+        return torch.from_numpy(array if min(array.strides, default=0) >= 0 else np.ascontiguousarray(array))
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -88,18 +88,18 @@ def embed(
     body, dim = backbone.eval().for_inference(), backbone.feature_dim
     features = torch.empty(len(images), embedded_width(backbone), device=images.device) if out is None else out
     batch = BATCH.get(features.device.type, BATCH["cuda"])
-    order = torch.from_numpy(Stream("order of embedding", len(images)).words(0, 1)[0].argsort())
+    order = _embedding_order(len(images))
     dtypes = tuple({torch.float32, DTYPES[precision]})
     extremes = features.new_empty(-(-len(images) // batch), 2)  # small tensors kept one by one would fragment memory
     with torch.inference_mode(), autocast(features.device, precision):
         for start in range(0, len(images), batch):
             rows = order[start : start + batch].to(images.device)
             items, places = images[rows].to(features.device), rows.to(features.device)
+            if backbone.outputs:  # first: `inputs` may be a view of the items, which `forward` may change
+                features[places, dim:] = checked_targets(backbone, items, owner)
             made = require_tensor(body(backbone.inputs(items)), (len(rows), dim), owner, items.device, dtypes)
             extremes[start // batch] = torch.stack(made.aminmax())
             features[places, :dim] = made.float()
-            if backbone.outputs:
-                features[places, dim:] = checked_targets(backbone, items, owner)
             progress(min(start + batch, len(images)))
     if len(extremes):
         low, high = extremes.unbind(1)
@@ -112,13 +112,20 @@ def embed(
 def checked_targets(backbone: Backbone, items: Tensor, owner: str) -> Tensor:
     """Return the numbers (N, outputs) that are to be predicted of items; OutputError where they are something else."""
     owner = f"the targets of {owner}"
-    numbers = require_tensor(backbone.targets(items), (len(items), backbone.outputs), owner, items.device)
+    shape = (len(items), backbone.outputs)
+    numbers = require_tensor(backbone.targets(items), shape, owner, items.device, (torch.float32,))
     require_finite(numbers, owner)
     return numbers
 
 
+def _embedding_order(items: int) -> Tensor:
+    return torch.from_numpy(Stream("order of embedding", items).words(0, 1)[0].argsort())
+
+
 _INDEPENDENT = {"float32": 1e-2, "bfloat16": 0.1}
-"""Largest difference that rounding makes between two batches, as a share of the largest feature, with room to spare."""
+"""Largest difference that rounding makes between two batches, as a share of the spread of a feature, with room."""
+_ROUNDING = 1e-5
+"""The same as a share of the largest feature: what is far from zero is rounded more coarsely."""
 _PROBED = 8
 
 
@@ -130,15 +137,17 @@ def require_independence(
     Args:
         images: all items, as `embed` had them. features: what it made of them.
     """
-    rows = torch.linspace(0, len(images) - 1, min(_PROBED, len(images))).long()
+    order = _embedding_order(len(images))
+    rows = order[torch.linspace(0, len(images) - 1, min(_PROBED, len(images))).long()]  # the first batch and the last
     again = embed(backbone, images[rows.to(images.device)].to(features.device), precision, owner=owner)
     before = features[rows.to(features.device)]
-    largest = float(before.abs().amax())
-    apart = float((again - before).abs().amax()) / largest if largest else 0.0
-    if apart > _INDEPENDENT[precision]:
+    spread = float((before.amax(0) - before.amin(0)).amax())
+    apart = float((again - before).abs().amax())
+    if apart > _INDEPENDENT[precision] * spread + _ROUNDING * float(before.abs().amax()):
         raise OutputError(
-            f"{owner} gives an item other features beside other items (they differ by {apart:.0%} of the largest). In "
-            "evaluation it must use no statistics of the batch and no random numbers; 'metabench check' tells more"
+            f"{owner} gives an item other features beside other items (they differ by {apart:.2g}, and features of "
+            f"different items by {spread:.2g}). In evaluation it must use no statistics of the batch and no random "
+            "numbers; 'metabench check' tells more"
         )
 
 

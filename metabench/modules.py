@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from metabench.context import context_now
 from metabench.features import normalise
+from metabench.outputs import require_tensor
 
 
 class Backbone(nn.Module, ABC):
@@ -76,6 +77,7 @@ class FeatureHead(nn.Module, ABC):
     def loss(self, support: Tensor, labels: Tensor, query: Tensor, query_labels: Tensor, way: int) -> Tensor:
         """Return the training loss, a scalar: the mean cross-entropy of `logits` unless overridden."""
         scores = self.logits(support, labels, query, way)
+        require_tensor(scores, (*query.shape[:2], way), f"{type(self).__name__}.logits", query.device)
         return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1))
 
 
@@ -93,6 +95,7 @@ def objective(outputs: Tensor, truth: Tensor, reduction: str = "mean") -> Tensor
         reduction: ``mean``, or ``none``.
     """
     if truth.is_floating_point():
+        require_tensor(outputs, tuple(truth.shape), "the algorithm", truth.device)  # the loss would broadcast
         return nn.functional.mse_loss(outputs, truth, reduction=reduction)
     return nn.functional.cross_entropy(outputs, truth, reduction=reduction)
 
@@ -130,7 +133,7 @@ def distances_to_means(query: Tensor, support: Tensor, labels: Tensor, way: int)
 
     Those to the sums of n features, n x, are n^2 times as large, and are divided last. So where features are integers,
     as pixels of one bit are, equal distances come out equal, on every processor: a tie is seen as one.
-    Features with a common offset lose no digits, see `squared_distances`.
+    Features far from the origin lose no digits, see `squared_distances`.
     """
 
     def expand(query: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,17 +141,23 @@ def distances_to_means(query: Tensor, support: Tensor, labels: Tensor, way: int)
         n = counts[:, None]
         products = torch.bmm(query, sums.transpose(1, 2))
         squares = query.square().sum(-1, keepdim=True)
-        found = (n.square() * squares - 2 * n * products + sums.square().sum(-1)[:, None]) / n.square()
-        return found, squares
+        distances = (n.square() * squares - 2 * n * products + sums.square().sum(-1)[:, None]) / n.square()
+        return distances, squares
 
-    return _without_cancellation(expand, query, support)
+    def differ(query: Tensor, support: Tensor, chosen: Chosen) -> Tensor:
+        sums, counts = class_sums(support, labels, way)
+        n = counts[chosen[0], :, None]
+        return (n * query[chosen][:, None] - sums[chosen[0]]).square().sum(-1) / n[..., 0].square()
+
+    return _without_cancellation(expand, differ, query, support)
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Return squared Euclidean distances (B, N, M) between a (B, N, D) and b (B, M, D).
 
-    They are computed as |a|^2 - 2 ab + |b|^2. Where all features of an episode share an offset that is large beside
-    their spread, those terms cancel; the distances of that episode are then computed from one of its points as origin.
+    They are computed as |a|^2 - 2 ab + |b|^2. Where the smallest distance of a point is a small part of its square,
+    those terms have cancelled, as they do for features with a common offset. The distances of that point are then
+    computed from another origin, and where that does not help, from differences.
     """
 
     def expand(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,30 +165,53 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
         squares = a.square().sum(-1, keepdim=True)
         return squares - 2 * products + b.square().sum(-1)[:, None, :], squares
 
-    return _without_cancellation(expand, a, b)
+    def differ(a: Tensor, b: Tensor, chosen: Chosen) -> Tensor:
+        return (a[chosen][:, None] - b[chosen[0]]).square().sum(-1)
+
+    return _without_cancellation(expand, differ, a, b)
 
 
-_CANCELLED = 2.0**-6
-"""Share of the squared features below which distances have lost six binary digits or more of float32's 24."""
+Chosen = tuple[Tensor, Tensor]
+"""Episodes (R,) and points (R,) of them."""
+_CANCELLED = 2.0**-10
+"""Share of a point's square below which its smallest distance has lost ten binary digits or more of float32's 24."""
 
 
 def _without_cancellation(
-    expand: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], points: Tensor, others: Tensor
+    expand: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    differ: Callable[[Tensor, Tensor, Chosen], Tensor],
+    points: Tensor,
+    others: Tensor,
 ) -> Tensor:
-    """Return the distances (B, N, M) that `expand` computes, from another origin in the episodes that need one.
+    """Return the distances (B, N, M) that `expand` computes, in another way for the points whose digits cancel.
 
-    The origin is one of the `others`, so integers stay integers. Each episode is decided by its own features: what is
-    in the batch beside it changes nothing.
+    The origin is one of the `others`, so integers stay integers. Each point is decided by its own episode: what is in
+    the batch beside it changes nothing.
 
     Args:
         expand: distances of points (B, N, D) from others (B, M, D), and the squares (B, N, 1) of the points.
+        differ: distances (R, M) of chosen points from the others of their episodes, by subtraction.
     """
+    if context_now().batched:  # no value can be asked for under vmap
+        every = torch.ones(points.shape[:2], dtype=torch.bool, device=points.device).nonzero(as_tuple=True)
+        return differ(points, others, (every[0], every[1])).view(*points.shape[:2], -1)
     distances, squares = expand(points, others)
-    cancelled = distances.detach().amin(-1).sum(-1) < _CANCELLED * squares.detach().sum((-1, -2))
-    if not context_now().batched and not bool(cancelled.any()):  # under vmap no value can be asked for
+    cancelled = _cancelled(distances, squares)
+    if not bool(cancelled.any()):
         return distances
     origin = _central(others)
-    return torch.where(cancelled[:, None, None], expand(points - origin, others - origin)[0], distances)
+    points, others = points - origin, others - origin
+    again, squares = expand(points, others)
+    distances = torch.where(cancelled[..., None], again, distances)
+    chosen = (cancelled & _cancelled(again, squares)).nonzero(as_tuple=True)
+    if not len(chosen[0]):
+        return distances
+    return distances.index_put(chosen, differ(points, others, (chosen[0], chosen[1])))
+
+
+def _cancelled(distances: Tensor, squares: Tensor) -> Tensor:
+    """Return which points (B, N) have a smallest distance that is a small part of their square."""
+    return distances.detach().amin(-1) < _CANCELLED * squares.detach()[..., 0]
 
 
 def _central(points: Tensor) -> Tensor:

@@ -19,6 +19,9 @@ SMALLEST = 1e-18
 """Features all below this, but not all zero, have squares that float32 rounds to zero: distances would all tie."""
 
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
 class OutputError(MetabenchError):
     """A plugin returned something else than its interface promises."""
 
@@ -47,7 +50,9 @@ def require_tensor(
         raise OutputError(f"{owner} returned a {type(value).__name__}, {expected} as a torch tensor")
     if tuple(value.shape) != shape:
         raise OutputError(f"{owner} returned {tuple(value.shape)}, {expected}")
-    if not value.is_floating_point() or (dtypes and value.dtype not in dtypes):
+    if value.layout != torch.strided or value.is_nested or value.is_quantized:
+        raise OutputError(f"{owner} returned a tensor of layout {value.layout}, expected a dense one")
+    if value.dtype not in (dtypes or _FLOATS):
         wanted = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes) or "floating point"
         raise OutputError(f"{owner} returned {str(value.dtype).removeprefix('torch.')} numbers, expected {wanted}")
     if device is not None and value.device != device:

@@ -68,6 +68,7 @@ class Session:
         self.registry = registry or load_registry()
         self.store = Store(home.root, console.warn)
         self._splits: dict[str, ClassSplit] = {}
+        self._shapes: dict[str, dict[str, tuple[int, ...]]] = {}
         self._names: dict[str, dict[str, tuple[str, ...]]] = {}
         self._lacking: dict[str, MetabenchError] = {}
         self._noted: set[str] = set()
@@ -141,9 +142,16 @@ class Session:
                     note=self._note_once,
                 )
                 return self._valid(dataset, name, loader, loader.load(name, context))
-        except MetabenchError as error:
-            self._lacking[known] = error
+        except (MetabenchError, OSError, MemoryError) as error:
+            if isinstance(error, MetabenchError):
+                self._lacking[known] = error
             raise
+        except Exception as error:  # the plugin's own code may fail in any way
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            self._lacking[known] = MetabenchError(
+                f"cannot load {name} of data set '{dataset.name}': its loader raised {why}"
+            )
+            raise self._lacking[known] from error
 
     def _note_once(self, text: str) -> None:
         """Write a line unless it was written before: every split of a data set may say the same of all of it."""
@@ -167,6 +175,15 @@ class Session:
         if problem := shared_class_problem({**names, name: split.names}):
             raise MetabenchError(f"cannot load {name} of data set '{dataset.name}': {problem}.")
         names[name] = split.names
+        shapes = self._shapes.setdefault(content_key(dataset.identity), {})
+        shape = split.images.shape[1:] if split.images.ndim == 4 else ()  # texts may differ in length
+        other = next((other for other, known in shapes.items() if known != shape), "")
+        if other:
+            raise MetabenchError(
+                f"cannot load {name} of data set '{dataset.name}': its images are {shape} and those of {other} "
+                f"{shapes[other]}. All splits must have one shape."
+            )
+        shapes[name] = shape
         return split
 
     def splits(self, dataset: Choice) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 
@@ -29,18 +30,40 @@ def standard_torch() -> Iterator[None]:
 @contextmanager
 def _standard_settings() -> Iterator[None]:
     """Set what has no context manager of its own."""
-    dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
+    dtype, precision = torch.get_default_dtype(), _matmul_precision()
     strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    switches = [part for part in _precision_switches() if hasattr(part, "fp32_precision")]
+    set_before = [part.fp32_precision for part in switches]
     with _default_device_cpu():
         torch.set_default_dtype(torch.float32)
-        torch.set_float32_matmul_precision("highest")
+        for part in switches:
+            part.fp32_precision = "none"
+        if precision:
+            torch.set_float32_matmul_precision("highest")
         torch.use_deterministic_algorithms(False)
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(strict, warn_only=warn)
-            torch.set_float32_matmul_precision(precision)
+            if precision:
+                torch.set_float32_matmul_precision(precision)
+            for part, value in zip(switches, set_before, strict=True):
+                part.fp32_precision = value
             torch.set_default_dtype(dtype)
+
+
+def _matmul_precision() -> str:
+    """Return the caller's precision of float32 products; '' where the newer switches have taken its place."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return ""
+
+
+def _precision_switches() -> list[Any]:
+    """Return what has a precision of float32 arithmetic on a CPU in torch 2.9 and later."""
+    cpu = torch.backends.mkldnn
+    return [torch.backends, cpu, *(getattr(cpu, name, None) for name in ("matmul", "conv", "rnn"))]
 
 
 @contextmanager

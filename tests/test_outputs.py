@@ -174,7 +174,9 @@ def test_odd_outputs_are_noticed_before_training(home: Path, tmp_path: Path, alg
 
 
 @pytest.mark.parametrize("shot", [1, 5])
-@pytest.mark.parametrize("kind", ["all", "each feature", "each episode", "one feature", "all but one class"])
+@pytest.mark.parametrize(
+    "kind", ["all", "each feature", "each episode", "one feature", "all but one class", "some queries", "sign of items"]
+)
 @pytest.mark.parametrize("offset", [0, 10, 100, 300, 1e3, 1e4, 1e5])
 def test_distances_do_not_cancel(shot: int, kind: str, offset: float) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -193,6 +195,10 @@ def test_distances_do_not_cancel(shot: int, kind: str, offset: float) -> None:
     for dtype in (torch.float64, torch.float32):
         if kind == "all but one class":
             moved = [x + offset * (y != 2)[..., None] for x, y in ((support, labels), (query, truth))]
+        elif kind == "some queries":
+            moved = [support + offset, query + offset * (torch.arange(way * queries) > 1)[:, None]]
+        elif kind == "sign of items":
+            moved = [x + offset * feature * (2 * (x[..., :1] > 0) - 1) for x in (support, query)]
         else:
             moved = [x + offset * (1 if base is None else base) for x in (support, query)]
         s, q = (x.to(dtype) for x in moved)
@@ -246,13 +252,16 @@ def batch(**changes: np.ndarray) -> EpisodeBatch:
         ({"query_labels": np.zeros((2, 1), np.int64)}, "query (2, 3) with labels (2, 1)"),
         ({"query_labels": np.full((2, 3), 2)}, "query labels from 2 to 2 for 2 classes"),
         ({"support_labels": np.full((2, 3), -1)}, "support labels from -1 to -1"),
+        ({}, "a class has two labels"),
         ({"support": np.arange(6.0).reshape(2, 3)}, "support as float64"),
         ({"query": np.zeros((2, 0), np.int64), "query_labels": np.zeros((2, 0), np.int64)}, "query (2, 0)"),
     ],
 )
 def test_odd_episodes_are_refused(changes: dict[str, np.ndarray], message: str) -> None:
-    require_episodes(batch(), 2, "Protocol.draw")
-    require_episodes(batch(query_labels=np.full((2, 3), -1)), 2, "Protocol.draw")  # queries of unknown classes
+    starts = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+    require_episodes(batch(), 2, "Protocol.draw", starts)
+    require_episodes(batch(query_labels=np.full((2, 3), -1)), 2, "Protocol.draw", starts)  # queries of unknown classes
     with pytest.raises(MetabenchError, match=r"^Protocol\.draw ") as error:
-        require_episodes(batch(**changes), 2, "Protocol.draw")
+        wide = np.array([0, 7, 12])
+        require_episodes(batch(**changes), 2, "Protocol.draw", wide if changes == {} else starts)
     assert message in str(error.value)
