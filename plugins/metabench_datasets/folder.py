@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from metabench.data import ClassSplit, DataContext
 from metabench.data.decode import COLOURS, FITS, Decoder, Form
 from metabench.data.depth import Depth, measure_depth
-from metabench.data.folders import Classes, ImageFile, read_classes, require_images
+from metabench.data.folders import Classes, require_images
 from metabench.data.images import quiet_decoders
+from metabench.data.label_tables import read_layout, read_split_names
 from metabench.data.rows import cached_rows, first_three
 from metabench.data.skipped import Skipped, Unread
-from metabench.data.split_folders import read_splits
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.files import write_atomic
 from metabench.keys import content_key
@@ -32,7 +32,7 @@ SPEC = DatasetSpec(
     name="folder",
     version=VERSION,
     target="metabench_datasets.folder:Folder",
-    summary="Your own images: folder:PATH, with one sub-folder per class (below train/ val/ test/, where there are)",
+    summary="Your own images: folder:PATH, with class folders (below train/ val/ test/, where there are) or labels.csv",
     reference="yours",
     licence="yours",
     argument="path",
@@ -70,7 +70,9 @@ class Listing:
         small = sum(classes.small[0] for classes in self.splits.values())
         least = max(classes.small[1] for classes in self.splits.values())
         left = f"left out {small} classes of fewer than {least} images" if small else ""
-        return "; ".join(filter(None, (self.skipped.note, left)))
+        tables = {classes.table.name for classes in self.splits.values() if classes.table}
+        labels = "".join(f"labels are those of {table}" for table in tables)
+        return "; ".join(filter(None, (labels, self.skipped.note, left)))
 
 
 class Folder:
@@ -96,7 +98,9 @@ class Folder:
         skip_bad: bool = False,
     ) -> None:
         if not path:
-            raise MissingError("folder needs a path: --dataset folder:PATH, a folder with one sub-folder per class")
+            raise MissingError(
+                "folder needs a path: --dataset folder:PATH, a folder with one sub-folder per class or a labels.csv"
+            )
         if min_images < 0:
             raise UsageError(f"folder: min_images is at least 0, not {min_images}")
         self.path = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - links are not followed
@@ -111,7 +115,7 @@ class Folder:
 
     def splits(self, context: DataContext) -> tuple[str, ...]:
         """Return the splits that the folder has: those of its sub-folders, or ``test`` alone."""
-        return tuple(read_splits(self._root(context), self.name).places)
+        return read_split_names(self._root(context), self.name)
 
     def fingerprint(self, context: DataContext) -> str:
         """Return what changes when a file is added, removed, renamed or written to, or is read in another way."""
@@ -128,7 +132,8 @@ class Folder:
         listing = self._listing(context)
         if split not in listing.splits:
             raise UsageError(
-                f"{self.name}: has no {split}/ sub-folder; put classes to train on into train/ and val/ beside test/, "
+                f"{self.name}: has no {split}/ sub-folder; put classes to train on into train/ and val/ beside test/ "
+                "(or name these in a column 'split' of labels.csv), "
                 "or use what needs no training (an algorithm like nearest-mean on a pre-trained --backbone)"
             )
         classes = listing.splits[split]
@@ -140,7 +145,7 @@ class Folder:
         images, bad = self._prepared(split, listing, context)
         if bad:
             self._report(bad, len(classes.images), context)
-        counts = [sum(_within(file, classes.folder) not in bad for file in files) for _, files in classes.items()]
+        counts = [sum(classes.within(file) not in bad for file in files) for _, files in classes.items()]
         for name, count in zip(classes.files, counts, strict=True):
             if count == 0:
                 raise MetabenchError(
@@ -168,7 +173,7 @@ class Folder:
         """Return the file of each image of a split, below the split's folder."""
         listing = self._listing(context)
         classes, bad = listing.splits[split], self._prepared(split, listing, context)[1]
-        return [name for file in classes.images if (name := _within(file, classes.folder)) not in bad]
+        return [name for file in classes.images if (name := classes.within(file)) not in bad]
 
     def _root(self, context: DataContext) -> Path:
         """Return the folder; one that is not there may lie in a source, as for a record that has its name only."""
@@ -179,10 +184,9 @@ class Folder:
         return self.path
 
     def _listing(self, context: DataContext) -> Listing:
-        found = read_splits(self._root(context), self.name)
-        every = {split: read_classes(place, self.name) for split, place in found.places.items()}
-        skipped = found.skipped.joined((classes.skipped for classes in every.values()), self._root(context))
-        return Listing({split: each.without_small(self.min_images) for split, each in every.items()}, skipped)
+        found = read_layout(self._root(context), self.name)
+        every = {split: classes.without_small(self.min_images) for split, classes in found.splits.items()}
+        return Listing(every, found.skipped)
 
     def _depth(self, listing: Listing, context: DataContext) -> Depth:
         """Return the depth of the images of all splits together, measured once."""
@@ -216,7 +220,7 @@ class Folder:
             for target, row in enumerate(good):  # never after the row that it takes
                 if target != row:
                     out[target] = out[row]
-            write_atomic(notes, json.dumps({_within(files[row], classes.folder): bad[row] for row in sorted(bad)}))
+            write_atomic(notes, json.dumps({classes.within(files[row]): bad[row] for row in sorted(bad)}))
 
         def report(done: int, total: int) -> None:
             context.progress(split, done, total)
@@ -250,14 +254,14 @@ def _refuse_overlap(listing: Listing, name: str) -> None:
     for split, classes in listing.splits.items():
         if split == "test" or not (both := sorted(test.files.keys() & classes.files.keys())):
             continue
-        here, there = classes.folder.name, test.folder.name
+        if test.table is None:
+            here, there = f"{classes.folder.name}/", f"{test.folder.name}/"
+            alone = f"measure on folder:{test.folder} alone, where the examples come from {there} too"
+        else:
+            here, there = split, "test"
+            alone = f"remove the column of splits from {test.table}"
         raise UsageError(
-            f"cannot use {name} as it is: {len(both)} classes are in {here}/ and in {there}/: "
+            f"cannot use {name} as it is: {len(both)} classes are in {here} and in {there}: "
             f"{first_three(repr(one) for one in both)}. Few-shot methods train on some classes and are measured on "
-            f"others, so the splits must have different classes: move each class into one split, or measure on "
-            f"folder:{test.folder} alone, where the examples come from {there}/ too"
+            f"others, so the splits must have different classes: move each class into one split, or {alone}"
         )
-
-
-def _within(file: ImageFile, folder: Path) -> str:
-    return file.path.relative_to(folder).as_posix()
