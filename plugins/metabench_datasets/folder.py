@@ -22,7 +22,8 @@ from metabench.data.skipped import Skipped, Unread
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.files import write_atomic
 from metabench.keys import content_key
-from metabench.specs import DatasetSpec, Param
+from metabench.specs import SAME_CLASSES, DatasetSpec, Param
+from metabench.text import are, counted
 
 VERSION = 1
 READING = 2
@@ -44,12 +45,17 @@ SPEC = DatasetSpec(
         Param("colour", "rgb", "three channels, or one", COLOURS),
         Param("min_images", 0, "leave classes with fewer images out"),
         Param("skip_bad", False, "leave files out that cannot be read, as --skip-bad"),
+        Param(SAME_CLASSES, False, "train/ and test/ have the same classes; the protocol says it", later=True),
     ),
     image_shape=(3, 84, 84),
     sizes={},
     digests={},
     download=True,
 )
+
+
+_PAIRED = ("train", "test")
+"""The splits that may have the same classes."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class Folder:
         size, fit, colour: see `metabench.data.decode.Form`.
         min_images: classes with fewer are left out.
         skip_bad: leave files out that cannot be read, instead of refusing.
+        same_classes: whether train/ and test/ must have the same classes, and not others; then val/ is not read.
 
     Raises:
         MissingError: no path. UsageError: a value out of range.
@@ -96,6 +103,7 @@ class Folder:
         colour: str = "rgb",
         min_images: int = 0,
         skip_bad: bool = False,
+        same_classes: bool = False,
     ) -> None:
         if not path:
             raise MissingError(
@@ -106,6 +114,7 @@ class Folder:
         self.path = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - links are not followed
         self.name = f"folder:{self.path.name}"
         self.form, self.min_images, self.skip_bad = Form(size, fit, colour), min_images, skip_bad
+        self.same_classes = same_classes
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -115,7 +124,11 @@ class Folder:
 
     def splits(self, context: DataContext) -> tuple[str, ...]:
         """Return the splits that the folder has: those of its sub-folders, or ``test`` alone."""
-        return read_split_names(self._root(context), self.name)
+        names = read_split_names(self._root(context), self.name)
+        return tuple(name for name in names if self._reads(name))
+
+    def _reads(self, split: str) -> bool:
+        return split in _PAIRED or not self.same_classes
 
     def fingerprint(self, context: DataContext) -> str:
         """Return what changes when a file is added, removed, renamed or written to, or is read in another way."""
@@ -138,7 +151,9 @@ class Folder:
             )
         classes = listing.splits[split]
         require_images(classes, self.name, "--set data.min_images=1")
-        if split == "test":
+        if self.same_classes:
+            _require_same(listing, self.name)
+        elif split == "test":
             _refuse_overlap(listing, self.name)
         if listing.note:
             context.note(f"{self.name}: {listing.note}")
@@ -185,7 +200,11 @@ class Folder:
 
     def _listing(self, context: DataContext) -> Listing:
         found = read_layout(self._root(context), self.name)
-        every = {split: classes.without_small(self.min_images) for split, classes in found.splits.items()}
+        every = {
+            split: classes.without_small(self.min_images)
+            for split, classes in found.splits.items()
+            if self._reads(split)
+        }
         return Listing(every, found.skipped)
 
     def _depth(self, listing: Listing, context: DataContext) -> Depth:
@@ -263,5 +282,24 @@ def _refuse_overlap(listing: Listing, name: str) -> None:
         raise UsageError(
             f"cannot use {name} as it is: {len(both)} classes are in {here} and in {there}: "
             f"{first_three(repr(one) for one in both)}. Few-shot methods train on some classes and are measured on "
-            f"others, so the splits must have different classes: move each class into one split, or {alone}"
+            f"others, so the splits must have different classes: move each class into one split, {alone}"
+            + (
+                f", or take examples from {here} and ask about {there} by --protocol support-split"
+                if split == "train"
+                else ""
+            )
         )
+
+
+def _require_same(listing: Listing, name: str) -> None:
+    """Raise UsageError where the classes of train/ and test/ are not the same."""
+    if absent := [split for split in _PAIRED if split not in listing.splits]:
+        raise UsageError(f"{name}: has no {absent[0]}/ sub-folder; give it classes of the same names as in the other")
+    train, test = (listing.splits[split].files.keys() for split in _PAIRED if split in listing.splits)
+    for here, there, only in (("train", "test", train - test), ("test", "train", test - train)):
+        if only:
+            raise UsageError(
+                f"cannot use {name} with support from train and queries from test: {counted(len(only), 'class')} of "
+                f"{here} {are(len(only))} not in {there}: {first_three(repr(one) for one in sorted(only))}. Give both "
+                "the same classes"
+            )

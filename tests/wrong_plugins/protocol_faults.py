@@ -152,8 +152,25 @@ class Recalling(Sound):
         return [*pair, asked[0] + choose(words[None, 2:], int(np.diff(asked)[0]))[0, 0]]
 
 
+class Mixing(Sound):
+    """Support is drawn from the split that is asked about"""
+
+
 BESIDE = {"params": (Param("reserve", 0.2, "share"),), "beside": "train", "training": "fixed-way"}
-FAULTS = (Sound, Leaking, Swapped, Neighbours, Global, InOrder, FirstImages, Miscounting, Trusting, Doubling, Recalling)
+FAULTS = (
+    Sound,
+    Leaking,
+    Swapped,
+    Neighbours,
+    Global,
+    InOrder,
+    FirstImages,
+    Miscounting,
+    Trusting,
+    Doubling,
+    Recalling,
+    Mixing,
+)
 NAMES = (
     "sound",
     "leaking",
@@ -166,6 +183,7 @@ NAMES = (
     "trusting",
     "doubling",
     "recalling",
+    "mixing",
 )
 
 
@@ -179,7 +197,7 @@ def metabench_protocols():
             summary="3-way 2-shot",
             reference="none",
             licence="MIT",
-            **(BESIDE if fault is Recalling else {}),
+            **{Recalling: BESIDE, Mixing: {"support": "train"}}.get(fault, {}),
         )
         for name, fault in zip(NAMES, FAULTS, strict=True)
     ]
