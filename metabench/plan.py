@@ -323,6 +323,11 @@ def _refuse_moot(
 
 def _refuse_beside(selection: Selection, protocol: ProtocolSpec) -> None:
     """Raise UsageError for weights that do not go with base classes beside those that are measured."""
+    if protocol.support and selection.split != TEST:
+        raise UsageError(
+            f"protocol '{protocol.name}' has no {selection.split} classes to choose parameters by; "
+            "choose them by another --protocol, on other classes"
+        )
     if protocol.support and selection.train_dataset:
         raise UsageError(
             f"'{protocol.name}' trains nothing, so leave --train-dataset out; weights of another run are taken by "

@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 
 from metabench.cli.main import main
+from metabench.console import Console
 from metabench.data import ClassSplit
 from metabench.episodes import EpisodeSource
 from metabench.errors import UsageError
+from metabench.home import Home
+from metabench.launch import run_selection
 from metabench.paired import PairedSplit, paired
+from metabench.plan import Selection
+from metabench.session import Session
 from metabench_protocols.support_split import SupportSplit
 from tests.photos import make_folder, picture
 from tests.tiny import record_of, run_json
@@ -183,6 +188,22 @@ def test_refused(name: str, photos: Path, capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert cause in said
+
+
+def test_nothing_is_chosen_by_it(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--algo", "linear-probe", "--backbone", "pixels", "--set", "algo.c=0.1,1", "--protocol", "support-split"]
+    assert main(["sweep", "--dataset", f"folder:{photos}", *words]) == 2
+    assert "has no val classes to choose parameters by" in capsys.readouterr().err
+
+
+def test_another_protocol_refuses_in_the_same_session(photos: Path, home: Path) -> None:
+    session = Session(Home(home), Console(quiet=True))
+    dataset, settings = (f"folder:{photos}",), {"data.size": 16}
+    paired_runs = Selection(("nearest-mean",), dataset, protocol="support-split", episodes=5, settings=settings)
+    plain_runs = Selection(("nearest-mean",), dataset, ways=(3,), query=1, episodes=5, settings=settings)
+    assert len(run_selection(paired_runs, session)) == 1
+    with pytest.raises(UsageError, match="4 classes are in train/ and in test/"):
+        run_selection(plain_runs, session)
 
 
 def test_other_classes_in_train(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
