@@ -32,14 +32,17 @@ class CopyCounter:
         """Return the number of copies of each kind in a run (see `metabench.copies`), those that are not 0.
 
         ``within_class`` and ``between_classes`` are of the measured split. ``between_splits`` are its items that
-        stand in a split which the run trains on or chooses weights by; what a checkpoint has seen is not known.
+        stand in a split which the run trains on, chooses weights by or takes support from; what a checkpoint has seen
+        is not known. Where support is of another split, copies within a class of the measured one do no harm.
         """
         learned = [(run.trained_on, split) for split in _learned_from(run)]
+        learned += [(run.dataset, run.support)] if run.support else []
         places = [(run.dataset, run.split), *learned]
-        key = tuple(self._session.digests(dataset)[split] for dataset, split in places)
+        key = (run.support, *(self._session.digests(dataset)[split] for dataset, split in places))
         if key not in self._counts:
             measured, *others = (self._items_of(dataset, split) for dataset, split in places)
             within, between = count_copies(measured)
+            within = 0 if run.support else within
             seen = np.concatenate([items.digests for items in others]) if others else np.array([], np.uint64)
             shared = len(np.intersect1d(measured.digests, seen))
             found = {WITHIN_CLASS: within, BETWEEN_CLASSES: between, BETWEEN_SPLITS: shared}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from metabench.data import ClassSplit
 from metabench.episode_checks import require_episodes
 from metabench.errors import UsageError
+from metabench.paired import PairedSplit
 from metabench.rng import Stream
 from metabench.scores import first_column, metric_as_record, parts_as_record
 from metabench.specs import ACCURACY, Metric
@@ -59,7 +60,7 @@ class EpisodeProtocol(Protocol):
     """How episodes are drawn from a split. An implementation is constructed with its parameters."""
 
     n_query: int
-    """Queries in one episode; where episodes differ, the most that one can have."""
+    """Queries in one episode; where episodes differ, the most that one can have. `check` may set it for a split."""
 
     def check(self, split: ClassSplit) -> None:
         """Raise UsageError, naming class and remedy, where `split` cannot furnish an episode."""
@@ -198,6 +199,8 @@ class EpisodeSource:
 
     def tally(self) -> EpisodeTally:
         """Return an empty tally of these episodes."""
+        if isinstance(self.split, PairedSplit):
+            return EpisodeTally(self.split.support_starts, sampled=False)
         groups = self.protocol.groups(self.split) if isinstance(self.protocol, GroupedProtocol) else None
         return EpisodeTally(self.split.starts, groups)
 
@@ -222,9 +225,13 @@ class EpisodeTally:
     Args:
         starts: int64 (C + 1,) class boundaries of the split, see `ClassSplit`.
         groups: (C,) the group of each class, where episodes are of one group: it is kept which groups took part.
+        sampled: whether the classes are a sample of others; if not, a record says nothing of them.
     """
 
-    def __init__(self, starts: NDArray[np.int64], groups: NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self, starts: NDArray[np.int64], groups: NDArray[np.int64] | None = None, sampled: bool = True
+    ) -> None:
+        self._sampled = sampled
         self._hash = hashlib.sha256()
         self._starts, self._groups = starts, groups
         self._units = len(starts) - 1 if groups is None else int(groups.max()) + 1
@@ -286,7 +293,9 @@ class EpisodeTally:
             **({"correct": answers} if counted else {"values": answers, "metric": metric_as_record(metric)}),
             **({"parts": parts_as_record(parts, columns[:, 1:])} if parts else {}),
             "episodes_digest": self.digest,
-            "classes": {
+            "classes": None
+            if not self._sampled
+            else {
                 "episodes": self.class_episodes.tolist(),
                 ("correct" if whole else "totals"): (sums.astype(np.int64) if whole else sums).tolist(),
                 **({} if self._groups is None else {"of": "groups"}),

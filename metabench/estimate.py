@@ -69,7 +69,7 @@ def _median(costs: Costs, run: RunSpec) -> float | None:
 def _inputs(run: RunSpec) -> dict[str, Any]:
     parts = ("algorithm", "backbone", "dataset")
     found = {part: getattr(run, part).inputs() for part in parts}
-    return {**found, "dataset": {**found["dataset"], "beside": [run.beside] if run.beside else []}}
+    return {**found, "dataset": {**found["dataset"], "beside": [split for split in (run.beside, run.support) if split]}}
 
 
 def _names(inputs: Mapping[str, Any]) -> tuple[str, str]:

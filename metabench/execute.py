@@ -391,15 +391,22 @@ class Executor:
         return Diverged(f"{error}. The best weights before, of episode {episode}, can be used: --checkpoint {path}")
 
     def _data(self, run: RunSpec, learner: Learner, digests: Mapping[str, str]) -> Tensor:
-        """Return what `learner` scores: the images, or their features; after them those of base classes beside."""
+        """Return what `learner` scores: the images, or their features; after them those of base classes or support."""
         found = self._scorable(run, learner, run.split, digests[run.measured])
+        if run.support:
+            given = self._scorable(run, learner, run.support, digests[run.support])
+            return self._together(found, given, np.arange(len(given)))
         if not run.beside:
             return found
-        base, rows = self._scorable(run, learner, run.beside, digests[run.beside]), base_rows(self.session.reserve(run))
+        base = self._scorable(run, learner, run.beside, digests[run.beside])
+        return self._together(found, base, base_rows(self.session.reserve(run)))
+
+    def _together(self, found: Tensor, other: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """Return the features of a split, and after them rows of those of another."""
         shape, folder = (len(found) + len(rows), found.shape[1]), self.session.home.features
         both = room_for_features(shape, self.device, folder, self.session.max_memory)
         both[: len(found)] = found
-        torch.index_select(base, 0, torch.from_numpy(rows).to(base.device), out=both[len(found) :])
+        torch.index_select(other, 0, torch.from_numpy(rows).to(other.device), out=both[len(found) :])
         return both
 
     def _scorable(self, run: RunSpec, learner: Learner, split: str, digest: str) -> Tensor:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from metabench.errors import UsageError
 from metabench.registry import Registry
-from metabench.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec, Spec
+from metabench.specs import SAME_CLASSES, AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec, Spec
 
 
 def misfit(
@@ -31,6 +31,7 @@ def misfit(
         lambda: _refuse_other_items(protocol, dataset, registry),
         lambda: _refuse_other_ways(algorithm, dataset, protocol),
         lambda: _refuse_beside(algorithm, dataset, protocol),
+        lambda: _refuse_other_classes(algorithm, dataset, protocol),
     )
     try:
         for check in checks:
@@ -110,9 +111,27 @@ def _refuse_beside(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: Pro
         refuse_without(protocol, dataset.name)
 
 
+def _refuse_other_classes(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: ProtocolSpec) -> None:
+    if protocol.support and SAME_CLASSES not in {param.name for param in dataset.params}:
+        raise UsageError(
+            f"protocol '{protocol.name}' takes support and queries from two splits of the same classes, and each split "
+            f"of '{dataset.name}' has classes of its own; use --dataset folder:PATH"
+        )
+    if protocol.support and algorithm.takes == "images":
+        raise UsageError(
+            f"{algorithm.name} adapts a network to images, and '{protocol.name}' is for features; take an algorithm on "
+            "features ('metabench show NAME' says what one takes)"
+        )
+
+
 def refuse_without(protocol: Spec, dataset: str) -> NoReturn:
     """Raise UsageError since a data set lacks the split that a protocol wants beside the measured one."""
     assert isinstance(protocol, ProtocolSpec)
+    if protocol.support:
+        raise UsageError(
+            f"protocol '{protocol.name}' takes support from {protocol.support}/, and '{dataset}' has none; put classes "
+            f"of the same names into {protocol.support}/ and test/, or leave --protocol out"
+        )
     raise UsageError(
         f"protocol '{protocol.name}' asks about the classes of '{protocol.beside}' too, and '{dataset}' has none"
     )

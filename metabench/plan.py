@@ -17,6 +17,7 @@ from metabench.runspec import Choice, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.specs import (
     ACCURACY,
     FIXED_WAY,
+    SAME_CLASSES,
     SAMPLINGS,
     TEST,
     AlgorithmSpec,
@@ -108,9 +109,9 @@ def plan_each(selection: Selection, registry: Registry) -> list[Planned]:
         raise UsageError(f"protocol '{protocol.name}' has no ways; leave --ways out")
     for name, param, usual in (("ways", "way", WAY), ("shots", "shot", SHOT)):
         unique[name] = unique[name] or (defaults(protocol).get(param, usual),)
-    selection = dataclasses.replace(selection, **unique)  # each run once
     episodes = _episodes(selection, protocol)
     _check(selection, episodes)
+    selection = dataclasses.replace(selection, **unique)  # each run once
     stop = _stop_rule(selection, episodes)
     settings = _by_scope(selection.settings)
     overrides = _recipe_overrides(settings["train"])
@@ -127,6 +128,7 @@ def plan_each(selection: Selection, registry: Registry) -> list[Planned]:
     _refuse_unknown("protocol", ((protocol, {}),), settings["protocol"])
     _refuse_moot(selection, protocol, combinations)
     _refuse_beside(selection, protocol)
+    shared: dict[str, Value] = {SAME_CLASSES: True} if protocol.support else {}
     sha256 = _checkpoint_sha256(selection.checkpoint)
     weighted = _take_weights(combinations)
     for (algorithm, own), (dataset, of_data), (backbone, of_backbone) in combinations:
@@ -135,10 +137,10 @@ def plan_each(selection: Selection, registry: Registry) -> list[Planned]:
             weights = Path(str(settings["backbone"]["weights"]))
         choices = {
             "backbone": _body(backbone, {**settings["backbone"], **of_backbone}, weights),
-            "dataset": _choice(dataset, {**settings["data"], **of_data}),
+            "dataset": _choice(dataset, {**settings["data"], **of_data, **shared}),
         }
         learned_from, of_source = source or (dataset, of_data)
-        trained_on = _choice(learned_from, {**settings["data"], **of_source})
+        trained_on = _choice(learned_from, {**settings["data"], **of_source, **shared})
         same = trained_on.identity == choices["dataset"].identity
         specs = algorithm, backbone, learned_from
         unfit = misfit(protocol, (dataset, selection.split), specs, registry)
@@ -240,7 +242,7 @@ def check_settings(settings: Mapping[str, Value]) -> None:
 
 def _check(selection: Selection, episodes: int) -> None:
     for name in LISTS:
-        if name != "backbones" and not getattr(selection, name):
+        if name not in ("backbones", "ways", "shots") and not getattr(selection, name):
             raise UsageError(f"no {name} given")
     for name, values, least, most in (
         ("--ways", selection.ways, 2, None),
@@ -305,6 +307,8 @@ def _refuse_moot(
     """Raise UsageError for what was asked for and could have no effect."""
     if selection.query is not None and "query" not in {param.name for param in protocol.params}:
         raise UsageError(f"protocol '{protocol.name}' has its own number of queries; leave --query out")
+    if f"data.{SAME_CLASSES}" in selection.settings:
+        raise UsageError(f"--set data.{SAME_CLASSES}: the protocol says it; leave it out, and take one that wants it")
     if selection.train_dataset and selection.checkpoint is not None:
         raise UsageError("--checkpoint trains nothing, so leave --train-dataset out")
     if selection.train_dataset and not any(algorithm.trains for (algorithm, _), _, _ in combinations):
@@ -319,6 +323,16 @@ def _refuse_moot(
 
 def _refuse_beside(selection: Selection, protocol: ProtocolSpec) -> None:
     """Raise UsageError for weights that do not go with base classes beside those that are measured."""
+    if protocol.support and selection.split != TEST:
+        raise UsageError(
+            f"protocol '{protocol.name}' has no {selection.split} classes to choose parameters by; "
+            "choose them by another --protocol, on other classes"
+        )
+    if protocol.support and selection.train_dataset:
+        raise UsageError(
+            f"'{protocol.name}' trains nothing, so leave --train-dataset out; weights of another run are taken by "
+            "--checkpoint"
+        )
     if not protocol.beside:
         return
     if selection.train_dataset:

@@ -15,8 +15,9 @@ from metabench.building import make_learner
 from metabench.console import Console
 from metabench.data.decode import Form, decode
 from metabench.data.depth import measure_depth
-from metabench.data.folders import Classes, ImageFile, images_below, read_classes, require_images
+from metabench.data.folders import Classes, ImageFile, images_below, require_images
 from metabench.data.images import quiet_decoders
+from metabench.data.label_tables import read_labelled
 from metabench.data.making import Unusable
 from metabench.data.rows import first_three
 from metabench.environment import choose_device
@@ -134,7 +135,7 @@ def _refuse_untrained(request: Request) -> None:
 
 
 def _classes(request: Request, console: Console) -> Classes:
-    classes = read_classes(request.support, "--support")
+    classes = read_labelled(request.support, "--support")
     require_images(classes, "--support")
     if classes.skipped:
         console.note(f"--support: {classes.skipped.note}")

@@ -137,7 +137,8 @@ def _check_inputs(inputs: Any) -> None:
             need(type(value) is kind, where, f"is not a {kind.__name__}")
             need(kind is not str or len(inputs[part][name]) <= _SHORT, where, "is too long")
         need(inputs[part].get("name") != "", f"inputs.{part}.name", "is empty")
-    _check_beside(inputs["dataset"].get("beside", {}))
+    for name in ("beside", "support"):
+        _check_other_splits(inputs["dataset"].get(name, {}), f"inputs.dataset.{name}")
     for where, value in _cell_numbers(inputs):
         need(type(value) is int and 0 <= value <= 10**6, where, "is not an integer in [0, 1000000]")
     need(1 <= inputs["evaluation"]["episodes"] <= MAX_EPISODES, "inputs.evaluation.episodes",
@@ -150,11 +151,10 @@ def _check_inputs(inputs: Any) -> None:
     need(type(seed) is int, "inputs.training.seed", "is not an integer")
 
 
-def _check_beside(beside: Any) -> None:
-    """The splits whose classes stand beside the measured ones, each with its digest."""
-    where = "inputs.dataset.beside"
-    need(isinstance(beside, dict), where, "is not an object")
-    sound = all(isinstance(text, str) and len(text) <= _SHORT for item in beside.items() for text in item)
+def _check_other_splits(splits: Any, where: str) -> None:
+    """The splits that episodes are drawn from beside the measured one, each with its digest."""
+    need(isinstance(splits, dict), where, "is not an object")
+    sound = all(isinstance(text, str) and len(text) <= _SHORT for item in splits.items() for text in item)
     need(sound, where, "is not of short texts")
 
 

@@ -89,7 +89,7 @@ def replay(
     from metabench.execute import Executor  # loads torch
 
     try:
-        watch = None if watcher is None else watcher(session.split(run.dataset, run.split))
+        watch = None if watcher is None else watcher(session.measured(run))
         parts = Executor(session).replay(run, digests, watch)
     except UsageError as problem:  # what the user asked for was fine, so it is the record that does not fit
         raise MissingError(f"the run behind the record cannot be made here: {problem}") from None

@@ -136,6 +136,11 @@ class RunSpec:
         return float(self.protocol.params["reserve"]) if self.beside else 0.0
 
     @property
+    def support(self) -> str:
+        """The split of the same classes that support is drawn from; mostly none."""
+        return _protocol_spec(self.protocol).support
+
+    @property
     def training_metric(self) -> Metric:
         """What the episodes of its validation are scored by."""
         return metric_of_protocol(self.trained_by)
@@ -198,6 +203,7 @@ class RunSpec:
                 "split": self.split,
                 "digest": digests[self.measured],
                 **({"beside": {self.beside: digests[self.beside]}} if self.beside else {}),
+                **({"support": {self.support: digests[self.support]}} if self.support else {}),
             },
             "protocol": self.protocol.inputs(),
             "evaluation": {

@@ -25,9 +25,10 @@ from metabench.errors import MetabenchError
 from metabench.files import write_atomic
 from metabench.home import Home
 from metabench.keys import content_key
+from metabench.paired import paired
 from metabench.registry import Registry, load_registry, load_target
 from metabench.runspec import Choice, RunSpec
-from metabench.specs import DatasetSpec, Value
+from metabench.specs import SAME_CLASSES, DatasetSpec, Value
 from metabench.store import Store
 
 
@@ -89,8 +90,10 @@ class Session:
         return self._splits[key]
 
     def measured(self, run: RunSpec) -> ClassSplit:
-        """Return the classes that a run measures, with base classes beside them where its protocol wants some."""
+        """Return the classes that a run measures, with base classes or support beside them as its protocol wants."""
         split = self.split(run.dataset, run.split)
+        if run.support:
+            return paired(split, self.split(run.dataset, run.support))
         if not run.beside:
             return split
         return joined(split, self.split(run.dataset, run.beside), self.reserve(run))
@@ -165,12 +168,14 @@ class Session:
         return list(loader.unread(self._context(dataset))) if hasattr(loader, "unread") else []
 
     def _valid(self, dataset: Choice, name: str, loader: object, loaded: object) -> ClassSplit:
-        """Return what a loader returned, if it is a sound split that shares no class with those loaded before.
+        """Return what a loader returned, if it is a sound split that shares no class with others but where it may.
 
         Raises:
             MetabenchError: it is not; one line.
         """
         split = valid_split(loaded, name, dataset.name, _dataset_spec(dataset), dataset.params, loader)
+        if getattr(loader, SAME_CLASSES, False):
+            return split  # `paired` requires the same classes
         names = self._names.setdefault(content_key(dataset.identity), {})
         if problem := shared_class_problem({**names, name: split.names}):
             raise MetabenchError(f"cannot load {name} of data set '{dataset.name}': {problem}.")

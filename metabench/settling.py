@@ -33,10 +33,12 @@ def settle(runs: Sequence[Planned], session: Session, query_given: bool) -> list
 
 def _settled(run: RunSpec, session: Session, query_given: bool, notes: dict[str, None]) -> Planned:
     try:
-        if run.trained_on.spec.local:
+        if run.trained_on.spec.local or run.support:
             run = _as_it_is(run, session, notes)
-        if run.beside and run.beside not in session.splits(run.dataset):
+        if (other := run.beside or run.support) and other not in session.splits(run.dataset):
             refuse_without(run.protocol.spec, run.dataset.name)
+        if run.support:
+            run = _with_all_classes(run, session)
         if run.dataset.spec.local and not query_given:
             run = _with_fewer_queries(run, session, notes)
     except MissingError:
@@ -47,12 +49,21 @@ def _settled(run: RunSpec, session: Session, query_given: bool, notes: dict[str,
 
 
 def _as_it_is(run: RunSpec, session: Session, notes: dict[str, None]) -> RunSpec:
-    if run.recipe is None or "train" in session.splits(run.trained_on):
+    if run.recipe is None or (not run.support and "train" in session.splits(run.trained_on)):
         return run
     refuse_untrained(run.algorithm.spec, run.backbone.spec, run.trained_on.name)
     why = f"{run.trained_on.name} has no classes to train {run.algorithm.name} on"
     notes[f"{why}: {run.backbone.name} is used as it is"] = None
     return dataclasses.replace(run, recipe=None, seed=0, source=None, training_protocol=None)
+
+
+def _with_all_classes(run: RunSpec, session: Session) -> RunSpec:
+    """Return the run with the number of its classes where its protocol takes all."""
+    params = run.protocol.params
+    if params.get("way") != 0:
+        return run
+    way = len(session.split(run.dataset, run.split).names)
+    return dataclasses.replace(run, protocol=dataclasses.replace(run.protocol, params={**params, "way": way}))
 
 
 def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) -> RunSpec:

@@ -17,6 +17,8 @@ TEST, VALIDATION = "test", "val"
 UNKNOWN_COPY = "a copy that nobody has described"
 """What is said of pixels with no digest that a data set declares."""
 FOLD = "fold"
+SAME_CLASSES = "same_classes"
+"""The parameter by which the splits of a data set hold the same classes; `ProtocolSpec.support` sets it."""
 """The parameter of a data set that says which of several class splits of equal standing it is."""
 FIXED_WAY = "fixed-way"
 """The protocol of nearly all published numbers, which need not be named; others are, wherever a number stands."""
@@ -363,6 +365,10 @@ class ProtocolSpec(Spec):
     beside: str = ""
     """The split whose classes stand beside those that are measured: its episodes are drawn from a
     `metabench.beside.JointSplit`. Its parameter `reserve` is the share of their images that training never sees."""
+    support: str = ""
+    """The split that support is drawn from where all queries are of the measured one; both have the same classes, which
+    no other protocol allows. Its episodes are drawn from a `metabench.paired.PairedSplit`. Nothing is trained, and no
+    interval is for new classes."""
 
 
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec

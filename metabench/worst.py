@@ -100,7 +100,7 @@ class Watcher:
     """
 
     def __init__(self, split: ClassSplit) -> None:
-        self._starts, self._names = split.starts, split.names
+        self._class_of, self._names = split.class_of, split.names
         size = len(split.names)
         self._answered, self._together = (np.zeros((size, size), dtype=np.int64) for _ in range(2))
         self._members: list[Ints] = []
@@ -139,9 +139,6 @@ class Watcher:
             self._classes(worst),
             self._confusions(top),
         )
-
-    def _class_of(self, rows: Ints) -> Ints:
-        return np.searchsorted(self._starts, rows, side="right") - 1
 
     def _named(self, classes: Ints) -> tuple[str, ...]:
         return tuple(self._names[index] for index in classes)

@@ -151,6 +151,7 @@ TAMPERINGS: list[tuple[str, Any, str]] = [
     ("scores.classes.correct", [296, 296, 221, 224, 147, True], "other than integers"),
     ("scores.classes.surprise", 1, "not a known field"),
     ("inputs.dataset.beside", 5, "inputs.dataset.beside is not an object"),
+    ("inputs.dataset.support", 5, "inputs.dataset.support is not an object"),
     ("inputs.dataset.beside", {"train": 5}, "inputs.dataset.beside is not of short texts"),
     ("inputs.dataset.beside", {"train": "a" * 201}, "is not of short texts"),
     ("summary.open95", 0.01, "summary.open95"),

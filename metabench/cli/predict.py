@@ -18,7 +18,7 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--support", required=True, type=_PATH, metavar="DIR", help="Examples: one sub-folder for each class.")
+@click.option("--support", required=True, type=_PATH, metavar="DIR", help="Examples: class folders, or a labels.csv.")
 @click.option("--query", multiple=True, required=True, type=_PATH, metavar="PATH", help="Images, or folders of them.")
 @click.option("--algo", default="", help=f"The algorithm.  [default: that of --checkpoint, else {ALGORITHM}]")
 @click.option("--backbone", default="", help="The backbone.  [default: that of --checkpoint, else the algorithm's own]")
@@ -39,8 +39,9 @@ _PATH = click.Path(path_type=Path)
 def predict(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Label new images from a few examples of each class.
 
-    The support folder has one sub-folder of images for each class. Needs a pre-trained --backbone, or the weights of a
-    trained run (--checkpoint, which says itself what was trained; give the --size and --colour of its images).
+    The support folder has one sub-folder of images for each class, or a labels.csv. Needs a pre-trained --backbone, or
+    the weights of a trained run (--checkpoint, which says itself what was trained; give the --size and --colour of its
+    images).
     """
     from metabench.files import write_atomic
     from metabench.predicting import predict as label

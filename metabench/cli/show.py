@@ -140,9 +140,11 @@ def _spec_lines(spec: AnySpec) -> list[str]:
             ("trained on", spec.trained_on or "nothing: random start"),
         ]
     elif isinstance(spec, ProtocolSpec):
-        facts += [("training by", spec.training or spec.name), ("scored by", spec.metric.title)]
+        facts += [] if spec.support else [("training by", spec.training or spec.name)]
+        facts += [("scored by", spec.metric.title)]
         facts += [("made of", ", ".join(part.title for part in spec.parts))] if spec.parts else []
         facts += [("beside", f"classes of {spec.beside}")] if spec.beside else []
+        facts += [("support from", f"{spec.support}, which has the same classes")] if spec.support else []
     elif isinstance(spec, DatasetSpec):
         facts += [("kind", spec.kind), ("shape", "x".join(map(str, spec.image_shape))), ("download", spec.download)]
         facts += [("backbone", spec.backbone)] if spec.backbone else []

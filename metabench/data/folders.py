@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from metabench.data.kinds import ending_of, is_image, remedy_for
@@ -47,12 +47,14 @@ class Classes:
         files: the images of each class, both in the order of their names.
         skipped: what else is there.
         small: how many classes are left out because they have few images, and the least number of images.
+        table: that says which image has which class; None where sub-folders do.
     """
 
     folder: Path
     files: Mapping[str, Sequence[ImageFile]]
     skipped: Skipped = field(default_factory=Skipped)
     small: tuple[int, int] = (0, 0)
+    table: Path | None = None
 
     @property
     def images(self) -> list[ImageFile]:
@@ -61,8 +63,14 @@ class Classes:
 
     def quick_digest(self) -> str:
         """Return what changes when a file is added, removed, renamed or written to; no file is opened."""
-        seen = [[name, [(file.path.name, file.size, file.changed) for file in files]] for name, files in self.items()]
+        seen = [
+            [name, [(self.within(file), file.size, file.changed) for file in files]] for name, files in self.items()
+        ]
         return content_key(ascii(seen))  # a name may hold bytes that are no text
+
+    def within(self, file: ImageFile) -> str:
+        """Return where an image lies in the folder."""
+        return file.path.relative_to(self.folder).as_posix()
 
     def items(self) -> Iterable[tuple[str, Sequence[ImageFile]]]:
         """Return classes with their images."""
@@ -71,7 +79,7 @@ class Classes:
     def without_small(self, least: int) -> Classes:
         """Return the classes with at least so many images."""
         kept = {name: files for name, files in self.items() if len(files) >= least}
-        return Classes(self.folder, kept, self.skipped, (len(self.files) - len(kept), least))
+        return replace(self, files=kept, small=(len(self.files) - len(kept), least))
 
 
 def visible(folder: Path, what: str) -> list[os.DirEntry[str]]:
@@ -135,8 +143,8 @@ def require_images(classes: Classes, what: str, option: str = "") -> None:
     if len(classes.files) < 2:
         have = f"only one class, '{next(iter(classes.files))}'" if classes.files else "no class"
         raise UsageError(
-            f"cannot read {what}: {classes.folder} has {have}, and at least two are needed. "
-            f"{LAYOUT}{_unread_table(classes.skipped)}"
+            f"cannot read {what}: {classes.table or classes.folder} has {have}, and at least two are needed. "
+            + (f"{LAYOUT}{_unread_table(classes.skipped)}" if classes.table is None else "Add rows of another class")
         )
 
 
@@ -161,7 +169,11 @@ def _why_empty(classes: Classes, name: str, option: str) -> tuple[str, str]:
 def _unread_table(skipped: Skipped) -> str:
     """Return a sentence that a table of labels is not read, where one seems to be there."""
     tables = [Path(name).name for name in skipped.files.get(BESIDE, ()) if ending_of(name) in TABLES]
-    return f". Labels are not read from tables ({first_three(tables)})" if tables else ""
+    return (
+        f", or name it in a table labels.csv with the columns filename,label (not {first_three(tables)})"
+        if tables
+        else ""
+    )
 
 
 def _label(entry: os.DirEntry[str], taken: Mapping[str, object]) -> str:

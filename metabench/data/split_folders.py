@@ -39,7 +39,7 @@ def read_splits(root: Path, what: str) -> SplitFolders:
         UsageError: two folders stand for one split, none stands for ``test``, or all hold images directly.
     """
     entries = visible(root, what)
-    named = [(split, Path(entry.path)) for entry in entries if entry.is_dir() and (split := _split_of(entry.name))]
+    named = [(split, Path(entry.path)) for entry in entries if entry.is_dir() and (split := split_of(entry.name))]
     if not any(entry.is_dir() for _, folder in named for entry in visible(folder, what)):
         _refuse_flat(named, [entry.name for entry in entries if entry.is_dir()], what)
         return SplitFolders({"test": root}, Skipped(root))  # sub-folders of that name, if any, hold images: classes
@@ -63,8 +63,8 @@ def read_splits(root: Path, what: str) -> SplitFolders:
     return SplitFolders({split: places[split] for split in NAMES if split in places}, skipped)
 
 
-def _split_of(name: str) -> str:
-    """Return the split that a folder of this name stands for, '' for none."""
+def split_of(name: str) -> str:
+    """Return the split that a name stands for, '' for none."""
     return next((split for split, names in NAMES.items() if name.lower() in names), "")
 
 

@@ -50,6 +50,11 @@ class ClassSplit:
         shape = self.images.shape[1:]
         return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
 
+    def class_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of the class of each row."""
+        found: NDArray[np.int64] = np.searchsorted(self.starts, rows, side="right") - 1
+        return found
+
 
 def _as_int64(values: Any) -> Any:
     """Return a list, tuple or array of integers as an int64 array; anything else as it is."""

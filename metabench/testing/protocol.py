@@ -14,6 +14,7 @@ from metabench.beside import JointSplit, joined, reserved
 from metabench.data import ClassSplit
 from metabench.episodes import DisjointProtocol, EpisodeBatch, EpisodeProtocol
 from metabench.errors import UsageError
+from metabench.paired import PairedSplit, paired
 from metabench.plugins import Kind
 from metabench.rng import Stream
 from metabench.specs import ProtocolSpec
@@ -161,6 +162,22 @@ class ProtocolConformance(SpecChecks):
                 raise Violation(f"{name}: an episode asks about no base class")
 
     @check(
+        "what is asked about is never support",
+        means="A test image is among the labelled ones: accuracy is too high.",
+        fix="Draw support from PairedSplit.support_starts and queries from starts.",
+    )
+    def test_support_split(self) -> None:
+        """Of protocols whose support comes from another split; the queries are of the measured one alone."""
+        spec = self.subject.spec
+        if not isinstance(spec, ProtocolSpec) or not spec.support:
+            raise NotApplicable("support and queries are of one split")
+        for name, split, batch in self._drawn():
+            if given := int((batch.support < split.starts[-1]).sum()):
+                raise Violation(f"{name}: {given} support images are of the split that is measured")
+            if asked := int((batch.query >= split.starts[-1]).sum()):
+                raise Violation(f"{name}: {counted(asked, 'query')} {are(asked)} of the split for support")
+
+    @check(
         "an episode has as many queries as it says",
         means="Counts of correct answers are out of another number, and ties are broken by words that do not exist.",
         fix="Set n_query to the number of queries of an episode, or where episodes differ, to the most.",
@@ -228,6 +245,8 @@ class ProtocolConformance(SpecChecks):
             if isinstance(spec, ProtocolSpec) and spec.beside:
                 base = _split(counts[:20])
                 split = joined(split, base, reserved(base, name, float(self.values["reserve"])))
+            if isinstance(spec, ProtocolSpec) and spec.support:
+                split = paired(split, _split(counts[::-1]))
             try:
                 protocol.check(split)
             except UsageError as error:
@@ -292,6 +311,12 @@ class _Block:
 
 
 def _blocks(split: ClassSplit) -> list[_Block]:
+    if isinstance(split, PairedSplit):
+        ends = (split.starts, "query", "a measured class"), (split.support_starts, "support", "a class for support")
+        return [
+            _Block(int(starts[0]), int(starts[-1]), int(starts[1] - starts[0]), (part,), what)
+            for starts, part, what in ends
+        ]
     first = _Block(0, int(split.starts[-1]), int(split.counts[0]), ("support", "query"))
     if not isinstance(split, JointSplit):
         return [first]
@@ -303,10 +328,7 @@ def _blocks(split: ClassSplit) -> list[_Block]:
 
 
 def _owners(split: ClassSplit, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    if isinstance(split, JointSplit):
-        return split.class_of(rows)
-    owners: NDArray[np.int64] = np.searchsorted(split.starts, rows, side="right") - 1
-    return owners
+    return split.class_of(rows)
 
 
 def _classes(batch: EpisodeBatch, split: ClassSplit) -> NDArray[np.int64]:

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from metabench.data import ClassSplit, DataContext
 from metabench.data.decode import COLOURS, FITS, Decoder, Form
 from metabench.data.depth import Depth, measure_depth
-from metabench.data.folders import Classes, ImageFile, read_classes, require_images
+from metabench.data.folders import Classes, require_images
 from metabench.data.images import quiet_decoders
+from metabench.data.label_tables import read_layout, read_split_names
 from metabench.data.rows import cached_rows, first_three
 from metabench.data.skipped import Skipped, Unread
-from metabench.data.split_folders import read_splits
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.files import write_atomic
 from metabench.keys import content_key
-from metabench.specs import DatasetSpec, Param
+from metabench.specs import SAME_CLASSES, DatasetSpec, Param
+from metabench.text import are, counted
 
 VERSION = 1
 READING = 2
@@ -32,7 +33,7 @@ SPEC = DatasetSpec(
     name="folder",
     version=VERSION,
     target="metabench_datasets.folder:Folder",
-    summary="Your own images: folder:PATH, with one sub-folder per class (below train/ val/ test/, where there are)",
+    summary="Your own images: folder:PATH, with class folders (below train/ val/ test/, where there are) or labels.csv",
     reference="yours",
     licence="yours",
     argument="path",
@@ -44,12 +45,17 @@ SPEC = DatasetSpec(
         Param("colour", "rgb", "three channels, or one", COLOURS),
         Param("min_images", 0, "leave classes with fewer images out"),
         Param("skip_bad", False, "leave files out that cannot be read, as --skip-bad"),
+        Param(SAME_CLASSES, False, "train/ and test/ have the same classes; the protocol says it", later=True),
     ),
     image_shape=(3, 84, 84),
     sizes={},
     digests={},
     download=True,
 )
+
+
+_PAIRED = ("train", "test")
+"""The splits that may have the same classes."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,9 @@ class Listing:
         small = sum(classes.small[0] for classes in self.splits.values())
         least = max(classes.small[1] for classes in self.splits.values())
         left = f"left out {small} classes of fewer than {least} images" if small else ""
-        return "; ".join(filter(None, (self.skipped.note, left)))
+        tables = {classes.table.name for classes in self.splits.values() if classes.table}
+        labels = "".join(f"labels are those of {table}" for table in tables)
+        return "; ".join(filter(None, (labels, self.skipped.note, left)))
 
 
 class Folder:
@@ -81,6 +89,7 @@ class Folder:
         size, fit, colour: see `metabench.data.decode.Form`.
         min_images: classes with fewer are left out.
         skip_bad: leave files out that cannot be read, instead of refusing.
+        same_classes: whether train/ and test/ must have the same classes, and not others; then val/ is not read.
 
     Raises:
         MissingError: no path. UsageError: a value out of range.
@@ -94,14 +103,18 @@ class Folder:
         colour: str = "rgb",
         min_images: int = 0,
         skip_bad: bool = False,
+        same_classes: bool = False,
     ) -> None:
         if not path:
-            raise MissingError("folder needs a path: --dataset folder:PATH, a folder with one sub-folder per class")
+            raise MissingError(
+                "folder needs a path: --dataset folder:PATH, a folder with one sub-folder per class or a labels.csv"
+            )
         if min_images < 0:
             raise UsageError(f"folder: min_images is at least 0, not {min_images}")
         self.path = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - links are not followed
         self.name = f"folder:{self.path.name}"
         self.form, self.min_images, self.skip_bad = Form(size, fit, colour), min_images, skip_bad
+        self.same_classes = same_classes
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -111,7 +124,11 @@ class Folder:
 
     def splits(self, context: DataContext) -> tuple[str, ...]:
         """Return the splits that the folder has: those of its sub-folders, or ``test`` alone."""
-        return tuple(read_splits(self._root(context), self.name).places)
+        names = read_split_names(self._root(context), self.name)
+        return tuple(name for name in names if self._reads(name))
+
+    def _reads(self, split: str) -> bool:
+        return split in _PAIRED or not self.same_classes
 
     def fingerprint(self, context: DataContext) -> str:
         """Return what changes when a file is added, removed, renamed or written to, or is read in another way."""
@@ -128,19 +145,22 @@ class Folder:
         listing = self._listing(context)
         if split not in listing.splits:
             raise UsageError(
-                f"{self.name}: has no {split}/ sub-folder; put classes to train on into train/ and val/ beside test/, "
+                f"{self.name}: has no {split}/ sub-folder; put classes to train on into train/ and val/ beside test/ "
+                "(or name these in a column 'split' of labels.csv), "
                 "or use what needs no training (an algorithm like nearest-mean on a pre-trained --backbone)"
             )
         classes = listing.splits[split]
         require_images(classes, self.name, "--set data.min_images=1")
-        if split == "test":
+        if self.same_classes:
+            _require_same(listing, self.name)
+        elif split == "test":
             _refuse_overlap(listing, self.name)
         if listing.note:
             context.note(f"{self.name}: {listing.note}")
         images, bad = self._prepared(split, listing, context)
         if bad:
             self._report(bad, len(classes.images), context)
-        counts = [sum(_within(file, classes.folder) not in bad for file in files) for _, files in classes.items()]
+        counts = [sum(classes.within(file) not in bad for file in files) for _, files in classes.items()]
         for name, count in zip(classes.files, counts, strict=True):
             if count == 0:
                 raise MetabenchError(
@@ -168,7 +188,7 @@ class Folder:
         """Return the file of each image of a split, below the split's folder."""
         listing = self._listing(context)
         classes, bad = listing.splits[split], self._prepared(split, listing, context)[1]
-        return [name for file in classes.images if (name := _within(file, classes.folder)) not in bad]
+        return [name for file in classes.images if (name := classes.within(file)) not in bad]
 
     def _root(self, context: DataContext) -> Path:
         """Return the folder; one that is not there may lie in a source, as for a record that has its name only."""
@@ -179,10 +199,13 @@ class Folder:
         return self.path
 
     def _listing(self, context: DataContext) -> Listing:
-        found = read_splits(self._root(context), self.name)
-        every = {split: read_classes(place, self.name) for split, place in found.places.items()}
-        skipped = found.skipped.joined((classes.skipped for classes in every.values()), self._root(context))
-        return Listing({split: each.without_small(self.min_images) for split, each in every.items()}, skipped)
+        found = read_layout(self._root(context), self.name)
+        every = {
+            split: classes.without_small(self.min_images)
+            for split, classes in found.splits.items()
+            if self._reads(split)
+        }
+        return Listing(every, found.skipped)
 
     def _depth(self, listing: Listing, context: DataContext) -> Depth:
         """Return the depth of the images of all splits together, measured once."""
@@ -216,7 +239,7 @@ class Folder:
             for target, row in enumerate(good):  # never after the row that it takes
                 if target != row:
                     out[target] = out[row]
-            write_atomic(notes, json.dumps({_within(files[row], classes.folder): bad[row] for row in sorted(bad)}))
+            write_atomic(notes, json.dumps({classes.within(files[row]): bad[row] for row in sorted(bad)}))
 
         def report(done: int, total: int) -> None:
             context.progress(split, done, total)
@@ -250,14 +273,33 @@ def _refuse_overlap(listing: Listing, name: str) -> None:
     for split, classes in listing.splits.items():
         if split == "test" or not (both := sorted(test.files.keys() & classes.files.keys())):
             continue
-        here, there = classes.folder.name, test.folder.name
+        if test.table is None:
+            here, there = f"{classes.folder.name}/", f"{test.folder.name}/"
+            alone = f"measure on folder:{test.folder} alone, where the examples come from {there} too"
+        else:
+            here, there = split, "test"
+            alone = f"remove the column of splits from {test.table}"
         raise UsageError(
-            f"cannot use {name} as it is: {len(both)} classes are in {here}/ and in {there}/: "
+            f"cannot use {name} as it is: {len(both)} classes are in {here} and in {there}: "
             f"{first_three(repr(one) for one in both)}. Few-shot methods train on some classes and are measured on "
-            f"others, so the splits must have different classes: move each class into one split, or measure on "
-            f"folder:{test.folder} alone, where the examples come from {there}/ too"
+            f"others, so the splits must have different classes: move each class into one split, {alone}"
+            + (
+                f", or take examples from {here} and ask about {there} by --protocol support-split"
+                if split == "train"
+                else ""
+            )
         )
 
 
-def _within(file: ImageFile, folder: Path) -> str:
-    return file.path.relative_to(folder).as_posix()
+def _require_same(listing: Listing, name: str) -> None:
+    """Raise UsageError where the classes of train/ and test/ are not the same."""
+    if absent := [split for split in _PAIRED if split not in listing.splits]:
+        raise UsageError(f"{name}: has no {absent[0]}/ sub-folder; give it classes of the same names as in the other")
+    train, test = (listing.splits[split].files.keys() for split in _PAIRED if split in listing.splits)
+    for here, there, only in (("train", "test", train - test), ("test", "train", test - train)):
+        if only:
+            raise UsageError(
+                f"cannot use {name} with support from train and queries from test: {counted(len(only), 'class')} of "
+                f"{here} {are(len(only))} not in {there}: {first_three(repr(one) for one in sorted(only))}. Give both "
+                "the same classes"
+            )

@@ -12,6 +12,7 @@ from metabench_protocols import (
     meta_dataset,
     open_set,
     regression,
+    support_split,
     within_superclass,
 )
 
@@ -27,6 +28,7 @@ def metabench_protocols() -> list[ProtocolSpec]:
         meta_dataset.SPEC,
         open_set.SPEC,
         generalised.SPEC,
+        support_split.SPEC,
         lake_runs.SPEC,
         regression.SPEC,
     ]

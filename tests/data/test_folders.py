@@ -54,15 +54,16 @@ def test_a_folder_in_every_class_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_table_of_labels_is_not_read(tmp_path: Path, inside: bool) -> None:
+def test_a_table_that_is_not_read(tmp_path: Path, inside: bool) -> None:
     place = tmp_path / "images" if inside else tmp_path
     place.mkdir(exist_ok=True)
     picture(0, 0).save(place / "0.png")
-    (tmp_path / "labels.csv").write_text("x")
+    (tmp_path / "annotations.csv").write_text("x")
     message = refusal(tmp_path)
     assert "one class, 'images'" in message if inside else "1 images lie in it directly" in message
     assert message.endswith(
-        "The images of each class belong into a sub-folder of its name. Labels are not read from tables (labels.csv)"
+        "The images of each class belong into a sub-folder of its name, or name it in a table labels.csv with the "
+        "columns filename,label (not annotations.csv)"
     )
 
 

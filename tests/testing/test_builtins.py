@@ -271,6 +271,15 @@ class TestGeneralisedSomeBaseClasses(ProtocolConformance):
     params = {"base": 7, "base_shot": 3}  # noqa: RUF012
 
 
+class TestSupportSplit(ProtocolConformance):
+    protocol = "support-split"
+
+
+class TestSupportSplitOfSomeWays(ProtocolConformance):
+    protocol = "support-split"
+    params = {"way": 5, "shot": 3}  # noqa: RUF012
+
+
 class TestRegression(ProtocolConformance):
     protocol = "regression"
 

@@ -68,6 +68,7 @@ CAUGHT = {
     "protocol-trusting": "refusal",
     "protocol-doubling": "open",
     "protocol-recalling": "reserve",
+    "protocol-mixing": "support-split",
 }
 SLOW = ("learns", "same-training")
 ONLY_HERE = ("lazy-import", "cuda")  # the first is tried in test_conformance.py, the second needs a GPU

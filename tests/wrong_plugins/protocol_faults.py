@@ -1,5 +1,7 @@
 """Protocols with one fault each, all made from the sound one."""
 
+import dataclasses
+
 import numpy as np
 
 from metabench.api import Param, ProtocolSpec, UsageError, hookimpl
@@ -152,8 +154,35 @@ class Recalling(Sound):
         return [*pair, asked[0] + choose(words[None, 2:], int(np.diff(asked)[0]))[0, 0]]
 
 
+class Mixing(Sound):
+    """Support is drawn from the split that is asked about too"""
+
+    def draw(self, words, split):
+        batch, classes = super().draw(words, split), self.classes(words, split)
+        support = batch.support.reshape(-1, WAY, SHOT).copy()
+        images = words[:, WAY:].reshape(len(words), WAY, SHOT + QUERY)[:, :, :SHOT]
+        for episode in np.flatnonzero(words[:, WAY] % np.uint64(2)):  # the others keep what they have
+            for place, label in enumerate(classes[episode]):
+                first, end = split.support_starts[label : label + 2]
+                support[episode, place] = first + self.places(images[episode, place], int(end - first))
+        return dataclasses.replace(batch, support=support.reshape(len(words), -1))
+
+
 BESIDE = {"params": (Param("reserve", 0.2, "share"),), "beside": "train", "training": "fixed-way"}
-FAULTS = (Sound, Leaking, Swapped, Neighbours, Global, InOrder, FirstImages, Miscounting, Trusting, Doubling, Recalling)
+FAULTS = (
+    Sound,
+    Leaking,
+    Swapped,
+    Neighbours,
+    Global,
+    InOrder,
+    FirstImages,
+    Miscounting,
+    Trusting,
+    Doubling,
+    Recalling,
+    Mixing,
+)
 NAMES = (
     "sound",
     "leaking",
@@ -166,6 +195,7 @@ NAMES = (
     "trusting",
     "doubling",
     "recalling",
+    "mixing",
 )
 
 
@@ -179,7 +209,7 @@ def metabench_protocols():
             summary="3-way 2-shot",
             reference="none",
             licence="MIT",
-            **(BESIDE if fault is Recalling else {}),
+            **{Recalling: BESIDE, Mixing: {"support": "train"}}.get(fault, {}),
         )
         for name, fault in zip(NAMES, FAULTS, strict=True)
     ]
