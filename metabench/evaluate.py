@@ -133,8 +133,7 @@ def require_independence(
         others = "queries or episodes" if learner.inductive else "episodes"
         raise OutputError(
             f"{learner.algorithm} scores a query otherwise beside other {others} (by {apart:.0%} of the spread of "
-            "scores). Declare setting='transductive' if it learns from the queries of an episode together, and keep "
-            "nothing between episodes; 'metabench check' tells more"
+            "scores). Use each query by itself, or declare setting='transductive'; 'metabench check' tells more"
         )
 
 

@@ -138,7 +138,8 @@ def require_independence(
         images: all items, as `embed` had them. features: what it made of them.
     """
     order = _embedding_order(len(images))
-    rows = order[torch.linspace(0, len(images) - 1, min(_PROBED, len(images))).long()]  # the first batch and the last
+    last = len(images) - 1
+    rows = order[torch.linspace(min(1, last), max(0, last - 1), min(_PROBED, last + 1)).long()]  # first to last batch
     again = embed(backbone, images[rows.to(images.device)].to(features.device), precision, owner=owner)
     before = features[rows.to(features.device)]
     spread = float((before.amax(0) - before.amin(0)).amax())
