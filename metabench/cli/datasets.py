@@ -27,6 +27,12 @@ from metabench.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
 
 _LISTED = 20
 """Files, or copies, of a kind that are named in text; JSON has all."""
+_MEANINGS = {
+    "repeated": "Scores are too high where support and query are the same item",
+    "conflicting": "An item with several labels cannot be right with all of them",
+    "shared": "Scores are too high where items are measured that were learned from",
+}
+"""How copies of each kind move scores."""
 data_option = click.option(
     "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
 )
@@ -155,7 +161,7 @@ def verify(
     for check in checks:
         if check.failed and check.copies:
             where = f"{check.dataset} {check.split}"
-            raise MetabenchError(f"{where}: {check.detail}. Scores on copies are too high; --json lists all of them")
+            raise MetabenchError(f"{where}: {check.detail}. {_MEANINGS[check.status]}; --json lists all of them")
         if check.failed:
             raise MetabenchError(check.detail)
         if check.status == "rejected":
