@@ -11,6 +11,7 @@ from metabench.copies import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
 from metabench.data.duplicates import Items, count_copies, items_of
 from metabench.files import replacing
 from metabench.runspec import Choice, RunSpec
+from metabench.weights_data import seen_by
 
 if TYPE_CHECKING:
     from metabench.session import Session
@@ -27,14 +28,26 @@ class CopyCounter:
         self._session = session
         self._items: dict[str, Items] = {}
         self._counts: dict[tuple[str, ...], dict[str, int]] = {}
+        self._seen: dict[str, list[tuple[Choice, str]]] = {}
 
     def count(self, run: RunSpec) -> dict[str, int]:
         """Return the number of copies of each kind in a run (see `metabench.copies`), those that are not 0.
 
         ``within_class`` and ``between_classes`` are of the measured split. ``between_splits`` are its items that
-        stand in a split which the run trains on or chooses weights by; what a checkpoint has seen is not known.
+        stand in a split which the run trains on or chooses weights by, or which weights that the user gave have seen,
+        as far as that is known here (see `metabench.weights_data.seen_by`).
         """
         learned = [(run.trained_on, split) for split in _learned_from(run)]
+        weights = run.checkpoint_sha256 or run.backbone.weights_sha256
+        if weights:
+            if weights not in self._seen:
+                self._seen[weights] = seen_by(weights, run, self._session)
+            measured_digest = self._session.digests(run.dataset)[run.split]
+            learned += [
+                (dataset, split)
+                for dataset, split in self._seen[weights]
+                if split != "val" or self._session.digests(dataset)[split] != measured_digest  # val is chosen by
+            ]
         places = [(run.dataset, run.split), *learned]
         key = tuple(self._session.digests(dataset)[split] for dataset, split in places)
         if key not in self._counts:

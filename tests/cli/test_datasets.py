@@ -248,7 +248,10 @@ class TwoSplits(Squares):
     ("target", "end"),
     [
         ("TwoLabels", "An item with several labels cannot be right with all of them; --json lists all of them\n"),
-        ("TwoSplits", "Scores are too high where items are measured that were learned from; --json lists all of them\n"),
+        (
+            "TwoSplits",
+            "Scores are too high where items are measured that were learned from; --json lists all of them\n",
+        ),
     ],
 )
 def test_verify_says_of_each_kind_of_copies_how_it_moves_scores(run, target, end):
