@@ -13,6 +13,7 @@ from metabench.data.rows import first_three
 from metabench.data.skipped import LINKED, Skipped, is_hidden, kind_of_file
 from metabench.errors import MissingError, UsageError
 from metabench.keys import content_key
+from metabench.paths import is_file
 
 LAYOUT = "The images of each class belong into a sub-folder of its name"
 INSIDE = "in folders inside class folders"
@@ -89,7 +90,9 @@ def visible(folder: Path, what: str) -> list[os.DirEntry[str]]:
     except NotADirectoryError:
         raise UsageError(f"cannot read {what}: {folder} is a file. {LAYOUT}: give the folder of these") from None
     except OSError as error:
-        raise MissingError(f"cannot read {what}: {folder}: {error.strerror or error}") from None
+        raise MissingError(
+            f"cannot read {what}: {folder}: {error.strerror or error}. Give a folder that can be read"
+        ) from None
     return sorted(shown, key=lambda entry: entry.name)
 
 
@@ -197,7 +200,7 @@ def images_below(paths: Sequence[Path], what: str) -> tuple[list[ImageFile], Ski
     images: dict[Path, ImageFile] = {}
     skipped = Skipped()
     for path in paths:
-        if path.is_file():
+        if is_file(path):
             if not is_image(path.name):
                 kind = kind_of_file(path.name)
                 raise UsageError(f"cannot read {what}: {path} is not an image of a kind that is read: {kind}")

@@ -22,6 +22,7 @@ from metabench.data.split_folders import read_splits
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.files import write_atomic
 from metabench.keys import content_key
+from metabench.paths import is_folder, is_there
 from metabench.specs import DatasetSpec, Param
 
 VERSION = 1
@@ -172,9 +173,9 @@ class Folder:
 
     def _root(self, context: DataContext) -> Path:
         """Return the folder; one that is not there may lie in a source, as for a record that has its name only."""
-        if not self.path.exists():
+        if not is_there(self.path):
             for source in context.sources:
-                if (source / self.path.name).is_dir():
+                if is_folder(source / self.path.name):
                     return source / self.path.name
         return self.path
 
