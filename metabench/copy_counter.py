@@ -37,7 +37,7 @@ class CopyCounter:
         stand in a split which the run trains on or chooses weights by, or which weights that the user gave have seen,
         as far as that is known here (see `metabench.weights_data.seen_by`).
         """
-        learned = [(run.trained_on, split) for split in _learned_from(run)]
+        learned = [(run.trained_on, split) for split in learned_from(run)]
         weights = run.checkpoint_sha256 or run.backbone.weights_sha256
         if weights:
             if weights not in self._seen:
@@ -77,7 +77,7 @@ class CopyCounter:
             return items_of(data, bar.update)
 
 
-def _learned_from(run: RunSpec) -> list[str]:
+def learned_from(run: RunSpec) -> list[str]:
     """Return the splits whose items decide about the weights of a run; without the measured one, which is chosen by."""
     if run.recipe is None:
         return []

@@ -9,6 +9,7 @@ from metabench.comparison import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
 from metabench.ranking import PairAcross, Ranking
 from metabench.specs import ACCURACY
 from metabench.tables import escape, printable, width_text
+from metabench.text import counted
 from metabench.text_table import text_table
 from metabench.versus import Standing, Versus
 
@@ -92,7 +93,7 @@ def _footnotes(found: Sequence[Versus]) -> list[str]:
         for method, name in (("paired-t", "Student's t of the differences, paired by episode"), ("welch", "Welch's t"))
         if method in methods
     ]
-    lines = [f"p: {' or '.join(tests)}, corrected for {len(found)} comparisons (Holm)"] if tests else []
+    lines = [f"p: {' or '.join(tests)}, corrected for {counted(len(found), 'comparison')} (Holm)"] if tests else []
     lines.append("±: 95 % interval of the difference over episodes of this test set, for these trained models")
     if any(pair.difference.open95 is not None for pair in found):
         lines.append(

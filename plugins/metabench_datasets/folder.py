@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from metabench.files import write_atomic
 from metabench.keys import content_key
 from metabench.paths import is_folder, is_there
 from metabench.specs import DatasetSpec, Param
+from metabench.text import are, counted
 
 VERSION = 1
 READING = 2
@@ -70,7 +72,7 @@ class Listing:
         """What is left out, '' where nothing is."""
         small = sum(classes.small[0] for classes in self.splits.values())
         least = max(classes.small[1] for classes in self.splits.values())
-        left = f"left out {small} classes of fewer than {least} images" if small else ""
+        left = f"left out {counted(small, 'class')} of fewer than {least} images" if small else ""
         return "; ".join(filter(None, (self.skipped.note, left)))
 
 
@@ -134,8 +136,7 @@ class Folder:
             )
         classes = listing.splits[split]
         require_images(classes, self.name, "--set data.min_images=1")
-        if split == "test":
-            _refuse_overlap(listing, self.name)
+        _refuse_overlap(listing, self.name)
         if listing.note:
             context.note(f"{self.name}: {listing.note}")
         images, bad = self._prepared(split, listing, context)
@@ -246,17 +247,17 @@ class Folder:
 
 
 def _refuse_overlap(listing: Listing, name: str) -> None:
-    """Raise UsageError where classes are in test/ and in another split."""
-    test = listing.splits["test"]
-    for split, classes in listing.splits.items():
-        if split == "test" or not (both := sorted(test.files.keys() & classes.files.keys())):
+    """Raise UsageError where classes are in two splits."""
+    for one, other in combinations(listing.splits.values(), 2):
+        if not (both := sorted(one.files.keys() & other.files.keys())):
             continue
-        here, there = classes.folder.name, test.folder.name
+        here, there = one.folder.name, other.folder.name
+        alone = f", or measure on folder:{other.folder} alone, where the examples come from {there}/ too"
         raise UsageError(
-            f"cannot use {name} as it is: {len(both)} classes are in {here}/ and in {there}/: "
+            f"cannot use {name} as it is: {counted(len(both), 'class')} {are(len(both))} in {here}/ and in {there}/: "
             f"{first_three(repr(one) for one in both)}. Few-shot methods train on some classes and are measured on "
-            f"others, so the splits must have different classes: move each class into one split, or measure on "
-            f"folder:{test.folder} alone, where the examples come from {there}/ too"
+            "others, so the splits must have different classes: move each class into one split"
+            f"{alone if other is listing.splits.get('test') else ''}"
         )
 
 
