@@ -239,3 +239,27 @@ def test_weights_from_elsewhere_say_which_published_data_they_have_seen(tmp_path
     assert seen_by(given.checkpoint_sha256, given, session) == [(given.dataset, "train"), (given.dataset, "val")]
     (other,) = plan(Selection(["protonet"], checkpoint=file, settings={"data.test_classes": 8}), session.registry)
     assert seen_by(other.checkpoint_sha256, other, session) == []
+
+
+def test_every_view_of_stored_runs_says_it(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "home"
+    rows = run_json(capsys, command(photos, home, algo="nearest-mean,chance"))
+    keys, place = [row["key"] for row in rows], ["--home", str(home)]
+    note = (
+        "†: items whose bytes equal another's, the first of each not counted: folder:photos 2 within a class (support "
+        "and query can be the same item), 1 in another class (one item has two labels)"
+    )
+    for line in (["compare", *keys], ["compare", *keys, "--markdown"], ["curve"], ["worst", keys[0]], ["list", "runs"]):
+        assert main([*line, *place]) == 0
+        out = capsys.readouterr().out
+        assert "folder:photos †" in out, line
+        assert note in out, line
+    assert main(["compare", *keys, *place, "--json"]) == 0
+    (pair,) = json.loads(capsys.readouterr().out)["pairs"]
+    assert pair["copies_a"] == pair["copies_b"] == COUNTS
+    assert main(["curve", *place, "--json"]) == 0
+    assert [level["copies"] for level in json.loads(capsys.readouterr().out)["levels"]] == [COUNTS, COUNTS]
+    assert main(["worst", keys[0], *place, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["copies"] == COUNTS
+    assert main(["list", "runs", *place, "--json"]) == 0
+    assert [run["copies"] for run in json.loads(capsys.readouterr().out)] == [COUNTS, COUNTS]
