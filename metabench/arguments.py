@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import UsageError, did_you_mean
+from metabench.paths import is_possible
 from metabench.specs import Value
 
 Converter = Callable[[str, Any], Any]
@@ -55,19 +55,11 @@ def path(name: str, value: Any) -> Path:
     """Return a path."""
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
         raise _wrong(name, "a path", value)
-    if not _is_possible(os.fspath(value)):
+    if not is_possible(os.fspath(value)):
         raise UsageError(
             f"{name} takes a path, and no file can have this one: it is too long or holds a null character"
         )
     return Path(value)
-
-
-def _is_possible(name: str) -> bool:
-    try:
-        os.stat(name)  # noqa: PTH116
-    except (ValueError, OSError) as error:
-        return isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG
-    return True
 
 
 def paths(name: str, value: Any) -> tuple[Path, ...]:

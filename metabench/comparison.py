@@ -16,7 +16,7 @@ from metabench.streams import Run
 
 NO_DIFFERENCE = "no difference observed"
 UNPAIRED = "different episodes, so not paired: Welch's test"
-PREFIX = "difference on the first {:,} episodes, which both met; the scores are over all of each"
+PREFIX = "difference on the first {}, which both met; the scores are over all of each"
 SAME_EPISODE, INDEPENDENT_EPISODES = "same episode", "independent episodes"
 """Of which pairs of new episodes `Difference.a_beats_b` is the probability."""
 
@@ -88,8 +88,9 @@ def compare_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
         return replace(found, open95=_open_half_width(one, two))
     rows = (one.values[:shared], two.values[:shared]) if shared else (one.values, two.values)
     found = compare_scores(*rows, shared > 0, one.metric.higher_is_better)
-    told = PREFIX.format(shared) if shared else UNPAIRED
-    return replace(found, note="; ".join(filter(None, (told, found.note))))
+    told = PREFIX.format("episode" if shared == 1 else f"{shared:,} episodes") if shared else UNPAIRED
+    more = "" if found.note == NO_DIFFERENCE else found.note  # the verdict says it
+    return replace(found, note="; ".join(filter(None, (told, more))))
 
 
 def _open_half_width(one: EpisodeScores, two: EpisodeScores) -> float | None:

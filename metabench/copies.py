@@ -46,6 +46,19 @@ def copies_line(counts_of: Mapping[str, Mapping[str, int]]) -> str:
     return f"{MARK}: items whose bytes equal another's, the first of each not counted: {each}" if each else ""
 
 
+def marked_name(name: str, *counts: Mapping[str, int]) -> str:
+    """Return the name of a data set, with the mark where any of `counts` is not empty."""
+    return f"{name} {MARK}" if any(counts) else name
+
+
+def copies_note(records: Iterable[Mapping[str, Any]]) -> str:
+    """Return `copies_line` for the data sets of records; '' where none has copies."""
+    found: dict[str, list[Mapping[str, int]]] = {}
+    for record in records:
+        found.setdefault(record["inputs"]["dataset"]["name"], []).append(copies_of(record))
+    return copies_line({name: most(counts) for name, counts in found.items()})
+
+
 def copies_problem(value: Any) -> str:
     """Return what is wrong with a record's numbers of copies, '' if nothing is."""
     if not isinstance(value, dict) or not set(value) <= set(_WORDS):

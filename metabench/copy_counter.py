@@ -11,6 +11,7 @@ from metabench.copies import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
 from metabench.data.duplicates import Items, count_copies, items_of
 from metabench.files import replacing
 from metabench.runspec import Choice, RunSpec
+from metabench.weights_data import seen_by
 
 if TYPE_CHECKING:
     from metabench.session import Session
@@ -27,16 +28,28 @@ class CopyCounter:
         self._session = session
         self._items: dict[str, Items] = {}
         self._counts: dict[tuple[str, ...], dict[str, int]] = {}
+        self._seen: dict[str, list[tuple[Choice, str]]] = {}
 
     def count(self, run: RunSpec) -> dict[str, int]:
         """Return the number of copies of each kind in a run (see `metabench.copies`), those that are not 0.
 
         ``within_class`` and ``between_classes`` are of the measured split. ``between_splits`` are its items that
-        stand in a split which the run trains on, chooses weights by or takes support from; what a checkpoint has seen
-        is not known. Where support is of another split, copies within a class of the measured one do no harm.
+        stand in a split which the run trains on, chooses weights by or takes support from, or which weights that the
+        user gave have seen, as far as that is known here (see `metabench.weights_data.seen_by`). Where support is of
+        another split, copies within a class of the measured one do no harm.
         """
-        learned = [(run.trained_on, split) for split in _learned_from(run)]
+        learned = [(run.trained_on, split) for split in learned_from(run)]
         learned += [(run.dataset, run.support)] if run.support else []
+        weights = run.checkpoint_sha256 or run.backbone.weights_sha256
+        if weights:
+            if weights not in self._seen:
+                self._seen[weights] = seen_by(weights, run, self._session)
+            measured_digest = self._session.digests(run.dataset)[run.split]
+            learned += [
+                (dataset, split)
+                for dataset, split in self._seen[weights]
+                if split != "val" or self._session.digests(dataset)[split] != measured_digest  # val is chosen by
+            ]
         places = [(run.dataset, run.split), *learned]
         key = (run.support, *(self._session.digests(dataset)[split] for dataset, split in places))
         if key not in self._counts:
@@ -67,7 +80,7 @@ class CopyCounter:
             return items_of(data, bar.update)
 
 
-def _learned_from(run: RunSpec) -> list[str]:
+def learned_from(run: RunSpec) -> list[str]:
     """Return the splits whose items decide about the weights of a run; without the measured one, which is chosen by."""
     if run.recipe is None:
         return []

@@ -41,17 +41,17 @@ def require_episodes(batch: EpisodeBatch, wanted: int, owner: str, starts: NDArr
             raise MetabenchError(
                 f"{owner} returned {name} labels from {labels.min()} to {labels.max()} for {batch.way} classes"
             )
-    part = slice(int(batch.query[0, 0]) % min(_EVERY, len(batch)), None, _EVERY)
-    rows = np.concatenate([batch.support[part], batch.query[part]], axis=1)
+    some = slice(int(batch.query[0, 0]) % min(_EVERY, len(batch)), None, _EVERY)
+    rows = np.concatenate([batch.support[some], batch.query[some]], axis=1)
     ordered = np.sort(rows, axis=1)
     if bool((ordered[:, 1:] == ordered[:, :-1]).any()):
         raise MetabenchError(f"{owner} returned an episode that has an image twice, in support or query or both")
     if bool((rows < 0).any()):
         raise MetabenchError(f"{owner} returned an image row below 0")
-    labels = np.concatenate([batch.support_labels[part], batch.query_labels[part]], axis=1)
+    given = np.concatenate([batch.support_labels[some], batch.query_labels[some]], axis=1)
     classes = np.searchsorted(starts, rows, side="right") - 1
     place = np.argsort(classes, axis=1, kind="stable")
-    classes, labels = np.take_along_axis(classes, place, 1), np.take_along_axis(labels, place, 1)
+    classes, given = np.take_along_axis(classes, place, 1), np.take_along_axis(given, place, 1)
     same = (classes[:, 1:] == classes[:, :-1]) & (classes[:, 1:] < len(starts) - 1)
-    if bool((same & (labels[:, 1:] != labels[:, :-1])).any()):
+    if bool((same & (given[:, 1:] != given[:, :-1])).any()):
         raise MetabenchError(f"{owner} returned an episode in which a class has two labels")

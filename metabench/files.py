@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError, MissingError
+from metabench.paths import is_file
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def tensors_meta(path: Path) -> dict[str, Any]:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if not is_file(path):
         raise MissingError(f"no checkpoint at {path}")
     try:
         with safe_open(path, framework="np") as stream:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import platformdirs
 
-from metabench.errors import MetabenchError, UsageError
+from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.paths import is_folder, is_possible, is_there
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Home:
         """Return the home for the values of ``--home`` and ``--data``; nothing is created.
 
         `home` defaults to METABENCH_HOME, then to the platform's folder for user data. The sources are
-        `data`, then the folders of METABENCH_DATA (separated like PATH). UsageError if one is no folder.
+        `data`, then the folders of METABENCH_DATA (separated like PATH). UsageError if one is no folder;
+        MissingError for a home that no folder can be.
         """
         root = home or os.environ.get("METABENCH_HOME") or platformdirs.user_data_path("metabench")
         given = [("--data", data)] if data else []
@@ -37,7 +39,10 @@ class Home:
             if folder:
                 given.append(("METABENCH_DATA", folder))
         sources = dict.fromkeys(_source(where, folder) for where, folder in given)
-        return Home(_absolute(root), tuple(sources))
+        place = _absolute(root)
+        if not is_possible(place):
+            raise MissingError(f"cannot use home {place}: no folder can have this path. Choose another with --home.")
+        return Home(place, tuple(sources))
 
     def dataset_cache(self, name: str) -> Path:
         """The folder for the decoded files of one data set."""
@@ -90,7 +95,7 @@ def _absolute(path: str | Path) -> Path:
 
 def _source(where: str, folder: str) -> Path:
     path = _absolute(folder)
-    if not os.path.isdir(path):  # noqa: PTH112  # `Path.is_dir` raises for a name that is too long
-        problem = "is not a folder" if os.path.exists(path) else "does not exist"  # noqa: PTH110
+    if not is_folder(path):
+        problem = "is not a folder" if is_there(path) else "does not exist"
         raise UsageError(f"{where} {folder} {problem}; name the folder that holds your copies of the data")
     return path

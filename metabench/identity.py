@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metabench.episodes import EpisodeSource
 from metabench.keys import content_key, file_sha256
 from metabench.learner import Learner
-from metabench.runspec import Choice, RunSpec
+from metabench.runspec import RunSpec
 
 
 def scorer_digest(learner: Learner, source: EpisodeSource) -> str:
@@ -39,13 +39,8 @@ def _bytes_sha256(array: NDArray[Any]) -> str:
 
 def made_for(run: RunSpec) -> dict[str, Any]:
     """What a file of weights says of itself: in words, and for `metabench predict` by name and parameter."""
-
-    def words(choice: Choice) -> str:
-        params = ", ".join(f"{name}={value}" for name, value in choice.recorded.items())
-        return f"{choice.name}({params})"
-
     return {
-        "made_for": f"{words(run.algorithm)} on {words(run.backbone)}, data {words(run.trained_on)}",
+        "made_for": f"{run.algorithm.words} on {run.backbone.words}, data {run.trained_on.words}",
         "algorithm": {"name": run.algorithm.name, "params": run.algorithm.recorded},
         "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},
     }

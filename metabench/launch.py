@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from metabench.copies import copies_of, copies_words, most
+from metabench.copy_counter import learned_from
 from metabench.effects import chosen, require_effect, require_shape
 from metabench.errors import MetabenchError
 from metabench.keys import content_key
@@ -99,7 +100,12 @@ def marked(outcome: Outcome, session: Session, name: str, entry: Mapping[str, An
 def _stored(run: RunSpec, session: Session) -> Outcome | None:
     key = content_key(run.inputs(session.digests_of(run)))
     record = None if session.rerun else session.store.find(key)
-    return Outcome(record, True) if record else None
+    if record is None:
+        return None
+    for dataset, split in ((run.dataset, run.split), *((run.trained_on, split) for split in learned_from(run))):
+        if dataset.spec.local:
+            session.split(dataset, split)  # decoded long ago, it says again which of the user's files are left out
+    return Outcome(record, True)
 
 
 def _prepared(run: RunSpec, executor: Executor) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from metabench.copies import copies_line, copies_of, marked_name, most
 from metabench.errors import NothingMeasured, UsageError
 from metabench.keys import canonical_json
 from metabench.pictures.curves import Curve, curves
@@ -23,7 +24,7 @@ from metabench.versus import Contestant, contestants, told_apart, training_trait
 
 COLUMNS = (
     "dataset", "protocol", "method", "shot", "metric", "score", "ci95", "open95", "gain", "gain95", "episodes", "seeds",
-    "keys",
+    "keys", "copies",
 )  # fmt: skip
 _WIDTH = 560.0
 
@@ -38,6 +39,7 @@ class Level:
         open95: the same for new classes and examples.
         episodes: test episodes of a run.
         seeds: trainings; 0 where nothing was trained.
+        copies: numbers of copies among its items, see `metabench.copies`.
     """
 
     shot: int
@@ -47,6 +49,7 @@ class Level:
     episodes: int
     seeds: int
     keys: tuple[str, ...]
+    copies: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ def _level(group: OverSeeds) -> Level:
         episodes=first["summary"]["episodes"],
         seeds=group.seeds,
         keys=tuple(record["key"] for record in group.records),
+        copies=most(map(copies_of, group.records)),
     )
 
 
@@ -190,9 +194,11 @@ def to_text(found: Sequence[LearningCurve], markdown: bool = False) -> str:
     """Return tables for people: scores by shots, and what more shots buy, for each data set and protocol."""
     clean: Callable[[str], str] = escape if markdown else printable
     panels = _panels(found)
-    blocks = []
+    blocks, copies = [], dict[str, list[Mapping[str, int]]]()
     for (dataset, protocol, metric), members in panels.items():
-        blocks.append(clean(f"{dataset}, {protocol}: {metric.title}"))
+        counts = [level.copies for curve in members for level in curve.levels]
+        copies.setdefault(dataset, []).extend(counts)
+        blocks.append(clean(f"{marked_name(dataset, *counts)}, {protocol}: {metric.title}"))
         blocks.append(_scores(members, clean, markdown))
         if any(len(curve.levels) > 1 for curve in members):
             blocks.append(clean(f"What more shots buy ({metric.step})"))
@@ -200,6 +206,8 @@ def to_text(found: Sequence[LearningCurve], markdown: bool = False) -> str:
     notes = ["±: 95 % interval over episodes of this test set (with several seeds, for another training too)"]
     if any(level.open95 is not None for curve in found for level in curve.levels):
         notes.append("open ±: 95 % interval for new classes and new examples of the same kind")
+    if line := copies_line({dataset: most(counts) for dataset, counts in copies.items()}):
+        notes.append(line)
     return "\n\n".join([*blocks, ("\n\n" if markdown else "\n").join(map(clean, notes))])
 
 

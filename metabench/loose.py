@@ -17,6 +17,7 @@ from types import FunctionType, ModuleType
 from typing import TypeVar
 
 from metabench.errors import MissingError, UsageError
+from metabench.paths import is_file, is_there
 from metabench.specs import Spec
 
 S = TypeVar("S", bound=Spec)
@@ -50,9 +51,9 @@ def read_files(paths: Iterable[Path]) -> tuple[LooseFile, ...]:
     """
     files: dict[Path, LooseFile] = {}
     for path in paths:
-        if not path.exists():
+        if not is_there(path):
             raise MissingError(f"--plugin {path}: there is no such file")
-        if not path.is_file() or path.suffix != ".py":
+        if not is_file(path) or path.suffix != ".py":
             raise UsageError(f"--plugin {path} is not a Python file; give a file that ends in .py")
         try:
             files.setdefault(path.resolve(), LooseFile(path, path.read_bytes()))

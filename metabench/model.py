@@ -17,6 +17,7 @@ from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.files import replacing
 from metabench.memory import out_of_memory
 from metabench.modules import Backbone, FeatureHead
+from metabench.paths import is_file
 
 M = TypeVar("M")
 
@@ -113,7 +114,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote; nothing in the file is executed."""
-    if not path.is_file():
+    if not is_file(path):
         raise MissingError(f"no checkpoint at {path}")
     try:
         with safe_open(path, framework="pt") as stream:

@@ -105,7 +105,7 @@ def plan_each(selection: Selection, registry: Registry) -> list[Planned]:
     unique: dict[str, Any] = {name: tuple(dict.fromkeys(getattr(selection, name))) for name in LISTS}
     protocol = registry.find("protocol", _protocol_name(selection, registry))
     teaching = registry.find("protocol", protocol.training) if protocol.training else protocol
-    if selection.ways and _ways(selection, protocol, teaching) == (0,):
+    if selection.ways and not _knows_ways(protocol, teaching):
         raise UsageError(f"protocol '{protocol.name}' has no ways; leave --ways out")
     for name, param, usual in (("ways", "way", WAY), ("shots", "shot", SHOT)):
         unique[name] = unique[name] or (defaults(protocol).get(param, usual),)
@@ -357,8 +357,11 @@ def _protocol_name(selection: Selection, registry: Registry) -> str:
 
 def _ways(selection: Selection, *protocols: ProtocolSpec) -> Sequence[int]:
     """Return the ways asked for; 0 alone where no protocol knows of any."""
-    known = any(param.name == "way" for protocol in protocols for param in protocol.params)
-    return selection.ways if known else (0,)
+    return selection.ways if _knows_ways(*protocols) else (0,)
+
+
+def _knows_ways(*protocols: ProtocolSpec) -> bool:
+    return any("way" in {param.name for param in protocol.params} for protocol in protocols)
 
 
 def _combinations(selection: Selection, registry: Registry, source: Chosen[DatasetSpec] | None) -> Combinations:

@@ -15,7 +15,7 @@ from metabench.building import make_learner
 from metabench.console import Console
 from metabench.data.decode import Form, decode
 from metabench.data.depth import measure_depth
-from metabench.data.folders import Classes, ImageFile, images_below, require_images
+from metabench.data.folders import Classes, ImageFile, images_below, require_images, why_none
 from metabench.data.images import quiet_decoders
 from metabench.data.label_tables import read_labelled
 from metabench.data.making import Unusable
@@ -175,7 +175,8 @@ def _queries(request: Request, console: Console) -> list[ImageFile]:
         console.note(f"--query: left out {counted(len(images) - len(queries), 'image')} of the support folder")
     if not queries:
         places = ", ".join(map(str, request.query))
-        raise UsageError(f"cannot read --query: no images in {places}. Give images, or folders of them")
+        cause, remedy = why_none(skipped) if skipped else ("", "Give images, or folders of them")
+        raise UsageError(f"cannot read --query: no images in {places}{cause}. {remedy}")
     return queries
 
 

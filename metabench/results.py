@@ -12,6 +12,7 @@ from metabench.arguments import Converter, converted
 from metabench.errors import MissingError, NothingMeasured, UsageError
 from metabench.files import replacing
 from metabench.home import Home
+from metabench.paths import is_file, is_folder
 from metabench.records import read_record
 from metabench.scores import EpisodeScores, answers, parts_of, queries
 from metabench.store import Store
@@ -87,10 +88,10 @@ def _records(sources: Sequence[str | Path], home: Home) -> Iterable[dict[str, An
         yield from store.records()
     for source in sources:
         path = Path(source)
-        if path.is_dir():
+        if is_folder(path):
             inner = path / "records"
-            yield from map(read_record, sorted((inner if inner.is_dir() else path).glob("*.json")))
-        elif path.is_file() or path.suffix == ".json":
+            yield from map(read_record, sorted((inner if is_folder(inner) else path).glob("*.json")))
+        elif is_file(path) or path.suffix == ".json":
             try:
                 yield read_record(path)
             except OSError as problem:

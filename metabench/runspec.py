@@ -64,6 +64,11 @@ class Choice:
         """The parameters as records and everything else that may be passed on hold them, see `as_recorded`."""
         return as_recorded(self.spec, self.params)
 
+    @property
+    def words(self) -> str:
+        """Name and parameters, as files of weights hold them."""
+        return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.recorded.items())})"
+
 
 def metric_of_protocol(choice: Choice) -> Metric:
     """Return what the episodes of a protocol are scored by."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from metabench.comparison import NO_DIFFERENCE, Difference, compare_records, holm
+from metabench.copies import copies_of
 from metabench.errors import UsageError
 from metabench.keys import canonical_json
 from metabench.ranking import Ranking, rank_methods
@@ -46,6 +47,11 @@ class Contestant:
         return metric_of(self.record["scores"])
 
     @property
+    def copies(self) -> dict[str, int]:
+        """The numbers of copies among its items, see `metabench.copies`."""
+        return copies_of(self.record)
+
+    @property
     def where(self) -> str:
         """The protocol, and the metric if it is not accuracy."""
         return self.protocol if self.metric == ACCURACY else f"{self.protocol}, {self.metric.title}"
@@ -79,6 +85,8 @@ class Versus:
             "verdict": self.verdict,
             "key_a": self.a.record["key"],
             "key_b": self.b.record["key"],
+            "copies_a": self.a.copies,
+            "copies_b": self.b.copies,
         }
 
 

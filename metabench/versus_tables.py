@@ -6,16 +6,18 @@ import json
 from collections.abc import Callable, Sequence
 
 from metabench.comparison import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
+from metabench.copies import copies_note, marked_name
 from metabench.ranking import PairAcross, Ranking
 from metabench.specs import ACCURACY
 from metabench.tables import escape, printable, width_text
+from metabench.text import counted
 from metabench.text_table import text_table
 from metabench.versus import Standing, Versus
 
 _WINS = {
     SAME_EPISODE: ("", "probability that A is better than B on the same new episode"),
     INDEPENDENT_EPISODES: (
-        " †",
+        " ‡",
         "probability that A on one new episode is better than B on another, independent one",
     ),
 }
@@ -33,8 +35,9 @@ def to_text(found: Sequence[Versus], standings: Sequence[Standing], markdown: bo
     clean: Callable[[str], str] = escape if markdown else printable
     several = len({pair.a.cell for pair in found}) > 1
     header = (*(("data set", "episodes of") if several else ()), *_header(found))
-    where = [(pair.a.dataset, pair.a.where) if several else () for pair in found]
-    blocks = [] if several else [clean(f"{found[0].a.dataset}, {found[0].a.where}")]
+    where = [(_dataset(pair), pair.a.where) if several else () for pair in found]
+    alone = marked_name(found[0].a.dataset, *(each.copies for pair in found for each in (pair.a, pair.b)))
+    blocks = [] if several else [clean(f"{alone}, {found[0].a.where}")]
     blocks.append(_table(header, [(*w, *_cells(pair)) for w, pair in zip(where, found, strict=True)], clean))
     blocks.append(("\n\n" if markdown else "\n").join(clean(line) for line in _footnotes(found)))
     for each in standings:
@@ -81,6 +84,10 @@ def _cells(pair: Versus) -> tuple[str, ...]:
     )
 
 
+def _dataset(pair: Versus) -> str:
+    return marked_name(pair.a.dataset, pair.a.copies, pair.b.copies)
+
+
 def _says_more(pair: Versus) -> bool:
     return bool(pair.difference.note) and pair.difference.note != pair.verdict
 
@@ -92,16 +99,16 @@ def _footnotes(found: Sequence[Versus]) -> list[str]:
         for method, name in (("paired-t", "Student's t of the differences, paired by episode"), ("welch", "Welch's t"))
         if method in methods
     ]
-    lines = [f"p: {' or '.join(tests)}, corrected for {len(found)} comparisons (Holm)"] if tests else []
+    lines = [f"p: {' or '.join(tests)}, corrected for {counted(len(found), 'comparison')} (Holm)"] if tests else []
     lines.append("±: 95 % interval of the difference over episodes of this test set, for these trained models")
     if any(pair.difference.open95 is not None for pair in found):
         lines.append(
             "open ±: for new classes and examples; where it reaches 0, the difference need not hold on other data"
         )
     over = {pair.difference.a_beats_b_over for pair in found}
-    return lines + [
-        f"A wins{mark}: {said}, a tie counting half" for kind, (mark, said) in _WINS.items() if kind in over
-    ]
+    lines += [f"A wins{mark}: {said}, a tie counting half" for kind, (mark, said) in _WINS.items() if kind in over]
+    copies = copies_note(each.record for pair in found for each in (pair.a, pair.b))
+    return [*lines, copies] if copies else lines
 
 
 def _standing_lines(each: Standing) -> list[str]:

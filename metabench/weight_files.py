@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from metabench.errors import MissingError, UsageError
+from metabench.paths import is_file, is_folder
 
 _ZIP, _PICKLE = b"PK\x03\x04", (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _HEAD = 512
@@ -21,9 +21,9 @@ def require_weights_file(path: Path, missing: str) -> None:
     Raises:
         MissingError: there is no such file. UsageError: it is a folder or a file of another kind.
     """
-    if os.path.isdir(path):  # noqa: PTH112  # `Path.is_dir` raises for a name that is too long
+    if is_folder(path):
         raise UsageError(f"cannot read weights from {path}: it is a folder. Name a .safetensors file.")
-    if not os.path.isfile(path):  # noqa: PTH113
+    if not is_file(path):
         raise MissingError(missing)
     with path.open("rb") as stream:
         head = stream.read(_HEAD)

@@ -166,6 +166,9 @@ def test_records_of_one_stream_are_paired_on_what_both_met() -> None:
     assert (found.method, found.episodes) == ("paired-t", 60)
     assert found.mean == pytest.approx(first.mean() / 0.75)
     assert found.note == "difference on the first 60 episodes, which both met; the scores are over all of each"
+    same = make_record(scores[:60].tolist(), algorithm__name="other", episodes_digest="ef" * 32)
+    alike = compare_records(make_record(scores.tolist()), same)
+    assert (alike.method, alike.note) == ("identical", found.note), "the verdict says the rest"
     b["inputs"]["evaluation"]["seed"] = 1
     apart = compare_records(a, b)
     assert apart.method == "welch"

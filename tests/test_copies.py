@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import metabench
 from metabench.cli.main import main
+from metabench.console import Console
 from metabench.copies import copies_words, most
+from metabench.home import Home
+from metabench.identity import made_for
+from metabench.model import save_tensors
+from metabench.plan import Selection, plan
 from metabench.record_schema import RecordError, validate_record
+from metabench.session import Session
+from metabench.weights_data import seen_by
 from tests.photos import make_folder, picture
 from tests.record_factory import make_record
 from tests.tiny import record_of, run_json
@@ -95,22 +103,51 @@ def test_without_copies_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     assert "†" not in out and "copies" not in err
 
 
-def test_items_of_training_count_where_something_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    home, root = tmp_path / "home", tmp_path / "parts"
+SHORT = ["--train-episodes", "2", "--set", "train.way=3", "--set", "train.validation_way=3", "--set",
+         "train.query=2", "--set", "train.validation_episodes=2"]  # fmt: skip
+NARROW = ["--set", "backbone.channels=4"]
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """Three splits: one image of test is in train, another in val."""
+    root = tmp_path / "parts"
     for first, split in enumerate(("train", "val", "test")):
         make_folder(root / split, {f"{split}{c}": 8 for c in range(6)}, first=10 * first)
     shutil.copy(root / "test" / "test0" / "000.png", root / "train" / "train1" / "leak.png")
     shutil.copy(root / "test" / "test1" / "000.png", root / "val" / "val1" / "leak.png")
     shutil.copy(root / "train" / "train2" / "000.png", root / "val" / "val2" / "leak.png")
-    rows = run_json(capsys, command(root, home, algo="nearest-mean"))
+    return root
+
+
+def test_items_of_training_count_where_something_is_trained(
+    parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    rows = run_json(capsys, command(parts, home, algo="nearest-mean"))
     assert [row["copies"] for row in rows] == [{}]
-    short = ["--train-episodes", "2", "--set", "train.way=3", "--set", "train.validation_way=3", "--set",
-             "train.query=2", "--set", "train.validation_episodes=2", "--set", "backbone.channels=4"]  # fmt: skip
-    rows = run_json(capsys, command(root, home, *short, algo="protonet"))
+    rows = run_json(capsys, command(parts, home, *SHORT, *NARROW, algo="protonet"))
     assert [row["copies"] for row in rows] == [{"between_splits": 2}]
-    assert main(command(root, home, *short, algo="protonet")) == 0
+    assert main(command(parts, home, *SHORT, *NARROW, algo="protonet")) == 0
     (warning,) = warnings(capsys)
     assert "some items are copies, 2 in training too (items are measured that were learned from)" in warning
+
+
+@pytest.mark.parametrize("algo", ["protonet", "nearest-mean-l2n"])
+def test_items_of_training_count_where_its_weights_are_given(
+    algo: str, parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, copy = tmp_path / "home", tmp_path / "weights.safetensors"
+    (trained,) = run_json(capsys, command(parts, home, *SHORT, *NARROW, algo="protonet"))
+    key = record_of(home, trained)["training"]["training_key"]
+    shutil.copy(home / "models" / key / "weights.safetensors", copy)
+    body = ["--checkpoint", str(copy), "--backbone", "conv4", *NARROW]
+    (row,) = run_json(capsys, command(parts, home, *body, algo=algo))
+    assert row["copies"] == {"between_splits": 2}
+    (row,) = run_json(capsys, command(parts / "test", home, *body, algo=algo))  # other data, the same images
+    assert row["copies"] == {"between_splits": 2}
+    (row,) = run_json(capsys, command(parts, tmp_path / "other", *body, algo=algo))  # where nothing is known of them
+    assert row["copies"] == {}
 
 
 def test_verify_lists_the_files(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,3 +229,37 @@ def test_words() -> None:
         "within_class": 2,
         "between_classes": 3,
     }
+
+
+def test_weights_from_elsewhere_say_which_published_data_they_have_seen(tmp_path: Path) -> None:
+    session, file = Session(Home(tmp_path / "home"), Console(quiet=True)), tmp_path / "weights.safetensors"
+    (run,) = plan(Selection(["protonet"]), session.registry)
+    save_tensors(file, {"w": torch.zeros(1)}, made_for(run))
+    (given,) = plan(Selection(["protonet"], checkpoint=file), session.registry)
+    assert seen_by(given.checkpoint_sha256, given, session) == [(given.dataset, "train"), (given.dataset, "val")]
+    (other,) = plan(Selection(["protonet"], checkpoint=file, settings={"data.test_classes": 8}), session.registry)
+    assert seen_by(other.checkpoint_sha256, other, session) == []
+
+
+def test_every_view_of_stored_runs_says_it(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "home"
+    rows = run_json(capsys, command(photos, home, algo="nearest-mean,chance"))
+    keys, place = [row["key"] for row in rows], ["--home", str(home)]
+    note = (
+        "†: items whose bytes equal another's, the first of each not counted: folder:photos 2 within a class (support "
+        "and query can be the same item), 1 in another class (one item has two labels)"
+    )
+    for line in (["compare", *keys], ["compare", *keys, "--markdown"], ["curve"], ["worst", keys[0]], ["list", "runs"]):
+        assert main([*line, *place]) == 0
+        out = capsys.readouterr().out
+        assert "folder:photos †" in out, line
+        assert note in out, line
+    assert main(["compare", *keys, *place, "--json"]) == 0
+    (pair,) = json.loads(capsys.readouterr().out)["pairs"]
+    assert pair["copies_a"] == pair["copies_b"] == COUNTS
+    assert main(["curve", *place, "--json"]) == 0
+    assert [level["copies"] for level in json.loads(capsys.readouterr().out)["levels"]] == [COUNTS, COUNTS]
+    assert main(["worst", keys[0], *place, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["copies"] == COUNTS
+    assert main(["list", "runs", *place, "--json"]) == 0
+    assert [run["copies"] for run in json.loads(capsys.readouterr().out)] == [COUNTS, COUNTS]

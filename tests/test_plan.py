@@ -387,3 +387,9 @@ def test_augmentation_is_in_the_key_only_where_there_is_any() -> None:
     assert other.inputs(DIGESTS)["training"]["augment"] == "crop-flip"
     assert content_key(same.inputs(DIGESTS)) == content_key(plain.inputs(DIGESTS))
     assert plain.training_key(DIGESTS) != other.training_key(DIGESTS)
+
+
+@pytest.mark.parametrize("ways", [(0,), (0, 5), (1,)])
+def test_too_few_ways_are_refused_as_such(ways: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=f"^--ways must be at least 2, not {ways[0]}$"):
+        plan(Selection(["floor"], ["digits"], ways=ways), REGISTRY)

@@ -11,6 +11,7 @@ from PIL import Image
 
 import metabench
 from metabench.cli.main import main
+from metabench.data.kinds import readable
 from metabench.errors import UsageError
 from tests.photos import make_folder, picture
 from tests.tiny import arguments, record_of, run_json
@@ -224,3 +225,21 @@ def test_no_query_is_left(photos: Path, capsys: pytest.CaptureFixture[str]) -> N
     (photos / "empty").mkdir()
     assert main(["predict", "--support", "known", "--query", "empty", *PIXELS]) == 2
     assert "cannot read --query: no images in empty" in capsys.readouterr().err
+
+
+def test_queries_of_a_kind_that_is_not_read(
+    photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metabench.data.kinds._is_available", lambda name: name == "PNG")
+    readable.cache_clear()
+    (photos / "phone").mkdir()
+    (photos / "phone" / "1.heic").write_bytes(b"x")
+    make_folder(photos / "plain", {"a": 1, "b": 1})
+    try:
+        assert main(["predict", "--support", "plain", "--query", "phone", "-q", *PIXELS]) == 2
+    finally:
+        readable.cache_clear()
+    assert capsys.readouterr().err == (
+        "error: cannot read --query: no images in phone that can be read, but 1 .heic. "
+        "Run 'pip install pillow-heif' to read them\n"
+    )

@@ -132,14 +132,14 @@ def test_winning_says_of_which_episodes_it_speaks() -> None:
     digest = a["inputs"]["dataset"]["digest"]
     apart = make_record(b["scores"]["correct"], algorithm__name="c", episodes_digest="ef" * 32, dataset__digest=digest)
     same = "A wins: probability that A is better than B on the same new episode, a tie counting half"
-    independent = "A wins †: probability that A on one new episode is better than B on another, independent one"
+    independent = "A wins ‡: probability that A on one new episode is better than B on another, independent one"
     for markdown in (False, True):
         assert same in to_text(compare_all([a, b]), [], markdown)
-        assert "†" not in to_text(compare_all([a, b]), [], markdown)
+        assert "‡" not in to_text(compare_all([a, b]), [], markdown)
         mixed = to_text(compare_all([a, b, apart]), [], markdown)
         assert same in mixed
         assert independent in mixed
-        assert mixed.count(" †") == 3  # two rows of Welch's test and the footnote
+        assert mixed.count(" ‡") == 3  # two rows of Welch's test and the footnote
         assert same not in to_text(compare_all([a, apart]), [], markdown)
     pairs = json.loads(to_json(compare_all([a, b, apart]), []))["pairs"]
     assert [pair["a_beats_b_over"] for pair in pairs] == ["same episode", *["independent episodes"] * 2]

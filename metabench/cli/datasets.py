@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,14 @@ from metabench.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
 
 _LISTED = 20
 """Files, or copies, of a kind that are named in text; JSON has all."""
+_MEANINGS = {
+    "repeated": "Scores are too high where support and query are the same item",
+    "conflicting": "An item with several labels cannot be right with all of them",
+    "shared": "Scores are too high where items are measured that were learned from",
+}
+"""How copies of each kind move scores."""
+_THIS_COMMAND = re.compile("; 'metabench datasets verify .*' lists all")
+"""In an error about files that cannot be read: where all are listed, which is here."""
 data_option = click.option(
     "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
 )
@@ -146,23 +155,19 @@ def verify(
     chosen = [form for name in names or every for form in forms(_chosen(registry, name, more))]
     titles = [form_name(form, title) for form, title in zip(chosen, names_with_places(chosen), strict=True)]
     checks = [check for form, title in zip(chosen, titles, strict=True) for check in verified(form, place, title)]
+    error = _first_error(checks, bool(names))
     if as_json:
         echo_json(checks)
     else:
         header = ("data set", "split", "status", "classes", "images", "digest", "detail")
-        rows = [(c.dataset, c.split, c.status, c.classes, c.images, c.digest[:12], c.detail) for c in checks]
+        details = ["as said below" if error and c.detail == str(error) else c.detail for c in checks]
+        rows = [
+            (c.dataset, c.split, c.status, c.classes, c.images, c.digest[:12], detail)
+            for c, detail in zip(checks, details, strict=True)
+        ]
         click.echo("\n".join([columns(header, rows), *_unreadable(checks), *_listed(checks)]))
-    for check in checks:
-        if check.failed and check.copies:
-            where = f"{check.dataset} {check.split}"
-            raise MetabenchError(f"{where}: {check.detail}. Scores on copies are too high; --json lists all of them")
-        if check.failed:
-            raise MetabenchError(check.detail)
-        if check.status == "rejected":
-            raise UsageError(check.detail)
-    for check in checks:
-        if names and check.status == "missing":
-            raise MissingError(check.detail)
+    if error:
+        raise error
 
 
 @datasets.command()
@@ -269,8 +274,21 @@ def verified(chosen: Choice, place: Home, title: str = "") -> Iterator[Check]:
     except UsageError as error:
         yield Check(name, "-", "rejected", detail=str(error))
     except MetabenchError as error:
-        yield Check(name, "-", "broken", detail=str(error), failed=True)
+        yield Check(name, "-", "broken", detail=_THIS_COMMAND.sub("", str(error)), failed=True)
     yield from _unread(chosen, name, session)
+
+
+def _first_error(checks: Sequence[Check], named: bool) -> MetabenchError | None:
+    """Return the error that the command ends with; data that nobody `named` may be missing."""
+    for check in checks:
+        if check.failed and check.copies:
+            where = f"{check.dataset} {check.split}"
+            return MetabenchError(f"{where}: {check.detail}. {_MEANINGS[check.status]}; --json lists all of them")
+        if check.failed:
+            return MetabenchError(check.detail)
+        if check.status == "rejected":
+            return UsageError(check.detail)
+    return next((MissingError(check.detail) for check in checks if named and check.status == "missing"), None)
 
 
 def _unread(chosen: Choice, name: str, session: Session) -> Iterator[Check]:

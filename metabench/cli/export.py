@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from metabench.cli.curve import check_file
 from metabench.cli.listing import home_option, json_option
 from metabench.errors import UsageError
 from metabench.text import counted
@@ -32,8 +33,7 @@ def export(sources: tuple[str, ...], per_episode: bool, home: str | None, as_jso
     if not targets:
         raise UsageError("name a file to write: --csv FILE, --jsonl FILE or --parquet FILE")
     for form, path in targets.items():
-        if not path.absolute().parent.is_dir():
-            raise UsageError(f"--{form} {path}: there is no folder {path.absolute().parent}")
+        check_file(f"--{form}", path)
     from metabench.results import load_results, write_frame
 
     frame = load_results(*sources, per="episode" if per_episode else "run", home=home)

@@ -10,6 +10,7 @@ import click
 
 from metabench.errors import UsageError
 from metabench.home import Home
+from metabench.paths import is_file
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def given(word: str, home: str | None) -> Given:
     from metabench.store import Store
 
     path = Path(word)
-    if path.suffix == ".json" or path.is_file():
+    if path.suffix == ".json" or is_file(path):
         try:
             return Given(read_record(path), path)
         except OSError as problem:

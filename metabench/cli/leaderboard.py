@@ -16,6 +16,7 @@ from metabench.cli.given import given
 from metabench.errors import MetabenchError, UsageError
 from metabench.home import Home
 from metabench.keys import file_sha256
+from metabench.paths import is_folder
 from metabench.tables import printable
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def html(folder: Path, out: Path | None, as_json: bool) -> None:
 
     _need_folder(folder)
     target = out or folder / SITE
-    if not target.absolute().parent.is_dir():
+    if not is_folder(target.absolute().parent):
         raise UsageError(f"--out {target}: there is no folder {target.absolute().parent}")
     prefix = Path(os.path.relpath(folder.absolute(), target.absolute().parent)).as_posix()
     write_atomic(target, Leaderboard(folder).site("" if prefix == "." else f"{prefix}/"))
@@ -138,7 +139,7 @@ def html(folder: Path, out: Path | None, as_json: bool) -> None:
 
 
 def _need_folder(folder: Path) -> None:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"there is no folder {folder}; name the leaderboard's folder with --dir")
 
 

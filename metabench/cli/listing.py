@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from metabench.cli.loose import current_registry
+from metabench.copies import copies_note, copies_of, marked_name
 from metabench.home import Home
 from metabench.plugins import SPEC_CLASSES, Kind
 from metabench.registry import Registry, availability, kind_of
@@ -152,12 +153,15 @@ def _list_runs(home: Home, as_json: bool) -> None:
     rows = [(*row[:-2], *also, *row[-2:]) for row, also in zip(runs, told, strict=True)]
     rows.sort(key=lambda row: (row[4:6], row[2:4], row[0]))
     click.echo(columns((*header[:-2], *more, *header[-2:]), rows))
+    if note := copies_note(records):
+        click.echo(f"\n{cell(note)}")
 
 
 def _described_run(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: record[name] for name in ("key", "status", "inputs", "summary")},
         "finished": str(record["provenance"].get("finished", "")),
+        "copies": copies_of(record),
     }
 
 
@@ -186,7 +190,7 @@ def _data_sets(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
     rows = rows_from_records(records)
     return [
-        domain_words(record["inputs"]) + label["dataset"].removeprefix(row["dataset"])
+        marked_name(domain_words(record["inputs"]) + label["dataset"].removeprefix(row["dataset"]), row["copies"])
         for record, row, label in zip(records, rows, with_dataset_labels(rows), strict=True)
     ]
 

@@ -188,6 +188,8 @@ def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
         return 1, f"no space left on device{where}; free some space and run the same command again"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return 2, f"cannot use {error.filename2 or error.filename}: the name is too long. Give a shorter path"
     return 1, f"unexpected {type(error).__name__}: {error}; run again with -v for the traceback"
 
 

@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import click
 
 from metabench import survey_tables
+from metabench.cli.curve import check_file
 from metabench.cli.loose import current_registry
 from metabench.console import Console
 from metabench.environment import parse_bytes
 from metabench.errors import UsageError
 from metabench.home import Home
+from metabench.paths import is_folder
 from metabench.plan import EPISODES, MOST_UNTIL, PRECISIONS
 from metabench.session import Session
 from metabench.survey import NOT_MADE, Prospect
@@ -146,9 +148,8 @@ def check_output(options: Mapping[str, Any]) -> None:
     for flag, name in (("--csv", "csv_file"), ("--plot", "plot"), ("--test", "test")):
         if options.get(name) and options["dry_run"]:
             raise UsageError(f"{flag} and --dry-run exclude each other")
-    if csv_file is not None and not csv_file.absolute().parent.is_dir():
-        raise UsageError(f"--csv {csv_file}: there is no folder {csv_file.absolute().parent}")
-    if csv_file is not None and csv_file.is_dir():
+    check_file("--csv", csv_file)
+    if csv_file is not None and is_folder(csv_file):
         raise UsageError(f"--csv {csv_file}: this is a folder; give a file in it")
 
 

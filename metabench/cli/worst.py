@@ -9,6 +9,7 @@ import click
 from metabench.cli.given import given
 from metabench.cli.listing import echo_json
 from metabench.cli.reproduce import ready, replay_options
+from metabench.copies import copies_note, copies_of, marked_name
 from metabench.errors import UsageError
 from metabench.text import counted, have
 
@@ -47,10 +48,11 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
         session.console.warn(f"{what} than in the record")
     view = watchers[0].result(top)
     if as_json:
-        echo_json({"key": found.record["key"], **to_plain(view)})
+        echo_json({"key": found.record["key"], **to_plain(view), "copies": copies_of(found.record)})
         return
     inputs = found.record["inputs"]
     shot, way = (inputs["protocol"]["params"].get(name) for name in ("shot", "way"))
     protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
-    click.echo(f"{inputs['algorithm']['name']} on {inputs['dataset']['name']}, {protocol}, run {key}\n")
-    click.echo(to_text(view, top))
+    dataset = marked_name(inputs["dataset"]["name"], copies_of(found.record))
+    click.echo(f"{inputs['algorithm']['name']} on {dataset}, {protocol}, run {key}\n")
+    click.echo("\n".join(filter(None, (to_text(view, top), copies_note([found.record])))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,8 +79,13 @@ def decode(path: Path, form: Form, bits: int = FULL) -> NDArray[np.uint8]:
         raise Unusable("is no image") from None
     except (Unusable, MemoryError):
         raise
+    except FileNotFoundError as error:
+        raise Unusable("is a link to nothing" if path.is_symlink() else "is not there any more") from error
+    except Image.DecompressionBombError as error:
+        raise Unusable("has more than 179 million pixels; save it smaller") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
-        raise Unusable(" ".join(str(error).split())[:80] or type(error).__name__) from error
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Unusable(shorten(said, 80, placeholder=" ...").strip(" .") or type(error).__name__) from error
 
 
 @dataclass(frozen=True)

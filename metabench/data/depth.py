@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from metabench.data.kinds import formats_of
 from metabench.data.making import Unusable
 from metabench.data.rows import cores
+from metabench.text import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image  # not at run time: data sets are listed without Pillow
@@ -45,8 +46,8 @@ class Depth:
         """The rule as it applies to these images, '' where none has more than 8 bits."""
         if not self.images:
             return ""
-        scale = f"all taken as {self.bits} bits (divided by {1 << (self.bits - 8)})"
-        return f"{self.images} images of more than 8 bits, the largest value {self.largest}: {scale}"
+        scale = f"{'all ' if self.images > 1 else ''}taken as {self.bits} bits (divided by {1 << (self.bits - 8)})"
+        return f"{counted(self.images, 'image')} of more than 8 bits, the largest value {self.largest}: {scale}"
 
 
 def measure_depth(paths: Sequence[Path], report: Callable[[int, int], None] = lambda done, total: None) -> Depth:
@@ -91,7 +92,9 @@ def to_8_bits(image: Image, bits: int) -> NDArray[np.uint8]:
         Unusable: a value is below 0 or has more than `bits` bits.
     """
     values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() >= 1 << FULL:
+    if values.min() < 0:
+        raise Unusable("has negative values; save it with values from 0")
+    if values.max() >= 1 << FULL:
         raise Unusable("has 32 bits per pixel; save it with 8 or 16")
     if values.max() >= 1 << bits:
         raise Unusable(f"has a value of {values.max()}, more than the {bits} bits of the others")

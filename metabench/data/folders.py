@@ -10,15 +10,16 @@ from pathlib import Path
 
 from metabench.data.kinds import ending_of, is_image, remedy_for
 from metabench.data.rows import first_three
-from metabench.data.skipped import LINKED, Skipped, is_hidden, kind_of_file
+from metabench.data.skipped import IRREGULAR, LINKED, Skipped, is_hidden, kind_of_file
 from metabench.errors import MissingError, UsageError
 from metabench.keys import content_key
+from metabench.paths import is_file
+from metabench.text import counted, have
 
 LAYOUT = "The images of each class belong into a sub-folder of its name"
 INSIDE = "in folders inside class folders"
 """Why images there are skipped."""
 BESIDE = "beside the class folders"
-IRREGULAR = "no regular files"
 TABLES = (".csv", ".tsv", ".json", ".txt", ".xlsx")
 """Endings of files that may say which image has which class."""
 
@@ -97,7 +98,9 @@ def visible(folder: Path, what: str) -> list[os.DirEntry[str]]:
     except NotADirectoryError:
         raise UsageError(f"cannot read {what}: {folder} is a file. {LAYOUT}: give the folder of these") from None
     except OSError as error:
-        raise MissingError(f"cannot read {what}: {folder}: {error.strerror or error}") from None
+        raise MissingError(
+            f"cannot read {what}: {folder}: {error.strerror or error}. Give a folder that can be read"
+        ) from None
     return sorted(shown, key=lambda entry: entry.name)
 
 
@@ -117,7 +120,7 @@ def read_classes(folder: Path, what: str) -> Classes:
             skipped.add(BESIDE, entry.path)
     if not files:
         here = sum(is_image(entry.name) for entry in entries)
-        lying = f" ({here} images lie in it directly)" if here else ""
+        lying = f" ({counted(here, 'image')} {'lies' if here == 1 else 'lie'} in it directly)" if here else ""
         raise UsageError(f"cannot read {what}: {folder} has no sub-folders{lying}. {LAYOUT}{_unread_table(skipped)}")
     return Classes(folder, files, skipped)
 
@@ -137,13 +140,21 @@ def require_images(classes: Classes, what: str, option: str = "") -> None:
     if empty:
         with_others = classes.skipped.sub_folders()
         first = next((name for name in empty if name in with_others), empty[0])
-        subject = f"class '{first}' and {len(empty) - 1} more have" if len(empty) > 1 else f"class '{first}' has"
+        others = len(empty) - 1  # whose reasons may be others
+        more = f"; {counted(others, 'other class')} {have(others)} none either"
         cause, remedy = _why_empty(classes, first, option)
-        raise UsageError(f"cannot read {what}: {subject} no images{cause}. {remedy}")
-    if len(classes.files) < 2:
-        have = f"only one class, '{next(iter(classes.files))}'" if classes.files else "no class"
+        raise UsageError(f"cannot read {what}: class '{first}' has no images{cause}{more if others else ''}. {remedy}")
+    small, least = classes.small
+    if len(classes.files) < 2 and small:
         raise UsageError(
-            f"cannot read {what}: {classes.table or classes.folder} has {have}, and at least two are needed. "
+            f"cannot read {what}: {counted(small, 'class')} {have(small)} fewer than "
+            f"min_images={least} images, which leaves {len(classes.files) or 'none'}, and at least two classes are "
+            "needed. Lower min_images, or add images"
+        )
+    if len(classes.files) < 2:
+        only = f"only one class, '{next(iter(classes.files))}'" if classes.files else "no class"
+        raise UsageError(
+            f"cannot read {what}: {classes.table or classes.folder} has {only}, and at least two are needed. "
             + (f"{LAYOUT}{_unread_table(classes.skipped)}" if classes.table is None else "Add rows of another class")
         )
 
@@ -160,10 +171,16 @@ def _why_empty(classes: Classes, name: str, option: str) -> tuple[str, str]:
         above = folder / os.path.commonpath(places)
         return cause, f"If the inner folders are the classes, give the folder {above}"
     if skipped:
-        fixes = sorted({remedy for reason in skipped.files if (remedy := remedy_for(reason))})
-        remedy = f"Run '{' and '.join(fixes)}' to read them" if fixes else "Convert them to PNG, JPEG or TIFF"
-        return f" that can be read, but {skipped.counts}", remedy + leave
+        cause, remedy = why_none(skipped)
+        return cause, remedy + leave
     return "", f"Put some into {folder / name}{leave}"
+
+
+def why_none(skipped: Skipped) -> tuple[str, str]:
+    """Return what lies where no image can be read, and what makes it readable; skipped files must be there."""
+    fixes = sorted({remedy for reason in skipped.files if (remedy := remedy_for(reason))})
+    remedy = f"Run '{' and '.join(fixes)}' to read them" if fixes else "Convert them to PNG, JPEG or TIFF"
+    return f" that can be read, but {skipped.counts}", remedy
 
 
 def _unread_table(skipped: Skipped) -> str:
@@ -209,7 +226,7 @@ def images_below(paths: Sequence[Path], what: str) -> tuple[list[ImageFile], Ski
     images: dict[Path, ImageFile] = {}
     skipped = Skipped()
     for path in paths:
-        if path.is_file():
+        if is_file(path):
             if not is_image(path.name):
                 kind = kind_of_file(path.name)
                 raise UsageError(f"cannot read {what}: {path} is not an image of a kind that is read: {kind}")

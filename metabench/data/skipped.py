@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metabench.data.kinds import ending_of, is_image, remedy_for
 
-LINKED = "linked folders"
+LINKED, IRREGULAR = "linked folders", "no regular files"
 _NO_ENDING = "without an ending"
 
 
@@ -98,12 +98,14 @@ class Skipped:
     @property
     def counts(self) -> str:
         """How many there are for each reason: ``3 .txt, 2 beside the class folders``."""
-        return ", ".join(f"{len(names)} {reason}" for reason, names in sorted(self.files.items()))
+        return ", ".join(_numbered(reason, names) for reason, names in sorted(self.files.items()))
 
     @property
     def text(self) -> str:
         """`counts`, with a file as an example, or with what reads files of a kind."""
-        return ", ".join(f"{len(names)} {reason}{_hint(reason, names)}" for reason, names in sorted(self.files.items()))
+        return ", ".join(
+            _numbered(reason, names) + _hint(reason, names) for reason, names in sorted(self.files.items())
+        )
 
     @property
     def note(self) -> str:
@@ -114,6 +116,11 @@ class Skipped:
 def is_hidden(name: str) -> bool:
     """Return whether the name is one that systems give to files of their own."""
     return name.startswith((".", "__MACOSX"))
+
+
+def _numbered(reason: str, names: Sequence[str]) -> str:
+    one = len(names) == 1 and reason in (LINKED, IRREGULAR)
+    return f"{len(names)} {reason.removesuffix('s') if one else reason}"
 
 
 def _hint(reason: str, names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,19 +54,30 @@ def read_splits(root: Path, what: str) -> SplitFolders:
         places[split] = folder
     have = " and ".join(f"{folder.name}/" for _, folder in named)
     if "test" not in places:
-        raise UsageError(f"cannot read {what}: it has {have} but no test/, whose classes are measured. Add test/")
+        other = next((f", or rename {entry.name}/ to it" for entry in entries if _is_like_a_split(entry)), "")
+        raise UsageError(
+            f"cannot read {what}: it has {have} but no test/, whose classes are measured. Add test/{other}"
+        )
     skipped = Skipped(root)
     for entry in entries:
         if not entry.is_dir():
             skipped.add(f"beside {have}", entry.path)
         elif Path(entry.path) not in places.values():
-            skipped.add_folder(Path(entry.path), f"in folders beside {have}")
+            reason = f"in folders beside {have}"
+            if "val" not in places and _is_like_a_split(entry):
+                reason = f"in {entry.name}/ beside {have}, to be renamed val/ if it is that split"
+            skipped.add_folder(Path(entry.path), reason)
     return SplitFolders({split: places[split] for split in NAMES if split in places}, skipped)
 
 
 def split_of(name: str) -> str:
     """Return the split that a name stands for, '' for none."""
     return next((split for split, names in NAMES.items() if name.lower() in names), "")
+
+
+def _is_like_a_split(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a folder whose name may stand for validation or test, nobody knows which."""
+    return entry.name.lower() in ("dev", "development", "eval", "evaluation", "holdout") and entry.is_dir()
 
 
 def _refuse_flat(named: list[tuple[str, Path]], folders: list[str], what: str) -> None:

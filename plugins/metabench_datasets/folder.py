@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from metabench.data.skipped import Skipped, Unread
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.files import write_atomic
 from metabench.keys import content_key
+from metabench.paths import is_folder, is_there
 from metabench.specs import SAME_CLASSES, DatasetSpec, Param
 from metabench.text import are, counted
 
@@ -75,7 +77,7 @@ class Listing:
         """What is left out, '' where nothing is."""
         small = sum(classes.small[0] for classes in self.splits.values())
         least = max(classes.small[1] for classes in self.splits.values())
-        left = f"left out {small} classes of fewer than {least} images" if small else ""
+        left = f"left out {counted(small, 'class')} of fewer than {least} images" if small else ""
         tables = {classes.table.name for classes in self.splits.values() if classes.table}
         labels = "".join(f"labels are those of {table}" for table in tables)
         return "; ".join(filter(None, (labels, self.skipped.note, left)))
@@ -153,7 +155,7 @@ class Folder:
         require_images(classes, self.name, "--set data.min_images=1")
         if self.same_classes:
             _require_same(listing, self.name)
-        elif split == "test":
+        else:
             _refuse_overlap(listing, self.name)
         if listing.note:
             context.note(f"{self.name}: {listing.note}")
@@ -192,9 +194,9 @@ class Folder:
 
     def _root(self, context: DataContext) -> Path:
         """Return the folder; one that is not there may lie in a source, as for a record that has its name only."""
-        if not self.path.exists():
+        if not is_there(self.path):
             for source in context.sources:
-                if (source / self.path.name).is_dir():
+                if is_folder(source / self.path.name):
                     return source / self.path.name
         return self.path
 
@@ -268,26 +270,23 @@ class Folder:
 
 
 def _refuse_overlap(listing: Listing, name: str) -> None:
-    """Raise UsageError where classes are in test/ and in another split."""
-    test = listing.splits["test"]
-    for split, classes in listing.splits.items():
-        if split == "test" or not (both := sorted(test.files.keys() & classes.files.keys())):
+    """Raise UsageError where classes are in two splits."""
+    for (one, some), (other, others) in combinations(listing.splits.items(), 2):
+        if not (both := sorted(some.files.keys() & others.files.keys())):
             continue
-        if test.table is None:
-            here, there = f"{classes.folder.name}/", f"{test.folder.name}/"
-            alone = f"measure on folder:{test.folder} alone, where the examples come from {there} too"
+        here, there, ways = one, other, ["move each class into one split"]
+        if others.table is None:
+            here, there = f"{some.folder.name}/", f"{others.folder.name}/"
+            if other == "test":
+                ways.append(f"measure on folder:{others.folder} alone, where the examples come from {there} too")
         else:
-            here, there = split, "test"
-            alone = f"remove the column of splits from {test.table}"
+            ways.append(f"give a table without splits instead of {others.table}")
+        if (one, other) == _PAIRED:
+            ways.append(f"take examples from {here} and ask about {there} by --protocol support-split")
         raise UsageError(
-            f"cannot use {name} as it is: {len(both)} classes are in {here} and in {there}: "
-            f"{first_three(repr(one) for one in both)}. Few-shot methods train on some classes and are measured on "
-            f"others, so the splits must have different classes: move each class into one split, {alone}"
-            + (
-                f", or take examples from {here} and ask about {there} by --protocol support-split"
-                if split == "train"
-                else ""
-            )
+            f"cannot use {name} as it is: {counted(len(both), 'class')} {are(len(both))} in {here} and in {there}: "
+            f"{first_three(repr(each) for each in both)}. Few-shot methods train on some classes and are measured on "
+            f"others, so the splits must have different classes: {', or '.join(ways)}"
         )
 
 

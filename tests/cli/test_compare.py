@@ -63,3 +63,8 @@ def test_bad_usage_is_one_line(
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_one_pair_is_one_comparison(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", A["key"][:12], C["key"][:12], "--home", str(home)]) == 0
+    assert "corrected for 1 comparison (Holm)" in capsys.readouterr().out

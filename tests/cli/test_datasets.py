@@ -189,7 +189,7 @@ def test_verify_lists_images_that_are_there_more_than_once(run):
     assert code == 1 and len(found) == 6
     assert err == (
         "error: squares train: images copied within a class: 1. "
-        "Scores on copies are too high; --json lists all of them\n"
+        "Scores are too high where support and query are the same item; --json lists all of them\n"
     )
     repeated, conflicting, shared = (
         found[place] for place in (("train", "repeated"), ("train", "conflicting"), ("train+val", "shared"))
@@ -220,6 +220,45 @@ def test_verify_takes_copies_of_published_data_as_they_are(run):
     assert (code, err) == (0, "") and "all of them declared" in out and "repeated" in out
     copies = {"squeezed": KnownCopy(digests=published.digests, shared_images=(digest, other))}
     assert run("verify", "squares", specs=(replace(spec, copies=copies),))[0] == 0
+
+
+class TwoLabels(Squares):
+    """Train has one image in both classes."""
+
+    def load(self, split, context):
+        made = super().load(split, context)
+        images = np.array(made.images)
+        if split == "train":
+            images[3] = images[2]
+        return replace(made, images=images)
+
+
+class TwoSplits(Squares):
+    """One image of val is also in train."""
+
+    def load(self, split, context):
+        made = super().load(split, context)
+        images = np.array(made.images)
+        if split == "val":
+            images[0] = squares("train")[0]
+        return replace(made, images=images)
+
+
+@pytest.mark.parametrize(
+    ("target", "end"),
+    [
+        ("TwoLabels", "An item with several labels cannot be right with all of them; --json lists all of them\n"),
+        (
+            "TwoSplits",
+            "Scores are too high where items are measured that were learned from; --json lists all of them\n",
+        ),
+    ],
+)
+def test_verify_says_of_each_kind_of_copies_how_it_moves_scores(run, target, end):
+    spec = replace(SQUARES, target=f"{__name__}:{target}", digests={})
+    assert run("download", "squares", specs=(spec,))[0] == 0
+    code, _, err = run("verify", "squares", specs=(spec,))
+    assert code == 1 and err.endswith(end)
 
 
 class Apart(Squares):

@@ -134,7 +134,7 @@ def test_list_runs(home: Path, capsys) -> None:
     assert rows[3][-2:] == ["-", "-"]
     listed = answer(capsys, "list", "runs")
     assert {item["key"] for item in listed} == {record["key"] for record in (first, second, failed)}
-    assert set(listed[0]) == {"key", "status", "inputs", "summary", "finished"}
+    assert set(listed[0]) == {"key", "status", "inputs", "summary", "finished", "copies"}
 
 
 def test_list_runs_says_when(home: Path, capsys) -> None:

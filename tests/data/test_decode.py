@@ -120,6 +120,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     whole = (tmp_path / "whole.png").read_bytes()
     Image.new("F", (16, 16)).save(tmp_path / "float.tif")
     Image.fromarray(np.full((16, 16), 70_000, dtype=np.int32)).save(tmp_path / "wide.tif")
+    Image.fromarray(np.full((16, 16), -1, dtype=np.int32)).save(tmp_path / "signed.tif")
     (tmp_path / "link.png").symlink_to(tmp_path / "nowhere.png")
     for name, content, why in (
         ("empty.png", b"", "is no image"),
@@ -127,7 +128,8 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         ("cut.png", whole[:60], "."),
         ("float.tif", None, "32 bits"),
         ("wide.tif", None, "32 bits"),
-        ("link.png", None, "No such file"),
+        ("signed.tif", None, "^has negative values"),
+        ("link.png", None, "^is a link to nothing$"),
     ):
         if content is not None:
             (tmp_path / name).write_bytes(content)
@@ -138,8 +140,25 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
 def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     halves(RED, GREEN).save(tmp_path / "one.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with quiet_decoders(), pytest.raises(Unusable, match="exceeds limit"):
+    with quiet_decoders(), pytest.raises(Unusable, match="more than 179 million pixels"):
         decode(tmp_path / "one.png", Form(16))
+
+
+def test_a_long_reason_ends_with_a_whole_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    halves(RED, GREEN).save(tmp_path / "one.png")
+    for error, words in (
+        (ValueError("words " * 30), "words " * 11 + "words"),
+        (ValueError("x" * 200), "ValueError"),
+        (PermissionError(13, "Permission denied", "/a/long/path"), "Permission denied"),
+    ):
+
+        def fail(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
+        with pytest.raises(Unusable) as caught:
+            decode(tmp_path / "one.png", Form(16))
+        assert str(caught.value) == words
 
 
 def test_forms_are_checked() -> None:

@@ -107,3 +107,8 @@ def test_true_16_bits_stay_as_they_were(tmp_path: Path) -> None:
     assert split.images[:, 0, 0, 0].tolist() == [0x12, 0xFF]
     upper = np.repeat(np.array([0x12, 0xFF], np.uint8), 8 * 8 * 3).reshape(2, 8, 8, 3)
     assert split_digest(split) == split_digest(ClassSplit(upper, np.array([0, 1, 2]), ("a", "b")))
+
+
+def test_one_image_is_no_plural() -> None:
+    assert Depth(1, 900).note.startswith("1 image of more than 8 bits, the largest value 900: taken as 10 bits")
+    assert Depth(2, 900).note.startswith("2 images of more than 8 bits, the largest value 900: all taken as 10 bits")

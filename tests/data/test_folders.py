@@ -21,8 +21,14 @@ def refusal(root: Path) -> str:
 @pytest.mark.parametrize(
     ("ending", "cause"),
     [
-        ("HEIC", "6 .heic. Run 'pip install pillow-heif' to read them, or leave such classes out with --least 1"),
-        ("dcm", "6 .dcm. Convert them to PNG, JPEG or TIFF, or leave such classes out with --least 1"),
+        (
+            "HEIC",
+            "6 .heic; 1 other class has none either. Run 'pip install pillow-heif' to read them",
+        ),
+        (
+            "dcm",
+            "6 .dcm; 1 other class has none either. Convert them to PNG, JPEG or TIFF",
+        ),
     ],
 )
 def test_kinds_that_are_not_read(tmp_path: Path, ending: str, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,14 +37,16 @@ def test_kinds_that_are_not_read(tmp_path: Path, ending: str, cause: str, monkey
         (tmp_path / name).mkdir()
         for number in range(6):
             (tmp_path / name / f"{number}.{ending}").write_bytes(b"x")
-    assert refusal(tmp_path) == f"cannot read x: class 'a' and 1 more have no images that can be read, but {cause}"
+    leave = ", or leave such classes out with --least 1"
+    assert refusal(tmp_path) == f"cannot read x: class 'a' has no images that can be read, but {cause}{leave}"
 
 
 def test_images_one_level_deeper(tmp_path: Path) -> None:
     for group in ("cats", "dogs"):
         make_folder(tmp_path / group, {"one": 2, "two": 2})
     message = refusal(tmp_path)
-    assert "class 'cats' and 1 more have no images at this level, but 4 in folders inside" in message
+    assert "class 'cats' has no images at this level, but 4 in folders inside" in message
+    assert "; 1 other class has none either" in message
     assert message.endswith(f"If the inner folders are the classes, give the folder {tmp_path / 'cats'}")
 
 
@@ -60,7 +68,7 @@ def test_a_table_that_is_not_read(tmp_path: Path, inside: bool) -> None:
     picture(0, 0).save(place / "0.png")
     (tmp_path / "annotations.csv").write_text("x")
     message = refusal(tmp_path)
-    assert "one class, 'images'" in message if inside else "1 images lie in it directly" in message
+    assert "one class, 'images'" in message if inside else "1 image lies in it directly" in message
     assert message.endswith(
         "The images of each class belong into a sub-folder of its name, or name it in a table labels.csv with the "
         "columns filename,label (not annotations.csv)"
@@ -76,4 +84,4 @@ def test_pipes_and_links(tmp_path: Path) -> None:
     assert len(classes.images) == 4
     assert classes.skipped.files == {"no regular files": ["a/pipe.png"], "linked folders": ["b/round"]}
     images, skipped = images_below([tmp_path / "photos"], "x")
-    assert (len(images), skipped.counts) == (4, "1 linked folders, 1 no regular files")
+    assert (len(images), skipped.counts) == (4, "1 linked folder, 1 no regular file")

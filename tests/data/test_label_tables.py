@@ -220,7 +220,7 @@ def test_one_class_in_two_splits_of_a_table(table: Path, capsys: pytest.CaptureF
     assert run(write(table, lines, "filename,label,split")) == 2
     said = capsys.readouterr().err
     assert "3 classes are in train and in test: 'c0', 'c1', 'c2'. Few-shot methods" in said
-    assert f"remove the column of splits from {table / 'labels.csv'}" in said
+    assert f"give a table without splits instead of {table / 'labels.csv'}" in said
 
 
 def test_class_folders_beside_a_table_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from metabench.data import DataContext, split_digest
+from metabench.data.split_folders import read_splits
 from metabench.errors import UsageError
 from metabench_datasets.folder import Folder
 from tests.photos import make_folder, picture
@@ -73,3 +74,15 @@ def test_splits_without_class_folders(tmp_path: Path) -> None:
         picture(0, 0).save(tmp_path / "photos" / split / "0.png")
     with pytest.raises(UsageError, match="Train/ and test/ hold images but no class folders"):
         Folder(str(tmp_path / "photos")).splits(DataContext(tmp_path))
+
+
+def test_a_folder_that_may_be_a_split_is_named(tmp_path: Path) -> None:
+    make_folder(tmp_path / "train", {"a": 1})
+    make_folder(tmp_path / "eval", {"b": 2})
+    with pytest.raises(UsageError, match=r"no test/, .* Add test/, or rename eval/ to it$"):
+        read_splits(tmp_path, "x")
+    make_folder(tmp_path / "test", {"c": 1})
+    reason = "in eval/ beside test/ and train/, to be renamed val/ if it is that split"
+    assert read_splits(tmp_path, "x").skipped.counts == f"2 {reason}"
+    make_folder(tmp_path / "val", {"d": 1})
+    assert read_splits(tmp_path, "x").skipped.counts == "2 in folders beside test/ and train/ and val/"

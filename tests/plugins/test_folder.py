@@ -150,7 +150,7 @@ def test_splits_by_sub_folders(tmp_path: Path) -> None:
     assert load(root, tmp_path, "train").names == ("a", "b", "c")
     assert load(root, tmp_path, "test").names == ("f", "g")
     make_folder(root / "val", {"f": 2})
-    with pytest.raises(UsageError, match=r"1 classes are in val/ and in test/: 'f'\. .* different classes"):
+    with pytest.raises(UsageError, match=r"1 class is in val/ and in test/: 'f'\. .* different classes"):
         load(root, tmp_path, "test")
 
 
@@ -187,7 +187,7 @@ def wrong(tmp_path: Path, kind: str) -> Path:
     [
         ("absent", MissingError, "folder .* not found"),
         ("file", UsageError, r"is a file\. The images of each class belong into a sub-folder of its name"),
-        ("flat", UsageError, r"has no sub-folders \(1 images lie in it directly\)"),
+        ("flat", UsageError, r"has no sub-folders \(1 image lies in it directly\)"),
         ("one", UsageError, "has only one class, 'a', and at least two are needed"),
         ("empty", UsageError, r"class 'b' has no images\. Put some into .*data.min_images=1"),
         ("untested", UsageError, "it has train/ but no test/"),
@@ -367,7 +367,8 @@ def test_verify_lists_what_is_not_read(photos: Path, tmp_path: Path, capsys: pyt
     words = ["datasets", "verify", f"folder:{photos}", "--home", str(tmp_path / "home")]
     assert main(words) == 1
     said = capsys.readouterr()
-    assert f"'metabench {' '.join(words[:3])}' lists all" in said.err
+    assert "cannot read folder:photos: 26 of 45 images" in said.err and "cannot read" not in said.out, "said once"
+    assert "datasets verify" not in said.err, "this very command"
     assert "folder:photos test: is no image\n  ant/x00.png\n  ant/x01.png\n" in said.out
     assert "  and 6 more; --json lists all" in said.out
     for more, code, status in ([], 1, "broken"), (["--skip-bad"], 0, "unverified"):
@@ -390,6 +391,44 @@ def test_classes_in_two_splits_are_no_damage(tmp_path: Path, capsys: pytest.Capt
         assert "broken" not in said.out + said.err
         assert "4 classes are in train/ and in test/: 'a', 'b', 'c' and 1 more. Few-shot methods train on" in said.err
         assert f"measure on folder:{root / 'test'} alone" in said.err
+
+
+def test_a_class_in_train_and_val_is_refused_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "photos"
+    for split, names in (("train", "abc"), ("val", "cde"), ("test", "fghij")):
+        make_folder(root / split, dict.fromkeys(names, 3))
+    for command in (["datasets", "verify"], ["run", "--algo", "nearest-mean", "--dataset"]):
+        assert main([*command, f"folder:{root}", "--home", str(tmp_path / "home")]) == 2
+        err = capsys.readouterr().err
+        assert "error: cannot use folder:photos as it is: 1 class is in train/ and in val/: 'c'. " in err
+        assert err.endswith("move each class into one split\n")
+
+
+def test_a_stored_run_says_again_what_is_left_out(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "ant" / "bad.png").write_bytes(b"x")
+    (photos / "ant" / "note.txt").write_text("x")
+    words = ["run", "--algo", "nearest-mean", "--dataset", f"folder:{photos}", "--ways", "2", "--query", "1"]
+    words += ["--episodes", "5", "--skip-bad", "--home", str(tmp_path / "home")]
+    said = []
+    for _ in range(2):
+        assert main(words) == 0
+        said.append(capsys.readouterr().err.splitlines())
+    assert said[0] == said[1]
+    assert "folder:photos: skipped 1 file: 1 .txt" in said[0]
+    assert any("left out 1 of" in line and "ant/bad.png (is no image)" in line for line in said[0])
+
+
+def test_too_high_a_min_images_is_what_is_blamed(tmp_path: Path) -> None:
+    make_folder(tmp_path / "photos", {"a": 6, "b": 6, "c": 12})
+    for least, leaves, count in ((10, "1", 2), (20, "none", 3)):
+        with pytest.raises(UsageError) as caught:
+            load(tmp_path / "photos", tmp_path, min_images=least)
+        assert str(caught.value) == (
+            f"cannot read folder:photos: {count} classes have fewer than min_images={least} images, which leaves "
+            f"{leaves}, and at least two classes are needed. Lower min_images, or add images"
+        )
 
 
 @pytest.mark.realdata
