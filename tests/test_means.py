@@ -100,6 +100,35 @@ def test_it_covers_the_mean_over_trainings_19_times_in_20(spread: float, lengths
     assert 0.92 <= inside / 600 <= 0.985
 
 
+@pytest.mark.parametrize(("lengths", "cells"), [((60, 60), 1), ((200, 30), 1), ((60, 60), 3)])
+def test_two_seeds_cover_where_their_spread_is_that_of_the_episodes(lengths: tuple[int, int], cells: int) -> None:
+    """Noise that is common to the seeds and of their own: two that agree by luck would cover 87 to 92 %."""
+    random, inside, repetitions = np.random.default_rng(7), 0, 2000
+    for _ in range(repetitions):
+        levels, measured = random.normal(0, 3, 2), []
+        for _ in range(cells):
+            common = random.normal(0, 6, max(lengths))
+            rows = [common[:n] + level + random.normal(0, 6, n) for n, level in zip(lengths, levels, strict=True)]
+            measured.append([Run(EpisodeScores(row, digest=str(len(row))), "s", f"w{i}") for i, row in enumerate(rows)])
+        mean, half = _half(measured)
+        inside += abs(mean) <= half
+    assert 0.935 <= inside / repetitions <= 0.99
+
+
+def test_two_seeds_have_the_half_widths_of_seeds_and_episodes_in_quadrature() -> None:
+    common = RANDOM.normal(50, 6, 300)
+    seeds = [
+        Run(EpisodeScores(common + level + RANDOM.normal(0, 2, 300), digest="d"), "s", str(level)) for level in (0, 1)
+    ]
+    rows = np.stack([run.scores.values for run in seeds])
+    of_seeds = scipy.stats.t.ppf(0.975, 1) * rows.mean(1).std(ddof=1) / math.sqrt(2)
+    of_episodes = scipy.stats.t.ppf(0.975, 299) * math.sqrt(np.cov(rows)[0, 1] / 300)
+    assert _half([seeds])[1] == pytest.approx(math.hypot(of_seeds, of_episodes))
+    closed = scipy.stats.t.ppf(0.975, 299) * common.std(ddof=1) / math.sqrt(300)
+    alike = [Run(EpisodeScores(common + level, digest="d"), "s", str(level)) for level in (0.0, 1e-9)]
+    assert _half([alike])[1] == pytest.approx(closed)
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_the_same_method_twice_is_seldom_called_different(seeds: int) -> None:
     rejected = 0
