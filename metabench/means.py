@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabench.scores import Floats
-from metabench.stats import t_quantile
+from metabench.stats import summarise, t_quantile
 from metabench.streams import Bools, Run, covariances
 
 Seeds = Sequence[Run]
@@ -79,10 +79,22 @@ def mean_over_cells(cells: Sequence[Seeds]) -> Estimate | None:
     moments, spread = [_Moments.of([seeds]) for seeds in cells], _Spread.of([cells])
     count, sign = len(cells), cells[0][0].scores.metric.sign
     across, closed, df = np.array([[m.across[0, 0], m.closed[0, 0], m.df[0]] for m in moments]).T
+    constant = np.array([_constant_variance(seeds) for seeds in cells])
+    across, closed = across + constant, closed + constant
     shared = np.maximum(0.0, across) / count**2
     shared_df = _satterthwaite(shared.sum(), (shared**2 / df).sum(), df.min())
     found = total_variance(spread.own[0], spread.below[0], shared.sum(), shared_df, closed.sum() / count**2)
     return Estimate(sign * float(np.mean([m.means[0] for m in moments])), float(found[0]), float(found[1]))
+
+
+def _constant_variance(seeds: Seeds) -> float:
+    """Return the variance that stands for a Clopper-Pearson interval, where no episode of any seed differs; else 0."""
+    values = seeds[0].scores.values
+    if not all(np.all(run.scores.values == values[0]) for run in seeds):
+        return 0.0
+    shortest = min((run.scores for run in seeds), key=len)
+    half = summarise(shortest).ci95
+    return 0.0 if half is None else (half / t_quantile(len(shortest) - 1, 0.95)) ** 2
 
 
 def compare_means(methods: Sequence[Sequence[Seeds]]) -> tuple[Floats, Floats]:

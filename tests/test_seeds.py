@@ -144,10 +144,10 @@ def test_one_episode_has_no_interval_over_seeds() -> None:
     assert (group.score, group.total95, group.total_open95) == (pytest.approx(100 * 71 / 75), None, None)
 
 
-def test_equal_seeds_at_the_ceiling_have_no_width() -> None:
+def test_equal_seeds_at_the_ceiling_have_the_width_of_one() -> None:
     runs = [make_record((75,) * 4, training__seed=seed) for seed in range(2)]
     (group,) = over_seeds(runs)
-    assert (group.seed_sd, group.total95) == (0.0, None)
+    assert (group.seed_sd, group.total95) == (0.0, pytest.approx(runs[0]["summary"]["ci95"]))
 
 
 def test_the_table() -> None:
