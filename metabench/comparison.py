@@ -85,7 +85,7 @@ def compare_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
         raise ValueError(f"{one.metric.name} and {two.metric.name} cannot be compared")
     if one.paired(two):
         found = compare_scores(one.values, two.values, True, one.metric.higher_is_better)
-        return replace(found, open95=_open_half_width(one, two))
+        return replace(found, open95=_open_half_width(one, two, found.ci95))
     rows = (one.values[:shared], two.values[:shared]) if shared else (one.values, two.values)
     found = compare_scores(*rows, shared > 0, one.metric.higher_is_better)
     told = PREFIX.format("episode" if shared == 1 else f"{shared:,} episodes") if shared else UNPAIRED
@@ -93,15 +93,15 @@ def compare_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
     return replace(found, note="; ".join(filter(None, (told, more))))
 
 
-def _open_half_width(one: EpisodeScores, two: EpisodeScores) -> float | None:
-    """The class-level interval of the difference of two rows of scores on the same episodes."""
+def _open_half_width(one: EpisodeScores, two: EpisodeScores, closed: float | None) -> float | None:
+    """The class-level interval of the difference of two rows of scores on the same episodes: no less than `closed`."""
     if one.classes is None or two.classes is None or not np.array_equal(one.classes[0], two.classes[0]):
         return None
     values = one.values - two.values
     if not values.any():
         return None
     classes = one.classes[0], one.classes[1] - two.classes[1]
-    return open_half_width(EpisodeScores(values, one.metric, classes=classes), one.metric.difference_ends)
+    return open_half_width(EpisodeScores(values, one.metric, classes=classes), one.metric.difference_ends, closed)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -10,11 +10,16 @@ spread between seeds holds the noise that each has of its own and lacks only wha
 luck. Both are unbiased, whatever lengths the seeds have, and nothing counts twice. For the difference of methods A
 and B it is the S² / n of both, and of the covariances the means within A and within B less twice that between them.
 
-Degrees of freedom are Satterthwaite's, with one correction. A few seeds may agree by luck; then he takes their small
-spread for a small part of the variance, and so the whole for well known: with two seeds the interval would cover 87 %
-where the spread of seeds is four times the noise of the episodes. So in the degrees of freedom, and only there, the
-spread counts with the upper end of its one-sided 75 % interval: 9.8, 3.5 and 2.1 times the variance of 2, 3 and 5
-seeds. `benchmarks/seed_intervals.py` measures what that covers.
+Degrees of freedom are Satterthwaite's, with two corrections, since a few seeds may agree by luck; then he takes their
+small spread for a small part of the variance, and so the whole for well known.
+
+- From two degrees of freedom of the spread on (three seeds), and only in the degrees of freedom, the spread counts with
+  the upper end of its one-sided 75 % interval: 3.5 and 2.1 times the variance of 3 and 5 seeds.
+- Below (two seeds) the half-width is the root of the sum of the squares of two half-widths, of the seeds and of the
+  episodes, each by Student's t of its own, and at least that for these trainings. The degrees of freedom are those with
+  which Student's t of the whole variance has this half-width.
+
+`benchmarks/seed_intervals.py` measures what that covers.
 
 With one seed the spread is unknown. Such a mean stands for its one trained model, as one without training does.
 """
@@ -30,7 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabench.scores import Floats
-from metabench.stats import t_quantile
+from metabench.stats import summarise, t_quantile
 from metabench.streams import Bools, Run, covariances
 
 Seeds = Sequence[Run]
@@ -38,6 +43,8 @@ Seeds = Sequence[Run]
 
 _LUCK = 0.25
 """The chance that so few seeds agree even better than the degrees of freedom allow for."""
+_FEW = 2.0
+"""With fewer degrees of freedom than these, the variance between seeds has an interval without a useful upper end."""
 _ROUNDING = 1e-13
 """Variances of scores in [-1, 1] below this are rounding."""
 
@@ -72,10 +79,22 @@ def mean_over_cells(cells: Sequence[Seeds]) -> Estimate | None:
     moments, spread = [_Moments.of([seeds]) for seeds in cells], _Spread.of([cells])
     count, sign = len(cells), cells[0][0].scores.metric.sign
     across, closed, df = np.array([[m.across[0, 0], m.closed[0, 0], m.df[0]] for m in moments]).T
+    constant = np.array([_constant_variance(seeds) for seeds in cells])
+    across, closed = across + constant, closed + constant
     shared = np.maximum(0.0, across) / count**2
     shared_df = _satterthwaite(shared.sum(), (shared**2 / df).sum(), df.min())
     found = total_variance(spread.own[0], spread.below[0], shared.sum(), shared_df, closed.sum() / count**2)
     return Estimate(sign * float(np.mean([m.means[0] for m in moments])), float(found[0]), float(found[1]))
+
+
+def _constant_variance(seeds: Seeds) -> float:
+    """Return the variance that stands for a Clopper-Pearson interval, where no episode of any seed differs; else 0."""
+    values = seeds[0].scores.values
+    if not all(np.all(run.scores.values == values[0]) for run in seeds):
+        return 0.0
+    shortest = min((run.scores for run in seeds), key=len)
+    half = summarise(shortest).ci95
+    return 0.0 if half is None else (half / t_quantile(len(shortest) - 1, 0.95)) ** 2
 
 
 def compare_means(methods: Sequence[Sequence[Seeds]]) -> tuple[Floats, Floats]:
@@ -117,14 +136,35 @@ def total_variance(
         shared, shared_df: the part that seeds have in common, of episodes (or classes), and its degrees of freedom.
         closed: the variance for these trainings: the total is never taken for less.
     """
-    parts = (between, shared, shared_df, closed)
-    seeds, episodes, episodes_df, least = (np.asarray(part, dtype=np.float64) for part in parts)
+    parts = (between, uncertainty, shared, shared_df, closed)
+    seeds, below, episodes, episodes_df, least = (np.asarray(part, dtype=np.float64) for part in parts)
+    df = _satterthwaite(seeds, below, np.ones_like(seeds))
+    few = (seeds > 0) & (df < _FEW)
+    freedom = np.where(
+        few,
+        _quadrature_df(seeds, df, episodes, episodes_df, least),
+        _cautious_df(seeds, df, episodes, episodes_df, least),
+    )
+    return np.maximum(seeds + episodes, least), freedom
+
+
+def _cautious_df(seeds: Floats, seeds_df: Floats, episodes: Floats, episodes_df: Floats, least: Floats) -> Floats:
+    """Return Satterthwaite's degrees of freedom with the spread of seeds as large as it may well be."""
     lucky = seeds + episodes < least
-    spread = np.where(lucky, least - episodes, seeds)
-    df = np.where(lucky, episodes_df, _satterthwaite(seeds, uncertainty, np.ones_like(seeds)))
+    spread, df = np.where(lucky, least - episodes, seeds), np.where(lucky, episodes_df, seeds_df)
     cautious = _caution(spread, df)
-    freedom = _satterthwaite(cautious + episodes, cautious**2 / df + episodes**2 / episodes_df, episodes_df)
-    return spread + episodes, freedom
+    return _satterthwaite(cautious + episodes, cautious**2 / df + episodes**2 / episodes_df, episodes_df)
+
+
+def _quadrature_df(seeds: Floats, seeds_df: Floats, episodes: Floats, episodes_df: Floats, least: Floats) -> Floats:
+    """Return the df of the t interval whose half-width is those of seeds and episodes added in quadrature."""
+    from scipy.special import stdtridf, stdtrit
+
+    own, common = stdtrit(seeds_df, 0.975) ** 2, stdtrit(episodes_df, 0.975) ** 2
+    squares, variance = np.maximum(own * seeds + common * episodes, common * least), np.maximum(seeds + episodes, least)
+    ratio = np.where(variance > 0, squares, common) / np.where(variance > 0, variance, 1.0)
+    df: Floats = np.clip(stdtridf(0.975, np.sqrt(ratio)), seeds_df, np.maximum(seeds_df, episodes_df))
+    return df
 
 
 @dataclass(frozen=True, eq=False)

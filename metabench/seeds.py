@@ -18,7 +18,7 @@ from metabench.keys import canonical_json
 from metabench.means import Estimate, mean_over_cells, total_variance
 from metabench.scores import EpisodeScores, metric_of, score_of
 from metabench.specs import Metric
-from metabench.stats import farthest
+from metabench.stats import within
 from metabench.streams import Run
 
 
@@ -80,11 +80,13 @@ def _summarise(runs: Sequence[Mapping[str, Any]]) -> OverSeeds:
     sd, measured = float(means.std(ddof=1)), tuple(map(Run.of, runs))
     total = mean_over_cells([measured])
     closed = None if total is None else total.half_width
-    return OverSeeds(tuple(runs), score, sd, closed, _open_half_width(sd, measured))
+    return OverSeeds(tuple(runs), score, sd, closed, _open_half_width(sd, measured, closed))
 
 
-def _open_half_width(sd: float, runs: Sequence[Run]) -> float | None:
+def _open_half_width(sd: float, runs: Sequence[Run], closed: float | None) -> float | None:
     """The half-width for other classes too: the spread of the seeds and the open variance of their mean score.
+
+    It is at least the closed one, whose part of the episodes may have fewer degrees of freedom than the open part.
 
     The sums by class are over all episodes of a run, so there is none where seeds met different ones.
     """
@@ -98,4 +100,4 @@ def _open_half_width(sd: float, runs: Sequence[Run]) -> float | None:
     between, df = sd**2 / len(runs), len(runs) - 1
     variance, freedom = total_variance(between, between**2 / df, found.sampling + found.data, found.df, 0.0)
     half = Estimate(mean.values.mean(), float(variance), float(freedom)).half_width
-    return None if half is None else min(half, farthest(float(mean.values.mean()), mean.metric.ends))
+    return None if half is None else within(max(half, closed or 0.0), float(mean.values.mean()), mean.metric.ends)

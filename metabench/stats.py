@@ -112,24 +112,36 @@ def summarise(scores: EpisodeScores, sampling: str = "closed", stop: StopRule | 
         note = "few episodes" if episodes < FEW_EPISODES else ""
         half = t_quantile(episodes - 1, 0.95) * sd / math.sqrt(episodes)
         kind = "disjoint-t" if sampling == "open" else "closed-t"
-        open95 = open_half_width(scores, metric.ends)
+        open95 = open_half_width(scores, metric.ends, half)
     if stop is not None:
         half, kind = float(stop.half_widths(values / 100)[-1]), f"anytime-{stop.bound}"
     return Summary(mean, sd, half, kind, open95, episodes, note, metric)
 
 
-def open_half_width(scores: EpisodeScores, ends: tuple[float, float] | None) -> float | None:
+def open_half_width(
+    scores: EpisodeScores, ends: tuple[float, float] | None, closed: float | None = None
+) -> float | None:
     """Return the half-width of the 95 % interval for new classes and examples; None where the scores cannot tell.
 
+    They cannot either where the interval would reach the far end of the range: it would say nothing.
+
     Args:
-        ends: the range of the mean score, which bounds the interval; None where there is no known one.
+        ends: the range of the mean score; None where there is no known one.
+        closed: the half-width for these classes, below which it never is: two or three episodes may leave more
+            degrees of freedom to the classes than to themselves.
     """
     if scores.classes is None:
         return None
     found = class_level(scores.values, *scores.classes)
     if found is None:
         return None
-    return min(t_quantile(found.df, 0.95) * found.standard_error, farthest(float(scores.values.mean()), ends))
+    half = max(t_quantile(found.df, 0.95) * found.standard_error, closed or 0.0)
+    return within(half, float(scores.values.mean()), ends)
+
+
+def within(half: float, mean: float, ends: tuple[float, float] | None) -> float | None:
+    """Return the half-width of an interval around a mean; None where it reaches the farther end of the range."""
+    return half if half < farthest(mean, ends) else None
 
 
 def farthest(mean: float, ends: tuple[float, float] | None) -> float:

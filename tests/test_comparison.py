@@ -187,7 +187,7 @@ def test_winning_is_over_the_same_episode_or_over_independent_ones() -> None:
     assert (downwards.a_beats_b, downwards.a_beats_b_over) == (7 / 16, "independent episodes")
 
 
-def test_the_open_difference_is_no_wider_than_the_range() -> None:
+def test_an_open_difference_to_the_far_end_of_the_range_is_left_out() -> None:
     """Three classes in pairs: A minus B is 100 points in two episodes and about none in the others."""
     classes = {"episodes": [3, 3, 2]}
     a = make_record((75, 75, 3, 0), {**classes, "correct": [150, 153, 3]}, protocol__params__way=2)
@@ -195,7 +195,15 @@ def test_the_open_difference_is_no_wider_than_the_range() -> None:
     for one, two, sign in ((a, b, 1), (b, a, -1)):
         found = compare_records(one, two)
         assert found.mean == pytest.approx(sign * 51.0)
-        assert found.open95 == pytest.approx(151.0)  # to a difference of 100 points the other way
+        assert found.open95 is None  # it would reach a difference of 100 points the other way
+
+
+def test_the_open_difference_is_no_narrower_than_the_closed_one() -> None:
+    classes = {"episodes": [1] * 10}
+    a = make_record((45, 46), {**classes, "correct": [45] * 5 + [46] * 5})
+    b = make_record((40, 40), {**classes, "correct": [40] * 10}, algorithm__name="b")
+    found = compare_records(a, b)
+    assert found.open95 == found.ci95 == pytest.approx(scipy.stats.t.ppf(0.975, 1) * 100 / 75 / 2)
 
 
 def test_a_difference_that_never_varies_has_no_open_width() -> None:

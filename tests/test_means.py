@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from metabench.means import Seeds, compare_means, mean_over_cells
 from metabench.scores import EpisodeScores
 from metabench.seeds import over_seeds
+from metabench.stats import summarise
 from metabench.streams import Run
 from tests.record_factory import make_record
 
@@ -38,6 +39,21 @@ def test_the_mean_over_one_cell_has_the_interval_of_the_cell() -> None:
     mean, half = _half([[Run.of(run) for run in runs]])
     assert (mean, half) == (pytest.approx(group.score), pytest.approx(group.total95))
     assert half == pytest.approx(scipy.stats.t.ppf(0.975, 1) * 4, rel=0.02)  # seeds 8 points apart, sd / sqrt(2) = 4
+
+
+def test_a_cell_at_the_ceiling_is_no_certain_part_of_the_mean() -> None:
+    """Its Clopper-Pearson interval counts: alone, and in the mean with another cell."""
+    ceiling = make_record((75,) * 40, training=None)
+    other = make_record(RANDOM.integers(20, 40, 40).tolist(), training=None)
+    halves = [record["summary"]["ci95"] for record in (ceiling, other)]
+    assert _half([[Run.of(ceiling)]])[1] == pytest.approx(halves[0], rel=1e-5)
+    few, t = EpisodeScores.of_counts([5, 5], 5), scipy.stats.t.ppf(0.975, 1)
+    bound, level = summarise(few).ci95, scipy.stats.t.ppf(0.975, 39)
+    assert bound is not None
+    parts = [(bound / t) ** 2 / 4, (halves[1] / level) ** 2 / 4]
+    df = sum(parts) ** 2 / (parts[0] ** 2 + parts[1] ** 2 / 39)
+    _, half = _half([[Run(few)], [Run.of(other)]])
+    assert half == pytest.approx(scipy.stats.t.ppf(0.975, df) * math.sqrt(sum(parts)), rel=1e-5)
 
 
 def test_the_spread_of_seeds_is_in_the_mean_over_cells() -> None:
@@ -98,6 +114,35 @@ def test_it_covers_the_mean_over_trainings_19_times_in_20(spread: float, lengths
         mean, half = _half([_seeds(spread * 3, lengths, RANDOM.normal(50, 9, 70))])
         inside += abs(mean - 50) <= half
     assert 0.92 <= inside / 600 <= 0.985
+
+
+@pytest.mark.parametrize(("lengths", "cells"), [((60, 60), 1), ((200, 30), 1), ((60, 60), 3)])
+def test_two_seeds_cover_where_their_spread_is_that_of_the_episodes(lengths: tuple[int, int], cells: int) -> None:
+    """Noise that is common to the seeds and of their own: two that agree by luck would cover 87 to 92 %."""
+    random, inside, repetitions = np.random.default_rng(7), 0, 2000
+    for _ in range(repetitions):
+        levels, measured = random.normal(0, 3, 2), []
+        for _ in range(cells):
+            common = random.normal(0, 6, max(lengths))
+            rows = [common[:n] + level + random.normal(0, 6, n) for n, level in zip(lengths, levels, strict=True)]
+            measured.append([Run(EpisodeScores(row, digest=str(len(row))), "s", f"w{i}") for i, row in enumerate(rows)])
+        mean, half = _half(measured)
+        inside += abs(mean) <= half
+    assert 0.935 <= inside / repetitions <= 0.99
+
+
+def test_two_seeds_have_the_half_widths_of_seeds_and_episodes_in_quadrature() -> None:
+    common = RANDOM.normal(50, 6, 300)
+    seeds = [
+        Run(EpisodeScores(common + level + RANDOM.normal(0, 2, 300), digest="d"), "s", str(level)) for level in (0, 1)
+    ]
+    rows = np.stack([run.scores.values for run in seeds])
+    of_seeds = scipy.stats.t.ppf(0.975, 1) * rows.mean(1).std(ddof=1) / math.sqrt(2)
+    of_episodes = scipy.stats.t.ppf(0.975, 299) * math.sqrt(np.cov(rows)[0, 1] / 300)
+    assert _half([seeds])[1] == pytest.approx(math.hypot(of_seeds, of_episodes))
+    closed = scipy.stats.t.ppf(0.975, 299) * common.std(ddof=1) / math.sqrt(300)
+    alike = [Run(EpisodeScores(common + level, digest="d"), "s", str(level)) for level in (0.0, 1e-9)]
+    assert _half([alike])[1] == pytest.approx(closed)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])

@@ -94,13 +94,13 @@ def test_the_open_interval_is_that_of_the_class_level() -> None:
     assert summary_of(record, {"sampling": "closed", "stop": None}) == result
 
 
-def test_the_open_interval_is_no_wider_than_the_range() -> None:
-    """Three classes, in whose pairs everything is right or nothing: beyond 0 and 100 % no accuracy lies."""
+def test_an_open_interval_to_the_far_end_of_the_range_is_left_out() -> None:
+    """Three classes, in whose pairs everything is right or nothing: from 0 to 100 % is no news of an accuracy."""
     correct, classes = [25, 25, 1, 0], ([3, 3, 2], [50, 51, 1])
     result, scores = summary(correct, 25, classes), 4.0 * np.array(correct)
     found = class_level(scores, np.array(classes[0]), 4.0 * np.array(classes[1]))
     assert t_quantile(found.df, 0.95) * found.standard_error > 100
-    assert result.open95 == result.mean == 51.0
+    assert (result.mean, result.open95) == (51.0, None)
 
 
 def test_values_without_a_range_have_no_bound() -> None:
@@ -108,8 +108,18 @@ def test_values_without_a_range_have_no_bound() -> None:
     values = np.array([100.0, 100.0, 4.0, 0.0])
     bounded = summarise(EpisodeScores(values, Metric("auroc", "%"), classes=sums)).open95
     unbounded = summarise(EpisodeScores(values, Metric("mse", higher_is_better=False), classes=sums)).open95
-    assert bounded == 51.0
+    assert bounded is None
+    assert unbounded is not None
     assert unbounded > 100
+
+
+def test_the_open_interval_is_no_narrower_than_the_closed_one() -> None:
+    """Two episodes leave one degree of freedom, the ten classes in them nine."""
+    classes = [1] * 10, [45] * 5 + [46] * 5
+    result = summary([45, 46], 75, classes)
+    assert result.ci95 == pytest.approx(scipy_stats.t.ppf(0.975, 1) * 100 / 75 / 2)
+    assert result.open95 == result.ci95
+    assert summary([45, 66], 75, ([1] * 10, [45] * 5 + [66] * 5)).open95 is None  # ± 177.9
 
 
 @pytest.mark.parametrize(
