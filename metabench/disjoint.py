@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
-from metabench.episode_checks import require_episodes
 from metabench.episodes import DisjointProtocol, EpisodeBatch, EpisodeProtocol, EpisodeSource, Rows
 from metabench.errors import UsageError
 from metabench.rng import Stream
@@ -64,7 +63,7 @@ class DisjointSource(EpisodeSource):
     def runs(self, start: int, stop: int) -> Iterator[EpisodeBatch]:
         """Yield episodes ``start <= i < stop`` (at most `episodes`)."""
         batch = self._arrange(self._rows[start:stop])
-        require_episodes(batch, stop - start, f"{type(self.protocol).__name__}.arrange", self.split.starts)
+        self._require(batch, stop - start, "arrange", self.split)
         yield batch
 
 

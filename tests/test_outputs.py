@@ -68,13 +68,23 @@ def of_body(home: Path, form: str) -> tuple[float | None, str]:
         ("minus infinity", NUMBERS),
         ("query statistics", BESIDE),
         ("episodes together", BESIDE),
+        ("first episode for all", BESIDE),
         ("state", BESIDE),
+        ("sparse", "returned a tensor of layout torch.sparse_coo, expected a dense one"),
     ],
 )
 def test_odd_scores_are_refused_by_run(home: Path, form: str, message: str) -> None:
     score, error = of_head(home, form)
     assert score is None
     assert error.startswith("algorithm 'odd-head' ") and message in error
+
+
+def test_a_plugin_that_exits_is_a_failed_run(home: Path) -> None:
+    assert of_head(home, "exit") == (None, "0")
+
+
+def test_a_head_may_write_to_its_labels(home: Path) -> None:
+    assert of_head(home, "labels changed") == of_head(home, "plain")
 
 
 def test_scores_of_another_precision_count(home: Path) -> None:
@@ -105,6 +115,8 @@ def test_the_position_of_a_query_tells_nothing(home: Path, form: str) -> None:
         ("huge", "too large for float32 distances"),
         ("tiny", "too small for float32 distances"),
         ("batch statistics", "gives an item other features beside other items"),
+        ("batch statistics beside a large feature", "gives an item other features beside other items"),
+        ("last batch", "gives an item other features beside other items"),
         ("rank in the batch", "gives an item other features beside other items"),
         ("random", "gives an item other features beside other items"),
     ],
@@ -237,6 +249,69 @@ def test_what_is_expected_is_named() -> None:
     with pytest.raises(OutputError, match=r"first for episode 12$"):
         require_finite(torch.tensor([[0.0], [0.0], [torch.nan]]), "it", 10, "episode")
     require_finite(torch.zeros(0, 3), "it")
+
+
+ODD_TRAINING = """
+from metabench.api import AlgorithmSpec, Recipe, hookimpl
+from metabench.adapting import Adapting
+from metabench.modules import FeatureHead, prototypes, squared_distances
+
+
+class Transposed(FeatureHead):
+    def __init__(self, feature_dim):
+        super().__init__()
+
+    def logits(self, support, labels, query, way):
+        scores = -squared_distances(query, prototypes(support, labels, way))
+        return scores.mT if self.training else scores
+
+
+class Flat(Adapting):
+    def adapt(self, params, support, labels):
+        return params
+
+    def predict(self, params, support, labels, query, step=-1):
+        scores = self.logits(params, query)
+        return scores[:, 0] if self.training else scores
+
+
+class Updated(Flat):
+    def predict(self, params, support, labels, query, step=-1):
+        return self.logits(params, query)
+
+    def update(self, support, labels, query, truth):
+        return truth.sum(), {"classifier.weight": truth.sum()}
+
+
+@hookimpl
+def metabench_algorithms():
+    def spec(name, takes, answers, backbone):
+        return AlgorithmSpec(name=name.lower(), target=f"odd_training:{name}", takes=takes, answers=(answers,),
+                             version=1, trains=True, setting="transductive", summary="Odd.", reference="metabench",
+                             licence="CC0-1.0", backbone=backbone,
+                             recipes={"*": Recipe(way=5, shot=1, query=2, episodes=4)})
+
+    return [spec("Transposed", "features", "labels", "conv4"), spec("Flat", "images", "numbers", "mlp"),
+            spec("Updated", "images", "numbers", "mlp")]
+"""
+
+
+@pytest.mark.parametrize(
+    ("algo", "dataset", "message"),
+    [
+        ("transposed", "glyphs", "Transposed.logits returned (1, 5, 10), expected (1, 10, 5)"),
+        ("flat", "sinusoid", "returned (2,), expected (2, 1)"),
+        ("updated", "sinusoid", "Updated.update['classifier.weight'] returned (), expected (1, 40)"),
+    ],
+)
+def test_odd_outputs_in_training_are_refused(home: Path, tmp_path: Path, algo: str, dataset: str, message: str) -> None:
+    plugin = tmp_path / "odd_training.py"
+    plugin.write_text(ODD_TRAINING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        metabench.run(algo=algo, dataset=dataset, shots=[1], episodes=10, plugins=[plugin])
+    (failed,) = Store(home).records()
+    assert message in failed["error"]["message"]
 
 
 def batch(**changes: np.ndarray) -> EpisodeBatch:

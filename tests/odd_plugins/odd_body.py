@@ -32,6 +32,10 @@ class OddBody(Backbone):
             "infinite": lambda: pixels.masked_fill(dark, torch.inf),
             "huge": lambda: pixels * 1e25,
             "tiny": lambda: pixels * 1e-30,
+            "batch statistics beside a large feature": lambda: torch.cat(
+                [torch.full_like(pixels[:, :1], 3000.0), (pixels - pixels.mean(0))[:, 1:]], 1
+            ),
+            "last batch": lambda: pixels if len(pixels) in (64, 8) else pixels[:1].expand(len(pixels), -1),
             "batch statistics": lambda: pixels - pixels.mean(0),
             "rank in the batch": lambda: pixels + torch.linspace(0, 30, len(pixels))[:, None],
             "random": lambda: pixels + torch.rand_like(pixels),

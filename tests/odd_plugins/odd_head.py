@@ -1,5 +1,7 @@
 """Nearest mean whose scores are odd in a way that a parameter names."""
 
+import sys
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,11 @@ class OddHead(FeatureHead):
         super().__init__()
         self.form = form
         self.calls = 0
+
+    @staticmethod
+    def cleared(scores: Tensor, labels: Tensor) -> Tensor:
+        labels.zero_()
+        return scores
 
     def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
         if self.form == "query statistics":
@@ -39,6 +46,10 @@ class OddHead(FeatureHead):
             "position": lambda: by_position.float().expand(many, -1, -1),
             "position from the end": lambda: by_position.flip(0).flip(1).float().expand(many, -1, -1),
             "episodes together": lambda: scores - scores.mean(0, keepdim=True) * 3,
+            "first episode for all": lambda: scores[:1].expand(many, -1, -1),
+            "sparse": lambda: scores.to_sparse(),
+            "exit": lambda: sys.exit(0),
+            "labels changed": lambda: self.cleared(scores, labels),
             "state": lambda: scores if self.calls == 1 else scores.roll(1, -1),
         }
         return forms[self.form]() if self.form in forms else scores
