@@ -96,7 +96,7 @@ def embed(
             rows = order[start : start + batch].to(images.device)
             items, places = images[rows].to(features.device), rows.to(features.device)
             if backbone.outputs:  # first: `inputs` may be a view of the items, which `forward` may change
-                features[places, dim:] = checked_targets(backbone, items, owner)
+                features[places, dim:] = checked_targets(backbone, items, owner).float()
             made = require_tensor(body(backbone.inputs(items)), (len(rows), dim), owner, items.device, dtypes)
             extremes[start // batch] = torch.stack(made.aminmax())
             features[places, :dim] = made.float()
@@ -113,7 +113,7 @@ def checked_targets(backbone: Backbone, items: Tensor, owner: str) -> Tensor:
     """Return the numbers (N, outputs) that are to be predicted of items; OutputError where they are something else."""
     owner = f"the targets of {owner}"
     shape = (len(items), backbone.outputs)
-    numbers = require_tensor(backbone.targets(items), shape, owner, items.device, (torch.float32,))
+    numbers = require_tensor(backbone.targets(items), shape, owner, items.device, (torch.float32, torch.float64))
     require_finite(numbers, owner)
     return numbers
 

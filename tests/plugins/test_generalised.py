@@ -208,7 +208,7 @@ def test_an_interrupted_run_goes_on_with_its_parts(
     values, calls = Generalised.values, []
 
     def stopping(self: Generalised, *args: Any) -> Any:
-        calls.append(1)
+        calls.extend([1] if len(args[0]) > 1 else [])  # chunks; the last episode of each is scored again alone
         if len(calls) == 3:
             raise KeyboardInterrupt
         return values(self, *args)
