@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import UsageError, did_you_mean
-from metabench.paths import is_possible
 from metabench.specs import Value
+from metabench.utils.paths import is_possible
 
 Converter = Callable[[str, Any], Any]
 

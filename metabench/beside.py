@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from metabench.data import ClassSplit, image_digest
 from metabench.episodes import EpisodeBatch, EpisodeProtocol, EpisodeSource, Rows
 from metabench.errors import UsageError
-from metabench.rng import Stream
+from metabench.utils.random_streams import Stream
 
 Mask = NDArray[np.bool_]
 

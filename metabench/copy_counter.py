@@ -9,8 +9,8 @@ import numpy as np
 
 from metabench.copies import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
 from metabench.data.duplicates import Items, count_copies, items_of
-from metabench.files import replacing
 from metabench.runspec import Choice, RunSpec
+from metabench.utils.atomic_files import replacing
 from metabench.weights_data import seen_by
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from metabench.data import ClassSplit
 from metabench.episodes import DisjointProtocol, EpisodeBatch, EpisodeProtocol, EpisodeSource, Rows
 from metabench.errors import UsageError
-from metabench.rng import Stream
+from metabench.utils.random_streams import Stream
 
 Ints = NDArray[np.int64]
 

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metabench.keys import canonical_json
 from metabench.runspec import RunSpec
 from metabench.scores import answers
+from metabench.utils.hashing import canonical_json
 
 Costs = dict[str, list[float]]
 _EPISODE = ("way", "shot", "query")

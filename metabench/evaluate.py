@@ -17,8 +17,8 @@ from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally, Valued
 from metabench.features import embed
 from metabench.modules import FeatureHead
 from metabench.outputs import OutputError, gap, require_finite, require_tensor
-from metabench.rng import below
 from metabench.scores import Floats
+from metabench.utils.random_streams import below
 
 if TYPE_CHECKING:
     from metabench.learner import Learner

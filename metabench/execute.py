@@ -43,10 +43,7 @@ from metabench.features import (
     save_features,
     to_device,
 )
-from metabench.files import write_atomic
 from metabench.identity import made_for, scorer_digest, weights_digest
-from metabench.interrupt import stop_on_signal
-from metabench.keys import content_key, file_sha256
 from metabench.learner import Learner
 from metabench.memory import machine_failed
 from metabench.model import Model, load_tensors, load_weights, save_tensors
@@ -64,6 +61,9 @@ from metabench.store import Partial
 from metabench.torch_state import standard_torch
 from metabench.training import Diverged, Progress, Trainer, check_recipe
 from metabench.training_advice import training_advice
+from metabench.utils.atomic_files import write_atomic
+from metabench.utils.hashing import content_key, file_sha256
+from metabench.utils.signals import stop_on_signal
 
 CPU = torch.device("cpu")
 _FLUSH_SECONDS = 1.0

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.files import replacing
 from metabench.memory import device_memory
 from metabench.outputs import OutputError, require_finite, require_range, require_tensor
-from metabench.rng import Stream
+from metabench.utils.atomic_files import replacing
+from metabench.utils.random_streams import Stream
 
 if TYPE_CHECKING:
     from metabench.modules import Backbone

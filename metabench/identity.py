@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from metabench.episodes import EpisodeSource
-from metabench.keys import content_key, file_sha256
 from metabench.learner import Learner
 from metabench.runspec import RunSpec
+from metabench.utils.hashing import content_key, file_sha256
 
 
 def scorer_digest(learner: Learner, source: EpisodeSource) -> str:

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from metabench import arguments
 from metabench.arguments import Converter, converted
-from metabench.console import Console
 from metabench.data.decode import Form
 from metabench.errors import UsageError
-from metabench.files import tensors_meta
 from metabench.plan import choose_parts
 from metabench.registry import Registry, load_registry
 from metabench.specs import Value
-from metabench.tables import csv_text, printable
+from metabench.tables import csv_text
 from metabench.text_table import text_table
-from metabench.weight_files import require_weights_file
+from metabench.utils.atomic_files import tensors_meta
+from metabench.utils.console import Console
+from metabench.utils.text import printable
+from metabench.utils.weight_files import require_weights_file
 
 if TYPE_CHECKING:
     from metabench.predicting import Prediction, Request

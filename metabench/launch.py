@@ -12,7 +12,6 @@ from metabench.copies import copies_of, copies_words, most
 from metabench.copy_counter import learned_from
 from metabench.effects import chosen, require_effect, require_shape
 from metabench.errors import MetabenchError
-from metabench.keys import content_key
 from metabench.plan import Selection, plan_each
 from metabench.runspec import NO_DIGESTS, Choice, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.session import Outcome, Session
@@ -20,6 +19,7 @@ from metabench.settling import settle
 from metabench.specs import defaults
 from metabench.suites import Suite, plan_suite
 from metabench.tables import Row, rows_from_records
+from metabench.utils.hashing import content_key
 
 if TYPE_CHECKING:
     from metabench.execute import Executor

@@ -12,14 +12,15 @@ from typing import Any
 
 from metabench.copies import copies_line, copies_of, marked_name, most
 from metabench.errors import NothingMeasured, UsageError
-from metabench.keys import canonical_json
 from metabench.pictures.curves import Curve, curves
 from metabench.pictures.stack import stack
 from metabench.pictures.svg import Picture
 from metabench.seeds import OverSeeds, over_seeds
 from metabench.specs import Metric
-from metabench.tables import Row, csv_text, escape, printable, score_text, width_text
+from metabench.tables import Row, csv_text, score_text, width_text
 from metabench.text_table import text_table
+from metabench.utils.hashing import canonical_json
+from metabench.utils.text import escape, printable
 from metabench.versus import Contestant, contestants, told_apart, training_traits
 
 COLUMNS = (

@@ -17,8 +17,8 @@ from types import FunctionType, ModuleType
 from typing import TypeVar
 
 from metabench.errors import MissingError, UsageError
-from metabench.paths import is_file, is_there
 from metabench.specs import Spec
+from metabench.utils.paths import is_file, is_there
 
 S = TypeVar("S", bound=Spec)
 _PREFIX = "metabench_file_"

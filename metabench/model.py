@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from metabench.adapting import Adapting
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.files import replacing
 from metabench.memory import out_of_memory
 from metabench.modules import Backbone, FeatureHead
-from metabench.paths import is_file
+from metabench.utils.atomic_files import replacing
+from metabench.utils.paths import is_file
 
 M = TypeVar("M")
 

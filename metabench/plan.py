@@ -11,7 +11,6 @@ from typing import Any, TypeVar, get_type_hints
 
 from metabench.errors import UsageError, did_you_mean
 from metabench.fitting import misfit, refuse_untrained
-from metabench.keys import file_sha256
 from metabench.registry import Chosen, Registry, resolve_params
 from metabench.runspec import Choice, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.specs import (
@@ -30,8 +29,9 @@ from metabench.specs import (
     defaults,
 )
 from metabench.stopping import BOUNDS, StopRule
-from metabench.text import counted
-from metabench.weight_files import require_weights_file
+from metabench.utils.hashing import file_sha256
+from metabench.utils.text import counted
+from metabench.utils.weight_files import require_weights_file
 
 PRECISIONS = ("float32", "bfloat16")
 MAX_EPISODES = 1_000_000

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.building import make_learner
-from metabench.console import Console
 from metabench.data.decode import Form, decode
 from metabench.data.depth import measure_depth
 from metabench.data.folders import Classes, ImageFile, images_below, require_images, why_none
@@ -28,11 +27,12 @@ from metabench.evaluate import predict as winners
 from metabench.features import embed
 from metabench.learner import Learner
 from metabench.model import Model, load_weights
-from metabench.rng import Stream
 from metabench.runspec import Choice
 from metabench.specs import AlgorithmSpec, BackboneSpec
-from metabench.text import counted
 from metabench.torch_state import standard_torch
+from metabench.utils.console import Console
+from metabench.utils.random_streams import Stream
+from metabench.utils.text import counted
 
 _AT_ONCE = 512
 """Queries decoded and scored together where the answers do not depend on it: what memory they take is bounded."""

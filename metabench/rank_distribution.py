@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.rng import Stream
+from metabench.utils.random_streams import Stream
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from metabench.files import write_atomic
-from metabench.keys import canonical_json, content_key
 from metabench.record_schema import SCHEMA, NewerSchemaError, RecordError, need, validate_record
 from metabench.stats import summary_of
+from metabench.utils.atomic_files import write_atomic
+from metabench.utils.hashing import canonical_json, content_key
 
 MAX_BYTES = 32 * 2**20
 

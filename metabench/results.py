@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from metabench import arguments
 from metabench.arguments import Converter, converted
 from metabench.errors import MissingError, NothingMeasured, UsageError
-from metabench.files import replacing
-from metabench.home import Home
-from metabench.paths import is_file, is_folder
 from metabench.records import read_record
 from metabench.scores import EpisodeScores, answers, parts_of, queries
 from metabench.store import Store
-from metabench.tables import inert, rows_from_records, to_frame
+from metabench.tables import rows_from_records, to_frame
+from metabench.utils.atomic_files import replacing
+from metabench.utils.home import Home
+from metabench.utils.paths import is_file, is_folder
+from metabench.utils.text import inert
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from metabench import arguments
 from metabench.arguments import Converter, converted
-from metabench.console import Console
 from metabench.errors import UsageError
-from metabench.home import Home
 from metabench.launch import attempt_suite, outcome_rows, planned_suite, run_selection
 from metabench.plan import LISTS, Selection
 from metabench.registry import load_registry
 from metabench.session import Session
 from metabench.suites import find_suite
 from metabench.tables import to_frame
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 
 if TYPE_CHECKING:
     import pandas as pd

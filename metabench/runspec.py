@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError
-from metabench.keys import content_key
 from metabench.specs import (
     TEST,
     AlgorithmSpec,
@@ -22,6 +21,7 @@ from metabench.specs import (
     as_recorded,
 )
 from metabench.stopping import StopRule
+from metabench.utils.hashing import content_key
 
 NO_DIGESTS: Mapping[str, str] = defaultdict(str)
 """Where the digests of the data are not known, or do not matter."""

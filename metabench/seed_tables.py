@@ -14,15 +14,14 @@ from metabench.tables import (
     UNSAID,
     Row,
     cell_text,
-    escape,
     needed_columns,
-    printable,
     rows_from_records,
     score_text,
     width_text,
     with_dataset_labels,
 )
 from metabench.text_table import text_table
+from metabench.utils.text import escape, printable
 
 _TOTAL = (
     "seeds (sd): trainings, and the standard deviation of the {} between them\n"

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from metabench.class_level import class_level
-from metabench.keys import canonical_json
 from metabench.means import Estimate, mean_over_cells, total_variance
 from metabench.scores import EpisodeScores, metric_of, score_of
 from metabench.specs import Metric
 from metabench.stats import within
 from metabench.streams import Run
+from metabench.utils.hashing import canonical_json
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.beside import joined, reserved, with_copies
-from metabench.console import Console
 from metabench.copy_counter import CopyCounter
 from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.data.cache import cached_array
@@ -22,14 +21,15 @@ from metabench.data.skipped import Unread
 from metabench.data.validation import content_problem, shared_class_problem, valid_split
 from metabench.environment import check_device_name
 from metabench.errors import MetabenchError
-from metabench.files import write_atomic
-from metabench.home import Home
-from metabench.keys import content_key
 from metabench.paired import paired
 from metabench.registry import Registry, load_registry, load_target
 from metabench.runspec import Choice, RunSpec
 from metabench.specs import SAME_CLASSES, DatasetSpec, Value
 from metabench.store import Store
+from metabench.utils.atomic_files import write_atomic
+from metabench.utils.console import Console
+from metabench.utils.hashing import content_key
+from metabench.utils.home import Home
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from metabench.plan import distinct
 from metabench.registry import load_target
 from metabench.runspec import Lacking, Planned, RunSpec
 from metabench.session import Session
-from metabench.text import counted
+from metabench.utils.text import counted
 
 
 def settle(runs: Sequence[Planned], session: Session, query_given: bool) -> list[Planned]:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.keys import canonical_json
 from metabench.scores import EpisodeScores, Floats
+from metabench.utils.hashing import canonical_json
 
 Bools = NDArray[np.bool_]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from metabench.across import rank_over_cells
 from metabench.copies import copies_of, most
-from metabench.keys import canonical_json
 from metabench.leaderboard.ranks import Rank
 from metabench.means import Seeds, mean_over_cells
 from metabench.place_names import names_with_places
@@ -20,6 +19,7 @@ from metabench.seeds import over_seeds
 from metabench.session import Outcome
 from metabench.specs import FIXED_WAY, Metric
 from metabench.streams import Run
+from metabench.utils.hashing import canonical_json
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from metabench.copies import MARK, copies_line, most
 from metabench.specs import ACCURACY, Metric
 from metabench.suite_report import Cell, Line, Report
 from metabench.suites import Suite
-from metabench.tables import Row, csv_text, escape, printable, score_text
+from metabench.tables import Row, csv_text, score_text
 from metabench.text_table import text_table
+from metabench.utils.text import escape, printable
 
 _MOST_BESIDE = 4  # cells beside the means; more get a table for each data set
 _NOTES = (

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError, UsageError, did_you_mean
-from metabench.keys import content_key
 from metabench.plan import Selection, distinct, plan_each
 from metabench.plugins import NAME
 from metabench.registry import Registry
 from metabench.runspec import Planned, RunSpec, sound
 from metabench.suite_schema import KEYS, Problem, check_block, check_parameters
+from metabench.utils.hashing import content_key
 
 _TEXTS = ("name", "summary", "reference")
 OPEN = ("backbones", "seeds", "precision", "checkpoint")

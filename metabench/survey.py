@@ -9,15 +9,15 @@ from typing import Literal
 
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.estimate import Estimates
-from metabench.files import tensors_meta
 from metabench.inspection import USABLE, Found, look
-from metabench.keys import content_key
 from metabench.registry import availability, kind_of
 from metabench.runspec import Choice, Lacking, Planned, RunSpec
 from metabench.session import Session
 from metabench.specs import DatasetSpec
 from metabench.store import Partial
-from metabench.text import counted
+from metabench.utils.atomic_files import tensors_meta
+from metabench.utils.hashing import content_key
+from metabench.utils.text import counted
 
 State = Literal["cached", "partial", "to do", "missing", "impossible"]
 

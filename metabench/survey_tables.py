@@ -9,8 +9,9 @@ from typing import Any
 
 from metabench.place_names import names_with_places
 from metabench.survey import NOT_MADE, Prospect
-from metabench.tables import escape, params_text, printable
+from metabench.tables import params_text
 from metabench.text_table import text_table
+from metabench.utils.text import escape, printable
 
 _ALWAYS = ("algorithm", "dataset", "way", "shot")
 _IF_NEEDED = (

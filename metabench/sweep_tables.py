@@ -8,9 +8,9 @@ from typing import Any
 from metabench.seed_tables import seeds_text
 from metabench.specs import ACCURACY
 from metabench.sweeps import Sweep, Tried, best_of
-from metabench.tables import csv_text, escape, printable, score_text
-from metabench.text import counted
+from metabench.tables import csv_text, score_text
 from metabench.text_table import text_table
+from metabench.utils.text import counted, escape, printable
 
 _NOTES = (
     "±: 95 % interval over episodes of the validation classes; with several seeds, for another training too",

@@ -13,7 +13,6 @@ import numpy as np
 from metabench.across import rank_over_cells
 from metabench.effects import chosen, require_effect, require_shape
 from metabench.errors import UsageError
-from metabench.keys import canonical_json
 from metabench.leaderboard.ranks import Rank
 from metabench.plan import Selection, plan
 from metabench.registry import Registry
@@ -22,6 +21,7 @@ from metabench.seeds import OverSeeds, over_seeds
 from metabench.session import Outcome
 from metabench.specs import VALIDATION, Value
 from metabench.streams import Run
+from metabench.utils.hashing import canonical_json
 
 MOST = 10_000
 _SCOPES = ("algo.", "backbone.", "train.")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.copies import MARK, copies_line, copies_of, copies_words, most
-from metabench.files import write_atomic
 from metabench.scores import metric_of, parts_of, score_of
 from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
-from metabench.text import counted
 from metabench.text_table import text_table
+from metabench.utils.atomic_files import write_atomic
+from metabench.utils.text import counted, escape, inert, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +79,6 @@ IF_NEEDED = ("dataset_params", "protocol_params", "training")
 """What a table shows of rows, so far as they differ in it, that are the same in everything else."""
 UNSAID = {"protocol": {FIXED_WAY}, "setting": {"inductive"}}
 """What goes without saying; anything else is shown even where all rows have it."""
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _REASON = 100  # characters of a failure's reason in a cell; a longer one stands below the table
 _WHOLE_REASON = 2_000  # as long as `metabench run` keeps one; a stranger's record may hold more
 
@@ -206,25 +204,6 @@ def _named_data(row: Row) -> tuple[str, ...]:
 def params_text(params: Mapping[str, Any]) -> str:
     """Return ``name=value, ...`` in the order of the names."""
     return ", ".join(f"{name}={params[name]}" for name in sorted(params))
-
-
-def printable(text: str) -> str:
-    """Return `text` on one line, without control characters (a record must not steer a terminal)."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
-
-
-def escape(text: str) -> str:
-    """Return `text` as one line of Markdown that shows it and does nothing: no cells, tags, links."""
-    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)
-    return text.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
-
-
-def inert(value: Any) -> Any:
-    """Return a value for a CSV file: a text that a spreadsheet would run as a formula with an apostrophe."""
-    if not isinstance(value, str) or _NUMBER.fullmatch(value):
-        return value
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _row(record: Mapping[str, Any], cached: bool) -> Row:

@@ -23,13 +23,13 @@ from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import answer, score_batch
 from metabench.features import embed
-from metabench.interrupt import stop_on_signal
 from metabench.learner import Learner
 from metabench.model import load_tensors, save_tensors
 from metabench.modules import objective
 from metabench.outputs import NotFiniteError
 from metabench.scores import first_column
 from metabench.specs import ACCURACY, Metric, Recipe
+from metabench.utils.signals import stop_on_signal
 
 OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,

@@ -11,11 +11,11 @@ from typing import Any
 from metabench.comparison import NO_DIFFERENCE, Difference, compare_records, holm
 from metabench.copies import copies_of
 from metabench.errors import UsageError
-from metabench.keys import canonical_json
 from metabench.ranking import Ranking, rank_methods
 from metabench.scores import metric_of, score_of
 from metabench.specs import ACCURACY, Metric
 from metabench.tables import dataset_words
+from metabench.utils.hashing import canonical_json
 
 LEVEL = 0.05
 

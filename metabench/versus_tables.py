@@ -9,9 +9,9 @@ from metabench.comparison import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
 from metabench.copies import copies_note, marked_name
 from metabench.ranking import PairAcross, Ranking
 from metabench.specs import ACCURACY
-from metabench.tables import escape, printable, width_text
-from metabench.text import counted
+from metabench.tables import width_text
 from metabench.text_table import text_table
+from metabench.utils.text import counted, escape, printable
 from metabench.versus import Standing, Versus
 
 _WINS = {

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from metabench.data.types import ClassSplit
 from metabench.episodes import EpisodeBatch
 from metabench.stats import t_quantile
-from metabench.text import counted
 from metabench.text_table import text_table
+from metabench.utils.text import counted
 
 SHARE = 0.1
 """The share of episodes that are the worst: the lowest decile."""
@@ -237,7 +237,7 @@ def _class_cells(row: ClassRow) -> tuple[str, ...]:
 
 
 def _table(header: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
-    from metabench.tables import printable
+    from metabench.utils.text import printable
 
     clean = [[printable(str(cell)) for cell in line] for line in body]
     return text_table(header, clean)

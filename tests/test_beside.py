@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from metabench.beside import JointSplit, UnreservedSource, base_rows, joined, reserved, starts_of, with_copies
 from metabench.cli.main import main
-from metabench.console import Console
 from metabench.data import ClassSplit
 from metabench.errors import UsageError
 from metabench.execute import Executor
-from metabench.home import Home
 from metabench.learner import FeatureLearner
 from metabench.plan import Selection, plan
 from metabench.session import Session
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 from metabench_protocols.fixed_way import FixedWay
 from tests.plugins.protocol_facts import assert_sound, owners, split_of
 from tests.tiny import SETTINGS, arguments, record_of, run_json

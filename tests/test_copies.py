@@ -12,14 +12,14 @@ import torch
 
 import metabench
 from metabench.cli.main import main
-from metabench.console import Console
 from metabench.copies import copies_words, most
-from metabench.home import Home
 from metabench.identity import made_for
 from metabench.model import save_tensors
 from metabench.plan import Selection, plan
 from metabench.record_schema import RecordError, validate_record
 from metabench.session import Session
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 from metabench.weights_data import seen_by
 from tests.photos import make_folder, picture
 from tests.record_factory import make_record

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 import metabench
 from metabench.cli.main import LazyGroup, main
 from metabench.errors import UsageError
-from metabench.keys import file_sha256
 from metabench.running import _CONVERTERS
 from metabench.runspec import Planned, spec_of
+from metabench.utils.hashing import file_sha256
 from tests.tiny import arguments, record_of, run_json
 
 HOW = {

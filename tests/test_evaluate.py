@@ -14,7 +14,7 @@ from metabench.evaluate import batch_logits, chunk_size, evaluate, gather, predi
 from metabench.learner import FeatureLearner
 from metabench.model import Model
 from metabench.modules import FeatureHead
-from metabench.rng import Stream
+from metabench.utils.random_streams import Stream
 from metabench_algorithms.metric.chance import Chance
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.pixels import Pixels

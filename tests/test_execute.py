@@ -22,12 +22,12 @@ from metabench import execute, training
 from metabench.cli.main import main
 from metabench.errors import UsageError
 from metabench.features import embed
-from metabench.interrupt import stop_on_signal
 from metabench.model import load_tensors
 from metabench.plugins import PluginSet
 from metabench.scores import shares
 from metabench.store import Partial
 from metabench.training import Trainer
+from metabench.utils.signals import stop_on_signal
 from tests.tiny import SETTINGS, arguments, record_of, run_json
 
 KILL_THEMSELVES = """

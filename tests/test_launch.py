@@ -12,15 +12,15 @@ import pytest
 
 import metabench
 from metabench.cli.main import main
-from metabench.console import Console
 from metabench.data import split_digest
 from metabench.errors import UsageError
-from metabench.home import Home
 from metabench.launch import launch, outcome_rows, run_selection
 from metabench.plan import Selection, plan
 from metabench.registry import load_registry
 from metabench.session import Session
 from metabench.specs import Value
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 from tests.tiny import SETTINGS, arguments, run_json
 
 DATA: Mapping[str, Value] = {name: value for name, value in SETTINGS.items() if name.startswith("data.")}

@@ -10,12 +10,12 @@ import pluggy
 import pytest
 
 from metabench.errors import MissingError, UsageError
-from metabench.keys import content_key, file_sha256
 from metabench.plan import Selection, plan, plan_each
 from metabench.plugins import PluginSet
 from metabench.registry import Registry
 from metabench.runspec import Lacking, RunSpec
 from metabench.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Param, ProtocolSpec, Recipe
+from metabench.utils.hashing import content_key, file_sha256
 
 COMMON: dict[str, Any] = {"version": 1, "target": "none:None", "summary": "", "reference": "", "licence": "MIT"}
 OWN = Recipe(way=4, shot=0, query=3, episodes=50, source="invented")

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import metabench.records as records
-from metabench.keys import canonical_json, content_key
 from metabench.record_schema import MAX_STRING
 from metabench.records import (
     NewerSchemaError,
@@ -25,6 +24,7 @@ from metabench.records import (
     write_record,
 )
 from metabench.stopping import StopRule
+from metabench.utils.hashing import canonical_json, content_key
 from tests.record_factory import made_scores, make_inputs, make_record
 
 JSON = st.recursive(

@@ -11,10 +11,8 @@ from metabench.tables import (
     ALWAYS,
     COLUMNS,
     csv_text,
-    escape,
     markdown,
     needed_columns,
-    printable,
     rows_from_records,
     score_text,
     terminal,
@@ -22,6 +20,7 @@ from metabench.tables import (
     to_frame,
     to_json,
 )
+from metabench.utils.text import escape, printable
 from tests.record_factory import make_inputs, make_record
 
 FAILED = build_record(

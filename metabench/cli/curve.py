@@ -9,7 +9,7 @@ import click
 
 from metabench.cli.listing import home_option
 from metabench.errors import NothingMeasured, UsageError
-from metabench.paths import is_folder, is_possible
+from metabench.utils.paths import is_folder, is_possible
 
 plot_option = click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the curves, too."
@@ -54,9 +54,9 @@ def curve(
     Of all runs in the store, or of the record files, folders (a leaderboard is one) and keys named. Runs that differ in
     nothing but their shots are one curve. 'metabench run --plot FILE.svg' draws what it has just measured.
     """
-    from metabench.files import write_atomic
     from metabench.learning_curves import draw, learning_curves, to_csv, to_json, to_text
     from metabench.results import load_records
+    from metabench.utils.atomic_files import write_atomic
 
     if as_json and as_markdown:
         raise UsageError("--json and --markdown exclude each other")

@@ -17,13 +17,13 @@ from metabench.cli.datasets import form_name, forms, verified
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option
 from metabench.cli.loose import current_registry
 from metabench.errors import MetabenchError
-from metabench.home import Home
 from metabench.inspection import USABLE, look
 from metabench.plugins import one_line
 from metabench.registry import Registry, availability, nameless
 from metabench.runspec import Choice
 from metabench.specs import DatasetSpec, defaults
 from metabench.suites import load_suites
+from metabench.utils.home import Home
 
 _FOR_WORK = ("dev", "docs")
 """Extras for those who work on metabench itself."""

@@ -10,7 +10,7 @@ import click
 from metabench.cli.curve import check_file
 from metabench.cli.listing import home_option, json_option
 from metabench.errors import UsageError
-from metabench.text import counted
+from metabench.utils.text import counted
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 

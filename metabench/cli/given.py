@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from metabench.errors import UsageError
-from metabench.home import Home
-from metabench.paths import is_file
+from metabench.utils.home import Home
+from metabench.utils.paths import is_file
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import click
 
 from metabench.cli.given import given
 from metabench.errors import MetabenchError, UsageError
-from metabench.home import Home
-from metabench.keys import file_sha256
-from metabench.paths import is_folder
-from metabench.tables import printable
+from metabench.utils.hashing import file_sha256
+from metabench.utils.home import Home
+from metabench.utils.paths import is_folder
+from metabench.utils.text import printable
 
 if TYPE_CHECKING:
     from metabench.leaderboard.changes import Changes
@@ -125,9 +125,9 @@ def _lines(found: Changes, against: str) -> list[str]:
 @_JSON
 def html(folder: Path, out: Path | None, as_json: bool) -> None:
     """Write the one page with tables and pictures ('build' does it too)."""
-    from metabench.files import write_atomic
     from metabench.leaderboard import Leaderboard
     from metabench.leaderboard.folder import SITE
+    from metabench.utils.atomic_files import write_atomic
 
     _need_folder(folder)
     target = out or folder / SITE

@@ -12,11 +12,11 @@ import click
 
 from metabench.cli.loose import current_registry
 from metabench.copies import copies_note, copies_of, marked_name
-from metabench.home import Home
 from metabench.plugins import SPEC_CLASSES, Kind
 from metabench.registry import Registry, availability, kind_of
 from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
 from metabench.text_table import aligned, display_width
+from metabench.utils.home import Home
 
 KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")

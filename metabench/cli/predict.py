@@ -10,9 +10,9 @@ import click
 from metabench.cli.curve import check_file
 from metabench.cli.loose import current_registry
 from metabench.cli.selecting import parse_settings
-from metabench.console import Console
 from metabench.data.decode import COLOURS, FITS
 from metabench.labelling import ALGORITHM, request_of, to_csv, to_json, to_text
+from metabench.utils.console import Console
 
 _PATH = click.Path(path_type=Path)
 
@@ -43,8 +43,8 @@ def predict(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -
     the weights of a trained run (--checkpoint, which says itself what was trained; give the --size and --colour of its
     images).
     """
-    from metabench.files import write_atomic
     from metabench.predicting import predict as label
+    from metabench.utils.atomic_files import write_atomic
 
     check_file("--csv", csv_file)
     console = Console(quiet=quiet)

@@ -12,11 +12,11 @@ import click
 from metabench.cli.given import Given, given
 from metabench.cli.listing import echo_json, home_option, json_option
 from metabench.cli.loose import current_registry
-from metabench.console import Console
 from metabench.errors import MetabenchError
-from metabench.home import Home
 from metabench.scores import metric_of
-from metabench.text import counted
+from metabench.utils.console import Console
+from metabench.utils.home import Home
+from metabench.utils.text import counted
 
 if TYPE_CHECKING:
     from metabench.session import Session

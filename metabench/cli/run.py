@@ -11,9 +11,7 @@ import click
 from metabench import suite_tables
 from metabench.cli import selecting
 from metabench.cli.curve import check_file, plot_option
-from metabench.console import Console
 from metabench.errors import NothingMeasured, UsageError
-from metabench.files import write_atomic
 from metabench.launch import attempt_suite, launch, outcome_rows, planned, planned_suite
 from metabench.learning_curves import draw, learning_curves
 from metabench.plan import Selection
@@ -26,6 +24,8 @@ from metabench.suite_report import report
 from metabench.suites import Suite, find_suite
 from metabench.survey import survey
 from metabench.tables import Row, markdown, terminal, to_csv, to_json, with_dataset_labels
+from metabench.utils.atomic_files import write_atomic
+from metabench.utils.console import Console
 
 
 @click.command()

@@ -11,14 +11,14 @@ import click
 from metabench import survey_tables
 from metabench.cli.curve import check_file
 from metabench.cli.loose import current_registry
-from metabench.console import Console
 from metabench.environment import parse_bytes
 from metabench.errors import UsageError
-from metabench.home import Home
-from metabench.paths import is_folder
 from metabench.plan import EPISODES, MOST_UNTIL, PRECISIONS
 from metabench.session import Session
 from metabench.survey import NOT_MADE, Prospect
+from metabench.utils.console import Console
+from metabench.utils.home import Home
+from metabench.utils.paths import is_folder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

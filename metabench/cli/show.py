@@ -37,7 +37,7 @@ from metabench.specs import (
     ProtocolSpec,
     defaults,
 )
-from metabench.text import counted
+from metabench.utils.text import counted
 
 
 @click.command("show")
@@ -83,8 +83,8 @@ def _show_record(record: Mapping[str, Any], as_json: bool) -> None:
 
 def _plot(record: Mapping[str, Any], file: str) -> None:
     """Write the distribution of a run's scores as SVG and say where."""
-    from metabench.files import write_atomic
     from metabench.pictures.histogram import histogram
+    from metabench.utils.atomic_files import write_atomic
 
     inputs, scores = record["inputs"], record["scores"]
     if scores is None:

@@ -11,7 +11,7 @@ from metabench.cli.listing import echo_json
 from metabench.cli.reproduce import ready, replay_options
 from metabench.copies import copies_note, copies_of, marked_name
 from metabench.errors import UsageError
-from metabench.text import counted, have
+from metabench.utils.text import counted, have
 
 
 @click.command()

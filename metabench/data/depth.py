@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metabench.data.kinds import formats_of
 from metabench.data.making import Unusable
 from metabench.data.rows import cores
-from metabench.text import counted
+from metabench.utils.text import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image  # not at run time: data sets are listed without Pillow

@@ -12,9 +12,9 @@ from metabench.data.kinds import ending_of, is_image, remedy_for
 from metabench.data.rows import first_three
 from metabench.data.skipped import IRREGULAR, LINKED, Skipped, is_hidden, kind_of_file
 from metabench.errors import MissingError, UsageError
-from metabench.keys import content_key
-from metabench.paths import is_file
-from metabench.text import counted, have
+from metabench.utils.hashing import content_key
+from metabench.utils.paths import is_file
+from metabench.utils.text import counted, have
 
 LAYOUT = "The images of each class belong into a sub-folder of its name"
 INSIDE = "in folders inside class folders"

@@ -16,7 +16,7 @@ from metabench.data.rows import first_three
 from metabench.data.skipped import Skipped, kind_of_file
 from metabench.data.split_folders import NAMES, read_splits, split_of
 from metabench.errors import MissingError, UsageError
-from metabench.text import counted
+from metabench.utils.text import counted
 
 TABLE = "labels.csv"
 """Its name, in any case of letters."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from metabench.data.types import DataContext
 from metabench.errors import MetabenchError, MissingError
-from metabench.text import short_digest
+from metabench.utils.text import short_digest
 
 MIRROR_VARIABLE = "METABENCH_MIRROR"
 TIMEOUT_S = 30

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.keys import canonical_json, file_sha256
 from metabench.leaderboard.board import Section
 from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.folder import Contents, Leaderboard
@@ -19,6 +18,7 @@ from metabench.leaderboard.names import names
 from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Row
 from metabench.tables import score_text
+from metabench.utils.hashing import canonical_json, file_sha256
 
 MAX_ARCHIVE = 2**30
 """Bytes of the old folder that are looked at."""

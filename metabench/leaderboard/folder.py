@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError, UsageError
-from metabench.files import write_atomic
 from metabench.leaderboard.board import Board, boards
 from metabench.leaderboard.curated import Invalidated, Overlap, read_invalidated, read_overlaps
 from metabench.leaderboard.entries import Entry, admit, file_name
@@ -17,6 +16,7 @@ from metabench.leaderboard.published import Published, read_published
 from metabench.leaderboard.rowdata import data_csv
 from metabench.leaderboard.site import site
 from metabench.records import RecordError, read_record, validate_record, write_record
+from metabench.utils.atomic_files import write_atomic
 
 SITE = "index.html"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from metabench.copies import copies_of, most
-from metabench.keys import canonical_json
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.rows import Row
 from metabench.specs import ACCURACY
 from metabench.tables import csv_text, train_dataset
+from metabench.utils.hashing import canonical_json
 
 COLUMNS = (
     "algorithm",

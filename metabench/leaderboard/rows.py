@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.keys import canonical_json, content_key
 from metabench.leaderboard.entries import Cell, Entry
 from metabench.means import is_rankable
 from metabench.scores import EpisodeScores, score_of
@@ -21,6 +20,7 @@ from metabench.seeds import over_seeds
 from metabench.specs import Metric
 from metabench.stats import summarise
 from metabench.streams import Run, covariances
+from metabench.utils.hashing import canonical_json, content_key
 
 _OF_THE_CELL = ("way", "shot", "query", "episodes")
 STATISTICS = "bn"

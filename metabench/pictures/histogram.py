@@ -10,7 +10,7 @@ from metabench.pictures.scale import Scale, tick_text
 from metabench.pictures.svg import Picture, group, label, line, tag
 from metabench.scores import EpisodeScores, Floats
 from metabench.specs import Metric
-from metabench.text import counted
+from metabench.utils.text import counted
 
 WIDTH, HEIGHT = 560.0, 320.0
 _TOP, _BOTTOM, _LEFT, _RIGHT = 66.0, 44.0, 44.0, 14.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from metabench.tables import printable
+from metabench.utils.text import printable
 
 _AIR = 16.0  # around a picture that is a file of its own
 _NARROW, _WIDE = "iIjl.,:;'|!()[]ft -", "mwMWQO@%±≥≤"

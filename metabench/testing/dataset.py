@@ -18,12 +18,12 @@ from metabench.data.validation import (
     size_problem,
     type_problem,
 )
-from metabench.home import Home
 from metabench.plugins import Kind
 from metabench.specs import UNKNOWN_COPY, DatasetSpec, Declared
 from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
 from metabench.testing.spec import SpecChecks
-from metabench.text import are, counted
+from metabench.utils.home import Home
+from metabench.utils.text import are, counted
 
 
 class DatasetConformance(SpecChecks):

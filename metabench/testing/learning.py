@@ -10,12 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metabench.console import Console
 from metabench.environment import choose_device
 from metabench.episodes import EpisodeSource
 from metabench.evaluate import evaluate
 from metabench.features import embed, to_device
-from metabench.home import Home
 from metabench.learner import FeatureLearner, Learner
 from metabench.model import Model, build_model
 from metabench.plan import Selection, plan
@@ -28,6 +26,8 @@ from metabench.testing.conformance import NotApplicable, Violation, check, scrat
 from metabench.testing.state import frozen, moved
 from metabench.testing.subject import AlgorithmChecks
 from metabench.training import Trainer
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 
 SMALL = {"train_classes": 40, "val_classes": 10, "test_classes": 20}
 """Of the default data set, which is drawn in a fraction of a second at this size; functions are as they are."""

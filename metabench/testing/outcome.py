@@ -9,11 +9,11 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from metabench.evaluate import predict
-from metabench.rng import Stream
 from metabench.testing.conformance import NotApplicable, Violation, check
 from metabench.testing.scorer import Scorer, trained
 from metabench.testing.subject import AlgorithmChecks
 from metabench.testing.tasks import Episodes, generator
+from metabench.utils.random_streams import Stream
 
 RARE = 1e-6
 """A fair algorithm fails a statistical check as often as this (if at all: the made-up episodes are fixed)."""

@@ -16,11 +16,11 @@ from metabench.episodes import DisjointProtocol, EpisodeBatch, EpisodeProtocol
 from metabench.errors import UsageError
 from metabench.paired import PairedSplit, paired
 from metabench.plugins import Kind
-from metabench.rng import Stream
 from metabench.specs import ProtocolSpec
 from metabench.testing.conformance import NotApplicable, Violation, check, raised
 from metabench.testing.spec import SpecChecks
-from metabench.text import are, counted
+from metabench.utils.random_streams import Stream
+from metabench.utils.text import are, counted
 
 RARE = 1e-6
 """A protocol without the fault fails a statistical check as often as this (if at all: the words are fixed)."""

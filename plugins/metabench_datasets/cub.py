@@ -21,9 +21,9 @@ from metabench.data.images import ImageForm, cached_images
 from metabench.data.prepared import MARK, Prepared
 from metabench.data.sources import OfficialFile, downloads, find, obtain
 from metabench.errors import MissingError, UsageError
-from metabench.files import write_atomic
-from metabench.keys import content_key
 from metabench.specs import DatasetSpec, Param, SplitSize
+from metabench.utils.atomic_files import write_atomic
+from metabench.utils.hashing import content_key
 from metabench_datasets._cub import FRAMES, ROOT, Layout, Listing, framed, official_layout, read_listing
 
 SIDE = 84

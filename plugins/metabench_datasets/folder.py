@@ -21,11 +21,11 @@ from metabench.data.label_tables import read_layout, read_split_names
 from metabench.data.rows import cached_rows, first_three
 from metabench.data.skipped import Skipped, Unread
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.files import write_atomic
-from metabench.keys import content_key
-from metabench.paths import is_folder, is_there
 from metabench.specs import SAME_CLASSES, DatasetSpec, Param
-from metabench.text import are, counted
+from metabench.utils.atomic_files import write_atomic
+from metabench.utils.hashing import content_key
+from metabench.utils.paths import is_folder, is_there
+from metabench.utils.text import are, counted
 
 VERSION = 1
 READING = 2

@@ -21,8 +21,8 @@ from metabench.data.pickles import open_pickle
 from metabench.data.prepared import MARK, Prepared
 from metabench.data.sources import find
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.keys import content_key
 from metabench.specs import DatasetSpec, SplitSize
+from metabench.utils.hashing import content_key
 from metabench_datasets._tiered import MOST_STEPS, PixelRows, Sorted, png_places, read_labels
 
 SIDE = 84

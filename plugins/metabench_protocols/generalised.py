@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from metabench.api import ClassSplit, Metric, Param, ProtocolSpec, UsageError
 from metabench.beside import JointSplit
 from metabench.episodes import EpisodeBatch, Rows
-from metabench.rng import choose
+from metabench.utils.random_streams import choose
 from metabench_protocols._draw import QUERY, SHOT, WAY, Words, at_least, labels, rows_of
 from metabench_protocols.fixed_way import FixedWay
 

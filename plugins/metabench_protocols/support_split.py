@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from metabench.api import ClassSplit, Param, ProtocolSpec, UsageError
 from metabench.episodes import EpisodeBatch
 from metabench.paired import PairedSplit
-from metabench.rng import choose
+from metabench.utils.random_streams import choose
 from metabench_protocols._draw import SHOT, at_least, fewer_shots, labels, need_classes, rows_of
 
 SPEC = ProtocolSpec(

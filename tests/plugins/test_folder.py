@@ -351,7 +351,7 @@ def test_progress_counts_files(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "readme.txt").write_text("x")
-    monkeypatch.setattr("metabench.console.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("metabench.utils.console.PLAIN_SECONDS", 0.0)
     assert main(["datasets", "verify", f"folder:{photos}", "--home", str(tmp_path / "home")]) == 0
     said = capsys.readouterr().err
     assert "preparing folder:photos: 19 of 19 headers" in said

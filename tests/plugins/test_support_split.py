@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from metabench.cli.main import main
-from metabench.console import Console
 from metabench.data import ClassSplit
 from metabench.episodes import EpisodeSource
 from metabench.errors import UsageError
-from metabench.home import Home
 from metabench.launch import run_selection
 from metabench.paired import PairedSplit, paired
 from metabench.plan import Selection
 from metabench.session import Session
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 from metabench_protocols.support_split import SupportSplit
 from tests.photos import make_folder, picture
 from tests.tiny import record_of, run_json

@@ -6,7 +6,7 @@ import numpy as np
 
 from metabench.api import Param, ProtocolSpec, UsageError, hookimpl
 from metabench.episodes import EpisodeBatch
-from metabench.rng import choose
+from metabench.utils.random_streams import choose
 
 WAY, SHOT, QUERY = 3, 2, 4
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from metabench.keys import canonical_json
-from metabench.rng import Stream, below, choose
+from metabench.utils.hashing import canonical_json
+from metabench.utils.random_streams import Stream, below, choose
 
 MASK = 2**64 - 1
 LEAST_P = 1e-6

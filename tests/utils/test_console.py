@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from metabench import console as module
-from metabench.console import Console
+from metabench.utils import console as module
+from metabench.utils.console import Console
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]")
 SHOW_BAR = """
 import sys
-from metabench.console import Console
+from metabench.utils.console import Console
 console = Console(quiet=len(sys.argv) > 1)
 with console.progress("embedding [x]", 40) as bar:
     bar.update(20, "loss 0.5")

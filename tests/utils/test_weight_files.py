@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from metabench.cli.main import main
-from metabench.weight_files import require_weights_file
+from metabench.utils.weight_files import require_weights_file
 
 
 class Bomb:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError, MissingError
-from metabench.paths import is_file
+from metabench.utils.paths import is_file
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from metabench.errors import UsageError
-from metabench.text import are, counted, have, short_digest
 from metabench.training_advice import training_advice
+from metabench.utils.text import are, counted, have, short_digest
 
 
 @pytest.mark.parametrize(

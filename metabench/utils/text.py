@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 _DIGITS = 12
 
 
@@ -35,3 +38,25 @@ def _plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
         return f"{noun[:-1]}ies"
     return f"{noun}s"
+
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, without control characters (a record must not steer a terminal)."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def escape(text: str) -> str:
+    """Return `text` as one line of Markdown that shows it and does nothing: no cells, tags, links."""
+    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)
+    return text.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
+
+
+def inert(value: Any) -> Any:
+    """Return a value for a CSV file: a text that a spreadsheet would run as a formula with an apostrophe."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

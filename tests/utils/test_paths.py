@@ -9,7 +9,7 @@ import pytest
 import metabench
 from metabench.cli.main import main
 from metabench.errors import MissingError
-from metabench.paths import is_file, is_folder, is_possible, is_there
+from metabench.utils.paths import is_file, is_folder, is_possible, is_there
 from tests.photos import make_folder
 
 LONG = "a" * 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from metabench.errors import MissingError, UsageError
-from metabench.paths import is_file, is_folder
+from metabench.utils.paths import is_file, is_folder
 
 _ZIP, _PICKLE = b"PK\x03\x04", (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _HEAD = 512

@@ -7,7 +7,7 @@ import platformdirs
 import pytest
 
 from metabench.errors import MetabenchError, UsageError
-from metabench.home import Home
+from metabench.utils.home import Home
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +99,6 @@ def test_full_disk_shows_before_anything_is_measured(tmp_path: Path, monkeypatch
     def full(**_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("metabench.home.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("metabench.utils.home.tempfile.TemporaryFile", full)
     with pytest.raises(MetabenchError, match=r"is not writable \(No space left on device\)"):
         Home(tmp_path).ensure()

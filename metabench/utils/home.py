@@ -10,7 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.paths import is_folder, is_possible, is_there
+from metabench.utils.paths import is_folder, is_possible, is_there
 
 
 @dataclass(frozen=True)

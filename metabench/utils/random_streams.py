@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.keys import canonical_json
+from metabench.utils.hashing import canonical_json
 
 _WORDS_PER_BLOCK = 4  # Philox 4x64 yields four words for each counter value
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench.files import replacing, write_atomic
+from metabench.utils.atomic_files import replacing, write_atomic
 
 
 def test_a_write_that_stops_in_the_middle_changes_nothing(tmp_path: Path) -> None:
