@@ -13,12 +13,12 @@ from common import CHANNELS, IMAGE_SHAPE, QUERY, SEED, SHOT, WAY, Setting, conv4
 from torch import Tensor
 
 from metabench.data import ClassSplit
-from metabench.environment import keep_freed_memory, peak_memory_mb
 from metabench.episodes import EpisodeSource
 from metabench.evaluate import evaluate
 from metabench.features import embed, to_device
 from metabench.learner import FeatureLearner
 from metabench.model import Model, build_model
+from metabench.runtime.memory_limits import keep_freed_memory, peak_memory_mb
 from metabench.specs import Recipe
 from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer

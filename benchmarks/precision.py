@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from metabench.data import ClassSplit
-from metabench.environment import keep_freed_memory
 from metabench.episodes import EpisodeSource
 from metabench.features import DTYPES, embed
 from metabench.learner import FeatureLearner
 from metabench.model import build_model
+from metabench.runtime.memory_limits import keep_freed_memory
 from metabench.specs import Recipe
 from metabench.training import Trainer
 from metabench_algorithms.metric.protonet import ProtoNet

@@ -16,14 +16,6 @@ from torch import Tensor
 from metabench.beside import UnreservedSource, base_rows
 from metabench.building import make_learner
 from metabench.disjoint import DisjointSource
-from metabench.environment import (
-    choose_device,
-    emulates,
-    forget_peak_memory,
-    keep_freed_memory,
-    peak_memory_mb,
-    provenance,
-)
 from metabench.episodes import (
     EpisodeProtocol,
     EpisodeSource,
@@ -45,20 +37,23 @@ from metabench.features import (
 )
 from metabench.identity import made_for, scorer_digest, weights_digest
 from metabench.learner import Learner
-from metabench.memory import machine_failed
 from metabench.model import Model, load_tensors, load_weights, save_tensors
 from metabench.modules import Backbone
 from metabench.outputs import OutputError
 from metabench.records import build_record
 from metabench.registry import load_target
 from metabench.runspec import Choice, RunSpec, metric_of_protocol
+from metabench.runtime.devices import choose_device, emulates
+from metabench.runtime.memory import machine_failed
+from metabench.runtime.memory_limits import forget_peak_memory, keep_freed_memory, peak_memory_mb
+from metabench.runtime.provenance import provenance
+from metabench.runtime.torch_state import standard_torch
 from metabench.scores import first_column
 from metabench.session import Outcome, Session
 from metabench.specs import ACCURACY, AlgorithmSpec, Metric, Recipe, defaults
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial
-from metabench.torch_state import standard_torch
 from metabench.training import Diverged, Progress, Trainer, check_recipe
 from metabench.training_advice import training_advice
 from metabench.utils.atomic_files import write_atomic

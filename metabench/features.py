@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.memory import device_memory
 from metabench.outputs import OutputError, require_finite, require_range, require_tensor
+from metabench.runtime.memory import device_memory
 from metabench.utils.atomic_files import replacing
 from metabench.utils.random_streams import Stream
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from metabench.adapting import Adapting
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.memory import out_of_memory
 from metabench.modules import Backbone, FeatureHead
+from metabench.runtime.memory import out_of_memory
 from metabench.utils.atomic_files import replacing
 from metabench.utils.paths import is_file
 

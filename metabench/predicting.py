@@ -19,7 +19,6 @@ from metabench.data.images import quiet_decoders
 from metabench.data.label_tables import read_labelled
 from metabench.data.making import Unusable
 from metabench.data.rows import first_three
-from metabench.environment import choose_device
 from metabench.episodes import EpisodeBatch
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import checked_outputs
@@ -28,8 +27,9 @@ from metabench.features import embed
 from metabench.learner import Learner
 from metabench.model import Model, load_weights
 from metabench.runspec import Choice
+from metabench.runtime.devices import choose_device
+from metabench.runtime.torch_state import standard_torch
 from metabench.specs import AlgorithmSpec, BackboneSpec
-from metabench.torch_state import standard_torch
 from metabench.utils.console import Console
 from metabench.utils.random_streams import Stream
 from metabench.utils.text import counted

@@ -25,15 +25,15 @@ from torch.utils import _pytree as pytree
 from metabench.adapting import Adapting, Params, run_task, run_update
 from metabench.augment import own_items, training_items
 from metabench.context import TaskContext, task_context
-from metabench.environment import own_peak_memory_mb
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
 from metabench.features import checked_targets, embed, to_device
-from metabench.forked import ForkedPool, can_fork
 from metabench.learner import Learner
-from metabench.memory import MIB, device_memory, out_of_memory
 from metabench.modules import Backbone
 from metabench.outputs import require_tensor
+from metabench.runtime.forked_pool import ForkedPool, can_fork
+from metabench.runtime.memory import MIB, device_memory, out_of_memory
+from metabench.runtime.memory_limits import own_peak_memory_mb
 from metabench.specs import Recipe
 from metabench.trial import try_task
 from metabench.workers import PlainLayout, WorkerPool

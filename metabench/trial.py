@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from metabench.adapting import Adapting, run_task
 from metabench.errors import UsageError
-from metabench.memory import peak_bytes
+from metabench.runtime.memory import peak_bytes
 
 _NO_SECOND = (
     "not implemented",

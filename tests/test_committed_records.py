@@ -12,10 +12,11 @@ import torch
 
 from metabench.cli.main import main
 from metabench.cli.reproduce import ROUNDING
-from metabench.environment import emulates, provenance
 from metabench.leaderboard.curated import read_invalidated
 from metabench.records import read_record
 from metabench.registry import availability, load_registry
+from metabench.runtime.devices import emulates
+from metabench.runtime.provenance import provenance
 from metabench.utils.hashing import file_sha256
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from metabench import tasks
 from metabench.adapting import Adapting
 from metabench.context import training_episode
-from metabench.environment import parse_bytes
 from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
-from metabench.memory import MIB, machine_failed, out_of_memory, peak_bytes, resident_bytes
 from metabench.model import build_model
 from metabench.modules import Backbone
+from metabench.runtime.memory import MIB, machine_failed, out_of_memory, peak_bytes, resident_bytes
+from metabench.runtime.memory_limits import parse_bytes
 from metabench.specs import Recipe
 from metabench.tasks import AdaptingLearner
 from metabench_algorithms.gradient.maml import Maml

@@ -13,10 +13,10 @@ import click
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
 from metabench.cli.loose import current_registry, plugin_files
 from metabench.cli.selecting import parse_settings
-from metabench.environment import check_device_name
 from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.plugins import Kind
 from metabench.registry import Registry, availability, resolve_params
+from metabench.runtime.devices import check_device_name
 from metabench.specs import AnySpec, Value
 from metabench.testing.runner import KINDS, Result, Target, run_checks
 from metabench.utils.console import Console

@@ -79,7 +79,7 @@ def _versions() -> Iterator[Check]:
 
 def _device() -> Check:
     try:
-        from metabench.environment import choose_device
+        from metabench.runtime.devices import choose_device
 
         return Check("device", "ok", str(choose_device("auto")))
     except Exception as error:  # a damaged torch fails in many ways

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import MetabenchError
-from metabench.forked import ForkedPool, can_fork
+from metabench.runtime.forked_pool import ForkedPool, can_fork
 
 Make = Callable[[int], NDArray[np.uint8]]
 Made = tuple[int, dict[int, str]]

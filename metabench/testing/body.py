@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from metabench.data.text import encode_texts
-from metabench.environment import choose_device
 from metabench.errors import UsageError
 from metabench.modules import Backbone
 from metabench.outputs import OutputError, require_finite, require_range, require_tensor
 from metabench.plugins import Kind
+from metabench.runtime.devices import choose_device
 from metabench.specs import BackboneSpec
 from metabench.testing.conformance import Conformance, Violation, raised
 from metabench.testing.scorer import TOLERANCE

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metabench.environment import choose_device
 from metabench.episodes import EpisodeSource
 from metabench.evaluate import evaluate
 from metabench.features import embed, to_device
@@ -19,6 +18,7 @@ from metabench.model import Model, build_model
 from metabench.plan import Selection, plan
 from metabench.registry import load_target
 from metabench.runspec import Choice, RunSpec
+from metabench.runtime.devices import choose_device
 from metabench.session import Session
 from metabench.specs import ACCURACY
 from metabench.tasks import AdaptingLearner

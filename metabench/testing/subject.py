@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from metabench.environment import choose_device
 from metabench.plan import Selection
 from metabench.plugins import Kind
 from metabench.registry import resolve_params
+from metabench.runtime.devices import choose_device
 from metabench.specs import AlgorithmSpec, Value
 from metabench.testing.adapting import AdaptingScorer, NumbersScorer
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, raised

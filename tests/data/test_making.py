@@ -19,7 +19,7 @@ from metabench.data import DataContext, making
 from metabench.data.images import Files, ImageForm, cached_images
 from metabench.data.rows import cached_rows
 from metabench.errors import MetabenchError
-from metabench.forked import ForkedPool, can_fork
+from metabench.runtime.forked_pool import ForkedPool, can_fork
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="decodes in threads here")
 IMAGES, SIDE = 60, 9

@@ -10,17 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import torch
 
-from metabench import environment
-from metabench.environment import (
-    check_device_name,
-    choose_device,
-    forget_peak_memory,
-    keep_freed_memory,
-    peak_memory_mb,
-    provenance,
-    return_freed_memory,
-)
 from metabench.errors import MissingError, UsageError
+from metabench.runtime import devices
+from metabench.runtime.devices import check_device_name, choose_device
+from metabench.runtime.memory_limits import forget_peak_memory, keep_freed_memory, peak_memory_mb, return_freed_memory
+from metabench.runtime.provenance import provenance
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "CPU", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cuda:0 ", "mps"])
@@ -58,7 +52,7 @@ def test_devices_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_importing_it_loads_no_torch() -> None:
-    code = "import sys, metabench.environment as e; e.check_device_name('cuda:0'); sys.exit('torch' in sys.modules)"
+    code = "import sys, metabench.runtime.devices as e; e.check_device_name('cuda:0'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -77,7 +71,7 @@ def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(*args: object, **kwargs: object) -> None:
         raise FileNotFoundError("git")
 
-    monkeypatch.setattr(environment.subprocess, "run", absent)
+    monkeypatch.setattr(devices.subprocess, "run", absent)
     assert provenance(torch.device("cpu"))["git"] == ""
 
 
@@ -90,8 +84,8 @@ def test_memory_is_plausible_and_the_allocator_goes_on() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
 def test_the_peak_of_memory_is_of_what_came_since_it_was_forgotten() -> None:
     code = (
-        "from metabench.environment import *\n"
-        "from metabench.memory import resident_bytes\n"
+        "from metabench.runtime.devices import *\n"
+        "from metabench.runtime.memory import resident_bytes\n"
         "import torch\n"
         "keep_freed_memory()\n"
         "torch.ones(100 << 18)\n"  # 100 MiB

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import metabench
-from metabench.torch_state import standard_torch
+from metabench.runtime.torch_state import standard_torch
 from tests.photos import make_folder
 from tests.tiny import SETTINGS
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from metabench.adapting import Adapting, Params
 from metabench.episodes import EpisodeBatch
 from metabench.errors import UsageError
-from metabench.forked import ForkedPool, can_fork
+from metabench.runtime.forked_pool import ForkedPool, can_fork
 from metabench.tasks import AdaptingLearner
 from metabench_algorithms.gradient.maml import Maml
 from metabench_backbones.conv4_strided import Conv4Strided
@@ -206,7 +206,7 @@ def _ended(processes: list[int]) -> bool:
 def test_a_killed_run_leaves_no_process_behind() -> None:
     code = (
         "import os, time\n"
-        "from metabench.forked import ForkedPool\n"
+        "from metabench.runtime.forked_pool import ForkedPool\n"
         "pool = ForkedPool(lambda _: os.write(1, b'%d\\n' % os.getpid()) and time.sleep(60), 2)\n"
         "list(pool.map(range(2)))"
     )

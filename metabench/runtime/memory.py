@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from metabench.environment import peak_memory_mb, return_freed_memory
+from metabench.runtime.memory_limits import peak_memory_mb, return_freed_memory
 
 MIB = 1 << 20
 
