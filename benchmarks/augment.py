@@ -24,7 +24,7 @@ from metabench.data import ClassSplit
 from metabench.episodes import EpisodeSource
 from metabench.learner import FeatureLearner
 from metabench.model import build_model
-from metabench.specs import Recipe
+from metabench.registry.recipe import Recipe
 from metabench.training import Trainer
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.class_level import class_level
+from metabench.registry.metric import ACCURACY
 from metabench.scores import EpisodeScores
-from metabench.specs import ACCURACY
 from metabench.stats import open_half_width, t_quantile
 
 DIMENSIONS, ITEMS, QUERY, SPREAD, BETWEEN = 16, 60, 15, 0.1, 0.9

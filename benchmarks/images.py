@@ -27,7 +27,7 @@ from metabench.episodes import EpisodeSource
 from metabench.features import to_device
 from metabench.learner import FeatureLearner
 from metabench.model import Model
-from metabench.specs import Recipe
+from metabench.registry.recipe import Recipe
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_datasets._mini_imagenet import find_layout

@@ -18,8 +18,8 @@ from metabench.evaluate import evaluate
 from metabench.features import embed, to_device
 from metabench.learner import FeatureLearner
 from metabench.model import Model, build_model
+from metabench.registry.recipe import Recipe
 from metabench.runtime.memory_limits import keep_freed_memory, peak_memory_mb
-from metabench.specs import Recipe
 from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer
 from metabench_algorithms.gradient.maml import Maml

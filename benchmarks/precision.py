@@ -24,8 +24,8 @@ from metabench.episodes import EpisodeSource
 from metabench.features import DTYPES, embed
 from metabench.learner import FeatureLearner
 from metabench.model import build_model
+from metabench.registry.recipe import Recipe
 from metabench.runtime.memory_limits import keep_freed_memory
-from metabench.specs import Recipe
 from metabench.training import Trainer
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4

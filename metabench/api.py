@@ -6,17 +6,17 @@ import pluggy
 
 from metabench.data.types import ClassSplit, DataContext, image_digest, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.specs import (
+from metabench.registry.metric import Metric
+from metabench.registry.params import Param
+from metabench.registry.recipe import Recipe
+from metabench.registry.specs import (
     AlgorithmSpec,
     BackboneSpec,
     DatasetSpec,
     Declared,
     Exempt,
     KnownCopy,
-    Metric,
-    Param,
     ProtocolSpec,
-    Recipe,
     SplitSize,
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import UsageError, did_you_mean
-from metabench.specs import Value
+from metabench.registry.params import Value
 from metabench.utils.paths import is_possible
 
 Converter = Callable[[str, Any], Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 from metabench.errors import UsageError
 from metabench.plan import Selection, plan_each, trains
-from metabench.registry import Registry
+from metabench.registry.registry import Registry
 from metabench.runspec import Lacking, Planned, RunSpec, spec_of
 
 

@@ -19,8 +19,8 @@ from metabench.data import ClassSplit
 from metabench.episode_checks import require_episodes
 from metabench.errors import UsageError
 from metabench.paired import PairedSplit
+from metabench.registry.metric import ACCURACY, Metric
 from metabench.scores import first_column, metric_as_record, parts_as_record
-from metabench.specs import ACCURACY, Metric
 from metabench.utils.random_streams import Stream
 
 if TYPE_CHECKING:

@@ -41,7 +41,10 @@ from metabench.model import Model, load_tensors, load_weights, save_tensors
 from metabench.modules import Backbone
 from metabench.outputs import OutputError
 from metabench.records import build_record
-from metabench.registry import load_target
+from metabench.registry.metric import ACCURACY, Metric
+from metabench.registry.recipe import Recipe
+from metabench.registry.registry import load_target
+from metabench.registry.specs import AlgorithmSpec, defaults
 from metabench.runspec import Choice, RunSpec, metric_of_protocol
 from metabench.runtime.devices import choose_device, emulates
 from metabench.runtime.memory import machine_failed
@@ -50,7 +53,6 @@ from metabench.runtime.provenance import provenance
 from metabench.runtime.torch_state import standard_torch
 from metabench.scores import first_column
 from metabench.session import Outcome, Session
-from metabench.specs import ACCURACY, AlgorithmSpec, Metric, Recipe, defaults
 from metabench.stats import RunningMean
 from metabench.stopping import checks
 from metabench.store import Partial

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from metabench.errors import UsageError
-from metabench.registry import Registry
-from metabench.specs import SAME_CLASSES, AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec, Spec
+from metabench.registry.registry import Registry
+from metabench.registry.specs import SAME_CLASSES, AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec, Spec
 
 
 def misfit(

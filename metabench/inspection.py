@@ -9,9 +9,10 @@ from typing import Literal
 from metabench.data.types import DataContext
 from metabench.data.validation import valid_split
 from metabench.errors import MetabenchError, MissingError
-from metabench.plugins import one_line
-from metabench.registry import availability, load_target
-from metabench.specs import DatasetSpec, Value
+from metabench.registry.loader import one_line
+from metabench.registry.params import Value
+from metabench.registry.registry import availability, load_target
+from metabench.registry.specs import DatasetSpec
 from metabench.utils.home import Home
 
 Presence = Literal["built in", "prepared", "not prepared", "downloadable", "missing", "unavailable", "broken"]

@@ -13,8 +13,8 @@ from metabench.arguments import Converter, converted
 from metabench.data.decode import Form
 from metabench.errors import UsageError
 from metabench.plan import choose_parts
-from metabench.registry import Registry, load_registry
-from metabench.specs import Value
+from metabench.registry.params import Value
+from metabench.registry.registry import Registry, load_registry
 from metabench.tables import csv_text
 from metabench.text_table import text_table
 from metabench.utils.atomic_files import tensors_meta

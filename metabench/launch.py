@@ -13,10 +13,10 @@ from metabench.copy_counter import learned_from
 from metabench.effects import chosen, require_effect, require_shape
 from metabench.errors import MetabenchError
 from metabench.plan import Selection, plan_each
+from metabench.registry.specs import defaults
 from metabench.runspec import NO_DIGESTS, Choice, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.session import Outcome, Session
 from metabench.settling import settle
-from metabench.specs import defaults
 from metabench.suites import Suite, plan_suite
 from metabench.tables import Row, rows_from_records
 from metabench.utils.hashing import content_key

@@ -20,7 +20,7 @@ from metabench.features import autocast
 from metabench.model import Model
 from metabench.modules import Backbone
 from metabench.outputs import require_tensor
-from metabench.specs import Recipe
+from metabench.registry.recipe import Recipe
 
 
 class Learner(ABC):

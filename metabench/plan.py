@@ -11,10 +11,12 @@ from typing import Any, TypeVar, get_type_hints
 
 from metabench.errors import UsageError, did_you_mean
 from metabench.fitting import misfit, refuse_untrained
-from metabench.registry import Chosen, Registry, resolve_params
-from metabench.runspec import Choice, Lacking, Planned, RunSpec, sound, spec_of
-from metabench.specs import (
-    ACCURACY,
+from metabench.registry.metric import ACCURACY
+from metabench.registry.params import Value
+from metabench.registry.recipe import Recipe
+from metabench.registry.registry import Chosen, Registry
+from metabench.registry.resolved import resolve_params
+from metabench.registry.specs import (
     FIXED_WAY,
     SAME_CLASSES,
     SAMPLINGS,
@@ -23,11 +25,10 @@ from metabench.specs import (
     BackboneSpec,
     DatasetSpec,
     ProtocolSpec,
-    Recipe,
     Spec,
-    Value,
     defaults,
 )
+from metabench.runspec import Choice, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.stopping import BOUNDS, StopRule
 from metabench.utils.hashing import file_sha256
 from metabench.utils.text import counted

@@ -26,10 +26,10 @@ from metabench.evaluate import predict as winners
 from metabench.features import embed
 from metabench.learner import Learner
 from metabench.model import Model, load_weights
+from metabench.registry.specs import AlgorithmSpec, BackboneSpec
 from metabench.runspec import Choice
 from metabench.runtime.devices import choose_device
 from metabench.runtime.torch_state import standard_torch
-from metabench.specs import AlgorithmSpec, BackboneSpec
 from metabench.utils.console import Console
 from metabench.utils.random_streams import Stream
 from metabench.utils.text import counted

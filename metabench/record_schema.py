@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from metabench.copies import copies_problem
 from metabench.errors import MetabenchError
+from metabench.registry.metric import ACCURACY
+from metabench.registry.specs import SAMPLINGS
 from metabench.scores import answers, answers_name, shares
-from metabench.specs import ACCURACY, SAMPLINGS
 from metabench.stats import summary_of
 from metabench.stopping import StopRule, check_rule, closes
 from metabench.utils.hashing import content_key

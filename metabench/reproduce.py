@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MissingError, UsageError
-from metabench.plugins import Kind
-from metabench.registry import Registry, resolve_params
+from metabench.registry.loader import Kind
+from metabench.registry.params import Value
+from metabench.registry.registry import Registry
+from metabench.registry.resolved import resolve_params
 from metabench.runspec import Choice, RunSpec
 from metabench.scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.session import Session
-from metabench.specs import Value
 from metabench.utils.hashing import file_sha256
 from metabench.utils.text import counted, short_digest
 

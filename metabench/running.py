@@ -12,7 +12,7 @@ from metabench.arguments import Converter, converted
 from metabench.errors import UsageError
 from metabench.launch import attempt_suite, outcome_rows, planned_suite, run_selection
 from metabench.plan import LISTS, Selection
-from metabench.registry import load_registry
+from metabench.registry.registry import load_registry
 from metabench.session import Session
 from metabench.suites import find_suite
 from metabench.tables import to_frame

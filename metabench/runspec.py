@@ -9,17 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError
-from metabench.specs import (
-    TEST,
-    AlgorithmSpec,
-    BackboneSpec,
-    Metric,
-    ProtocolSpec,
-    Recipe,
-    Spec,
-    Value,
-    as_recorded,
-)
+from metabench.registry.metric import Metric
+from metabench.registry.params import Value
+from metabench.registry.recipe import Recipe
+from metabench.registry.specs import TEST, AlgorithmSpec, BackboneSpec, ProtocolSpec, Spec, as_recorded
 from metabench.stopping import StopRule
 from metabench.utils.hashing import content_key
 

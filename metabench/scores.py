@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metabench.specs import ACCURACY, Metric
+from metabench.registry.metric import ACCURACY, Metric
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

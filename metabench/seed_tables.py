@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from metabench.registry.metric import ACCURACY, Metric
 from metabench.seeds import OverSeeds, over_seeds
-from metabench.specs import ACCURACY, Metric
 from metabench.tables import (
     ALWAYS,
     IF_NEEDED,

@@ -15,8 +15,8 @@ import numpy as np
 
 from metabench.class_level import class_level
 from metabench.means import Estimate, mean_over_cells, total_variance
+from metabench.registry.metric import Metric
 from metabench.scores import EpisodeScores, metric_of, score_of
-from metabench.specs import Metric
 from metabench.stats import within
 from metabench.streams import Run
 from metabench.utils.hashing import canonical_json

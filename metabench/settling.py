@@ -11,7 +11,7 @@ from metabench.data import ClassSplit
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.fitting import refuse_untrained, refuse_without
 from metabench.plan import distinct
-from metabench.registry import load_target
+from metabench.registry.registry import load_target
 from metabench.runspec import Lacking, Planned, RunSpec
 from metabench.session import Session
 from metabench.utils.text import counted

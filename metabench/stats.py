@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from metabench.class_level import class_level
+from metabench.registry.metric import ACCURACY, Metric
 from metabench.scores import EpisodeScores, Floats, parts_of
-from metabench.specs import ACCURACY, Metric
 from metabench.stopping import StopRule
 
 FEW_EPISODES = 30
@@ -53,7 +53,7 @@ class Summary:
     note: str = ""
     metric: Metric = ACCURACY
     parts: tuple[Summary, ...] = ()
-    """Of what the scores are made of, see `metabench.specs.ProtocolSpec.parts`."""
+    """Of what the scores are made of, see `metabench.registry.specs.ProtocolSpec.parts`."""
 
     def as_record(self) -> dict[str, Any]:
         """Return the ``summary`` of a record: six decimals, so that it is the same on every machine."""
@@ -92,7 +92,7 @@ def summarise(scores: EpisodeScores, sampling: str = "closed", stop: StopRule | 
     the safe side. Nothing is known of how values of another metric would vary, so there is no interval.
 
     Args:
-        sampling: one of `metabench.specs.SAMPLINGS`.
+        sampling: one of `metabench.registry.specs.SAMPLINGS`.
         stop: the rule by which the run ended, if there was one; of shares of correct answers.
     """
     episodes, values, metric = len(scores), scores.values, scores.metric

@@ -14,10 +14,11 @@ from metabench.copies import copies_of, most
 from metabench.leaderboard.ranks import Rank
 from metabench.means import Seeds, mean_over_cells
 from metabench.place_names import names_with_places
+from metabench.registry.metric import Metric
+from metabench.registry.specs import FIXED_WAY
 from metabench.runspec import Choice, Lacking, Planned, RunSpec, spec_of
 from metabench.seeds import over_seeds
 from metabench.session import Outcome
-from metabench.specs import FIXED_WAY, Metric
 from metabench.streams import Run
 from metabench.utils.hashing import canonical_json
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from metabench.errors import UsageError, did_you_mean
 from metabench.plan import MAX_EPISODES, MAX_SEED, PRECISIONS, check_settings
-from metabench.plugins import Kind
-from metabench.registry import Registry, resolve_params
-from metabench.specs import FIXED_WAY, SAMPLINGS
+from metabench.registry.loader import Kind
+from metabench.registry.registry import Registry
+from metabench.registry.resolved import resolve_params
+from metabench.registry.specs import FIXED_WAY, SAMPLINGS
 from metabench.stopping import BOUNDS
 
 Check = Callable[[Any, Registry], Any]

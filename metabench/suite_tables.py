@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metabench.copies import MARK, copies_line, most
-from metabench.specs import ACCURACY, Metric
+from metabench.registry.metric import ACCURACY, Metric
 from metabench.suite_report import Cell, Line, Report
 from metabench.suites import Suite
 from metabench.tables import Row, csv_text, score_text

@@ -16,8 +16,8 @@ from typing import Any
 
 from metabench.errors import MetabenchError, UsageError, did_you_mean
 from metabench.plan import Selection, distinct, plan_each
-from metabench.plugins import NAME
-from metabench.registry import Registry
+from metabench.registry.loader import NAME
+from metabench.registry.registry import Registry
 from metabench.runspec import Planned, RunSpec, sound
 from metabench.suite_schema import KEYS, Problem, check_block, check_parameters
 from metabench.utils.hashing import content_key

@@ -10,10 +10,10 @@ from typing import Literal
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.estimate import Estimates
 from metabench.inspection import USABLE, Found, look
-from metabench.registry import availability, kind_of
+from metabench.registry.registry import availability, kind_of
+from metabench.registry.specs import DatasetSpec
 from metabench.runspec import Choice, Lacking, Planned, RunSpec
 from metabench.session import Session
-from metabench.specs import DatasetSpec
 from metabench.store import Partial
 from metabench.utils.atomic_files import tensors_meta
 from metabench.utils.hashing import content_key

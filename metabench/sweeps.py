@@ -15,11 +15,12 @@ from metabench.effects import chosen, require_effect, require_shape
 from metabench.errors import UsageError
 from metabench.leaderboard.ranks import Rank
 from metabench.plan import Selection, plan
-from metabench.registry import Registry
+from metabench.registry.params import Value
+from metabench.registry.registry import Registry
+from metabench.registry.specs import VALIDATION
 from metabench.runspec import RunSpec
 from metabench.seeds import OverSeeds, over_seeds
 from metabench.session import Outcome
-from metabench.specs import VALIDATION, Value
 from metabench.streams import Run
 from metabench.utils.hashing import canonical_json
 

@@ -31,10 +31,10 @@ from metabench.features import checked_targets, embed, to_device
 from metabench.learner import Learner
 from metabench.modules import Backbone
 from metabench.outputs import require_tensor
+from metabench.registry.recipe import Recipe
 from metabench.runtime.forked_pool import ForkedPool, can_fork
 from metabench.runtime.memory import MIB, device_memory, out_of_memory
 from metabench.runtime.memory_limits import own_peak_memory_mb
-from metabench.specs import Recipe
 from metabench.trial import try_task
 from metabench.workers import PlainLayout, WorkerPool
 

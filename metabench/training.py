@@ -27,8 +27,9 @@ from metabench.learner import Learner
 from metabench.model import load_tensors, save_tensors
 from metabench.modules import objective
 from metabench.outputs import NotFiniteError
+from metabench.registry.metric import ACCURACY, Metric
+from metabench.registry.recipe import Recipe
 from metabench.scores import first_column
-from metabench.specs import ACCURACY, Metric, Recipe
 from metabench.utils.signals import stop_on_signal
 
 OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {

@@ -12,8 +12,8 @@ from metabench.comparison import NO_DIFFERENCE, Difference, compare_records, hol
 from metabench.copies import copies_of
 from metabench.errors import UsageError
 from metabench.ranking import Ranking, rank_methods
+from metabench.registry.metric import ACCURACY, Metric
 from metabench.scores import metric_of, score_of
-from metabench.specs import ACCURACY, Metric
 from metabench.tables import dataset_words
 from metabench.utils.hashing import canonical_json
 

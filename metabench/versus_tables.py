@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from metabench.comparison import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
 from metabench.copies import copies_note, marked_name
 from metabench.ranking import PairAcross, Ranking
-from metabench.specs import ACCURACY
+from metabench.registry.metric import ACCURACY
 from metabench.tables import width_text
 from metabench.text_table import text_table
 from metabench.utils.text import counted, escape, printable

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MetabenchError
-from metabench.registry import resolve_params
+from metabench.registry.resolved import resolve_params
 from metabench.runspec import Choice, RunSpec
 from metabench.utils.atomic_files import tensors_meta
 

@@ -10,8 +10,8 @@ import pytest
 
 from metabench.across import rank_over_cells
 from metabench.means import Seeds, mean_over_cells
+from metabench.registry.metric import ACCURACY, Metric
 from metabench.scores import EpisodeScores
-from metabench.specs import ACCURACY, Metric
 from metabench.streams import Run
 
 RNG = np.random.Generator(np.random.PCG64(5))

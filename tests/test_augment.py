@@ -21,7 +21,7 @@ from metabench.features import to_device
 from metabench.learner import FeatureLearner, Learner
 from metabench.model import build_model
 from metabench.modules import FeatureHead
-from metabench.specs import Recipe
+from metabench.registry.recipe import Recipe
 from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer, check_recipe
 from metabench_algorithms.gradient.maml import Maml

@@ -14,7 +14,7 @@ from metabench.cli.main import main
 from metabench.cli.reproduce import ROUNDING
 from metabench.leaderboard.curated import read_invalidated
 from metabench.records import read_record
-from metabench.registry import availability, load_registry
+from metabench.registry.registry import availability, load_registry
 from metabench.runtime.devices import emulates
 from metabench.runtime.provenance import provenance
 from metabench.utils.hashing import file_sha256

@@ -10,7 +10,7 @@ from metabench.cli.main import main
 from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.rows import group
 from metabench.leaderboard.words import training
-from metabench.registry import clear_registry
+from metabench.registry.registry import clear_registry
 from tests.tiny import arguments, record_of, run_json
 
 OTHER = """

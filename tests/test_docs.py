@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from metabench import hookspecs, specs
 from metabench.cli import reference
+from metabench.registry import hookspecs, specs
 from tests.pages import Reader
 from tests.sandbox import Sandbox
 

@@ -23,7 +23,7 @@ from metabench.cli.main import main
 from metabench.errors import UsageError
 from metabench.features import embed
 from metabench.model import load_tensors
-from metabench.plugins import PluginSet
+from metabench.registry.loader import PluginSet
 from metabench.scores import shares
 from metabench.store import Partial
 from metabench.training import Trainer

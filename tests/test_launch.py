@@ -16,9 +16,9 @@ from metabench.data import split_digest
 from metabench.errors import UsageError
 from metabench.launch import launch, outcome_rows, run_selection
 from metabench.plan import Selection, plan
-from metabench.registry import load_registry
+from metabench.registry.params import Value
+from metabench.registry.registry import load_registry
 from metabench.session import Session
-from metabench.specs import Value
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from tests.tiny import SETTINGS, arguments, run_json

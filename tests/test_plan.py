@@ -11,10 +11,12 @@ import pytest
 
 from metabench.errors import MissingError, UsageError
 from metabench.plan import Selection, plan, plan_each
-from metabench.plugins import PluginSet
-from metabench.registry import Registry
+from metabench.registry.loader import PluginSet
+from metabench.registry.params import Param
+from metabench.registry.recipe import Recipe
+from metabench.registry.registry import Registry
+from metabench.registry.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
 from metabench.runspec import Lacking, RunSpec
-from metabench.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Param, ProtocolSpec, Recipe
 from metabench.utils.hashing import content_key, file_sha256
 
 COMMON: dict[str, Any] = {"version": 1, "target": "none:None", "summary": "", "reference": "", "licence": "MIT"}

@@ -13,10 +13,10 @@ from metabench.comparison import compare_records
 from metabench.leaderboard.folder import Leaderboard
 from metabench.ranking import rank_methods
 from metabench.records import RecordError, build_record, read_record, validate_record, write_record
+from metabench.registry.metric import ACCURACY, Metric
 from metabench.results import load_results
 from metabench.scores import EpisodeScores, metric_as_record
 from metabench.seeds import over_seeds
-from metabench.specs import ACCURACY, Metric
 from metabench.stats import t_quantile
 from metabench.tables import markdown, rows_from_records, terminal, to_csv, to_frame, to_json
 from metabench.versus import compare_all, standings

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from metabench.class_level import class_level
+from metabench.registry.metric import Metric
 from metabench.scores import EpisodeScores
-from metabench.specs import Metric
 from metabench.stats import RunningMean, Summary, farthest, summarise, summary_of, t_quantile
 from metabench.stopping import StopRule
 from tests.raw_data import needs_raw_data, raw_scores

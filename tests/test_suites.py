@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from metabench.errors import UsageError
-from metabench.plugins import SuiteFile
-from metabench.registry import Registry, load_registry
+from metabench.registry.loader import SuiteFile
+from metabench.registry.registry import Registry, load_registry
 from metabench.runspec import Lacking, sound, spec_of
 from metabench.suites import find_suite, load_suites, plan_suite, read_suite
 

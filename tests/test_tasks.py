@@ -16,7 +16,7 @@ from metabench.cli.main import main
 from metabench.context import TaskContext, task_context
 from metabench.model import build_model, load_tensors
 from metabench.modules import Backbone
-from metabench.registry import load_registry, load_target
+from metabench.registry.registry import load_registry, load_target
 from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer
 from metabench.workers import WorkerPool, sharing_copy

@@ -19,7 +19,7 @@ from metabench.errors import MetabenchError, UsageError
 from metabench.features import to_device
 from metabench.learner import FeatureLearner
 from metabench.model import Model, build_model
-from metabench.specs import Recipe
+from metabench.registry.recipe import Recipe
 from metabench.training import Progress, Trainer, learning_rate
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4

@@ -18,9 +18,9 @@ from metabench.episodes import EpisodeBatch, EpisodeSource
 from metabench.errors import UsageError
 from metabench.model import build_model
 from metabench.modules import Backbone
+from metabench.registry.recipe import Recipe
 from metabench.runtime.memory import MIB, machine_failed, out_of_memory, peak_bytes, resident_bytes
 from metabench.runtime.memory_limits import parse_bytes
-from metabench.specs import Recipe
 from metabench.tasks import AdaptingLearner
 from metabench_algorithms.gradient.maml import Maml
 from metabench_backbones.conv4_strided import Conv4Strided

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metabench.data import ClassSplit
 from metabench.episodes import EpisodeBatch
-from metabench.specs import Metric
+from metabench.registry.metric import Metric
 from metabench.utils.random_streams import below, choose
 
 LOSS = Metric("brier", "", higher_is_better=False, digits=3)

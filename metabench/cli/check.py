@@ -14,10 +14,12 @@ from metabench.cli.listing import cell, columns, echo_json, home_option, json_op
 from metabench.cli.loose import current_registry, plugin_files
 from metabench.cli.selecting import parse_settings
 from metabench.errors import MissingError, UsageError, did_you_mean
-from metabench.plugins import Kind
-from metabench.registry import Registry, availability, resolve_params
+from metabench.registry.loader import Kind
+from metabench.registry.params import Value
+from metabench.registry.registry import Registry, availability
+from metabench.registry.resolved import resolve_params
+from metabench.registry.specs import AnySpec
 from metabench.runtime.devices import check_device_name
-from metabench.specs import AnySpec, Value
 from metabench.testing.runner import KINDS, Result, Target, run_checks
 from metabench.utils.console import Console
 from metabench.utils.home import Home

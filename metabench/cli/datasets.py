@@ -19,10 +19,11 @@ from metabench.data.types import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.inspection import look
 from metabench.place_names import names_with_places
-from metabench.registry import Registry, nameless, resolve_params
+from metabench.registry.registry import Registry, nameless
+from metabench.registry.resolved import resolve_params
+from metabench.registry.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
 from metabench.runspec import Choice
 from metabench.session import Session
-from metabench.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 

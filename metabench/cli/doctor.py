@@ -18,10 +18,10 @@ from metabench.cli.listing import cell, columns, echo_json, home_option, json_op
 from metabench.cli.loose import current_registry
 from metabench.errors import MetabenchError
 from metabench.inspection import USABLE, look
-from metabench.plugins import one_line
-from metabench.registry import Registry, availability, nameless
+from metabench.registry.loader import one_line
+from metabench.registry.registry import Registry, availability, nameless
+from metabench.registry.specs import DatasetSpec, defaults
 from metabench.runspec import Choice
-from metabench.specs import DatasetSpec, defaults
 from metabench.suites import load_suites
 from metabench.utils.home import Home
 

@@ -12,9 +12,9 @@ import click
 
 from metabench.cli.loose import current_registry
 from metabench.copies import copies_note, copies_of, marked_name
-from metabench.plugins import SPEC_CLASSES, Kind
-from metabench.registry import Registry, availability, kind_of
-from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
+from metabench.registry.loader import SPEC_CLASSES, Kind
+from metabench.registry.registry import Registry, availability, kind_of
+from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
 from metabench.text_table import aligned, display_width
 from metabench.utils.home import Home
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from metabench.cli.main import PLUGIN_FILES
-from metabench.registry import Registry, load_registry
+from metabench.registry.registry import Registry, load_registry
 
 
 def current_registry() -> Registry:

@@ -9,7 +9,7 @@ import click
 from metabench.cli.listing import echo_json, json_option
 from metabench.cli.loose import current_registry
 from metabench.errors import UsageError
-from metabench.scaffold import KINDS, Names, create, derive, kind_named
+from metabench.registry.scaffold import KINDS, Names, create, derive, kind_named
 
 
 @click.command()

@@ -15,10 +15,10 @@ from metabench.errors import NothingMeasured, UsageError
 from metabench.launch import attempt_suite, launch, outcome_rows, planned, planned_suite
 from metabench.learning_curves import draw, learning_curves
 from metabench.plan import Selection
+from metabench.registry.specs import SAMPLINGS
 from metabench.runspec import Lacking, Planned, RunSpec
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.session import Outcome, Session
-from metabench.specs import SAMPLINGS
 from metabench.stopping import BOUNDS
 from metabench.suite_report import report
 from metabench.suites import Suite, find_suite

@@ -24,19 +24,11 @@ from metabench.cli.listing import (
 )
 from metabench.cli.loose import current_registry
 from metabench.errors import UsageError, did_you_mean
-from metabench.plugins import SPEC_CLASSES
-from metabench.registry import availability, kind_of
+from metabench.registry.loader import SPEC_CLASSES
+from metabench.registry.metric import ACCURACY
+from metabench.registry.registry import availability, kind_of
+from metabench.registry.specs import FOLD, AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec, defaults
 from metabench.scores import EpisodeScores, answers, metric_of
-from metabench.specs import (
-    ACCURACY,
-    FOLD,
-    AlgorithmSpec,
-    AnySpec,
-    BackboneSpec,
-    DatasetSpec,
-    ProtocolSpec,
-    defaults,
-)
 from metabench.utils.text import counted
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from metabench.errors import MetabenchError
 from metabench.records import RecordError
+from metabench.registry.metric import ACCURACY, Metric
+from metabench.registry.specs import FIXED_WAY, TEST
 from metabench.scores import answers, metric_of
-from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
 from metabench.utils.hashing import canonical_json
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")

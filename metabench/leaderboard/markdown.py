@@ -14,8 +14,8 @@ from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Row
+from metabench.registry.metric import ACCURACY
 from metabench.scores import score_of
-from metabench.specs import ACCURACY
 from metabench.tables import score_text
 from metabench.utils.text import escape
 

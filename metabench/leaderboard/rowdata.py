@@ -8,7 +8,7 @@ from metabench.copies import copies_of, most
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.rows import Row
-from metabench.specs import ACCURACY
+from metabench.registry.metric import ACCURACY
 from metabench.tables import csv_text, train_dataset
 from metabench.utils.hashing import canonical_json
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from metabench.leaderboard.entries import Cell, Entry
 from metabench.means import is_rankable
+from metabench.registry.metric import Metric
 from metabench.scores import EpisodeScores, score_of
 from metabench.seeds import over_seeds
-from metabench.specs import Metric
 from metabench.stats import summarise
 from metabench.streams import Run, covariances
 from metabench.utils.hashing import canonical_json, content_key

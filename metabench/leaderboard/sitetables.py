@@ -14,8 +14,8 @@ from metabench.leaderboard.published import Published
 from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Result, Row
 from metabench.leaderboard.sitefigures import FigureNames, figures
+from metabench.registry.metric import ACCURACY
 from metabench.scores import answers, score_of
-from metabench.specs import ACCURACY
 from metabench.tables import score_text, width_text
 
 

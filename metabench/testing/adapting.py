@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from metabench.adapting import Adapting
 from metabench.episodes import EpisodeBatch
 from metabench.modules import Backbone, numbers
-from metabench.specs import Recipe
+from metabench.registry.recipe import Recipe
 from metabench.tasks import AdaptingLearner
 from metabench.testing.scorer import Scorer
 from metabench.testing.tasks import Episodes, functions

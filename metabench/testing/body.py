@@ -13,9 +13,9 @@ from metabench.data.text import encode_texts
 from metabench.errors import UsageError
 from metabench.modules import Backbone
 from metabench.outputs import OutputError, require_finite, require_range, require_tensor
-from metabench.plugins import Kind
+from metabench.registry.loader import Kind
+from metabench.registry.specs import BackboneSpec
 from metabench.runtime.devices import choose_device
-from metabench.specs import BackboneSpec
 from metabench.testing.conformance import Conformance, Violation, raised
 from metabench.testing.scorer import TOLERANCE
 from metabench.testing.tasks import generator

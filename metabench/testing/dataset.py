@@ -18,8 +18,8 @@ from metabench.data.validation import (
     size_problem,
     type_problem,
 )
-from metabench.plugins import Kind
-from metabench.specs import UNKNOWN_COPY, DatasetSpec, Declared
+from metabench.registry.loader import Kind
+from metabench.registry.specs import UNKNOWN_COPY, DatasetSpec, Declared
 from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
 from metabench.testing.spec import SpecChecks
 from metabench.utils.home import Home

@@ -16,11 +16,11 @@ from metabench.features import embed, to_device
 from metabench.learner import FeatureLearner, Learner
 from metabench.model import Model, build_model
 from metabench.plan import Selection, plan
-from metabench.registry import load_target
+from metabench.registry.metric import ACCURACY
+from metabench.registry.registry import load_target
 from metabench.runspec import Choice, RunSpec
 from metabench.runtime.devices import choose_device
 from metabench.session import Session
-from metabench.specs import ACCURACY
 from metabench.tasks import AdaptingLearner
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.state import frozen, moved

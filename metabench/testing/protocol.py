@@ -15,8 +15,8 @@ from metabench.data import ClassSplit
 from metabench.episodes import DisjointProtocol, EpisodeBatch, EpisodeProtocol
 from metabench.errors import UsageError
 from metabench.paired import PairedSplit, paired
-from metabench.plugins import Kind
-from metabench.specs import ProtocolSpec
+from metabench.registry.loader import Kind
+from metabench.registry.specs import ProtocolSpec
 from metabench.testing.conformance import NotApplicable, Violation, check, raised
 from metabench.testing.spec import SpecChecks
 from metabench.utils.random_streams import Stream

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Collection, Iterator
 
 from metabench.errors import UsageError
-from metabench.registry import availability
-from metabench.specs import ACCURACY, FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec, Recipe
+from metabench.registry.metric import ACCURACY
+from metabench.registry.recipe import Recipe
+from metabench.registry.registry import availability
+from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
 from metabench.testing.subject import SCORERS
 from metabench.training import check_recipe

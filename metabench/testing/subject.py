@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 import torch
 
 from metabench.plan import Selection
-from metabench.plugins import Kind
-from metabench.registry import resolve_params
+from metabench.registry.loader import Kind
+from metabench.registry.params import Value
+from metabench.registry.resolved import resolve_params
+from metabench.registry.specs import AlgorithmSpec
 from metabench.runtime.devices import choose_device
-from metabench.specs import AlgorithmSpec, Value
 from metabench.testing.adapting import AdaptingScorer, NumbersScorer
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, raised
 from metabench.testing.scorer import FeatureScorer, Scorer

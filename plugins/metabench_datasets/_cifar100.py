@@ -23,7 +23,7 @@ from metabench.data.cache import cached_array
 from metabench.data.pickles import PickledArray, read_pickle
 from metabench.data.sources import OfficialFile, downloads, find, obtain
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.specs import DatasetSpec
+from metabench.registry.specs import DatasetSpec
 
 SIDE = 32
 IMAGES = 600

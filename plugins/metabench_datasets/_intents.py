@@ -13,7 +13,7 @@ from typing import Any
 
 from metabench.data.sources import OfficialFile
 from metabench.errors import MetabenchError
-from metabench.specs import Declared, SplitSize
+from metabench.registry.specs import Declared, SplitSize
 
 ROLES = {"train": "r", "val": "v", "test": "t"}
 """Split to the letter that stands for it in the list of classes."""

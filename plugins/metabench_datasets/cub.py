@@ -21,7 +21,8 @@ from metabench.data.images import ImageForm, cached_images
 from metabench.data.prepared import MARK, Prepared
 from metabench.data.sources import OfficialFile, downloads, find, obtain
 from metabench.errors import MissingError, UsageError
-from metabench.specs import DatasetSpec, Param, SplitSize
+from metabench.registry.params import Param
+from metabench.registry.specs import DatasetSpec, SplitSize
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.hashing import content_key
 from metabench_datasets._cub import FRAMES, ROOT, Layout, Listing, framed, official_layout, read_listing

@@ -21,7 +21,8 @@ from metabench.data.label_tables import read_layout, read_split_names
 from metabench.data.rows import cached_rows, first_three
 from metabench.data.skipped import Skipped, Unread
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.specs import SAME_CLASSES, DatasetSpec, Param
+from metabench.registry.params import Param
+from metabench.registry.specs import SAME_CLASSES, DatasetSpec
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.hashing import content_key
 from metabench.utils.paths import is_folder, is_there

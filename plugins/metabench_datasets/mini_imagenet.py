@@ -17,7 +17,7 @@ from metabench.data.cache import open_array
 from metabench.data.images import Files, ImageForm, cached_images
 from metabench.data.prepared import MARK, Prepared
 from metabench.errors import MissingError, UsageError
-from metabench.specs import DatasetSpec, KnownCopy, SplitSize
+from metabench.registry.specs import DatasetSpec, KnownCopy, SplitSize
 from metabench_datasets._class_lists import ClassLists, class_lists
 from metabench_datasets._mini_imagenet import SPLITS, Layout, find_layout
 

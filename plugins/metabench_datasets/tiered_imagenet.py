@@ -21,7 +21,7 @@ from metabench.data.pickles import open_pickle
 from metabench.data.prepared import MARK, Prepared
 from metabench.data.sources import find
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.specs import DatasetSpec, SplitSize
+from metabench.registry.specs import DatasetSpec, SplitSize
 from metabench.utils.hashing import content_key
 from metabench_datasets._tiered import MOST_STEPS, PixelRows, Sorted, png_places, read_labels
 

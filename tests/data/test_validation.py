@@ -16,9 +16,9 @@ from metabench.data.validation import content_problem, layout_problem, valid_spl
 from metabench.errors import MetabenchError
 from metabench.inspection import look
 from metabench.plan import Selection, plan
-from metabench.registry import load_registry
+from metabench.registry.registry import load_registry
+from metabench.registry.specs import DatasetSpec, SplitSize
 from metabench.session import Session
-from metabench.specs import DatasetSpec, SplitSize
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 

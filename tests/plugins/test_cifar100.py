@@ -12,7 +12,7 @@ import pytest
 
 from metabench.data import ClassSplit, DataContext, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.registry import load_registry
+from metabench.registry.registry import load_registry
 from metabench_datasets import _cifar100, cifar_fs, fc100
 from metabench_datasets._cifar100 import categories
 

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
 from metabench.errors import UsageError
-from metabench.specs import defaults
+from metabench.registry.specs import defaults
 from metabench_protocols.fixed_way import SPEC, FixedWay
 from metabench_protocols.k_query import KQuery
 from tests.conftest import MakeSplit

@@ -17,8 +17,8 @@ from metabench.beside import JointSplit, joined, reserved
 from metabench.cli.main import main
 from metabench.episodes import EpisodeSource, EpisodeTally
 from metabench.errors import UsageError
+from metabench.registry.specs import defaults
 from metabench.results import load_results
-from metabench.specs import defaults
 from metabench_protocols.generalised import SPEC, Generalised
 from tests.plugins.protocol_facts import assert_row_by_row, digest, split_of
 from tests.tiny import arguments, record_of, run_json

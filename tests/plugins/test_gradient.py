@@ -16,8 +16,9 @@ from metabench.episodes import EpisodeBatch
 from metabench.errors import UsageError
 from metabench.model import build_model
 from metabench.modules import Backbone, prototypes, squared_distances
-from metabench.registry import load_registry, load_target
-from metabench.specs import Recipe, defaults
+from metabench.registry.recipe import Recipe
+from metabench.registry.registry import load_registry, load_target
+from metabench.registry.specs import defaults
 from metabench.tasks import AdaptingLearner
 from metabench_algorithms.gradient.anil import Anil
 from metabench_algorithms.gradient.boil import Boil

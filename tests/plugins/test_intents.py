@@ -15,10 +15,10 @@ from metabench.data import DataContext, split_digest
 from metabench.data.sources import OfficialFile, find
 from metabench.data.text import decode_texts
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.registry import load_registry
+from metabench.registry.registry import load_registry
+from metabench.registry.specs import DatasetSpec
 from metabench.runspec import Choice
 from metabench.session import Session
-from metabench.specs import DatasetSpec
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench_datasets._intents import IntentClass, IntentSource, content_digest, intent_classes, read_intents

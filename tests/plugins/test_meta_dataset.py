@@ -14,7 +14,7 @@ from scipy.stats import chisquare, kstest
 from metabench.disjoint import DisjointSource
 from metabench.episodes import EpisodeBatch
 from metabench.errors import UsageError
-from metabench.specs import defaults
+from metabench.registry.specs import defaults
 from metabench.utils.random_streams import Stream
 from metabench_protocols.meta_dataset import SPEC, MetaDataset
 from tests.plugins.protocol_facts import assert_sound, owners, split_of

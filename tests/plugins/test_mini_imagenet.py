@@ -12,8 +12,8 @@ from metabench.data import DataContext, split_digest
 from metabench.data.duplicates import by_splits, duplicates
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.plan import Selection, plan
+from metabench.registry.specs import UNKNOWN_COPY, SplitSize
 from metabench.session import Session
-from metabench.specs import UNKNOWN_COPY, SplitSize
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench_datasets import mini_imagenet

@@ -13,7 +13,7 @@ import metabench_datasets._omniglot as pieces
 from metabench.data import DataContext, split_digest
 from metabench.data.sources import OfficialFile
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.specs import SplitSize, defaults
+from metabench.registry.specs import SplitSize, defaults
 from metabench_datasets._omniglot import Alphabet, Layout, Run, official_layout, pixel_digest
 from metabench_datasets.omniglot import FILES, SPEC, Omniglot
 

@@ -15,7 +15,7 @@ from metabench.data import split_digest
 from metabench.episodes import EpisodeSource
 from metabench.model import build_model
 from metabench.modules import numbers, objective
-from metabench.registry import load_registry, load_target
+from metabench.registry.registry import load_registry, load_target
 from metabench.tasks import AdaptingLearner
 from metabench_backbones.mlp import Mlp
 from metabench_datasets.sinusoid import AMPLITUDE, PHASE, SPEC, Sinusoid, sine

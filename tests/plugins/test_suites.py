@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metabench.registry import load_registry
+from metabench.registry.registry import load_registry
 from metabench.runspec import sound
 from metabench.suites import load_suites, plan_suite
 from metabench.utils.hashing import canonical_json

@@ -12,11 +12,11 @@ import metabench
 from metabench.cli.main import main
 from metabench.errors import MissingError, UsageError
 from metabench.leaderboard.entries import admit
-from metabench.loose import read_files
-from metabench.registry import load_registry, load_target
+from metabench.registry.local_files import read_files
+from metabench.registry.registry import load_registry, load_target
 from tests.tiny import arguments, record_of, run_json
 
-RIGHT = Path(__file__).parent / "right_plugin.py"
+RIGHT = Path(__file__).parent.parent / "right_plugin.py"
 HEAD = "from metabench.api import hookimpl\n"
 SPEC = (
     "    return [AlgorithmSpec(name='mine', version=1, target='TARGET', summary='s', reference='r', licence='MIT', "
@@ -123,7 +123,7 @@ def test_from_python(tmp_path: Path, mine: Path) -> None:
 
 
 def test_an_edited_data_set_has_its_own_digest_and_cache(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    source = (Path(__file__).parent / "wrong_plugins" / "dataset_faults.py").read_text()
+    source = (Path(__file__).parent.parent / "wrong_plugins" / "dataset_faults.py").read_text()
     path, home = tmp_path / "dataset_faults.py", tmp_path / "home"
     words = ["run", "--algo", "nearest-mean", "--dataset", "dataset-sound", "--ways", "2", "--query", "2",
              "--episodes", "20", "--home", str(home), "--plugin", str(path)]  # fmt: skip

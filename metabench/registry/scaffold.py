@@ -20,7 +20,7 @@ from string import Template
 from typing import Literal
 
 from metabench.errors import MetabenchError, UsageError, did_you_mean
-from metabench.plugins import NAME
+from metabench.registry.loader import NAME
 
 ScaffoldKind = Literal["algorithm", "dataset", "backbone", "protocol"]
 KINDS: tuple[ScaffoldKind, ...] = ("algorithm", "dataset", "backbone", "protocol")

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from metabench.plugins import PluginInfo, PluginSet, load_plugins
+from metabench.registry.loader import PluginInfo, PluginSet, load_plugins
 from tests.conftest import Command
 
 WRONG = {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Value = int | float | bool | str
-"""A parameter value: what JSON can hold without nesting."""
+from metabench.registry.metric import ACCURACY, Metric
+from metabench.registry.params import Param, Value
+from metabench.registry.recipe import Recipe
+
 KINDS = ("images", "text", "functions")
 """What the items of a data set are, and what a backbone reads."""
 TEST, VALIDATION = "test", "val"
@@ -24,134 +25,6 @@ FIXED_WAY = "fixed-way"
 """The protocol of nearly all published numbers, which need not be named; others are, wherever a number stands."""
 SAMPLINGS = ("closed", "open")
 """How test episodes relate: each drawn from all images, or no two with an image in common (`--sampling`)."""
-
-
-@dataclass(frozen=True, order=True)
-class Metric:
-    """What the score of an episode is: a number of its own, in its own unit.
-
-    Attributes:
-        name: what stands above a column of it, and its name in a record's summary.
-        unit: ``%`` for shares, empty for numbers without one.
-        higher_is_better: which way is better.
-        digits: decimals that are shown.
-    """
-
-    name: str
-    unit: str = ""
-    higher_is_better: bool = True
-    digits: int = 2
-
-    def __str__(self) -> str:
-        """The name: what stands in JSON, CSV and data frames."""
-        return self.name
-
-    @property
-    def title(self) -> str:
-        """The name with its unit, as in ``accuracy (%)``."""
-        return f"{self.name} ({self.unit})" if self.unit else self.name
-
-    @property
-    def axis(self) -> str:
-        """The name with its unit, as in ``accuracy, %``."""
-        return f"{self.name}, {self.unit}" if self.unit else self.name
-
-    @property
-    def ends(self) -> tuple[float, float] | None:
-        """The range of the scores: 0 to 100 for shares, None where there is no known one."""
-        return (0.0, 100.0) if self.unit == "%" else None
-
-    @property
-    def difference_ends(self) -> tuple[float, float] | None:
-        """The range of the difference of two scores; None where there is no known one."""
-        return None if self.ends is None else (self.ends[0] - self.ends[1], self.ends[1] - self.ends[0])
-
-    @property
-    def step(self) -> str:
-        """The unit of differences: points of a percentage, or the name."""
-        return "points" if self.unit == "%" else self.name
-
-    @property
-    def sign(self) -> int:
-        """1 where higher is better, else -1: a score times this is the larger the better."""
-        return 1 if self.higher_is_better else -1
-
-
-ACCURACY = Metric("accuracy", "%")
-"""Share of correct answers: the metric of classification, which records hold as counts."""
-
-
-@dataclass(frozen=True)
-class Param:
-    """One parameter: its default (whose type is the parameter's type), one line about it, its choices."""
-
-    name: str
-    default: Value
-    doc: str
-    choices: tuple[Value, ...] = ()
-    place: bool = False
-    """It is a path on the user's machine: records hold its last part and nothing of where that is."""
-    later: bool = False
-    """It came to a plugin that had records: at its default, which does what was done before, keys and records leave
-    it out, so that those of before stay true."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the harness trains an algorithm on a data set, episodically.
-
-    Episodes are counted, never epochs. ``way = 0`` and ``shot = 0`` mean those of the evaluation, ``query = 0``
-    as many as `shot`.
-    """
-
-    way: int
-    shot: int
-    query: int
-    episodes: int
-    optimizer: str = "adam"
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    lr_step: int = 0
-    """Multiply the learning rate by `lr_gamma` every `lr_step` episodes; 0 keeps it constant."""
-    lr_gamma: float = 0.5
-    validate_every: int = 500
-    """Validate every this many episodes; the weights of the best validation loss are kept."""
-    validation_episodes: int = 400
-    validation_way: int = 5
-    """0: the way of the evaluation."""
-    patience: int = 0
-    """Stop after this many validations without a better loss; 0 never stops early."""
-    train_on: str = "train"
-    """Splits whose classes are trained on: ``train``, or ``train+val``, which leaves nothing to validate on: the
-    weights after the last episode are kept."""
-    batch: int = 1
-    """Episodes (tasks) whose mean gradient makes one update: the meta-batch."""
-    schedule: str = "step"
-    """``step`` (`lr_step`, `lr_gamma`), or from `lr` to `lr_end` over all episodes: ``cosine`` or ``linear``."""
-    lr_end: float = 0.0
-    clip: float = 0.0
-    """Clip every entry of the gradient to this absolute value; 0 does not."""
-    clip_norm: float = 0.0
-    """Clip the norm of the whole gradient to this; 0 does not."""
-    first_order_episodes: int = 0
-    """Leave second derivatives out in the first so many episodes."""
-    validation_query: int = 0
-    """Queries of each class in validation; 0: as in training."""
-    augment: str = "none"
-    """What is done to training images, one of `metabench.augment.AUGMENTS`: ``none``, ``crop-flip`` or
-    ``crop-flip-jitter``. In the run key only where there is any."""
-    params: Mapping[str, Value] = field(default_factory=dict)
-    """Defaults of the algorithm's parameters for this data set, where they differ from the spec's."""
-    source: str = ""
-    """Where the recipe comes from, and how it differs; not part of the run key."""
-
-    def inputs(self) -> dict[str, Any]:
-        """Return what goes into a run key."""
-        fields = (item.name for item in dataclasses.fields(self) if item.name not in ("params", "source"))
-        found = {name: getattr(self, name) for name in fields}
-        if self.augment == "none":
-            del found["augment"]
-        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pluggy
 
-from metabench.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
+from metabench.registry.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
 
 hookspec = pluggy.HookspecMarker("metabench")
 

@@ -17,7 +17,7 @@ from types import FunctionType, ModuleType
 from typing import TypeVar
 
 from metabench.errors import MissingError, UsageError
-from metabench.specs import Spec
+from metabench.registry.specs import Spec
 from metabench.utils.paths import is_file, is_there
 
 S = TypeVar("S", bound=Spec)

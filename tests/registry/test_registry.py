@@ -6,17 +6,10 @@ import sys
 import pytest
 
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.plugins import Kind
-from metabench.registry import (
-    Registry,
-    availability,
-    clear_registry,
-    kind_of,
-    load_registry,
-    load_target,
-    resolve_params,
-)
-from metabench.specs import AlgorithmSpec, as_recorded
+from metabench.registry.loader import Kind
+from metabench.registry.registry import Registry, availability, clear_registry, kind_of, load_registry, load_target
+from metabench.registry.resolved import resolve_params
+from metabench.registry.specs import AlgorithmSpec, as_recorded
 
 
 @pytest.fixture

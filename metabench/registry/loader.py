@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 import pluggy
 
-from metabench import hookspecs
 from metabench.errors import did_you_mean
-from metabench.loose import LooseFile, broken, import_file, localised
-from metabench.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec
+from metabench.registry import hookspecs
+from metabench.registry.local_files import LooseFile, broken, import_file, localised
+from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec
 
 GROUP = "metabench"
 Kind = Literal["algorithm", "dataset", "backbone", "protocol"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from metabench.errors import MetabenchError, UsageError
-from metabench.scaffold import KINDS, create, derive, kind_named
+from metabench.registry.scaffold import KINDS, create, derive, kind_named
 
 
 @pytest.mark.parametrize(
