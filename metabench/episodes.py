@@ -20,7 +20,7 @@ from metabench.episode_checks import require_episodes
 from metabench.errors import UsageError
 from metabench.paired import PairedSplit
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.scores import first_column, metric_as_record, parts_as_record
+from metabench.statistics.episode_scores import first_column, metric_as_record, parts_as_record
 from metabench.utils.random_streams import Stream
 
 if TYPE_CHECKING:

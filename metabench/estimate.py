@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metabench.runspec import RunSpec
-from metabench.scores import answers
+from metabench.statistics.episode_scores import answers
 from metabench.utils.hashing import canonical_json
 
 Costs = dict[str, list[float]]

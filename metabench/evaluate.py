@@ -17,7 +17,7 @@ from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally, Valued
 from metabench.features import embed
 from metabench.modules import FeatureHead
 from metabench.outputs import OutputError, gap, require_finite, require_tensor
-from metabench.scores import Floats
+from metabench.statistics.episode_scores import Floats
 from metabench.utils.random_streams import below
 
 if TYPE_CHECKING:

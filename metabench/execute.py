@@ -51,10 +51,10 @@ from metabench.runtime.memory import machine_failed
 from metabench.runtime.memory_limits import forget_peak_memory, keep_freed_memory, peak_memory_mb
 from metabench.runtime.provenance import provenance
 from metabench.runtime.torch_state import standard_torch
-from metabench.scores import first_column
 from metabench.session import Outcome, Session
-from metabench.stats import RunningMean
-from metabench.stopping import checks
+from metabench.statistics.episode_scores import first_column
+from metabench.statistics.stopping import checks
+from metabench.statistics.summary import RunningMean
 from metabench.store import Partial
 from metabench.training import Diverged, Progress, Trainer, check_recipe
 from metabench.training_advice import training_advice

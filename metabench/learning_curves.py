@@ -16,7 +16,7 @@ from metabench.pictures.curves import Curve, curves
 from metabench.pictures.stack import stack
 from metabench.pictures.svg import Picture
 from metabench.registry.metric import Metric
-from metabench.seeds import OverSeeds, over_seeds
+from metabench.statistics.seeds import OverSeeds, over_seeds
 from metabench.tables import Row, csv_text, score_text, width_text
 from metabench.text_table import text_table
 from metabench.utils.hashing import canonical_json

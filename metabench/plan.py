@@ -29,7 +29,7 @@ from metabench.registry.specs import (
     defaults,
 )
 from metabench.runspec import Choice, Lacking, Planned, RunSpec, sound, spec_of
-from metabench.stopping import BOUNDS, StopRule
+from metabench.statistics.stopping import BOUNDS, StopRule
 from metabench.utils.hashing import file_sha256
 from metabench.utils.text import counted
 from metabench.utils.weight_files import require_weights_file
@@ -74,7 +74,7 @@ class Selection:
     until_ci: float | None = None
     """Stop once the half-width is this many percentage points; then `episodes` is the most there may be."""
     bound: str = "asymptotic"
-    """The confidence sequence that `until_ci` looks at, one of `metabench.stopping.BOUNDS`."""
+    """The confidence sequence that `until_ci` looks at, one of `metabench.statistics.stopping.BOUNDS`."""
     precision: str = "float32"
     checkpoint: Path | None = None
     settings: Mapping[str, Value] = field(default_factory=dict)

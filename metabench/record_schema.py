@@ -14,9 +14,9 @@ from metabench.copies import copies_problem
 from metabench.errors import MetabenchError
 from metabench.registry.metric import ACCURACY
 from metabench.registry.specs import SAMPLINGS
-from metabench.scores import answers, answers_name, shares
-from metabench.stats import summary_of
-from metabench.stopping import StopRule, check_rule, closes
+from metabench.statistics.episode_scores import answers, answers_name, shares
+from metabench.statistics.stopping import StopRule, check_rule, closes
+from metabench.statistics.summary import summary_of
 from metabench.utils.hashing import content_key
 
 SCHEMA = 1

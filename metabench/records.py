@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench.record_schema import SCHEMA, NewerSchemaError, RecordError, need, validate_record
-from metabench.stats import summary_of
+from metabench.statistics.summary import summary_of
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.hashing import canonical_json, content_key
 

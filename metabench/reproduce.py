@@ -16,8 +16,8 @@ from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import resolve_params
 from metabench.runspec import Choice, RunSpec
-from metabench.scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.session import Session
+from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.utils.hashing import file_sha256
 from metabench.utils.text import counted, short_digest
 

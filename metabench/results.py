@@ -11,7 +11,7 @@ from metabench import arguments
 from metabench.arguments import Converter, converted
 from metabench.errors import MissingError, NothingMeasured, UsageError
 from metabench.records import read_record
-from metabench.scores import EpisodeScores, answers, parts_of, queries
+from metabench.statistics.episode_scores import EpisodeScores, answers, parts_of, queries
 from metabench.store import Store
 from metabench.tables import rows_from_records, to_frame
 from metabench.utils.atomic_files import replacing

@@ -13,7 +13,7 @@ from metabench.registry.metric import Metric
 from metabench.registry.params import Value
 from metabench.registry.recipe import Recipe
 from metabench.registry.specs import TEST, AlgorithmSpec, BackboneSpec, ProtocolSpec, Spec, as_recorded
-from metabench.stopping import StopRule
+from metabench.statistics.stopping import StopRule
 from metabench.utils.hashing import content_key
 
 NO_DIGESTS: Mapping[str, str] = defaultdict(str)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.seeds import OverSeeds, over_seeds
+from metabench.statistics.seeds import OverSeeds, over_seeds
 from metabench.tables import (
     ALWAYS,
     IF_NEEDED,
@@ -33,7 +33,7 @@ def seed_rows(records: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return one row for the runs that differ in the training seed alone, for every such group of the records.
 
     A row holds what its runs share, and `seeds` (the seeds), `score` (their mean), `seed_sd`, `total95`,
-    `total_open95` (see `metabench.seeds.OverSeeds`) and `keys`.
+    `total_open95` (see `metabench.statistics.seeds.OverSeeds`) and `keys`.
     """
     return [_seed_row(group) for group in over_seeds(records)]
 

@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from metabench.across import rank_over_cells
 from metabench.copies import copies_of, most
-from metabench.leaderboard.ranks import Rank
-from metabench.means import Seeds, mean_over_cells
 from metabench.place_names import names_with_places
 from metabench.registry.metric import Metric
 from metabench.registry.specs import FIXED_WAY
 from metabench.runspec import Choice, Lacking, Planned, RunSpec, spec_of
-from metabench.seeds import over_seeds
 from metabench.session import Outcome
-from metabench.streams import Run
+from metabench.statistics.mean_over_cells import rank_over_cells
+from metabench.statistics.means import Seeds, mean_over_cells
+from metabench.statistics.seeds import over_seeds
+from metabench.statistics.shared_episodes import Run
+from metabench.statistics.tied_ranks import Rank
 from metabench.utils.hashing import canonical_json
 
 

@@ -13,7 +13,7 @@ from metabench.registry.loader import Kind
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import resolve_params
 from metabench.registry.specs import FIXED_WAY, SAMPLINGS
-from metabench.stopping import BOUNDS
+from metabench.statistics.stopping import BOUNDS
 
 Check = Callable[[Any, Registry], Any]
 

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from metabench.across import rank_over_cells
 from metabench.effects import chosen, require_effect, require_shape
 from metabench.errors import UsageError
-from metabench.leaderboard.ranks import Rank
 from metabench.plan import Selection, plan
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.specs import VALIDATION
 from metabench.runspec import RunSpec
-from metabench.seeds import OverSeeds, over_seeds
 from metabench.session import Outcome
-from metabench.streams import Run
+from metabench.statistics.mean_over_cells import rank_over_cells
+from metabench.statistics.seeds import OverSeeds, over_seeds
+from metabench.statistics.shared_episodes import Run
+from metabench.statistics.tied_ranks import Rank
 from metabench.utils.hashing import canonical_json
 
 MOST = 10_000

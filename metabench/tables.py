@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from metabench.copies import MARK, copies_line, copies_of, copies_words, most
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.specs import FIXED_WAY, TEST
-from metabench.scores import metric_of, parts_of, score_of
+from metabench.statistics.episode_scores import metric_of, parts_of, score_of
 from metabench.text_table import text_table
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.text import counted, escape, inert, printable

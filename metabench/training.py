@@ -29,7 +29,7 @@ from metabench.modules import objective
 from metabench.outputs import NotFiniteError
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.recipe import Recipe
-from metabench.scores import first_column
+from metabench.statistics.episode_scores import first_column
 from metabench.utils.signals import stop_on_signal
 
 OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from metabench.comparison import NO_DIFFERENCE, Difference, compare_records, holm
 from metabench.copies import copies_of
 from metabench.errors import UsageError
-from metabench.ranking import Ranking, rank_methods
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.scores import metric_of, score_of
+from metabench.statistics.dataset_ranking import Ranking, rank_methods
+from metabench.statistics.episode_scores import metric_of, score_of
+from metabench.statistics.multiple_testing import holm
+from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference, compare_records
 from metabench.tables import dataset_words
 from metabench.utils.hashing import canonical_json
 

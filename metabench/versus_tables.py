@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from metabench.comparison import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
 from metabench.copies import copies_note, marked_name
-from metabench.ranking import PairAcross, Ranking
 from metabench.registry.metric import ACCURACY
+from metabench.statistics.dataset_ranking import PairAcross, Ranking
+from metabench.statistics.pairwise_tests import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
 from metabench.tables import width_text
 from metabench.text_table import text_table
 from metabench.utils.text import counted, escape, printable

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from metabench.data.types import ClassSplit
 from metabench.episodes import EpisodeBatch
-from metabench.stats import t_quantile
+from metabench.statistics.summary import t_quantile
 from metabench.text_table import text_table
 from metabench.utils.text import counted
 

@@ -24,7 +24,7 @@ from metabench.errors import UsageError
 from metabench.features import embed
 from metabench.model import load_tensors
 from metabench.registry.loader import PluginSet
-from metabench.scores import shares
+from metabench.statistics.episode_scores import shares
 from metabench.store import Partial
 from metabench.training import Trainer
 from metabench.utils.signals import stop_on_signal

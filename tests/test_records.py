@@ -23,7 +23,7 @@ from metabench.records import (
     validate_record,
     write_record,
 )
-from metabench.stopping import StopRule
+from metabench.statistics.stopping import StopRule
 from metabench.utils.hashing import canonical_json, content_key
 from tests.record_factory import made_scores, make_inputs, make_record
 

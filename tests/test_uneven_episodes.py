@@ -14,7 +14,7 @@ from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import evaluate
 from metabench.records import build_record
 from metabench.registry.metric import ACCURACY
-from metabench.scores import EpisodeScores
+from metabench.statistics.episode_scores import EpisodeScores
 from metabench_algorithms.metric.protonet import ProtoNet
 from tests.conftest import MakeSplit
 from tests.record_factory import make_inputs

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench.comparison import NO_DIFFERENCE, Difference
 from metabench.errors import UsageError
 from metabench.records import build_record
+from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference
 from metabench.versus import compare_all, contestants, standings, verdict
 from metabench.versus_tables import difference_text, p_text, to_json, to_text
 from tests.record_factory import make_inputs, make_record

@@ -13,7 +13,7 @@ from metabench.records import build_record, write_record
 from metabench.worst import Watcher, to_plain, to_text
 from tests.conftest import MakeSplit
 from tests.record_factory import make_inputs
-from tests.test_scores import valued
+from tests.statistics.test_episode_scores import valued
 from tests.tiny import arguments, record_of, run_json
 
 

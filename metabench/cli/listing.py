@@ -219,7 +219,7 @@ def _run_row(record: Mapping[str, Any], data_set: str) -> tuple[Any, ...]:
 
 def score(record: Mapping[str, Any]) -> str:
     """Return the mean score and the half-width of its interval, with the sign of percent where it is one."""
-    from metabench.scores import metric_of, score_of
+    from metabench.statistics.episode_scores import metric_of, score_of
 
     if record["scores"] is None:
         return "-"
@@ -229,7 +229,7 @@ def score(record: Mapping[str, Any]) -> str:
 
 
 def _score_with_unit(record: Mapping[str, Any]) -> str:
-    from metabench.scores import metric_of
+    from metabench.statistics.episode_scores import metric_of
 
     return (
         score(record)

@@ -13,7 +13,7 @@ from metabench.cli.given import Given, given
 from metabench.cli.listing import echo_json, home_option, json_option
 from metabench.cli.loose import current_registry
 from metabench.errors import MetabenchError
-from metabench.scores import metric_of
+from metabench.statistics.episode_scores import metric_of
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench.utils.text import counted

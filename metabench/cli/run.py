@@ -19,7 +19,7 @@ from metabench.registry.specs import SAMPLINGS
 from metabench.runspec import Lacking, Planned, RunSpec
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.session import Outcome, Session
-from metabench.stopping import BOUNDS
+from metabench.statistics.stopping import BOUNDS
 from metabench.suite_report import report
 from metabench.suites import Suite, find_suite
 from metabench.survey import survey

@@ -28,7 +28,7 @@ from metabench.registry.loader import SPEC_CLASSES
 from metabench.registry.metric import ACCURACY
 from metabench.registry.registry import availability, kind_of
 from metabench.registry.specs import FOLD, AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec, defaults
-from metabench.scores import EpisodeScores, answers, metric_of
+from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of
 from metabench.utils.text import counted
 
 

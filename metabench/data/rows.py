@@ -85,7 +85,7 @@ def cached_rows(
 ) -> NDArray[np.uint8]:
     """Return the uint8 array at `path`, first making its rows with ``make(index)``, in parallel, if it is not there.
 
-    Hundreds of rows are made in processes if `make` can be pickled and there are any to be had (`metabench.runtime.forked_pool`),
+    Hundreds of rows are made in processes if `make` can be pickled and there are any (`metabench.runtime.forked_pool`),
     else in threads, which share the files that are read. The array appears under its name only when complete.
     Interrupted, even by SIGKILL, the work goes on from its draft with the blocks that are not done.
 

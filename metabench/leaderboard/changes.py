@@ -15,8 +15,8 @@ from metabench.leaderboard.board import Section
 from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.folder import Contents, Leaderboard
 from metabench.leaderboard.names import names
-from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Row
+from metabench.statistics.tied_ranks import rank_text
 from metabench.tables import score_text
 from metabench.utils.hashing import canonical_json, file_sha256
 

@@ -12,7 +12,7 @@ from metabench.errors import MetabenchError
 from metabench.records import RecordError
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.specs import FIXED_WAY, TEST
-from metabench.scores import answers, metric_of
+from metabench.statistics.episode_scores import answers, metric_of
 from metabench.utils.hashing import canonical_json
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")

@@ -12,14 +12,14 @@ from metabench.leaderboard import words
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.names import names
-from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Result, Row
 from metabench.pictures.cliques import rank_diagram
 from metabench.pictures.curves import Curve, curves
 from metabench.pictures.dots import UNBOUNDED, Dot, dot_plot
 from metabench.pictures.scatter import Point, scatter
 from metabench.pictures.svg import Picture
-from metabench.ranking import critical_difference, mean_ranks
+from metabench.statistics.dataset_ranking import critical_difference, mean_ranks
+from metabench.statistics.tied_ranks import rank_text
 from metabench.tables import score_text
 
 MOST_DOTS, MOST_CURVES, MOST_RANKED = 30, 10, 12

@@ -12,10 +12,10 @@ from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.curated import Invalidated
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.published import Published
-from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Row
 from metabench.registry.metric import ACCURACY
-from metabench.scores import score_of
+from metabench.statistics.episode_scores import score_of
+from metabench.statistics.tied_ranks import rank_text
 from metabench.tables import score_text
 from metabench.utils.text import escape
 

@@ -11,11 +11,11 @@ from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell, Entry
 from metabench.leaderboard.markup import el, table, text
 from metabench.leaderboard.published import Published
-from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Result, Row
 from metabench.leaderboard.sitefigures import FigureNames, figures
 from metabench.registry.metric import ACCURACY
-from metabench.scores import answers, score_of
+from metabench.statistics.episode_scores import answers, score_of
+from metabench.statistics.tied_ranks import rank_text
 from metabench.tables import score_text, width_text
 
 

@@ -10,7 +10,7 @@ from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.scores import answers, parts_of
+from metabench.statistics.episode_scores import answers, parts_of
 from metabench.tables import params_text, train_dataset, width_text
 
 LONGEST = 120  # characters of a stranger's string in a table

@@ -9,7 +9,7 @@ import numpy as np
 from metabench.pictures.scale import Scale, tick_text
 from metabench.pictures.svg import Picture, group, label, line, tag
 from metabench.registry.metric import Metric
-from metabench.scores import EpisodeScores, Floats
+from metabench.statistics.episode_scores import EpisodeScores, Floats
 from metabench.utils.text import counted
 
 WIDTH, HEIGHT = 560.0, 320.0

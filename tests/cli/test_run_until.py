@@ -12,8 +12,8 @@ import pytest
 
 import metabench.evaluate
 from metabench.cli.main import main
-from metabench.scores import shares
-from metabench.stopping import StopRule, checks
+from metabench.statistics.episode_scores import shares
+from metabench.statistics.stopping import StopRule, checks
 from metabench.store import Partial
 from tests.tiny import arguments, record_of, run_json
 

@@ -10,8 +10,8 @@ from metabench.leaderboard import words
 from metabench.leaderboard.entries import Cell, Entry, file_name
 from metabench.leaderboard.names import names
 from metabench.leaderboard.rows import Row, group
-from metabench.scores import EpisodeScores
-from metabench.stats import summarise
+from metabench.statistics.episode_scores import EpisodeScores
+from metabench.statistics.summary import summarise
 from tests.record_factory import make_record
 
 ONE = Cell("", 5, 1, params=("query=15", "version=1"))

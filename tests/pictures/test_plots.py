@@ -12,7 +12,7 @@ from metabench.pictures.curves import Curve, curves
 from metabench.pictures.dots import Dot, dot_plot
 from metabench.pictures.histogram import histogram
 from metabench.pictures.scatter import Point, pareto, scatter
-from metabench.scores import EpisodeScores
+from metabench.statistics.episode_scores import EpisodeScores
 
 DOTS = [
     Dot("best", 98.0, 0.2, 0.9, claim=98.8, claim_margin=0.05, remark="rank 1", tip="98.00"),

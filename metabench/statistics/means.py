@@ -34,9 +34,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metabench.scores import Floats
-from metabench.stats import summarise, t_quantile
-from metabench.streams import Bools, Run, covariances
+from metabench.statistics.episode_scores import Floats
+from metabench.statistics.shared_episodes import Bools, Run, covariances
+from metabench.statistics.summary import summarise, t_quantile
 
 Seeds = Sequence[Run]
 """The runs of one method in one cell, which differ in the training seed alone."""

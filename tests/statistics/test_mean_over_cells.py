@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench.across import rank_over_cells
-from metabench.means import Seeds, mean_over_cells
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.scores import EpisodeScores
-from metabench.streams import Run
+from metabench.statistics.episode_scores import EpisodeScores
+from metabench.statistics.mean_over_cells import rank_over_cells
+from metabench.statistics.means import Seeds, mean_over_cells
+from metabench.statistics.shared_episodes import Run
 
 RNG = np.random.Generator(np.random.PCG64(5))
 

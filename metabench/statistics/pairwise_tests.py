@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metabench.scores import EpisodeScores, Floats
-from metabench.stats import FEW_EPISODES, open_half_width, t_quantile
-from metabench.streams import Run
+from metabench.statistics.episode_scores import EpisodeScores, Floats
+from metabench.statistics.shared_episodes import Run
+from metabench.statistics.summary import FEW_EPISODES, open_half_width, t_quantile
 
 NO_DIFFERENCE = "no difference observed"
 UNPAIRED = "different episodes, so not paired: Welch's test"
@@ -102,19 +102,6 @@ def _open_half_width(one: EpisodeScores, two: EpisodeScores, closed: float | Non
         return None
     classes = one.classes[0], one.classes[1] - two.classes[1]
     return open_half_width(EpisodeScores(values, one.metric, classes=classes), one.metric.difference_ends, closed)
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number by Holm's step-down rule (Holm 1979), in the order given.
-
-    Rejecting where the adjusted value is at most alpha keeps the chance of any false rejection below alpha,
-    whatever the dependence between the tests.
-    """
-    adjusted, largest = [0.0] * len(p), 0.0
-    for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
-        adjusted[index] = largest
-    return adjusted
 
 
 def _row(scores: ArrayLike) -> Floats:

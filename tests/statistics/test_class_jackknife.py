@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from metabench.class_level import ClassLevel, class_level
-from metabench.stats import t_quantile
+from metabench.statistics.class_jackknife import ClassLevel, class_level
+from metabench.statistics.summary import t_quantile
 
 Floats = NDArray[np.float64]
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from metabench.class_level import class_level
-from metabench.means import Estimate, mean_over_cells, total_variance
 from metabench.registry.metric import Metric
-from metabench.scores import EpisodeScores, metric_of, score_of
-from metabench.stats import within
-from metabench.streams import Run
+from metabench.statistics.class_jackknife import class_level
+from metabench.statistics.episode_scores import EpisodeScores, metric_of, score_of
+from metabench.statistics.means import Estimate, mean_over_cells, total_variance
+from metabench.statistics.shared_episodes import Run
+from metabench.statistics.summary import within
 from metabench.utils.hashing import canonical_json
 
 
@@ -69,7 +69,7 @@ def _seed(record: Mapping[str, Any]) -> int | None:
 
 
 def _summarise(runs: Sequence[Mapping[str, Any]]) -> OverSeeds:
-    """Summarise the runs of one group: the variance over trainings and episodes is that of `metabench.means`."""
+    """Summarise the runs of one group, with the variance over trainings and episodes of `metabench.statistics.means`."""
     means = np.array([score_of(run) for run in runs])
     score = float(means.mean())
     if len(runs) == 1:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.scores import EpisodeScores, Floats
+from metabench.statistics.episode_scores import EpisodeScores, Floats
 from metabench.utils.hashing import canonical_json
 
 Bools = NDArray[np.bool_]

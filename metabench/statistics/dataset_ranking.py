@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metabench.comparison import holm
-from metabench.rank_distribution import RankSums, rank_sums, squares, widths
-from metabench.stats import t_quantile
+from metabench.statistics.multiple_testing import holm
+from metabench.statistics.rank_distribution import RankSums, rank_sums, squares, widths
+from metabench.statistics.summary import t_quantile
 
 Floats = NDArray[np.float64]
 

@@ -1,8 +1,8 @@
 """Ranks with ties: one more than the number of rows that are significantly better, in the order of the means.
 
-Within one column every two rows are compared by a t test of the means that the column shows (`metabench.means`):
-paired by episode as far as both met the same, with the spread of trainings where a row has several seeds. All
-comparisons of the column are corrected together (Holm 1979). Rows that no test can tell apart from the best share rank
+Within one column every two rows are compared by a t test of the means that the column shows (see
+`metabench.statistics.means`): paired by episode as far as both met the same, with the spread of trainings where a row
+has several seeds. All comparisons of the column are corrected together (Holm 1979). Rows that no test can tell apart from the best share rank
 1, and so on; "not significantly different" is not transitive, so a rank may be shared by rows that differ from each
 other.
 
@@ -20,16 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from metabench.leaderboard.rows import Result
-from metabench.means import compare_means
-
-ALPHA = 0.05
-
-Matrix = NDArray[np.float64]
+from metabench.statistics.means import Seeds, compare_means
+from metabench.statistics.multiple_testing import Matrix, holm_rejects
 
 
 @dataclass(frozen=True)
@@ -44,12 +41,28 @@ class Rank:
         return f"{self.place}=" if self.shared else str(self.place)
 
 
+class Rankable(Protocol):
+    """One row of a column."""
+
+    @property
+    def runs(self) -> Seeds:
+        """Its runs, one for each seed of the training."""
+
+    @property
+    def merit(self) -> float:
+        """Its mean, with the sign that makes larger better."""
+
+    @property
+    def is_rankable(self) -> bool:
+        """Whether it has more than a single episode."""
+
+
 def rank_text(rank: Rank | None) -> str:
     """Return a rank as pages show it; ``-`` for none."""
     return "-" if rank is None else str(rank)
 
 
-def rank(results: Sequence[Result]) -> list[Rank | None]:
+def rank(results: Sequence[Rankable]) -> list[Rank | None]:
     """Return the rank of each result of a column; None for one of a single episode."""
     able = [index for index, result in enumerate(results) if result.is_rankable]
     found: list[Rank | None] = [None] * len(results)
@@ -61,7 +74,7 @@ def rank(results: Sequence[Result]) -> list[Rank | None]:
     return found
 
 
-def compare_all(results: Sequence[Result]) -> tuple[Matrix, Matrix]:
+def compare_all(results: Sequence[Rankable]) -> tuple[Matrix, Matrix]:
     """Return the differences of the means, gaps[i, j] = mean_i - mean_j with larger the better, and their p-values."""
     return compare_means([[result.runs] for result in results])
 
@@ -81,13 +94,3 @@ def places(merits: ArrayLike, gaps: Matrix, p: Matrix) -> list[Rank]:
     numbers = largest[last]
     shared = np.bincount(numbers) > 1
     return [Rank(int(number), bool(shared[number])) for number in numbers]
-
-
-def holm_rejects(p: Matrix, alpha: float = ALPHA) -> NDArray[np.bool_]:
-    """Return which p-values (a symmetric matrix; each pair counts once) Holm's step-down method rejects."""
-    above = np.triu_indices(len(p), 1)
-    ordered = np.sort(p[above])
-    failing = np.flatnonzero(ordered > alpha / np.arange(len(ordered), 0, -1))
-    if not len(failing):
-        return ~np.eye(len(p), dtype=bool)
-    return np.asarray(p < ordered[failing[0]])

@@ -9,11 +9,11 @@ import pytest
 import scipy.stats
 from numpy.typing import NDArray
 
-from metabench.means import Seeds, compare_means, mean_over_cells
-from metabench.scores import EpisodeScores
-from metabench.seeds import over_seeds
-from metabench.stats import summarise
-from metabench.streams import Run
+from metabench.statistics.episode_scores import EpisodeScores
+from metabench.statistics.means import Seeds, compare_means, mean_over_cells
+from metabench.statistics.seeds import over_seeds
+from metabench.statistics.shared_episodes import Run
+from metabench.statistics.summary import summarise
 from tests.record_factory import make_record
 
 RANDOM = np.random.default_rng(11)

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from metabench.class_level import class_level
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.scores import EpisodeScores, Floats, parts_of
-from metabench.stopping import StopRule
+from metabench.statistics.class_jackknife import class_level
+from metabench.statistics.episode_scores import EpisodeScores, Floats, parts_of
+from metabench.statistics.stopping import StopRule
 
 FEW_EPISODES = 30
 """Below this many episodes the t interval leans on near-normal scores; the summary then says so."""

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from metabench.comparison import NO_DIFFERENCE, Difference, compare_records, compare_scores, holm
+from metabench.statistics.multiple_testing import holm
+from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference, compare_records, compare_scores
 from tests.raw_data import needs_raw_data, raw_scores
 from tests.record_factory import make_record
 

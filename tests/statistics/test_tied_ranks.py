@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metabench.comparison import compare_records, holm
 from metabench.leaderboard.entries import Entry
-from metabench.leaderboard.ranks import ALPHA, compare_all, holm_rejects, places, rank, rank_text
 from metabench.leaderboard.rows import Result, group
+from metabench.statistics.multiple_testing import ALPHA, holm, holm_rejects
+from metabench.statistics.pairwise_tests import compare_records
+from metabench.statistics.tied_ranks import compare_all, places, rank, rank_text
 from tests.record_factory import make_record
 
 

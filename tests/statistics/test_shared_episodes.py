@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench.scores import EpisodeScores
-from metabench.streams import Run, covariances
+from metabench.statistics.episode_scores import EpisodeScores
+from metabench.statistics.shared_episodes import Run, covariances
 from tests.record_factory import make_record
 
 RANDOM = np.random.default_rng(4)

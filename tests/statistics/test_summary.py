@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from metabench.class_level import class_level
 from metabench.registry.metric import Metric
-from metabench.scores import EpisodeScores
-from metabench.stats import RunningMean, Summary, farthest, summarise, summary_of, t_quantile
-from metabench.stopping import StopRule
+from metabench.statistics.class_jackknife import class_level
+from metabench.statistics.episode_scores import EpisodeScores
+from metabench.statistics.stopping import StopRule
+from metabench.statistics.summary import RunningMean, Summary, farthest, summarise, summary_of, t_quantile
 from tests.raw_data import needs_raw_data, raw_scores
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from metabench.ranking import (
+from metabench.statistics.dataset_ranking import (
     _interval,
     critical_difference,
     friedman,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metabench.leaderboard.ranks import Rank, places
-from metabench.means import Seeds, compare_means, is_rankable
+from metabench.statistics.means import Seeds, compare_means, is_rankable
+from metabench.statistics.tied_ranks import Rank, places
 
 
 def rank_over_cells(rows: Sequence[Sequence[Seeds]]) -> list[Rank | None]:

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from metabench.stopping import (
+from metabench.statistics.stopping import (
     BOUNDS,
     StopRule,
     asymptotic_half_widths,

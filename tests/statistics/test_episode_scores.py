@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench.class_level import class_level
-from metabench.comparison import compare_records
 from metabench.leaderboard.folder import Leaderboard
-from metabench.ranking import rank_methods
 from metabench.records import RecordError, build_record, read_record, validate_record, write_record
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.results import load_results
-from metabench.scores import EpisodeScores, metric_as_record
-from metabench.seeds import over_seeds
-from metabench.stats import t_quantile
+from metabench.statistics.class_jackknife import class_level
+from metabench.statistics.dataset_ranking import rank_methods
+from metabench.statistics.episode_scores import EpisodeScores, metric_as_record
+from metabench.statistics.pairwise_tests import compare_records
+from metabench.statistics.seeds import over_seeds
+from metabench.statistics.summary import t_quantile
 from metabench.tables import markdown, rows_from_records, terminal, to_csv, to_frame, to_json
 from metabench.versus import compare_all, standings
 from metabench.versus_tables import to_text

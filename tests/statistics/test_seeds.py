@@ -10,7 +10,7 @@ import scipy.stats
 
 from metabench.records import build_record
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal, seeds_text
-from metabench.seeds import over_seeds
+from metabench.statistics.seeds import over_seeds
 from tests.record_factory import make_inputs, make_record
 
 RANDOM = np.random.default_rng(0)
