@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench.copies import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
 from metabench.data.duplicates import Items, count_copies, items_of
+from metabench.records.copy_counts import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
 from metabench.runspec import Choice, RunSpec
 from metabench.utils.atomic_files import replacing
 from metabench.weights_data import seen_by
@@ -31,7 +31,7 @@ class CopyCounter:
         self._seen: dict[str, list[tuple[Choice, str]]] = {}
 
     def count(self, run: RunSpec) -> dict[str, int]:
-        """Return the number of copies of each kind in a run (see `metabench.copies`), those that are not 0.
+        """Return the number of copies of each kind in a run (see `metabench.records.copy_counts`), those that are not 0.
 
         ``within_class`` and ``between_classes`` are of the measured split. ``between_splits`` are its items that
         stand in a split which the run trains on, chooses weights by or takes support from, or which weights that the

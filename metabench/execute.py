@@ -40,7 +40,8 @@ from metabench.learner import Learner
 from metabench.model import Model, load_tensors, load_weights, save_tensors
 from metabench.modules import Backbone
 from metabench.outputs import OutputError
-from metabench.records import build_record
+from metabench.records.partial_scores import Partial
+from metabench.records.record import build_record
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.recipe import Recipe
 from metabench.registry.registry import load_target
@@ -55,7 +56,6 @@ from metabench.session import Outcome, Session
 from metabench.statistics.episode_scores import first_column
 from metabench.statistics.stopping import checks
 from metabench.statistics.summary import RunningMean
-from metabench.store import Partial
 from metabench.training import Diverged, Progress, Trainer, check_recipe
 from metabench.training_advice import training_advice
 from metabench.utils.atomic_files import write_atomic

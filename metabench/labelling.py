@@ -13,11 +13,11 @@ from metabench.arguments import Converter, converted
 from metabench.data.decode import Form
 from metabench.errors import UsageError
 from metabench.plan import choose_parts
+from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry, load_registry
 from metabench.tables import csv_text
 from metabench.text_table import text_table
-from metabench.utils.atomic_files import tensors_meta
 from metabench.utils.console import Console
 from metabench.utils.text import printable
 from metabench.utils.weight_files import require_weights_file

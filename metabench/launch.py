@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from metabench.copies import copies_of, copies_words, most
 from metabench.copy_counter import learned_from
 from metabench.effects import chosen, require_effect, require_shape
 from metabench.errors import MetabenchError
 from metabench.plan import Selection, plan_each
+from metabench.records.copy_counts import copies_of, copies_words, most
 from metabench.registry.specs import defaults
 from metabench.runspec import NO_DIGESTS, Choice, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.session import Outcome, Session

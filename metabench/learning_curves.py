@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metabench.copies import copies_line, copies_of, marked_name, most
 from metabench.errors import NothingMeasured, UsageError
 from metabench.pictures.curves import Curve, curves
 from metabench.pictures.stack import stack
 from metabench.pictures.svg import Picture
+from metabench.records.copy_counts import copies_line, copies_of, marked_name, most
 from metabench.registry.metric import Metric
 from metabench.statistics.seeds import OverSeeds, over_seeds
 from metabench.tables import Row, csv_text, score_text, width_text
@@ -40,7 +40,7 @@ class Level:
         open95: the same for new classes and examples.
         episodes: test episodes of a run.
         seeds: trainings; 0 where nothing was trained.
-        copies: numbers of copies among its items, see `metabench.copies`.
+        copies: numbers of copies among its items, see `metabench.records.copy_counts`.
     """
 
     shot: int

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from metabench import arguments
 from metabench.arguments import Converter, converted
-from metabench.errors import MissingError, NothingMeasured, UsageError
-from metabench.records import read_record
+from metabench.errors import MissingError, UsageError
+from metabench.records.loading import load_records
 from metabench.statistics.episode_scores import EpisodeScores, answers, parts_of, queries
-from metabench.store import Store
 from metabench.tables import rows_from_records, to_frame
 from metabench.utils.atomic_files import replacing
-from metabench.utils.home import Home
-from metabench.utils.paths import is_file, is_folder
 from metabench.utils.text import inert
 
 if TYPE_CHECKING:
@@ -58,14 +55,6 @@ def load_results(*sources: str | Path, per: Per = "run", home: str | Path | None
     return _runs(records) if per == "run" else _episodes(records)
 
 
-def load_records(*sources: str | Path, home: str | None = None) -> list[dict[str, Any]]:
-    """Return the records of runs that succeeded; arguments and errors as for `load_results`."""
-    records = [record for record in _records(sources, Home.resolve(home)) if record["status"] == "ok"]
-    if not records:
-        raise NothingMeasured("no run that succeeded is there; see 'metabench list runs'")
-    return records
-
-
 def write_frame(frame: pd.DataFrame, path: Path, form: str) -> None:
     """Write a data frame as one of `FORMATS`, all or nothing.
 
@@ -81,24 +70,6 @@ def write_frame(frame: pd.DataFrame, path: Path, form: str) -> None:
             frame.to_json(temporary, orient="records", lines=True, force_ascii=False, double_precision=12)
         else:
             frame.to_parquet(temporary, engine="pyarrow", index=False)
-
-
-def _records(sources: Sequence[str | Path], home: Home) -> Iterable[dict[str, Any]]:
-    store = Store(home.root)
-    if not sources:
-        yield from store.records()
-    for source in sources:
-        path = Path(source)
-        if is_folder(path):
-            inner = path / "records"
-            yield from map(read_record, sorted((inner if is_folder(inner) else path).glob("*.json")))
-        elif is_file(path) or path.suffix == ".json":
-            try:
-                yield read_record(path)
-            except OSError as problem:
-                raise UsageError(f"cannot read the record {path} ({problem.strerror})") from None
-        else:
-            yield store.resolve(str(source))
 
 
 def _runs(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

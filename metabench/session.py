@@ -21,12 +21,12 @@ from metabench.data.skipped import Unread
 from metabench.data.validation import content_problem, shared_class_problem, valid_split
 from metabench.errors import MetabenchError
 from metabench.paired import paired
+from metabench.records.store import Store
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry, load_registry, load_target
 from metabench.registry.specs import SAME_CLASSES, DatasetSpec
 from metabench.runspec import Choice, RunSpec
 from metabench.runtime.devices import check_device_name
-from metabench.store import Store
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.console import Console
 from metabench.utils.hashing import content_key

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from metabench.copies import copies_of, most
 from metabench.place_names import names_with_places
+from metabench.records.copy_counts import copies_of, most
 from metabench.registry.metric import Metric
 from metabench.registry.specs import FIXED_WAY
 from metabench.runspec import Choice, Lacking, Planned, RunSpec, spec_of
@@ -42,7 +42,7 @@ class Result:
         open95: the same for other classes and images.
         keys: of the runs, one for each seed.
         runs: one for each seed.
-        copies: numbers of copies among the items by kind, see `metabench.copies`.
+        copies: numbers of copies among the items by kind, see `metabench.records.copy_counts`.
     """
 
     score: float

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from metabench.copies import MARK, copies_line, most
+from metabench.records.copy_counts import MARK, copies_line, most
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.suite_report import Cell, Line, Report
 from metabench.suites import Suite

@@ -10,12 +10,12 @@ from typing import Literal
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.estimate import Estimates
 from metabench.inspection import USABLE, Found, look
+from metabench.records.checkpoint_metadata import tensors_meta
+from metabench.records.partial_scores import Partial
 from metabench.registry.registry import availability, kind_of
 from metabench.registry.specs import DatasetSpec
 from metabench.runspec import Choice, Lacking, Planned, RunSpec
 from metabench.session import Session
-from metabench.store import Partial
-from metabench.utils.atomic_files import tensors_meta
 from metabench.utils.hashing import content_key
 from metabench.utils.text import counted
 

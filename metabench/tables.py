@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.copies import MARK, copies_line, copies_of, copies_words, most
+from metabench.records.copy_counts import MARK, copies_line, copies_of, copies_words, most
+from metabench.records.describe import train_dataset
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.registry.specs import FIXED_WAY, TEST
+from metabench.registry.specs import FIXED_WAY
 from metabench.statistics.episode_scores import metric_of, parts_of, score_of
 from metabench.text_table import text_table
 from metabench.utils.atomic_files import write_atomic
@@ -94,7 +95,7 @@ def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[s
     `score` and its intervals are in the unit of `metric` (percent for accuracy) and None where nothing was measured;
     `parts` is what the score is made of, if anything: for each part its `metric`, `score` and `ci95`;
     `accuracy` is the score where that is the metric; `seed` is the seed of the training; `note` is the reason where a
-    run failed; `copies` is the number of copies among the items by kind, see `metabench.copies`.
+    run failed; `copies` is the number of copies among the items by kind, see `metabench.records.copy_counts`.
     """
     return [_row(record, record["key"] in cached) for record in records]
 
@@ -166,24 +167,6 @@ def width_text(half_width: float, digits: int = 2) -> str:
         return f"{half_width:.{digits}f}"
     least = min(1e-4, 10.0 ** -(digits + 2))
     return f"{half_width:.1g}" if half_width >= least else f"<{least:.{max(4, digits + 2)}f}"
-
-
-def dataset_words(dataset: Mapping[str, Any]) -> str:
-    """Return the name of a record's data set, with the split that was measured where that is not the test split."""
-    name, split = dataset["name"], dataset["split"]
-    return str(name) if split == TEST else f"{name} ({split})"
-
-
-def train_dataset(inputs: Mapping[str, Any]) -> str:
-    """Return the data set that a run was trained on where it is not the one that it measures, else an empty string."""
-    other = (inputs["training"] or {}).get("dataset")
-    return str(other["name"]) if isinstance(other, dict) and "name" in other else ""
-
-
-def domain_words(inputs: Mapping[str, Any]) -> str:
-    """Return `dataset_words`, after ``A -> `` where the run was trained on another data set A."""
-    source = train_dataset(inputs)
-    return f"{source} -> {dataset_words(inputs['dataset'])}" if source else dataset_words(inputs["dataset"])
 
 
 def with_dataset_labels(rows: Sequence[Row]) -> list[Row]:

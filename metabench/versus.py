@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from metabench.copies import copies_of
 from metabench.errors import UsageError
+from metabench.records.copy_counts import copies_of
+from metabench.records.describe import dataset_words
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.statistics.dataset_ranking import Ranking, rank_methods
 from metabench.statistics.episode_scores import metric_of, score_of
 from metabench.statistics.multiple_testing import holm
 from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference, compare_records
-from metabench.tables import dataset_words
 from metabench.utils.hashing import canonical_json
 
 LEVEL = 0.05
@@ -49,7 +49,7 @@ class Contestant:
 
     @property
     def copies(self) -> dict[str, int]:
-        """The numbers of copies among its items, see `metabench.copies`."""
+        """The numbers of copies among its items, see `metabench.records.copy_counts`."""
         return copies_of(self.record)
 
     @property

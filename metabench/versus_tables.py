@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from metabench.copies import copies_note, marked_name
+from metabench.records.copy_counts import copies_note, marked_name
 from metabench.registry.metric import ACCURACY
 from metabench.statistics.dataset_ranking import PairAcross, Ranking
 from metabench.statistics.pairwise_tests import INDEPENDENT_EPISODES, SAME_EPISODE, Difference

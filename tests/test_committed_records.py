@@ -13,7 +13,7 @@ import torch
 from metabench.cli.main import main
 from metabench.cli.reproduce import ROUNDING
 from metabench.leaderboard.curated import read_invalidated
-from metabench.records import read_record
+from metabench.records.record import read_record
 from metabench.registry.registry import availability, load_registry
 from metabench.runtime.devices import emulates
 from metabench.runtime.provenance import provenance

@@ -23,9 +23,9 @@ from metabench.cli.main import main
 from metabench.errors import UsageError
 from metabench.features import embed
 from metabench.model import load_tensors
+from metabench.records.partial_scores import Partial
 from metabench.registry.loader import PluginSet
 from metabench.statistics.episode_scores import shares
-from metabench.store import Partial
 from metabench.training import Trainer
 from metabench.utils.signals import stop_on_signal
 from tests.tiny import SETTINGS, arguments, record_of, run_json

@@ -16,7 +16,7 @@ from metabench.episodes import EpisodeBatch
 from metabench.errors import MetabenchError
 from metabench.modules import distances_to_means, prototypes, squared_distances
 from metabench.outputs import OutputError, require_finite, require_tensor
-from metabench.store import Store
+from metabench.records.store import Store
 
 ODD = Path(__file__).parent / "odd_plugins"
 NUMBERS = "returned numbers that are not finite"

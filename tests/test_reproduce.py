@@ -10,7 +10,7 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.errors import MissingError, UsageError
-from metabench.records import build_record, read_record, write_record
+from metabench.records.record import build_record, read_record, write_record
 from metabench.reproduce import _refuse_other_inputs, find_weights
 from metabench.utils.hashing import file_sha256
 from tests.record_factory import make_record

@@ -10,9 +10,9 @@ import metabench
 from metabench.cli.main import main
 from metabench.errors import MissingError, NothingMeasured, UsageError
 from metabench.leaderboard import Leaderboard
-from metabench.records import RecordError, build_record, write_record
+from metabench.records.record import RecordError, build_record, write_record
+from metabench.records.store import Store
 from metabench.results import load_results, write_frame
-from metabench.store import Store
 from tests.record_factory import make_inputs, make_record
 
 FORMULA = "=HYPERLINK(1)"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench.records import build_record
+from metabench.records.record import build_record
 from metabench.tables import (
     ALWAYS,
     COLUMNS,

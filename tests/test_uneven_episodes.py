@@ -12,7 +12,7 @@ from torch import Tensor
 from metabench.episodes import EpisodeSource, EpisodeTally
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import evaluate
-from metabench.records import build_record
+from metabench.records.record import build_record
 from metabench.registry.metric import ACCURACY
 from metabench.statistics.episode_scores import EpisodeScores
 from metabench_algorithms.metric.protonet import ProtoNet

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from metabench.errors import UsageError
-from metabench.records import build_record
+from metabench.records.record import build_record
 from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference
 from metabench.versus import compare_all, contestants, standings, verdict
 from metabench.versus_tables import difference_text, p_text, to_json, to_text

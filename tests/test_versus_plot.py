@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from metabench.cli.main import main
-from metabench.records import write_record
+from metabench.records.record import write_record
 from metabench.versus import compare_all, standings
 from metabench.versus_plot import draw
 from tests.record_factory import make_record

@@ -9,7 +9,7 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.episodes import EpisodeBatch
-from metabench.records import build_record, write_record
+from metabench.records.record import build_record, write_record
 from metabench.worst import Watcher, to_plain, to_text
 from tests.conftest import MakeSplit
 from tests.record_factory import make_inputs

@@ -55,7 +55,7 @@ def curve(
     nothing but their shots are one curve. 'metabench run --plot FILE.svg' draws what it has just measured.
     """
     from metabench.learning_curves import draw, learning_curves, to_csv, to_json, to_text
-    from metabench.results import load_records
+    from metabench.records.loading import load_records
     from metabench.utils.atomic_files import write_atomic
 
     if as_json and as_markdown:

@@ -28,8 +28,8 @@ def given(word: str, home: str | None) -> Given:
         UsageError: no such file, no such run, or digits that fit more than one.
         RecordError: the file is not a valid record.
     """
-    from metabench.records import read_record
-    from metabench.store import Store
+    from metabench.records.record import read_record
+    from metabench.records.store import Store
 
     path = Path(word)
     if path.suffix == ".json" or is_file(path):

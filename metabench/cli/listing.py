@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from metabench.cli.loose import current_registry
-from metabench.copies import copies_note, copies_of, marked_name
+from metabench.records.copy_counts import copies_note, copies_of, marked_name
 from metabench.registry.loader import SPEC_CLASSES, Kind
 from metabench.registry.registry import Registry, availability, kind_of
 from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
@@ -125,7 +125,7 @@ def described(spec: AnySpec) -> dict[str, Any]:
 
 
 def _list_runs(home: Home, as_json: bool) -> None:
-    from metabench.store import Store
+    from metabench.records.store import Store
 
     warn: Callable[[str], None] = lambda line: click.echo(f"warning: {line}", err=True)  # noqa: E731
     records = list(Store(home.root, warn).records())
@@ -186,7 +186,8 @@ def _told_apart(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 def _data_sets(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the data set of each run, with the start of its digest where its name means several."""
-    from metabench.tables import domain_words, rows_from_records, with_dataset_labels
+    from metabench.records.describe import domain_words
+    from metabench.tables import rows_from_records, with_dataset_labels
 
     rows = rows_from_records(records)
     return [

@@ -107,7 +107,7 @@ def _plain(record: Mapping[str, Any], result: Any, weights: Path | None) -> dict
 
 
 def _words(record: Mapping[str, Any], result: Any) -> str:
-    from metabench.tables import domain_words
+    from metabench.records.describe import domain_words
 
     inputs = record["inputs"]
     what = f"{inputs['algorithm']['name']} on {domain_words(inputs)}, record {record['key'][:12]}"

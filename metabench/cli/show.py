@@ -82,7 +82,7 @@ def _plot(record: Mapping[str, Any], file: str) -> None:
     if scores is None:
         raise UsageError(f"run {record['key'][:12]} is {record['status']}: there are no scores to draw")
     way, shot = (inputs["protocol"]["params"].get(name) for name in ("way", "shot"))
-    from metabench.tables import domain_words
+    from metabench.records.describe import domain_words
 
     protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
     title = f"{inputs['algorithm']['name']} on {domain_words(inputs)}, {protocol}"

@@ -9,8 +9,8 @@ import click
 from metabench.cli.given import given
 from metabench.cli.listing import echo_json
 from metabench.cli.reproduce import ready, replay_options
-from metabench.copies import copies_note, copies_of, marked_name
 from metabench.errors import UsageError
+from metabench.records.copy_counts import copies_note, copies_of, marked_name
 from metabench.utils.text import counted, have
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from metabench.errors import MetabenchError
-from metabench.records import RecordError
+from metabench.records.record import RecordError
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.specs import FIXED_WAY, TEST
 from metabench.statistics.episode_scores import answers, metric_of

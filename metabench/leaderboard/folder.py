@@ -15,7 +15,7 @@ from metabench.leaderboard.markdown import MARKER, index, page
 from metabench.leaderboard.published import Published, read_published
 from metabench.leaderboard.rowdata import data_csv
 from metabench.leaderboard.site import site
-from metabench.records import RecordError, read_record, validate_record, write_record
+from metabench.records.record import RecordError, read_record, validate_record, write_record
 from metabench.utils.atomic_files import write_atomic
 
 SITE = "index.html"

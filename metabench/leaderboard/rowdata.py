@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from metabench.copies import copies_of, most
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.rows import Row
+from metabench.records.copy_counts import copies_of, most
+from metabench.records.describe import train_dataset
 from metabench.registry.metric import ACCURACY
-from metabench.tables import csv_text, train_dataset
+from metabench.tables import csv_text
 from metabench.utils.hashing import canonical_json
 
 COLUMNS = (

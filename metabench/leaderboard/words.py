@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metabench.copies import BETWEEN_SPLITS, MARK, copies_of, copies_words, most
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
+from metabench.records.copy_counts import BETWEEN_SPLITS, MARK, copies_of, copies_words, most
+from metabench.records.describe import train_dataset
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.statistics.episode_scores import answers, parts_of
-from metabench.tables import params_text, train_dataset, width_text
+from metabench.tables import params_text, width_text
 
 LONGEST = 120  # characters of a stranger's string in a table
 

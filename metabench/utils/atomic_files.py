@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from metabench.errors import MetabenchError, MissingError
-from metabench.utils.paths import is_file
 
 
 @contextmanager
@@ -41,21 +36,3 @@ def write_atomic(path: Path, text: str) -> None:
     """Replace a file by UTF-8 text."""
     with replacing(path) as temporary:
         temporary.write_bytes(text.encode())
-
-
-def tensors_meta(path: Path) -> dict[str, Any]:
-    """Return the JSON that `metabench.model.save_tensors` wrote beside tensors, {} if there is none; reads no tensor.
-
-    Raises:
-        MissingError: there is no file. MetabenchError: it is no safetensors file.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if not is_file(path):
-        raise MissingError(f"no checkpoint at {path}")
-    try:
-        with safe_open(path, framework="np") as stream:
-            found: dict[str, Any] = json.loads((stream.metadata() or {}).get("metabench", "{}"))
-            return found
-    except (OSError, SafetensorError, ValueError) as error:
-        raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error})") from error

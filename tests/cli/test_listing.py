@@ -7,9 +7,9 @@ import pytest
 
 from metabench.cli.listing import cell, columns
 from metabench.cli.main import main
-from metabench.records import build_record
+from metabench.records.record import build_record
+from metabench.records.store import Store
 from metabench.registry.registry import clear_registry
-from metabench.store import Store
 from tests.conftest import Command
 from tests.record_factory import make_inputs, make_record
 

@@ -19,8 +19,9 @@ import pytest
 import torch
 
 import metabench
-from metabench import execute, store
+from metabench import execute
 from metabench.cli.main import main
+from metabench.records import store
 from tests.tiny import SETTINGS, arguments, record_of, run_json
 
 COLUMNS = [

@@ -12,9 +12,9 @@ import pytest
 
 import metabench.evaluate
 from metabench.cli.main import main
+from metabench.records.partial_scores import Partial
 from metabench.statistics.episode_scores import shares
 from metabench.statistics.stopping import StopRule, checks
-from metabench.store import Partial
 from tests.tiny import arguments, record_of, run_json
 
 LARGE = {"data.test_classes": 40}

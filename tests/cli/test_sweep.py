@@ -13,7 +13,7 @@ import pytest
 from metabench.cli.main import main
 from metabench.errors import MetabenchError
 from metabench.leaderboard import Leaderboard
-from metabench.store import Store
+from metabench.records.store import Store
 from tests.tiny import arguments
 
 SWEPT = ("--set", "train.episodes=4,12", "--set", "train.lr=0.001,0.01")

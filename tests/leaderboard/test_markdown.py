@@ -17,7 +17,7 @@ from metabench.leaderboard.curated import Invalidated, Overlap
 from metabench.leaderboard.entries import Cell, Entry, file_name
 from metabench.leaderboard.markdown import page
 from metabench.leaderboard.published import Published, read_published
-from metabench.records import build_record
+from metabench.records.record import build_record
 from tests.leaderboard.test_published import HEADER
 from tests.record_factory import make_record
 

@@ -11,7 +11,7 @@ from metabench.leaderboard.curated import Overlap
 from metabench.leaderboard.entries import Cell, Entry, file_name
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rowdata import data_csv
-from metabench.records import read_record
+from metabench.records.record import read_record
 from tests.leaderboard.test_markdown import FLOOR
 from tests.record_factory import make_record
 

@@ -226,7 +226,7 @@ def test_an_interrupted_run_goes_on_with_its_parts(
 
 
 def test_a_record_is_reproduced_and_made_up_parts_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from metabench.records import build_record, write_record
+    from metabench.records.record import build_record, write_record
 
     (row,) = run_json(capsys, arguments(tmp_path, *WORDS))
     record = record_of(tmp_path, row)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from metabench.leaderboard.folder import Leaderboard
-from metabench.records import RecordError, build_record, read_record, validate_record, write_record
+from metabench.records.record import RecordError, build_record, read_record, validate_record, write_record
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.results import load_results
 from metabench.statistics.class_jackknife import class_level

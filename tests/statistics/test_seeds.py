@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from metabench.records import build_record
+from metabench.records.record import build_record
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal, seeds_text
 from metabench.statistics.seeds import over_seeds
 from tests.record_factory import make_inputs, make_record

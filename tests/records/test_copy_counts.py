@@ -12,11 +12,11 @@ import torch
 
 import metabench
 from metabench.cli.main import main
-from metabench.copies import copies_words, most
 from metabench.identity import made_for
 from metabench.model import save_tensors
 from metabench.plan import Selection, plan
-from metabench.record_schema import RecordError, validate_record
+from metabench.records.copy_counts import copies_words, most
+from metabench.records.schema import RecordError, validate_record
 from metabench.session import Session
 from metabench.utils.console import Console
 from metabench.utils.home import Home

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from metabench.errors import UsageError
-from metabench.records import NewerSchemaError, RecordError, build_record
-from metabench.store import Partial, Store
+from metabench.records.partial_scores import Partial
+from metabench.records.record import NewerSchemaError, RecordError, build_record
+from metabench.records.store import Store
 from tests.record_factory import make_inputs, make_record
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KEY = "ab" * 32
 
 
@@ -141,7 +142,7 @@ def test_a_key_cannot_leave_the_store(store: Store, bad: str) -> None:
 WORKER = """
 import sys, time
 from pathlib import Path
-from metabench.store import Store
+from metabench.records.store import Store
 from tests.record_factory import make_record
 
 root, record = Path(sys.argv[1]), make_record()

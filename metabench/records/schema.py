@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.copies import copies_problem
 from metabench.errors import MetabenchError
+from metabench.records.copy_counts import copies_problem
 from metabench.registry.metric import ACCURACY
 from metabench.registry.specs import SAMPLINGS
 from metabench.statistics.episode_scores import answers, answers_name, shares

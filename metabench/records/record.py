@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from metabench.record_schema import SCHEMA, NewerSchemaError, RecordError, need, validate_record
+from metabench.records.schema import SCHEMA, NewerSchemaError, RecordError, need, validate_record
 from metabench.statistics.summary import summary_of
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.hashing import canonical_json, content_key

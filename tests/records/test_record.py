@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import metabench.records as records
-from metabench.record_schema import MAX_STRING
-from metabench.records import (
+import metabench.records.record as records
+from metabench.records.record import (
     NewerSchemaError,
     RecordError,
     build_record,
@@ -23,6 +22,7 @@ from metabench.records import (
     validate_record,
     write_record,
 )
+from metabench.records.schema import MAX_STRING
 from metabench.statistics.stopping import StopRule
 from metabench.utils.hashing import canonical_json, content_key
 from tests.record_factory import made_scores, make_inputs, make_record

@@ -6,19 +6,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
-from numpy.typing import ArrayLike, NDArray
 
 from metabench.errors import UsageError
-from metabench.records import NewerSchemaError, RecordError, read_record, validate_record, write_record
+from metabench.records.record import NewerSchemaError, RecordError, read_record, validate_record, write_record
 
 _KEY = re.compile("[0-9a-f]{64}")
 _HEAD = 32
@@ -141,55 +138,6 @@ class Store:
         self.warnings.append(line)
         if self._warn is not None:
             self._warn(line)
-
-
-class Partial:
-    """Scores of an evaluation under way: who scores, then little-endian doubles, only ever appended to.
-
-    The writer must hold the key's lock. A write that was cut short leaves the tail of an episode, which `load` ignores
-    and the next `append` removes.
-
-    Args:
-        width: numbers of an episode: its score, and the parts of it.
-        scorer: a SHA-256 of the weights and code that score; scores of another count as none, and the next `append`
-            removes them. Without it those that are there are taken.
-    """
-
-    def __init__(self, root: Path, key: str, width: int = 1, scorer: str = "") -> None:
-        self.path = root / "partial" / f"{_checked(key)}.f64"
-        self._shape, self._bytes = (-1, width) if width > 1 else (-1,), 8 * width
-        self._head = bytes.fromhex(scorer) if scorer else None
-
-    def load(self) -> NDArray[np.float64]:
-        """Return the scores so far, (episodes done,) or (episodes done, width); empty if there are none."""
-        try:
-            raw = self.path.read_bytes()
-        except FileNotFoundError:
-            raw = b""
-        raw = raw[_HEAD:] if self._head in (None, raw[:_HEAD]) else b""
-        whole = raw[: len(raw) // self._bytes * self._bytes]
-        return np.frombuffer(whole, dtype="<f8").astype(np.float64).reshape(self._shape)
-
-    def append(self, scores: ArrayLike) -> None:
-        """Add the scores of the next episodes and push them to the disk."""
-        data = np.asarray(scores).astype("<f8").tobytes()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as stream:
-            end = stream.tell()
-            stream.seek(0)
-            head = stream.read(_HEAD)
-            if len(head) == _HEAD and self._head in (None, head):
-                stream.truncate(end - (end - _HEAD) % self._bytes)
-            else:
-                stream.truncate(0)
-                stream.write(self._head or bytes(_HEAD))
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    def remove(self) -> None:
-        """Forget the scores; fine if there are none."""
-        self.path.unlink(missing_ok=True)
 
 
 def _checked(key: str) -> str:
