@@ -21,8 +21,8 @@ import torch
 from PIL import Image
 
 from metabench.data import DataContext
-from metabench.data.images import Files, ImageForm, cached_images
-from metabench.data.rows import cores
+from metabench.data.image_arrays import Files, ImageForm, cached_images
+from metabench.data.resumable_array import cores
 from metabench.episodes import EpisodeSource
 from metabench.features import to_device
 from metabench.learner import FeatureLearner

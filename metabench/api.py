@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pluggy
 
-from metabench.data.types import ClassSplit, DataContext, image_digest, split_digest
+from metabench.data.context import DataContext
+from metabench.data.split import ClassSplit, image_digest, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.registry.metric import Metric
 from metabench.registry.params import Param

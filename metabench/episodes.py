@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
+from metabench.data.paired_split import PairedSplit
 from metabench.episode_checks import require_episodes
 from metabench.errors import UsageError
-from metabench.paired import PairedSplit
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.statistics.episode_scores import first_column, metric_as_record, parts_as_record
 from metabench.utils.random_streams import Stream

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.beside import UnreservedSource, base_rows
 from metabench.building import make_learner
+from metabench.data.joint_split import UnreservedSource, base_rows
 from metabench.disjoint import DisjointSource
 from metabench.episodes import (
     EpisodeProtocol,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench import arguments
 from metabench.arguments import Converter, converted
-from metabench.data.decode import Form
+from metabench.data.image_decoding import Form
 from metabench.errors import UsageError
 from metabench.plan import choose_parts
 from metabench.records.checkpoint_metadata import tensors_meta

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.building import make_learner
-from metabench.data.decode import Form, decode
-from metabench.data.depth import measure_depth
-from metabench.data.folders import Classes, ImageFile, images_below, require_images, why_none
-from metabench.data.images import quiet_decoders
+from metabench.data.bit_depth import measure_depth
+from metabench.data.image_arrays import quiet_decoders
+from metabench.data.image_decoding import Form, decode
+from metabench.data.image_folders import Classes, ImageFile, images_below, require_images, why_none
 from metabench.data.label_tables import read_labelled
-from metabench.data.making import Unusable
-from metabench.data.rows import first_three
+from metabench.data.parallel_rows import Unusable
+from metabench.data.resumable_array import first_three
 from metabench.episodes import EpisodeBatch
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import checked_outputs

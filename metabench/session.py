@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.beside import joined, reserved, with_copies
 from metabench.copy_counter import CopyCounter
 from metabench.data import ClassSplit, DataContext, merge, split_digest
-from metabench.data.cache import cached_array
-from metabench.data.skipped import Unread
+from metabench.data.array_cache import cached_array
+from metabench.data.joint_split import joined, reserved, with_copies
+from metabench.data.paired_split import paired
+from metabench.data.skipped_files import Unread
 from metabench.data.validation import content_problem, shared_class_problem, valid_split
 from metabench.errors import MetabenchError
-from metabench.paired import paired
 from metabench.records.store import Store
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry, load_registry, load_target

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from metabench.data.availability import USABLE, Found, look
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.estimate import Estimates
-from metabench.inspection import USABLE, Found, look
 from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.records.partial_scores import Partial
 from metabench.registry.registry import availability, kind_of

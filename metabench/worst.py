@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.types import ClassSplit
+from metabench.data.split import ClassSplit
 from metabench.episodes import EpisodeBatch
 from metabench.statistics.summary import t_quantile
 from metabench.text_table import text_table

@@ -11,7 +11,7 @@ from PIL import Image
 
 import metabench
 from metabench.cli.main import main
-from metabench.data.kinds import readable
+from metabench.data.image_formats import readable
 from metabench.errors import UsageError
 from tests.photos import make_folder, picture
 from tests.tiny import arguments, record_of, run_json
@@ -61,7 +61,7 @@ def test_new_images_are_labelled(photos: Path, capsys: pytest.CaptureFixture[str
 
 def test_it_is_the_algorithm(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nearest mean on pixels, computed by hand."""
-    from metabench.data.decode import Form, decode
+    from metabench.data.image_decoding import Form, decode
 
     def features(path: Path) -> Any:
         return decode(path, Form(12)).astype(float).transpose(2, 0, 1).ravel() / 255
@@ -230,7 +230,7 @@ def test_no_query_is_left(photos: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_queries_of_a_kind_that_is_not_read(
     photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metabench.data.kinds._is_available", lambda name: name == "PNG")
+    monkeypatch.setattr("metabench.data.image_formats._is_available", lambda name: name == "PNG")
     readable.cache_clear()
     (photos / "phone").mkdir()
     (photos / "phone" / "1.heic").write_bytes(b"x")

@@ -15,9 +15,9 @@ from metabench.cli.copy_findings import Finding, Item, copy_findings, pairs
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
 from metabench.cli.loose import current_registry
 from metabench.cli.selecting import parse_settings
-from metabench.data.types import ClassSplit, split_digest
+from metabench.data.availability import look
+from metabench.data.split import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.inspection import look
 from metabench.place_names import names_with_places
 from metabench.registry.registry import Registry, nameless
 from metabench.registry.resolved import resolve_params

@@ -16,8 +16,8 @@ import click
 from metabench.cli.datasets import form_name, forms, verified
 from metabench.cli.listing import cell, columns, echo_json, home_option, json_option
 from metabench.cli.loose import current_registry
+from metabench.data.availability import USABLE, look
 from metabench.errors import MetabenchError
-from metabench.inspection import USABLE, look
 from metabench.registry.loader import one_line
 from metabench.registry.registry import Registry, availability, nameless
 from metabench.registry.specs import DatasetSpec, defaults

@@ -10,7 +10,7 @@ import click
 from metabench.cli.curve import check_file
 from metabench.cli.loose import current_registry
 from metabench.cli.selecting import parse_settings
-from metabench.data.decode import COLOURS, FITS
+from metabench.data.image_decoding import COLOURS, FITS
 from metabench.labelling import ALGORITHM, request_of, to_csv, to_json, to_text
 from metabench.utils.console import Console
 

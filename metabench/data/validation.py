@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.types import ClassSplit
+from metabench.data.split import ClassSplit
 from metabench.errors import MetabenchError
 from metabench.registry.params import Value
 from metabench.registry.specs import DatasetSpec, SplitSize

@@ -237,10 +237,10 @@ class ProtocolSpec(Spec):
     """How many there are where they are a list (`metabench.episodes.ListedProtocol`); 0: drawn without end."""
     beside: str = ""
     """The split whose classes stand beside those that are measured: its episodes are drawn from a
-    `metabench.beside.JointSplit`. Its parameter `reserve` is the share of their images that training never sees."""
+    `metabench.data.joint_split.JointSplit`. Its parameter `reserve` is the share of their images that training never sees."""
     support: str = ""
     """The split that support is drawn from where all queries are of the measured one; both have the same classes, which
-    no other protocol allows. Its episodes are drawn from a `metabench.paired.PairedSplit`. Nothing is trained, and no
+    no other protocol allows. Its episodes are drawn from a `metabench.data.paired_split.PairedSplit`. Nothing is trained, and no
     interval is for new classes."""
 
 

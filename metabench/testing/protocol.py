@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from metabench.beside import JointSplit, joined, reserved
 from metabench.data import ClassSplit
+from metabench.data.joint_split import JointSplit, joined, reserved
+from metabench.data.paired_split import PairedSplit, paired
 from metabench.episodes import DisjointProtocol, EpisodeBatch, EpisodeProtocol
 from metabench.errors import UsageError
-from metabench.paired import PairedSplit, paired
 from metabench.registry.loader import Kind
 from metabench.registry.specs import ProtocolSpec
 from metabench.testing.conformance import NotApplicable, Violation, check, raised

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from metabench.data.sources import OfficialFile
+from metabench.data.downloads import OfficialFile
 from metabench.errors import MetabenchError
 from metabench.registry.specs import Declared, SplitSize
 

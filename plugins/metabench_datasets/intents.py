@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, DataContext
-from metabench.data.cache import cached_array
-from metabench.data.sources import OfficialFile, downloads, find, obtain
+from metabench.data.array_cache import cached_array
+from metabench.data.downloads import OfficialFile, downloads, find, obtain
 from metabench.data.text import encode_texts
 from metabench.errors import MissingError, UsageError
 from metabench.registry.params import Param

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from metabench.data import ClassSplit, DataContext
-from metabench.data.cache import open_array
-from metabench.data.images import Files, ImageForm, cached_images
-from metabench.data.prepared import MARK, Prepared
+from metabench.data.array_cache import open_array
+from metabench.data.image_arrays import Files, ImageForm, cached_images
+from metabench.data.prepared_copies import MARK, Prepared
 from metabench.errors import MissingError, UsageError
 from metabench.registry.specs import DatasetSpec, KnownCopy, SplitSize
 from metabench_datasets._class_lists import ClassLists, class_lists

@@ -9,7 +9,7 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.data import ClassSplit, image_digest, split_digest
-from metabench.data.cache import cached_array
+from metabench.data.array_cache import cached_array
 from metabench.errors import MissingError
 from metabench.registry.loader import PluginSet
 from metabench.registry.params import Param

@@ -12,9 +12,9 @@ import torch
 import metabench
 from metabench.cli.main import main
 from metabench.data import ClassSplit
+from metabench.data.availability import look
 from metabench.data.validation import content_problem, layout_problem, valid_split
 from metabench.errors import MetabenchError
-from metabench.inspection import look
 from metabench.plan import Selection, plan
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import DatasetSpec, SplitSize

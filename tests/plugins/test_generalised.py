@@ -13,8 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabench.beside import JointSplit, joined, reserved
 from metabench.cli.main import main
+from metabench.data.joint_split import JointSplit, joined, reserved
 from metabench.episodes import EpisodeSource, EpisodeTally
 from metabench.errors import UsageError
 from metabench.registry.specs import defaults

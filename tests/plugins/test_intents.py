@@ -12,7 +12,7 @@ import pytest
 
 from metabench.cli.datasets import forms, verified
 from metabench.data import DataContext, split_digest
-from metabench.data.sources import OfficialFile, find
+from metabench.data.downloads import OfficialFile, find
 from metabench.data.text import decode_texts
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.registry.registry import load_registry

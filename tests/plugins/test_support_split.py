@@ -13,10 +13,10 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.data import ClassSplit
+from metabench.data.paired_split import PairedSplit, paired
 from metabench.episodes import EpisodeSource
 from metabench.errors import UsageError
 from metabench.launch import run_selection
-from metabench.paired import PairedSplit, paired
 from metabench.plan import Selection
 from metabench.session import Session
 from metabench.utils.console import Console

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.depth import FULL, is_colour_16, is_grey_16, to_8_bits
-from metabench.data.kinds import formats_of
-from metabench.data.making import Unusable
+from metabench.data.bit_depth import FULL, is_colour_16, is_grey_16, to_8_bits
+from metabench.data.image_formats import formats_of
+from metabench.data.parallel_rows import Unusable
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def decode(path: Path, form: Form, bits: int = FULL) -> NDArray[np.uint8]:
     Args:
         path: of the file.
         form: of the result.
-        bits: how many bits images of 16 bits use; the upper 8 of those are kept. See `metabench.data.depth.Depth`.
+        bits: how many bits images of 16 bits use; the upper 8 of those are kept. See `metabench.data.bit_depth.Depth`.
 
     Raises:
         Unusable: damaged, empty, not an image, of 32 bits, or too large to be one (179 million pixels).
@@ -90,7 +90,7 @@ def decode(path: Path, form: Form, bits: int = FULL) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Makes the rows of `metabench.data.rows.cached_rows` of files."""
+    """Makes the rows of `metabench.data.resumable_array.cached_rows` of files."""
 
     paths: Sequence[Path]
     form: Form

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metabench.data import DataContext, making
-from metabench.data.images import Files, ImageForm, cached_images
-from metabench.data.rows import cached_rows
+from metabench.data import DataContext, parallel_rows
+from metabench.data.image_arrays import Files, ImageForm, cached_images
+from metabench.data.resumable_array import cached_rows
 from metabench.errors import MetabenchError
 from metabench.runtime.forked_pool import ForkedPool, can_fork
 
@@ -28,9 +28,9 @@ IMAGES, SIDE = 60, 9
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes for a few rows, four rows in a block."""
-    monkeypatch.setattr(making, "LEAST_ROWS", 10)
-    monkeypatch.setattr("metabench.data.rows.cores", lambda: 2)
-    monkeypatch.setattr("metabench.data.rows._BLOCK_BYTES", 4 * SIDE * SIDE * 3)
+    monkeypatch.setattr(parallel_rows, "LEAST_ROWS", 10)
+    monkeypatch.setattr("metabench.data.resumable_array.cores", lambda: 2)
+    monkeypatch.setattr("metabench.data.resumable_array._BLOCK_BYTES", 4 * SIDE * SIDE * 3)
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many processes each pool has."""
     found: list[int] = []
 
-    def forked(work: Callable[[range], making.Made], size: int) -> ForkedPool:
+    def forked(work: Callable[[range], parallel_rows.Made], size: int) -> ForkedPool:
         found.append(size)
         return ForkedPool(work, size)
 
-    monkeypatch.setattr(making, "ForkedPool", forked)
+    monkeypatch.setattr(parallel_rows, "ForkedPool", forked)
     return found
 
 
@@ -77,7 +77,7 @@ def test_processes_make_the_array_that_threads_make(tmp_path: Path, files: list[
 def test_few_rows_are_made_here(
     tmp_path: Path, files: list[Path], started: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "LEAST_ROWS", IMAGES // 2 + 1)
+    monkeypatch.setattr(parallel_rows, "LEAST_ROWS", IMAGES // 2 + 1)
     assert len(prepared(tmp_path, files)) == IMAGES
     assert not started
 
@@ -148,7 +148,7 @@ import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a run in the background has not
 print("begun", flush=True)  # and no `if __name__ == "__main__"`: that is how people write
-from metabench.data import making, rows
+from metabench.data import parallel_rows, resumable_array
 from slowly import Slowly
 making.LEAST_ROWS, rows.cores, rows._BLOCK_BYTES = 10, lambda: 2, 2
 told = lambda done, total: print(done, flush=True)
@@ -200,7 +200,7 @@ def script(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_stopped_at_work_nobody_stays_and_the_work_goes_on(
     tmp_path: Path, script: subprocess.Popen[str], how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metabench.data.rows._BLOCK_BYTES", 2)  # as in the script: a row in a block
+    monkeypatch.setattr("metabench.data.resumable_array._BLOCK_BYTES", 2)  # as in the script: a row in a block
     assert len(_of(tmp_path)) == 3
     if how == "SIGINT":  # Ctrl-C reaches all of them
         os.killpg(script.pid, signal.SIGINT)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.kinds import formats_of
-from metabench.data.making import Unusable
-from metabench.data.rows import cores
+from metabench.data.image_formats import formats_of
+from metabench.data.parallel_rows import Unusable
+from metabench.data.resumable_array import cores
 from metabench.utils.text import counted
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from metabench.data.kinds import ending_of, is_image, remedy_for
-from metabench.data.rows import first_three
-from metabench.data.skipped import IRREGULAR, LINKED, Skipped, is_hidden, kind_of_file
+from metabench.data.image_formats import ending_of, is_image, remedy_for
+from metabench.data.resumable_array import first_three
+from metabench.data.skipped_files import IRREGULAR, LINKED, Skipped, is_hidden, kind_of_file
 from metabench.errors import MissingError, UsageError
 from metabench.utils.hashing import content_key
 from metabench.utils.paths import is_file

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from metabench.data import ClassSplit, DataContext, split_digest
-from metabench.data.decode import Form, decode
-from metabench.data.depth import Depth, measure_depth
-from metabench.data.making import Unusable
+from metabench.data.bit_depth import Depth, measure_depth
+from metabench.data.image_decoding import Form, decode
+from metabench.data.parallel_rows import Unusable
 from metabench_datasets.folder import Folder
 
 

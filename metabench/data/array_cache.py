@@ -37,7 +37,7 @@ def cached_array(path: Path, shape: tuple[int, ...], build: Build) -> NDArray[np
     `build` fills `out`, uint8 of `shape`, and raises to refuse publication. Another process that wants the
     same array waits for this one. The file appears under its name only when complete, so an interrupted
     preparation leaves nothing that a later one could mistake for data. What takes longer than seconds to make
-    goes on where it was interrupted with `metabench.data.rows.cached_rows`.
+    goes on where it was interrupted with `metabench.data.resumable_array.cached_rows`.
 
     Raises:
         MetabenchError: the folder cannot be written; or whatever `build` raises.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench.data.folders import images_below, read_classes, require_images
+from metabench.data.image_folders import images_below, read_classes, require_images
 from metabench.errors import UsageError
 from tests.photos import make_folder, picture
 
@@ -32,7 +32,7 @@ def refusal(root: Path) -> str:
     ],
 )
 def test_kinds_that_are_not_read(tmp_path: Path, ending: str, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metabench.data.kinds.readable", lambda: {".png": "PNG"})
+    monkeypatch.setattr("metabench.data.image_formats.readable", lambda: {".png": "PNG"})
     for name in "ab":
         (tmp_path / name).mkdir()
         for number in range(6):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabench.data.pickles import PickledArray, Raw, open_pickle, read_pickle
+from metabench.data.restricted_pickle import PickledArray, Raw, open_pickle, read_pickle
 from metabench.errors import MetabenchError
 
 
@@ -226,7 +226,7 @@ def test_memory_of_a_list_of_images_is_that_of_a_list(tmp_path):
     code = f"""
 import resource, tracemalloc
 from pathlib import Path
-from metabench.data.pickles import open_pickle
+from metabench.data.restricted_pickle import open_pickle
 tracemalloc.start()
 with open_pickle(Path({str(path)!r})) as images:
     assert len(images) == 400 and sum(map(len, (image.read() for image in images))) == 400_000_000

@@ -8,10 +8,10 @@ import time
 import numpy as np
 import pytest
 
-import metabench.data.rows as rows
-from metabench.data.cache import open_array
-from metabench.data.making import Unusable
-from metabench.data.rows import cached_rows, first_three, refuse_bad
+import metabench.data.resumable_array as rows
+from metabench.data.array_cache import open_array
+from metabench.data.parallel_rows import Unusable
+from metabench.data.resumable_array import cached_rows, first_three, refuse_bad
 from metabench.errors import MetabenchError
 
 SHAPE = (40, 8, 8, 1)
@@ -94,7 +94,7 @@ def test_killed_anywhere_goes_on_where_it_stood(tmp_path):
     """SIGKILL, at several moments, then to the end: the work adds up and the array is right."""
     shape = (150, 8, 8, 1)
     code = (
-        "import sys, time, numpy as np; from pathlib import Path; import metabench.data.rows as rows\n"
+        "import sys, time, numpy as np; from pathlib import Path; import metabench.data.resumable_array as rows\n"
         "rows._BLOCK_BYTES, rows.cores = 256, lambda: 2\n"
         "def make(index):\n"
         "    time.sleep(0.003); print(index, flush=True); return np.full((8, 8, 1), index, np.uint8)\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metabench.data.kinds import ending_of, is_image, remedy_for
+from metabench.data.image_formats import ending_of, is_image, remedy_for
 
 LINKED, IRREGULAR = "linked folders", "no regular files"
 _NO_ENDING = "without an ending"

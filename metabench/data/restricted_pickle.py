@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from metabench.data.pickled import KNOWN, Bytes, Call, Dtype, PickledArray, Raw
+from metabench.data.pickled_values import KNOWN, Bytes, Call, Dtype, PickledArray, Raw
 from metabench.errors import MetabenchError
 
 __all__ = ["Bytes", "PickledArray", "Raw", "open_pickle", "read_pickle"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from metabench.data.types import DataContext
+from metabench.data.context import DataContext
 from metabench.data.validation import valid_split
 from metabench.errors import MetabenchError, MissingError
 from metabench.registry.loader import one_line

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from metabench.data import DataContext
-from metabench.data.images import ImageForm, cached_images
-from metabench.data.making import Unusable
+from metabench.data.image_arrays import ImageForm, cached_images
+from metabench.data.parallel_rows import Unusable
 from metabench.errors import MetabenchError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)

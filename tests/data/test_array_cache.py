@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from metabench.data.cache import cached_array, open_array
+from metabench.data.array_cache import cached_array, open_array
 from metabench.errors import MetabenchError
 
 SHAPE = (50, 4, 4, 1)

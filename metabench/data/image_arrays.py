@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.making import Unusable
-from metabench.data.rows import cached_rows, refuse_bad
-from metabench.data.types import DataContext
+from metabench.data.context import DataContext
+from metabench.data.parallel_rows import Unusable
+from metabench.data.resumable_array import cached_rows, refuse_bad
 
 if TYPE_CHECKING:
     from PIL.Image import Image  # not at run time: data sets are listed without Pillow
@@ -113,7 +113,7 @@ def cached_images(
     remedy: str,
     draft: Path | None = None,
 ) -> NDArray[np.uint8]:
-    """Return the decoded images at `path`, uint8 (N, height, width, channels); see `metabench.data.rows.cached_rows`.
+    """Return the decoded images at `path`, uint8 (N, height, width, channels); see `metabench.data.resumable_array.cached_rows`.
 
     Args:
         path: of the array, in ``context.cache``.

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from metabench.data.decode import Form, decode
-from metabench.data.folders import read_classes
-from metabench.data.kinds import is_image, readable, remedy_for
-from metabench.data.making import Unusable
+from metabench.data.image_decoding import Form, decode
+from metabench.data.image_folders import read_classes
+from metabench.data.image_formats import is_image, readable, remedy_for
+from metabench.data.parallel_rows import Unusable
 
 RED = (255, 0, 0)
 

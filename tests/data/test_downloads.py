@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from metabench.data.sources import OfficialFile, downloads, fetch, find, obtain
-from metabench.data.types import DataContext
+from metabench.data.context import DataContext
+from metabench.data.downloads import OfficialFile, downloads, fetch, find, obtain
 from metabench.errors import MetabenchError, MissingError
 
 GOOD = b"the official bytes " * 5000

@@ -13,9 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabench.beside import JointSplit, UnreservedSource, base_rows, joined, reserved, starts_of, with_copies
 from metabench.cli.main import main
 from metabench.data import ClassSplit
+from metabench.data.joint_split import JointSplit, UnreservedSource, base_rows, joined, reserved, starts_of, with_copies
 from metabench.errors import UsageError
 from metabench.execute import Executor
 from metabench.learner import FeatureLearner

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.cache import create_array, made_once, open_array, publish, sync
-from metabench.data.making import Make, made_blocks
+from metabench.data.array_cache import create_array, made_once, open_array, publish, sync
+from metabench.data.parallel_rows import Make, made_blocks
 from metabench.errors import MetabenchError
 
 Finish = Callable[[NDArray[np.uint8], Mapping[int, str]], None]

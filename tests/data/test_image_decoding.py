@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metabench.data.decode import Form, decode
-from metabench.data.images import quiet_decoders
-from metabench.data.making import Unusable
+from metabench.data.image_arrays import quiet_decoders
+from metabench.data.image_decoding import Form, decode
+from metabench.data.parallel_rows import Unusable
 from metabench.errors import UsageError
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
