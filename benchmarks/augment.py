@@ -21,7 +21,7 @@ import torch
 
 from metabench.augment import AUGMENTS
 from metabench.data import ClassSplit
-from metabench.episodes import EpisodeSource
+from metabench.episodes.source import EpisodeSource
 from metabench.learner import FeatureLearner
 from metabench.model import build_model
 from metabench.registry.recipe import Recipe

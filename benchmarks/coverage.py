@@ -22,8 +22,10 @@ from coverage_pool import CHANNELS, pool
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
-from metabench.disjoint import DisjointSource
-from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.open_sampling import DisjointSource
+from metabench.episodes.source import EpisodeSource
+from metabench.episodes.tally import EpisodeTally
 from metabench.evaluate import batch_logits, predict
 from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.summary import t_quantile

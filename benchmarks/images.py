@@ -23,7 +23,7 @@ from PIL import Image
 from metabench.data import DataContext
 from metabench.data.image_arrays import Files, ImageForm, cached_images
 from metabench.data.resumable_array import cores
-from metabench.episodes import EpisodeSource
+from metabench.episodes.source import EpisodeSource
 from metabench.features import to_device
 from metabench.learner import FeatureLearner
 from metabench.model import Model

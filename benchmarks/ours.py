@@ -13,7 +13,7 @@ from common import CHANNELS, IMAGE_SHAPE, QUERY, SEED, SHOT, WAY, Setting, conv4
 from torch import Tensor
 
 from metabench.data import ClassSplit
-from metabench.episodes import EpisodeSource
+from metabench.episodes.source import EpisodeSource
 from metabench.evaluate import evaluate
 from metabench.features import embed, to_device
 from metabench.learner import FeatureLearner

@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench import episodes, evaluate, features, modules
+from metabench import evaluate, features, modules
 from metabench.data import ClassSplit
-from metabench.episodes import EpisodeSource
+from metabench.episodes import source
+from metabench.episodes.source import EpisodeSource
 from metabench.learner import FeatureLearner
 from metabench.model import Embedded, Model
 from metabench.modules import Backbone
@@ -45,7 +46,7 @@ def unchecked() -> list[Any]:
     """Return patches that take the checks out."""
     names = ("require_tensor", "require_finite", "require_independence")
     parts = [patch.object(evaluate, name, accept) for name in names]
-    parts += [patch.object(episodes, "require_episodes", accept)]
+    parts += [patch.object(source, "require_episodes", accept)]
     return parts + [
         patch.object(features, name, accept) for name in ("require_tensor", "require_finite", "require_range")
     ]

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from metabench.data import ClassSplit
-from metabench.episodes import EpisodeSource
+from metabench.episodes.source import EpisodeSource
 from metabench.features import DTYPES, embed
 from metabench.learner import FeatureLearner
 from metabench.model import build_model

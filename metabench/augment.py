@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
 
 AUGMENTS = ("none", "crop-flip", "crop-flip-jitter")
 JITTER = 0.4

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.augment import own_items
-from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally, ValuedProtocol
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.protocols import ValuedProtocol
+from metabench.episodes.source import EpisodeSource
+from metabench.episodes.tally import EpisodeTally
 from metabench.features import embed
 from metabench.modules import FeatureHead
 from metabench.outputs import OutputError, gap, require_finite, require_tensor

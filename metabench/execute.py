@@ -14,16 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.building import make_learner
-from metabench.data.joint_split import UnreservedSource, base_rows
-from metabench.disjoint import DisjointSource
-from metabench.episodes import (
-    EpisodeProtocol,
-    EpisodeSource,
-    EpisodeTally,
-    ListedProtocol,
-    ListedSource,
-    ValuedProtocol,
-)
+from metabench.data.joint_split import base_rows
+from metabench.episodes.open_sampling import DisjointSource
+from metabench.episodes.protocols import EpisodeProtocol, ListedProtocol, ValuedProtocol
+from metabench.episodes.reserved import UnreservedSource
+from metabench.episodes.source import EpisodeSource, ListedSource
+from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate, rehearse
 from metabench.features import (

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metabench.episodes import EpisodeSource
+from metabench.episodes.source import EpisodeSource
 from metabench.learner import Learner
 from metabench.runspec import RunSpec
 from metabench.utils.hashing import content_key, file_sha256

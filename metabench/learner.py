@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from metabench.augment import training_items
 from metabench.context import TaskContext, task_context
-from metabench.episodes import EpisodeBatch, EpisodeSource
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.evaluate import batch_logits, chunk_size
 from metabench.features import autocast

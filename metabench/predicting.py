@@ -19,7 +19,7 @@ from metabench.data.image_folders import Classes, ImageFile, images_below, requi
 from metabench.data.label_tables import read_labelled
 from metabench.data.parallel_rows import Unusable
 from metabench.data.resumable_array import first_three
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import checked_outputs
 from metabench.evaluate import predict as winners

@@ -25,7 +25,8 @@ from torch.utils import _pytree as pytree
 from metabench.adapting import Adapting, Params, run_task, run_update
 from metabench.augment import own_items, training_items
 from metabench.context import TaskContext, task_context
-from metabench.episodes import EpisodeBatch, EpisodeSource
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.features import checked_targets, embed, to_device
 from metabench.learner import Learner

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from metabench.augment import AUGMENTS
-from metabench.episodes import EpisodeBatch, EpisodeSource
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import answer, score_batch
 from metabench.features import embed

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data.split import ClassSplit
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
 from metabench.statistics.summary import t_quantile
 from metabench.text_table import text_table
 from metabench.utils.text import counted

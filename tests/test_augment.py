@@ -15,7 +15,8 @@ from torch import Tensor
 from metabench import augment, training
 from metabench.augment import AUGMENTS, JITTER, crop_flip, jitter, padding, training_items
 from metabench.data import ClassSplit, DataContext
-from metabench.episodes import EpisodeBatch, EpisodeSource
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.features import to_device
 from metabench.learner import FeatureLearner, Learner

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
-from metabench.episodes import EpisodeSource, EpisodeTally
+from metabench.episodes.source import EpisodeSource
+from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError
 from metabench.evaluate import batch_logits, chunk_size, evaluate, gather, predict
 from metabench.learner import FeatureLearner

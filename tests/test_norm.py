@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from metabench.adapting import Adapting, Params, gradients, run_task
 from metabench.context import TaskContext, task_context
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
 from metabench.model import build_model
 from metabench.norm import MODES, MOMENTUM, TaskNorm, averages, forward_pass, noting_statistics, replace_norms

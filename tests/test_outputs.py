@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 import metabench
-from metabench.episode_checks import require_episodes
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.checks import require_episodes
 from metabench.errors import MetabenchError
 from metabench.modules import distances_to_means, prototypes, squared_distances
 from metabench.outputs import OutputError, require_finite, require_tensor

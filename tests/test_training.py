@@ -14,7 +14,7 @@ import torch
 
 from metabench import training
 from metabench.data import ClassSplit, DataContext
-from metabench.episodes import EpisodeSource
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import MetabenchError, UsageError
 from metabench.features import to_device
 from metabench.learner import FeatureLearner

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from metabench import tasks
 from metabench.adapting import Adapting
 from metabench.context import training_episode
-from metabench.episodes import EpisodeBatch, EpisodeSource
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.model import build_model
 from metabench.modules import Backbone

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metabench.cli.main import main
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
 from metabench.records.record import build_record, write_record
 from metabench.worst import Watcher, to_plain, to_text
 from tests.conftest import MakeSplit

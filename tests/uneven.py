@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.data import ClassSplit
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
 from metabench.registry.metric import Metric
 from metabench.utils.random_streams import below, choose
 

@@ -234,7 +234,7 @@ class ProtocolSpec(Spec):
     training: str = ""
     """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
     episodes: int = 0
-    """How many there are where they are a list (`metabench.episodes.ListedProtocol`); 0: drawn without end."""
+    """How many there are where they are a list (`metabench.episodes.protocols.ListedProtocol`); 0: drawn without end."""
     beside: str = ""
     """The split whose classes stand beside those that are measured: its episodes are drawn from a
     `metabench.data.joint_split.JointSplit`. Its parameter `reserve` is the share of their images that training never sees."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.adapting import Adapting
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
 from metabench.modules import Backbone, numbers
 from metabench.registry.recipe import Recipe
 from metabench.tasks import AdaptingLearner

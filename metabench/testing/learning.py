@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metabench.episodes import EpisodeSource
+from metabench.episodes.source import EpisodeSource
 from metabench.evaluate import evaluate
 from metabench.features import embed, to_device
 from metabench.learner import FeatureLearner, Learner

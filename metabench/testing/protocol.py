@@ -13,7 +13,8 @@ from scipy.stats import binomtest
 from metabench.data import ClassSplit
 from metabench.data.joint_split import JointSplit, joined, reserved
 from metabench.data.paired_split import PairedSplit, paired
-from metabench.episodes import DisjointProtocol, EpisodeBatch, EpisodeProtocol
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.protocols import DisjointProtocol, EpisodeProtocol
 from metabench.errors import UsageError
 from metabench.registry.loader import Kind
 from metabench.registry.specs import ProtocolSpec

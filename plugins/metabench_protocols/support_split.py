@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from metabench.api import ClassSplit, Param, ProtocolSpec, UsageError
 from metabench.data.paired_split import PairedSplit
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
 from metabench.utils.random_streams import choose
 from metabench_protocols._draw import SHOT, at_least, fewer_shots, labels, need_classes, rows_of
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from metabench.cli.main import main
 from metabench.data import ClassSplit
-from metabench.data.joint_split import JointSplit, UnreservedSource, base_rows, joined, reserved, starts_of, with_copies
+from metabench.data.joint_split import JointSplit, base_rows, joined, reserved, starts_of, with_copies
+from metabench.episodes.reserved import UnreservedSource
 from metabench.errors import UsageError
 from metabench.execute import Executor
 from metabench.learner import FeatureLearner

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from metabench.cli.main import main
 from metabench.data.joint_split import JointSplit, joined, reserved
-from metabench.episodes import EpisodeSource, EpisodeTally
+from metabench.episodes.source import EpisodeSource
+from metabench.episodes.tally import EpisodeTally
 from metabench.errors import UsageError
 from metabench.registry.specs import defaults
 from metabench.results import load_results

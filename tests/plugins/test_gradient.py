@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from metabench import tasks
 from metabench.adapting import Adapting, gradients
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
 from metabench.model import build_model
 from metabench.modules import Backbone, prototypes, squared_distances

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
-from metabench.disjoint import DisjointSource
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.open_sampling import DisjointSource
 from metabench.errors import UsageError
 from metabench.registry.specs import defaults
 from metabench.utils.random_streams import Stream

@@ -13,7 +13,7 @@ from PIL import Image
 
 from metabench.cli.main import main
 from metabench.data import ClassSplit, DataContext, split_digest
-from metabench.episodes import EpisodeSource, ListedSource
+from metabench.episodes.source import EpisodeSource, ListedSource
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.plan import Selection, plan
 from metabench.registry.registry import load_registry

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
 from metabench.cli.main import main
-from metabench.disjoint import DisjointSource
-from metabench.episodes import EpisodeSource
+from metabench.episodes.open_sampling import DisjointSource
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.registry.specs import defaults
 from metabench_protocols.open_set import SPEC, OpenSet

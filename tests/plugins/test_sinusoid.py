@@ -12,7 +12,7 @@ import torch
 from metabench.api import DataContext, UsageError
 from metabench.cli.main import main
 from metabench.data import split_digest
-from metabench.episodes import EpisodeSource
+from metabench.episodes.source import EpisodeSource
 from metabench.model import build_model
 from metabench.modules import numbers, objective
 from metabench.registry.registry import load_registry, load_target

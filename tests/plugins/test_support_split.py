@@ -14,7 +14,7 @@ import pytest
 from metabench.cli.main import main
 from metabench.data import ClassSplit
 from metabench.data.paired_split import PairedSplit, paired
-from metabench.episodes import EpisodeSource
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.launch import run_selection
 from metabench.plan import Selection

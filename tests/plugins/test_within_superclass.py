@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from metabench.disjoint import DisjointSource
-from metabench.episodes import EpisodeSource
+from metabench.episodes.open_sampling import DisjointSource
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.registry.metric import Metric
 from metabench.registry.specs import defaults

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from metabench.adapting import Adapting, Params
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
 from metabench.runtime.forked_pool import ForkedPool, can_fork
 from metabench.tasks import AdaptingLearner

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabench.disjoint import DisjointSource
+from metabench.episodes.open_sampling import DisjointSource
 from metabench.errors import UsageError
 from metabench_protocols.fixed_way import FixedWay
 from tests.conftest import MakeSplit

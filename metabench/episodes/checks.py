@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from metabench.errors import MetabenchError
 
 if TYPE_CHECKING:
-    from metabench.episodes import EpisodeBatch
+    from metabench.episodes.batch import EpisodeBatch
 
 _EVERY = 32
 """Values are looked at in one episode of so many, chosen by its images: a fault shows, and it costs 1 % of scoring."""

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from metabench.episodes import EpisodeSource, EpisodeTally
+from metabench.episodes.source import EpisodeSource
+from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import evaluate
 from metabench.records.record import build_record

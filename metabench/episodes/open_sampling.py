@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
-from metabench.episodes import DisjointProtocol, EpisodeBatch, EpisodeProtocol, EpisodeSource, Rows
+from metabench.episodes.batch import EpisodeBatch, Rows
+from metabench.episodes.protocols import DisjointProtocol, EpisodeProtocol
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.utils.random_streams import Stream
 

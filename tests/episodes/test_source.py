@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.source import EpisodeSource
+from metabench.episodes.tally import EpisodeTally
 from metabench.errors import UsageError
 from metabench_protocols.fixed_way import FixedWay
 from tests.conftest import MakeSplit
