@@ -8,9 +8,9 @@ from metabench.errors import UsageError
 from metabench.features import embedded_width
 from metabench.learner import FeatureLearner, Learner
 from metabench.model import Embedded, Model, build_frozen, build_model, load_body
+from metabench.planning.run_spec import Choice
 from metabench.registry.registry import load_target
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec
-from metabench.runspec import Choice
 from metabench.tasks import AdaptingLearner
 
 

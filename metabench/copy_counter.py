@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metabench.data.duplicates import Items, count_copies, items_of
+from metabench.planning.run_spec import Choice, RunSpec
 from metabench.records.copy_counts import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
-from metabench.runspec import Choice, RunSpec
 from metabench.utils.atomic_files import replacing
 from metabench.weights_data import seen_by
 

@@ -36,19 +36,20 @@ from metabench.learner import Learner
 from metabench.model import Model, load_tensors, load_weights, save_tensors
 from metabench.modules import Backbone
 from metabench.outputs import OutputError
+from metabench.planning.outcome import Outcome
+from metabench.planning.run_spec import Choice, RunSpec, metric_of_protocol
 from metabench.records.partial_scores import Partial
 from metabench.records.record import build_record
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.recipe import Recipe
 from metabench.registry.registry import load_target
 from metabench.registry.specs import AlgorithmSpec, defaults
-from metabench.runspec import Choice, RunSpec, metric_of_protocol
 from metabench.runtime.devices import choose_device, emulates
 from metabench.runtime.memory import machine_failed
 from metabench.runtime.memory_limits import forget_peak_memory, keep_freed_memory, peak_memory_mb
 from metabench.runtime.provenance import provenance
 from metabench.runtime.torch_state import standard_torch
-from metabench.session import Outcome, Session
+from metabench.session import Session
 from metabench.statistics.episode_scores import first_column
 from metabench.statistics.stopping import checks
 from metabench.statistics.summary import RunningMean

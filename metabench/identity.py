@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metabench.episodes.source import EpisodeSource
 from metabench.learner import Learner
-from metabench.runspec import RunSpec
+from metabench.planning.run_spec import RunSpec
 from metabench.utils.hashing import content_key, file_sha256
 
 

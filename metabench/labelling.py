@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench import arguments
-from metabench.arguments import Converter, converted
 from metabench.data.image_decoding import Form
 from metabench.errors import UsageError
-from metabench.plan import choose_parts
+from metabench.planning import arguments
+from metabench.planning.arguments import Converter, converted
+from metabench.planning.planner import choose_parts
 from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry, load_registry

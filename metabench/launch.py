@@ -9,15 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from metabench.copy_counter import learned_from
-from metabench.effects import chosen, require_effect, require_shape
 from metabench.errors import MetabenchError
-from metabench.plan import Selection, plan_each
+from metabench.planning.effects import chosen, require_effect, require_shape
+from metabench.planning.outcome import Outcome
+from metabench.planning.planner import Selection, plan_each
+from metabench.planning.run_spec import NO_DIGESTS, Choice, Lacking, Planned, RunSpec, sound, spec_of
+from metabench.planning.suites import Suite, plan_suite
 from metabench.records.copy_counts import copies_of, copies_words, most
 from metabench.registry.specs import defaults
-from metabench.runspec import NO_DIGESTS, Choice, Lacking, Planned, RunSpec, sound, spec_of
-from metabench.session import Outcome, Session
+from metabench.session import Session
 from metabench.settling import settle
-from metabench.suites import Suite, plan_suite
 from metabench.tables import Row, rows_from_records
 from metabench.utils.hashing import content_key
 
@@ -164,7 +165,7 @@ def planned(selection: Selection, session: Session) -> list[RunSpec]:
 
 
 def planned_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any], session: Session) -> list[Planned]:
-    """Return the runs of a suite, as `metabench.suites.plan_suite`, as the user's own data allow them."""
+    """Return the runs of a suite, as `metabench.planning.suites.plan_suite`, as the user's own data allow them."""
     planned = plan_suite(suite, algorithms, given, session.registry)
     runs = settle(planned, session, query_given=any("query" in block for block in suite.blocks))
     require_effect(given, runs)

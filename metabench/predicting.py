@@ -26,8 +26,8 @@ from metabench.evaluate import predict as winners
 from metabench.features import embed
 from metabench.learner import Learner
 from metabench.model import Model, load_weights
+from metabench.planning.run_spec import Choice
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec
-from metabench.runspec import Choice
 from metabench.runtime.devices import choose_device
 from metabench.runtime.torch_state import standard_torch
 from metabench.utils.console import Console

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MissingError, UsageError
+from metabench.planning.run_spec import Choice, RunSpec
 from metabench.registry.loader import Kind
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import resolve_params
-from metabench.runspec import Choice, RunSpec
 from metabench.session import Session
 from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.utils.hashing import file_sha256

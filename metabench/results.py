@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from metabench import arguments
-from metabench.arguments import Converter, converted
 from metabench.errors import MissingError, UsageError
+from metabench.planning import arguments
+from metabench.planning.arguments import Converter, converted
 from metabench.records.loading import load_records
 from metabench.statistics.episode_scores import EpisodeScores, answers, parts_of, queries
 from metabench.tables import rows_from_records, to_frame

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench import arguments
-from metabench.arguments import Converter, converted
 from metabench.errors import UsageError
 from metabench.launch import attempt_suite, outcome_rows, planned_suite, run_selection
-from metabench.plan import LISTS, Selection
+from metabench.planning import arguments
+from metabench.planning.arguments import Converter, converted
+from metabench.planning.planner import LISTS, Selection
+from metabench.planning.suites import find_suite
 from metabench.registry.registry import load_registry
 from metabench.session import Session
-from metabench.suites import find_suite
 from metabench.tables import to_frame
 from metabench.utils.console import Console
 from metabench.utils.home import Home
@@ -80,7 +80,7 @@ def run(
             stops no other: its ``status`` is ``skipped`` and its ``note`` says why.
         home, data, device, rerun, quiet: as the options of ``metabench run``.
         plugins: loose plugin files, as ``--plugin``.
-        options: further fields of `metabench.plan.Selection`: query, episodes, episode_seed, sampling, until_ci, bound,
+        options: further fields of `metabench.planning.planner.Selection`: query, episodes, episode_seed, sampling, until_ci, bound,
             precision, protocol, checkpoint, split, train_dataset, and settings, a dictionary of what ``--set`` takes,
             as in ``{"train.episodes": 60}``.
 

@@ -6,9 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,24 +19,16 @@ from metabench.data.paired_split import paired
 from metabench.data.skipped_files import Unread
 from metabench.data.validation import content_problem, shared_class_problem, valid_split
 from metabench.errors import MetabenchError
+from metabench.planning.run_spec import Choice, RunSpec
 from metabench.records.store import Store
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry, load_registry, load_target
 from metabench.registry.specs import SAME_CLASSES, DatasetSpec
-from metabench.runspec import Choice, RunSpec
 from metabench.runtime.devices import check_device_name
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.console import Console
 from metabench.utils.hashing import content_key
 from metabench.utils.home import Home
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A run's record, and whether it was there already."""
-
-    record: Mapping[str, Any]
-    cached: bool
 
 
 class Session:

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from metabench.place_names import names_with_places
+from metabench.planning.folder_labels import names_with_places
+from metabench.planning.outcome import Outcome
+from metabench.planning.run_spec import Choice, Lacking, Planned, RunSpec, spec_of
 from metabench.records.copy_counts import copies_of, most
 from metabench.registry.metric import Metric
 from metabench.registry.specs import FIXED_WAY
-from metabench.runspec import Choice, Lacking, Planned, RunSpec, spec_of
-from metabench.session import Outcome
 from metabench.statistics.mean_over_cells import rank_over_cells
 from metabench.statistics.means import Seeds, mean_over_cells
 from metabench.statistics.seeds import over_seeds

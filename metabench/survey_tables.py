@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from metabench.place_names import names_with_places
+from metabench.planning.folder_labels import names_with_places
 from metabench.survey import NOT_MADE, Prospect
 from metabench.tables import params_text
 from metabench.text_table import text_table

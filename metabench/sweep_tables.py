@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from metabench.planning.sweeps import Sweep, Tried, best_of
 from metabench.registry.metric import ACCURACY
 from metabench.seed_tables import seeds_text
-from metabench.sweeps import Sweep, Tried, best_of
 from metabench.tables import csv_text, score_text
 from metabench.text_table import text_table
 from metabench.utils.text import counted, escape, printable

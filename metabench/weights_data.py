@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MetabenchError
+from metabench.planning.run_spec import Choice, RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.registry.resolved import resolve_params
-from metabench.runspec import Choice, RunSpec
 
 if TYPE_CHECKING:
     from metabench.session import Session

@@ -15,7 +15,7 @@ from metabench.cli.main import main
 from metabench.data import split_digest
 from metabench.errors import UsageError
 from metabench.launch import launch, outcome_rows, run_selection
-from metabench.plan import Selection, plan
+from metabench.planning.planner import Selection, plan
 from metabench.registry.params import Value
 from metabench.registry.registry import load_registry
 from metabench.session import Session

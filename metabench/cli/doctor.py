@@ -18,11 +18,11 @@ from metabench.cli.listing import cell, columns, echo_json, home_option, json_op
 from metabench.cli.loose import current_registry
 from metabench.data.availability import USABLE, look
 from metabench.errors import MetabenchError
+from metabench.planning.run_spec import Choice
+from metabench.planning.suites import load_suites
 from metabench.registry.loader import one_line
 from metabench.registry.registry import Registry, availability, nameless
 from metabench.registry.specs import DatasetSpec, defaults
-from metabench.runspec import Choice
-from metabench.suites import load_suites
 from metabench.utils.home import Home
 
 _FOR_WORK = ("dev", "docs")

@@ -12,7 +12,7 @@ from metabench import survey_tables
 from metabench.cli.curve import check_file
 from metabench.cli.loose import current_registry
 from metabench.errors import UsageError
-from metabench.plan import EPISODES, MOST_UNTIL, PRECISIONS
+from metabench.planning.planner import EPISODES, MOST_UNTIL, PRECISIONS
 from metabench.runtime.memory_limits import parse_bytes
 from metabench.session import Session
 from metabench.survey import NOT_MADE, Prospect

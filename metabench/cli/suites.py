@@ -10,7 +10,7 @@ import click
 
 from metabench.cli.listing import cell, columns, echo_json, json_option, warn_of_broken
 from metabench.cli.loose import current_registry
-from metabench.suites import Suite, find_suite, load_suites
+from metabench.planning.suites import Suite, find_suite, load_suites
 
 _DEFAULTS = {"protocols": ("",), "backbones": ("",), "ways": (0,), "shots": (0,)}
 """One of each, whatever the plan makes of it: cells are only counted here."""

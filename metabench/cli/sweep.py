@@ -11,11 +11,12 @@ import click
 from metabench import sweep_tables
 from metabench.cli import selecting
 from metabench.launch import launch, marked, outcome_rows
-from metabench.plan import Selection
+from metabench.planning.outcome import Outcome
+from metabench.planning.planner import Selection
+from metabench.planning.sweeps import Sweep, Tried, best_of, judge, plan_sweep, provenance
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
-from metabench.session import Outcome, Session
+from metabench.session import Session
 from metabench.survey import survey
-from metabench.sweeps import Sweep, Tried, best_of, judge, plan_sweep, provenance
 from metabench.tables import markdown, terminal
 from metabench.utils.atomic_files import write_atomic
 

@@ -15,10 +15,10 @@ from metabench.evaluate import evaluate
 from metabench.features import embed, to_device
 from metabench.learner import FeatureLearner, Learner
 from metabench.model import Model, build_model
-from metabench.plan import Selection, plan
+from metabench.planning.planner import Selection, plan
+from metabench.planning.run_spec import Choice, RunSpec
 from metabench.registry.metric import ACCURACY
 from metabench.registry.registry import load_target
-from metabench.runspec import Choice, RunSpec
 from metabench.runtime.devices import choose_device
 from metabench.session import Session
 from metabench.tasks import AdaptingLearner

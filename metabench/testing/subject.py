@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from metabench.plan import Selection
+from metabench.planning.planner import Selection
 from metabench.registry.loader import Kind
 from metabench.registry.params import Value
 from metabench.registry.resolved import resolve_params

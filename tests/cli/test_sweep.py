@@ -152,7 +152,7 @@ def test_a_recipe_that_trains_on_validation_does_so_only_for_the_test(
 ) -> None:
     import dataclasses
 
-    from metabench.plan import plan as real
+    from metabench.planning.planner import plan as real
 
     def on_both(selection: Any, registry: Any) -> Any:
         """As if the recipe of the data set said so."""
@@ -161,7 +161,7 @@ def test_a_recipe_that_trains_on_validation_does_so_only_for_the_test(
             return runs
         return [dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, train_on="train+val")) for run in runs]
 
-    monkeypatch.setattr("metabench.sweeps.plan", on_both)
+    monkeypatch.setattr("metabench.planning.sweeps.plan", on_both)
     answer(capsys, sweep(tmp_path, "--set", "train.lr=0.001,0.01", "--test"))
     trained = {
         record["inputs"]["dataset"]["split"]: record["inputs"]["training"]["train_on"] for record in records(tmp_path)

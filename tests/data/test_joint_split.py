@@ -20,7 +20,7 @@ from metabench.episodes.reserved import UnreservedSource
 from metabench.errors import UsageError
 from metabench.execute import Executor
 from metabench.learner import FeatureLearner
-from metabench.plan import Selection, plan
+from metabench.planning.planner import Selection, plan
 from metabench.session import Session
 from metabench.utils.console import Console
 from metabench.utils.home import Home

@@ -15,7 +15,7 @@ from metabench.data import ClassSplit
 from metabench.data.availability import look
 from metabench.data.validation import content_problem, layout_problem, valid_split
 from metabench.errors import MetabenchError
-from metabench.plan import Selection, plan
+from metabench.planning.planner import Selection, plan
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import DatasetSpec, SplitSize
 from metabench.session import Session

@@ -15,9 +15,9 @@ from metabench.data import DataContext, split_digest
 from metabench.data.downloads import OfficialFile, find
 from metabench.data.text import decode_texts
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.planning.run_spec import Choice
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import DatasetSpec
-from metabench.runspec import Choice
 from metabench.session import Session
 from metabench.utils.console import Console
 from metabench.utils.home import Home

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from metabench.planning.run_spec import sound
+from metabench.planning.suites import load_suites, plan_suite
 from metabench.registry.registry import load_registry
-from metabench.runspec import sound
-from metabench.suites import load_suites, plan_suite
 from metabench.utils.hashing import canonical_json
 
 DIGESTS = {

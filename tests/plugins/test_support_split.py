@@ -17,7 +17,7 @@ from metabench.data.paired_split import PairedSplit, paired
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.launch import run_selection
-from metabench.plan import Selection
+from metabench.planning.planner import Selection
 from metabench.session import Session
 from metabench.utils.console import Console
 from metabench.utils.home import Home

@@ -14,7 +14,7 @@ import metabench
 from metabench.cli.main import main
 from metabench.identity import made_for
 from metabench.model import save_tensors
-from metabench.plan import Selection, plan
+from metabench.planning.planner import Selection, plan
 from metabench.records.copy_counts import copies_words, most
 from metabench.records.schema import RecordError, validate_record
 from metabench.session import Session

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError, UsageError, did_you_mean
-from metabench.plan import Selection, distinct, plan_each
+from metabench.planning.planner import Selection, distinct, plan_each
+from metabench.planning.run_spec import Planned, RunSpec, sound
+from metabench.planning.suite_schema import KEYS, Problem, check_block, check_parameters
 from metabench.registry.loader import NAME
 from metabench.registry.registry import Registry
-from metabench.runspec import Planned, RunSpec, sound
-from metabench.suite_schema import KEYS, Problem, check_block, check_parameters
 from metabench.utils.hashing import content_key
 
 _TEXTS = ("name", "summary", "reference")
@@ -98,7 +98,7 @@ def plan_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any]
     """Return the runs of a suite, each once, in the order of the file; those that cannot be are among them.
 
     Raises:
-        UsageError: as `metabench.plan.plan_each`, the user chose what the suite settles, or no run of it can be.
+        UsageError: as `metabench.planning.planner.plan_each`, the user chose what the suite settles, or no run of it can be.
     """
     selections = [_without_moot(selection, registry) for selection in suite.selections(algorithms, given)]
     found = distinct(run for selection in selections for run in plan_each(selection, registry))

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metabench.runspec import RunSpec
+from metabench.planning.run_spec import RunSpec
 from metabench.statistics.episode_scores import answers
 from metabench.utils.hashing import canonical_json
 

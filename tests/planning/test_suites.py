@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from metabench.errors import UsageError
+from metabench.planning.run_spec import Lacking, sound, spec_of
+from metabench.planning.suites import find_suite, load_suites, plan_suite, read_suite
 from metabench.registry.loader import SuiteFile
 from metabench.registry.registry import Registry, load_registry
-from metabench.runspec import Lacking, sound, spec_of
-from metabench.suites import find_suite, load_suites, plan_suite, read_suite
 
 HEAD = 'name = "mine"\nversion = 1\nsummary = "a try"\n'
 RUNS = '[[runs]]\ndatasets = ["glyphs"]\n'
@@ -207,7 +207,7 @@ def test_a_plugin_brings_suites(tmp_path: Path) -> None:
     plugin = written(
         tmp_path,
         "from pathlib import Path\n\nfrom metabench.api import hookimpl\n\n\n@hookimpl\n"
-        'def metabench_suites():\n    return [Path(__file__).parent / "mine.toml"]\n',
+        'def metabench_suites():\n    return [Path(__file__).parent.parent / "mine.toml"]\n',
         "brings.py",
     )
     registry = load_registry([plugin])

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from metabench.errors import UsageError, did_you_mean
-from metabench.plan import MAX_EPISODES, MAX_SEED, PRECISIONS, check_settings
+from metabench.planning.planner import MAX_EPISODES, MAX_SEED, PRECISIONS, check_settings
 from metabench.registry.loader import Kind
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import resolve_params
@@ -24,7 +24,7 @@ class Problem(Exception):
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a block: the field of `metabench.plan.Selection` that it fills, and what turns its value into that."""
+    """A key of a block: the field of `metabench.planning.planner.Selection` that it fills, and what turns its value into that."""
 
     field: str
     check: Check

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from metabench.runspec import Choice
+from metabench.planning.run_spec import Choice
 
 
 def names_with_places(choices: Sequence[Choice]) -> list[str]:

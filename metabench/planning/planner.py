@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from metabench.errors import UsageError, did_you_mean
-from metabench.fitting import misfit, refuse_untrained
+from metabench.planning.compatibility import misfit, refuse_untrained
+from metabench.planning.run_spec import Choice, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.registry.metric import ACCURACY
 from metabench.registry.params import Value
 from metabench.registry.recipe import Recipe
@@ -28,7 +29,6 @@ from metabench.registry.specs import (
     Spec,
     defaults,
 )
-from metabench.runspec import Choice, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.statistics.stopping import BOUNDS, StopRule
 from metabench.utils.hashing import file_sha256
 from metabench.utils.text import counted

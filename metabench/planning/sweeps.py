@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from metabench.effects import chosen, require_effect, require_shape
 from metabench.errors import UsageError
-from metabench.plan import Selection, plan
+from metabench.planning.effects import chosen, require_effect, require_shape
+from metabench.planning.outcome import Outcome
+from metabench.planning.planner import Selection, plan
+from metabench.planning.run_spec import RunSpec
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.specs import VALIDATION
-from metabench.runspec import RunSpec
-from metabench.session import Outcome
 from metabench.statistics.mean_over_cells import rank_over_cells
 from metabench.statistics.seeds import OverSeeds, over_seeds
 from metabench.statistics.shared_episodes import Run
@@ -97,7 +97,7 @@ def plan_sweep(selection: Selection, swept: Mapping[str, Sequence[Value]], regis
     classes too does so for the test.
 
     Raises:
-        UsageError: as `metabench.plan.plan`, or nothing to choose between.
+        UsageError: as `metabench.planning.planner.plan`, or nothing to choose between.
     """
     found: dict[str, dict[str, Candidate]] = {}
     names = [name for name, values in swept.items() if len(set(values)) > 1]

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 import metabench
 from metabench.cli.main import LazyGroup, main
 from metabench.errors import UsageError
+from metabench.planning.run_spec import Planned, spec_of
 from metabench.running import _CONVERTERS
-from metabench.runspec import Planned, spec_of
 from metabench.utils.hashing import file_sha256
 from tests.tiny import arguments, record_of, run_json
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from metabench.cli.main import main
-from metabench.place_names import names_with_places
-from metabench.runspec import Choice
+from metabench.planning.folder_labels import names_with_places
+from metabench.planning.run_spec import Choice
 from metabench_datasets.folder import SPEC
 from tests.photos import make_folder
 

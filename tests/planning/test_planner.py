@@ -10,13 +10,13 @@ import pluggy
 import pytest
 
 from metabench.errors import MissingError, UsageError
-from metabench.plan import Selection, plan, plan_each
+from metabench.planning.planner import Selection, plan, plan_each
+from metabench.planning.run_spec import Lacking, RunSpec
 from metabench.registry.loader import PluginSet
 from metabench.registry.params import Param
 from metabench.registry.recipe import Recipe
 from metabench.registry.registry import Registry
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
-from metabench.runspec import Lacking, RunSpec
 from metabench.utils.hashing import content_key, file_sha256
 
 COMMON: dict[str, Any] = {"version": 1, "target": "none:None", "summary": "", "reference": "", "licence": "MIT"}

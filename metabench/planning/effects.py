@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metabench.errors import UsageError
-from metabench.plan import Selection, plan_each, trains
+from metabench.planning.planner import Selection, plan_each, trains
+from metabench.planning.run_spec import Lacking, Planned, RunSpec, spec_of
 from metabench.registry.registry import Registry
-from metabench.runspec import Lacking, Planned, RunSpec, spec_of
 
 
 def chosen(selection: Selection) -> dict[str, Any]:

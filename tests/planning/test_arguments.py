@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import metabench
 from metabench import labelling, results, running
 from metabench.errors import MetabenchError, UsageError
-from metabench.plan import Selection
+from metabench.planning.planner import Selection
 from tests.photos import make_folder
 from tests.test_launch import DATA
 
