@@ -23,7 +23,7 @@ from metabench.augment import AUGMENTS
 from metabench.data import ClassSplit
 from metabench.episodes.source import EpisodeSource
 from metabench.learner import FeatureLearner
-from metabench.model import build_model
+from metabench.models.assembly import build_model
 from metabench.registry.recipe import Recipe
 from metabench.training import Trainer
 from metabench_algorithms.metric.protonet import ProtoNet

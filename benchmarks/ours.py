@@ -15,9 +15,9 @@ from torch import Tensor
 from metabench.data import ClassSplit
 from metabench.episodes.source import EpisodeSource
 from metabench.evaluate import evaluate
-from metabench.features import embed, to_device
 from metabench.learner import FeatureLearner
-from metabench.model import Model, build_model
+from metabench.models.assembly import Model, build_model
+from metabench.models.embedding import embed, to_device
 from metabench.registry.recipe import Recipe
 from metabench.runtime.memory_limits import keep_freed_memory, peak_memory_mb
 from metabench.tasks import AdaptingLearner

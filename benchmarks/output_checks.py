@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench import evaluate, features, modules
+from metabench import evaluate
 from metabench.data import ClassSplit
 from metabench.episodes import source
 from metabench.episodes.source import EpisodeSource
 from metabench.learner import FeatureLearner
-from metabench.model import Embedded, Model
-from metabench.modules import Backbone
+from metabench.models import embedding, prototypes
+from metabench.models.assembly import Embedded, Model
+from metabench.models.interfaces import Backbone
 from metabench_algorithms.metric.protonet import NearestMean
 from metabench_backbones.conv4 import Conv4
 from metabench_backbones.pixels import Pixels
@@ -48,7 +49,7 @@ def unchecked() -> list[Any]:
     parts = [patch.object(evaluate, name, accept) for name in names]
     parts += [patch.object(source, "require_episodes", accept)]
     return parts + [
-        patch.object(features, name, accept) for name in ("require_tensor", "require_finite", "require_range")
+        patch.object(embedding, name, accept) for name in ("require_tensor", "require_finite", "require_range")
     ]
 
 
@@ -66,7 +67,7 @@ def in_order() -> list[Any]:
 
 def plain(query: Tensor, support: Tensor, labels: Tensor, way: int) -> Tensor:
     """Return distances to means without the look at what they have lost."""
-    sums, counts = modules.class_sums(support, labels, way)
+    sums, counts = prototypes.class_sums(support, labels, way)
     n = counts[:, None]
     products = torch.bmm(query, sums.transpose(1, 2))
     squares = query.square().sum(-1, keepdim=True)
@@ -121,10 +122,10 @@ def evaluation(dim: int, way: int, shot: int) -> Callable[[], Any]:
     return lambda: evaluate.evaluate(learner, data, source, count, np.zeros(0), lambda scores: None)
 
 
-def embedding(backbone: Backbone, images: int) -> Callable[[], Any]:
+def embed_all(backbone: Backbone, images: int) -> Callable[[], Any]:
     shape = (images, 28, 28, 1)
     items = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return lambda: features.embed(backbone, items)
+    return lambda: embedding.embed(backbone, items)
 
 
 def main() -> None:
@@ -135,7 +136,7 @@ def main() -> None:
         shares = " | ".join(f"{found[name] - 1:+.1%}" for name in ("no checks", "no order", "plain distances"))
         print(f"| {way}-way {shot}-shot, {dim} features | {found['ms']:.0f} | {shares} |", flush=True)
     for name, backbone, images in (("conv4", Conv4((1, 28, 28)), 1280), ("pixels", Pixels((1, 28, 28)), 12800)):
-        found = ratios(embedding(backbone, images))
+        found = ratios(embed_all(backbone, images))
         print(
             f"| embedding {images} images, {name} | {found['ms']:.0f} | {found['no checks'] - 1:+.1%} | | |", flush=True
         )

@@ -21,9 +21,9 @@ import torch
 
 from metabench.data import ClassSplit
 from metabench.episodes.source import EpisodeSource
-from metabench.features import DTYPES, embed
 from metabench.learner import FeatureLearner
-from metabench.model import build_model
+from metabench.models.assembly import build_model
+from metabench.models.embedding import DTYPES, embed
 from metabench.registry.recipe import Recipe
 from metabench.runtime.memory_limits import keep_freed_memory
 from metabench.training import Trainer

@@ -1,4 +1,4 @@
-"""What a plugin author imports. Importing it loads no torch; base classes live in `metabench.modules`."""
+"""What a plugin author imports. Importing it loads no torch; base classes live in `metabench.models.interfaces`."""
 
 from __future__ import annotations
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from metabench.errors import UsageError
-from metabench.features import embedded_width
 from metabench.learner import FeatureLearner, Learner
-from metabench.model import Embedded, Model, build_frozen, build_model, load_body
+from metabench.models.assembly import Embedded, Model, build_frozen, build_model
+from metabench.models.checkpoints import load_body
+from metabench.models.embedding import embedded_width
 from metabench.planning.run_spec import Choice
 from metabench.registry.registry import load_target
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec

@@ -17,9 +17,9 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.protocols import ValuedProtocol
 from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
-from metabench.features import embed
-from metabench.modules import FeatureHead
-from metabench.outputs import OutputError, gap, require_finite, require_tensor
+from metabench.models.embedding import embed
+from metabench.models.interfaces import FeatureHead
+from metabench.models.output_checks import OutputError, gap, require_finite, require_tensor
 from metabench.statistics.episode_scores import Floats
 from metabench.utils.random_streams import below
 

@@ -22,7 +22,10 @@ from metabench.episodes.source import EpisodeSource, ListedSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate, rehearse
-from metabench.features import (
+from metabench.learner import Learner
+from metabench.models.assembly import Model
+from metabench.models.checkpoints import load_tensors, load_weights, save_tensors
+from metabench.models.embedding import (
     embed,
     embedded_width,
     load_features,
@@ -31,11 +34,9 @@ from metabench.features import (
     save_features,
     to_device,
 )
-from metabench.identity import made_for, scorer_digest, weights_digest
-from metabench.learner import Learner
-from metabench.model import Model, load_tensors, load_weights, save_tensors
-from metabench.modules import Backbone
-from metabench.outputs import OutputError
+from metabench.models.fingerprints import made_for, scorer_digest, weights_digest
+from metabench.models.interfaces import Backbone
+from metabench.models.output_checks import OutputError
 from metabench.planning.outcome import Outcome
 from metabench.planning.run_spec import Choice, RunSpec, metric_of_protocol
 from metabench.records.partial_scores import Partial

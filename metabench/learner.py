@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metabench.augment import training_items
-from metabench.context import TaskContext, task_context
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.evaluate import batch_logits, chunk_size
-from metabench.features import autocast
-from metabench.model import Model
-from metabench.modules import Backbone
-from metabench.outputs import require_tensor
+from metabench.models.assembly import Model
+from metabench.models.embedding import autocast
+from metabench.models.interfaces import Backbone
+from metabench.models.output_checks import require_tensor
+from metabench.models.task_context import TaskContext, task_context
 from metabench.registry.recipe import Recipe
 
 
@@ -98,7 +98,7 @@ class Learner(ABC):
 
 
 class FeatureLearner(Learner):
-    """A backbone and a head on its features (`metabench.modules.FeatureHead`)."""
+    """A backbone and a head on its features (`metabench.models.interfaces.FeatureHead`)."""
 
     module: Model
     embedder: Backbone

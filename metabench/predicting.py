@@ -23,9 +23,10 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import checked_outputs
 from metabench.evaluate import predict as winners
-from metabench.features import embed
 from metabench.learner import Learner
-from metabench.model import Model, load_weights
+from metabench.models.assembly import Model
+from metabench.models.checkpoints import load_weights
+from metabench.models.embedding import embed
 from metabench.planning.run_spec import Choice
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec
 from metabench.runtime.devices import choose_device

@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from metabench.adapting import Adapting, Params, run_task, run_update
 from metabench.augment import own_items, training_items
-from metabench.context import TaskContext, task_context
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
-from metabench.features import checked_targets, embed, to_device
 from metabench.learner import Learner
-from metabench.modules import Backbone
-from metabench.outputs import require_tensor
+from metabench.models.adaptive import Adapting, Params, run_task, run_update
+from metabench.models.embedding import checked_targets, embed, to_device
+from metabench.models.interfaces import Backbone
+from metabench.models.output_checks import require_tensor
+from metabench.models.task_context import TaskContext, task_context
 from metabench.registry.recipe import Recipe
 from metabench.runtime.forked_pool import ForkedPool, can_fork
 from metabench.runtime.memory import MIB, device_memory, out_of_memory

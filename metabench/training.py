@@ -23,11 +23,11 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import answer, score_batch
-from metabench.features import embed
 from metabench.learner import Learner
-from metabench.model import load_tensors, save_tensors
-from metabench.modules import objective
-from metabench.outputs import NotFiniteError
+from metabench.models.checkpoints import load_tensors, save_tensors
+from metabench.models.embedding import embed
+from metabench.models.interfaces import objective
+from metabench.models.output_checks import NotFiniteError
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.recipe import Recipe
 from metabench.statistics.episode_scores import first_column

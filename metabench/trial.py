@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from metabench.adapting import Adapting, run_task
 from metabench.errors import UsageError
+from metabench.models.adaptive import Adapting, run_task
 from metabench.runtime.memory import peak_bytes
 
 _NO_SECOND = (

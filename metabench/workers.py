@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from metabench.adapting import Adapting
+from metabench.models.adaptive import Adapting
 
 
 class PlainLayout(TorchFunctionMode):

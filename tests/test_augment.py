@@ -18,10 +18,10 @@ from metabench.data import ClassSplit, DataContext
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
-from metabench.features import to_device
 from metabench.learner import FeatureLearner, Learner
-from metabench.model import build_model
-from metabench.modules import FeatureHead
+from metabench.models.assembly import build_model
+from metabench.models.embedding import to_device
+from metabench.models.interfaces import FeatureHead
 from metabench.registry.recipe import Recipe
 from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer, check_recipe

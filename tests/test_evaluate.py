@@ -13,8 +13,8 @@ from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError
 from metabench.evaluate import batch_logits, chunk_size, evaluate, gather, predict
 from metabench.learner import FeatureLearner
-from metabench.model import Model
-from metabench.modules import FeatureHead
+from metabench.models.assembly import Model
+from metabench.models.interfaces import FeatureHead
 from metabench.utils.random_streams import Stream
 from metabench_algorithms.metric.chance import Chance
 from metabench_algorithms.metric.protonet import ProtoNet

@@ -21,8 +21,8 @@ import metabench
 from metabench import execute, training
 from metabench.cli.main import main
 from metabench.errors import UsageError
-from metabench.features import embed
-from metabench.model import load_tensors
+from metabench.models.checkpoints import load_tensors
+from metabench.models.embedding import embed
 from metabench.records.partial_scores import Partial
 from metabench.registry.loader import PluginSet
 from metabench.statistics.episode_scores import shares

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from metabench import building
-from metabench.adapting import Adapting, descend
 from metabench.cli.main import main
-from metabench.context import TaskContext, task_context
-from metabench.model import build_model, load_tensors
-from metabench.modules import Backbone
+from metabench.models.adaptive import Adapting, descend
+from metabench.models.assembly import build_model
+from metabench.models.checkpoints import load_tensors
+from metabench.models.interfaces import Backbone
+from metabench.models.task_context import TaskContext, task_context
 from metabench.registry.registry import load_registry, load_target
 from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer

@@ -16,9 +16,9 @@ from metabench import training
 from metabench.data import ClassSplit, DataContext
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import MetabenchError, UsageError
-from metabench.features import to_device
 from metabench.learner import FeatureLearner
-from metabench.model import Model, build_model
+from metabench.models.assembly import Model, build_model
+from metabench.models.embedding import to_device
 from metabench.registry.recipe import Recipe
 from metabench.training import Progress, Trainer, learning_rate
 from metabench_algorithms.metric.protonet import ProtoNet

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from metabench import tasks
-from metabench.adapting import Adapting
-from metabench.context import training_episode
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
-from metabench.model import build_model
-from metabench.modules import Backbone
+from metabench.models.adaptive import Adapting
+from metabench.models.assembly import build_model
+from metabench.models.interfaces import Backbone
+from metabench.models.task_context import training_episode
 from metabench.registry.recipe import Recipe
 from metabench.runtime.memory import MIB, machine_failed, out_of_memory, peak_bytes, resident_bytes
 from metabench.runtime.memory_limits import parse_bytes

@@ -71,8 +71,8 @@ class Exempt:
 class AlgorithmSpec(Spec):
     """An algorithm.
 
-    `takes` says what it is: ``features``, a `metabench.modules.FeatureHead`, or ``images``, a
-    `metabench.adapting.Adapting` that has a network of its own for every task.
+    `takes` says what it is: ``features``, a `metabench.models.interfaces.FeatureHead`, or ``images``, a
+    `metabench.models.adaptive.Adapting` that has a network of its own for every task.
     """
 
     setting: Literal["inductive", "transductive"] = "inductive"

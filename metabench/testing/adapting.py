@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from metabench.adapting import Adapting
 from metabench.episodes.batch import EpisodeBatch
-from metabench.modules import Backbone, numbers
+from metabench.models.adaptive import Adapting
+from metabench.models.interfaces import Backbone, numbers
 from metabench.registry.recipe import Recipe
 from metabench.tasks import AdaptingLearner
 from metabench.testing.scorer import Scorer
@@ -90,7 +90,7 @@ class SmallNet(Backbone):
         self.dense, self.norm, self.feature_dim = nn.Linear(1, width), nn.BatchNorm1d(width), width
 
     def inputs(self, items: Tensor) -> Tensor:
-        """Return x (N, 1) of items (N, 8), see `metabench.modules.numbers`."""
+        """Return x (N, 1) of items (N, 8), see `metabench.models.interfaces.numbers`."""
         return numbers(items)[:, :1]
 
     def targets(self, items: Tensor) -> Tensor:

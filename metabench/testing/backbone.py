@@ -6,9 +6,9 @@ import functools
 
 import torch
 
-from metabench.model import load_tensors, save_tensors
-from metabench.modules import Backbone
-from metabench.norm import replace_norms
+from metabench.models.checkpoints import load_tensors, save_tensors
+from metabench.models.interfaces import Backbone
+from metabench.models.task_norm import replace_norms
 from metabench.testing.body import BackboneChecks, expect_same_features, shape_of, trained_pass, twice
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.randomness import watch

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from metabench.data.text import encode_texts
 from metabench.errors import UsageError
-from metabench.modules import Backbone
-from metabench.outputs import OutputError, require_finite, require_range, require_tensor
+from metabench.models.interfaces import Backbone
+from metabench.models.output_checks import OutputError, require_finite, require_range, require_tensor
 from metabench.registry.loader import Kind
 from metabench.registry.specs import BackboneSpec
 from metabench.runtime.devices import choose_device

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from metabench.outputs import gap
+from metabench.models.output_checks import gap
 from metabench.testing.conformance import NotApplicable, Violation, check
 from metabench.testing.scorer import TOLERANCE, Scorer, expect_same
 from metabench.testing.subject import AlgorithmChecks

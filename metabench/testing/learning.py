@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from metabench.episodes.source import EpisodeSource
 from metabench.evaluate import evaluate
-from metabench.features import embed, to_device
 from metabench.learner import FeatureLearner, Learner
-from metabench.model import Model, build_model
+from metabench.models.assembly import Model, build_model
+from metabench.models.embedding import embed, to_device
 from metabench.planning.planner import Selection, plan
 from metabench.planning.run_spec import Choice, RunSpec
 from metabench.registry.metric import ACCURACY

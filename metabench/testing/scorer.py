@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from metabench.modules import FeatureHead
-from metabench.outputs import OutputError, gap, require_finite, require_tensor
+from metabench.models.interfaces import FeatureHead
+from metabench.models.output_checks import OutputError, gap, require_finite, require_tensor
 from metabench.testing.conformance import Violation, raised
 from metabench.testing.tasks import Episodes, gaussians
 

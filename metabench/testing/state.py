@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from metabench.model import load_tensors, save_tensors
-from metabench.outputs import gap
+from metabench.models.checkpoints import load_tensors, save_tensors
+from metabench.models.output_checks import gap
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.randomness import watch
 from metabench.testing.scorer import expect_same, trained

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.errors import MetabenchError
-from metabench.modules import Backbone
+from metabench.models.interfaces import Backbone
 from metabench.utils.hashing import file_sha256
 from metabench_backbones._pretrained import Inputs, folded
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metabench import tasks
-from metabench.adapting import Adapting, gradients
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
-from metabench.model import build_model
-from metabench.modules import Backbone, prototypes, squared_distances
+from metabench.models.adaptive import Adapting, gradients
+from metabench.models.assembly import build_model
+from metabench.models.interfaces import Backbone
+from metabench.models.prototypes import prototypes, squared_distances
 from metabench.registry.recipe import Recipe
 from metabench.registry.registry import load_registry, load_target
 from metabench.registry.specs import defaults

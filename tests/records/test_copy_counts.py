@@ -12,8 +12,8 @@ import torch
 
 import metabench
 from metabench.cli.main import main
-from metabench.identity import made_for
-from metabench.model import save_tensors
+from metabench.models.checkpoints import save_tensors
+from metabench.models.fingerprints import made_for
 from metabench.planning.planner import Selection, plan
 from metabench.records.copy_counts import copies_words, most
 from metabench.records.schema import RecordError, validate_record

@@ -23,7 +23,8 @@ SPEC = (
     "trains=False, backbone='pixels')]\n"
 )
 MINE = f"""from metabench.api import AlgorithmSpec, hookimpl
-from metabench.modules import FeatureHead, prototypes, squared_distances
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import prototypes, squared_distances
 
 
 @hookimpl

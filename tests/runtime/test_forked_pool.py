@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.adapting import Adapting, Params
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
+from metabench.models.adaptive import Adapting, Params
 from metabench.runtime.forked_pool import ForkedPool, can_fork
 from metabench.tasks import AdaptingLearner
 from metabench_algorithms.gradient.maml import Maml

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metabench.context import context_now
 from metabench.errors import UsageError
+from metabench.models.task_context import context_now
 
 MODES = ("transductive", "support", "single", "running", "per-step")
 MOMENTUM = 0.1

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench import second_order
-from metabench.second_order import quick_second_order
+from metabench.models import second_order
+from metabench.models.second_order import quick_second_order
 
 CPU = torch.device("cpu")
 

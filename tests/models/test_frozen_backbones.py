@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor
 
 from metabench.cli.main import main
-from metabench.model import load_tensors
+from metabench.models.checkpoints import load_tensors
 from metabench_backbones.ngrams import NGrams
 from tests.tiny import record_of, run_json
 

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metabench.context import context_now, training_episode
 from metabench.errors import UsageError
-from metabench.features import autocast
-from metabench.modules import Backbone, objective
-from metabench.norm import MODES, averages, forward_pass, noting_statistics, replace_norms
-from metabench.outputs import OutputError, require_tensor
-from metabench.second_order import quick_second_order
+from metabench.models.embedding import autocast
+from metabench.models.interfaces import Backbone, objective
+from metabench.models.output_checks import OutputError, require_tensor
+from metabench.models.second_order import quick_second_order
+from metabench.models.task_context import context_now, training_episode
+from metabench.models.task_norm import MODES, averages, forward_pass, noting_statistics, replace_norms
 
 __all__ = [
     "Adapting",
@@ -85,9 +85,9 @@ class Adapting(nn.Module, ABC):
     the network, `backbone` and `classifier`. ``self.training`` tells meta-training from evaluation.
 
     Args:
-        backbone: images to features; its batch norm layers are replaced by `metabench.norm.TaskNorm`.
+        backbone: images to features; its batch norm layers are replaced by `metabench.models.task_norm.TaskNorm`.
         way: classes of a task, or how many numbers it predicts.
-        bn: the statistics of batch normalisation, one of `metabench.norm.MODES`.
+        bn: the statistics of batch normalisation, one of `metabench.models.task_norm.MODES`.
         bn_steps: inner steps with statistics of their own (``per-step``).
     """
 
@@ -109,7 +109,7 @@ class Adapting(nn.Module, ABC):
         Args:
             params: the weights to start from, see `start`.
             support: (S, C, H, W) images in [0, 1], or what else the backbone takes.
-            labels: int64 (S,) in ``[0, way)``, or float (S, way) numbers; `metabench.modules.objective` fits both.
+            labels: int64 (S,) in ``[0, way)``, or float (S, way) numbers; `metabench.models.interfaces.objective` fits both.
         """
 
     def predict(self, params: Params, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
@@ -154,7 +154,7 @@ class Adapting(nn.Module, ABC):
         return 1
 
     def features(self, params: Params, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
-        """Return the features (N, D) of images by the weights `params`; `support` as in `metabench.norm.Pass`."""
+        """Return the features (N, D) of images by the weights `params`; `support` as in `metabench.models.task_norm.Pass`."""
         # A cache would keep weights converted without gradients for where they are wanted.
         half = autocast(images.device, context_now().precision, cache=False)
         with forward_pass(step, support), self._weights_of_backbone(params), half:

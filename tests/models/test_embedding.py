@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.features import (
+from metabench.models.embedding import (
     BATCH,
     autocast,
     embed,
     load_features,
-    normalise,
     room_for_features,
     save_features,
     to_device,
 )
+from metabench.models.interfaces import normalise
 from metabench_backbones.conv4 import Conv4
 from metabench_backbones.pixels import Pixels
 
@@ -70,8 +70,8 @@ def test_a_set_larger_than_what_may_be_allocated(tmp_path: Path) -> None:
     code = """
 import os, resource, sys, numpy as np, torch
 from torch import nn
-from metabench.features import embed, to_device, room_for_features
-from metabench.modules import Backbone
+from metabench.models.embedding import embed, to_device, room_for_features
+from metabench.models.interfaces import Backbone
 
 class Mean(Backbone):
     feature_dim = 1

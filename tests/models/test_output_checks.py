@@ -14,11 +14,11 @@ import metabench
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.checks import require_episodes
 from metabench.errors import MetabenchError
-from metabench.modules import distances_to_means, prototypes, squared_distances
-from metabench.outputs import OutputError, require_finite, require_tensor
+from metabench.models.output_checks import OutputError, require_finite, require_tensor
+from metabench.models.prototypes import distances_to_means, prototypes, squared_distances
 from metabench.records.store import Store
 
-ODD = Path(__file__).parent / "odd_plugins"
+ODD = Path(__file__).parent.parent / "odd_plugins"
 NUMBERS = "returned numbers that are not finite"
 BESIDE = "scores a query otherwise beside other"
 
@@ -137,8 +137,8 @@ def test_an_offset_of_all_features_changes_no_score(home: Path, form: str) -> No
 TRAINED = """
 import torch
 from metabench.api import AlgorithmSpec, Recipe, hookimpl
-from metabench.adapting import Adapting
-from metabench.modules import FeatureHead
+from metabench.models.adaptive import Adapting
+from metabench.models.interfaces import FeatureHead
 from torch import nn
 
 
@@ -253,8 +253,9 @@ def test_what_is_expected_is_named() -> None:
 
 ODD_TRAINING = """
 from metabench.api import AlgorithmSpec, Recipe, hookimpl
-from metabench.adapting import Adapting
-from metabench.modules import FeatureHead, prototypes, squared_distances
+from metabench.models.adaptive import Adapting
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import prototypes, squared_distances
 
 
 class Transposed(FeatureHead):

@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.outputs import OutputError, require_finite, require_range, require_tensor
+from metabench.models.output_checks import OutputError, require_finite, require_range, require_tensor
 from metabench.runtime.memory import device_memory
 from metabench.utils.atomic_files import replacing
 from metabench.utils.random_streams import Stream
 
 if TYPE_CHECKING:
-    from metabench.modules import Backbone
+    from metabench.models.interfaces import Backbone
 
 BATCH = {"cpu": 64, "cuda": 4096}
 """Images in one forward pass. Fixed by device type, so that features do not depend on anything else.
@@ -46,11 +46,6 @@ def _shared(array: NDArray[Any]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         return torch.from_numpy(array if min(array.strides, default=0) >= 0 else np.ascontiguousarray(array))
-
-
-def normalise(images: Tensor) -> Tensor:
-    """Return uint8 (N, H, W, C) as float32 (N, C, H, W) in [0, 1], channels last in memory."""
-    return images.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
 
 def autocast(device: torch.device, precision: str, cache: bool = True) -> contextlib.AbstractContextManager[object]:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from metabench.cli.main import main
-from metabench.model import load_body
+from metabench.models.checkpoints import load_body
 from metabench.utils.hashing import file_sha256
 from metabench_backbones.conv4 import Conv4
 from tests.tiny import SETTINGS, arguments, record_of, run_json

@@ -7,12 +7,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metabench.adapting import Adapting, Params, gradients, run_task
-from metabench.context import TaskContext, task_context
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
-from metabench.model import build_model
-from metabench.norm import MODES, MOMENTUM, TaskNorm, averages, forward_pass, noting_statistics, replace_norms
+from metabench.models.adaptive import Adapting, Params, gradients, run_task
+from metabench.models.assembly import build_model
+from metabench.models.task_context import TaskContext, task_context
+from metabench.models.task_norm import (
+    MODES,
+    MOMENTUM,
+    TaskNorm,
+    averages,
+    forward_pass,
+    noting_statistics,
+    replace_norms,
+)
 from metabench.tasks import AdaptingLearner, tasks_of
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.gradient.maml_plus_plus import MamlPlusPlus

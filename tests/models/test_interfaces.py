@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metabench.features import embed
-from metabench.modules import Backbone, FeatureHead, distances_to_means, prototypes, squared_distances
+from metabench.models.embedding import embed
+from metabench.models.interfaces import Backbone, FeatureHead
+from metabench.models.prototypes import distances_to_means, prototypes, squared_distances
 
 
 def test_prototypes_are_class_means_also_of_uneven_classes() -> None:

@@ -6,11 +6,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from metabench import model as model_module
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.learner import FeatureLearner
-from metabench.model import Model, build_model, load_tensors, load_weights, save_tensors
-from metabench.modules import FeatureHead
+from metabench.models import assembly as model_module
+from metabench.models.assembly import Model, build_model
+from metabench.models.checkpoints import load_tensors, load_weights, save_tensors
+from metabench.models.interfaces import FeatureHead
 from metabench_algorithms.metric.matching_net import MatchingNet
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
