@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from metabench.augment import AUGMENTS
 from metabench.data import ClassSplit
 from metabench.episodes.source import EpisodeSource
-from metabench.learner import FeatureLearner
+from metabench.learners.augmentation import AUGMENTS
+from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import build_model
 from metabench.registry.recipe import Recipe
 from metabench.training import Trainer

@@ -24,7 +24,7 @@ from metabench.data import DataContext
 from metabench.data.image_arrays import Files, ImageForm, cached_images
 from metabench.data.resumable_array import cores
 from metabench.episodes.source import EpisodeSource
-from metabench.learner import FeatureLearner
+from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model
 from metabench.models.embedding import to_device
 from metabench.registry.recipe import Recipe

@@ -15,12 +15,12 @@ from torch import Tensor
 from metabench.data import ClassSplit
 from metabench.episodes.source import EpisodeSource
 from metabench.evaluate import evaluate
-from metabench.learner import FeatureLearner
+from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import embed, to_device
 from metabench.registry.recipe import Recipe
 from metabench.runtime.memory_limits import keep_freed_memory, peak_memory_mb
-from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet

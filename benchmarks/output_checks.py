@@ -25,7 +25,7 @@ from metabench import evaluate
 from metabench.data import ClassSplit
 from metabench.episodes import source
 from metabench.episodes.source import EpisodeSource
-from metabench.learner import FeatureLearner
+from metabench.learners.feature_learner import FeatureLearner
 from metabench.models import embedding, prototypes
 from metabench.models.assembly import Embedded, Model
 from metabench.models.interfaces import Backbone

@@ -21,7 +21,7 @@ import torch
 
 from metabench.data import ClassSplit
 from metabench.episodes.source import EpisodeSource
-from metabench.learner import FeatureLearner
+from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import build_model
 from metabench.models.embedding import DTYPES, embed
 from metabench.registry.recipe import Recipe

@@ -12,43 +12,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.augment import own_items
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.protocols import ValuedProtocol
 from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
+from metabench.learners.augmentation import own_items
 from metabench.models.embedding import embed
-from metabench.models.interfaces import FeatureHead
 from metabench.models.output_checks import OutputError, gap, require_finite, require_tensor
 from metabench.statistics.episode_scores import Floats
 from metabench.utils.random_streams import below
 
 if TYPE_CHECKING:
-    from metabench.learner import Learner
+    from metabench.learners.base import Learner
 
 Watch = Callable[[EpisodeBatch, NDArray[np.int64]], None]
 """Is shown episodes and the labels (B, Q) that their queries were given."""
-_FLOATS_PER_CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
-"""Gathered feature values in one chunk: about the cache of a CPU core, or a share of a GPU's memory."""
-
-
-def chunk_size(batch: EpisodeBatch, feature_dim: int, device: torch.device) -> int:
-    """Return how many episodes like the one in `batch` make a chunk."""
-    rows = batch.support.shape[1] + batch.query.shape[1]
-    budget = _FLOATS_PER_CHUNK.get(device.type, _FLOATS_PER_CHUNK["cuda"])
-    return int(max(1, min(4096, budget // (rows * feature_dim))))
-
-
-def gather(features: Tensor, rows: NDArray[np.int64]) -> Tensor:
-    """Return features (N, D) at rows (B, M) as (B, M, D)."""
-    index = torch.from_numpy(rows.reshape(-1)).to(features.device)
-    return features.index_select(0, index).view(*rows.shape, -1)
-
-
-def batch_logits(head: FeatureHead, features: Tensor, batch: EpisodeBatch) -> Tensor:
-    """Return the head's scores (B, Q, way) for a batch of episodes."""
-    labels = torch.tensor(batch.support_labels, device=features.device)  # a copy: heads may write to it
-    return head.logits(gather(features, batch.support), labels, gather(features, batch.query), batch.way)
 
 
 def predict(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tensor:
@@ -74,7 +52,7 @@ def answer(
     """Return the checked outputs of a learner for the queries of episodes from `start` on, and the truth about them.
 
     The learner meets the queries of each episode in an order of their own and without their labels, and its outputs are
-    put back: position tells nothing. Both are as in `metabench.learner.Learner`.
+    put back: position tells nothing. Both are as in `metabench.learners.base.Learner`.
 
     Raises:
         OutputError: an output of another shape, type or device than promised, or one that is not finite.
@@ -161,7 +139,7 @@ def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tenso
     of the metric that the protocol has, with its parts (B, 1 + parts) if any, and the answers are the outputs.
 
     Args:
-        outputs, truth: of the queries, as in `metabench.learner.Learner`.
+        outputs, truth: of the queries, as in `metabench.learners.base.Learner`.
 
     Raises:
         OutputError: the protocol returned values of another shape or type than promised, or some that are not finite.
@@ -195,7 +173,7 @@ def evaluate(
     """Score episodes ``len(done) <= i < episodes``; hand each chunk's scores to `report`.
 
     Args:
-        data: what `learner` scores (`metabench.learner.Learner`), of the images of ``source.split``.
+        data: what `learner` scores (`metabench.learners.base.Learner`), of the images of ``source.split``.
         done: scores (see `score_batch`) of the episodes scored before (resume).
         report: called with the scores of consecutive episodes; may raise to stop, or return True to end here.
         chunk: episodes at once; chosen by size where not given. It does not change a score.

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.building import make_learner
 from metabench.data.joint_split import base_rows
 from metabench.episodes.open_sampling import DisjointSource
 from metabench.episodes.protocols import EpisodeProtocol, ListedProtocol, ValuedProtocol
@@ -22,7 +21,8 @@ from metabench.episodes.source import EpisodeSource, ListedSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluate import Watch, evaluate, rehearse
-from metabench.learner import Learner
+from metabench.learners.base import Learner
+from metabench.learners.factory import make_learner
 from metabench.models.assembly import Model
 from metabench.models.checkpoints import load_tensors, load_weights, save_tensors
 from metabench.models.embedding import (

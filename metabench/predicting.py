@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.building import make_learner
 from metabench.data.bit_depth import measure_depth
 from metabench.data.image_arrays import quiet_decoders
 from metabench.data.image_decoding import Form, decode
@@ -23,7 +22,8 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import checked_outputs
 from metabench.evaluate import predict as winners
-from metabench.learner import Learner
+from metabench.learners.base import Learner
+from metabench.learners.factory import make_learner
 from metabench.models.assembly import Model
 from metabench.models.checkpoints import load_weights
 from metabench.models.embedding import embed

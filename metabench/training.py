@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench.augment import AUGMENTS
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluate import answer, score_batch
-from metabench.learner import Learner
+from metabench.learners.augmentation import AUGMENTS
+from metabench.learners.base import Learner
 from metabench.models.checkpoints import load_tensors, save_tensors
 from metabench.models.embedding import embed
 from metabench.models.interfaces import objective

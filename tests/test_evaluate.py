@@ -11,8 +11,8 @@ from torch import Tensor
 from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError
-from metabench.evaluate import batch_logits, chunk_size, evaluate, gather, predict
-from metabench.learner import FeatureLearner
+from metabench.evaluate import evaluate, predict
+from metabench.learners.feature_learner import FeatureLearner, batch_logits, chunk_size, gather
 from metabench.models.assembly import Model
 from metabench.models.interfaces import FeatureHead
 from metabench.utils.random_streams import Stream

@@ -16,7 +16,7 @@ from metabench import training
 from metabench.data import ClassSplit, DataContext
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import MetabenchError, UsageError
-from metabench.learner import FeatureLearner
+from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import to_device
 from metabench.registry.recipe import Recipe

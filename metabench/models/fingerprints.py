@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from metabench.episodes.source import EpisodeSource
-from metabench.learner import Learner
+from metabench.learners.base import Learner
 from metabench.planning.run_spec import RunSpec
 from metabench.utils.hashing import content_key, file_sha256
 

@@ -52,7 +52,7 @@ class Recipe:
     validation_query: int = 0
     """Queries of each class in validation; 0: as in training."""
     augment: str = "none"
-    """What is done to training images, one of `metabench.augment.AUGMENTS`: ``none``, ``crop-flip`` or
+    """What is done to training images, one of `metabench.learners.augmentation.AUGMENTS`: ``none``, ``crop-flip`` or
     ``crop-flip-jitter``. In the run key only where there is any."""
     params: Mapping[str, Value] = field(default_factory=dict)
     """Defaults of the algorithm's parameters for this data set, where they differ from the spec's."""

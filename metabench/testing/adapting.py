@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from metabench.episodes.batch import EpisodeBatch
+from metabench.learners.adaptive_learner import AdaptingLearner
 from metabench.models.adaptive import Adapting
 from metabench.models.interfaces import Backbone, numbers
 from metabench.registry.recipe import Recipe
-from metabench.tasks import AdaptingLearner
 from metabench.testing.scorer import Scorer
 from metabench.testing.tasks import Episodes, functions
 

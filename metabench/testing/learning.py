@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from metabench.episodes.source import EpisodeSource
 from metabench.evaluate import evaluate
-from metabench.learner import FeatureLearner, Learner
+from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.base import Learner
+from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import embed, to_device
 from metabench.planning.planner import Selection, plan
@@ -21,7 +23,6 @@ from metabench.registry.metric import ACCURACY
 from metabench.registry.registry import load_target
 from metabench.runtime.devices import choose_device
 from metabench.session import Session
-from metabench.tasks import AdaptingLearner
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.state import frozen, moved
 from metabench.testing.subject import AlgorithmChecks

@@ -19,7 +19,7 @@ from metabench.data.joint_split import JointSplit, base_rows, joined, reserved, 
 from metabench.episodes.reserved import UnreservedSource
 from metabench.errors import UsageError
 from metabench.execute import Executor
-from metabench.learner import FeatureLearner
+from metabench.learners.feature_learner import FeatureLearner
 from metabench.planning.planner import Selection, plan
 from metabench.session import Session
 from metabench.utils.console import Console

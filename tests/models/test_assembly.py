@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.learner import FeatureLearner
+from metabench.learners.feature_learner import FeatureLearner
 from metabench.models import assembly as model_module
 from metabench.models.assembly import Model, build_model
 from metabench.models.checkpoints import load_tensors, load_weights, save_tensors

@@ -108,7 +108,9 @@ def test_a_third_derivative_is_refused_and_not_wrong() -> None:
         out = F.conv2d(x, w)
     for _ in range(2):
         (out,) = torch.autograd.grad(out.sin().sum(), w, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):  # `metabench.trial` tries it in the same way
+    with pytest.raises(
+        RuntimeError, match="once_differentiable"
+    ):  # `metabench.learners.task_probe` tries it in the same way
         out.sum().backward()
 
 

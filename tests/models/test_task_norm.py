@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
+from metabench.learners.adaptive_learner import AdaptingLearner, tasks_of
 from metabench.models.adaptive import Adapting, Params, gradients, run_task
 from metabench.models.assembly import build_model
 from metabench.models.task_context import TaskContext, task_context
@@ -21,7 +22,6 @@ from metabench.models.task_norm import (
     noting_statistics,
     replace_norms,
 )
-from metabench.tasks import AdaptingLearner, tasks_of
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.gradient.maml_plus_plus import MamlPlusPlus
 from metabench_backbones.conv4_strided import Conv4Strided

@@ -13,10 +13,10 @@ from metabench.api import DataContext, UsageError
 from metabench.cli.main import main
 from metabench.data import split_digest
 from metabench.episodes.source import EpisodeSource
+from metabench.learners.adaptive_learner import AdaptingLearner
 from metabench.models.assembly import build_model
 from metabench.models.interfaces import numbers, objective
 from metabench.registry.registry import load_registry, load_target
-from metabench.tasks import AdaptingLearner
 from metabench_backbones.mlp import Mlp
 from metabench_datasets.sinusoid import AMPLITUDE, PHASE, SPEC, Sinusoid, sine
 from metabench_protocols.regression import Regression

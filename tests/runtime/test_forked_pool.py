@@ -18,9 +18,9 @@ from torch import Tensor
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
+from metabench.learners.adaptive_learner import AdaptingLearner
 from metabench.models.adaptive import Adapting, Params
 from metabench.runtime.forked_pool import ForkedPool, can_fork
-from metabench.tasks import AdaptingLearner
 from metabench_algorithms.gradient.maml import Maml
 from metabench_backbones.conv4_strided import Conv4Strided
 from tests.conftest import SetThreads
@@ -151,7 +151,8 @@ def _no_room(*args: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "instead"), [("torch.accelerator.is_available", lambda: True), ("metabench.tasks.ForkedPool", _no_room)]
+    ("where", "instead"),
+    [("torch.accelerator.is_available", lambda: True), ("metabench.learners.adaptive_learner.ForkedPool", _no_room)],
 )
 def test_threads_do_it_beside_a_gpu_and_where_no_process_can_be_had(
     two_threads: None,

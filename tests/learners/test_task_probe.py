@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metabench import tasks
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
+from metabench.learners import adaptive_learner
+from metabench.learners.adaptive_learner import AdaptingLearner
 from metabench.models.adaptive import Adapting
 from metabench.models.assembly import build_model
 from metabench.models.interfaces import Backbone
@@ -22,7 +23,6 @@ from metabench.models.task_context import training_episode
 from metabench.registry.recipe import Recipe
 from metabench.runtime.memory import MIB, machine_failed, out_of_memory, peak_bytes, resident_bytes
 from metabench.runtime.memory_limits import parse_bytes
-from metabench.tasks import AdaptingLearner
 from metabench_algorithms.gradient.maml import Maml
 from metabench_backbones.conv4_strided import Conv4Strided
 from metabench_protocols.fixed_way import FixedWay
@@ -209,7 +209,7 @@ def test_random_numbers_that_are_drawn_later_in_training_are_seen(
 def test_what_was_accepted_is_not_refused_for_memory_later(
     source: EpisodeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "device_memory", lambda device: (900 * MIB, 950 * MIB))
+    monkeypatch.setattr(adaptive_learner, "device_memory", lambda device: (900 * MIB, 950 * MIB))
     one = learner(max_memory=800 * MIB)
     with pytest.raises(UsageError, match="--max-memory"):
         one.check(None, source, PIXELS)
@@ -289,7 +289,7 @@ def test_room_never_changes_which_random_numbers_a_task_gets(
     plain.check(RECIPE, source, PIXELS)
     note = drawing.check(RECIPE, source, PIXELS)
     assert (plain.at_once, drawing.at_once) == (64, 8) and ", 8 tasks at once" in note
-    monkeypatch.setattr("metabench.tasks.device_memory", lambda device: (0, 7 * MIB))
+    monkeypatch.setattr("metabench.learners.adaptive_learner.device_memory", lambda device: (0, 7 * MIB))
     plain._make_room(MIB, False, False)
     assert plain.at_once == 7
     with pytest.raises(UsageError, match="needs 9 MB for 8 tasks, no fewer since they draw random numbers, beside"):
@@ -364,8 +364,8 @@ def test_memory_that_is_not_there_is_not_taken(
     source: EpisodeSource, monkeypatch: pytest.MonkeyPatch, set_threads: SetThreads
 ) -> None:
     set_threads(4)
-    monkeypatch.setattr(tasks, "device_memory", lambda device: (100 * MIB, 1000 * MIB))
-    monkeypatch.setattr(tasks, "try_task", lambda *args: 50 * MIB)
+    monkeypatch.setattr(adaptive_learner, "device_memory", lambda device: (100 * MIB, 1000 * MIB))
+    monkeypatch.setattr(adaptive_learner, "try_task", lambda *args: 50 * MIB)
     free = learner()
     assert "takes about 300 MB of memory, 4 tasks at once of 50 MB each" in free.check(RECIPE, source, PIXELS)
     tight = learner(max_memory=215 * MIB)
@@ -378,7 +378,7 @@ def test_memory_that_is_not_there_is_not_taken(
 def test_half_as_many_tasks_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch, set_threads: SetThreads) -> None:
     set_threads(4)
     model = learner()
-    good, tried = tasks.tasks_of, []
+    good, tried = adaptive_learner.tasks_of, []
 
     def short(*args: Any) -> Any:
         if model.at_once > 1:
@@ -388,7 +388,7 @@ def test_half_as_many_tasks_where_memory_runs_out(monkeypatch: pytest.MonkeyPatc
 
     rows = np.arange(9)[None].repeat(4, 0)
     labels = np.tile(np.arange(3), (4, 1))
-    monkeypatch.setattr(tasks, "tasks_of", short)
+    monkeypatch.setattr(adaptive_learner, "tasks_of", short)
     model.module.eval()
     scores = model.scores(
         torch.from_numpy(PIXELS), EpisodeBatch(rows[:, :3], labels, rows[:, 3:], labels.repeat(2, 1), 3)

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from metabench import building
 from metabench.cli.main import main
+from metabench.learners import factory
+from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.thread_pool import WorkerPool, sharing_copy
 from metabench.models.adaptive import Adapting, descend
 from metabench.models.assembly import build_model
 from metabench.models.checkpoints import load_tensors
 from metabench.models.interfaces import Backbone
 from metabench.models.task_context import TaskContext, task_context
 from metabench.registry.registry import load_registry, load_target
-from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer
-from metabench.workers import WorkerPool, sharing_copy
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
@@ -122,7 +122,7 @@ def test_a_network_that_draws_random_numbers_learns_the_same_on_any_number_of_co
     def target(spec: Any) -> Any:
         return Dropping if spec.name == "conv4-strided" else load_target(spec)
 
-    monkeypatch.setattr(building, "load_target", target)
+    monkeypatch.setattr(factory, "load_target", target)
     weights = []
     for threads in (1, 3):
         set_threads(threads)
@@ -270,7 +270,7 @@ def test_a_class_of_the_other_kind_is_refused(
         def __init__(self, feature_dim: int, **params: Any) -> None:
             super().__init__(feature_dim)
 
-    monkeypatch.setattr(building, "load_target", lambda spec: Head if spec.name == "maml" else load_target(spec))
+    monkeypatch.setattr(factory, "load_target", lambda spec: Head if spec.name == "maml" else load_target(spec))
     capsys.readouterr()
     assert main(args(tmp_path, **{"algo.steps": 1})) == 2
     assert "algorithm 'maml' takes images, so its class must be an Adapting" in capsys.readouterr().err

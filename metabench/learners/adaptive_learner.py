@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from metabench.augment import own_items, training_items
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
-from metabench.learner import Learner
+from metabench.learners.augmentation import own_items, training_items
+from metabench.learners.base import Learner
+from metabench.learners.task_probe import try_task
+from metabench.learners.thread_pool import PlainLayout, WorkerPool
 from metabench.models.adaptive import Adapting, Params, run_task, run_update
 from metabench.models.embedding import checked_targets, embed, to_device
 from metabench.models.interfaces import Backbone
@@ -36,8 +38,6 @@ from metabench.registry.recipe import Recipe
 from metabench.runtime.forked_pool import ForkedPool, can_fork
 from metabench.runtime.memory import MIB, device_memory, out_of_memory
 from metabench.runtime.memory_limits import own_peak_memory_mb
-from metabench.trial import try_task
-from metabench.workers import PlainLayout, WorkerPool
 
 T = TypeVar("T")
 _DRAWING = 8

@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 
 from metabench.errors import UsageError
-from metabench.learner import FeatureLearner, Learner
+from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.base import Learner
+from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Embedded, Model, build_frozen, build_model
 from metabench.models.checkpoints import load_body
 from metabench.models.embedding import embedded_width
 from metabench.planning.run_spec import Choice
 from metabench.registry.registry import load_target
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec
-from metabench.tasks import AdaptingLearner
 
 
 def make_learner(

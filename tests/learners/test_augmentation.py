@@ -12,18 +12,20 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
-from metabench import augment, training
-from metabench.augment import AUGMENTS, JITTER, crop_flip, jitter, padding, training_items
+from metabench import training
 from metabench.data import ClassSplit, DataContext
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
-from metabench.learner import FeatureLearner, Learner
+from metabench.learners import augmentation
+from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.augmentation import AUGMENTS, JITTER, crop_flip, jitter, padding, training_items
+from metabench.learners.base import Learner
+from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import build_model
 from metabench.models.embedding import to_device
 from metabench.models.interfaces import FeatureHead
 from metabench.registry.recipe import Recipe
-from metabench.tasks import AdaptingLearner
 from metabench.training import Trainer, check_recipe
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
@@ -172,8 +174,8 @@ def test_only_training_is_augmented(
     splits: dict[str, ClassSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    plain = augment.crop_flip
-    monkeypatch.setattr(augment, "crop_flip", lambda images, g: (seen.append(len(images)), plain(images, g))[1])
+    plain = augmentation.crop_flip
+    monkeypatch.setattr(augmentation, "crop_flip", lambda images, g: (seen.append(len(images)), plain(images, g))[1])
     one = trainer(splits, tmp_path / "one", ProtoNet, dataclasses.replace(RECIPE, augment="crop-flip", episodes=2))
     one.run(0, lambda *_: None)
     assert seen == [12, 12]  # two episodes of 4 classes, 1 + 2 images each; validation passes by

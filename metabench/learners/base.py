@@ -11,16 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metabench.augment import training_items
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
-from metabench.errors import UsageError
-from metabench.evaluate import batch_logits, chunk_size
-from metabench.models.assembly import Model
-from metabench.models.embedding import autocast
 from metabench.models.interfaces import Backbone
-from metabench.models.output_checks import require_tensor
-from metabench.models.task_context import TaskContext, task_context
 from metabench.registry.recipe import Recipe
 
 
@@ -95,48 +88,3 @@ class Learner(ABC):
     def trainable(self) -> bool:
         """Whether there is anything to learn."""
         return any(parameter.requires_grad for parameter in self.module.parameters())
-
-
-class FeatureLearner(Learner):
-    """A backbone and a head on its features (`metabench.models.interfaces.FeatureHead`)."""
-
-    module: Model
-    embedder: Backbone
-
-    def __init__(self, model: Model, precision: str = "float32", frozen: Backbone | None = None) -> None:
-        self.module, self.precision, self.frozen = model, precision, frozen
-        self.embedder = model.backbone
-        self.body = model.backbone.for_training()
-
-    def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
-        """Score by features."""
-        return batch_logits(self.module.head, data, batch)
-
-    def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
-        """By the number of feature values."""
-        return chunk_size(batch, data.shape[1], data.device)
-
-    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
-        """Support and query pass the backbone together (one batch norm batch)."""
-        images, batch = training_items(images, batch, recipe.augment)
-        n_support = batch.support.shape[1]
-        rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
-        with task_context(TaskContext(episode=episode)), autocast(images.device, self.precision):
-            features = self.body(self.embedder.inputs(images[rows.flatten()]))
-        shape = (rows.numel(), self.embedder.feature_dim)
-        features = require_tensor(features, shape, self.backbone, images.device).float().view(*rows.shape, -1)
-        labels, truth = (
-            torch.from_numpy(part).to(images.device) for part in (batch.support_labels, batch.query_labels)
-        )
-        loss = self.module.head.loss(features[:, :n_support], labels, features[:, n_support:], truth, batch.way)
-        require_tensor(loss, (), f"the loss of {self.algorithm}", images.device)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-
-    def check(
-        self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8], accepted: bool = False
-    ) -> str:
-        """Refuse to train what has no weights."""
-        if recipe is not None and not self.trainable():
-            raise UsageError("has nothing to learn; use a backbone that learns, or --algo nearest-mean")
-        return ""
