@@ -26,7 +26,7 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.open_sampling import DisjointSource
 from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
-from metabench.evaluate import predict
+from metabench.evaluation.scoring import predict
 from metabench.learners.feature_learner import batch_logits
 from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.summary import t_quantile

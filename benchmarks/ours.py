@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metabench.data import ClassSplit
 from metabench.episodes.source import EpisodeSource
-from metabench.evaluate import evaluate
+from metabench.evaluation.scoring import evaluate
 from metabench.learners.adaptive_learner import AdaptingLearner
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench import evaluate
 from metabench.data import ClassSplit
 from metabench.episodes import source
 from metabench.episodes.source import EpisodeSource
+from metabench.evaluation import scoring
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models import embedding, prototypes
 from metabench.models.assembly import Embedded, Model
@@ -46,7 +46,7 @@ def accept(value: Any, *_: Any, **__: Any) -> Any:
 def unchecked() -> list[Any]:
     """Return patches that take the checks out."""
     names = ("require_tensor", "require_finite", "require_independence")
-    parts = [patch.object(evaluate, name, accept) for name in names]
+    parts = [patch.object(scoring, name, accept) for name in names]
     parts += [patch.object(source, "require_episodes", accept)]
     return parts + [
         patch.object(embedding, name, accept) for name in ("require_tensor", "require_finite", "require_range")
@@ -57,12 +57,12 @@ def in_order() -> list[Any]:
     """Return patches that give queries as the protocol draws them."""
 
     def answer(learner: Any, data: Tensor, source: Any, start: int, batch: Any) -> tuple[Tensor, Tensor]:
-        return evaluate.checked_outputs(learner, data, batch, start), learner.truth(data, batch)
+        return scoring.checked_outputs(learner, data, batch, start), learner.truth(data, batch)
 
     same = patch.object(
         EpisodeSource, "query_orders", lambda self, start, stop, n: np.tile(np.arange(n), (stop - start, 1))
     )
-    return [patch.object(evaluate, "answer", answer), same]
+    return [patch.object(scoring, "answer", answer), same]
 
 
 def plain(query: Tensor, support: Tensor, labels: Tensor, way: int) -> Tensor:
@@ -119,7 +119,7 @@ def evaluation(dim: int, way: int, shot: int) -> Callable[[], Any]:
     source = EpisodeSource(FixedWay(way, shot, 15), split, "checks")
     learner = FeatureLearner(Model(Embedded((dim,)), NearestMean(dim)))
     count = max(200, EPISODES * 5 // way // (1 + dim // 640))
-    return lambda: evaluate.evaluate(learner, data, source, count, np.zeros(0), lambda scores: None)
+    return lambda: scoring.evaluate(learner, data, source, count, np.zeros(0), lambda scores: None)
 
 
 def embed_all(backbone: Backbone, images: int) -> Callable[[], Any]:

@@ -20,7 +20,7 @@ from metabench.episodes.reserved import UnreservedSource
 from metabench.episodes.source import EpisodeSource, ListedSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.evaluate import Watch, evaluate, rehearse
+from metabench.evaluation.scoring import Watch, evaluate, rehearse
 from metabench.learners.base import Learner
 from metabench.learners.factory import make_learner
 from metabench.models.assembly import Model

@@ -23,7 +23,7 @@ from metabench.utils.text import printable
 from metabench.utils.weight_files import require_weights_file
 
 if TYPE_CHECKING:
-    from metabench.predicting import Prediction, Request
+    from metabench.evaluation.prediction import Prediction, Request
 
 COLUMNS = ("path", "class", "probability", "second", "second_probability")
 ALGORITHM = "protonet"
@@ -65,7 +65,7 @@ def request_of(
     Raises:
         UsageError, MissingError: an unknown name, a bad value, no such checkpoint.
     """
-    from metabench.predicting import Request  # loads torch
+    from metabench.evaluation.prediction import Request  # loads torch
 
     if not query:
         raise UsageError("--query: give image files, or folders of them")
@@ -117,7 +117,7 @@ def predict(
     """
     import pandas as pd
 
-    from metabench.predicting import predict as label
+    from metabench.evaluation.prediction import predict as label
 
     named = {"support": support, "query": query, "algo": algo, "backbone": backbone, "checkpoint": checkpoint}
     asked = converted("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, _CONVERTERS)

@@ -23,7 +23,7 @@ from metabench.utils.text import counted, short_digest
 
 if TYPE_CHECKING:
     from metabench.data import ClassSplit
-    from metabench.evaluate import Watch
+    from metabench.evaluation.scoring import Watch
 
 _HEX = re.compile("[0-9a-f]{64}")
 ROUNDING = 1e-4

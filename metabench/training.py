@@ -21,7 +21,7 @@ from torch import Tensor
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import MetabenchError, UsageError
-from metabench.evaluate import answer, score_batch
+from metabench.evaluation.scoring import answer, score_batch
 from metabench.learners.augmentation import AUGMENTS
 from metabench.learners.base import Learner
 from metabench.models.checkpoints import load_tensors, save_tensors

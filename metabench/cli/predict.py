@@ -43,7 +43,7 @@ def predict(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -
     the weights of a trained run (--checkpoint, which says itself what was trained; give the --size and --colour of its
     images).
     """
-    from metabench.predicting import predict as label
+    from metabench.evaluation.prediction import predict as label
     from metabench.utils.atomic_files import write_atomic
 
     check_file("--csv", csv_file)

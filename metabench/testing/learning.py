@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from metabench.episodes.source import EpisodeSource
-from metabench.evaluate import evaluate
+from metabench.evaluation.scoring import evaluate
 from metabench.learners.adaptive_learner import AdaptingLearner
 from metabench.learners.base import Learner
 from metabench.learners.feature_learner import FeatureLearner

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from metabench.evaluate import predict
+from metabench.evaluation.scoring import predict
 from metabench.testing.conformance import NotApplicable, Violation, check
 from metabench.testing.scorer import Scorer, trained
 from metabench.testing.subject import AlgorithmChecks

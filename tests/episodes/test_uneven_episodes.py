@@ -12,14 +12,14 @@ from torch import Tensor
 from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError, UsageError
-from metabench.evaluate import evaluate
+from metabench.evaluation.scoring import evaluate
 from metabench.records.record import build_record
 from metabench.registry.metric import ACCURACY
 from metabench.statistics.episode_scores import EpisodeScores
 from metabench_algorithms.metric.protonet import ProtoNet
 from tests.conftest import MakeSplit
+from tests.evaluation.test_scoring import learner
 from tests.record_factory import make_inputs
-from tests.test_evaluate import learner
 from tests.uneven import LOSS, Scored, Uneven
 
 EPISODES = 50

@@ -54,7 +54,7 @@ def test_run_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypa
 @given(value=VALUES)
 def test_predict_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("metabench.predicting.predict", lambda request, console: [])
+    monkeypatch.setattr("metabench.evaluation.prediction.predict", lambda request, console: [])
     try:
         metabench.predict(**{"support": "known", "query": "new", name: value})
     except MetabenchError as error:

@@ -102,9 +102,9 @@ def test_many_queries_are_taken_in_parts(
     photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = labelled(capsys, *PIXELS)
-    from metabench import predicting
+    from metabench.evaluation import prediction
 
-    monkeypatch.setattr(predicting, "_AT_ONCE", 5)
+    monkeypatch.setattr(prediction, "_AT_ONCE", 5)
     parts = labelled(capsys, *PIXELS)
     assert [row["class"] for row in parts] == [row["class"] for row in whole]
     assert [row["probability"] for row in parts] == pytest.approx([row["probability"] for row in whole])

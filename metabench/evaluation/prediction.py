@@ -20,8 +20,8 @@ from metabench.data.parallel_rows import Unusable
 from metabench.data.resumable_array import first_three
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import MetabenchError, UsageError
-from metabench.evaluate import checked_outputs
-from metabench.evaluate import predict as winners
+from metabench.evaluation.scoring import checked_outputs
+from metabench.evaluation.scoring import predict as winners
 from metabench.learners.base import Learner
 from metabench.learners.factory import make_learner
 from metabench.models.assembly import Model

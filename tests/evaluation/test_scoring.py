@@ -11,7 +11,7 @@ from torch import Tensor
 from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError
-from metabench.evaluate import evaluate, predict
+from metabench.evaluation.scoring import evaluate, predict
 from metabench.learners.feature_learner import FeatureLearner, batch_logits, chunk_size, gather
 from metabench.models.assembly import Model
 from metabench.models.interfaces import FeatureHead
