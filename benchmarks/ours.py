@@ -21,7 +21,7 @@ from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import embed, to_device
 from metabench.registry.recipe import Recipe
 from metabench.runtime.memory_limits import keep_freed_memory, peak_memory_mb
-from metabench.training import Trainer
+from metabench.training.trainer import Trainer
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4

@@ -54,8 +54,8 @@ from metabench.session import Session
 from metabench.statistics.episode_scores import first_column
 from metabench.statistics.stopping import checks
 from metabench.statistics.summary import RunningMean
-from metabench.training import Diverged, Progress, Trainer, check_recipe
-from metabench.training_advice import training_advice
+from metabench.training.episode_errors import training_advice
+from metabench.training.trainer import Diverged, Progress, Trainer, check_recipe
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.hashing import content_key, file_sha256
 from metabench.utils.signals import stop_on_signal

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import metabench
-from metabench import execute, training
+from metabench import execute
 from metabench.cli.main import main
 from metabench.errors import UsageError
 from metabench.models.checkpoints import load_tensors
@@ -26,7 +26,8 @@ from metabench.models.embedding import embed
 from metabench.records.partial_scores import Partial
 from metabench.registry.loader import PluginSet
 from metabench.statistics.episode_scores import shares
-from metabench.training import Trainer
+from metabench.training import trainer
+from metabench.training.trainer import Trainer
 from metabench.utils.signals import stop_on_signal
 from tests.tiny import SETTINGS, arguments, record_of, run_json
 
@@ -35,7 +36,8 @@ import os, signal, sys
 from pathlib import Path
 import scipy.special
 import torch
-from metabench import execute, training
+from metabench import execute
+from metabench.training import trainer
 from metabench.cli.main import main
 
 execute._FLUSH_SECONDS = training._SAVE_SECONDS = -1.0  # save at every opportunity
@@ -322,7 +324,7 @@ def test_a_damaged_state_is_reported_and_training_starts_over(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_SAVE_SECONDS", -1.0)
+        patch.setattr(trainer, "_SAVE_SECONDS", -1.0)
         breaking(patch, episode=5)
         assert main(arguments(tmp_path)) == 1
     (state,) = (tmp_path / "models").glob("*/state.safetensors")

@@ -26,7 +26,7 @@ from metabench.session import Session
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.state import frozen, moved
 from metabench.testing.subject import AlgorithmChecks
-from metabench.training import Trainer
+from metabench.training.trainer import Trainer
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 

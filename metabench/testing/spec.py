@@ -15,7 +15,7 @@ from metabench.registry.registry import availability
 from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
 from metabench.testing.subject import SCORERS
-from metabench.training import check_recipe
+from metabench.training.trainer import check_recipe
 
 
 class SpecChecks(Conformance):

@@ -20,7 +20,7 @@ from metabench.models.checkpoints import load_tensors
 from metabench.models.interfaces import Backbone
 from metabench.models.task_context import TaskContext, task_context
 from metabench.registry.registry import load_registry, load_target
-from metabench.training import Trainer
+from metabench.training.trainer import Trainer
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4

@@ -12,7 +12,6 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
-from metabench import training
 from metabench.data import ClassSplit, DataContext
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
@@ -26,7 +25,8 @@ from metabench.models.assembly import build_model
 from metabench.models.embedding import to_device
 from metabench.models.interfaces import FeatureHead
 from metabench.registry.recipe import Recipe
-from metabench.training import Trainer, check_recipe
+from metabench.training import trainer
+from metabench.training.trainer import Trainer, check_recipe
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
@@ -143,10 +143,10 @@ def trainer(splits: dict[str, ClassSplit], state: Path, head: Any, recipe: Recip
 def test_killed_and_resumed_it_ends_the_same(
     head: Any, splits: dict[str, ClassSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(trainer, "_SAVE_SECONDS", -1.0)
     recipe = dataclasses.replace(RECIPE, augment="crop-flip-jitter")
 
-    def stop(progress: training.Progress, loss: float) -> None:
+    def stop(progress: trainer.Progress, loss: float) -> None:
         if progress.episode == 4:
             raise RuntimeError("killed")
 

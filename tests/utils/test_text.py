@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metabench.errors import UsageError
-from metabench.training_advice import training_advice
+from metabench.training.episode_errors import training_advice
 from metabench.utils.text import are, counted, have, short_digest
 
 

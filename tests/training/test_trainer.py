@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from metabench import training
 from metabench.data import ClassSplit, DataContext
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import MetabenchError, UsageError
@@ -20,7 +19,8 @@ from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import to_device
 from metabench.registry.recipe import Recipe
-from metabench.training import Progress, Trainer, learning_rate
+from metabench.training import trainer
+from metabench.training.trainer import Progress, Trainer, learning_rate
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_datasets.glyphs import Glyphs
@@ -74,7 +74,7 @@ def test_killed_anywhere_and_resumed_ends_the_same(
             os.kill(os.getpid(), signal.SIGTERM)
 
     if how == "crash":
-        monkeypatch.setattr(training, "_SAVE_SECONDS", -1.0)  # save after every step; the crash comes before
+        monkeypatch.setattr(trainer, "_SAVE_SECONDS", -1.0)  # save after every step; the crash comes before
     with pytest.raises(RuntimeError if how == "crash" else KeyboardInterrupt):
         make(splits, tmp_path / "cut").run(0, stop)
     assert (tmp_path / "cut").exists() == (how == "signal" or killed_after > 1)
