@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from metabench.comparison.suite_report import Cell, Line, Report
 from metabench.planning.suites import Suite
 from metabench.records.copy_counts import MARK, copies_line, most
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.suite_report import Cell, Line, Report
 from metabench.tables import Row, csv_text, score_text
 from metabench.text_table import text_table
 from metabench.utils.text import escape, printable

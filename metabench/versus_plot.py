@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from metabench.comparison.pairs import Standing, Versus
 from metabench.pictures.cliques import rank_diagram
 from metabench.pictures.dots import UNBOUNDED, Dot, dot_plot
 from metabench.pictures.stack import stack
 from metabench.pictures.svg import Picture
-from metabench.versus import Standing, Versus
 
 _WIDTH = 640.0
 _POINTS = (-100.0, 100.0)

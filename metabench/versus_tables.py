@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+from metabench.comparison.pairs import Standing, Versus
 from metabench.records.copy_counts import copies_note, marked_name
 from metabench.registry.metric import ACCURACY
 from metabench.statistics.dataset_ranking import PairAcross, Ranking
@@ -12,7 +13,6 @@ from metabench.statistics.pairwise_tests import INDEPENDENT_EPISODES, SAME_EPISO
 from metabench.tables import width_text
 from metabench.text_table import text_table
 from metabench.utils.text import counted, escape, printable
-from metabench.versus import Standing, Versus
 
 _WINS = {
     SAME_EPISODE: ("", "probability that A is better than B on the same new episode"),

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from metabench.cli.main import main
+from metabench.comparison.pairs import compare_all, standings
 from metabench.records.record import write_record
-from metabench.versus import compare_all, standings
 from metabench.versus_plot import draw
+from tests.comparison.test_pairs import _record
 from tests.record_factory import make_record
-from tests.test_versus import _record
 
 
 def _texts(svg: str) -> list[str]:

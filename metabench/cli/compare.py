@@ -33,8 +33,8 @@ def compare(
     episodes are compared episode by episode. Where the same methods were measured on several data sets, they are also
     ranked over the data sets.
     """
+    from metabench.comparison.pairs import compare_all, standings
     from metabench.utils.atomic_files import write_atomic
-    from metabench.versus import compare_all, standings
     from metabench.versus_plot import draw
     from metabench.versus_tables import to_json, to_text
 

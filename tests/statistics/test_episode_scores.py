@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from metabench.comparison.pairs import compare_all, standings
 from metabench.leaderboard.folder import Leaderboard
 from metabench.records.record import RecordError, build_record, read_record, validate_record, write_record
 from metabench.registry.metric import ACCURACY, Metric
@@ -19,7 +20,6 @@ from metabench.statistics.pairwise_tests import compare_records
 from metabench.statistics.seeds import over_seeds
 from metabench.statistics.summary import t_quantile
 from metabench.tables import markdown, rows_from_records, terminal, to_csv, to_frame, to_json
-from metabench.versus import compare_all, standings
 from metabench.versus_tables import to_text
 from tests.record_factory import make_inputs, make_record
 

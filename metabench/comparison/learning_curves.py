@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from metabench.comparison.labels import Contestant, contestants, told_apart, training_traits
 from metabench.errors import NothingMeasured, UsageError
 from metabench.pictures.curves import Curve, curves
 from metabench.pictures.stack import stack
@@ -21,7 +22,6 @@ from metabench.tables import Row, csv_text, score_text, width_text
 from metabench.text_table import text_table
 from metabench.utils.hashing import canonical_json
 from metabench.utils.text import escape, printable
-from metabench.versus import Contestant, contestants, told_apart, training_traits
 
 COLUMNS = (
     "dataset", "protocol", "method", "shot", "metric", "score", "ci95", "open95", "gain", "gain95", "episodes", "seeds",
