@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from metabench.execution.dry_run import NOT_MADE, Prospect
 from metabench.planning.folder_labels import names_with_places
-from metabench.survey import NOT_MADE, Prospect
 from metabench.tables import params_text
 from metabench.text_table import text_table
 from metabench.utils.text import escape, printable

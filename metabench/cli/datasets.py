@@ -18,12 +18,12 @@ from metabench.cli.selecting import parse_settings
 from metabench.data.availability import look
 from metabench.data.split import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.execution.session import Session
 from metabench.planning.folder_labels import names_with_places
 from metabench.planning.run_spec import Choice
 from metabench.registry.registry import Registry, nameless
 from metabench.registry.resolved import resolve_params
 from metabench.registry.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
-from metabench.session import Session
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 

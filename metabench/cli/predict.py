@@ -11,7 +11,8 @@ from metabench.cli.curve import check_file
 from metabench.cli.loose import current_registry
 from metabench.cli.selecting import parse_settings
 from metabench.data.image_decoding import COLOURS, FITS
-from metabench.labelling import ALGORITHM, request_of, to_csv, to_json, to_text
+from metabench.execution.prediction_request import ALGORITHM, request_of
+from metabench.labelling import to_csv, to_json, to_text
 from metabench.utils.console import Console
 
 _PATH = click.Path(path_type=Path)

@@ -19,7 +19,7 @@ from metabench.utils.home import Home
 from metabench.utils.text import counted
 
 if TYPE_CHECKING:
-    from metabench.session import Session
+    from metabench.execution.session import Session
 
 ROUNDING = 0.005
 """A share of differing episodes up to this can come from another processor's rounding of near ties."""
@@ -61,7 +61,7 @@ def reproduce(context: click.Context, /, record: str, as_json: bool, home: str |
     for in the folder weights/ of the record's leaderboard and in the store. Exit code 0: the same answers; 1: others;
     3: something needed is missing.
     """
-    from metabench.reproduce import replay
+    from metabench.execution.replay import replay
 
     found = given(record, home)
     session, weights = ready(found, home, options)
@@ -78,8 +78,8 @@ def reproduce(context: click.Context, /, record: str, as_json: bool, home: str |
 
 def ready(found: Given, home: str | None, options: Mapping[str, Any]) -> tuple[Session, Path | None]:
     """Return the session to replay a record in, by the options of `replay_options`, and the weights of the record."""
-    from metabench.reproduce import find_weights
-    from metabench.session import Session
+    from metabench.execution.replay import find_weights
+    from metabench.execution.session import Session
 
     short = found.record["key"][:12]
     if found.record["status"] != "ok":

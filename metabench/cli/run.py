@@ -14,16 +14,16 @@ from metabench.cli.curve import check_file, plot_option
 from metabench.comparison.learning_curves import draw, learning_curves
 from metabench.comparison.suite_report import report
 from metabench.errors import NothingMeasured, UsageError
-from metabench.launch import attempt_suite, launch, outcome_rows, planned, planned_suite
+from metabench.execution.dry_run import survey
+from metabench.execution.launcher import attempt_suite, launch, outcome_rows, planned, planned_suite
+from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection
 from metabench.planning.run_spec import Lacking, Planned, RunSpec
 from metabench.planning.suites import Suite, find_suite
 from metabench.registry.specs import SAMPLINGS
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
-from metabench.session import Session
 from metabench.statistics.stopping import BOUNDS
-from metabench.survey import survey
 from metabench.tables import Row, markdown, terminal, to_csv, to_json, with_dataset_labels
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.console import Console

@@ -12,10 +12,10 @@ from metabench import survey_tables
 from metabench.cli.curve import check_file
 from metabench.cli.loose import current_registry
 from metabench.errors import UsageError
+from metabench.execution.dry_run import NOT_MADE, Prospect
+from metabench.execution.session import Session
 from metabench.planning.planner import EPISODES, MOST_UNTIL, PRECISIONS
 from metabench.runtime.memory_limits import parse_bytes
-from metabench.session import Session
-from metabench.survey import NOT_MADE, Prospect
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench.utils.paths import is_folder

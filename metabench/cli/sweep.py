@@ -10,13 +10,13 @@ import click
 
 from metabench import sweep_tables
 from metabench.cli import selecting
-from metabench.launch import launch, marked, outcome_rows
+from metabench.execution.dry_run import survey
+from metabench.execution.launcher import launch, marked, outcome_rows
+from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection
 from metabench.planning.sweeps import Sweep, Tried, best_of, judge, plan_sweep, provenance
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
-from metabench.session import Session
-from metabench.survey import survey
 from metabench.tables import markdown, terminal
 from metabench.utils.atomic_files import write_atomic
 

@@ -27,7 +27,7 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     its weights, which takes seconds where the images were embedded before; nothing is stored.
     """
     from metabench.evaluation.error_analysis import Watcher, to_plain, to_text
-    from metabench.reproduce import replay
+    from metabench.execution.replay import replay
 
     found = given(record, home)
     key = found.record["key"][:12]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metabench.episodes.source import EpisodeSource
 from metabench.evaluation.scoring import evaluate
+from metabench.execution.session import Session
 from metabench.learners.adaptive_learner import AdaptingLearner
 from metabench.learners.base import Learner
 from metabench.learners.feature_learner import FeatureLearner
@@ -22,7 +23,6 @@ from metabench.planning.run_spec import Choice, RunSpec
 from metabench.registry.metric import ACCURACY
 from metabench.registry.registry import load_target
 from metabench.runtime.devices import choose_device
-from metabench.session import Session
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
 from metabench.testing.state import frozen, moved
 from metabench.testing.subject import AlgorithmChecks

@@ -18,10 +18,10 @@ from metabench.data import ClassSplit
 from metabench.data.joint_split import JointSplit, base_rows, joined, reserved, starts_of, with_copies
 from metabench.episodes.reserved import UnreservedSource
 from metabench.errors import UsageError
-from metabench.execute import Executor
+from metabench.execution.executor import Executor
+from metabench.execution.session import Session
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.planning.planner import Selection, plan
-from metabench.session import Session
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench_protocols.fixed_way import FixedWay

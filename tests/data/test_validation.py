@@ -15,10 +15,10 @@ from metabench.data import ClassSplit
 from metabench.data.availability import look
 from metabench.data.validation import content_problem, layout_problem, valid_split
 from metabench.errors import MetabenchError
+from metabench.execution.session import Session
 from metabench.planning.planner import Selection, plan
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import DatasetSpec, SplitSize
-from metabench.session import Session
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 

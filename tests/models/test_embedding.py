@@ -9,15 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.models.embedding import (
-    BATCH,
-    autocast,
-    embed,
-    load_features,
-    room_for_features,
-    save_features,
-    to_device,
-)
+from metabench.execution.feature_cache import load_features, room_for_features, save_features
+from metabench.models.embedding import BATCH, autocast, embed, to_device
 from metabench.models.interfaces import normalise
 from metabench_backbones.conv4 import Conv4
 from metabench_backbones.pixels import Pixels
@@ -70,7 +63,8 @@ def test_a_set_larger_than_what_may_be_allocated(tmp_path: Path) -> None:
     code = """
 import os, resource, sys, numpy as np, torch
 from torch import nn
-from metabench.models.embedding import embed, to_device, room_for_features
+from metabench.models.embedding import embed, to_device
+from metabench.execution.feature_cache import room_for_features
 from metabench.models.interfaces import Backbone
 
 class Mean(Backbone):

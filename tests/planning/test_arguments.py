@@ -15,8 +15,8 @@ import metabench
 from metabench import labelling, results, running
 from metabench.errors import MetabenchError, UsageError
 from metabench.planning.planner import Selection
+from tests.execution.test_launcher import DATA
 from tests.photos import make_folder
-from tests.test_launch import DATA
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(), st.binary(max_size=3),
@@ -41,7 +41,7 @@ def quick(folder: Path, /, **options: Any) -> Any:
 @given(value=VALUES)
 def test_run_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("metabench.launch.launch", lambda runs, session: [])
+    monkeypatch.setattr("metabench.execution.launcher.launch", lambda runs, session: [])
     monkeypatch.setattr("metabench.running.attempt_suite", lambda suite, runs, session: [])
     try:
         quick(tmp_path / "home", **{name: value})

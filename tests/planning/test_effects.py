@@ -267,7 +267,7 @@ def test_an_argument_changes_a_run_or_is_refused(
         runs.extend(planned)
         return []
 
-    monkeypatch.setattr("metabench.launch.launch", capture)
+    monkeypatch.setattr("metabench.execution.launcher.launch", capture)
     monkeypatch.setattr("metabench.running.attempt_suite", lambda suite, planned, session: capture(planned, session))
 
     def made(**options: Any) -> list[str]:

@@ -15,10 +15,10 @@ from metabench.data import DataContext, split_digest
 from metabench.data.downloads import OfficialFile, find
 from metabench.data.text import decode_texts
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.execution.session import Session
 from metabench.planning.run_spec import Choice
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import DatasetSpec
-from metabench.session import Session
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench_datasets._intents import IntentClass, IntentSource, content_digest, intent_classes, read_intents

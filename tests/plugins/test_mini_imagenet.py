@@ -11,9 +11,9 @@ from metabench.cli.main import main
 from metabench.data import DataContext, split_digest
 from metabench.data.duplicates import by_splits, duplicates
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.execution.session import Session
 from metabench.planning.planner import Selection, plan
 from metabench.registry.specs import UNKNOWN_COPY, SplitSize
-from metabench.session import Session
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench_datasets import mini_imagenet

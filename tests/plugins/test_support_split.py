@@ -16,9 +16,9 @@ from metabench.data import ClassSplit
 from metabench.data.paired_split import PairedSplit, paired
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
-from metabench.launch import run_selection
+from metabench.execution.launcher import run_selection
+from metabench.execution.session import Session
 from metabench.planning.planner import Selection
-from metabench.session import Session
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench_protocols.support_split import SupportSplit

@@ -12,15 +12,15 @@ import torch
 
 import metabench
 from metabench.cli.main import main
+from metabench.execution.run_fingerprints import made_for
+from metabench.execution.session import Session
+from metabench.execution.training_data import seen_by
 from metabench.models.checkpoints import save_tensors
-from metabench.models.fingerprints import made_for
 from metabench.planning.planner import Selection, plan
 from metabench.records.copy_counts import copies_words, most
 from metabench.records.schema import RecordError, validate_record
-from metabench.session import Session
 from metabench.utils.console import Console
 from metabench.utils.home import Home
-from metabench.weights_data import seen_by
 from tests.photos import make_folder, picture
 from tests.record_factory import make_record
 from tests.tiny import record_of, run_json
@@ -87,7 +87,7 @@ def test_a_stored_run_warns_too_and_reads_nothing(
     home = tmp_path / "home"
     assert main(command(photos, home)) == 0
     first = warnings(capsys)
-    monkeypatch.setattr("metabench.copy_counter.items_of", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("metabench.execution.copy_counter.items_of", lambda *_: pytest.fail("read again"))
     assert main(command(photos, home)) == 0
     assert warnings(capsys) == first != []
     assert main(command(photos, home, "--episodes", "21")) == 0  # another run: the digests of the items are kept

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from metabench.copy_counter import learned_from
 from metabench.errors import MetabenchError
+from metabench.execution.copy_counter import learned_from
+from metabench.execution.local_data import settle
+from metabench.execution.session import Session
 from metabench.planning.effects import chosen, require_effect, require_shape
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection, plan_each
@@ -17,13 +19,11 @@ from metabench.planning.run_spec import NO_DIGESTS, Choice, Lacking, Planned, Ru
 from metabench.planning.suites import Suite, plan_suite
 from metabench.records.copy_counts import copies_of, copies_words, most
 from metabench.registry.specs import defaults
-from metabench.session import Session
-from metabench.settling import settle
 from metabench.tables import Row, rows_from_records
 from metabench.utils.hashing import content_key
 
 if TYPE_CHECKING:
-    from metabench.execute import Executor
+    from metabench.execution.executor import Executor
 
 Found = TypeVar("Found")
 
@@ -78,7 +78,7 @@ def _launch(
     _tell_pixels([run for run, each in zip(runs, found, strict=True) if not isinstance(each, Lacking)], session)
     executor: Executor | None = None
     if any(each is None for each in found):
-        from metabench.execute import Executor  # loads torch
+        from metabench.execution.executor import Executor  # loads torch
 
         executor = Executor(session)
         for index, run in enumerate(runs):

@@ -21,20 +21,15 @@ from metabench.episodes.source import EpisodeSource, ListedSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.evaluation.scoring import Watch, evaluate, rehearse
+from metabench.execution.feature_cache import load_features, room_for_features, save_features
+from metabench.execution.run_fingerprints import made_for, scorer_digest
+from metabench.execution.session import Session
 from metabench.learners.base import Learner
 from metabench.learners.factory import make_learner
 from metabench.models.assembly import Model
 from metabench.models.checkpoints import load_tensors, load_weights, save_tensors
-from metabench.models.embedding import (
-    embed,
-    embedded_width,
-    load_features,
-    require_independence,
-    room_for_features,
-    save_features,
-    to_device,
-)
-from metabench.models.fingerprints import made_for, scorer_digest, weights_digest
+from metabench.models.embedding import embed, embedded_width, require_independence, to_device
+from metabench.models.fingerprints import weights_digest
 from metabench.models.interfaces import Backbone
 from metabench.models.output_checks import OutputError
 from metabench.planning.outcome import Outcome
@@ -50,7 +45,6 @@ from metabench.runtime.memory import machine_failed
 from metabench.runtime.memory_limits import forget_peak_memory, keep_freed_memory, peak_memory_mb
 from metabench.runtime.provenance import provenance
 from metabench.runtime.torch_state import standard_torch
-from metabench.session import Session
 from metabench.statistics.episode_scores import first_column
 from metabench.statistics.stopping import checks
 from metabench.statistics.summary import RunningMean

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metabench.data.duplicates import Items, count_copies, items_of
+from metabench.execution.training_data import seen_by
 from metabench.planning.run_spec import Choice, RunSpec
 from metabench.records.copy_counts import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
 from metabench.utils.atomic_files import replacing
-from metabench.weights_data import seen_by
 
 if TYPE_CHECKING:
-    from metabench.session import Session
+    from metabench.execution.session import Session
 
 
 class CopyCounter:
@@ -35,7 +35,7 @@ class CopyCounter:
 
         ``within_class`` and ``between_classes`` are of the measured split. ``between_splits`` are its items that
         stand in a split which the run trains on, chooses weights by or takes support from, or which weights that the
-        user gave have seen, as far as that is known here (see `metabench.weights_data.seen_by`). Where support is of
+        user gave have seen, as far as that is known here (see `metabench.execution.training_data.seen_by`). Where support is of
         another split, copies within a class of the measured one do no harm.
         """
         learned = [(run.trained_on, split) for split in learned_from(run)]

@@ -10,8 +10,8 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.errors import MissingError, UsageError
+from metabench.execution.replay import _refuse_other_inputs, find_weights
 from metabench.records.record import build_record, read_record, write_record
-from metabench.reproduce import _refuse_other_inputs, find_weights
 from metabench.utils.hashing import file_sha256
 from tests.record_factory import make_record
 from tests.tiny import arguments, record_of, run_json

@@ -9,13 +9,13 @@ from typing import Literal
 
 from metabench.data.availability import USABLE, Found, look
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.execution.session import Session
 from metabench.planning.cost_estimates import Estimates
 from metabench.planning.run_spec import Choice, Lacking, Planned, RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.records.partial_scores import Partial
 from metabench.registry.registry import availability, kind_of
 from metabench.registry.specs import DatasetSpec
-from metabench.session import Session
 from metabench.utils.hashing import content_key
 from metabench.utils.text import counted
 

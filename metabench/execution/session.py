@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.copy_counter import CopyCounter
 from metabench.data import ClassSplit, DataContext, merge, split_digest
 from metabench.data.array_cache import cached_array
 from metabench.data.joint_split import joined, reserved, with_copies
@@ -19,6 +18,7 @@ from metabench.data.paired_split import paired
 from metabench.data.skipped_files import Unread
 from metabench.data.validation import content_problem, shared_class_problem, valid_split
 from metabench.errors import MetabenchError
+from metabench.execution.copy_counter import CopyCounter
 from metabench.planning.run_spec import Choice, RunSpec
 from metabench.records.store import Store
 from metabench.registry.params import Value

@@ -12,7 +12,7 @@ from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.registry.resolved import resolve_params
 
 if TYPE_CHECKING:
-    from metabench.session import Session
+    from metabench.execution.session import Session
 
 
 def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[Choice, str]]:

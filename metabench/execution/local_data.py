@@ -9,11 +9,11 @@ import numpy as np
 
 from metabench.data import ClassSplit
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.execution.session import Session
 from metabench.planning.compatibility import refuse_untrained, refuse_without
 from metabench.planning.planner import distinct
 from metabench.planning.run_spec import Lacking, Planned, RunSpec
 from metabench.registry.registry import load_target
-from metabench.session import Session
 from metabench.utils.text import counted
 
 

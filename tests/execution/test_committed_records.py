@@ -22,7 +22,7 @@ from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot_lake import real_runs
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 BOARD = ROOT / "leaderboards"
 DATA = Path(os.environ.get("METABENCH_DATA") or ROOT.parent / "shared/data")
 INVALID = read_invalidated(BOARD / "invalidated.toml")

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MissingError, UsageError
+from metabench.execution.session import Session
 from metabench.planning.run_spec import Choice, RunSpec
 from metabench.registry.loader import Kind
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import resolve_params
-from metabench.session import Session
 from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.utils.hashing import file_sha256
 from metabench.utils.text import counted, short_digest
@@ -87,7 +87,7 @@ def replay(
     total = len(answers(scores))
     if run.sampling == "closed":  # otherwise the episodes depend on how many there are
         run = dataclasses.replace(run, episodes=min(episodes, total), stop=None)
-    from metabench.execute import Executor  # loads torch
+    from metabench.execution.executor import Executor  # loads torch
 
     try:
         watch = None if watcher is None else watcher(session.measured(run))

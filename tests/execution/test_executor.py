@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 import metabench
-from metabench import execute
 from metabench.cli.main import main
 from metabench.errors import UsageError
+from metabench.execution import executor
 from metabench.models.checkpoints import load_tensors
 from metabench.models.embedding import embed
 from metabench.records.partial_scores import Partial
@@ -36,7 +36,7 @@ import os, signal, sys
 from pathlib import Path
 import scipy.special
 import torch
-from metabench import execute
+from metabench.execution import executor
 from metabench.training import trainer
 from metabench.cli.main import main
 
@@ -239,7 +239,7 @@ def test_a_rerun_that_fails_does_not_replace_what_succeeded(
     def broken(*args: object) -> str:
         raise ValueError
 
-    monkeypatch.setattr(execute, "evaluate", broken)
+    monkeypatch.setattr(executor, "evaluate", broken)
     (failed,) = run_json(capsys, arguments(tmp_path, "--rerun", algo="chance"), code=1)
     assert failed["status"] == "failed"
     assert record_of(tmp_path, row) == before
@@ -248,7 +248,7 @@ def test_a_rerun_that_fails_does_not_replace_what_succeeded(
 def test_where_the_machine_fails_scores_are_kept_and_where_the_code_does_they_are_not(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate = execute.evaluate
+    evaluate = executor.evaluate
 
     def failing(error: Exception) -> Callable[..., Any]:
         def instead(learner: Any, data: Any, source: Any, episodes: int, done: Any, report: Any, **more: Any) -> Any:
@@ -266,11 +266,11 @@ def test_where_the_machine_fails_scores_are_kept_and_where_the_code_does_they_ar
         return instead
 
     for error, left in ((ValueError("x"), 0), (torch.OutOfMemoryError("x"), 40)):
-        monkeypatch.setattr(execute, "evaluate", failing(error))
+        monkeypatch.setattr(executor, "evaluate", failing(error))
         (row,) = run_json(capsys, arguments(tmp_path), code=1)
         assert row["status"] == "failed"
         assert len(Partial(tmp_path, row["key"]).load()) == left
-    monkeypatch.setattr(execute, "evaluate", evaluate)
+    monkeypatch.setattr(executor, "evaluate", evaluate)
     (row,) = run_json(capsys, arguments(tmp_path))
     check_same(tmp_path, row, whole)
     record = record_of(tmp_path, row)
@@ -371,7 +371,7 @@ def test_images_are_embedded_once_for_all_that_share_weights(
         embedded.append(len(images))
         return embed(body, images, *rest)
 
-    monkeypatch.setattr(execute, "embed", counting)
+    monkeypatch.setattr(executor, "embed", counting)
     first = run_json(capsys, arguments(tmp_path, "--ways", "3,5"))
     assert embedded == [160]  # 8 classes of 20
     (features,) = (tmp_path / "features").glob("*.npy")
