@@ -34,8 +34,8 @@ def compare(
     ranked over the data sets.
     """
     from metabench.comparison.pairs import compare_all, standings
+    from metabench.plotting.comparison_plot import draw
     from metabench.utils.atomic_files import write_atomic
-    from metabench.versus_plot import draw
     from metabench.versus_tables import to_json, to_text
 
     if as_json and as_markdown:

@@ -11,7 +11,7 @@ import click
 from metabench import suite_tables
 from metabench.cli import selecting
 from metabench.cli.curve import check_file, plot_option
-from metabench.comparison.learning_curves import draw, learning_curves
+from metabench.comparison.learning_curves import learning_curves
 from metabench.comparison.suite_report import report
 from metabench.errors import NothingMeasured, UsageError
 from metabench.execution.dry_run import survey
@@ -21,6 +21,7 @@ from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection
 from metabench.planning.run_spec import Lacking, Planned, RunSpec
 from metabench.planning.suites import Suite, find_suite
+from metabench.plotting.learning_curve_plot import draw
 from metabench.registry.specs import SAMPLINGS
 from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.statistics.stopping import BOUNDS

@@ -75,7 +75,7 @@ def _show_record(record: Mapping[str, Any], as_json: bool) -> None:
 
 def _plot(record: Mapping[str, Any], file: str) -> None:
     """Write the distribution of a run's scores as SVG and say where."""
-    from metabench.pictures.histogram import histogram
+    from metabench.plotting.histogram import histogram
     from metabench.utils.atomic_files import write_atomic
 
     inputs, scores = record["inputs"], record["scores"]

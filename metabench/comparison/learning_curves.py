@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metabench.comparison.labels import Contestant, contestants, told_apart, training_traits
-from metabench.errors import NothingMeasured, UsageError
-from metabench.pictures.curves import Curve, curves
-from metabench.pictures.stack import stack
-from metabench.pictures.svg import Picture
+from metabench.errors import NothingMeasured
 from metabench.records.copy_counts import copies_line, copies_of, marked_name, most
 from metabench.registry.metric import Metric
 from metabench.statistics.seeds import OverSeeds, over_seeds
@@ -27,7 +24,6 @@ COLUMNS = (
     "dataset", "protocol", "method", "shot", "metric", "score", "ci95", "open95", "gain", "gain95", "episodes", "seeds",
     "keys", "copies",
 )  # fmt: skip
-_WIDTH = 560.0
 
 
 @dataclass(frozen=True)
@@ -167,6 +163,14 @@ def _level(group: OverSeeds) -> Level:
     )
 
 
+def panels(curves: Sequence[LearningCurve]) -> dict[tuple[str, str, Metric], list[LearningCurve]]:
+    """Group curves by dataset, protocol and metric."""
+    groups: dict[tuple[str, str, Metric], list[LearningCurve]] = defaultdict(list)
+    for curve in curves:
+        groups[curve.dataset, curve.protocol, curve.metric].append(curve)
+    return groups
+
+
 def rows(found: Sequence[LearningCurve]) -> list[Row]:
     """Return one row (see `COLUMNS`) for each level; `gain` is over the level before."""
     result = []
@@ -194,9 +198,8 @@ def to_csv(found: Sequence[LearningCurve]) -> str:
 def to_text(found: Sequence[LearningCurve], markdown: bool = False) -> str:
     """Return tables for people: scores by shots, and what more shots buy, for each data set and protocol."""
     clean: Callable[[str], str] = escape if markdown else printable
-    panels = _panels(found)
     blocks, copies = [], dict[str, list[Mapping[str, int]]]()
-    for (dataset, protocol, metric), members in panels.items():
+    for (dataset, protocol, metric), members in panels(found).items():
         counts = [level.copies for curve in members for level in curve.levels]
         copies.setdefault(dataset, []).extend(counts)
         blocks.append(clean(f"{marked_name(dataset, *counts)}, {protocol}: {metric.title}"))
@@ -210,33 +213,6 @@ def to_text(found: Sequence[LearningCurve], markdown: bool = False) -> str:
     if line := copies_line({dataset: most(counts) for dataset, counts in copies.items()}):
         notes.append(line)
     return "\n\n".join([*blocks, ("\n\n" if markdown else "\n").join(map(clean, notes))])
-
-
-def draw(found: Sequence[LearningCurve]) -> Picture:
-    """Return one picture: a panel for each data set and protocol, the score over shots with its interval.
-
-    Raises:
-        UsageError: no method has more than one number of shots.
-    """
-    several = [curve for curve in found if len(curve.levels) > 1]
-    if not several:
-        raise UsageError("a curve needs a method with at least two numbers of shots, as in --shots 1,2,5,10")
-    pictures = [
-        curves([_line(curve) for curve in members], f"{dataset}, {protocol}", "shots", metric.axis, _WIDTH)
-        for (dataset, protocol, metric), members in _panels(several).items()
-    ]
-    return stack(pictures, "What more shots buy", ["shaded: 95 % interval over episodes of this test set"])
-
-
-def _panels(found: Sequence[LearningCurve]) -> dict[tuple[str, str, Metric], list[LearningCurve]]:
-    panels: dict[tuple[str, str, Metric], list[LearningCurve]] = defaultdict(list)
-    for curve in found:
-        panels[curve.dataset, curve.protocol, curve.metric].append(curve)
-    return panels
-
-
-def _line(curve: LearningCurve) -> Curve:
-    return Curve(curve.method, {float(level.shot): (level.score, level.ci95) for level in curve.levels})
 
 
 def _scores(members: Sequence[LearningCurve], clean: Callable[[str], str], markdown: bool) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench.models.embedding import _shared
+from metabench.models.embedding import shared_tensor
 from metabench.runtime.memory import device_memory
 from metabench.utils.atomic_files import replacing
 
@@ -30,7 +30,7 @@ def room_for_features(shape: tuple[int, int], device: torch.device, folder: Path
     with tempfile.TemporaryFile(dir=folder) as file:
         if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and death when the map is written
             os.posix_fallocate(file.fileno(), 0, 4 * shape[0] * shape[1])
-        return _shared(np.memmap(file, np.float32, "w+", shape=shape))
+        return shared_tensor(np.memmap(file, np.float32, "w+", shape=shape))
 
 
 def load_features(path: Path, shape: tuple[int, int]) -> Tensor | None:
@@ -39,7 +39,7 @@ def load_features(path: Path, shape: tuple[int, int]) -> Tensor | None:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError):
         return None  # what NumPy's header parser raises on damaged bytes
-    return _shared(array) if array.shape == shape and array.dtype == np.float32 else None
+    return shared_tensor(array) if array.shape == shape and array.dtype == np.float32 else None
 
 
 def save_features(path: Path, features: Tensor) -> None:

@@ -13,11 +13,11 @@ from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.names import names
 from metabench.leaderboard.rows import Result, Row
-from metabench.pictures.cliques import rank_diagram
-from metabench.pictures.curves import Curve, curves
-from metabench.pictures.dots import UNBOUNDED, Dot, dot_plot
-from metabench.pictures.scatter import Point, scatter
-from metabench.pictures.svg import Picture
+from metabench.plotting.dot_plot import UNBOUNDED, Dot, dot_plot
+from metabench.plotting.line_plot import Curve, curves
+from metabench.plotting.rank_diagram import rank_diagram
+from metabench.plotting.scatter_plot import Point, scatter
+from metabench.plotting.svg import Picture
 from metabench.statistics.dataset_ranking import critical_difference, mean_ranks
 from metabench.statistics.tied_ranks import rank_text
 from metabench.tables import score_text

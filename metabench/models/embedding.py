@@ -32,10 +32,10 @@ def to_device(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 
     A memory map stays one: an item is read from the file when an episode needs it, and a set larger than memory works.
     """
-    return _shared(images).to(device)
+    return shared_tensor(images).to(device)
 
 
-def _shared(array: NDArray[Any]) -> Tensor:
+def shared_tensor(array: NDArray[Any]) -> Tensor:
     """Return a tensor of the memory of an array, a read-only one too."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)

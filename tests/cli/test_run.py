@@ -304,7 +304,7 @@ def test_a_real_process_killed_in_training_ends_the_same(
 ) -> None:
     settings = {"train.episodes": 100, "train.validate_every": 20}
     args = arguments(tmp_path / "cut", settings=settings)
-    process = _start(args, "from metabench.training import trainer; training._SAVE_SECONDS = -1.0")
+    process = _start(args, "from metabench.training import trainer; trainer._SAVE_SECONDS = -1.0")
     while not list((tmp_path / "cut" / "models").glob("*/state.safetensors")):
         assert process.poll() is None
         time.sleep(0.05)

@@ -131,7 +131,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClassSplit]:
     return {name: data.load(name, context) for name in ("train", "val")}
 
 
-def trainer(splits: dict[str, ClassSplit], state: Path, head: Any, recipe: Recipe) -> Trainer:
+def make_trainer(splits: dict[str, ClassSplit], state: Path, head: Any, recipe: Recipe) -> Trainer:
     model = build_model(Conv4, {"channels": 4}, head, {}, (1, 28, 28), 0, 4)
     learner: Learner = FeatureLearner(model) if issubclass(head, FeatureHead) else AdaptingLearner(model)  # type: ignore[arg-type]
     images = {name: to_device(split.images, torch.device("cpu")) for name, split in splits.items()}
@@ -150,12 +150,12 @@ def test_killed_and_resumed_it_ends_the_same(
         if progress.episode == 4:
             raise RuntimeError("killed")
 
-    whole, other, plain = (trainer(splits, tmp_path / name, head, recipe) for name in ("whole", "cut", "plain"))
+    whole, other, plain = (make_trainer(splits, tmp_path / name, head, recipe) for name in ("whole", "cut", "plain"))
     before = torch.get_rng_state()
     whole.run(0, lambda *_: None)
     with pytest.raises(RuntimeError, match="killed"):
         other.run(0, stop)
-    resumed = trainer(splits, tmp_path / "cut", head, recipe)
+    resumed = make_trainer(splits, tmp_path / "cut", head, recipe)
     resumed.run(0, lambda *_: None)
     plain.recipe = RECIPE
     plain.run(0, lambda *_: None)
@@ -176,6 +176,6 @@ def test_only_training_is_augmented(
     seen: list[int] = []
     plain = augmentation.crop_flip
     monkeypatch.setattr(augmentation, "crop_flip", lambda images, g: (seen.append(len(images)), plain(images, g))[1])
-    one = trainer(splits, tmp_path / "one", ProtoNet, dataclasses.replace(RECIPE, augment="crop-flip", episodes=2))
+    one = make_trainer(splits, tmp_path / "one", ProtoNet, dataclasses.replace(RECIPE, augment="crop-flip", episodes=2))
     one.run(0, lambda *_: None)
     assert seen == [12, 12]  # two episodes of 4 classes, 1 + 2 images each; validation passes by

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from metabench.pictures.frame import BOTTOM, HEIGHT, TOP, WIDTH, frame, margin, upwards
-from metabench.pictures.scale import Scale, apart
-from metabench.pictures.svg import Picture, group, label, path, shorten, tag, width_of
+from metabench.plotting.axes import BOTTOM, HEIGHT, TOP, WIDTH, frame, margin, upwards
+from metabench.plotting.scale import Scale, apart
+from metabench.plotting.svg import Picture, group, label, path, shorten, tag, width_of
 
 COLOURS = 6
 

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from metabench.comparison.pairs import Standing, Versus
-from metabench.pictures.cliques import rank_diagram
-from metabench.pictures.dots import UNBOUNDED, Dot, dot_plot
-from metabench.pictures.stack import stack
-from metabench.pictures.svg import Picture
+from metabench.plotting.dot_plot import UNBOUNDED, Dot, dot_plot
+from metabench.plotting.rank_diagram import rank_diagram
+from metabench.plotting.stacked import stack
+from metabench.plotting.svg import Picture
 
 _WIDTH = 640.0
 _POINTS = (-100.0, 100.0)

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from metabench.pictures.scale import Scale, tick_text
-from metabench.pictures.svg import Picture, group, label, line, tag
+from metabench.plotting.scale import Scale, tick_text
+from metabench.plotting.svg import Picture, group, label, line, tag
 from metabench.registry.metric import Metric
 from metabench.statistics.episode_scores import EpisodeScores, Floats
 from metabench.utils.text import counted

@@ -11,8 +11,8 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.comparison.pairs import compare_all, standings
+from metabench.plotting.comparison_plot import draw
 from metabench.records.record import write_record
-from metabench.versus_plot import draw
 from tests.comparison.test_pairs import _record
 from tests.record_factory import make_record
 

@@ -62,7 +62,7 @@ class Picture:
 @cache
 def style() -> str:
     """Return the style sheet of all pictures."""
-    return resources.files("metabench.pictures").joinpath("pictures.css").read_text(encoding="utf-8")
+    return resources.files("metabench.plotting").joinpath("plotting.css").read_text(encoding="utf-8")
 
 
 @cache

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metabench.pictures.frame import BOTTOM, HEIGHT, WIDTH, frame, margin, upwards
-from metabench.pictures.scale import Scale
-from metabench.pictures.svg import Picture, group, label, path, shorten, tag, width_of
+from metabench.plotting.axes import BOTTOM, HEIGHT, WIDTH, frame, margin, upwards
+from metabench.plotting.scale import Scale
+from metabench.plotting.svg import Picture, group, label, path, shorten, tag, width_of
 
 Box = tuple[float, float, float, float]
 _NAMED = 24  # more points than this get no names and tips but those of the front

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabench.pictures.scale import Scale, apart, padded
+from metabench.plotting.scale import Scale, apart, padded
 
 
 def test_a_linear_scale() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metabench.pictures.svg import Picture, label, tag
+from metabench.plotting.svg import Picture, label, tag
 
 _HEADING, _GAP = 24.0, 18.0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metabench.pictures.scale import Scale, padded, tick_text
-from metabench.pictures.svg import label, line, width_of
+from metabench.plotting.scale import Scale, padded, tick_text
+from metabench.plotting.svg import label, line, width_of
 
 WIDTH, HEIGHT = 400.0, 270.0
 TOP, BOTTOM = 12.0, 42.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from metabench.pictures.scale import Scale
-from metabench.pictures.svg import Picture, label, line, path, shorten, width_of
+from metabench.plotting.scale import Scale
+from metabench.plotting.svg import Picture, label, line, path, shorten, width_of
 
 WIDTH = 480.0
 _STEP = 20.0

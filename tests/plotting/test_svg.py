@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metabench.pictures import Picture
-from metabench.pictures.svg import escape, group, label, line, number, path, shorten, tag, width_of
+from metabench.plotting.svg import escape, group, label, line, number, path, shorten, tag, width_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 

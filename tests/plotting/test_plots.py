@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from metabench.pictures import Picture
-from metabench.pictures.cliques import cliques, rank_diagram
-from metabench.pictures.curves import Curve, curves
-from metabench.pictures.dots import Dot, dot_plot
-from metabench.pictures.histogram import histogram
-from metabench.pictures.scatter import Point, pareto, scatter
+from metabench.plotting.dot_plot import Dot, dot_plot
+from metabench.plotting.histogram import histogram
+from metabench.plotting.line_plot import Curve, curves
+from metabench.plotting.rank_diagram import cliques, rank_diagram
+from metabench.plotting.scatter_plot import Point, pareto, scatter
 from metabench.statistics.episode_scores import EpisodeScores
 
 DOTS = [

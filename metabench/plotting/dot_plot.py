@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metabench.pictures.scale import Scale, padded, tick_text
-from metabench.pictures.svg import Picture, group, label, line, path, shorten, tag, width_of
+from metabench.plotting.scale import Scale, padded, tick_text
+from metabench.plotting.svg import Picture, group, label, line, path, shorten, tag, width_of
 
 WIDTH = 400.0
 _ROW, _TOP, _BOTTOM = 25.0, 10.0, 40.0
