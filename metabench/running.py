@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import UsageError
-from metabench.execution.launcher import attempt_suite, outcome_rows, planned_suite, run_selection
+from metabench.execution.launcher import attempt_suite, planned_suite, run_selection
 from metabench.execution.session import Session
 from metabench.planning import arguments
 from metabench.planning.arguments import Converter, converted
 from metabench.planning.planner import LISTS, Selection
 from metabench.planning.suites import find_suite
 from metabench.registry.registry import load_registry
-from metabench.tables import to_frame
+from metabench.reports.rows import outcome_rows, to_frame
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 

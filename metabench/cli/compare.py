@@ -35,8 +35,8 @@ def compare(
     """
     from metabench.comparison.pairs import compare_all, standings
     from metabench.plotting.comparison_plot import draw
+    from metabench.reports.comparison_tables import to_json, to_text
     from metabench.utils.atomic_files import write_atomic
-    from metabench.versus_tables import to_json, to_text
 
     if as_json and as_markdown:
         raise UsageError("--json and --markdown exclude each other")

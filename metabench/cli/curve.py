@@ -54,9 +54,10 @@ def curve(
     Of all runs in the store, or of the record files, folders (a leaderboard is one) and keys named. Runs that differ in
     nothing but their shots are one curve. 'metabench run --plot FILE.svg' draws what it has just measured.
     """
-    from metabench.comparison.learning_curves import learning_curves, to_csv, to_json, to_text
+    from metabench.comparison.learning_curves import learning_curves
     from metabench.plotting.learning_curve_plot import draw
     from metabench.records.loading import load_records
+    from metabench.reports.curve_tables import to_csv, to_json, to_text
     from metabench.utils.atomic_files import write_atomic
 
     if as_json and as_markdown:

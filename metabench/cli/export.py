@@ -34,7 +34,7 @@ def export(sources: tuple[str, ...], per_episode: bool, home: str | None, as_jso
         raise UsageError("name a file to write: --csv FILE, --jsonl FILE or --parquet FILE")
     for form, path in targets.items():
         check_file(f"--{form}", path)
-    from metabench.results import load_results, write_frame
+    from metabench.reports.frames import load_results, write_frame
 
     frame = load_results(*sources, per="episode" if per_episode else "run", home=home)
     for form, path in targets.items():

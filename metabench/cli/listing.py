@@ -15,7 +15,7 @@ from metabench.records.copy_counts import copies_note, copies_of, marked_name
 from metabench.registry.loader import SPEC_CLASSES, Kind
 from metabench.registry.registry import Registry, availability, kind_of
 from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
-from metabench.text_table import aligned, display_width
+from metabench.reports.text_table import aligned, display_width
 from metabench.utils.home import Home
 
 KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
@@ -176,7 +176,8 @@ def _date(record: Mapping[str, Any]) -> str:
 
 def _told_apart(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Return the columns in which runs differ that are the same in the others, a text for each run."""
-    from metabench.tables import needed_columns, rows_from_records
+    from metabench.reports.rows import rows_from_records
+    from metabench.reports.run_tables import needed_columns
 
     same = ["algorithm", "backbone", "dataset", "split", "protocol", "protocol_params", "way", "shot", "query"]
     same += ["seed", "episodes", "episode_seed", "sampling", "precision"]
@@ -187,7 +188,8 @@ def _told_apart(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _data_sets(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the data set of each run, with the start of its digest where its name means several."""
     from metabench.records.describe import domain_words
-    from metabench.tables import rows_from_records, with_dataset_labels
+    from metabench.reports.rows import rows_from_records
+    from metabench.reports.run_tables import with_dataset_labels
 
     rows = rows_from_records(records)
     return [

@@ -12,7 +12,7 @@ from metabench.cli.loose import current_registry
 from metabench.cli.selecting import parse_settings
 from metabench.data.image_decoding import COLOURS, FITS
 from metabench.execution.prediction_request import ALGORITHM, request_of
-from metabench.labelling import to_csv, to_json, to_text
+from metabench.reports.prediction_tables import to_csv, to_json, to_text
 from metabench.utils.console import Console
 
 _PATH = click.Path(path_type=Path)

@@ -8,14 +8,13 @@ from typing import Any
 
 import click
 
-from metabench import suite_tables
 from metabench.cli import selecting
 from metabench.cli.curve import check_file, plot_option
 from metabench.comparison.learning_curves import learning_curves
 from metabench.comparison.suite_report import report
 from metabench.errors import NothingMeasured, UsageError
 from metabench.execution.dry_run import survey
-from metabench.execution.launcher import attempt_suite, launch, outcome_rows, planned, planned_suite
+from metabench.execution.launcher import attempt_suite, launch, planned, planned_suite
 from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection
@@ -23,9 +22,11 @@ from metabench.planning.run_spec import Lacking, Planned, RunSpec
 from metabench.planning.suites import Suite, find_suite
 from metabench.plotting.learning_curve_plot import draw
 from metabench.registry.specs import SAMPLINGS
-from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
+from metabench.reports import suite_tables
+from metabench.reports.rows import Row, outcome_rows
+from metabench.reports.run_tables import markdown, terminal, to_csv, to_json, with_dataset_labels
+from metabench.reports.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.statistics.stopping import BOUNDS
-from metabench.tables import Row, markdown, terminal, to_csv, to_json, with_dataset_labels
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.console import Console
 

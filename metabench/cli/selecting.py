@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import click
 
-from metabench import survey_tables
 from metabench.cli.curve import check_file
 from metabench.cli.loose import current_registry
 from metabench.errors import UsageError
 from metabench.execution.dry_run import NOT_MADE, Prospect
 from metabench.execution.session import Session
 from metabench.planning.planner import EPISODES, MOST_UNTIL, PRECISIONS
+from metabench.reports import dry_run_tables
 from metabench.runtime.memory_limits import parse_bytes
 from metabench.utils.console import Console
 from metabench.utils.home import Home
@@ -169,6 +169,8 @@ def session_of(context: click.Context, options: Mapping[str, Any]) -> Session:
 
 def tell(found: Sequence[Prospect], options: Mapping[str, Any]) -> int:
     """Print a survey (``--dry-run``) and return the exit code: 3 where something is missing, 2 where runs cannot be."""
-    text = survey_tables.to_json(found) if options["as_json"] else survey_tables.to_text(found, options["as_markdown"])
+    text = (
+        dry_run_tables.to_json(found) if options["as_json"] else dry_run_tables.to_text(found, options["as_markdown"])
+    )
     click.echo(text)
     return min((NOT_MADE[each.state] for each in found if each.state in NOT_MADE), default=0)

@@ -8,16 +8,17 @@ from typing import Any
 
 import click
 
-from metabench import sweep_tables
 from metabench.cli import selecting
 from metabench.execution.dry_run import survey
-from metabench.execution.launcher import launch, marked, outcome_rows
+from metabench.execution.launcher import launch, marked
 from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection
 from metabench.planning.sweeps import Sweep, Tried, best_of, judge, plan_sweep, provenance
-from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
-from metabench.tables import markdown, terminal
+from metabench.reports import sweep_tables
+from metabench.reports.rows import outcome_rows
+from metabench.reports.run_tables import markdown, terminal
+from metabench.reports.seed_tables import seed_rows, seeds_markdown, seeds_terminal
 from metabench.utils.atomic_files import write_atomic
 
 

@@ -26,8 +26,9 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     RECORD is the path of a record file, or the first digits of the key of a stored run. Its episodes are replayed from
     its weights, which takes seconds where the images were embedded before; nothing is stored.
     """
-    from metabench.evaluation.error_analysis import Watcher, to_plain, to_text
+    from metabench.evaluation.error_analysis import Watcher
     from metabench.execution.replay import replay
+    from metabench.reports.error_tables import to_plain, to_text
 
     found = given(record, home)
     key = found.record["key"][:12]

@@ -15,11 +15,10 @@ from metabench.execution.session import Session
 from metabench.planning.effects import chosen, require_effect, require_shape
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection, plan_each
-from metabench.planning.run_spec import NO_DIGESTS, Choice, Lacking, Planned, RunSpec, sound, spec_of
+from metabench.planning.run_spec import Choice, Lacking, Planned, RunSpec, sound, spec_of
 from metabench.planning.suites import Suite, plan_suite
 from metabench.records.copy_counts import copies_of, copies_words, most
 from metabench.registry.specs import defaults
-from metabench.tables import Row, rows_from_records
 from metabench.utils.hashing import content_key
 
 if TYPE_CHECKING:
@@ -178,17 +177,3 @@ def attempt_suite(suite: Suite, planned: Sequence[Planned], session: Session) ->
         marked(result, session, "suites", suite.provenance()) if isinstance(result, Outcome) else result
         for result in attempt(planned, session)
     ]
-
-
-def outcome_rows(outcomes: Sequence[Outcome | Lacking]) -> list[Row]:
-    """Return one table row for each outcome; what could not be measured is ``skipped``, and its note says why."""
-    cached = {item.record["key"] for item in outcomes if isinstance(item, Outcome) and item.cached}
-    records = (item.record if isinstance(item, Outcome) else _skipped(item) for item in outcomes)
-    return rows_from_records(records, cached)
-
-
-def _skipped(lacking: Lacking) -> dict[str, Any]:
-    """Return what a table shows of a run that could not be made, as if it had a record."""
-    error = {"type": type(lacking.error).__name__, "message": str(lacking.error)}
-    inputs = lacking.run.inputs(NO_DIGESTS)
-    return {"key": "", "inputs": inputs, "status": "skipped", "error": error, "scores": None, "summary": None}

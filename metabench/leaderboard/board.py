@@ -14,8 +14,8 @@ from metabench.leaderboard.entries import Cell, Entry
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Row, group
 from metabench.records.copy_counts import BETWEEN_SPLITS, copies_of, copies_words, most
+from metabench.reports.text import params_text
 from metabench.statistics.tied_ranks import Rank, rank
-from metabench.tables import params_text
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.folder import Contents, Leaderboard
 from metabench.leaderboard.names import names
 from metabench.leaderboard.rows import Row
+from metabench.reports.text import score_text
 from metabench.statistics.tied_ranks import rank_text
-from metabench.tables import score_text
 from metabench.utils.hashing import canonical_json, file_sha256
 
 MAX_ARCHIVE = 2**30

@@ -18,9 +18,9 @@ from metabench.plotting.line_plot import Curve, curves
 from metabench.plotting.rank_diagram import rank_diagram
 from metabench.plotting.scatter_plot import Point, scatter
 from metabench.plotting.svg import Picture
+from metabench.reports.text import score_text
 from metabench.statistics.dataset_ranking import critical_difference, mean_ranks
 from metabench.statistics.tied_ranks import rank_text
-from metabench.tables import score_text
 
 MOST_DOTS, MOST_CURVES, MOST_RANKED = 30, 10, 12
 LEAST_DATASETS = 5

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from metabench.leaderboard import words
 from metabench.leaderboard.rows import Row
 from metabench.records.describe import train_dataset
-from metabench.tables import params_text
+from metabench.reports.text import params_text
 
 
 def _params(part: str) -> Callable[[Row], dict[str, str]]:

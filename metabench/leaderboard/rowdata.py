@@ -10,7 +10,7 @@ from metabench.leaderboard.rows import Row
 from metabench.records.copy_counts import copies_of, most
 from metabench.records.describe import train_dataset
 from metabench.registry.metric import ACCURACY
-from metabench.tables import csv_text
+from metabench.reports.rows import csv_text
 from metabench.utils.hashing import canonical_json
 
 COLUMNS = (

@@ -14,9 +14,9 @@ from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Result, Row
 from metabench.leaderboard.sitefigures import FigureNames, figures
 from metabench.registry.metric import ACCURACY
+from metabench.reports.text import score_text, width_text
 from metabench.statistics.episode_scores import answers, score_of
 from metabench.statistics.tied_ranks import rank_text
-from metabench.tables import score_text, width_text
 
 
 def board_part(board: Board, prefix: str, ids: FigureNames) -> str:

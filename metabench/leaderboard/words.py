@@ -11,8 +11,8 @@ from metabench.leaderboard.rows import Result, Row
 from metabench.records.copy_counts import BETWEEN_SPLITS, MARK, copies_of, copies_words, most
 from metabench.records.describe import train_dataset
 from metabench.registry.metric import ACCURACY, Metric
+from metabench.reports.text import params_text, width_text
 from metabench.statistics.episode_scores import answers, parts_of
-from metabench.tables import params_text, width_text
 
 LONGEST = 120  # characters of a stranger's string in a table
 

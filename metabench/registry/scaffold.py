@@ -1,6 +1,6 @@
 """``metabench new``: names derived from one, templates filled in, files written that were not there.
 
-The templates are in ``metabench/templates``, `string.Template` text. For each kind, ``spec.txt`` and
+The templates are in ``metabench/registry/templates``, `string.Template` text. For each kind, ``spec.txt`` and
 ``code.txt`` are the two modules of an installable package; ``loose.txt`` joins what stands below their
 imports into one file.
 """
@@ -158,4 +158,4 @@ def _below_imports(text: str) -> str:
 
 
 def _template(name: str) -> Template:
-    return Template((importlib.resources.files("metabench") / "templates" / name).read_text(encoding="utf-8"))
+    return Template((importlib.resources.files("metabench.registry") / "templates" / name).read_text(encoding="utf-8"))

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from metabench.cli.main import main
-from metabench.comparison.learning_curves import learning_curves, rows, to_text
+from metabench.comparison.learning_curves import learning_curves
 from metabench.errors import NothingMeasured, UsageError
 from metabench.plotting.learning_curve_plot import draw
 from metabench.records.record import build_record, write_record
+from metabench.reports.curve_tables import rows, to_text
 from tests.record_factory import make_inputs, make_record
 from tests.tiny import arguments
 

@@ -12,8 +12,8 @@ from metabench.comparison.labels import contestants
 from metabench.comparison.pairs import compare_all, standings, verdict
 from metabench.errors import UsageError
 from metabench.records.record import build_record
+from metabench.reports.comparison_tables import difference_text, p_text, to_json, to_text
 from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference
-from metabench.versus_tables import difference_text, p_text, to_json, to_text
 from tests.record_factory import make_inputs, make_record
 
 RANDOM = np.random.default_rng(0)

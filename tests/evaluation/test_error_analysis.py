@@ -9,8 +9,9 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.episodes.batch import EpisodeBatch
-from metabench.evaluation.error_analysis import Watcher, to_plain, to_text
+from metabench.evaluation.error_analysis import Watcher
 from metabench.records.record import build_record, write_record
+from metabench.reports.error_tables import to_plain, to_text
 from tests.conftest import MakeSplit
 from tests.record_factory import make_inputs
 from tests.statistics.test_episode_scores import valued

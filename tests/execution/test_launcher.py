@@ -14,11 +14,12 @@ import metabench
 from metabench.cli.main import main
 from metabench.data import split_digest
 from metabench.errors import UsageError
-from metabench.execution.launcher import launch, outcome_rows, run_selection
+from metabench.execution.launcher import launch, run_selection
 from metabench.execution.session import Session
 from metabench.planning.planner import Selection, plan
 from metabench.registry.params import Value
 from metabench.registry.registry import load_registry
+from metabench.reports.rows import outcome_rows
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from tests.tiny import SETTINGS, arguments, run_json

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import metabench
-from metabench import labelling, results, running
+from metabench import running
 from metabench.errors import MetabenchError, UsageError
 from metabench.planning.planner import Selection
+from metabench.reports import frames, prediction_tables
 from tests.execution.test_launcher import DATA
 from tests.photos import make_folder
 
@@ -49,7 +50,7 @@ def test_run_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypa
         assert str(error) and "\n" not in str(error).strip()
 
 
-@pytest.mark.parametrize("name", labelling._CONVERTERS)
+@pytest.mark.parametrize("name", prediction_tables._CONVERTERS)
 @FEW
 @given(value=VALUES)
 def test_predict_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +80,7 @@ def test_load_results_raises_nothing_else(
 def test_every_field_of_a_selection_is_an_argument() -> None:
     fields = {running._LISTS.get(name, name) for name in running._CONVERTERS} | {"algorithms"}
     assert set(Selection.__dataclass_fields__) <= fields
-    assert set(results._CONVERTERS) == {"sources", "per", "home"}
+    assert set(frames._CONVERTERS) == {"sources", "per", "home"}
 
 
 @pytest.mark.parametrize(

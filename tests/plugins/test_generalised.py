@@ -19,7 +19,7 @@ from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import UsageError
 from metabench.registry.specs import defaults
-from metabench.results import load_results
+from metabench.reports.frames import load_results
 from metabench_protocols.generalised import SPEC, Generalised
 from tests.plugins.protocol_facts import assert_row_by_row, digest, split_of
 from tests.tiny import arguments, record_of, run_json

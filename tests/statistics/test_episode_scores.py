@@ -12,15 +12,16 @@ from metabench.comparison.pairs import compare_all, standings
 from metabench.leaderboard.folder import Leaderboard
 from metabench.records.record import RecordError, build_record, read_record, validate_record, write_record
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.results import load_results
+from metabench.reports.comparison_tables import to_text
+from metabench.reports.frames import load_results
+from metabench.reports.rows import rows_from_records, to_frame
+from metabench.reports.run_tables import markdown, terminal, to_csv, to_json
 from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.dataset_ranking import rank_methods
 from metabench.statistics.episode_scores import EpisodeScores, metric_as_record
 from metabench.statistics.pairwise_tests import compare_records
 from metabench.statistics.seeds import over_seeds
 from metabench.statistics.summary import t_quantile
-from metabench.tables import markdown, rows_from_records, terminal, to_csv, to_frame, to_json
-from metabench.versus_tables import to_text
 from tests.record_factory import make_inputs, make_record
 
 MSE = Metric("mse", "", higher_is_better=False, digits=3)

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from metabench.records.record import build_record
-from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal, seeds_text
+from metabench.reports.seed_tables import seed_rows, seeds_markdown, seeds_terminal, seeds_text
 from metabench.statistics.seeds import over_seeds
 from tests.record_factory import make_inputs, make_record
 

@@ -11,8 +11,8 @@ from metabench.errors import MissingError, UsageError
 from metabench.planning import arguments
 from metabench.planning.arguments import Converter, converted
 from metabench.records.loading import load_records
+from metabench.reports.rows import rows_from_records, to_frame
 from metabench.statistics.episode_scores import EpisodeScores, answers, parts_of, queries
-from metabench.tables import rows_from_records, to_frame
 from metabench.utils.atomic_files import replacing
 from metabench.utils.text import inert
 

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from metabench.cli.listing import columns
 from metabench.cli.main import main
-from metabench.text_table import display_width, text_table
+from metabench.reports.text_table import display_width, text_table
 from tests.photos import make_folder
 
 WORDS = ("plain", "日本語", "中文 字", "ring🔥", "ñandú", unicodedata.normalize("NFD", "ñandú"))

@@ -9,8 +9,8 @@ from typing import Any
 
 from metabench.execution.dry_run import NOT_MADE, Prospect
 from metabench.planning.folder_labels import names_with_places
-from metabench.tables import params_text
-from metabench.text_table import text_table
+from metabench.reports.text import params_text
+from metabench.reports.text_table import text_table
 from metabench.utils.text import escape, printable
 
 _ALWAYS = ("algorithm", "dataset", "way", "shot")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from metabench.comparison.pairs import Standing, Versus
 from metabench.records.copy_counts import copies_note, marked_name
 from metabench.registry.metric import ACCURACY
+from metabench.reports.text import width_text
+from metabench.reports.text_table import text_table
 from metabench.statistics.dataset_ranking import PairAcross, Ranking
 from metabench.statistics.pairwise_tests import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
-from metabench.tables import width_text
-from metabench.text_table import text_table
 from metabench.utils.text import counted, escape, printable
 
 _WINS = {

@@ -12,7 +12,7 @@ from metabench.errors import MissingError, NothingMeasured, UsageError
 from metabench.leaderboard import Leaderboard
 from metabench.records.record import RecordError, build_record, write_record
 from metabench.records.store import Store
-from metabench.results import load_results, write_frame
+from metabench.reports.frames import load_results, write_frame
 from tests.record_factory import make_inputs, make_record
 
 FORMULA = "=HYPERLINK(1)"
@@ -105,7 +105,7 @@ def test_parquet_keeps_types(home: Path, tmp_path: Path) -> None:
 def test_parquet_without_pyarrow_says_what_to_install(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metabench.results.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("metabench.reports.frames.importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingError, match=r"pip install 'metabench\[parquet\]'"):
         write_frame(load_results(home=str(home)), tmp_path / "a.parquet", "parquet")
     assert main(["export", "--home", str(home), "--parquet", str(tmp_path / "a.parquet")]) == 3

@@ -12,8 +12,8 @@ from metabench.execution.prediction_request import request_of
 from metabench.planning import arguments
 from metabench.planning.arguments import Converter, converted
 from metabench.registry.registry import load_registry
-from metabench.tables import csv_text
-from metabench.text_table import text_table
+from metabench.reports.rows import csv_text
+from metabench.reports.text_table import text_table
 from metabench.utils.console import Console
 from metabench.utils.text import printable
 

@@ -11,8 +11,9 @@ from metabench.comparison.suite_report import Cell, Line, Report
 from metabench.planning.suites import Suite
 from metabench.records.copy_counts import MARK, copies_line, most
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.tables import Row, csv_text, score_text
-from metabench.text_table import text_table
+from metabench.reports.rows import Row, csv_text
+from metabench.reports.text import score_text
+from metabench.reports.text_table import text_table
 from metabench.utils.text import escape, printable
 
 _MOST_BESIDE = 4  # cells beside the means; more get a table for each data set

@@ -6,21 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.statistics.seeds import OverSeeds, over_seeds
-from metabench.tables import (
+from metabench.reports.rows import Row, rows_from_records
+from metabench.reports.run_tables import (
     ALWAYS,
     IF_NEEDED,
     IF_VARIED,
     UNSAID,
-    Row,
     cell_text,
     needed_columns,
-    rows_from_records,
-    score_text,
-    width_text,
     with_dataset_labels,
 )
-from metabench.text_table import text_table
+from metabench.reports.text import score_text, width_text
+from metabench.reports.text_table import text_table
+from metabench.statistics.seeds import OverSeeds, over_seeds
 from metabench.utils.text import escape, printable
 
 _TOTAL = (

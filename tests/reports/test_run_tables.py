@@ -7,19 +7,9 @@ from pathlib import Path
 import pytest
 
 from metabench.records.record import build_record
-from metabench.tables import (
-    ALWAYS,
-    COLUMNS,
-    csv_text,
-    markdown,
-    needed_columns,
-    rows_from_records,
-    score_text,
-    terminal,
-    to_csv,
-    to_frame,
-    to_json,
-)
+from metabench.reports.rows import COLUMNS, csv_text, rows_from_records, to_frame
+from metabench.reports.run_tables import ALWAYS, markdown, needed_columns, terminal, to_csv, to_json
+from metabench.reports.text import score_text
 from metabench.utils.text import escape, printable
 from tests.record_factory import make_inputs, make_record
 

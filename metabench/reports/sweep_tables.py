@@ -7,9 +7,10 @@ from typing import Any
 
 from metabench.planning.sweeps import Sweep, Tried, best_of
 from metabench.registry.metric import ACCURACY
-from metabench.seed_tables import seeds_text
-from metabench.tables import csv_text, score_text
-from metabench.text_table import text_table
+from metabench.reports.rows import csv_text
+from metabench.reports.seed_tables import seeds_text
+from metabench.reports.text import score_text
+from metabench.reports.text_table import text_table
 from metabench.utils.text import counted, escape, printable
 
 _NOTES = (
