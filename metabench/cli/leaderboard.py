@@ -20,7 +20,7 @@ from metabench.utils.paths import is_folder
 from metabench.utils.text import printable
 
 if TYPE_CHECKING:
-    from metabench.leaderboard.changes import Changes
+    from metabench.leaderboard.diff import Changes
 
 _HEX = re.compile("[0-9a-f]{64}")
 
@@ -62,7 +62,7 @@ def add(records: tuple[str, ...], folder: Path, home: str | None, as_json: bool)
 def _copy_weights(record: Mapping[str, Any], models: Path, folder: Path) -> Path | None:
     """Copy a record's weights to ``weights/<sha256>.safetensors``; None if absent, changed or large."""
     training = record["training"] or {}
-    from metabench.leaderboard.changes import MAX_WEIGHTS
+    from metabench.leaderboard.diff import MAX_WEIGHTS
 
     key, sha256 = str(training.get("training_key")), str(training.get("weights_sha256"))
     source = models / key / "weights.safetensors"
@@ -87,7 +87,7 @@ def check(context: click.Context, /, folder: Path, against: str, as_json: bool) 
     Exit code 1 if a record was removed or altered that invalidated.toml does not list, if weights belong to no
     record, or if anything in the folder is not valid.
     """
-    from metabench.leaderboard.changes import changes
+    from metabench.leaderboard.diff import changes
 
     _need_folder(folder)
     found = changes(folder, against)

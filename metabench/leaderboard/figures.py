@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.leaderboard import words
+from metabench.leaderboard import page_text
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
-from metabench.leaderboard.names import names
+from metabench.leaderboard.row_labels import names
 from metabench.leaderboard.rows import Result, Row
 from metabench.plotting.dot_plot import UNBOUNDED, Dot, dot_plot
 from metabench.plotting.line_plot import Curve, curves
@@ -119,7 +119,7 @@ def _means(section: Section) -> dict[str, float]:
     means: dict[str, float] = {}
     for row in (row for row in section.rows if len(row.cells) == len(section.cells)):
         inputs = row.first.inputs
-        parts = [words.named(inputs[part]).replace("\n", " ") for part in ("algorithm", "backbone")]
+        parts = [page_text.named(inputs[part]).replace("\n", " ") for part in ("algorithm", "backbone")]
         means.setdefault(", ".join(parts), float(np.mean([result.merit for result in row.cells.values()])))
     return means
 

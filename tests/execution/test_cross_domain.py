@@ -8,8 +8,8 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.leaderboard.entries import Entry
+from metabench.leaderboard.page_text import training
 from metabench.leaderboard.rows import group
-from metabench.leaderboard.words import training
 from metabench.registry.registry import clear_registry
 from tests.tiny import arguments, record_of, run_json
 

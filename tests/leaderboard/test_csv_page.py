@@ -7,12 +7,12 @@ from typing import Any
 
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import boards
+from metabench.leaderboard.csv_page import data_csv
 from metabench.leaderboard.curated import Overlap
 from metabench.leaderboard.entries import Cell, Entry, file_name
 from metabench.leaderboard.published import Published
-from metabench.leaderboard.rowdata import data_csv
 from metabench.records.record import read_record
-from tests.leaderboard.test_markdown import FLOOR
+from tests.leaderboard.test_markdown_page import FLOOR
 from tests.record_factory import make_record
 
 CLAIM = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 99.9, 0.05, "99.9", "A, B 2017", "paper")

@@ -9,7 +9,7 @@ import pytest
 from metabench.cli.main import main
 from metabench.errors import MetabenchError, UsageError
 from metabench.leaderboard import Leaderboard
-from metabench.leaderboard.changes import Changes, changes
+from metabench.leaderboard.diff import Changes, changes
 from metabench.records.record import build_record, write_record
 from metabench.utils.hashing import file_sha256
 from tests.record_factory import made_scores, make_inputs, make_record

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import Board, boards
 from metabench.leaderboard.entries import Cell, Entry, file_name
+from metabench.leaderboard.html_page import site
 from metabench.leaderboard.published import Published
-from metabench.leaderboard.site import site
 from tests.browser import Browser, browser, missing
-from tests.leaderboard.test_markdown import FLOOR, TEXTS, _storable, hostile_records
+from tests.leaderboard.test_markdown_page import FLOOR, TEXTS, _storable, hostile_records
 from tests.record_factory import make_record
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}

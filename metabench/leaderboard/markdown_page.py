@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metabench.leaderboard import words
+from metabench.leaderboard import page_text
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.curated import Invalidated
 from metabench.leaderboard.entries import Cell
@@ -52,7 +52,7 @@ def page(board: Board) -> str:
     sections = "".join(_section(section, notes) for section in board.sections)
     claims = f"\n## Published values\n\n{_published(board.claims, notes)}\n" if board.claims else ""
     # No line may start with a word that Markdown takes for a list: hence no + or - between spaces in `words`.
-    intro = "\n\n".join(textwrap.fill(text, 110, break_on_hyphens=False) for text in words.explain(board))
+    intro = "\n\n".join(textwrap.fill(text, 110, break_on_hyphens=False) for text in page_text.explain(board))
     text = _PAGE.format(
         name=board.name,
         intro=intro,
@@ -101,31 +101,31 @@ def _section(section: Section, notes: _Footnotes) -> str:
 
 def _who(section: Section, row: Row) -> list[str]:
     inputs = row.first.inputs
-    name, *params = words.named(inputs["algorithm"]).split("\n")
-    name = _lines(name + words.mark(section, row) + words.copy_mark(section, row), *params)
-    backbone = _lines(words.named(inputs["backbone"]), words.pre_training(section, row))
-    return [f"*{name}*<br>floor" if row.floor else name, backbone, _lines(row.setting, words.statistics(row))]
+    name, *params = page_text.named(inputs["algorithm"]).split("\n")
+    name = _lines(name + page_text.mark(section, row) + page_text.copy_mark(section, row), *params)
+    backbone = _lines(page_text.named(inputs["backbone"]), page_text.pre_training(section, row))
+    return [f"*{name}*<br>floor" if row.floor else name, backbone, _lines(row.setting, page_text.statistics(row))]
 
 
 def _how(section: Section, row: Row) -> list[str]:
     inputs = row.first.inputs
-    how = _lines(*words.protocols(row))
+    how = _lines(*page_text.protocols(row))
     if inputs["precision"] != "float32":
         how += f"<br>{_short(inputs['precision'])}"
-    return [words.seeds(section, row), _short(words.episodes(row)), how, _short(words.training(row))]
+    return [page_text.seeds(section, row), _short(page_text.episodes(row)), how, _short(page_text.training(row))]
 
 
 def _value(section: Section, row: Row, cell: Cell, notes: _Footnotes) -> str:
     result = row.cells.get(cell)
     if result is None:
         return ""
-    text = f"{score_text(result.score, result.ci95, digits=cell.metric.digits)}{words.open_part(result)}"
+    text = f"{score_text(result.score, result.ci95, digits=cell.metric.digits)}{page_text.open_part(result)}"
     text += f"<br>rank {rank_text(section.ranks[row.identity, cell])}"
     text += "".join(f", [{run.key[:8]}](records/{run.file})" for run in result.entries)
-    text += "".join(f"<br>{escape(remark)}" for remark in words.remarks(result))
+    text += "".join(f"<br>{escape(remark)}" for remark in page_text.remarks(result))
     claim = section.claim(row, cell)
     if claim is not None:
-        text += f"<br>paper {claim.text}{notes.cite(claim.source)}, {words.gap(claim, result)}"
+        text += f"<br>paper {claim.text}{notes.cite(claim.source)}, {page_text.gap(claim, result)}"
     return text
 
 
@@ -167,7 +167,7 @@ def _scored(board: Board) -> str:
 
 
 def _named(part: Mapping[str, Any]) -> str:
-    return _lines(*words.named(part).split("\n"))
+    return _lines(*page_text.named(part).split("\n"))
 
 
 def _lines(*texts: str) -> str:
@@ -175,7 +175,7 @@ def _lines(*texts: str) -> str:
 
 
 def _short(text: str) -> str:
-    return escape(words.short(text))
+    return escape(page_text.short(text))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

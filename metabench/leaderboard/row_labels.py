@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from metabench.leaderboard import words
+from metabench.leaderboard import page_text
 from metabench.leaderboard.rows import Row
 from metabench.records.describe import train_dataset
 from metabench.reports.text import params_text
@@ -30,8 +30,8 @@ _WHAT: tuple[Callable[[Row], dict[str, str]], ...] = (
     lambda row: {"train_dataset": f"from {other}" if (other := train_dataset(row.first.inputs)) else "same domain"},
     lambda row: {"version": f"v{row.first.inputs['algorithm']['version']}"},
     lambda row: {"precision": row.first.inputs["precision"]},
-    lambda row: {"episodes": words.episodes(row).replace(", seed", " test episodes, episode seed")},
-    lambda row: {"training": words.training(row)},
+    lambda row: {"episodes": page_text.episodes(row).replace(", seed", " test episodes, episode seed")},
+    lambda row: {"training": page_text.training(row)},
     lambda row: {"key": row.first.key[:8]},
 )
 

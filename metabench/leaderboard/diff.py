@@ -14,7 +14,7 @@ from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.leaderboard.board import Section
 from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.folder import Contents, Leaderboard
-from metabench.leaderboard.names import names
+from metabench.leaderboard.row_labels import names
 from metabench.leaderboard.rows import Row
 from metabench.reports.text import score_text
 from metabench.statistics.tied_ranks import rank_text

@@ -15,7 +15,7 @@ from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import boards
 from metabench.leaderboard.curated import Invalidated, Overlap
 from metabench.leaderboard.entries import Cell, Entry, file_name
-from metabench.leaderboard.markdown import page
+from metabench.leaderboard.markdown_page import page
 from metabench.leaderboard.published import Published, read_published
 from metabench.records.record import build_record
 from tests.leaderboard.test_published import HEADER
