@@ -10,7 +10,7 @@ __all__ = ["load_results", "predict", "run"]
 _WHERE = {
     "load_results": "metabench.reports.frames",
     "predict": "metabench.reports.prediction_tables",
-    "run": "metabench.running",
+    "run": "metabench.python_api",
 }
 
 

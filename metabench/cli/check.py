@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
-from metabench.cli.loose import current_registry, plugin_files
-from metabench.cli.selecting import parse_settings
+from metabench.cli.options import home_option, json_option
+from metabench.cli.plugin_option import current_registry, plugin_files
+from metabench.cli.rendering import cell, columns, echo_json, warn_of_broken
+from metabench.cli.run_options import parse_settings
 from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.registry.loader import Kind
 from metabench.registry.params import Value

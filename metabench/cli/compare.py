@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from metabench.cli.curve import check_file
-from metabench.cli.given import given
-from metabench.cli.listing import home_option
+from metabench.cli.options import check_file, home_option
+from metabench.cli.record_argument import given
 from metabench.errors import UsageError
 
 

@@ -7,25 +7,8 @@ from typing import Any
 
 import click
 
-from metabench.cli.listing import home_option
+from metabench.cli.options import check_file, home_option, plot_option
 from metabench.errors import NothingMeasured, UsageError
-from metabench.utils.paths import is_folder, is_possible
-
-plot_option = click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the curves, too."
-)
-
-
-def check_file(flag: str, path: Path | None) -> None:
-    """Raise UsageError where a file that is to be written has no folder, or a name that none can have."""
-    if path is None:
-        return
-    if not is_folder(path.absolute().parent):
-        raise UsageError(f"{flag} {path}: there is no folder {path.absolute().parent}")
-    if not is_possible(path):
-        raise UsageError(f"{flag} {path}: no file can have this name; give a shorter one")
-    if flag == "--plot" and path.suffix.lower() != ".svg":
-        raise UsageError(f"--plot {path}: pictures are SVG; give a name that ends in .svg")
 
 
 @click.command()

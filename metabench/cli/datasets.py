@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from metabench.cli.copy_findings import Finding, Item, copy_findings, pairs
-from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
-from metabench.cli.loose import current_registry
-from metabench.cli.selecting import parse_settings
+from metabench.cli.options import home_option, json_option
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.rendering import cell, columns, echo_json, warn_of_broken
+from metabench.cli.run_options import parse_settings
 from metabench.data.availability import look
 from metabench.data.split import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError

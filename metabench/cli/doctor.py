@@ -14,8 +14,9 @@ from typing import Any, Literal
 import click
 
 from metabench.cli.datasets import form_name, forms, verified
-from metabench.cli.listing import cell, columns, echo_json, home_option, json_option
-from metabench.cli.loose import current_registry
+from metabench.cli.options import home_option, json_option
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.rendering import cell, columns, echo_json
 from metabench.data.availability import USABLE, look
 from metabench.errors import MetabenchError
 from metabench.planning.run_spec import Choice

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from metabench.cli.curve import check_file
-from metabench.cli.listing import home_option, json_option
+from metabench.cli.options import check_file, home_option, json_option
 from metabench.errors import UsageError
 from metabench.utils.text import counted
 

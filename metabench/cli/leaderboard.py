@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.cli.given import given
+from metabench.cli.record_argument import given
 from metabench.errors import MetabenchError, UsageError
 from metabench.utils.hashing import file_sha256
 from metabench.utils.home import Home

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from metabench.cli.listing import echo_json, json_option
-from metabench.cli.loose import current_registry
+from metabench.cli.options import json_option
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.rendering import echo_json
 from metabench.errors import UsageError
 from metabench.registry.scaffold import KINDS, Names, create, derive, kind_named
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from metabench.cli.curve import check_file
-from metabench.cli.loose import current_registry
-from metabench.cli.selecting import parse_settings
+from metabench.cli.options import check_file
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.run_options import parse_settings
 from metabench.data.image_decoding import COLOURS, FITS
 from metabench.execution.prediction_request import ALGORITHM, request_of
 from metabench.reports.prediction_tables import to_csv, to_json, to_text

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.cli.given import Given, given
-from metabench.cli.listing import echo_json, home_option, json_option
-from metabench.cli.loose import current_registry
+from metabench.cli.options import replay_options
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.record_argument import Given, given
+from metabench.cli.rendering import echo_json
 from metabench.errors import MetabenchError
 from metabench.statistics.episode_scores import metric_of
 from metabench.utils.console import Console
@@ -23,28 +24,6 @@ if TYPE_CHECKING:
 
 ROUNDING = 0.005
 """A share of differing episodes up to this can come from another processor's rounding of near ties."""
-
-
-def replay_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what every command takes that replays a record."""
-    for option in reversed(
-        (
-            click.option("--checkpoint", type=click.Path(path_type=Path), help="The weights of the record."),
-            click.option(
-                "--any-version", is_flag=True, help="Use the installed versions of plugins, whatever the record's are."
-            ),
-            click.option(
-                "--device", help="auto, cpu, cuda or cuda:N.  [default: cpu if the record was made on one, else auto]"
-            ),
-            click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]"),
-            click.option("--no-download", is_flag=True, help="Never use the network."),
-            click.option("--quiet", "-q", is_flag=True, help="No progress."),
-            home_option,
-            json_option,
-        )
-    ):
-        command = option(command)
-    return command
 
 
 @click.command()

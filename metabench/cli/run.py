@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from metabench.cli import selecting
-from metabench.cli.curve import check_file, plot_option
+from metabench.cli import run_options
+from metabench.cli.options import check_file, plot_option
 from metabench.comparison.learning_curves import learning_curves
 from metabench.comparison.suite_report import report
 from metabench.errors import NothingMeasured, UsageError
@@ -32,9 +32,9 @@ from metabench.utils.console import Console
 
 
 @click.command()
-@click.option("--algo", required=True, callback=selecting.names, help="Algorithms, separated by commas.")
+@click.option("--algo", required=True, callback=run_options.names, help="Algorithms, separated by commas.")
 @click.option("--suite", metavar="NAME|FILE", help="Measure all that a suite names; see 'metabench suites'.")
-@selecting.what_to_measure
+@run_options.what_to_measure
 @click.option("--until-ci", type=float, metavar="POINTS", help="Go on until the half-width is at most this.")
 @click.option(
     "--bound",
@@ -59,11 +59,11 @@ from metabench.utils.console import Console
     "--set",
     "settings",
     multiple=True,
-    callback=selecting.parse_settings,
+    callback=run_options.parse_settings,
     metavar="SCOPE.NAME=VALUE",
     help="Set a parameter: algo.*, backbone.*, data.*, protocol.*, train.*; see 'metabench show NAME'.",
 )
-@selecting.how_to_run
+@run_options.how_to_run
 @plot_option
 @click.pass_context
 def run(context: click.Context, /, **options: Any) -> None:
@@ -72,18 +72,18 @@ def run(context: click.Context, /, **options: Any) -> None:
     Every combination of the lists is one run. A run that was made before is not made again; an
     interrupted one goes on where it stopped. In a suite, what cannot be measured stops nothing else.
     """
-    selecting.check_output(options)
+    run_options.check_output(options)
     check_file("--plot", options["plot"])
-    session = selecting.session_of(context, options)
+    session = run_options.session_of(context, options)
     suite = find_suite(options["suite"], session.registry) if options["suite"] else None
     if suite is not None:
-        of_suite = planned_suite(suite, options["algo"], selecting.typed_fields(context, options), session)
+        of_suite = planned_suite(suite, options["algo"], run_options.typed_fields(context, options), session)
         if options["dry_run"]:
-            context.exit(selecting.tell(survey(of_suite, session), options))
+            context.exit(run_options.tell(survey(of_suite, session), options))
         context.exit(_run_suite(suite, of_suite, session, options))
-    runs = planned(Selection(**selecting.fields(options), algorithms=options["algo"]), session)
+    runs = planned(Selection(**run_options.fields(options), algorithms=options["algo"]), session)
     if options["dry_run"]:
-        context.exit(selecting.tell(survey(runs, session), options))
+        context.exit(run_options.tell(survey(runs, session), options))
     context.exit(_run(runs, session, options))
 
 

@@ -10,19 +10,11 @@ from typing import Any
 
 import click
 
-from metabench.cli.curve import check_file
-from metabench.cli.given import given
-from metabench.cli.listing import (
-    cell,
-    columns,
-    described,
-    echo_json,
-    home_option,
-    json_option,
-    plain,
-    score,
-)
-from metabench.cli.loose import current_registry
+from metabench.cli.list import described, score
+from metabench.cli.options import check_file, home_option, json_option
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.record_argument import given
+from metabench.cli.rendering import cell, columns, echo_json, plain
 from metabench.errors import UsageError, did_you_mean
 from metabench.registry.loader import SPEC_CLASSES
 from metabench.registry.metric import ACCURACY

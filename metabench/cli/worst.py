@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from metabench.cli.given import given
-from metabench.cli.listing import echo_json
-from metabench.cli.reproduce import ready, replay_options
+from metabench.cli.options import replay_options
+from metabench.cli.record_argument import given
+from metabench.cli.rendering import echo_json
+from metabench.cli.reproduce import ready
 from metabench.errors import UsageError
 from metabench.records.copy_counts import copies_note, copies_of, marked_name
 from metabench.utils.text import counted, have

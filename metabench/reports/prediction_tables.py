@@ -8,13 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.execution.prediction_request import request_of
 from metabench.planning import arguments
-from metabench.planning.arguments import Converter, converted
-from metabench.registry.registry import load_registry
+from metabench.planning.arguments import Converter
 from metabench.reports.rows import csv_text
 from metabench.reports.text_table import text_table
-from metabench.utils.console import Console
 from metabench.utils.text import printable
 
 if TYPE_CHECKING:
@@ -37,43 +34,6 @@ _CONVERTERS: Mapping[str, Converter] = {
     "skip_bad": arguments.flag,
     "device": arguments.text,
 }
-
-
-def predict(
-    support: str | Path,
-    query: str | Path | Sequence[str | Path],
-    algo: str = "",
-    backbone: str = "",
-    checkpoint: str | Path | None = None,
-    plugins: str | Path | Sequence[str | Path] = (),
-    quiet: bool = True,
-    **options: Any,
-) -> Any:
-    """Label images from a few examples of each class and return a pandas DataFrame, one row per image.
-
-    Args:
-        support: a folder with one sub-folder of images for each class.
-        query: image files, and folders of them at any depth.
-        algo, backbone, checkpoint: as the options of ``metabench predict``; what `checkpoint` was trained as, unless
-            said otherwise.
-        plugins: loose plugin files, as ``--plugin``.
-        options: settings (``{"algo.x": 1}``), size, fit, colour, one_by_one, skip_bad, device.
-
-    The columns are those of the command's table and one with the probability of each class.
-
-    Raises:
-        MetabenchError: what the command line would print as an error.
-    """
-    import pandas as pd
-
-    from metabench.evaluation.prediction import predict as label
-
-    named = {"support": support, "query": query, "algo": algo, "backbone": backbone, "checkpoint": checkpoint}
-    asked = converted("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, _CONVERTERS)
-    registry, console = load_registry(asked.pop("plugins")), Console(quiet=asked.pop("quiet"))
-    found = label(request_of(registry, **asked), console)
-    every = [{f"p({name})": share for name, share in each.probabilities.items()} for each in found]
-    return pd.concat([pd.DataFrame(rows(found), columns=list(COLUMNS)), pd.DataFrame(every)], axis=1)
 
 
 def rows(found: Sequence[Prediction]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import metabench
-from metabench import running
+from metabench import python_api
 from metabench.errors import MetabenchError, UsageError
 from metabench.planning.planner import Selection
 from metabench.reports import frames, prediction_tables
@@ -37,13 +37,13 @@ def quick(folder: Path, /, **options: Any) -> Any:
     return metabench.run(**{"algo": "chance", "home": folder, "episodes": 5, "settings": DATA, **options})
 
 
-@pytest.mark.parametrize("name", [*running._CONVERTERS, "set"])
+@pytest.mark.parametrize("name", [*python_api._CONVERTERS, "set"])
 @FEW
 @given(value=VALUES)
 def test_run_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("metabench.execution.launcher.launch", lambda runs, session: [])
-    monkeypatch.setattr("metabench.running.attempt_suite", lambda suite, runs, session: [])
+    monkeypatch.setattr("metabench.python_api.attempt_suite", lambda suite, runs, session: [])
     try:
         quick(tmp_path / "home", **{name: value})
     except MetabenchError as error:
@@ -78,7 +78,7 @@ def test_load_results_raises_nothing_else(
 
 
 def test_every_field_of_a_selection_is_an_argument() -> None:
-    fields = {running._LISTS.get(name, name) for name in running._CONVERTERS} | {"algorithms"}
+    fields = {python_api._LISTS.get(name, name) for name in python_api._CONVERTERS} | {"algorithms"}
     assert set(Selection.__dataclass_fields__) <= fields
     assert set(frames._CONVERTERS) == {"sources", "per", "home"}
 

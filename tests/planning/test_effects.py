@@ -15,7 +15,7 @@ import metabench
 from metabench.cli.main import LazyGroup, main
 from metabench.errors import UsageError
 from metabench.planning.run_spec import Planned, spec_of
-from metabench.running import _CONVERTERS
+from metabench.python_api import _CONVERTERS
 from metabench.utils.hashing import file_sha256
 from tests.tiny import arguments, record_of, run_json
 
@@ -268,7 +268,7 @@ def test_an_argument_changes_a_run_or_is_refused(
         return []
 
     monkeypatch.setattr("metabench.execution.launcher.launch", capture)
-    monkeypatch.setattr("metabench.running.attempt_suite", lambda suite, planned, session: capture(planned, session))
+    monkeypatch.setattr("metabench.python_api.attempt_suite", lambda suite, planned, session: capture(planned, session))
 
     def made(**options: Any) -> list[str]:
         runs.clear()

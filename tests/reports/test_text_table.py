@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tabulate import tabulate
 
-from metabench.cli.listing import columns
 from metabench.cli.main import main
+from metabench.cli.rendering import columns
 from metabench.reports.text_table import display_width, text_table
 from tests.photos import make_folder
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from metabench.cli.curve import check_file
-from metabench.cli.loose import current_registry
+from metabench.cli.options import check_file
+from metabench.cli.plugin_option import current_registry
 from metabench.errors import UsageError
 from metabench.execution.dry_run import NOT_MADE, Prospect
 from metabench.execution.session import Session

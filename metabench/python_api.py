@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.errors import UsageError
 from metabench.execution.launcher import attempt_suite, planned_suite, run_selection
+from metabench.execution.prediction_request import request_of
 from metabench.execution.session import Session
 from metabench.planning import arguments
 from metabench.planning.arguments import Converter, converted
 from metabench.planning.planner import LISTS, Selection
 from metabench.planning.suites import find_suite
 from metabench.registry.registry import load_registry
+from metabench.reports.prediction_tables import _CONVERTERS, COLUMNS, rows
 from metabench.reports.rows import outcome_rows, to_frame
 from metabench.utils.console import Console
 from metabench.utils.home import Home
@@ -108,3 +110,40 @@ def run(
         return to_frame(outcome_rows(run_selection(Selection(asked["algo"], **given), session)))
     found = find_suite(asked["suite"], registry)
     return to_frame(outcome_rows(attempt_suite(found, planned_suite(found, asked["algo"], given, session), session)))
+
+
+def predict(
+    support: str | Path,
+    query: str | Path | Sequence[str | Path],
+    algo: str = "",
+    backbone: str = "",
+    checkpoint: str | Path | None = None,
+    plugins: str | Path | Sequence[str | Path] = (),
+    quiet: bool = True,
+    **options: Any,
+) -> Any:
+    """Label images from a few examples of each class and return a pandas DataFrame, one row per image.
+
+    Args:
+        support: a folder with one sub-folder of images for each class.
+        query: image files, and folders of them at any depth.
+        algo, backbone, checkpoint: as the options of ``metabench predict``; what `checkpoint` was trained as, unless
+            said otherwise.
+        plugins: loose plugin files, as ``--plugin``.
+        options: settings (``{"algo.x": 1}``), size, fit, colour, one_by_one, skip_bad, device.
+
+    The columns are those of the command's table and one with the probability of each class.
+
+    Raises:
+        MetabenchError: what the command line would print as an error.
+    """
+    import pandas as pd
+
+    from metabench.evaluation.prediction import predict as label
+
+    named = {"support": support, "query": query, "algo": algo, "backbone": backbone, "checkpoint": checkpoint}
+    asked = converted("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, _CONVERTERS)
+    registry, console = load_registry(asked.pop("plugins")), Console(quiet=asked.pop("quiet"))
+    found = label(request_of(registry, **asked), console)
+    every = [{f"p({name})": share for name, share in each.probabilities.items()} for each in found]
+    return pd.concat([pd.DataFrame(rows(found), columns=list(COLUMNS)), pd.DataFrame(every)], axis=1)

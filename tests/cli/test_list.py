@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from metabench.cli.listing import cell, columns
 from metabench.cli.main import main
+from metabench.cli.rendering import cell, columns
 from metabench.records.record import build_record
 from metabench.records.store import Store
 from metabench.registry.registry import clear_registry
