@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from metabench.testing.invariance import InvarianceChecks
-from metabench.testing.learning import LearningChecks
-from metabench.testing.outcome import OutcomeChecks
-from metabench.testing.spec import SpecChecks
-from metabench.testing.state import StateChecks
+from metabench.testing.checks.invariance import InvarianceChecks
+from metabench.testing.checks.learning import LearningChecks
+from metabench.testing.checks.outcome import OutcomeChecks
+from metabench.testing.checks.spec import SpecChecks
+from metabench.testing.checks.state import StateChecks
 
 
 class AlgorithmConformance(LearningChecks, StateChecks, OutcomeChecks, InvarianceChecks, SpecChecks):

@@ -18,8 +18,8 @@ from metabench.episodes.protocols import DisjointProtocol, EpisodeProtocol
 from metabench.errors import UsageError
 from metabench.registry.loader import Kind
 from metabench.registry.specs import ProtocolSpec
+from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.conformance import NotApplicable, Violation, check, raised
-from metabench.testing.spec import SpecChecks
 from metabench.utils.random_streams import Stream
 from metabench.utils.text import are, counted
 

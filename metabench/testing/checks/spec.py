@@ -14,7 +14,7 @@ from metabench.registry.recipe import Recipe
 from metabench.registry.registry import availability
 from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
-from metabench.testing.subject import SCORERS
+from metabench.testing.support.algorithm_case import SCORERS
 from metabench.training.trainer import check_recipe
 
 

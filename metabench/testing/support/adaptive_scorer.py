@@ -14,8 +14,8 @@ from metabench.learners.adaptive_learner import AdaptingLearner
 from metabench.models.adaptive import Adapting
 from metabench.models.interfaces import Backbone, numbers
 from metabench.registry.recipe import Recipe
-from metabench.testing.scorer import Scorer
-from metabench.testing.tasks import Episodes, functions
+from metabench.testing.support.scorer import Scorer
+from metabench.testing.support.synthetic_episodes import Episodes, functions
 
 IMAGE = (1, 6, 6)
 WAYS = (2, 4, 5, 20)

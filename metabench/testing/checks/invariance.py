@@ -10,9 +10,9 @@ from torch import Tensor
 
 from metabench.models.output_checks import gap
 from metabench.testing.conformance import NotApplicable, Violation, check
-from metabench.testing.scorer import TOLERANCE, Scorer, expect_same
-from metabench.testing.subject import AlgorithmChecks
-from metabench.testing.tasks import Episodes, gaussians, permutation
+from metabench.testing.support.algorithm_case import AlgorithmChecks
+from metabench.testing.support.scorer import TOLERANCE, Scorer, expect_same
+from metabench.testing.support.synthetic_episodes import Episodes, gaussians, permutation
 
 
 class InvarianceChecks(AlgorithmChecks):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from metabench.models.checkpoints import load_tensors, save_tensors
 from metabench.models.output_checks import gap
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
-from metabench.testing.randomness import watch
-from metabench.testing.scorer import expect_same, trained
-from metabench.testing.subject import AlgorithmChecks
+from metabench.testing.support.algorithm_case import AlgorithmChecks
+from metabench.testing.support.randomness import watch
+from metabench.testing.support.scorer import expect_same, trained
 
 
 class StateChecks(AlgorithmChecks):

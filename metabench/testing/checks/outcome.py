@@ -10,9 +10,9 @@ from torch import Tensor
 
 from metabench.evaluation.scoring import predict
 from metabench.testing.conformance import NotApplicable, Violation, check
-from metabench.testing.scorer import Scorer, trained
-from metabench.testing.subject import AlgorithmChecks
-from metabench.testing.tasks import Episodes, generator
+from metabench.testing.support.algorithm_case import AlgorithmChecks
+from metabench.testing.support.scorer import Scorer, trained
+from metabench.testing.support.synthetic_episodes import Episodes, generator
 from metabench.utils.random_streams import Stream
 
 RARE = 1e-6

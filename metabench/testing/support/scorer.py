@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from metabench.models.interfaces import FeatureHead
 from metabench.models.output_checks import OutputError, gap, require_finite, require_tensor
 from metabench.testing.conformance import Violation, raised
-from metabench.testing.tasks import Episodes, gaussians
+from metabench.testing.support.synthetic_episodes import Episodes, gaussians
 
 TOLERANCE = 1e-4
 """Of the spread of an episode's scores: far above what float32 loses, far below what a query can gain."""

@@ -23,9 +23,9 @@ from metabench.planning.run_spec import Choice, RunSpec
 from metabench.registry.metric import ACCURACY
 from metabench.registry.registry import load_target
 from metabench.runtime.devices import choose_device
+from metabench.testing.checks.state import frozen, moved
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
-from metabench.testing.state import frozen, moved
-from metabench.testing.subject import AlgorithmChecks
+from metabench.testing.support.algorithm_case import AlgorithmChecks
 from metabench.training.trainer import Trainer
 from metabench.utils.console import Console
 from metabench.utils.home import Home

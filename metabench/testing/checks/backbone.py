@@ -9,12 +9,12 @@ import torch
 from metabench.models.checkpoints import load_tensors, save_tensors
 from metabench.models.interfaces import Backbone
 from metabench.models.task_norm import replace_norms
-from metabench.testing.body import BackboneChecks, expect_same_features, shape_of, trained_pass, twice
+from metabench.testing.checks.spec import SpecChecks
+from metabench.testing.checks.state import frozen, moved
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
-from metabench.testing.randomness import watch
-from metabench.testing.spec import SpecChecks
-from metabench.testing.state import frozen, moved
-from metabench.testing.tasks import permutation
+from metabench.testing.support.backbone_case import BackboneChecks, expect_same_features, shape_of, trained_pass, twice
+from metabench.testing.support.randomness import watch
+from metabench.testing.support.synthetic_episodes import permutation
 
 
 class BackboneConformance(BackboneChecks, SpecChecks):

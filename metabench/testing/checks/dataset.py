@@ -20,8 +20,8 @@ from metabench.data.validation import (
 )
 from metabench.registry.loader import Kind
 from metabench.registry.specs import UNKNOWN_COPY, DatasetSpec, Declared
+from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
-from metabench.testing.spec import SpecChecks
 from metabench.utils.home import Home
 from metabench.utils.text import are, counted
 

@@ -12,10 +12,10 @@ from metabench.registry.params import Value
 from metabench.registry.resolved import resolve_params
 from metabench.registry.specs import AlgorithmSpec
 from metabench.runtime.devices import choose_device
-from metabench.testing.adapting import AdaptingScorer, NumbersScorer
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, raised
-from metabench.testing.scorer import FeatureScorer, Scorer
-from metabench.testing.tasks import Episodes
+from metabench.testing.support.adaptive_scorer import AdaptingScorer, NumbersScorer
+from metabench.testing.support.scorer import FeatureScorer, Scorer
+from metabench.testing.support.synthetic_episodes import Episodes
 
 SCORERS = {"features": FeatureScorer, "images": AdaptingScorer}
 """By what the algorithm takes."""

@@ -17,8 +17,8 @@ from metabench.registry.loader import Kind
 from metabench.registry.specs import BackboneSpec
 from metabench.runtime.devices import choose_device
 from metabench.testing.conformance import Conformance, Violation, raised
-from metabench.testing.scorer import TOLERANCE
-from metabench.testing.tasks import generator
+from metabench.testing.support.scorer import TOLERANCE
+from metabench.testing.support.synthetic_episodes import generator
 
 Shape = tuple[int, ...]
 _FUNCTIONS: tuple[Shape, ...] = ((8,), (16,))
