@@ -31,11 +31,11 @@ class CopyCounter:
         self._seen: dict[str, list[tuple[Choice, str]]] = {}
 
     def count(self, run: RunSpec) -> dict[str, int]:
-        """Return the number of copies of each kind in a run (see `metabench.records.copy_counts`), those that are not 0.
+        """Return the number of copies of each kind in a run (see `copy_counts`), those that are not 0.
 
         ``within_class`` and ``between_classes`` are of the measured split. ``between_splits`` are its items that
         stand in a split which the run trains on, chooses weights by or takes support from, or which weights that the
-        user gave have seen, as far as that is known here (see `metabench.execution.training_data.seen_by`). Where support is of
+        user gave have seen, as far as that is known here (see `training_data.seen_by`). Where support is of
         another split, copies within a class of the measured one do no harm.
         """
         learned = [(run.trained_on, split) for split in learned_from(run)]

@@ -109,7 +109,7 @@ class Adapting(nn.Module, ABC):
         Args:
             params: the weights to start from, see `start`.
             support: (S, C, H, W) images in [0, 1], or what else the backbone takes.
-            labels: int64 (S,) in ``[0, way)``, or float (S, way) numbers; `metabench.models.interfaces.objective` fits both.
+            labels: int64 (S,) in ``[0, way)``, or float (S, way) numbers; `interfaces.objective` fits both.
         """
 
     def predict(self, params: Params, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
@@ -154,7 +154,7 @@ class Adapting(nn.Module, ABC):
         return 1
 
     def features(self, params: Params, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
-        """Return the features (N, D) of images by the weights `params`; `support` as in `metabench.models.task_norm.Pass`."""
+        """Return the features (N, D) of images by the weights `params`; `support` as in `task_norm.Pass`."""
         # A cache would keep weights converted without gradients for where they are wanted.
         half = autocast(images.device, context_now().precision, cache=False)
         with forward_pass(step, support), self._weights_of_backbone(params), half:

@@ -28,7 +28,7 @@ class Model(nn.Module):
 class Embedded(Backbone):
     """Stands in for a backbone that has nothing to learn, where its features are the items.
 
-    Constructed as ``Embedded(shape, outputs)`` with `shape` = (numbers,) of an item as `metabench.models.embedding.embed` makes
+    Constructed as ``Embedded(shape, outputs)`` with `shape` = (numbers,) of an item as `embedding.embed` makes
     them: its features, and the `outputs` numbers that are to be predicted of it.
     """
 

@@ -234,13 +234,13 @@ class ProtocolSpec(Spec):
     training: str = ""
     """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
     episodes: int = 0
-    """How many there are where they are a list (`metabench.episodes.protocols.ListedProtocol`); 0: drawn without end."""
+    """How many there are where they are a list (`protocols.ListedProtocol`); 0: drawn without end."""
     beside: str = ""
     """The split whose classes stand beside those that are measured: its episodes are drawn from a
-    `metabench.data.joint_split.JointSplit`. Its parameter `reserve` is the share of their images that training never sees."""
+    `joint_split.JointSplit`. Its parameter `reserve` is the share of their images that training never sees."""
     support: str = ""
     """The split that support is drawn from where all queries are of the measured one; both have the same classes, which
-    no other protocol allows. Its episodes are drawn from a `metabench.data.paired_split.PairedSplit`. Nothing is trained, and no
+    no other protocol allows. Its episodes are drawn from a `paired_split.PairedSplit`. Nothing is trained, and no
     interval is for new classes."""
 
 

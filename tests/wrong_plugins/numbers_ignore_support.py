@@ -1,7 +1,6 @@
 """Predicts a number from the query alone, whatever points of its function it was shown."""
 
-from metabench.api import AlgorithmSpec, hookimpl
-from metabench.models.adaptive import Adapting
+from metabench.api import Adapting, AlgorithmSpec, hookimpl
 
 
 @hookimpl

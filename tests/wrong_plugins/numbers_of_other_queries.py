@@ -1,7 +1,6 @@
 """Centres the numbers that it reads by the mean of all queries of an episode."""
 
-from metabench.api import AlgorithmSpec, hookimpl
-from metabench.models.adaptive import Adapting
+from metabench.api import Adapting, AlgorithmSpec, hookimpl
 
 
 @hookimpl

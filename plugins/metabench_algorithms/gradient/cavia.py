@@ -7,9 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from metabench.errors import UsageError
-from metabench.models.adaptive import Params, at_least, descend, gradients
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, Params, UsageError, at_least, descend, gradients
 from metabench_algorithms.gradient.maml import Maml
 
 

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.models.adaptive import Adapting, Params, at_least, gradients
-from metabench.models.interfaces import Backbone
-from metabench.models.task_norm import noting_statistics
+from metabench.api import Adapting, Backbone, Params, at_least, gradients, noting_statistics
 
 
 class Imaml(Adapting):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.errors import UsageError
-from metabench.models.adaptive import Adapting, Params, at_least, descend, gradients
-from metabench.models.interfaces import Backbone
+from metabench.api import Adapting, Backbone, Params, UsageError, at_least, descend, gradients
 
 
 class Maml(Adapting):

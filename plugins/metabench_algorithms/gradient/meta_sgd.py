@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metabench.models.adaptive import Adapting, Params, at_least, gradients
-from metabench.models.interfaces import Backbone
+from metabench.api import Adapting, Backbone, Params, at_least, gradients
 
 
 class MetaSgd(Adapting):

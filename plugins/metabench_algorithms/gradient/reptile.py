@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.models.adaptive import Adapting, Params, at_least, gradients
-from metabench.models.interfaces import Backbone
+from metabench.api import Adapting, Backbone, Params, at_least, gradients
 
 _BETA2, _EPSILON = 0.999, 1e-8
 

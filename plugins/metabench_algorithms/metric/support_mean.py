@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.models.adaptive import Adapting, Params
-from metabench.models.interfaces import Backbone
+from metabench.api import Adapting, Backbone, Params
 
 
 class SupportMean(Adapting):
