@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         ValuedProtocol,
     )
     from metabench.errors import MetabenchError, MissingError, UsageError, did_you_mean
-    from metabench.models.adaptive import Adapting, Params, at_least, descend, gradients
+    from metabench.models.adaptive import Params, TaskAdaptiveAlgorithm, at_least, descend, gradients
     from metabench.models.interfaces import Backbone, FeatureHead, normalise, numbers, objective
     from metabench.models.prototypes import distances_to_means, prototypes, squared_distances
     from metabench.models.task_context import training_episode
@@ -83,7 +83,7 @@ _MODULES = {
     # algorithms and backbones (torch)
     "models.interfaces": "Backbone FeatureHead normalise numbers objective",
     "models.prototypes": "distances_to_means prototypes squared_distances",
-    "models.adaptive": "Adapting Params at_least descend gradients",
+    "models.adaptive": "Params TaskAdaptiveAlgorithm at_least descend gradients",
     "models.task_context": "training_episode",
     "models.task_norm": "TaskNorm noting_statistics",
     # protocols
@@ -127,7 +127,6 @@ __all__ = [
     "FITS",
     "MARK",
     "SAME_CLASSES",
-    "Adapting",
     "AlgorithmConformance",
     "AlgorithmSpec",
     "Backbone",
@@ -172,6 +171,7 @@ __all__ = [
     "Skipped",
     "SplitSize",
     "Stream",
+    "TaskAdaptiveAlgorithm",
     "TaskNorm",
     "Unread",
     "UsageError",

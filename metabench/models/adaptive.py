@@ -22,8 +22,8 @@ from metabench.models.task_context import context_now, training_episode
 from metabench.models.task_norm import MODES, averages, forward_pass, noting_statistics, replace_norms
 
 __all__ = [
-    "Adapting",
     "Params",
+    "TaskAdaptiveAlgorithm",
     "at_least",
     "descend",
     "gradients",
@@ -77,7 +77,7 @@ def descend(params: Params, slopes: Mapping[str, Tensor], lr: float | Tensor) ->
     return {**params, **dict(zip(moving, moved, strict=True))}
 
 
-class Adapting(nn.Module, ABC):
+class TaskAdaptiveAlgorithm(nn.Module, ABC):
     """An algorithm that adapts a network to each task; constructed as ``Class(backbone, way, **params)``.
 
     A subclass writes `adapt` for ONE task, as a function of its arguments: it holds nothing between tasks. Meta-learned
@@ -194,7 +194,7 @@ class Adapting(nn.Module, ABC):
 
 
 def run_task(
-    algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
+    algorithm: TaskAdaptiveAlgorithm, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
 ) -> tuple[Tensor, Params]:
     """Return the meta-training loss of one task and the new values of buffers that move with it."""
     with noting_statistics() as seen:
@@ -204,9 +204,9 @@ def run_task(
 
 
 def run_update(
-    algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
+    algorithm: TaskAdaptiveAlgorithm, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
 ) -> tuple[Tensor, Params]:
-    """Return what `Adapting.update` does, and with it the new values of buffers that move with the task."""
+    """Return what `update` of the algorithm does, and the new values of buffers that move with the task."""
     with noting_statistics() as seen:
         found = algorithm.update(support, labels, query, truth)
     owner = f"{type(algorithm).__name__}.update"

@@ -72,7 +72,7 @@ class AlgorithmSpec(Spec):
     """An algorithm.
 
     `takes` says what it is: ``features``, a `metabench.models.interfaces.FeatureHead`, or ``images``, a
-    `metabench.models.adaptive.Adapting` that has a network of its own for every task.
+    `metabench.models.adaptive.TaskAdaptiveAlgorithm` that has a network of its own for every task.
     """
 
     setting: Literal["inductive", "transductive"] = "inductive"
@@ -248,9 +248,9 @@ AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec
 
 
 def as_recorded(spec: Spec, params: Mapping[str, Value]) -> dict[str, Value]:
-    """Return parameter values as records hold them: of a path only the last part, nothing `later` at its default."""
-    places = {param.name for param in spec.params if param.place}
-    unsaid = {param.name: param.default for param in spec.params if param.later}
+    """Return parameter values as records hold them: of a path the last part, no `omit_default` at its default."""
+    places = {param.name for param in spec.params if param.is_local_path}
+    unsaid = {param.name: param.default for param in spec.params if param.omit_default}
     return {
         name: place_name(value) if name in places and value else value
         for name, value in params.items()

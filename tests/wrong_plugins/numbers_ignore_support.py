@@ -1,6 +1,6 @@
 """Predicts a number from the query alone, whatever points of its function it was shown."""
 
-from metabench.api import Adapting, AlgorithmSpec, hookimpl
+from metabench.api import AlgorithmSpec, TaskAdaptiveAlgorithm, hookimpl
 
 
 @hookimpl
@@ -21,7 +21,7 @@ def metabench_algorithms():
     ]
 
 
-class Wrong(Adapting):
+class Wrong(TaskAdaptiveAlgorithm):
     def __init__(self, backbone, way):
         super().__init__(backbone, way, bn="running")
 
