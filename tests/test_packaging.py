@@ -109,7 +109,7 @@ def test_the_wheel_runs_outside_the_repository(built: Path, tmp_path: Path) -> N
     (path,) = built.glob("*.whl")
     site, work = tmp_path / "site", tmp_path / "work"
     work.mkdir()
-    pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check")
+    pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check")
     subprocess.run([sys.executable, *pip, "--target", site, path], check=True)
     environment = {**os.environ, "PYTHONPATH": str(site), "METABENCH_HOME": str(tmp_path / "home")}
 
