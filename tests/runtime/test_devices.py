@@ -71,7 +71,7 @@ def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(*args: object, **kwargs: object) -> None:
         raise FileNotFoundError("git")
 
-    monkeypatch.setattr(devices.subprocess, "run", absent)
+    monkeypatch.setattr("metabench.runtime.provenance.subprocess.run", absent)
     assert provenance(torch.device("cpu"))["git"] == ""
 
 
