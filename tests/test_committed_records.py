@@ -42,7 +42,7 @@ NEEDED = {
 
 @pytest.fixture(scope="module")
 def home(shared_folder: Path) -> Path:
-    return shared_folder / "replays-home"
+    return shared_folder / "real-home"
 
 
 @pytest.fixture(scope="module")
