@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FIRST = 50
-"""Episodes that are replayed of every other record: 175 records whole take 40 minutes on two cores."""
+"""Episodes that are replayed of every other record: whole, all 175 take more than an hour on two cores."""
 
 
 @dataclass(frozen=True)
