@@ -32,7 +32,8 @@ class Replays:
     def __str__(self) -> str:
         if self.whole is None:
             return f"replays: every episode of every record ({self.reason})"
-        return f"replays: the first {FIRST} episodes of each record, all of {len(self.whole)} ({self.reason})"
+        count = f"{len(self.whole)} record{'' if len(self.whole) == 1 else 's'}"
+        return f"replays: the first {FIRST} episodes of each record, all episodes of {count} ({self.reason})"
 
 
 def choose_replays(mode: str, records: Path, environ: Mapping[str, str] = os.environ) -> Replays:

@@ -86,7 +86,9 @@ def test_without_history_the_first_episodes_of_all_and_it_says_so(checkout: Path
 def test_episodes_and_the_line_at_the_head_of_the_tests(checkout: Path) -> None:
     found = choose_replays("changed", checkout / "records", {})
     assert (found.episodes(Path("last.json")), found.episodes(Path("old.json"))) == (None, FIRST)
-    assert str(found).startswith("replays: the first 50 episodes of each record, all of 1 (those that differ from ")
+    assert str(found).startswith(
+        "replays: the first 50 episodes of each record, all episodes of 1 record (those that differ from "
+    )
     every = choose_replays("all", checkout / "records", {})
     assert every.episodes(Path("old.json")) is None
     assert str(every) == "replays: every episode of every record (--replay=all)"
