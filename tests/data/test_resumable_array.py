@@ -100,7 +100,8 @@ def test_killed_anywhere_goes_on_where_it_stood(tmp_path):
     """SIGKILL, at several moments, then to the end: the work adds up and the array is right."""
     shape = (150, 8, 8, 1)
     code = (
-        "import itertools, os, threading, numpy as np; from pathlib import Path; import metabench.data.resumable_array as rows\n"
+        "import itertools, os, threading, numpy as np; from pathlib import Path\n"
+        "import metabench.data.resumable_array as rows\n"
         "rows._BLOCK_BYTES, rows.cores = 256, lambda: 2\n"
         "begun = itertools.count()\n"
         "def make(index):\n"
