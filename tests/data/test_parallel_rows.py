@@ -150,9 +150,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # which a run in the b
 print("begun", flush=True)  # and no `if __name__ == "__main__"`: that is how people write
 from metabench.data import parallel_rows, resumable_array
 from slowly import Slowly
-making.LEAST_ROWS, rows.cores, rows._BLOCK_BYTES = 10, lambda: 2, 2
+parallel_rows.LEAST_ROWS, resumable_array.cores, resumable_array._BLOCK_BYTES = 10, lambda: 2, 2
 told = lambda done, total: print(done, flush=True)
-rows.cached_rows(Path(sys.argv[1]), (400, 2), "plan", Slowly(), lambda out, bad: None, told)
+resumable_array.cached_rows(Path(sys.argv[1]), (400, 2), "plan", Slowly(), lambda out, bad: None, told)
 """
 SLOWLY = """
 import time
