@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from metabench.leaderboard.curated import Invalidated, Overlap, contamination
-from metabench.leaderboard.entries import Cell, Entry
+from metabench.leaderboard.entries import Column, Entry
 from metabench.leaderboard.published import Published
-from metabench.leaderboard.rows import Row, group
+from metabench.leaderboard.rows import BoardRow, group_rows
 from metabench.records.copy_counts import BETWEEN_SPLITS, copies_of, copies_words, most
 from metabench.reports.text import params_text
 from metabench.statistics.tied_ranks import Rank, rank
@@ -30,29 +30,29 @@ class Section:
     """
 
     dataset: Mapping[str, Any]
-    rows: Sequence[Row]
+    rows: Sequence[BoardRow]
     claims: Sequence[Published]
     overlaps: Sequence[Overlap]
 
     @cached_property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[Column]:
         """The columns, in order."""
         return sorted({cell for row in self.rows for cell in row.cells})
 
-    def title_of(self, cell: Cell) -> str:
+    def title_of(self, cell: Column) -> str:
         """What stands above a column."""
         return ", ".join(filter(None, [cell.title, self.apart(cell)]))
 
-    def apart(self, cell: Cell) -> str:
+    def apart(self, cell: Column) -> str:
         """Return the parameters of the protocol that tell a column from others of the same title; '' without any."""
         same = [set(other.params) for other in self.cells if other.title == cell.title]
         shared = set.intersection(*same) if same else set(cell.params)
         return ", ".join(param for param in cell.params if param not in shared)
 
     @cached_property
-    def ranks(self) -> dict[tuple[str, Cell], Rank | None]:
+    def ranks(self) -> dict[tuple[str, Column], Rank | None]:
         """The rank of every row (by its identity) in every column where it has a result; None of a single episode."""
-        found: dict[tuple[str, Cell], Rank | None] = {}
+        found: dict[tuple[str, Column], Rank | None] = {}
         for cell in self.cells:
             rows = [row for row in self.rows if cell in row.cells]
             places = rank([row.cells[cell] for row in rows])
@@ -77,20 +77,20 @@ class Section:
         counted = (copies_of(entry.record) for row in self.rows for entry in row.entries)
         return most({kind: n for kind, n in counts.items() if kind != BETWEEN_SPLITS} for counts in counted)
 
-    def copies_behind(self, row: Row) -> dict[str, int]:
+    def copies_behind(self, row: BoardRow) -> dict[str, int]:
         """Return the numbers of copies behind a row: those in the test data, and what its training had, too."""
         return most([self.copies, *(copies_of(entry.record) for entry in row.entries)])
 
     @property
-    def floorless(self) -> list[Cell]:
+    def floorless(self) -> list[Column]:
         """Columns without a floor row."""
         return [cell for cell in self.cells if not any(row.floor and cell in row.cells for row in self.rows)]
 
-    def contamination(self, row: Row) -> str:
+    def contamination(self, row: BoardRow) -> str:
         """See `curated.contamination`."""
         return contamination(row.first.inputs["backbone"]["trained_on"], self.dataset["name"], self.overlaps)
 
-    def claim(self, row: Row, cell: Cell) -> Published | None:
+    def claim(self, row: BoardRow, cell: Column) -> Published | None:
         """Return the paper's claim for a cell of a row: same algorithm, backbone, data set, way and shot.
 
         Where the claim is for a number of queries, that is the same, too.
@@ -173,7 +173,7 @@ def boards(
         Board(
             name,
             [
-                Section(json.loads(variant), group(members), claimed[name], overlaps)
+                Section(json.loads(variant), group_rows(members), claimed[name], overlaps)
                 for variant, members in sorted(measured[name].items(), key=_order)
             ],
             claimed[name],

@@ -14,8 +14,8 @@ from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.leaderboard.board import Section
 from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.folder import Contents, Leaderboard
-from metabench.leaderboard.row_labels import names
-from metabench.leaderboard.rows import Row
+from metabench.leaderboard.row_labels import row_labels
+from metabench.leaderboard.rows import BoardRow
 from metabench.reports.text import score_text
 from metabench.statistics.tied_ranks import rank_text
 from metabench.utils.hashing import canonical_json, file_sha256
@@ -157,25 +157,25 @@ def _compare_ranks(before: Contents, now: Contents, found: Changes) -> None:
             found.ranks.append(RankChange(where, row, score, was and was[2], is_now and is_now[2]))
 
 
-Place = tuple[tuple[str, str, int], str, str]
+_Place = tuple[tuple[str, str, int], str, str]
 
 
-def _places(contents: Contents) -> dict[tuple[str, str, str], Place]:
+def _places(contents: Contents) -> dict[tuple[str, str, str], _Place]:
     """Every result by (variant, row, column): ((where, row's name, order), accuracy, rank)."""
-    found: dict[tuple[str, str, str], Place] = {}
+    found: dict[tuple[str, str, str], _Place] = {}
     for board in contents.boards():
         several = len(board.sections) > 1
         for section in board.sections:
             where = board.name + (f" ({section.dataset['digest'][:8]})" if several else "")
-            called = names(section.rows)
+            called = row_labels(section.rows)
             for row in section.rows:
                 found |= _row_places(section, row, where, called[row.identity])
     return found
 
 
-def _row_places(section: Section, row: Row, where: str, name: str) -> dict[tuple[str, str, str], Place]:
+def _row_places(section: Section, row: BoardRow, where: str, name: str) -> dict[tuple[str, str, str], _Place]:
     variant = row.first.variant
-    found: dict[tuple[str, str, str], Place] = {}
+    found: dict[tuple[str, str, str], _Place] = {}
     for number, cell in enumerate(section.cells):
         if (result := row.cells.get(cell)) is not None:
             seeds = f", {len(result.entries)} seeds" if len(result.entries) > 1 else ""

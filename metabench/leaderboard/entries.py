@@ -17,11 +17,11 @@ from metabench.utils.hashing import canonical_json
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")
 """Files of the folder that a data set's page must not replace."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+FILE_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, order=True)
-class Cell:
+class Column:
     """A column of a page: what episodes are like.
 
     These are way and shot, the protocol's name unless it is the usual one (`FIXED_WAY`), the metric, and the protocol's
@@ -78,14 +78,14 @@ class Entry:
         return str(self.record["key"])
 
     @cached_property
-    def cell(self) -> Cell:
+    def cell(self) -> Column:
         """The column it belongs to."""
         protocol = self.inputs["protocol"]
         way, shot = protocol["params"].get("way", 0), protocol["params"].get("shot", 0)
         usual = protocol["name"] == FIXED_WAY and way and shot
         others = {name: value for name, value in protocol["params"].items() if name not in ("way", "shot")}
         params = (*(f"{name}={others[name]}" for name in sorted(others)), f"version={protocol['version']}")
-        return Cell("" if usual else protocol["name"], way, shot, metric_of(self.record["scores"]), params)
+        return Column("" if usual else protocol["name"], way, shot, metric_of(self.record["scores"]), params)
 
     @cached_property
     def variant(self) -> str:
@@ -136,7 +136,7 @@ def admit(record: Mapping[str, Any]) -> None:
         raise MetabenchError(f"record {short} was made with local code or data that others do not have")
     for part in ("algorithm", "backbone", "dataset", "protocol"):
         name = record["inputs"][part]["name"]
-        if not NAME.fullmatch(name):
+        if not FILE_SAFE_NAME.fullmatch(name):
             raise RecordError(f"record {short}: the {part} name {name[:80]!r} is not fit for a leaderboard")
     if record["inputs"]["dataset"]["name"].lower() in RESERVED:
         raise RecordError(f"record {short}: a leaderboard cannot have a data set of that name")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from metabench.leaderboard import page_text
 from metabench.leaderboard.board import Board, Section
-from metabench.leaderboard.entries import Cell
-from metabench.leaderboard.row_labels import names
-from metabench.leaderboard.rows import Result, Row
+from metabench.leaderboard.entries import Column
+from metabench.leaderboard.row_labels import row_labels
+from metabench.leaderboard.rows import BoardRow, CellResult
 from metabench.plotting.dot_plot import UNBOUNDED, Dot, dot_plot
 from metabench.plotting.line_plot import Curve, curves
 from metabench.plotting.rank_diagram import rank_diagram
@@ -30,7 +30,7 @@ _PERCENT = (0.0, 100.0)
 
 def dot_plots(section: Section) -> list[Picture]:
     """Return a dot plot for each column with at least two rows."""
-    called = names(section.rows)
+    called = row_labels(section.rows)
     found = []
     for cell in section.cells:
         rows = _best(section.rows, cell)
@@ -46,7 +46,7 @@ def dot_plots(section: Section) -> list[Picture]:
 
 def shot_curves(section: Section) -> list[Picture]:
     """Return scores over shots for each way (and protocol of its own) that has more than one."""
-    called = names(section.rows)
+    called = row_labels(section.rows)
     found = []
     for kind in sorted({_kind(cell) for cell in section.cells if cell.shot}):
         cells = [cell for cell in section.cells if _kind(cell) == kind and cell.shot]
@@ -60,7 +60,7 @@ def shot_curves(section: Section) -> list[Picture]:
 
 def costs(section: Section) -> list[Picture]:
     """Return scores over time per episode for each column where at least two rows tell both."""
-    called = names(section.rows)
+    called = row_labels(section.rows)
     found = []
     for cell in section.cells:
         points = [
@@ -78,7 +78,7 @@ def ranked_by_episodes(section: Section) -> list[Picture]:
 
     Episodes are drawn independently, so they can be the blocks of Friedman's and Nemenyi's tests.
     """
-    called = names(section.rows)
+    called = row_labels(section.rows)
     found = []
     for cell in section.cells:
         rows = _paired(_best(section.rows, cell), cell)[:MOST_RANKED]
@@ -103,12 +103,12 @@ def ranked_by_data_sets(boards: Iterable[Board]) -> Picture | None:
     return _cd_diagram(common[:MOST_RANKED], scores, f"{len(blocks)} data sets")
 
 
-def _kind(cell: Cell) -> Cell:
+def _kind(cell: Column) -> Column:
     """What cells have in common that differ in their shots."""
     return replace(cell, shot=0)
 
 
-def _kind_title(section: Section, cell: Cell) -> str:
+def _kind_title(section: Section, cell: Column) -> str:
     return ", ".join(filter(None, [_kind(cell).title, section.apart(cell)]))
 
 
@@ -130,18 +130,18 @@ def _cd_diagram(called: Sequence[str], scores: NDArray[np.float64], title: str) 
     return rank_diagram(ranks, critical_difference(*scores.shape), title)
 
 
-def _best(rows: Sequence[Row], cell: Cell) -> list[Row]:
+def _best(rows: Sequence[BoardRow], cell: Column) -> list[BoardRow]:
     return sorted((row for row in rows if cell in row.cells), key=lambda row: -row.cells[cell].merit)
 
 
-def _some(rows: Sequence[Row], most: int) -> list[Row]:
+def _some(rows: Sequence[BoardRow], most: int) -> list[BoardRow]:
     """The best rows, and the best floor if it is not among them."""
     shown = list(rows[:most])
     floors = [row for row in rows[most:] if row.floor]
     return shown[: most - 1] + floors[:1] if floors and not any(row.floor for row in shown) else shown
 
 
-def _paired(rows: Sequence[Row], cell: Cell) -> list[Row]:
+def _paired(rows: Sequence[BoardRow], cell: Column) -> list[BoardRow]:
     """The rows that met the same episodes: the largest such group, in the order given."""
     digests = [(row.cells[cell].digest, len(row.cells[cell].merits)) for row in rows]
     known = [digest for digest in digests if digest[0]]
@@ -149,7 +149,7 @@ def _paired(rows: Sequence[Row], cell: Cell) -> list[Row]:
     return [row for row, digest in zip(rows, digests, strict=True) if digest == most]
 
 
-def _dot(section: Section, row: Row, cell: Cell, name: str) -> Dot:
+def _dot(section: Section, row: BoardRow, cell: Column, name: str) -> Dot:
     result, claim = row.cells[cell], section.claim(row, cell)
     remark = f"rank {rank_text(section.ranks[row.identity, cell])}"
     return Dot(
@@ -165,16 +165,16 @@ def _dot(section: Section, row: Row, cell: Cell, name: str) -> Dot:
     )
 
 
-def _curve(row: Row, cells: Sequence[Cell], name: str) -> Curve:
+def _curve(row: BoardRow, cells: Sequence[Column], name: str) -> Curve:
     points = {float(cell.shot): (row.cells[cell].score, row.cells[cell].ci95) for cell in cells if cell in row.cells}
     return Curve(name, points, row.floor)
 
 
-def _tip(name: str, result: Result) -> str:
+def _tip(name: str, result: CellResult) -> str:
     return f"{name}: {score_text(result.score, result.ci95, digits=result.metric.digits)}"
 
 
-def _milliseconds(result: Result) -> float | None:
+def _milliseconds(result: CellResult) -> float | None:
     """Time per episode: embedding and scoring, as the records tell; the median over seeds."""
     speeds = [entry.record["cost"].get("episodes_per_second") for entry in result.entries]
     known = [1000.0 / speed for speed in speeds if type(speed) in (int, float) and 0 < speed < 1e12]

@@ -9,16 +9,16 @@ from typing import Any
 
 from metabench.errors import MetabenchError, UsageError
 from metabench.leaderboard.board import Board, boards
-from metabench.leaderboard.csv_page import data_csv
+from metabench.leaderboard.csv_page import board_csv
 from metabench.leaderboard.curated import Invalidated, Overlap, read_invalidated, read_overlaps
 from metabench.leaderboard.entries import Entry, admit, file_name
-from metabench.leaderboard.html_page import site
-from metabench.leaderboard.markdown_page import MARKER, index, page
+from metabench.leaderboard.html_page import html_page
+from metabench.leaderboard.markdown_page import MARKER, board_markdown, index_markdown
 from metabench.leaderboard.published import Published, read_published
 from metabench.records.record import RecordError, read_record, validate_record, write_record
 from metabench.utils.atomic_files import write_atomic
 
-SITE = "index.html"
+HTML_PAGE = "index.html"
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,15 @@ class Leaderboard:
             MetabenchError: a record or a curated file is wrong; the message names the file.
         """
         found, removed = self._boards()
-        pages = {"README.md": index(found, removed), SITE: site(found, removed)}
+        pages = {"README.md": index_markdown(found, removed), HTML_PAGE: html_page(found, removed)}
         for board in found:
-            pages[f"{board.name}.md"] = page(board)
-            pages[f"{board.name}.csv"] = data_csv(board)
+            pages[f"{board.name}.md"] = board_markdown(board)
+            pages[f"{board.name}.csv"] = board_csv(board)
         return pages
 
-    def site(self, prefix: str) -> str:
+    def html(self, prefix: str) -> str:
         """Return the HTML page; `prefix` leads from it to this folder."""
-        return site(*self._boards(), prefix)
+        return html_page(*self._boards(), prefix)
 
     def _boards(self) -> tuple[list[Board], list[Invalidated]]:
         contents = self.contents()

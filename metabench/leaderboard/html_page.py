@@ -25,7 +25,7 @@ _LEAD = (
 )
 
 
-def site(boards: Sequence[Board], removed: Sequence[Invalidated], prefix: str = "") -> str:
+def html_page(boards: Sequence[Board], removed: Sequence[Invalidated], prefix: str = "") -> str:
     """Return the page; `prefix` leads from it to the leaderboard's folder (``""``, or with a / at its end)."""
     ids = FigureNames()
     links = [el("li", el("a", text(board.name), href=f"#data-{board.name}")) for board in boards]

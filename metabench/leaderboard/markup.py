@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 
-from metabench.plotting.svg import escape
+from metabench.plotting.svg import escape_xml
 
 LONG = 40
 """Rows from which on a table scrolls in its box, so that what is below it can be reached."""
@@ -23,13 +23,13 @@ def el(name: str, content: str = "", /, **attributes: str | None) -> str:
     words = [name]
     for key, value in attributes.items():
         if value is not None:
-            words.append(f'{"class" if key == "cls" else key.replace("_", "-")}="{escape(value)}"')
+            words.append(f'{"class" if key == "cls" else key.replace("_", "-")}="{escape_xml(value)}"')
     return f"<{' '.join(words)}>{content}</{name}>"
 
 
 def text(content: str) -> str:
     """Return plain text as markup; line ends become line breaks."""
-    return "<br>".join(escape(line) for line in content.split("\n") if line)
+    return "<br>".join(escape_xml(line) for line in content.split("\n") if line)
 
 
 def table(header: Sequence[str], rows: Sequence[str], caption: str, cls: str = "") -> str:

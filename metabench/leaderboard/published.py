@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabench.errors import UsageError
-from metabench.leaderboard.entries import NAME, RESERVED, Cell
+from metabench.leaderboard.entries import FILE_SAFE_NAME, RESERVED, Column
 
-KINDS = ("paper", "replication")
+CLAIM_KINDS = ("paper", "replication")
 PUBLISHED_COLUMNS = ("algorithm", "backbone", "dataset", "way", "shot", "query", "accuracy", "ci95", "source", "kind")
 _PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?")
 
@@ -33,7 +33,7 @@ class Published:
     algorithm: str
     backbone: str
     dataset: str
-    cell: Cell
+    cell: Column
     accuracy: float
     margin: float
     text: str
@@ -41,7 +41,7 @@ class Published:
     kind: str
 
     @property
-    def place(self) -> tuple[str, str, str, Cell, str, str]:
+    def place(self) -> tuple[str, str, str, Column, str, str]:
         """What sorts claims and tells them apart."""
         return (self.dataset, self.algorithm, self.backbone, self.cell, self.kind, self.source)
 
@@ -87,18 +87,18 @@ def read_published(path: Path) -> list[Published]:
 
 def _claim(row: Mapping[str, str]) -> Published:
     for name in ("algorithm", "backbone", "dataset"):
-        if not NAME.fullmatch(row[name]):
+        if not FILE_SAFE_NAME.fullmatch(row[name]):
             raise ValueError(f"the {name} {row[name][:80]!r} is no plugin name")
     if row["dataset"].lower() in RESERVED:
         raise ValueError(f"a leaderboard cannot have a data set named {row['dataset']!r}")
-    if row["kind"] not in KINDS:
-        raise ValueError(f"the kind must be one of {', '.join(KINDS)}")
+    if row["kind"] not in CLAIM_KINDS:
+        raise ValueError(f"the kind must be one of {', '.join(CLAIM_KINDS)}")
     if not row["source"].strip():
         raise ValueError("a claim needs a source")
     way, shot, query = int(row["way"]), int(row["shot"]), int(row["query"] or 1)
     if min(way, shot, query) < 1:
         raise ValueError("way, shot and query start at 1")
-    cell = Cell("", way, shot, params=(f"query={query}",) if row["query"] else ())
+    cell = Column("", way, shot, params=(f"query={query}",) if row["query"] else ())
     for name in ("accuracy", "ci95"):
         if (row[name] or name == "accuracy") and not (_PERCENT.fullmatch(row[name]) and float(row[name]) <= 100):
             raise ValueError(f"{name} {row[name][:80]!r} is no percentage")

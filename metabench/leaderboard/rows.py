@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.leaderboard.entries import Cell, Entry
+from metabench.leaderboard.entries import Column, Entry
 from metabench.registry.metric import Metric
 from metabench.statistics.episode_scores import EpisodeScores, score_of
 from metabench.statistics.means import is_rankable
@@ -28,7 +28,7 @@ STATISTICS = "bn"
 
 
 @dataclass(frozen=True)
-class Result:
+class CellResult:
     """What a row says in one column.
 
     Attributes:
@@ -86,10 +86,10 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """A row of a page: runs that differ only in their column and in the seed of their training."""
 
-    cells: Mapping[Cell, Result]
+    cells: Mapping[Column, CellResult]
     identity: str
     """What the runs of the row share, as a digest: the same row in another state of the folder has the same."""
 
@@ -127,7 +127,7 @@ class Row:
         return max(len(result.entries) for result in self.cells.values()) if trained else 0
 
 
-def group(entries: Iterable[Entry]) -> list[Row]:
+def group_rows(entries: Iterable[Entry]) -> list[BoardRow]:
     """Return the rows of one variant, best first.
 
     Runs of one row agree in everything but their column, which is of the protocol's parameters, way and shot of the
@@ -139,7 +139,7 @@ def group(entries: Iterable[Entry]) -> list[Row]:
     return _sorted(_divided(list(entries), (_coarse_key, _length_key, _exact_key, _own_key)))
 
 
-def _divided(entries: Sequence[Entry], keys: Sequence[Callable[[Entry], str]]) -> list[Row]:
+def _divided(entries: Sequence[Entry], keys: Sequence[Callable[[Entry], str]]) -> list[BoardRow]:
     """Return rows of entries with the same first key, divided by the next one where they do not fit together."""
     key, *finer = keys
     groups: dict[str, list[Entry]] = defaultdict(list)
@@ -153,8 +153,8 @@ def _divided(entries: Sequence[Entry], keys: Sequence[Callable[[Entry], str]]) -
 
 def _fit_together(members: Sequence[Entry]) -> bool:
     """Whether the runs of each cell differ in the seed of the training alone, and do differ in it."""
-    seen: dict[Cell, set[int | None]] = defaultdict(set)
-    trainings: dict[Cell, str] = {}
+    seen: dict[Column, set[int | None]] = defaultdict(set)
+    trainings: dict[Column, str] = {}
     for entry in members:
         key = _exact_key(entry)
         if trainings.setdefault(entry.cell, key) != key or entry.seed in seen[entry.cell]:
@@ -185,23 +185,23 @@ def _key(entry: Entry, training: Mapping[str, Any] | None, drop: Callable[[str],
     return canonical_json({**entry.inputs, "protocol": entry.inputs["protocol"]["name"], "training": kept})
 
 
-def _row(members: Sequence[Entry], key: str) -> Row:
-    by_cell: dict[Cell, list[Entry]] = defaultdict(list)
+def _row(members: Sequence[Entry], key: str) -> BoardRow:
+    by_cell: dict[Column, list[Entry]] = defaultdict(list)
     for entry in members:
         by_cell[entry.cell].append(entry)
-    return Row({cell: _result(same) for cell, same in by_cell.items()}, content_key(key))
+    return BoardRow({cell: _result(same) for cell, same in by_cell.items()}, content_key(key))
 
 
-def _result(entries: Sequence[Entry]) -> Result:
+def _result(entries: Sequence[Entry]) -> CellResult:
     runs = tuple(sorted(entries, key=lambda entry: (entry.seed or 0, entry.key)))
     if len(runs) == 1:
         only = runs[0].record["summary"]
-        return Result(
+        return CellResult(
             runs, score_of(runs[0].record), only["ci95"], only["interval"], only["open95"], None, only["note"]
         )
     (over,) = over_seeds({**entry.record, "inputs": {**entry.inputs, "training": entry.training}} for entry in runs)
     total = over.total95, over.total_open95
-    return Result(runs, over.score, *_together(runs), over.seed_sd, _note(runs), *total)
+    return CellResult(runs, over.score, *_together(runs), over.seed_sd, _note(runs), *total)
 
 
 def _note(runs: Sequence[Entry]) -> str:
@@ -244,11 +244,11 @@ def _half_width_of_mean(halves: NDArray[np.float64], runs: Sequence[Run]) -> flo
     return math.sqrt(max(0.0, float(halves @ correlation @ halves))) / len(runs)
 
 
-def _sorted(rows: list[Row]) -> list[Row]:
+def _sorted(rows: list[BoardRow]) -> list[BoardRow]:
     """By merit in the first column, then the next; a row without a value there, or of one episode, comes last."""
     columns = sorted({cell for row in rows for cell in row.cells})
 
-    def order(row: Row) -> tuple[Any, ...]:
+    def order(row: BoardRow) -> tuple[Any, ...]:
         known = [row.cells.get(cell) for cell in columns]
         merits = [result.merit if result is not None and result.is_rankable else -math.inf for result in known]
         return (*(-merit for merit in merits), row.first.key)

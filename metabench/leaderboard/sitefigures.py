@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from metabench.leaderboard import figures as draw
 from metabench.leaderboard.board import Section
 from metabench.leaderboard.markup import el, text
-from metabench.plotting.svg import Picture, group, line, path, tag
+from metabench.plotting.svg import Picture, group, line, polyline, tag
 
 _EPISODES = (
     "Mean rank of the rows over the episodes that all of them met, ties shared; rows under one bar differ by less than "
@@ -73,9 +73,9 @@ def _dot_legend(opened: bool, claims: bool) -> str:
         ends = line(2, 7, 38, 7, "open") + line(2, 3, 2, 11, "open") + line(38, 3, 38, 11, "open")
         items.append((ends + dot, "open 95 % interval: new classes and examples"))
     if claims:
-        diamond = path([(15.5, 7), (20, 2.5), (24.5, 7), (20, 11.5)], "paper", closed=True)
+        diamond = polyline([(15.5, 7), (20, 2.5), (24.5, 7), (20, 11.5)], "paper", closed=True)
         items.append((line(10, 7, 30, 7, "paper") + diamond, "published value"))
-    arrow = group(path([(14, 7), (22, 3), (22, 11)], "dot", closed=True), cls="floor")
+    arrow = group(polyline([(14, 7), (22, 3), (22, 11)], "dot", closed=True), cls="floor")
     items.append((arrow, "beyond the axis; grey: a floor"))
     swatches = [
         el("span", tag("svg", mark, cls="mb", viewBox="0 0 40 14", aria_hidden="true") + text(name))

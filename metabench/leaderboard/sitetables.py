@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 from metabench.leaderboard import page_text
 from metabench.leaderboard.board import Board, Section
-from metabench.leaderboard.entries import Cell, Entry
+from metabench.leaderboard.entries import Column, Entry
 from metabench.leaderboard.markup import el, table, text
 from metabench.leaderboard.published import Published
-from metabench.leaderboard.rows import Result, Row
+from metabench.leaderboard.rows import BoardRow, CellResult
 from metabench.leaderboard.sitefigures import FigureNames, figures
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import score_text, width_text
@@ -55,7 +55,7 @@ def _head(title: str, number: bool = False, order: str | None = None) -> str:
     return el("th", text(title), scope="col", cls=cls, data_type=kind, aria_sort=order)
 
 
-def _row(section: Section, row: Row, prefix: str) -> str:
+def _row(section: Section, row: BoardRow, prefix: str) -> str:
     inputs = row.first.inputs
     name, *params = page_text.named(inputs["algorithm"]).split("\n")
     who = el("span", text(page_text.short(name))) + (" " + el("span", "floor", cls="tag") if row.floor else "")
@@ -68,7 +68,7 @@ def _row(section: Section, row: Row, prefix: str) -> str:
     return el("tr", "".join(parts), cls="floor" if row.floor else None)
 
 
-def _value(section: Section, row: Row, cell: Cell, prefix: str) -> str:
+def _value(section: Section, row: BoardRow, cell: Column, prefix: str) -> str:
     result = row.cells.get(cell)
     if result is None:
         return el("td", cls="num", data_v="")
@@ -88,24 +88,24 @@ def _value(section: Section, row: Row, cell: Cell, prefix: str) -> str:
     return el("td", main + small, cls="num", data_v="" if rank is None else f"{result.score:.6f}")
 
 
-def _claim(claim: Published, result: Result) -> str:
-    distance, _, mark = page_text.gap(claim, result).replace("-", "\u2212").partition(" ")
+def _claim(claim: Published, result: CellResult) -> str:
+    distance, _, mark = page_text.claim_gap(claim, result).replace("-", "\u2212").partition(" ")
     shown = f" {el('span', mark, cls='mark', title='beyond the 95 % interval of the difference')}" if mark else ""
     return text(f"paper {claim.text}, {distance}") + shown
 
 
-def _backbone(section: Section, row: Row) -> str:
+def _backbone(section: Section, row: BoardRow) -> str:
     name, *params = page_text.named(row.first.inputs["backbone"]).split("\n")
-    before, _, met = page_text.pre_training(section, row).partition("\n")
+    before, _, met = page_text.pre_training_text(section, row).partition("\n")
     doubtful = el("small", el("span", text(met), cls="mark")) if page_text.mark(section, row) else _small(met)
     return el("td", text(page_text.short(name)) + _small(*params, before) + doubtful, cls="wide", data_v=name)
 
 
-def _setting(row: Row) -> str:
+def _setting(row: BoardRow) -> str:
     return el("td", text(page_text.short(row.setting)) + _small(page_text.statistics(row)))
 
 
-def _episodes(row: Row) -> str:
+def _episodes(row: BoardRow) -> str:
     inputs = row.first.inputs
     protocols = [protocol.replace("\n", ", ") for protocol in page_text.protocols(row)]
     precision = "" if inputs["precision"] == "float32" else inputs["precision"]
@@ -117,7 +117,7 @@ def _published(board: Board) -> str:
     if not board.claims:
         return ""
     cells = sorted({claim.cell for claim in board.claims})
-    found: dict[tuple[str, ...], dict[Cell, str]] = defaultdict(dict)
+    found: dict[tuple[str, ...], dict[Column, str]] = defaultdict(dict)
     for claim in board.claims:
         found[claim.algorithm, claim.backbone, claim.kind, claim.source][claim.cell] = claim.text
     titles = ["Algorithm", "Backbone", "Kind", *(cell.full_title for cell in cells), "Source"]
@@ -127,7 +127,7 @@ def _published(board: Board) -> str:
     return el("details", el("summary", f"Published values ({len(board.claims)})") + inner)
 
 
-def _published_row(place: tuple[str, ...], values: dict[Cell, str], cells: Sequence[Cell]) -> str:
+def _published_row(place: tuple[str, ...], values: dict[Column, str], cells: Sequence[Column]) -> str:
     algorithm, backbone, kind, source = place
     who = el("th", text(algorithm), scope="row") + el("td", text(backbone)) + el("td", text(kind))
     numbers = "".join(el("td", text(values.get(cell, "")), cls="num") for cell in cells)

@@ -15,7 +15,9 @@ _WIDTH = 640.0
 _POINTS = (-100.0, 100.0)
 
 
-def draw(found: Sequence[Versus], ranked: Sequence[RankedMethods], min_diff: float | None = None) -> Picture:
+def comparison_picture(
+    found: Sequence[Versus], ranked: Sequence[RankedMethods], min_diff: float | None = None
+) -> Picture:
     """Return one picture: a panel for each data set and protocol, then one for each ranking over data sets.
 
     `min_diff` is the difference in points that would matter; what is smaller is shaded.

@@ -12,7 +12,7 @@ from metabench.registry.metric import Metric
 from metabench.statistics.episode_scores import EpisodeScores, Floats
 from metabench.utils.text import counted
 
-WIDTH, HEIGHT = 560.0, 320.0
+_WIDTH, _HEIGHT = 560.0, 320.0
 _TOP, _BOTTOM, _LEFT, _RIGHT = 66.0, 44.0, 44.0, 14.0
 _BARS = 50
 WORST = 0.1
@@ -31,8 +31,8 @@ def histogram(scores: EpisodeScores, title: str, subtitle: str, step: float = 0.
     worst = best_last[: math.ceil(WORST * len(values))]
     edges = _edges(values, step)
     every, bad = (np.histogram(part, edges)[0] for part in (values, worst))
-    across = Scale(float(edges[0]), float(edges[-1]), _LEFT, WIDTH - _RIGHT)
-    up = Scale(0, float(every.max()) * 1.05, HEIGHT - _BOTTOM, _TOP)
+    across = Scale(float(edges[0]), float(edges[-1]), _LEFT, _WIDTH - _RIGHT)
+    up = Scale(0, float(every.max()) * 1.05, _HEIGHT - _BOTTOM, _TOP)
     bounds = (0.0, 100.0) if metric.unit == "%" else (-math.inf, math.inf)
     lead = f"{subtitle}; sideways: {metric.axis}; upwards: episodes"
     parts = [label(0, 16, title, "strong"), label(0, 34, lead, "small muted"), _grid(across, up, bounds)]
@@ -49,14 +49,14 @@ def histogram(scores: EpisodeScores, title: str, subtitle: str, step: float = 0.
         label(x, _TOP - 8, f"mean {shown(mean)}", "small papertext", "middle"),
     ]
     quantiles = [shown(value) for value in np.percentile(values, [5, 25, 50, 75, 95])]
-    parts.append(label(0, HEIGHT - 2, f"dark: the worst tenth of the episodes, mean {shown(low)}", "small muted"))
+    parts.append(label(0, _HEIGHT - 2, f"dark: the worst tenth of the episodes, mean {shown(low)}", "small muted"))
     middle = f"half of all lie in {quantiles[1]} to {quantiles[3]}"
-    parts.append(label(WIDTH, HEIGHT - 2, middle, "small muted", "end"))
+    parts.append(label(_WIDTH, _HEIGHT - 2, middle, "small muted", "end"))
     described = (
         f"{counted(len(values), 'episode')}; mean {shown(mean)}; 5, 25, 50, 75 and 95 % quantiles "
         f"{', '.join(quantiles)}; mean of the worst tenth {shown(low)}"
     )
-    return Picture(WIDTH, HEIGHT, title, described, "".join(parts))
+    return Picture(_WIDTH, _HEIGHT, title, described, "".join(parts))
 
 
 def _edges(values: Floats, step: float) -> Floats:

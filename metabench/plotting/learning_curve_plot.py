@@ -13,7 +13,7 @@ from metabench.plotting.svg import Picture
 _WIDTH = 560.0
 
 
-def draw(found: Sequence[LearningCurve]) -> Picture:
+def learning_curve_picture(found: Sequence[LearningCurve]) -> Picture:
     """Return one picture: a panel for each data set and protocol, the score over shots with its interval.
 
     Raises:

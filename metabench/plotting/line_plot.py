@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from metabench.plotting.axes import BOTTOM, HEIGHT, TOP, WIDTH, frame, margin, upwards
 from metabench.plotting.scale import Scale, apart
-from metabench.plotting.svg import Picture, group, label, path, shorten, tag, width_of
+from metabench.plotting.svg import Picture, group, label, polyline, shorten, tag, width_of
 
-COLOURS = 6
+_COLOURS = 6
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ def curves(rows: Sequence[Curve], title: str, x_name: str, y_name: str, width: f
     places = apart([up(value) for value in last], 14, TOP, HEIGHT - BOTTOM)
     number = 0
     for row, y in zip(rows, places, strict=True):
-        style = "sf" if row.floor else f"s{number % COLOURS}"
-        dash = " df" if row.floor else f" d{number // COLOURS % 2}"
+        style = "sf" if row.floor else f"s{number % _COLOURS}"
+        dash = " df" if row.floor else f" d{number // _COLOURS % 2}"
         number += not row.floor
         parts.append(_curve(row, across, up, style, dash, y, width))
     return Picture(width, HEIGHT, title, "; ".join(map(_in_words, rows)), "".join(parts))
@@ -48,13 +48,13 @@ def _curve(row: Curve, across: Scale, up: Scale, style: str, dash: str, y: float
     points = [(across(x), *row.points[x]) for x in sorted(row.points)]
     upper = [(x, up.clip(value + (half or 0))) for x, value, half in points]
     lower = [(x, up.clip(value - (half or 0))) for x, value, half in reversed(points)]
-    parts = [path([*upper, *lower], "band", closed=True)]
-    parts.append(path([(x, up(value)) for x, value, _ in points], f"line c{dash}"))
+    parts = [polyline([*upper, *lower], "band", closed=True)]
+    parts.append(polyline([(x, up(value)) for x, value, _ in points], f"line c{dash}"))
     parts += [tag("circle", cls="f", cx=x, cy=up(value), r=3.5) for x, value, _ in points]
     x, value = points[-1][0], points[-1][1]
     edge = across.end + 8
     name = label(edge + 12, y + 4, shorten(row.name, width - edge - 14, 11), "small muted" if row.floor else "small")
-    leader = path([(x + 5, up(value)), (edge + 1, y), (edge + 9, y)], "c thin")
+    leader = polyline([(x + 5, up(value)), (edge + 1, y), (edge + 9, y)], "c thin")
     return group("".join([*parts, leader, name]), _in_words(row), style)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from metabench.plotting.axes import BOTTOM, HEIGHT, WIDTH, frame, margin, upwards
 from metabench.plotting.scale import Scale
-from metabench.plotting.svg import Picture, group, label, path, shorten, tag, width_of
+from metabench.plotting.svg import Picture, group, label, polyline, shorten, tag, width_of
 
 Box = tuple[float, float, float, float]
 _NAMED = 24  # more points than this get no names and tips but those of the front
@@ -60,7 +60,7 @@ def _front(front: Sequence[Point], across: Scale, up: Scale) -> str:
         if steps:
             steps.append((across(point.cost), steps[-1][1]))
         steps.append((across(point.cost), up(point.value)))
-    return path(steps, "front") if len(steps) > 1 else ""
+    return polyline(steps, "front") if len(steps) > 1 else ""
 
 
 def _name(point: Point, x: float, y: float, edge: float, taken: list[Box]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,6 @@ from metabench.records.describe import train_dataset
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import params_text, score_text
 from metabench.statistics.episode_scores import metric_of, parts_of, score_of
-from metabench.utils.text import inert
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,15 +85,9 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return frame.astype({**dict.fromkeys(_INTEGERS, "Int64"), **numbers})
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return CSV text; a text cell that a spreadsheet would run as a formula gets a leading apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        flat = {name: text(row[name]) for name, text in _TEXTS.items() if name in row}
-        writer.writerow([inert({**row, **flat}[name]) for name in columns])
-    return out.getvalue()
+def flat_row(row: Row) -> Row:
+    """Return a row whose values are all single: lists and mappings as the text that CSV files and frames hold."""
+    return {**row, **{name: text(row[name]) for name, text in _TEXTS.items()}}
 
 
 def _row(record: Mapping[str, Any], cached: bool) -> Row:
@@ -141,7 +132,7 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
 
 
 def _training(training: Mapping[str, Any]) -> str:
-    """The settings of a training but for its seed."""
+    """Return the settings of a training except its seed."""
     return params_text(
         {name: value for name, value in training.items() if name != "seed" and isinstance(value, (int, float, str))}
     )

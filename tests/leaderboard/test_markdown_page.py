@@ -14,8 +14,8 @@ from markdown_it import MarkdownIt
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import boards
 from metabench.leaderboard.curated import Invalidated, Overlap
-from metabench.leaderboard.entries import Cell, Entry, file_name
-from metabench.leaderboard.markdown_page import page
+from metabench.leaderboard.entries import Column, Entry, file_name
+from metabench.leaderboard.markdown_page import board_markdown
 from metabench.leaderboard.published import Published, read_published
 from metabench.records.record import build_record
 from tests.leaderboard.test_published import HEADER
@@ -43,7 +43,7 @@ def board(tmp_path: Path) -> Leaderboard:
 def _text(*records: dict[str, Any], overlaps: tuple[Overlap, ...] = (), claims: tuple[Published, ...] = ()) -> str:
     entries = [Entry(record, file_name(record)) for record in records]
     (found,) = boards(entries, claims, {}, overlaps)
-    return page(found)
+    return board_markdown(found)
 
 
 def _table(text: str, title: str = "## test split") -> list[dict[str, str]]:
@@ -81,7 +81,7 @@ def test_columns_say_what_tells_them_apart() -> None:
     assert all("rank 1" in first[name] for name in list(first)[3:6]) and "rank 2" in floor["5-way 1-shot, query=15"]
     assert first["Protocol"].count("query=") == 2 and floor["Protocol"].count("query=") == 1
     assert "No floor row is measured for: 5-way 1-shot, query=1; 5-way 5-shot." in text
-    claim = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 98.8, 0.05, "98.8", "A", "paper")
+    claim = Published("protonet", "conv4", "omniglot", Column("", 5, 1), 98.8, 0.05, "98.8", "A", "paper")
     (row,) = _table(_text(make_record(), make_record(**few), claims=(claim,)))
     assert all("paper 98.8" in row[f"5-way 1-shot, query={query}"] for query in (1, 15))
 
@@ -94,8 +94,8 @@ def test_a_checkpoint_says_where_it_was_trained() -> None:
     entries = [Entry(record, file_name(record)) for record in (trained, taken, elsewhere)]
     glyphs, omniglot = boards(entries, (), {}, ())
     how = "seed 7, 60-way, 100 episodes"
-    assert {row["Training"] for row in _table(page(omniglot))} == {how, f"checkpoint {weights[:12]}, {how}"}
-    (row,) = _table(page(glyphs))
+    assert {row["Training"] for row in _table(board_markdown(omniglot))} == {how, f"checkpoint {weights[:12]}, {how}"}
+    (row,) = _table(board_markdown(glyphs))
     assert row["Training"] == f"checkpoint {weights[:12]}, omniglot -&gt; glyphs, {how}"
     (row,) = _table(_text(taken))
     assert row["Training"] == f"checkpoint {weights[:12]}"
@@ -365,8 +365,8 @@ def test_reasons_and_sources_are_text_in_markdown(text: str) -> None:
     record = make_record()
     shapes = []
     for words in ("x", reason):
-        claim = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 98.8, 0.05, "98.8", words, "paper")
+        claim = Published("protonet", "conv4", "omniglot", Column("", 5, 1), 98.8, 0.05, "98.8", words, "paper")
         invalid = {record["key"]: Invalidated(record["key"], words, datetime.date(2026, 11, 24))}
         (found,) = boards([Entry(record, file_name(record))], [claim], invalid, ())
-        shapes.append(_shape(page(found)))
+        shapes.append(_shape(board_markdown(found)))
     assert shapes[0] == shapes[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metabench.errors import UsageError
-from metabench.leaderboard.entries import Cell
+from metabench.leaderboard.entries import Column
 from metabench.leaderboard.published import Published, read_published
 
 HEADER = "algorithm,backbone,dataset,way,shot,query,accuracy,ci95,source,kind\n"
@@ -74,7 +74,7 @@ def test_the_error_and_the_power_of_the_marks(distance: float, low: float, high:
     ours = random.normal(50 + distance * 0.5**0.5, 0.5, 20_000)
     half = 1.96 * 0.5
     marked = [
-        Published("a", "b", "d", Cell("", 5, 1), paper, half, "", "s", "paper").misses(value, half)
+        Published("a", "b", "d", Column("", 5, 1), paper, half, "", "s", "paper").misses(value, half)
         for paper, value in zip(papers.tolist(), ours.tolist(), strict=True)
     ]
     assert low < np.mean(marked) < high

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from metabench.cli.main import main
 from metabench.cli.rendering import columns
-from metabench.reports.text_table import display_width, text_table
+from metabench.reports.text_table import display_width, terminal_table
 from tests.photos import make_folder
 
 WORDS = ("plain", "日本語", "中文 字", "ring🔥", "ñandú", unicodedata.normalize("NFD", "ñandú"))
@@ -22,7 +22,7 @@ def starts(line: str) -> list[int]:
     return [display_width(line[: place + 2]) for place in range(len(line) - 2) if line[place : place + 3] == "  |"]
 
 
-@pytest.mark.parametrize("make", [text_table, columns])
+@pytest.mark.parametrize("make", [terminal_table, columns])
 def test_aligned_by_what_is_shown(make) -> None:
     lines = make(("class", "|value"), [(word, "|1") for word in WORDS]).splitlines()
     places = {tuple(starts(line)) for line in lines if "|" in line}
@@ -42,7 +42,7 @@ def test_as_tabulate_does_it_where_every_letter_takes_one_column(lines: list[lis
     header, *rows = [[text.strip() for text in line] for line in lines]
     want = tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True)
     if rows:
-        assert text_table(header, rows).splitlines() == [line.rstrip() for line in want.splitlines()]
+        assert terminal_table(header, rows).splitlines() == [line.rstrip() for line in want.splitlines()]
 
 
 def test_tables_of_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
