@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from jinja2 import UndefinedError
 
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import Board, boards
 from metabench.leaderboard.entries import Column, Entry, file_name
-from metabench.leaderboard.html_page import html_page
+from metabench.leaderboard.html_page import html_page, template_environment
 from metabench.leaderboard.published import Published
 from tests.browser import Browser, browser, missing
 from tests.leaderboard.test_markdown_page import FLOOR, TEXTS, _storable, hostile_records
@@ -139,6 +140,49 @@ def test_sources_are_text_in_html(text: str) -> None:
         reader = _read(html_page(_boards(make_record(), claims=(claim,)), []))
         shapes.append([tag for tag in reader.shape if tag[0] != "br"])
     assert shapes[0] == shapes[1]
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"' onload='x",
+    "{{ 7 * 7 }}{% raw %}",
+    "</style><b>",
+    "&lt;",
+    "a\x1b[31m\u202eb",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_names_are_shown_as_they_are(text: str) -> None:
+    reader = _read(html_page(_boards(*hostile_records(text, "z")), []))
+    shown = "".join(reader.words)
+    assert text.replace("\x1b", " ").replace("\u202e", " ") in shown
+    assert [tag for tag, _ in reader.shape].count("script") == 1
+    assert "b" not in [tag for tag, _ in reader.shape]
+    assert not [name for name, _ in reader.values if name.startswith("on")]
+
+
+def test_templates_escape_every_value_and_refuse_what_is_missing() -> None:
+    environment = template_environment()
+    assert environment.autoescape is True
+    for name in environment.list_templates(extensions=["j2"]):
+        source, *_ = environment.loader.get_source(environment, name)
+        assert not re.search(r"\|\s*safe|autoescape|Markup", source), name
+    assert environment.from_string('<p title="{{ x }}">{{ x }}</p>').render(x="<'\"\x07>") == (
+        '<p title="&lt;&#x27;&quot; &gt;">&lt;&#x27;&quot; &gt;</p>'
+    )
+    assert environment.from_string("{{ x|lines }}").render(x="<b>\n\n&") == "&lt;b&gt;<br>&amp;"
+    with pytest.raises(UndefinedError, match="'nothing' is undefined"):
+        environment.from_string("{{ nothing }}").render()
+    with pytest.raises(TypeError, match="cannot show None"):
+        environment.from_string("{{ x }}").render(x=None)
+
+
+def test_the_layout_of_a_template_is_not_in_the_page() -> None:
+    source = "<ul>\n  {% for x in xs %}\n    <li>two\n      words</li>\n\n  {% endfor %}\n</ul>\n"
+    assert template_environment().from_string(source).render(xs="ab") == (
+        "<ul><li>two words</li>\n<li>two words</li>\n</ul>"
+    )
 
 
 @pytest.fixture(scope="module")
