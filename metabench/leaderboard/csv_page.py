@@ -62,9 +62,9 @@ _COLUMNS = (
 
 
 def board_csv(board: Board) -> str:
-    """Return the CSV of one data set.
+    """Return the CSV of one dataset.
 
-    What is not scored by accuracy has two columns, `metric` and `score`, for it; `copies` is there where some are.
+    Where a row is not scored by accuracy, `metric` and `score` replace `accuracy`; `copies` is there if any exist.
     """
     data = [
         _datum(section, row, cell) for section in board.sections for row in section.rows for cell in sorted(row.cells)

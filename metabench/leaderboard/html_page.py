@@ -59,7 +59,7 @@ def template_environment() -> Environment:
 
 
 class DroppedLineEnds(Extension):
-    """Template sources as they are readable, pages without their layout.
+    """Extension by which templates are readable and pages are free of their layout.
 
     Line ends and indentation between two tags are dropped; an empty line between them stays as one line end. A line
     end within text is a space.

@@ -48,7 +48,7 @@ The same rows as data: [`{name}.csv`]({name}.csv); with pictures: [`index.html`]
 
 
 def board_markdown(board: Board) -> str:
-    """Return the Markdown of one data set."""
+    """Return the Markdown of one dataset."""
     notes = _Footnotes()
     sections = "".join(_section(section, notes) for section in board.sections)
     claims = f"\n## Published values\n\n{_published(board.claims, notes)}\n" if board.claims else ""
@@ -137,8 +137,8 @@ def _published(claims: Sequence[Published], notes: _Footnotes) -> str:
         row = (claim.algorithm, claim.backbone, claim.kind, claim.source)
         table[row][claim.cell] = claim.text
     rows = [
-        [escape(row[0]), escape(row[1]), row[2] + notes.cite(row[3]), *(found.get(c, "") for c in cells)]
-        for row, found in sorted(table.items())
+        [escape(row[0]), escape(row[1]), row[2] + notes.cite(row[3]), *(values.get(c, "") for c in cells)]
+        for row, values in sorted(table.items())
     ]
     return _table(["Algorithm", "Backbone", "Kind", *(cell.full_title for cell in cells)], rows)
 
@@ -162,7 +162,7 @@ def _invalid(board: Board) -> str:
 
 
 def _scored(board: Board) -> str:
-    """What stands above scores of several columns."""
+    """Return the heading above scores of several columns."""
     metrics = {entry.cell.metric for entry, _ in board.invalid}
     return "Accuracy" if metrics == {ACCURACY} else "Score"
 

@@ -1,4 +1,4 @@
-"""What the Markdown and the HTML page say in the same words; plain text that each page escapes for itself."""
+"""Texts that the Markdown and the HTML page share; plain text that each page escapes for itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metabench.registry.metric import ACCURACY, Metric
 from metabench.reports.text import params_text, width_text
 from metabench.statistics.episode_scores import answers, parts_of
 
-_LONGEST = 120  # characters of a stranger's string in a table
+_MAX_LENGTH = 120  # characters of a record's string in a table
 
 _CLOSED = (
     "{} The first ± is the half-width of a 95 % Student-t interval over the episodes of a fixed "
@@ -71,7 +71,7 @@ def explain(board: Board) -> list[str]:
     results = [result for row in rows for result in row.cells.values()]
     metrics = sorted({result.metric for result in results}) or [ACCURACY]
     one = metrics[0].name if len(metrics) == 1 else "score"
-    numbers = [_CLOSED.format(" ".join(map(_said, metrics)), _EQUAL if ACCURACY in metrics else "")] + (
+    numbers = [_CLOSED.format(" ".join(map(_metric_sentence, metrics)), _EQUAL if ACCURACY in metrics else "")] + (
         [_OPEN] if any(result.open95 is not None for result in results) else []
     )
     order = [_RANKS, _ORDER] + ([_FLOORS] if any(row.floor for row in rows) else [])
@@ -84,44 +84,44 @@ def explain(board: Board) -> list[str]:
     return [" ".join(part) for part in (numbers, order, marks) if part]
 
 
-def _said(metric: Metric) -> str:
-    """A sentence for a metric: its unit, and which way is better where that is not plain."""
+def _metric_sentence(metric: Metric) -> str:
+    """Return a sentence for a metric: its unit, and the better direction where that is down."""
     unit = {"%": " in percent", "": ""}.get(metric.unit, f" in {metric.unit}")
     better = "" if metric.higher_is_better else ": lower is better"
     return f"{metric.name[0].upper()}{metric.name[1:]}{unit}{better}."
 
 
 def named(part: Mapping[str, Any]) -> str:
-    """``name v2``, and its parameters on a second line; version 1 goes without saying."""
+    """Return ``name v2``, and its parameters on a second line; version 1 is not shown."""
     text = str(part["name"]) + (f" v{part['version']}" if part["version"] != 1 else "")
     return text + (f"\n{params_text(part['params'])}" if part["params"] else "")
 
 
 def pre_training_text(section: Section, row: BoardRow) -> str:
-    """What the backbone was trained on before, and on a second line whether that met the test classes."""
+    """Return the pre-training of the backbone, and on a second line whether that met the test classes."""
     trained_on = row.first.inputs["backbone"]["trained_on"]
     verdict = section.contamination(row)
     return f"pre-trained on {trained_on}" + (f"\n{_MET[verdict]}" if verdict else "") if trained_on else ""
 
 
 def mark(section: Section, row: BoardRow) -> str:
-    """`` ‡`` or `` ?`` after the name of a row that was pre-trained on something doubtful."""
-    said = _MET.get(section.contamination(row), "")
-    return f" {said[0]}" if said[:1] in ("‡", "?") else ""
+    """Return the mark of a row with doubtful pre-training, `` ‡`` or `` ?``; '' for others."""
+    verdict = _MET.get(section.contamination(row), "")
+    return f" {verdict[0]}" if verdict[:1] in ("‡", "?") else ""
 
 
 def copy_mark(section: Section, row: BoardRow) -> str:
-    """`` †`` after the name of a row whose test data hold copies."""
+    """Return the mark of a row whose test data hold copies, `` †``; '' for others."""
     return f" {MARK}" if section.copies_behind(row) else ""
 
 
 def statistics(row: BoardRow) -> str:
-    """Which batch statistics normalise in evaluation."""
+    """Return the batch statistics that normalise in evaluation; '' where the algorithm does not say."""
     return f"batch statistics: {row.statistics}" if row.statistics else ""
 
 
 def seeds(section: Section, row: BoardRow) -> str:
-    """``1 (-)``, or ``3 (0.21/0.05)`` with the spread in every column; ``-`` where nothing was trained."""
+    """Return ``1 (-)``, or ``3 (0.21/0.05)`` with the spread in every column; ``-`` where nothing was trained."""
     if row.seeds < 2:
         return f"{row.seeds} (-)" if row.seeds else "-"
     spread = [(row.cells[cell].seed_sd if cell in row.cells else None, cell.metric.digits) for cell in section.cells]
@@ -130,20 +130,20 @@ def seeds(section: Section, row: BoardRow) -> str:
 
 
 def episodes(row: BoardRow) -> str:
-    """Number and seed of the test episodes."""
+    """Return the number and the seed of the test episodes."""
     counts = sorted({len(answers(entry.record["scores"])) for entry in row.entries})
     return f"{'/'.join(f'{count:,}' for count in counts)}, seed {row.first.inputs['evaluation']['seed']}"
 
 
 def protocols(row: BoardRow) -> list[str]:
-    """The protocol with its parameters but way and shot, as often as they differ between columns."""
+    """Return the protocol with its parameters except way and shot, once for each variant among the columns."""
     inputs = [entry.inputs["protocol"] for entry in row.entries]
     rest = [{**p, "params": {k: v for k, v in p["params"].items() if k not in ("way", "shot")}} for p in inputs]
     return list(dict.fromkeys(map(named, rest)))
 
 
 def training(row: BoardRow) -> str:
-    """Seeds, way, shot (only where it is not the column's) and number of the training episodes."""
+    """Return seeds, way, shot (only where it is not the column's) and number of the training episodes."""
     runs = [(entry.cell, entry.training) for entry in row.entries if entry.training is not None]
     if not runs:
         return "none"
@@ -165,7 +165,7 @@ def training(row: BoardRow) -> str:
 
 
 def open_part(result: CellResult) -> str:
-    """`` (open ± 1.03)``, or nothing."""
+    """Return `` (open ± 1.03)``; '' without an open interval."""
     return "" if result.open95 is None else f" (open ± {width_text(result.open95, result.metric.digits)})"
 
 
@@ -177,7 +177,7 @@ _KINDS = {
 
 
 def remarks(result: CellResult) -> list[str]:
-    """What a reader must know about a result besides its score and intervals."""
+    """Return what a reader must know about a result besides its score and intervals, a line each."""
     digits = result.metric.digits
     total = "" if result.total95 is None else f"with seeds ± {width_text(result.total95, digits)}"
     if result.total_open95 is not None:
@@ -187,24 +187,24 @@ def remarks(result: CellResult) -> list[str]:
 
 
 def _learned(result: CellResult) -> str:
-    """``† 2 in training too``: the copies that are of the training and not of the test data."""
+    """Return ``† 2 in training too``: the copies between training and test data; '' without any."""
     seen = most({BETWEEN_SPLITS: copies_of(entry.record).get(BETWEEN_SPLITS, 0)} for entry in result.entries)
     return f"{MARK} {copies_words(seen)}" if seen else ""
 
 
 def _made_of(result: CellResult) -> str:
-    """``novel 36.74, base 96.53``: what the score is made of, the mean over seeds."""
+    """Return the parts of a score, the mean over seeds: ``novel 36.74, base 96.53``; '' without parts."""
     records = [entry.record for entry in result.entries]
-    told = []
+    means_of = []
     for part in (part.metric for part in parts_of(records[0]["scores"])):
         means = [record["summary"].get("parts", {}).get(part.name, {}).get("mean") for record in records]
         if None not in means:
-            told.append(f"{part.name} {sum(means) / len(means):.{part.digits}f}")
-    return ", ".join(told)
+            means_of.append(f"{part.name} {sum(means) / len(means):.{part.digits}f}")
+    return ", ".join(means_of)
 
 
 def claim_gap(claim: Published, result: CellResult) -> str:
-    """How far a result is from a claim, with a mark where that is beyond the interval of the difference."""
+    """Return the distance of a result from a claim, with a mark where it is beyond its interval."""
     distance = claim.gap(result.score)
     mark = (" ▲" if distance > 0 else " ▼") if claim.misses(result.score, result.ci95) else ""
     return f"{distance:+.2f}{mark}"
@@ -212,4 +212,4 @@ def claim_gap(claim: Published, result: CellResult) -> str:
 
 def short(text: str) -> str:
     """Return `text` cut to what a table can hold."""
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 1] + "…"

@@ -1,4 +1,4 @@
-"""The frame of pictures with two axes: grid lines, ticks, and what the axes mean."""
+"""The frame of pictures with two axes: grid lines, ticks and axis names."""
 
 from __future__ import annotations
 

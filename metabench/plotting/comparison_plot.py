@@ -16,18 +16,18 @@ _POINTS = (-100.0, 100.0)
 
 
 def comparison_picture(
-    found: Sequence[Versus], ranked: Sequence[RankedMethods], min_diff: float | None = None
+    pairs: Sequence[Versus], ranked: Sequence[RankedMethods], min_diff: float | None = None
 ) -> Picture:
     """Return one picture: a panel for each data set and protocol, then one for each ranking over data sets.
 
-    `min_diff` is the difference in points that would matter; what is smaller is shaded.
+    `min_diff` is the smallest difference in points that matters; smaller ones are shaded.
     """
     panels: dict[str, list[Versus]] = defaultdict(list)
-    for pair in found:
+    for pair in pairs:
         panels[f"{pair.a.dataset}, {pair.a.where}"].append(pair)
-    pictures = [_panel(name, pairs, min_diff) for name, pairs in panels.items()]
+    pictures = [_panel(name, members, min_diff) for name, members in panels.items()]
     pictures += [_ranks(standing) for standing in ranked]
-    opened = any(pair.difference.open95 is not None for pair in found)
+    opened = any(pair.difference.open95 is not None for pair in pairs)
     notes = [
         "thick: 95 % interval over episodes" + ("; thin: for new classes and examples" if opened else ""),
         "p: of no difference, corrected for all pairs (Holm)",

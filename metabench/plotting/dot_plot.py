@@ -1,4 +1,4 @@
-"""A dot plot: one line for each row, its value, two intervals, and what was claimed."""
+"""Dot plot: one line for each row with its value, two intervals and a published value."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Dot:
     """A row of a dot plot.
 
     Attributes:
-        name: what stands at its left.
+        name: the label at the left.
         value: in the unit of the axis.
-        closed, opened: half-widths of the inner and the outer interval, None where there is none.
+        closed, opened: half-widths of the inner and the outer interval; None without one.
         claim: a published value.
         claim_margin: half-width of its interval.
         floor: drawn paler, and not allowed to stretch the axis.
         remark: a word after the value (a rank).
-        tip: shown when one points at it.
+        tip: the tool tip.
     """
 
     name: str
@@ -64,8 +64,8 @@ def dot_plot(
     Args:
         dots: the rows.
         title: of the picture.
-        axis: what stands below the axis.
-        bounds: what values can be at all.
+        axis: the text below the axis.
+        bounds: the range of possible values.
         zero: values are differences: with a sign, and a line at 0.
         width: of the picture, in pixels.
         band: shade the values from -band to band (differences too small to matter).

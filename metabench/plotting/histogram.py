@@ -1,4 +1,4 @@
-"""The distribution of one run's scores over its episodes: what a mean and its interval leave out."""
+"""Histogram of one run's scores over its episodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def histogram(scores: EpisodeScores, title: str, subtitle: str, step: float = 0.
 
     Args:
         scores: of the episodes.
-        step: how far apart neighbouring scores are (100 / queries of an accuracy); 0 where they can be anything.
+        step: distance of neighbouring scores (100 / queries of an accuracy); 0 for continuous scores.
     """
     values, metric = np.sort(scores.values), scores.metric
     best_last = values if metric.higher_is_better else values[::-1]
@@ -60,7 +60,7 @@ def histogram(scores: EpisodeScores, title: str, subtitle: str, step: float = 0.
 
 
 def _edges(values: Floats, step: float) -> Floats:
-    """Where the bars begin and end: between the scores there can be, so that none is on an edge."""
+    """Return the edges of the bars: between the possible scores, so that none is on an edge."""
     low, high = float(values[0]), float(values[-1])
     width = math.ceil(round((high - low) / step + 1) / _BARS) * step if step else (high - low) / _BARS
     width = width or max(abs(low), 1.0) / _BARS

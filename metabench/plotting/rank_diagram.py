@@ -1,4 +1,4 @@
-"""A critical-difference diagram (Demsar 2006): mean ranks on a line, bars over those that are not told apart."""
+"""Critical-difference diagram (Demsar 2006): mean ranks on a line, bars over those that do not differ."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _STEP = 20.0
 
 def cliques(mean_ranks: Sequence[float], distance: float) -> list[tuple[int, int]]:
     """Return the longest runs (first, last) of sorted mean ranks that span less than the critical distance."""
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     for first, low in enumerate(mean_ranks):
         last = max(index for index, value in enumerate(mean_ranks) if value - low < distance)
-        if last > first and (not found or last > found[-1][1]):
-            found.append((first, last))
-    return found
+        if last > first and (not runs or last > runs[-1][1]):
+            runs.append((first, last))
+    return runs
 
 
 def rank_diagram(mean_ranks: Mapping[str, float], distance: float, title: str) -> Picture:
@@ -62,7 +62,7 @@ def _ruler(scale: Scale, y: float) -> str:
 
 
 def _distance(scale: Scale, distance: float) -> str:
-    """The critical difference as a bar of its length, where it fits; always in words."""
+    """Return the critical difference as a bar of its length, where it fits, and in words."""
     words = f"critical difference {distance:.3f}" if distance < 1 else f"critical difference {distance:.2f}"
     length = scale(scale.low + distance) - scale.start
     if length > scale.end - scale.start:

@@ -1,4 +1,4 @@
-"""Points in a plane, with the front of those that nothing beats in both directions."""
+"""Scatter plot with the Pareto front: points that no other beats in both directions."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def scatter(points: Sequence[Point], title: str, x_name: str, y_name: str) -> Pi
 
 def pareto(points: Sequence[Point]) -> list[Point]:
     """Return the points that no other beats or equals at the same or a lower cost, cheapest first."""
-    found: list[Point] = []
+    front: list[Point] = []
     for point in sorted(points, key=lambda p: (p.cost, -p.value)):
-        if not found or point.value > found[-1].value:
-            found.append(point)
-    return found
+        if not front or point.value > front[-1].value:
+            front.append(point)
+    return front
 
 
 def _front(front: Sequence[Point], across: Scale, up: Scale) -> str:
@@ -64,7 +64,7 @@ def _front(front: Sequence[Point], across: Scale, up: Scale) -> str:
 
 
 def _name(point: Point, x: float, y: float, edge: float, taken: list[Box]) -> str:
-    """The name beside a point where there is room: right, left, above or below; nothing where there is none."""
+    """Return the name beside a point where there is room: right, left, above or below; '' without room."""
     text = shorten(point.name, 150, 11)
     width = width_of(text, 11)
     for left, base in ((x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 9), (x - width / 2, y + 17)):

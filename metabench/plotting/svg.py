@@ -1,4 +1,4 @@
-"""The few SVG elements that pictures are made of. Every string and number goes through here, escaped."""
+"""The few SVG elements of pictures. Every string and number passes through here and is escaped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Picture:
     Attributes:
         width, height: in CSS pixels at full size.
         title: what it shows, one line.
-        description: the same numbers in words, for those who do not see it.
+        description: the same numbers in words, for screen readers.
         body: SVG elements.
     """
 
@@ -32,11 +32,11 @@ class Picture:
     body: str
 
     def inline(self, name: str) -> str:
-        """Return it as a part of an HTML page whose style sheet holds `style`; `name` makes its ids unique."""
+        """Return the picture as part of an HTML page with the style sheet `style`; `name` makes its ids unique."""
         return self._svg(name, "", 0)
 
     def file(self) -> str:
-        """Return it as a file of its own, light, in what every program knows that reads SVG."""
+        """Return the picture as a file of its own: light colours, and only SVG that all converters know."""
         x = -_AIR
         backdrop = tag("rect", cls="backdrop", x=x, y=x, width=self.width - 2 * x, height=self.height - 2 * x)
         before = f"<style>{_plain_style()}</style>{backdrop}"
@@ -83,7 +83,7 @@ def _plain_style() -> str:
             ]
         else:
             rules.append(line)
-    return re.sub(r"var\(--(\w+)\)", lambda found: values[found[1]], "\n".join(rules))
+    return re.sub(r"var\(--(\w+)\)", lambda name: values[name[1]], "\n".join(rules))
 
 
 def tag(name: str, content: str = "", /, **attributes: str | float | None) -> str:
@@ -115,7 +115,7 @@ def label(x: float, y: float, content: str, cls: str = "", anchor: str = "start"
 
 
 def group(content: str, tip: str = "", cls: str = "") -> str:
-    """Return elements as one, with the words that show when one points at it."""
+    """Return elements as one group, with a tool tip."""
     return tag("g", (tag("title", escape_xml(tip)) if tip else "") + content, cls=cls)
 
 

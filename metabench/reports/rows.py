@@ -139,10 +139,10 @@ def _training(training: Mapping[str, Any]) -> str:
 
 
 def _parts(record: Mapping[str, Any]) -> list[Row]:
-    found = (record["summary"] or {}).get("parts", {})
-    metrics = [part.metric for part in parts_of(record["scores"])] if found else []
+    parts = (record["summary"] or {}).get("parts", {})
+    metrics = [part.metric for part in parts_of(record["scores"])] if parts else []
     return [
-        {"metric": metric, "score": found[metric.name]["mean"], "ci95": found[metric.name]["ci95"]}
+        {"metric": metric, "score": parts[metric.name]["mean"], "ci95": parts[metric.name]["ci95"]}
         for metric in metrics
     ]
 

@@ -179,7 +179,7 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
 
 def _copies(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
     """Return the numbers of copies of every data set."""
-    found: dict[str, list[Mapping[str, int]]] = defaultdict(list)
+    copies: dict[str, list[Mapping[str, int]]] = defaultdict(list)
     for row in rows:
-        found[row["dataset"]].append(row["copies"])
-    return {name: most(counts) for name, counts in found.items()}
+        copies[row["dataset"]].append(row["copies"])
+    return {name: most(counts) for name, counts in copies.items()}

@@ -163,5 +163,5 @@ def test_a_run_draws_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([*words, "--shots", "1"]) == 0, "the measurement is not lost"
     said = capsys.readouterr()
     assert "nearest-mean" in said.out
-    assert "a curve needs a method with at least two numbers of shots" in said.err
+    assert "no method has at least two numbers of shots" in said.err
     assert main([*arguments(tmp_path, algo="nearest-mean"), "--plot", str(tmp_path / "no" / "c.svg")]) == 2
