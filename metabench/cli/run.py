@@ -22,7 +22,7 @@ from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.planning.suites import Suite, find_suite
 from metabench.plotting.learning_curve_plot import learning_curve_picture
 from metabench.registry.specs import SAMPLINGS
-from metabench.reports.rows import Row, outcome_rows
+from metabench.reports.rows import TableRow, outcome_rows
 from metabench.reports.run_tables import run_csv, run_json, run_text, with_dataset_labels
 from metabench.reports.seed_tables import seed_rows, seed_text
 from metabench.reports.suite_tables import suite_csv, suite_json, suite_text
@@ -120,7 +120,7 @@ def _run_suite(suite: Suite, runs: Sequence[Planned], session: Session, options:
     return 1 if failed else min(codes, default=0)
 
 
-def _say_places(rows: Sequence[Row], session: Session) -> None:
+def _say_places(rows: Sequence[TableRow], session: Session) -> None:
     """Say which folder each data set is whose name means several."""
     labels = {
         label["dataset"]: row["dataset_digest"]
@@ -143,7 +143,7 @@ def _draw(outcomes: Sequence[Outcome], path: Path | None, console: Console) -> N
         console.warn(f"--plot {path}: {error}")
 
 
-def _rendered(rows: Sequence[Row], seeds: Sequence[Row], options: Mapping[str, Any]) -> str:
+def _rendered(rows: Sequence[TableRow], seeds: Sequence[TableRow], options: Mapping[str, Any]) -> str:
     """Return the rows in the form asked for; where something was trained several times, with the rows over seeds."""
     if options["as_json"]:
         return run_json(rows, seeds)

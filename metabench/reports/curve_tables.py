@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from metabench.comparison.learning_curves import LearningCurve, panels
 from metabench.records.copy_counts import copies_line, copies_words, marked_name, most
 from metabench.registry.metric import Metric
-from metabench.reports.rows import Row
+from metabench.reports.rows import TableRow
 from metabench.reports.text import score_text, width_text
 from metabench.reports.text_table import Block, Notes, Table, csv_text, json_text, report_text
 
@@ -17,7 +17,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def curve_rows(curves: Sequence[LearningCurve]) -> list[Row]:
+def curve_rows(curves: Sequence[LearningCurve]) -> list[TableRow]:
     """Return one row (see `_COLUMNS`) for each level; `gain` is over the level before."""
     rows = []
     for curve in curves:

@@ -16,9 +16,9 @@ from metabench.statistics.episode_scores import metric_of, parts_of, score_of
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
-COLUMNS = (
+RUN_COLUMNS = (
     "algorithm",
     "params",
     "setting",
@@ -58,8 +58,8 @@ _OF_THE_CELL = ("way", "shot", "query")
 _INTEGERS = ("way", "shot", "query", "episodes", "episode_seed", "seed")
 
 
-def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[str] = ()) -> list[Row]:
-    """Return one row (see `COLUMNS`) per record, in the order given.
+def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[str] = ()) -> list[TableRow]:
+    """Return one row (see `RUN_COLUMNS`) per record, in the order given.
 
     Args:
         records: valid records of any status.
@@ -73,11 +73,11 @@ def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[s
     return [_row(record, record["key"] in cached) for record in records]
 
 
-def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
+def to_frame(rows: Sequence[TableRow]) -> pd.DataFrame:
     """Return the rows as a data frame; integers stay integers where some are missing."""
     import pandas as pd
 
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
     for name, text in _TEXTS.items():
         frame[name] = frame[name].map(text).astype("object")
     frame["metric"] = frame["metric"].map(lambda metric: None if metric is None else str(metric)).astype("object")
@@ -85,12 +85,12 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return frame.astype({**dict.fromkeys(_INTEGERS, "Int64"), **numbers})
 
 
-def flat_row(row: Row) -> Row:
+def flat_row(row: TableRow) -> TableRow:
     """Return a row whose values are all single: lists and mappings as the text that CSV files and frames hold."""
     return {**row, **{name: text(row[name]) for name, text in _TEXTS.items()}}
 
 
-def _row(record: Mapping[str, Any], cached: bool) -> Row:
+def _row(record: Mapping[str, Any], cached: bool) -> TableRow:
     inputs, summary, error = record["inputs"], record["summary"] or {}, record["error"]
     cell, metric = inputs["protocol"]["params"], metric_of(record["scores"]) if record["scores"] else None
     score = score_of(record) if metric else None
@@ -138,7 +138,7 @@ def _training(training: Mapping[str, Any]) -> str:
     )
 
 
-def _parts(record: Mapping[str, Any]) -> list[Row]:
+def _parts(record: Mapping[str, Any]) -> list[TableRow]:
     parts = (record["summary"] or {}).get("parts", {})
     metrics = [part.metric for part in parts_of(record["scores"])] if parts else []
     return [
@@ -147,7 +147,7 @@ def _parts(record: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def parts_text(parts: Sequence[Row]) -> str:
+def parts_text(parts: Sequence[TableRow]) -> str:
     """Return ``novel 31.20 ± 0.41, base 60.02 ± 0.33``."""
     return ", ".join(f"{part['metric']} {part_text(part)}" for part in parts)
 
@@ -156,12 +156,12 @@ _TEXTS: Mapping[str, Callable[[Any], str]] = {"parts": parts_text, "copies": cop
 """Columns that are no single value, and the text that stands for one in CSV files and data frames."""
 
 
-def part_text(part: Row) -> str:
+def part_text(part: TableRow) -> str:
     """Return the score of one part with its interval."""
     return score_text(part["score"], part["ci95"], None, part["metric"].digits)
 
 
-def outcome_rows(outcomes: Sequence[Outcome | RejectedRun]) -> list[Row]:
+def outcome_rows(outcomes: Sequence[Outcome | RejectedRun]) -> list[TableRow]:
     """Return one table row for each outcome; what could not be measured is ``skipped``, and its note says why."""
     cached = {item.record["key"] for item in outcomes if isinstance(item, Outcome) and item.cached}
     records = (item.record if isinstance(item, Outcome) else _skipped(item) for item in outcomes)

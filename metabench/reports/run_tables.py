@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from metabench.records.copy_counts import MARK, copies_line, most
 from metabench.registry.metric import Metric
 from metabench.registry.specs import FIXED_WAY
-from metabench.reports.rows import COLUMNS, Row, flat_row, part_text
+from metabench.reports.rows import RUN_COLUMNS, TableRow, flat_row, part_text
 from metabench.reports.text import score_text
 from metabench.reports.text_table import Notes, Table, csv_text, json_text, report_text
 from metabench.utils.text import counted
@@ -36,23 +36,23 @@ _REASON = 100  # characters of a failure's reason in a cell; a longer one stands
 _WHOLE_REASON = 2_000  # as long as `metabench run` keeps one; a stranger's record may hold more
 
 
-def run_text(rows: Sequence[Row], markdown: bool = False) -> str:
+def run_text(rows: Sequence[TableRow], markdown: bool = False) -> str:
     """Return a table for people, with notes that say what its intervals are; Markdown ends with a line end."""
     text = report_text([_table(rows), Notes([*_long_reasons(rows), *_footnotes(rows)])], markdown)
     return text + "\n" * markdown
 
 
-def run_csv(rows: Sequence[Row]) -> str:
+def run_csv(rows: Sequence[TableRow]) -> str:
     """Return the rows as CSV."""
-    return csv_text(COLUMNS, [flat_row(row) for row in rows])
+    return csv_text(RUN_COLUMNS, [flat_row(row) for row in rows])
 
 
-def run_json(rows: Sequence[Row], seeds: Sequence[Row] = ()) -> str:
+def run_json(rows: Sequence[TableRow], seeds: Sequence[TableRow] = ()) -> str:
     """Return one JSON document ``{"rows": [...], "seeds": [...]}``: the runs, and their means over seeds."""
     return json_text({"rows": list(rows), "seeds": list(seeds)})
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[TableRow]) -> Table:
     """Return the columns that identify a row, those in which these rows differ, and the score."""
     rows = with_dataset_labels(rows)
     varied = [name for name in IF_VARIED if len({row[name] for row in rows} | UNSAID.get(name, set())) > 1]
@@ -71,7 +71,7 @@ def _table(rows: Sequence[Row]) -> Table:
     return Table([*names, *needed, title, *(part.title for part in parts)], cells, plain_header=True)
 
 
-def with_dataset_labels(rows: Sequence[Row]) -> list[Row]:
+def with_dataset_labels(rows: Sequence[TableRow]) -> list[TableRow]:
     """Return the rows with the start of its digest after the name of a data set, where the name means several."""
     digests: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for row in rows:
@@ -83,12 +83,12 @@ def with_dataset_labels(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _named_data(row: Row) -> tuple[str, ...]:
+def _named_data(row: TableRow) -> tuple[str, ...]:
     return row["dataset"], row["dataset_params"], row["split"]
 
 
 def needed_columns(
-    rows: Sequence[Row], names: Sequence[str], needed: Sequence[str] = IF_NEEDED
+    rows: Sequence[TableRow], names: Sequence[str], needed: Sequence[str] = IF_NEEDED
 ) -> dict[str, list[str]]:
     """Return those columns in which rows differ that are the same in those of `names`, a text for each row."""
     columns: dict[str, list[str]] = {}
@@ -108,7 +108,7 @@ def needed_columns(
     return columns
 
 
-def cell_text(row: Row, name: str) -> str:
+def cell_text(row: TableRow, name: str) -> str:
     """Return what a table shows of a row in one column; the data set is ``A -> B`` where that is what happened.
 
     A pre-trained backbone has a ``+`` and what it was trained on, a data set with copies a mark.
@@ -121,7 +121,7 @@ def cell_text(row: Row, name: str) -> str:
     return "-" if row[name] is None else str(row[name])
 
 
-def _result(row: Row, name_metric: bool) -> str:
+def _result(row: TableRow, name_metric: bool) -> str:
     if row["status"] != "ok":
         reason = _reason(row)
         return reason if len(reason) <= _REASON else f"{row['status']}: {str(row['note']).partition(':')[0]}, see below"
@@ -141,18 +141,18 @@ _KINDS = {
 }
 
 
-def _reason(row: Row) -> str:
+def _reason(row: TableRow) -> str:
     """Return why there is no score."""
     return f"{row['status']}: {row['note']}" if row["note"] else str(row["status"])
 
 
-def _long_reasons(rows: Sequence[Row]) -> list[str]:
+def _long_reasons(rows: Sequence[TableRow]) -> list[str]:
     """Return the reasons that are too long for a cell, each once for all rows."""
     reasons = dict.fromkeys(_reason(row)[:_WHOLE_REASON] for row in rows if row["status"] != "ok")
     return [reason for reason in reasons if len(reason) > _REASON]
 
 
-def _footnotes(rows: Sequence[Row]) -> list[str]:
+def _footnotes(rows: Sequence[TableRow]) -> list[str]:
     """Return lines that say which population each kind of interval in the table is about."""
     measured = [row for row in rows if row["status"] == "ok"]
     lines = []
@@ -177,7 +177,7 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _copies(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+def _copies(rows: Sequence[TableRow]) -> dict[str, dict[str, int]]:
     """Return the numbers of copies of every data set."""
     copies: dict[str, list[Mapping[str, int]]] = defaultdict(list)
     for row in rows:

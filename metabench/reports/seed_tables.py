@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.reports.rows import Row, rows_from_records
+from metabench.reports.rows import TableRow, rows_from_records
 from metabench.reports.run_tables import (
     ALWAYS,
     IF_NEEDED,
@@ -26,7 +26,7 @@ _NOTES = (
 )
 
 
-def seed_rows(records: Iterable[Mapping[str, Any]]) -> list[Row]:
+def seed_rows(records: Iterable[Mapping[str, Any]]) -> list[TableRow]:
     """Return one row for the runs that differ in the training seed alone, for every such group of the records.
 
     A row holds what its runs share, and `seeds` (the seeds), `score` (their mean), `seed_sd`, `total95`,
@@ -35,7 +35,7 @@ def seed_rows(records: Iterable[Mapping[str, Any]]) -> list[Row]:
     return [_seed_row(group) for group in over_seeds(records)]
 
 
-def seed_text(rows: Sequence[Row], markdown: bool = False) -> str:
+def seed_text(rows: Sequence[TableRow], markdown: bool = False) -> str:
     """Return a table of `seed_rows` for people; Markdown ends with a line end."""
     notes = [note.format(_metric(rows).name) for note in _NOTES]
     return report_text([_table(rows), Notes(notes)], markdown) + "\n" * markdown
@@ -46,7 +46,7 @@ def seed_spread(seeds: int, seed_sd: float | None, digits: int = 2) -> str:
     return f"{seeds} ({'-' if seed_sd is None else width_text(seed_sd, digits)})" if seeds else "-"
 
 
-def _seed_row(group: OverSeeds) -> Row:
+def _seed_row(group: OverSeeds) -> TableRow:
     (shared,) = rows_from_records(group.records[:1])
     varied = (name for name in IF_VARIED if name not in ("episodes", "seed"))
     names = (*ALWAYS, "dataset_digest", "trained_on", "train_dataset", *varied, *IF_NEEDED, "copies")
@@ -63,13 +63,13 @@ def _seed_row(group: OverSeeds) -> Row:
     }
 
 
-def _metric(rows: Sequence[Row]) -> Metric:
+def _metric(rows: Sequence[TableRow]) -> Metric:
     """Return the metric of the rows if it is the same for all, else a metric named ``score``."""
     metrics = {row["metric"] for row in rows}
     return metrics.pop() if len(metrics) == 1 else Metric("score")
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[TableRow]) -> Table:
     rows = with_dataset_labels(rows)
     varied = [
         name for name in IF_VARIED if name in rows[0] and len({row[name] for row in rows} | UNSAID.get(name, set())) > 1

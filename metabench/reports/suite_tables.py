@@ -10,7 +10,7 @@ from metabench.comparison.suite_report import Cell, Line, Report
 from metabench.planning.suites import Suite
 from metabench.records.copy_counts import MARK, copies_line, most
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.reports.rows import Row
+from metabench.reports.rows import TableRow
 from metabench.reports.text import score_text
 from metabench.reports.text_table import Block, Notes, Table, csv_text, json_text, report_text
 
@@ -35,7 +35,7 @@ def suite_text(suite: Suite, report: Report, markdown: bool = False) -> str:
     return report_text([*blocks, Notes(notes)], markdown)
 
 
-def suite_json(suite: Suite, report: Report, rows: Sequence[Row], seeds: Sequence[Row]) -> str:
+def suite_json(suite: Suite, report: Report, rows: Sequence[TableRow], seeds: Sequence[TableRow]) -> str:
     """Return one JSON document: the suite, its standings, and the runs as ``metabench run --json`` has them."""
     return json_text({
         "suite": {**suite.provenance(), "cells": [_cell_name(cell) for cell in report.cells]},

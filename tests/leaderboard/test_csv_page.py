@@ -12,7 +12,7 @@ from metabench.leaderboard.curated import Overlap
 from metabench.leaderboard.entries import Column, Entry, file_name
 from metabench.leaderboard.published import Published
 from metabench.records.record import read_record
-from tests.leaderboard.test_markdown_page import FLOOR
+from tests.leaderboard.samples import FLOOR
 from tests.record_factory import make_record
 
 CLAIM = Published("protonet", "conv4", "omniglot", Column("", 5, 1), 99.9, 0.05, "99.9", "A, B 2017", "paper")

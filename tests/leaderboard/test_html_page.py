@@ -16,7 +16,7 @@ from metabench.leaderboard.entries import Column, Entry, file_name
 from metabench.leaderboard.html_page import html_page, template_environment
 from metabench.leaderboard.published import Published
 from tests.browser import Browser, browser, missing
-from tests.leaderboard.test_markdown_page import FLOOR, TEXTS, _storable, hostile_records
+from tests.leaderboard.samples import FLOOR, TEXTS, hostile_records
 from tests.record_factory import make_record
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -122,7 +122,7 @@ def test_where_the_links_lead_is_up_to_the_caller(tmp_path: Path) -> None:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(TEXTS.map(_storable))
+@given(TEXTS)
 def test_strings_of_a_record_are_text_in_html(text: str) -> None:
     safe, hostile = (_read(html_page(_boards(*hostile_records(words, "z"), *_several()), [])) for words in ("x", text))
     # An empty or cut text may leave out a line of small print, but no text adds an element or an attribute.
@@ -132,7 +132,7 @@ def test_strings_of_a_record_are_text_in_html(text: str) -> None:
 
 
 @settings(max_examples=20)
-@given(TEXTS.map(_storable))
+@given(TEXTS)
 def test_sources_are_text_in_html(text: str) -> None:
     shapes = []
     for words in ("x", " ".join(text.split()) or "x"):

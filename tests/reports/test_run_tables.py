@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metabench.records.record import build_record
-from metabench.reports.rows import COLUMNS, rows_from_records, to_frame
+from metabench.reports.rows import RUN_COLUMNS, rows_from_records, to_frame
 from metabench.reports.run_tables import ALWAYS, needed_columns, run_csv, run_json, run_text
 from metabench.reports.text import score_text
 from metabench.reports.text_table import csv_text
@@ -23,7 +23,7 @@ FAILED = build_record(
 def test_a_row_says_what_was_measured_and_how() -> None:
     record = make_record(algorithm__params={"b": 2, "a": "x"})
     (row,) = rows_from_records([record], {record["key"]})
-    assert tuple(sorted(row)) == tuple(sorted(COLUMNS))
+    assert tuple(sorted(row)) == tuple(sorted(RUN_COLUMNS))
     assert row["accuracy"] == pytest.approx(98.666667)
     assert row["ci95"] == record["summary"]["ci95"]
     expected = {"algorithm": "protonet", "backbone": "conv4", "dataset": "omniglot", "way": 5, "shot": 1}
@@ -198,7 +198,7 @@ def test_csv_cells_are_no_formulas() -> None:
 
 def test_the_frame_keeps_types() -> None:
     frame = to_frame(rows_from_records([make_record(), FAILED, make_record(training=None)]))
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == RUN_COLUMNS
     assert frame["seed"].dtype == "Int64"
     assert frame["accuracy"].isna().tolist() == [False, True, False]
     assert frame["seed"].isna().tolist() == [False, False, True]
