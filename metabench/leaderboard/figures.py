@@ -40,7 +40,8 @@ def dot_plots(section: Section) -> list[Picture]:
             dots = [_dot(section, row, cell, labels[row.identity]) for row in shown]
             bounds = _PERCENT if cell.metric.unit == "%" else UNBOUNDED
             axis, digits = cell.metric.axis, cell.metric.digits
-            pictures.append(dot_plot(dots, f"{section.title_of(cell)}{more}", axis, bounds, digits=digits))
+            title = f"{section.title_of(cell)}{more}"
+            pictures.append(dot_plot(dots, title, axis, bounds=bounds, digits=digits))
     return pictures
 
 

@@ -102,7 +102,8 @@ class ClaimedRow(NamedTuple):
     source: str
 
 
-class ClaimedTable(NamedTuple):
+@dataclass(frozen=True)
+class ClaimedTable:
     """All published values of a dataset; `count` is their number."""
 
     columns: Sequence[str]

@@ -41,7 +41,9 @@ def _panel(name: str, pairs: Sequence[Versus], min_diff: float | None) -> Pictur
     axis = f"difference in {metric.name}, {unit}" + (f"; grey: less than {min_diff:g}" if min_diff else "")
     bounds = _POINTS if metric.unit == "%" else UNBOUNDED
     dots = [_dot(pair) for pair in pairs]
-    return dot_plot(dots, name, axis, bounds, zero=True, width=_WIDTH, band=min_diff or 0.0, digits=metric.digits)
+    return dot_plot(
+        dots, name, axis, bounds=bounds, zero=True, width=_WIDTH, band=min_diff or 0.0, digits=metric.digits
+    )
 
 
 def _dot(pair: Versus) -> Dot:

@@ -51,6 +51,7 @@ def dot_plot(
     dots: Sequence[Dot],
     title: str,
     axis: str,
+    *,
     bounds: tuple[float, float] = (0.0, 100.0),
     zero: bool = False,
     width: float = _WIDTH,

@@ -31,7 +31,7 @@ def scatter(points: Sequence[Point], title: str, x_name: str, y_name: str) -> Pi
     left = margin(up)
     across = Scale(min(costs) / 1.6, max(costs) * 1.6, left + 8, WIDTH - 14, log=True)
     front = pareto(points)
-    parts = [frame(across, up, across.ticks(6), left, x_name, y_name), _front(front, across, up)]
+    parts = [frame((across, up), across.ticks(6), left, x_name, y_name), _front(front, across, up)]
     taken = [(across(p.cost) - 6, up(p.value) - 6, across(p.cost) + 6, up(p.value) + 6) for p in points]
     for point in sorted(points, key=lambda p: (p not in front, -p.value)):
         x, y = across(point.cost), up(point.value)
