@@ -114,7 +114,7 @@ class Board:
     """One dataset of a leaderboard.
 
     Attributes:
-        name: of the data set.
+        name: of the dataset.
         sections: one for each variant of the test data.
         claims: published values.
         invalid: records that do not count, with the reasons.

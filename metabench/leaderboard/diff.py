@@ -63,7 +63,7 @@ class Changes:
 
 
 def changes(folder: Path, ref: str) -> Changes:
-    """Compare a leaderboard with what it was in a git revision.
+    """Compare a leaderboard with its state in a git revision.
 
     Raises:
         UsageError: the folder is in no git repository, or there is no such revision.

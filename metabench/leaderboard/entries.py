@@ -16,7 +16,7 @@ from metabench.statistics.episode_scores import answers, metric_of
 from metabench.utils.hashing import canonical_json
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")
-"""Files of the folder that a data set's page must not replace."""
+"""Files of the folder that a dataset's page must not replace."""
 FILE_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

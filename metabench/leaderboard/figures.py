@@ -90,9 +90,9 @@ def ranked_by_episodes(section: Section) -> list[Picture]:
 
 
 def ranked_by_data_sets(boards: Iterable[Board]) -> Picture | None:
-    """Return one diagram across data sets, of the rows that are measured on all of them, if there are enough.
+    """Return one diagram across datasets, of the rows that are measured on all of them, if there are enough.
 
-    A row is the same on two data sets if algorithm, backbone and their parameters are. A data set counts
+    A row is the same on two datasets if algorithm, backbone and their parameters are. A dataset counts
     once, whatever the number of its columns: by the mean score of the rows that have them all.
     """
     blocks = [block for board in boards if board.sections and (block := _means(board.sections[0]))]

@@ -211,5 +211,5 @@ def claim_gap(claim: Published, result: CellResult) -> str:
 
 
 def short(text: str) -> str:
-    """Return `text` cut to what a table can hold."""
+    """Return `text` cut to a length that fits a table cell."""
     return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 1] + "…"

@@ -18,7 +18,7 @@ _POINTS = (-100.0, 100.0)
 def comparison_picture(
     pairs: Sequence[Versus], ranked: Sequence[RankedMethods], min_diff: float | None = None
 ) -> Picture:
-    """Return one picture: a panel for each data set and protocol, then one for each ranking over data sets.
+    """Return one picture: a panel for each dataset and protocol, then one for each ranking over datasets.
 
     `min_diff` is the smallest difference in points that matters; smaller ones are shaded.
     """

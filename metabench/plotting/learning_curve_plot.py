@@ -14,7 +14,7 @@ _WIDTH = 560.0
 
 
 def learning_curve_picture(learning_curves: Sequence[LearningCurve]) -> Picture:
-    """Return one picture: a panel for each data set and protocol, the score over shots with its interval.
+    """Return one picture: a panel for each dataset and protocol, the score over shots with its interval.
 
     Raises:
         UsageError: no method has more than one number of shots.

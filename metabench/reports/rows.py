@@ -169,7 +169,7 @@ def outcome_rows(outcomes: Sequence[Outcome | RejectedRun]) -> list[TableRow]:
 
 
 def _skipped(lacking: RejectedRun) -> dict[str, Any]:
-    """Return what a table shows of a run that could not be made, as if it had a record."""
+    """Return a record-like mapping for a run that could not be made."""
     error = {"type": type(lacking.error).__name__, "message": str(lacking.error)}
     inputs = lacking.run.inputs(NO_DIGESTS)
     return {"key": "", "inputs": inputs, "status": "skipped", "error": error, "scores": None, "summary": None}

@@ -32,8 +32,8 @@ IF_NEEDED = ("dataset_params", "protocol_params", "training")
 """Columns that a table shows, as far as they differ, for rows that are the same in all others."""
 UNSAID = {"protocol": {FIXED_WAY}, "setting": {"inductive"}}
 """Values that are not shown where all rows have them; any other value is always shown."""
-_REASON = 100  # characters of a failure's reason in a cell; a longer one stands below the table
-_WHOLE_REASON = 2_000  # as long as `metabench run` keeps one; a stranger's record may hold more
+_MAX_CELL_REASON = 100  # characters of a failure's reason in a cell; a longer one is below the table
+_MAX_REASON = 2_000  # as long as `metabench run` keeps one; a record from elsewhere may hold more
 
 
 def run_text(rows: Sequence[TableRow], markdown: bool = False) -> str:
@@ -72,7 +72,7 @@ def _table(rows: Sequence[TableRow]) -> Table:
 
 
 def with_dataset_labels(rows: Sequence[TableRow]) -> list[TableRow]:
-    """Return the rows with the start of its digest after the name of a data set, where the name means several."""
+    """Return the rows with the start of its digest after the name of a dataset, where the name means several."""
     digests: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for row in rows:
         digests[_named_data(row)].add(row["dataset_digest"])
@@ -109,9 +109,9 @@ def needed_columns(
 
 
 def cell_text(row: TableRow, name: str) -> str:
-    """Return what a table shows of a row in one column; the data set is ``A -> B`` where that is what happened.
+    """Return what a table shows of a row in one column; the dataset is ``A -> B`` where the training was on another.
 
-    A pre-trained backbone has a ``+`` and what it was trained on, a data set with copies a mark.
+    A pre-trained backbone has a ``+`` and what it was trained on, a dataset with copies a mark.
     """
     if name == "backbone" and row["trained_on"]:
         return f"{row['backbone']} + {row['trained_on']}"
@@ -124,7 +124,9 @@ def cell_text(row: TableRow, name: str) -> str:
 def _result(row: TableRow, name_metric: bool) -> str:
     if row["status"] != "ok":
         reason = _reason(row)
-        return reason if len(reason) <= _REASON else f"{row['status']}: {str(row['note']).partition(':')[0]}, see below"
+        if len(reason) <= _MAX_CELL_REASON:
+            return reason
+        return f"{row['status']}: {str(row['note']).partition(':')[0]}, see below"
     metric: Metric = row["metric"]
     text = score_text(row["score"], row["ci95"], row["open95"], metric.digits)
     text += f" {metric.title}" if name_metric else ""
@@ -148,8 +150,8 @@ def _reason(row: TableRow) -> str:
 
 def _long_reasons(rows: Sequence[TableRow]) -> list[str]:
     """Return the reasons that are too long for a cell, each once for all rows."""
-    reasons = dict.fromkeys(_reason(row)[:_WHOLE_REASON] for row in rows if row["status"] != "ok")
-    return [reason for reason in reasons if len(reason) > _REASON]
+    reasons = dict.fromkeys(_reason(row)[:_MAX_REASON] for row in rows if row["status"] != "ok")
+    return [reason for reason in reasons if len(reason) > _MAX_CELL_REASON]
 
 
 def _footnotes(rows: Sequence[TableRow]) -> list[str]:
@@ -178,7 +180,7 @@ def _footnotes(rows: Sequence[TableRow]) -> list[str]:
 
 
 def _copies(rows: Sequence[TableRow]) -> dict[str, dict[str, int]]:
-    """Return the numbers of copies of every data set."""
+    """Return the numbers of copies of every dataset."""
     copies: dict[str, list[Mapping[str, int]]] = defaultdict(list)
     for row in rows:
         copies[row["dataset"]].append(row["copies"])

@@ -24,7 +24,7 @@ _NOTES = (
 
 
 def suite_text(suite: Suite, report: Report, markdown: bool = False) -> str:
-    """Return the report for people: standings, cells, what is missing and why, and what the numbers are."""
+    """Return the report for people: standings, cells, reasons for missing cells, and the meaning of the numbers."""
     cells = report.cells if len(report.cells) <= _MAX_CELLS_BESIDE_MEANS else ()
     blocks: list[Block] = [f"{suite.id}: {suite.summary}", _standings(report, cells)]
     if not cells:
