@@ -121,7 +121,7 @@ def run(
     given |= {name: asked[name] for name in _FIELDS if name in asked}
     registry = load_registry(asked["plugins"])
     place, console = Home.resolve(asked["home"], asked["data"]), Console(quiet=asked["quiet"])
-    session = Session(place, console, asked["device"], asked["rerun"], registry=registry)
+    session = Session(place, console, asked["device"], rerun=asked["rerun"], registry=registry)
     if not asked["suite"]:
         return to_frame(outcome_rows(run_selection(Selection(asked["algo"], **given), session)))
     found = find_suite(asked["suite"], registry)

@@ -128,7 +128,7 @@ def _say_places(rows: Sequence[Row], session: Session) -> None:
         if label["dataset"] != row["dataset"]
     }
     for label, digest in labels.items():
-        for path in session.place_of(digest).values():
+        for path in session.loader.places.find(digest).values():
             session.console.note(f"{label}: {path}")
 
 

@@ -97,7 +97,7 @@ def predict(request: Request, console: Console) -> list[Prediction]:
     height, width, channels = request.form.shape
     device = choose_device(request.device)
     shape = (channels, height, width)
-    learner = make_learner(request.algorithm, request.backbone, shape, 0, len(names), device)
+    learner = make_learner(request.algorithm, request.backbone, shape, device, way=len(names))
     _load(learner, request, len(names), console)
     spec = request.algorithm.spec
     assert isinstance(spec, AlgorithmSpec)

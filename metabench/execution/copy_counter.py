@@ -45,14 +45,14 @@ class CopyCounter:
         if weights:
             if weights not in self._seen:
                 self._seen[weights] = seen_by(weights, run, self._session)
-            measured_digest = self._session.digests(run.dataset)[run.split]
+            measured_digest = self._session.loader.digests(run.dataset)[run.split]
             learned += [
                 (dataset, split)
                 for dataset, split in self._seen[weights]
-                if split != "val" or self._session.digests(dataset)[split] != measured_digest  # val is chosen by
+                if split != "val" or self._session.loader.digests(dataset)[split] != measured_digest  # val is chosen by
             ]
         places = [(run.dataset, run.split), *learned]
-        key = (run.support, *(self._session.digests(dataset)[split] for dataset, split in places))
+        key = (run.support, *(self._session.loader.digests(dataset)[split] for dataset, split in places))
         if key not in self._counts:
             measured, *others = (self._items_of(dataset, split) for dataset, split in places)
             within, between = count_copies(measured)
@@ -65,7 +65,7 @@ class CopyCounter:
 
     def _items_of(self, dataset: ResolvedPlugin, split: str) -> Items:
         """Return the digests of the items of a split, from memory, disk or the split."""
-        digest = self._session.digests(dataset)[split]
+        digest = self._session.loader.digests(dataset)[split]
         if digest not in self._items:
             path = self._session.home.dataset_cache(dataset.spec.cache_name) / f"items-{digest[:16]}.npy"
             items = _read(path)
@@ -76,7 +76,7 @@ class CopyCounter:
         return self._items[digest]
 
     def _computed(self, dataset: ResolvedPlugin, split: str) -> Items:
-        data = self._session.split(dataset, split)
+        data = self._session.loader.split(dataset, split)
         with self._session.console.progress(f"comparing items of {dataset.name}", len(data.images)) as bar:
             return items_of(data, bar.update)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from metabench.data.availability import USABLE, Found, look
 from metabench.errors import MetabenchError
+from metabench.execution.run_data import known_run_digests
 from metabench.execution.session import Session
 from metabench.planning.cost_estimates import Estimates
+from metabench.planning.data_digests import DataDigests
 from metabench.planning.forecast import RunForecast
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
@@ -34,7 +36,7 @@ class Surveyor:
         if isinstance(planned, RejectedRun):
             return RunForecast(planned.run, "impossible", "", str(planned.error), None)
         run = planned
-        digests = self.session.known_digests_of(run)
+        digests = known_run_digests(run, self.session.loader)
         key = content_key(run.inputs(digests)) if digests else ""
         if key and not self.session.rerun and self.session.store.find(key):
             return RunForecast(run, "cached", key)
@@ -68,10 +70,10 @@ class Surveyor:
         key = content_key(dataset.identity)
         if key not in self._found:
             assert isinstance(dataset.spec, DatasetSpec)
-            self._found[key] = look(dataset.spec, dataset.params, self.session.home, self.session.allow_download)
+            self._found[key] = look(dataset.spec, dataset.params, self.session.home, self.session.loader.allow_download)
         return self._found[key]
 
-    def _training(self, run: RunSpec, digests: Mapping[str, str] | None) -> tuple[float | None, str]:
+    def _training(self, run: RunSpec, digests: DataDigests | None) -> tuple[float | None, str]:
         """Return the seconds of training that are left, and how far it is."""
         if run.recipe is None:
             return 0.0, ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from metabench.errors import MetabenchError
 from metabench.execution.copy_counter import learned_from
 from metabench.execution.local_data import settle
+from metabench.execution.run_data import run_digests, unofficial_pixels
 from metabench.execution.session import Session
 from metabench.planning.effects import chosen, require_effect, require_shape
 from metabench.planning.outcome import Outcome
@@ -99,29 +100,30 @@ def marked(outcome: Outcome, session: Session, name: str, entry: Mapping[str, An
 
 
 def _stored(run: RunSpec, session: Session) -> Outcome | None:
-    key = content_key(run.inputs(session.digests_of(run)))
+    key = content_key(run.inputs(run_digests(run, session.loader)))
     record = None if session.rerun else session.store.find(key)
     if record is None:
         return None
     for dataset, split in ((run.dataset, run.split), *((run.trained_on, split) for split in learned_from(run))):
         if dataset.spec.local:
-            session.split(dataset, split)  # decoded long ago, it says again which of the user's files are left out
+            session.loader.split(dataset, split)  # prepared long ago, it says again which files are left out
     return Outcome(record, True)
 
 
 def _prepared(run: RunSpec, executor: Executor) -> None:
     """Refuse what cannot be measured, and count the copies in what can."""
     executor.preflight(run)
-    executor.session.copies(run)
+    executor.session.copies.count(run)
 
 
 def _executed(run: RunSpec, executor: Executor) -> Outcome:
-    return executor.execute(run, executor.session.digests_of(run))
+    return executor.execute(run)
 
 
 def _tell_pixels(runs: Sequence[RunSpec], session: Session) -> None:
     """Say once of each data set whose pixels are not the official ones what they are."""
-    for name, pixels in {name: text for run in runs for name, text in session.pixels(run).items()}.items():
+    texts = {name: text for run in runs for name, text in unofficial_pixels(run, session.loader).items()}
+    for name, pixels in texts.items():
         session.console.note(f"{name}: the pixels are not the official ones but {pixels}; say so beside the numbers")
 
 
@@ -130,7 +132,7 @@ def _warn_of_copies(runs: Sequence[RunSpec], found: Sequence[Outcome | RejectedR
     counts: dict[tuple[str, str], list[Mapping[str, int]]] = defaultdict(list)
     for run, result in zip(runs, found, strict=True):
         if not isinstance(result, RejectedRun):
-            of_run = session.copies(run) if result is None else copies_of(result.record)
+            of_run = session.copies.count(run) if result is None else copies_of(result.record)
             counts[f"{run.dataset.name}, {run.split}", _verify(run.dataset)].append(of_run)
     for (where, command), of_runs in counts.items():
         if any(of_runs):

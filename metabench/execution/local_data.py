@@ -9,6 +9,7 @@ import numpy as np
 
 from metabench.data import ClassSplit
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.execution.run_data import measured_split
 from metabench.execution.session import Session
 from metabench.planning.compatibility import refuse_untrained, refuse_without
 from metabench.planning.planner import distinct
@@ -35,7 +36,7 @@ def _settled(run: RunSpec, session: Session, query_given: bool, notes: dict[str,
     try:
         if run.trained_on.spec.local or run.support:
             run = _as_it_is(run, session, notes)
-        if (other := run.beside or run.support) and other not in session.splits(run.dataset):
+        if (other := run.beside or run.support) and other not in session.loader.splits(run.dataset):
             refuse_without(run.protocol.spec, run.dataset.name)
         if run.support:
             run = _with_all_classes(run, session)
@@ -49,7 +50,7 @@ def _settled(run: RunSpec, session: Session, query_given: bool, notes: dict[str,
 
 
 def _as_it_is(run: RunSpec, session: Session, notes: dict[str, None]) -> RunSpec:
-    if run.recipe is None or (not run.support and "train" in session.splits(run.trained_on)):
+    if run.recipe is None or (not run.support and "train" in session.loader.splits(run.trained_on)):
         return run
     refuse_untrained(run.algorithm.spec, run.backbone.spec, run.trained_on.name)
     why = f"{run.trained_on.name} has no classes to train {run.algorithm.name} on"
@@ -62,7 +63,7 @@ def _with_all_classes(run: RunSpec, session: Session) -> RunSpec:
     params = run.protocol.params
     if params.get("way") != 0:
         return run
-    way = len(session.split(run.dataset, run.split).names)
+    way = len(session.loader.split(run.dataset, run.split).names)
     return dataclasses.replace(run, protocol=dataclasses.replace(run.protocol, params={**params, "way": way}))
 
 
@@ -71,7 +72,7 @@ def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) 
     shot, query = params.get("shot"), params.get("query")
     if not isinstance(shot, int) or not isinstance(query, int):
         return run
-    split = session.measured(run)
+    split = measured_split(run, session.loader)
     smallest = int(np.argmin(split.counts))
     name, images = split.names[smallest], int(split.counts[smallest])
     if images <= shot:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MissingError, UsageError
+from metabench.execution.run_data import measured_split, run_digests
 from metabench.execution.session import Session
 from metabench.planning.run_spec import RunSpec
 from metabench.registry.loader import Kind
@@ -79,9 +80,9 @@ def replay(
     Raises:
         MissingError: a plugin, its version, the data or the weights are not those of the record.
     """
-    places = session.place_of(record["inputs"]["dataset"]["digest"])
+    places = session.loader.places.find(record["inputs"]["dataset"]["digest"])
     run = rebuild(record, session.registry, weights, any_version, places)
-    digests = session.digests_of(run)
+    digests = run_digests(run, session.loader)
     _refuse_other_inputs(record["inputs"], run.inputs(digests), any_version)
     scores = record["scores"]
     total = len(answers(scores))
@@ -90,11 +91,10 @@ def replay(
     from metabench.execution.executor import Executor  # loads torch
 
     try:
-        watch = None if watcher is None else watcher(session.measured(run))
-        parts = Executor(session).replay(run, digests, watch)
+        watch = None if watcher is None else watcher(measured_split(run, session.loader))
+        found = Executor(session).replay_run(run, watch).scores
     except UsageError as problem:  # what the user asked for was fine, so it is the record that does not fit
         raise MissingError(f"the run behind the record cannot be made here: {problem}") from None
-    found = parts["scores"]
     for index, (ours, theirs) in enumerate(zip(queries(found), queries(scores), strict=False)):
         if ours != theirs:
             raise MissingError(f"episode {index} has {counted(ours, 'query')} here and {theirs} in the record")

@@ -35,7 +35,7 @@ def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedP
     named = str(tensors_meta(Path(file)).get("made_for", ""))
     if not named.endswith(f", data {run.dataset.words}"):
         return []
-    return [(run.dataset, split) for split in ("train", "val") if split in session.splits(run.dataset)]
+    return [(run.dataset, split) for split in ("train", "val") if split in session.loader.splits(run.dataset)]
 
 
 def _of_record(inputs: Mapping[str, Any], run: RunSpec, session: Session) -> list[tuple[ResolvedPlugin, str]]:
@@ -45,7 +45,7 @@ def _of_record(inputs: Mapping[str, Any], run: RunSpec, session: Session) -> lis
     for split, digest in training["digests"].items():
         learned_from = _dataset(training.get("dataset", inputs["dataset"]), digest, session)
         for dataset in (run.dataset, learned_from):
-            if dataset is not None and ((session.known_digests(dataset) or {}).get(split) == digest):
+            if dataset is not None and ((session.loader.known_digests(dataset) or {}).get(split) == digest):
                 found.append((dataset, split))
                 break
     return found
@@ -53,7 +53,7 @@ def _of_record(inputs: Mapping[str, Any], run: RunSpec, session: Session) -> lis
 
 def _dataset(recorded: Mapping[str, Any], digest: str, session: Session) -> ResolvedPlugin | None:
     """Return the user's own data set behind a record, where it was on this machine."""
-    places = session.place_of(digest)
+    places = session.loader.places.find(digest)
     spec = session.registry.datasets.get(recorded["name"].partition(":")[0])
     if spec is None or not places:
         return None

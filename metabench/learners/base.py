@@ -15,6 +15,7 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.models.interfaces import Backbone
 from metabench.registry.recipe import Recipe
+from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
 
 
 class Learner(ABC):
@@ -72,7 +73,11 @@ class Learner(ABC):
         """
 
     def check(
-        self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8], accepted: bool = False
+        self,
+        recipe: Recipe | None,
+        source: EpisodeSource,
+        images: NDArray[np.uint8],
+        memory: MemoryBudget = NO_LIMIT,
     ) -> str:
         """Raise UsageError for what can be known to fail before hours of work; return a note for the user, or ''.
 
@@ -80,8 +85,7 @@ class Learner(ABC):
             recipe: None where nothing is trained.
             source: of training episodes (of the test's where nothing is trained), of `images` (N, H, W, C), which are
                 images even where the others take features.
-            accepted: that there is memory for it was found before. It is not refused for want of it now, when what
-                earlier work has freed may count as taken.
+            memory: that tasks may take.
         """
         return ""
 

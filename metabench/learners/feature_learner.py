@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,20 +9,16 @@ from torch import Tensor
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
-from metabench.models.interfaces import FeatureHead
-from metabench.models.output_checks import require_tensor
-
-if TYPE_CHECKING:
-    from metabench.learners.base import Learner
-
 from metabench.errors import UsageError
 from metabench.learners.augmentation import training_items
 from metabench.learners.base import Learner
 from metabench.models.assembly import Model
 from metabench.models.embedding import autocast
-from metabench.models.interfaces import Backbone
+from metabench.models.interfaces import Backbone, FeatureHead
+from metabench.models.output_checks import require_tensor
 from metabench.models.task_context import TaskContext, task_context
 from metabench.registry.recipe import Recipe
+from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
 
 
 class FeatureLearner(Learner):
@@ -64,7 +58,11 @@ class FeatureLearner(Learner):
         return loss.detach()
 
     def check(
-        self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8], accepted: bool = False
+        self,
+        recipe: Recipe | None,
+        source: EpisodeSource,
+        images: NDArray[np.uint8],
+        memory: MemoryBudget = NO_LIMIT,
     ) -> str:
         """Refuse to train what has no weights."""
         if recipe is not None and not self.trainable():

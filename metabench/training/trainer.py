@@ -39,7 +39,7 @@ OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 SCHEDULES = ("step", "cosine", "linear")
-_SAVE_SECONDS = 30.0
+SAVE_SECONDS = 30.0
 _CALMER = "try a lower --set train.lr, or algo.lr where the algorithm has an inner rate"
 
 
@@ -152,7 +152,7 @@ class Trainer:
                 report(self.progress, loss)
                 if self.progress.episode // self.recipe.validate_every > checked or self._finished():
                     self._look()
-                if stop.requested or time.monotonic() - saved > _SAVE_SECONDS:
+                if stop.requested or time.monotonic() - saved > SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()
                 if stop.requested:

@@ -20,7 +20,7 @@ from torch import Tensor
 import metabench
 from metabench.cli.main import main
 from metabench.errors import UsageError
-from metabench.execution import executor
+from metabench.execution import feature_cache, score_run
 from metabench.models.checkpoints import load_tensors
 from metabench.models.embedding import embed
 from metabench.records.partial_scores import Partial
@@ -36,13 +36,13 @@ import os, signal, sys
 from pathlib import Path
 import scipy.special
 import torch
-from metabench.execution import executor
-from metabench.training import trainer
+from metabench.execution import score_run
+from metabench.training import trainer as training
 from metabench.cli.main import main
 
-execute._FLUSH_SECONDS = training._SAVE_SECONDS = -1.0  # save at every opportunity
+score_run.FLUSH_SECONDS = training.SAVE_SECONDS = -1.0  # save at every opportunity
 torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # its first use imports as much as torch itself
-step, evaluate = training.Trainer._step, execute.evaluate
+step, evaluate = training.Trainer._step, score_run.evaluate
 
 def run(where, number, folder, args):
     def killing_step(trainer):
@@ -60,7 +60,7 @@ def run(where, number, folder, args):
             report(correct)
         return evaluate(head, features, source, episodes, done, reporting, chunk=20, **more)
 
-    training.Trainer._step, execute.evaluate = killing_step, killing_evaluate
+    training.Trainer._step, score_run.evaluate = killing_step, killing_evaluate
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
     os._exit(main([*args, "--home", str(folder / "home")]))
@@ -239,7 +239,7 @@ def test_a_rerun_that_fails_does_not_replace_what_succeeded(
     def broken(*args: object) -> str:
         raise ValueError
 
-    monkeypatch.setattr(executor, "evaluate", broken)
+    monkeypatch.setattr(score_run, "evaluate", broken)
     (failed,) = run_json(capsys, arguments(tmp_path, "--rerun", algo="chance"), code=1)
     assert failed["status"] == "failed"
     assert record_of(tmp_path, row) == before
@@ -248,7 +248,7 @@ def test_a_rerun_that_fails_does_not_replace_what_succeeded(
 def test_where_the_machine_fails_scores_are_kept_and_where_the_code_does_they_are_not(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate = executor.evaluate
+    evaluate = score_run.evaluate
 
     def failing(error: Exception) -> Callable[..., Any]:
         def instead(learner: Any, data: Any, source: Any, episodes: int, done: Any, report: Any, **more: Any) -> Any:
@@ -266,11 +266,11 @@ def test_where_the_machine_fails_scores_are_kept_and_where_the_code_does_they_ar
         return instead
 
     for error, left in ((ValueError("x"), 0), (torch.OutOfMemoryError("x"), 40)):
-        monkeypatch.setattr(executor, "evaluate", failing(error))
+        monkeypatch.setattr(score_run, "evaluate", failing(error))
         (row,) = run_json(capsys, arguments(tmp_path), code=1)
         assert row["status"] == "failed"
         assert len(Partial(tmp_path, row["key"]).load()) == left
-    monkeypatch.setattr(executor, "evaluate", evaluate)
+    monkeypatch.setattr(score_run, "evaluate", evaluate)
     (row,) = run_json(capsys, arguments(tmp_path))
     check_same(tmp_path, row, whole)
     record = record_of(tmp_path, row)
@@ -324,7 +324,7 @@ def test_a_damaged_state_is_reported_and_training_starts_over(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_SAVE_SECONDS", -1.0)
+        patch.setattr(trainer, "SAVE_SECONDS", -1.0)
         breaking(patch, episode=5)
         assert main(arguments(tmp_path)) == 1
     (state,) = (tmp_path / "models").glob("*/state.safetensors")
@@ -371,7 +371,7 @@ def test_images_are_embedded_once_for_all_that_share_weights(
         embedded.append(len(images))
         return embed(body, images, *rest)
 
-    monkeypatch.setattr(executor, "embed", counting)
+    monkeypatch.setattr(feature_cache, "embed", counting)
     first = run_json(capsys, arguments(tmp_path, "--ways", "3,5"))
     assert embedded == [160]  # 8 classes of 20
     (features,) = (tmp_path / "features").glob("*.npy")

@@ -22,6 +22,7 @@ from metabench.models.interfaces import Backbone
 from metabench.models.task_context import training_episode
 from metabench.registry.recipe import Recipe
 from metabench.runtime.memory import MIB, machine_failed, out_of_memory, peak_bytes, resident_bytes
+from metabench.runtime.memory_budget import MemoryBudget
 from metabench.runtime.memory_limits import parse_bytes
 from metabench_algorithms.gradient.maml import Maml
 from metabench_backbones.conv4_strided import Conv4Strided
@@ -133,10 +134,10 @@ class Net(Backbone):
         return features
 
 
-def learner(layer: type[nn.Module] = nn.Identity, max_memory: int = 0, **params: object) -> AdaptiveLearner:
+def learner(layer: type[nn.Module] = nn.Identity, **params: object) -> AdaptiveLearner:
     model = build_model(Net, {"layer": layer}, Maml, params, (1, 8, 8), 0, 3)
     assert isinstance(model, TaskAdaptiveAlgorithm)
-    return AdaptiveLearner(model, max_memory=max_memory)
+    return AdaptiveLearner(model)
 
 
 @pytest.fixture(scope="module")
@@ -210,10 +211,10 @@ def test_what_was_accepted_is_not_refused_for_memory_later(
     source: EpisodeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adaptive_learner, "device_memory", lambda device: (900 * MIB, 950 * MIB))
-    one = learner(max_memory=800 * MIB)
+    one, budget = learner(), MemoryBudget(800 * MIB)
     with pytest.raises(UsageError, match="--max-memory"):
-        one.check(None, source, PIXELS)
-    assert "one task at a time" in one.check(None, source, PIXELS, accepted=True)
+        one.check(None, source, PIXELS, budget)
+    assert "one task at a time" in one.check(None, source, PIXELS, budget.accepted())
 
 
 def test_what_is_the_machines_fault() -> None:
@@ -244,10 +245,10 @@ class Looks(nn.Module):
         return x if x.mean() > 0.5 else 2 * x
 
 
-def dense(layer: type[nn.Module], max_memory: int = 0) -> AdaptiveLearner:
+def dense(layer: type[nn.Module]) -> AdaptiveLearner:
     model = build_model(Dense, {"layer": layer}, Maml, {}, (1, 8, 8), 0, 3)
     assert isinstance(model, TaskAdaptiveAlgorithm)
-    return AdaptiveLearner(model, max_memory=max_memory)
+    return AdaptiveLearner(model)
 
 
 def test_what_cannot_run_in_groups_runs_task_by_task(source: EpisodeSource) -> None:
@@ -290,12 +291,12 @@ def test_room_never_changes_which_random_numbers_a_task_gets(
     note = drawing.check(RECIPE, source, PIXELS)
     assert (plain.at_once, drawing.at_once) == (64, 8) and ", 8 tasks at once" in note
     monkeypatch.setattr("metabench.learners.adaptive_learner.device_memory", lambda device: (0, 7 * MIB))
-    plain._make_room(MIB, False, False)
+    plain._make_room(MIB, False, MemoryBudget())
     assert plain.at_once == 7
     with pytest.raises(UsageError, match="needs 9 MB for 8 tasks, no fewer since they draw random numbers, beside"):
-        drawing._make_room(MIB, False, False)
+        drawing._make_room(MIB, False, MemoryBudget())
     drawing.check(None, source, PIXELS)  # nothing is drawn at evaluation
-    drawing._make_room(MIB, False, False)
+    drawing._make_room(MIB, False, MemoryBudget())
 
 
 def test_another_error_is_not_hidden(source: EpisodeSource) -> None:
@@ -368,11 +369,13 @@ def test_memory_that_is_not_there_is_not_taken(
     monkeypatch.setattr(adaptive_learner, "try_task", lambda *args: 50 * MIB)
     free = learner()
     assert "takes about 300 MB of memory, 4 tasks at once of 50 MB each" in free.check(RECIPE, source, PIXELS)
-    tight = learner(max_memory=215 * MIB)
-    assert "takes about 200 MB of memory, 2 tasks at once" in tight.check(RECIPE, source, PIXELS)
+    tight = learner()
+    assert "takes about 200 MB of memory, 2 tasks at once" in tight.check(
+        RECIPE, source, PIXELS, MemoryBudget(215 * MIB)
+    )
     assert tight.at_once == 2
     with pytest.raises(UsageError, match=r"needs 51 MB for a task beside 101 MB, and may take 120 MB: allow more"):
-        learner(max_memory=120 * MIB).check(RECIPE, source, PIXELS)
+        learner().check(RECIPE, source, PIXELS, MemoryBudget(120 * MIB))
 
 
 def test_half_as_many_tasks_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch, set_threads: SetThreads) -> None:
