@@ -20,8 +20,7 @@ from metabench.data.parallel_rows import Unusable
 from metabench.data.resumable_array import first_three
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import MetabenchError, UsageError
-from metabench.evaluation.scoring import checked_outputs
-from metabench.evaluation.scoring import predict as winners
+from metabench.evaluation.scoring import checked_outputs, winning_classes
 from metabench.learners.base import Learner
 from metabench.learners.factory import make_learner
 from metabench.models.assembly import Model
@@ -40,7 +39,7 @@ _AT_ONCE = 512
 
 
 @dataclass(frozen=True)
-class Request:
+class PredictionRequest:
     """What is to be labelled, and how.
 
     Attributes:
@@ -83,7 +82,7 @@ class Prediction:
 
 
 @standard_torch()
-def predict(request: Request, console: Console) -> list[Prediction]:
+def label_images(request: PredictionRequest, console: Console) -> list[Prediction]:
     """Label the queries, in the order of their paths.
 
     Raises:
@@ -115,7 +114,7 @@ def predict(request: Request, console: Console) -> list[Prediction]:
     return found
 
 
-def _refuse_untrained(request: Request) -> None:
+def _refuse_untrained(request: PredictionRequest) -> None:
     algorithm, backbone = request.algorithm.spec, request.backbone.spec
     assert isinstance(algorithm, AlgorithmSpec)
     assert isinstance(backbone, BackboneSpec)
@@ -135,7 +134,7 @@ def _refuse_untrained(request: Request) -> None:
         )
 
 
-def _classes(request: Request, console: Console) -> Classes:
+def _classes(request: PredictionRequest, console: Console) -> Classes:
     classes = read_labelled(request.support, "--support")
     require_images(classes, "--support")
     if classes.skipped:
@@ -153,7 +152,7 @@ def _bits(files: Sequence[ImageFile], console: Console) -> int:
 
 
 def _support(
-    classes: Classes, request: Request, bits: int, console: Console
+    classes: Classes, request: PredictionRequest, bits: int, console: Console
 ) -> tuple[list[str], NDArray[np.uint8], NDArray[np.int64]]:
     """Return class names, images (S, H, W, C) and labels (S,)."""
     with quiet_decoders():
@@ -166,7 +165,7 @@ def _support(
     return list(counts), images, np.repeat(np.arange(len(counts)), list(counts.values()))
 
 
-def _queries(request: Request, console: Console) -> list[ImageFile]:
+def _queries(request: PredictionRequest, console: Console) -> list[ImageFile]:
     images, skipped = images_below(request.query, "--query")
     if skipped:
         console.note(f"--query: {skipped.note}")
@@ -182,7 +181,7 @@ def _queries(request: Request, console: Console) -> list[ImageFile]:
 
 
 def _decoded(
-    files: Sequence[ImageFile], request: Request, bits: int, flag: str, console: Console
+    files: Sequence[ImageFile], request: PredictionRequest, bits: int, flag: str, console: Console
 ) -> tuple[list[ImageFile], NDArray[np.uint8]]:
     """Return the files that can be read, and their images (N, H, W, C)."""
     good: list[ImageFile] = []
@@ -207,7 +206,7 @@ def _decoded(
     return good, images[: len(good)]
 
 
-def _load(learner: Learner, request: Request, way: int, console: Console) -> None:
+def _load(learner: Learner, request: PredictionRequest, way: int, console: Console) -> None:
     if request.checkpoint is not None:
         try:
             meta = load_weights(learner.module, request.checkpoint)
@@ -262,7 +261,7 @@ def _episodes(
 
 
 def _named(files: Sequence[ImageFile], scores: Tensor, names: Sequence[str]) -> list[Prediction]:
-    first = winners(scores[None], lambda: Stream("predict", len(files)).words(0, 1))[0].tolist()
+    first = winning_classes(scores[None], lambda: Stream("predict", len(files)).words(0, 1))[0].tolist()
     shares = scores.double().softmax(-1).numpy()
     found = []
     for file, best, share in zip(files, first, shares, strict=True):

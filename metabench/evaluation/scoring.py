@@ -29,7 +29,7 @@ Watch = Callable[[EpisodeBatch, NDArray[np.int64]], None]
 """Is shown episodes and the labels (B, Q) that their queries were given."""
 
 
-def predict(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tensor:
+def winning_classes(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tensor:
     """Return the winning class (B, Q) of scores (B, Q, way).
 
     Equal largest scores are broken at random, each with the same chance, by `tie_words()` (B, Q): the first
@@ -85,7 +85,7 @@ _INDEPENDENT = 0.05
 """Largest difference that rounding makes between two batches, as a share of the spread of scores, with room."""
 
 
-def require_independence(
+def require_independent_scores(
     learner: Learner, data: Tensor, source: EpisodeSource, start: int, batch: EpisodeBatch, outputs: Tensor
 ) -> None:
     """Raise OutputError where the scores of an episode depend on other episodes, or on other queries undeclared.
@@ -155,7 +155,7 @@ def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tenso
         if not torch.allclose(alone[0], values[-1], rtol=1e-3, atol=1e-6):
             raise OutputError(f"{owner} gives episode {start + len(outputs) - 1} another value beside other episodes")
         return values.double().cpu().numpy(), outputs
-    winners = predict(outputs, partial(source.tie_words, start, start + len(outputs), outputs.shape[1]))
+    winners = winning_classes(outputs, partial(source.tie_words, start, start + len(outputs), outputs.shape[1]))
     return ((winners == truth).sum(1).double() / truth.shape[1]).cpu().numpy(), winners
 
 
@@ -166,6 +166,7 @@ def evaluate(
     episodes: int,
     done: Floats,
     report: Callable[[Floats], bool | None],
+    *,
     chunk: int | None = None,
     stops: Sequence[int] = (),
     watch: Watch | None = None,
@@ -195,7 +196,7 @@ def evaluate(
         for start, batch in source.chunks(episodes, size, len(done), stops):
             outputs, truth = answer(learner, data, source, start, batch)
             if start == len(done) or start + len(batch) == episodes:  # what is kept in between shows at the end
-                require_independence(learner, data, source, start, batch, outputs)
+                require_independent_scores(learner, data, source, start, batch, outputs)
             scores, answers = score_batch(source, start, outputs, truth)
             tally.update(batch)
             if watch is not None:

@@ -93,7 +93,8 @@ def _train(active: ActiveRun, state: Path) -> Progress:
     assert recipe is not None
     validation = _training_data(active, "val") if recipe.train_on == "train" else None
     training = _training_data(active, recipe.train_on)
-    trainer = Trainer(learner, recipe, *training, validation, state, run.precision, run.training_metric)
+    metric = run.training_metric
+    trainer = Trainer(learner, recipe, *training, validation, state, precision=run.precision, metric=metric)
     if note := check_learner(run, learner, recipe, trainer.source, active.session.memory.accepted()):
         console.note(f"{run.label}: {note}")
     rehearse(learner, *training)
@@ -102,7 +103,7 @@ def _train(active: ActiveRun, state: Path) -> Progress:
         console.note(f"{label}: resuming")
     with console.progress(label, recipe.episodes) as bar:
         try:
-            return trainer.run(run.seed, _reporter(bar, run.training_metric, validation is not None))
+            return trainer.run(run.seed, _reporter(bar, metric, validation is not None))
         except Diverged as error:
             raise _with_last_good(error, trainer, state.with_name("best.safetensors"), made_for(run)) from error
 

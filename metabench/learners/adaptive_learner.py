@@ -28,7 +28,7 @@ from metabench.learners.augmentation import own_items, training_items
 from metabench.learners.base import Learner
 from metabench.learners.episode_tasks import Task, goals_of, tasks_of
 from metabench.learners.task_memory import TaskMemory
-from metabench.learners.task_probe import try_task
+from metabench.learners.task_probe import probe_task
 from metabench.learners.task_work import has_update, learn_tasks, score_tasks
 from metabench.learners.thread_pool import WorkerPool
 from metabench.models.adaptive import Params, TaskAdaptiveAlgorithm
@@ -198,7 +198,7 @@ class AdaptiveLearner(Learner):
             for context in contexts:
                 work = self._score if recipe is None else partial(learn_tasks, context)
                 with task_context(context):
-                    sizes.append(try_task(self.module, partial(_on, work, tasks), task, learns))
+                    sizes.append(probe_task(self.module, partial(_on, work, tasks), task, learns))
             return max(sizes), not all(map(torch.equal, before, self._random_states()))
 
     def _random_states(self) -> list[Tensor]:

@@ -23,7 +23,7 @@ _NO_SECOND = (
 )
 
 
-def try_task(
+def probe_task(
     algorithm: TaskAdaptiveAlgorithm,
     work: Callable[[TaskAdaptiveAlgorithm], Any],
     task: tuple[Tensor, ...],

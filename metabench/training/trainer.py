@@ -110,6 +110,7 @@ class Trainer:
         source: EpisodeSource,
         validation: tuple[Tensor, EpisodeSource] | None,
         state: Path,
+        *,
         precision: str = "float32",
         metric: Metric = ACCURACY,
     ) -> None:

@@ -366,7 +366,7 @@ def test_memory_that_is_not_there_is_not_taken(
 ) -> None:
     set_threads(4)
     monkeypatch.setattr(adaptive_learner, "device_memory", lambda device: (100 * MIB, 1000 * MIB))
-    monkeypatch.setattr(adaptive_learner, "try_task", lambda *args: 50 * MIB)
+    monkeypatch.setattr(adaptive_learner, "probe_task", lambda *args: 50 * MIB)
     free = learner()
     assert "takes about 300 MB of memory, 4 tasks at once of 50 MB each" in free.check(RECIPE, source, PIXELS)
     tight = learner()

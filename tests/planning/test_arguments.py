@@ -55,7 +55,7 @@ def test_run_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypa
 @given(value=VALUES)
 def test_predict_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("metabench.evaluation.prediction.predict", lambda request, console: [])
+    monkeypatch.setattr("metabench.evaluation.prediction.label_images", lambda request, console: [])
     try:
         metabench.predict(**{"support": "known", "query": "new", name: value})
     except MetabenchError as error:
@@ -90,7 +90,7 @@ def test_every_field_of_a_selection_is_an_argument() -> None:
         ({"set": {"train.lr": 1}}, "run() takes no set=; did you mean 'settings'?"),
         ({"seed": 1}, "did you mean 'seeds'?"),
         ({"datasets": "glyphs"}, "did you mean 'dataset'?"),
-        ({"algo": ()}, "run() needs algo"),
+        ({"algo": ()}, "cannot run: no algorithm given"),
         ({"shots": True}, "shots takes whole numbers, not True"),
         ({"until_ci": "1"}, "until_ci takes a number, not a value of type str"),
         ({"rerun": 1}, "rerun takes True or False"),

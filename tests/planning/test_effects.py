@@ -92,7 +92,7 @@ Planner = Callable[..., list[str]]
 def planned(home: Path, weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Planner:
     """Return what identifies each run that a command would make, or the line of its refusal."""
     runs: list[Planned] = []
-    monkeypatch.setattr("metabench.cli.run.survey", lambda planned, session: runs.extend(planned) or ())
+    monkeypatch.setattr("metabench.cli.run.forecast_runs", lambda planned, session: runs.extend(planned) or ())
 
     def plan(*words: str) -> list[str]:
         runs.clear()
