@@ -1,4 +1,4 @@
-"""Labelling new images from a few examples: one episode, whose support set and queries are the user's files."""
+"""Labelling new images from a few examples: one episode whose support set and queries are the user's files."""
 
 from __future__ import annotations
 
@@ -35,19 +35,22 @@ from metabench.utils.random_streams import Stream
 from metabench.utils.text import counted
 
 _AT_ONCE = 512
-"""Queries decoded and scored together where the answers do not depend on it: what memory they take is bounded."""
+"""Queries decoded and scored together, where answers do not depend on each other: bounds the memory they take."""
 
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """What is to be labelled, and how.
+    """A request to label images.
 
     Attributes:
         support: a folder with one sub-folder of images for each class.
         query: image files, and folders of them at any depth.
-        form: how images come to one shape, which is that of the training where there was one.
-        one_by_one: look at every query by itself, with an algorithm that would look at all of them together.
+        algorithm, backbone: with their parameters.
+        checkpoint: file of trained weights; None where the backbone needs none.
+        form: size, fit and channels of images, which must be those of the training.
+        one_by_one: label every query alone, with an algorithm that would use all of them together.
         skip_bad: leave files out that cannot be read.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
     support: Path
@@ -63,13 +66,13 @@ class PredictionRequest:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A query and what it is taken for.
+    """A query with its label.
 
     Attributes:
-        path: as it was found.
+        path: of the image.
         label: the class with the highest score.
-        probability: the softmax of the scores; the algorithm's own, and not calibrated.
-        second, second_probability: the class that comes next.
+        probability: softmax of the scores; it is not calibrated.
+        second, second_probability: the class with the next highest score.
         probabilities: of every class.
     """
 
@@ -83,10 +86,10 @@ class Prediction:
 
 @standard_torch()
 def label_images(request: PredictionRequest, console: Console) -> list[Prediction]:
-    """Label the queries, in the order of their paths.
+    """Return a label for each query, in the order of their paths.
 
     Raises:
-        UsageError, MissingError: folders or files that cannot be used, an algorithm that nobody has trained.
+        UsageError, MissingError: folders or files cannot be used, or the algorithm is untrained.
         MetabenchError: images cannot be read.
     """
     _refuse_untrained(request)
@@ -103,15 +106,15 @@ def label_images(request: PredictionRequest, console: Console) -> list[Predictio
     together = spec.setting_with(request.algorithm.params) == "transductive" and not request.one_by_one
     if together and len(queries) > 1:
         console.note(f"{spec.name} looks at the {len(queries)} queries together; --one-by-one looks at each alone")
-    found: list[Prediction] = []
+    labelled: list[Prediction] = []
     size = len(queries) if together else _AT_ONCE
     with console.progress("labelling", len(queries)) as bar, quiet_decoders():
         for start in range(0, len(queries), size):
             files, images = _decoded(queries[start : start + size], request, bits, "--query", console)
             scores = _scores(learner, support, labels, images, len(names), device, request.one_by_one)
-            found += _named(files, scores, names)
+            labelled += _named(files, scores, names)
             bar.update(min(start + size, len(queries)))
-    return found
+    return labelled
 
 
 def _refuse_untrained(request: PredictionRequest) -> None:
@@ -119,18 +122,21 @@ def _refuse_untrained(request: PredictionRequest) -> None:
     assert isinstance(algorithm, AlgorithmSpec)
     assert isinstance(backbone, BackboneSpec)
     if backbone.takes != "images":
-        raise UsageError(f"backbone '{backbone.name}' takes {backbone.takes}, not images; use another --backbone")
+        raise UsageError(
+            f"cannot label images with backbone '{backbone.name}': it takes {backbone.takes}. Use another --backbone"
+        )
     if request.checkpoint is not None:
         return
     if algorithm.takes != "features":
         raise UsageError(
-            f"{algorithm.name} has to be trained first: 'metabench run --algo {algorithm.name}' on other classes, then "
-            "--checkpoint with its weights; or use an algorithm that needs no training ('metabench list algorithms')"
+            f"cannot label images with {algorithm.name}: it is untrained. Train it on other classes with 'metabench "
+            f"run --algo {algorithm.name}' and pass its weights with --checkpoint, or use an algorithm that needs no "
+            "training ('metabench list algorithms')"
         )
     if backbone.trains and not (backbone.trained_on or request.backbone.weights):
         raise UsageError(
-            f"backbone '{request.backbone.name}' starts at random and has learned nothing; give --checkpoint FILE, or "
-            "a pre-trained --backbone ('metabench list backbones')"
+            f"cannot label images with backbone '{request.backbone.name}': it is untrained. Pass --checkpoint FILE, or "
+            "use a pre-trained --backbone ('metabench list backbones')"
         )
 
 
@@ -143,7 +149,7 @@ def _classes(request: PredictionRequest, console: Console) -> Classes:
 
 
 def _bits(files: Sequence[ImageFile], console: Console) -> int:
-    """Return how many bits all images of more than 8, examples and queries, are taken to have."""
+    """Return the bits of a channel that all images of more than 8 bits, examples and queries, are taken to have."""
     with quiet_decoders():
         depth = measure_depth([file.path for file in files])
     if depth.note:
@@ -154,7 +160,7 @@ def _bits(files: Sequence[ImageFile], console: Console) -> int:
 def _support(
     classes: Classes, request: PredictionRequest, bits: int, console: Console
 ) -> tuple[list[str], NDArray[np.uint8], NDArray[np.int64]]:
-    """Return class names, images (S, H, W, C) and labels (S,)."""
+    """Return class names, images (S, H, W, C) and labels (S,) of the support set."""
     with quiet_decoders():
         files, images = _decoded(classes.images, request, bits, "--support", console)
     kept = {file.path for file in files}
@@ -218,7 +224,9 @@ def _load(learner: Learner, request: PredictionRequest, way: int, console: Conso
             console.note(f"weights made for {meta['made_for']}")
     elif isinstance(learner.module, Model) and any(True for _ in learner.module.head.parameters()):
         name = request.algorithm.name
-        raise UsageError(f"{name} has weights of its own that nobody has trained; give --checkpoint, or another --algo")
+        raise UsageError(
+            f"cannot label images with {name}: its own weights are untrained. Pass --checkpoint, or use another --algo"
+        )
 
 
 def _scores(
@@ -263,10 +271,10 @@ def _episodes(
 def _named(files: Sequence[ImageFile], scores: Tensor, names: Sequence[str]) -> list[Prediction]:
     first = winning_classes(scores[None], lambda: Stream("predict", len(files)).words(0, 1))[0].tolist()
     shares = scores.double().softmax(-1).numpy()
-    found = []
+    named = []
     for file, best, share in zip(files, first, shares, strict=True):
         rest = [index for index in np.argsort(-share, kind="stable") if index != best]
         every = dict(zip(names, map(float, share), strict=True))
         second = names[rest[0]]
-        found.append(Prediction(file.path, names[best], every[names[best]], second, every[second], every))
-    return found
+        named.append(Prediction(file.path, names[best], every[names[best]], second, every[second], every))
+    return named

@@ -56,7 +56,7 @@ def _refuse_other_shape(run: RunSpec, session: Session, trained_on: tuple[int, .
     raise UsageError(
         f"items of '{run.trained_on.name}' are {_times(trained_on)} and those of '{run.dataset.name}' "
         f"{_times(measured)}, so what is trained on the one cannot read the other; {remedy} "
-        "a data set of the same shape"
+        "a dataset of the same shape"
     )
 
 

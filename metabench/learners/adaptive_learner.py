@@ -1,9 +1,9 @@
-"""Running algorithms that adapt to each task over batches of tasks.
+"""Training and scoring algorithms that adapt to each task.
 
-Two formulations of the same function: each task by itself, the tasks of a batch shared out to single-threaded
-workers, one per core (threads in training; processes in evaluation, where weights stay as they are); or groups of
-tasks at once through ``vmap``. On a CPU the first is as fast as the second or faster in nearly every case, and it
-takes any backbone (see `benchmarks/README.md`); on a GPU only the second keeps the card busy.
+There are two formulations of the same function. ``loop`` runs task by task in single-threaded workers, one per core:
+threads in training, processes in evaluation, where weights do not change. ``vmap`` runs groups of tasks at once. On a
+CPU ``loop`` is as fast or faster in nearly every case, and takes any backbone (see `benchmarks/README.md`); on a GPU
+only ``vmap`` keeps the card busy.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from metabench.runtime.memory_limits import own_peak_memory_mb
 
 T = TypeVar("T")
 _DRAWING = 8
-"""Tasks at once under ``vmap`` at most where they draw random numbers."""
+"""Largest number of tasks at once under ``vmap`` where they draw random numbers."""
 
 
 class AdaptiveLearner(Learner):
@@ -52,17 +52,17 @@ class AdaptiveLearner(Learner):
     Args:
         algorithm: on its device.
         precision: of the network.
-        formulation: ``loop`` or ``vmap``; what is faster on the device where not given.
-        group: tasks at once under ``vmap``, at most.
+        formulation: ``loop`` or ``vmap``; None takes the faster one on the device.
+        group: largest number of tasks at once under ``vmap``.
         frozen: see `Learner`.
-        device: that of `algorithm`, where it has no weights to tell.
+        device: of `algorithm`; None takes that of its weights.
     """
 
     module: TaskAdaptiveAlgorithm
     embedder: Backbone | None = None
     _forked: ForkedPool | None = None
     _fixed = False
-    """How many tasks are run at once must not change."""
+    """Whether the number of tasks at once must not change."""
 
     def __init__(
         self,
@@ -85,24 +85,24 @@ class AdaptiveLearner(Learner):
         self._take_at_once(self.group if self._inline else torch.get_num_threads())
 
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
-        """Adapt to every episode and score its queries; no graph outlives an inner step."""
+        """Return the scores (B, Q, way) after adapting to every episode; no graph outlives an inner step."""
 
         def attempt() -> list[Tensor]:
             if self._forked is None:
                 return list(self._groups(self._score, data, batch))
-            found = []
+            results = []
             for scores, process, grown in self._forked.map(batch[index : index + 1] for index in range(len(batch))):
-                found.append(torch.from_numpy(scores))
+                results.append(torch.from_numpy(scores))
                 self._grown[process] = grown
-            return found
+            return results
 
         return torch.cat(self._retried(attempt))
 
     @contextmanager
     def scoring(self, data: Tensor) -> Iterator[None]:
-        """Share tasks out to processes where there are several at once, on a CPU.
+        """Score in processes where several tasks run at once on a CPU.
 
-        Not beside a GPU: torch refuses gradients in a copy of a process that has threads for those of a GPU.
+        Without a GPU only: torch refuses gradients in a forked process whose parent has threads for a GPU.
         """
         before = 0.0
 
@@ -126,19 +126,19 @@ class AdaptiveLearner(Learner):
             self._join()
 
     def truth(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
-        """Return the labels of the queries, or the numbers that the backbone finds in them."""
+        """Return the labels of the queries, or the numbers that the backbone reads from them."""
         return goals_of(self.module.backbone, data, batch.query, batch.query_labels)
 
     def width(self, batch: EpisodeBatch) -> int:
-        """Return the classes that the network is built for, or how many numbers it predicts."""
+        """Return the number of classes that the network is built for, or of numbers that it predicts."""
         return self.module.way
 
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
-        """Enough to share out, few enough to report often."""
+        """Return a number of episodes that keeps all workers busy and still reports often."""
         return 2 * self.group if self.batched else 8 * self.at_once
 
     def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
-        """Average loss and gradient over tasks; sums are in the order of the tasks, whichever worker did them."""
+        """Leave the mean gradient over tasks; sums are in the order of the tasks, whichever worker did them."""
         images, batch = training_items(images, batch, recipe.augment)
         first_order = episode < recipe.first_order_episodes
         context = TaskContext(self.batched, episode, first_order, self.precision)
@@ -162,7 +162,7 @@ class AdaptiveLearner(Learner):
         images: NDArray[np.uint8],
         memory: MemoryBudget = NO_LIMIT,
     ) -> str:
-        """Try one task; take as many at once as memory and repeatable random numbers allow."""
+        """Probe one task, and set the number of tasks at once that memory and repeatable random numbers allow."""
         episode = source.batch(0, 1)
         if not self.module.backbone.outputs and episode.way != self.module.way:
             raise UsageError(f"is built for {self.module.way}-way tasks and cannot learn from {episode.way}-way ones")
@@ -178,17 +178,17 @@ class AdaptiveLearner(Learner):
         except (RuntimeError, UsageError) as error:
             if not self.batched or out_of_memory(error):
                 raise
-            self._formulate(False)  # vmap has no rule for some operations, and none may ask for a value
-            size, draws = self._try(recipe, tasks)  # what vmap is not to blame for fails again
+            self._formulate(False)  # vmap has no rule for some operations, and none may read a value
+            size, draws = self._try(recipe, tasks)  # fails again where vmap was not the cause
             why = str(error.__cause__ or error).splitlines()[0]
             note = f"tasks run one by one, since vmap cannot batch them ({why}); "
         self._fixed = draws
-        if draws:  # from one stream, so who draws when must not depend on what there is room for
+        if draws:  # from one stream, so the order of drawing must not depend on free memory
             self._take_at_once(min(self.at_once, _DRAWING) if self.batched else 1)
         return note + self._make_room(size, recipe is not None, memory)
 
     def _try(self, recipe: Recipe | None, tasks: Task) -> tuple[int, bool]:
-        """Return the bytes that one task takes, and whether it draws random numbers: at the end of training too."""
+        """Return the bytes that one task takes, and whether it draws random numbers, at the end of training too."""
         task = tuple(part[0] for part in tasks)
         learns = recipe is not None and not has_update(self.module)
         contexts = [replace(self._context, episode=episode) for episode in ((0, recipe.episodes) if recipe else (0,))]
@@ -224,7 +224,7 @@ class AdaptiveLearner(Learner):
         return TaskContext(self.batched, precision=self.precision)
 
     def _join(self) -> None:
-        """End the processes that score, if any: threads take over."""
+        """End the processes that score, if there are any; threads take over."""
         if self._forked is not None:
             self._forked.shutdown(cancel_futures=True)
             self.beside_mb = max(self.beside_mb, sum(self._grown.values()))
@@ -252,12 +252,12 @@ class AdaptiveLearner(Learner):
     def _groups(
         self, work: Callable[[TaskAdaptiveAlgorithm, Task], Any], images: Tensor, batch: EpisodeBatch
     ) -> Iterator[Any]:
-        """Yield what `work` makes of each group of tasks, in order."""
+        """Yield the results of `work` on the groups of tasks, in order."""
         training = self.module.training
 
         def call(algorithm: TaskAdaptiveAlgorithm, start: int) -> Any:
             algorithm.train(training)
-            with torch.inference_mode(False):  # it has no gradients at all, even where asked for
+            with torch.inference_mode(False):  # inference mode has no gradients at all
                 return work(algorithm, tasks_of(algorithm.backbone, images, batch[start : start + self.group]))
 
         starts = range(0, len(batch), self.group)
@@ -266,7 +266,7 @@ class AdaptiveLearner(Learner):
         return self._pool.map(call, starts)
 
     def _retried(self, attempt: Callable[[], T]) -> T:
-        """Return what `attempt` does, with half as many tasks at once for as long as memory runs out."""
+        """Return the result of `attempt`, repeated with half as many tasks at once whenever memory runs out."""
         while True:
             try:
                 return attempt()

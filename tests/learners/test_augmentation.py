@@ -166,7 +166,9 @@ def test_killed_and_resumed_it_ends_the_same(
 
 
 def test_unknown_kinds_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"train\.augment is one of none, crop-flip, crop-flip-jitter, not 'flip'"):
+    with pytest.raises(
+        UsageError, match=r"train\.augment must be one of none, crop-flip, crop-flip-jitter, not 'flip'"
+    ):
         check_recipe(dataclasses.replace(RECIPE, augment="flip"))
 
 

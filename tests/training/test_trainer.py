@@ -132,7 +132,7 @@ def test_without_validation_the_last_weights_are_kept(splits: dict[str, ClassSpl
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train_on": "test"}, "train.train_on is one of train, train\\+val, not 'test'"),
+        ({"train_on": "test"}, "train.train_on must be one of train, train\\+val, not 'test'"),
         ({"train_on": "train+val", "patience": 2}, "train.patience needs a validation split"),
     ],
 )
