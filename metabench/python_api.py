@@ -25,7 +25,7 @@ from metabench.utils.home import Home
 if TYPE_CHECKING:
     import pandas as pd
 
-_RUN_ARGUMENTS: Mapping[str, Converter] = {
+RUN_ARGUMENTS: Mapping[str, Converter] = {
     "algo": arguments.names,
     "shots": arguments.numbers,
     "ways": arguments.numbers,
@@ -52,7 +52,7 @@ _RUN_ARGUMENTS: Mapping[str, Converter] = {
     "split": arguments.text,
     "train_dataset": arguments.text,
 }
-_PREDICT_ARGUMENTS: Mapping[str, Converter] = {
+PREDICT_ARGUMENTS: Mapping[str, Converter] = {
     "support": arguments.path,
     "query": arguments.paths,
     "algo": arguments.text,
@@ -113,7 +113,7 @@ def run(
         "suite": suite,
         "home": home,
     }
-    asked = converted("run", {**_DEFAULTS, **named, **options}, _RUN_ARGUMENTS)
+    asked = converted("run", {**_DEFAULTS, **named, **options}, RUN_ARGUMENTS)
     if not asked["algo"]:
         raise UsageError(
             "cannot run: no algorithm given. Pass algo, the name of an algorithm or several (see 'metabench list "
@@ -163,7 +163,7 @@ def predict(
     from metabench.evaluation.prediction import label_images
 
     named = {"support": support, "query": query, "algo": algo, "backbone": backbone, "checkpoint": checkpoint}
-    asked = converted("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, _PREDICT_ARGUMENTS)
+    asked = converted("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, PREDICT_ARGUMENTS)
     registry, console = load_registry(asked.pop("plugins")), Console(quiet=asked.pop("quiet"))
     form = Form(**{name: asked.pop(name) for name in ("size", "fit", "colour") if name in asked})
     labelled = label_images(prediction_request(registry, form=form, **asked), console)
