@@ -44,7 +44,7 @@ def reproduce(context: click.Context, /, record: str, as_json: bool, home: str |
 
     found = given(record, home)
     session, weights = ready(found, home, options)
-    result = replay_record(found.record, session, weights, options["episodes"], options["any_version"])
+    result = replay_record(found.record, session, weights, options["episodes"], any_version=options["any_version"])
     if as_json:
         echo_json(_plain(found.record, result, weights))
     else:

@@ -43,7 +43,7 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
         return watchers[0]
 
     total = len(found.record["scores"]["correct"])
-    result = replay_record(found.record, session, weights, total, options["any_version"], watcher)
+    result = replay_record(found.record, session, weights, total, any_version=options["any_version"], watcher=watcher)
     if result.differing:
         differing = len(result.differing)
         what = f"{differing:,} of {counted(total, 'episode')} {have(differing)} other answers"

@@ -84,6 +84,15 @@ class Prediction:
     probabilities: dict[str, float]
 
 
+@dataclass(frozen=True)
+class _Support:
+    """Class names, images (S, H, W, C) and labels (S,) of a support set."""
+
+    names: list[str]
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
 @standard_torch()
 def label_images(request: PredictionRequest, console: Console) -> list[Prediction]:
     """Return a label for each query, in the order of their paths.
@@ -95,7 +104,8 @@ def label_images(request: PredictionRequest, console: Console) -> list[Predictio
     _refuse_untrained(request)
     classes, queries = _classes(request, console), _queries(request, console)
     bits = _bits([*classes.images, *queries], console)
-    names, support, labels = _support(classes, request, bits, console)
+    support = _support(classes, request, bits, console)
+    names = support.names
     height, width, channels = request.form.shape
     device = choose_device(request.device)
     shape = (channels, height, width)
@@ -111,7 +121,7 @@ def label_images(request: PredictionRequest, console: Console) -> list[Predictio
     with console.progress("labelling", len(queries)) as bar, quiet_decoders():
         for start in range(0, len(queries), size):
             files, images = _decoded(queries[start : start + size], request, bits, "--query", console)
-            scores = _scores(learner, support, labels, images, len(names), device, request.one_by_one)
+            scores = _scores(learner, support, images, device, request.one_by_one)
             labelled += _named(files, scores, names)
             bar.update(min(start + size, len(queries)))
     return labelled
@@ -157,10 +167,8 @@ def _bits(files: Sequence[ImageFile], console: Console) -> int:
     return depth.bits
 
 
-def _support(
-    classes: Classes, request: PredictionRequest, bits: int, console: Console
-) -> tuple[list[str], NDArray[np.uint8], NDArray[np.int64]]:
-    """Return class names, images (S, H, W, C) and labels (S,) of the support set."""
+def _support(classes: Classes, request: PredictionRequest, bits: int, console: Console) -> _Support:
+    """Return the support set; images that cannot be read are left out where the request says so."""
     with quiet_decoders():
         files, images = _decoded(classes.images, request, bits, "--support", console)
     kept = {file.path for file in files}
@@ -168,7 +176,7 @@ def _support(
     for name, count in counts.items():
         if not count:
             raise UsageError(f"cannot read --support: no image of class '{name}' can be read. Replace or repair some")
-    return list(counts), images, np.repeat(np.arange(len(counts)), list(counts.values()))
+    return _Support(list(counts), images, np.repeat(np.arange(len(counts)), list(counts.values())))
 
 
 def _queries(request: PredictionRequest, console: Console) -> list[ImageFile]:
@@ -230,25 +238,20 @@ def _load(learner: Learner, request: PredictionRequest, way: int, console: Conso
 
 
 def _scores(
-    learner: Learner,
-    support: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    query: NDArray[np.uint8],
-    way: int,
-    device: torch.device,
-    one_by_one: bool,
+    learner: Learner, support: _Support, query: NDArray[np.uint8], device: torch.device, one_by_one: bool
 ) -> Tensor:
-    """Return the scores (Q, way) of query images."""
+    """Return the scores (Q, way) of query images (Q, H, W, C)."""
+    way = len(support.names)
     if not len(query):
         return torch.empty(0, way)
-    images = torch.from_numpy(np.concatenate([support, query])).to(device)
+    images = torch.from_numpy(np.concatenate([support.images, query])).to(device)
     body = learner.frozen if learner.frozen is not None else learner.embedder
     data = images if body is None else embed(body, images, owner=learner.backbone)
     learner.module.eval()
-    rows = len(support) + np.arange(len(query))
+    rows = len(support.images) + np.arange(len(query))
     groups = rows[:, None] if one_by_one else rows[None]
     with torch.inference_mode():
-        batches = _episodes(learner, data, labels, groups, way)
+        batches = _episodes(learner, data, support.labels, groups, way)
         scores = torch.cat([checked_outputs(learner, data, batch) for batch in batches])
     return scores.reshape(-1, way).float().cpu()
 

@@ -79,7 +79,7 @@ def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) 
         most = f"use --shots {images - 1} or fewer, " if images > 1 else ""
         raise UsageError(
             f"{run.dataset.name}: class '{name}' has {counted(images, 'image')}, and {counted(shot, 'shot')} need "
-            f"{shot + 1}, one of them to ask about; {most}add images, or leave small classes out with "
+            f"{shot + 1}, one of them as a query; {most}add images, or leave small classes out with "
             f"--set data.min_images={shot + 1}"
         )
     room = _largest_query(run, query, split)

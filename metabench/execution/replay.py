@@ -64,6 +64,7 @@ def replay_record(
     session: Session,
     weights: Path | None,
     episodes: int,
+    *,
     any_version: bool = False,
     watcher: Callable[[ClassSplit], Watch] | None = None,
 ) -> Replay:
