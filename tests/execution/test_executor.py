@@ -1,4 +1,4 @@
-"""One run to one record: failed runs, plugins that listen, costs, and features that runs share."""
+"""One run to one record: failed runs, plugins that listen, and costs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
 
 from metabench.cli.main import main
-from metabench.execution import feature_cache, score_run
-from metabench.models.embedding import embed
+from metabench.execution import score_run
 from metabench.registry.loader import PluginSet
 from tests.execution.resuming import weights_of
 from tests.tiny import SETTINGS, arguments, record_of, run_json
@@ -29,28 +27,6 @@ def test_a_rerun_that_fails_does_not_replace_what_succeeded(
     (failed,) = run_json(capsys, arguments(tmp_path, "--rerun", algo="chance"), code=1)
     assert failed["status"] == "failed"
     assert record_of(tmp_path, row) == before
-
-
-def test_images_are_embedded_once_for_all_that_share_weights(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    embedded: list[int] = []
-
-    def counting(body: Any, images: Tensor, *rest: Any) -> Tensor:
-        embedded.append(len(images))
-        return embed(body, images, *rest)
-
-    monkeypatch.setattr(feature_cache, "embed", counting)
-    first = run_json(capsys, arguments(tmp_path, "--ways", "3,5"))
-    assert embedded == [160]  # 8 classes of 20
-    (features,) = (tmp_path / "features").glob("*.npy")
-    scores = [record_of(tmp_path, row)["scores"] for row in first]
-    run_json(capsys, arguments(tmp_path, "--ways", "3,5", "--rerun"))
-    assert embedded == [160]
-    features.write_bytes(b"damaged")
-    second = run_json(capsys, arguments(tmp_path, "--ways", "3,5", "--rerun"))
-    assert embedded == [160, 160]
-    assert [record_of(tmp_path, row)["scores"] for row in second] == scores
 
 
 def test_plugins_hear_of_what_was_measured_and_cannot_break_it(
