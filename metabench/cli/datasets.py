@@ -254,8 +254,8 @@ def _used(spec: DatasetSpec, place: Home) -> int:
 
 def _loaded(chosen: ResolvedPlugin, session: Session) -> Iterator[tuple[str, ClassSplit]]:
     """Load each split in turn, with progress on stderr."""
-    for split in session.splits(chosen):
-        yield split, session.split(chosen, split)
+    for split in session.loader.splits(chosen):
+        yield split, session.loader.split(chosen, split)
 
 
 def verified(chosen: ResolvedPlugin, place: Home, title: str = "") -> Iterator[Check]:
@@ -267,7 +267,7 @@ def verified(chosen: ResolvedPlugin, place: Home, title: str = "") -> Iterator[C
         for split, loaded in _loaded(chosen, session):
             splits[split], checks[split] = loaded, _compared(chosen, name, split, loaded, place)
             yield checks[split]
-        names = {split: session.item_names(chosen, split) for split in splits}
+        names = {split: session.loader.item_names(chosen, split) for split in splits}
         for finding in copy_findings(splits, names):
             yield _copies(chosen, name, finding, checks)
     except MissingError as error:
@@ -295,7 +295,7 @@ def _first_error(checks: Sequence[Check], named: bool) -> MetabenchError | None:
 def _unread(chosen: ResolvedPlugin, name: str, session: Session) -> Iterator[Check]:
     """Yield a check for each reason for which files of a data set are not read."""
     try:
-        for part in session.unread(chosen):
+        for part in session.loader.unread(chosen):
             count = len(part.files)
             yield Check(name, part.split, part.status, images=count, detail=part.detail, files=part.files)
     except MetabenchError:  # which the check of the whole data set says

@@ -10,8 +10,8 @@ import click
 from metabench.cli.options import check_file
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.run_options import parse_settings
-from metabench.data.image_decoding import COLOURS, FITS
-from metabench.execution.prediction_request import ALGORITHM, request_of
+from metabench.data.image_decoding import COLOURS, FITS, Form
+from metabench.execution.prediction_request import ALGORITHM, prediction_request
 from metabench.reports.prediction_tables import prediction_csv, prediction_json, prediction_text
 from metabench.utils.console import Console
 
@@ -44,12 +44,12 @@ def predict(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -
     the weights of a trained run (--checkpoint, which says itself what was trained; give the --size and --colour of its
     images).
     """
-    from metabench.evaluation.prediction import predict as label
+    from metabench.evaluation.prediction import label_images
     from metabench.utils.atomic_files import write_atomic
 
     check_file("--csv", csv_file)
-    console = Console(quiet=quiet)
-    found = label(request_of(current_registry(), **options), console)
+    console, form = Console(quiet=quiet), Form(*(options.pop(name) for name in ("size", "fit", "colour")))
+    found = label_images(prediction_request(current_registry(), form=form, **options), console)
     if csv_file is not None:
         write_atomic(csv_file, prediction_csv(found))
         console.note(f"wrote {csv_file}")

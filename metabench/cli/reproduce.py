@@ -40,11 +40,11 @@ def reproduce(context: click.Context, /, record: str, as_json: bool, home: str |
     for in the folder weights/ of the record's leaderboard and in the store. Exit code 0: the same answers; 1: others;
     3: something needed is missing.
     """
-    from metabench.execution.replay import replay
+    from metabench.execution.replay import replay_record
 
     found = given(record, home)
     session, weights = ready(found, home, options)
-    result = replay(found.record, session, weights, options["episodes"], options["any_version"])
+    result = replay_record(found.record, session, weights, options["episodes"], any_version=options["any_version"])
     if as_json:
         echo_json(_plain(found.record, result, weights))
     else:

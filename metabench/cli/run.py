@@ -13,8 +13,8 @@ from metabench.cli.options import check_file, plot_option
 from metabench.comparison.learning_curves import learning_curves
 from metabench.comparison.suite_report import report
 from metabench.errors import NothingMeasured, UsageError
-from metabench.execution.dry_run import survey
-from metabench.execution.launcher import attempt_suite, launch, planned, planned_suite
+from metabench.execution.dry_run import forecast_runs
+from metabench.execution.launcher import attempt_suite, launch, planned_runs, planned_suite_runs
 from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection
@@ -77,13 +77,13 @@ def run(context: click.Context, /, **options: Any) -> None:
     session = run_options.session_of(context, options)
     suite = find_suite(options["suite"], session.registry) if options["suite"] else None
     if suite is not None:
-        of_suite = planned_suite(suite, options["algo"], run_options.typed_fields(context, options), session)
+        of_suite = planned_suite_runs(suite, options["algo"], run_options.typed_fields(context, options), session)
         if options["dry_run"]:
-            context.exit(run_options.tell(survey(of_suite, session), options))
+            context.exit(run_options.tell(forecast_runs(of_suite, session), options))
         context.exit(_run_suite(suite, of_suite, session, options))
-    runs = planned(Selection(**run_options.fields(options), algorithms=options["algo"]), session)
+    runs = planned_runs(Selection(**run_options.fields(options), algorithms=options["algo"]), session)
     if options["dry_run"]:
-        context.exit(run_options.tell(survey(runs, session), options))
+        context.exit(run_options.tell(forecast_runs(runs, session), options))
     context.exit(_run(runs, session, options))
 
 
@@ -128,7 +128,7 @@ def _say_places(rows: Sequence[TableRow], session: Session) -> None:
         if label["dataset"] != row["dataset"]
     }
     for label, digest in labels.items():
-        for path in session.place_of(digest).values():
+        for path in session.loader.places.find(digest).values():
             session.console.note(f"{label}: {path}")
 
 

@@ -9,7 +9,7 @@ import click
 
 from metabench.cli import run_options
 from metabench.comparison.sweep_results import CandidateResult, best_of, judge, provenance
-from metabench.execution.dry_run import survey
+from metabench.execution.dry_run import forecast_runs
 from metabench.execution.launcher import launch, marked
 from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
@@ -51,7 +51,7 @@ def sweep(context: click.Context, /, **options: Any) -> None:
     sweeps = plan_sweep(Selection(**fields, algorithms=options["algo"]), swept, session.registry)
     runs = [run for each in sweeps for run in each.runs]
     if options["dry_run"]:
-        context.exit(run_options.tell(survey(runs, session), options))
+        context.exit(run_options.tell(forecast_runs(runs, session), options))
     found = _judged(sweeps, launch(runs, session))
     tests = _tested(found, session) if options["test"] else []
     if options["csv_file"] is not None:

@@ -28,7 +28,7 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     its weights, which takes seconds where the images were embedded before; nothing is stored.
     """
     from metabench.evaluation.error_analysis import ErrorAnalyzer
-    from metabench.execution.replay import replay
+    from metabench.execution.replay import replay_record
     from metabench.reports.error_tables import error_document, error_text
 
     found = given(record, home)
@@ -43,7 +43,7 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
         return watchers[0]
 
     total = len(found.record["scores"]["correct"])
-    result = replay(found.record, session, weights, total, options["any_version"], watcher)
+    result = replay_record(found.record, session, weights, total, any_version=options["any_version"], watcher=watcher)
     if result.differing:
         differing = len(result.differing)
         what = f"{differing:,} of {counted(total, 'episode')} {have(differing)} other answers"

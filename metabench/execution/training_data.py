@@ -1,4 +1,4 @@
-"""The data that a file of weights was trained on, as far as the store or the file says which they are."""
+"""The data that a file of weights was trained on, where the store or the file names them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 
 def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedPlugin, str]]:
-    """Return the splits that weights learned from or were chosen by; empty where nothing here says it.
+    """Return the splits that weights were trained on or chosen by; empty where that is unknown here.
 
-    A record in the store says it of the weights that its run made, by the digests of the data. A file from elsewhere
-    names its data only, which is enough where those are the measured ones and have published digests.
+    A record in the store names the data of the weights that its run trained by their digests. A file from elsewhere
+    has only the name of its data, which is enough where they are the measured data and have published digests.
 
     Args:
         sha256: of the file.
-        run: that is measured with it.
+        run: measured with the weights.
+        session: has the store and the data.
     """
     for record in session.store.records():
         training = record.get("training") or {}
@@ -35,25 +36,25 @@ def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedP
     named = str(tensors_meta(Path(file)).get("made_for", ""))
     if not named.endswith(f", data {run.dataset.words}"):
         return []
-    return [(run.dataset, split) for split in ("train", "val") if split in session.splits(run.dataset)]
+    return [(run.dataset, split) for split in ("train", "val") if split in session.loader.splits(run.dataset)]
 
 
 def _of_record(inputs: Mapping[str, Any], run: RunSpec, session: Session) -> list[tuple[ResolvedPlugin, str]]:
-    """Return the splits behind the digests of a training, those that are here and need no download."""
+    """Return the splits behind the digests of a training that are here and need no download."""
     training = inputs["training"]
-    found = []
+    splits = []
     for split, digest in training["digests"].items():
         learned_from = _dataset(training.get("dataset", inputs["dataset"]), digest, session)
         for dataset in (run.dataset, learned_from):
-            if dataset is not None and ((session.known_digests(dataset) or {}).get(split) == digest):
-                found.append((dataset, split))
+            if dataset is not None and ((session.loader.known_digests(dataset) or {}).get(split) == digest):
+                splits.append((dataset, split))
                 break
-    return found
+    return splits
 
 
 def _dataset(recorded: Mapping[str, Any], digest: str, session: Session) -> ResolvedPlugin | None:
-    """Return the user's own data set behind a record, where it was on this machine."""
-    places = session.place_of(digest)
+    """Return the user's own dataset behind a record; None where it was never on this machine."""
+    places = session.loader.places.find(digest)
     spec = session.registry.datasets.get(recorded["name"].partition(":")[0])
     if spec is None or not places:
         return None

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError
+from metabench.planning.data_digests import NO_DIGESTS, DataDigests
 from metabench.registry.metric import Metric
 from metabench.registry.recipe import Recipe
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import TEST, AlgorithmSpec, BackboneSpec, ProtocolSpec
 from metabench.statistics.stopping import StopRule
 from metabench.utils.hashing import content_key
-
-NO_DIGESTS: Mapping[str, str] = defaultdict(str)
-"""Where the digests of the data are not known, or do not matter."""
 
 
 def metric_of_protocol(choice: ResolvedPlugin) -> Metric:
@@ -49,11 +46,6 @@ class RunSpec:
     """The data set that is trained on where it is another than `dataset`; None too where nothing is trained."""
     training_protocol: ResolvedPlugin | None = None
     """The protocol of training episodes where it is another than `protocol`."""
-
-    @property
-    def measured(self) -> str:
-        """The name under which the digest of what is measured stands among those of `Session.digests_of`."""
-        return self.split if self.source is None else f"measured {self.split}"
 
     @property
     def trained_on(self) -> ResolvedPlugin:
@@ -124,8 +116,8 @@ class RunSpec:
         source = None if self.source is None else self.source.identity
         return content_key([self.inputs(NO_DIGESTS), self.dataset.identity, source, str(self.checkpoint)])
 
-    def training_inputs(self, digests: Mapping[str, str]) -> dict[str, Any] | None:
-        """Return what determines the weights; `digests` are of the splits, see `Session.digests_of`.
+    def training_inputs(self, digests: DataDigests) -> dict[str, Any] | None:
+        """Return what determines the weights.
 
         Data set and protocol of the training are named where they are not those of the evaluation.
         """
@@ -136,13 +128,13 @@ class RunSpec:
         return {
             **self.recipe.inputs(),
             "seed": self.seed,
-            "digests": {name: digests[name] for name in ("train", "val") if name in digests},
+            "digests": {name: digests.trained[name] for name in ("train", "val") if name in digests.trained},
             **({"reserve": {self.beside: self.reserve}} if self.beside else {}),
             **({} if self.source is None else {"dataset": self.source.inputs()}),
             **({} if self.training_protocol is None else {"protocol": _shapeless(self.training_protocol)}),
         }
 
-    def inputs(self, digests: Mapping[str, str]) -> dict[str, Any]:
+    def inputs(self, digests: DataDigests) -> dict[str, Any]:
         """Return the record's `inputs`, whose hash is the run key."""
         algorithm, backbone = self.algorithm.spec, self.backbone.spec
         assert isinstance(algorithm, AlgorithmSpec)
@@ -156,9 +148,9 @@ class RunSpec:
             "dataset": {
                 **self.dataset.inputs(),
                 "split": self.split,
-                "digest": digests[self.measured],
-                **({"beside": {self.beside: digests[self.beside]}} if self.beside else {}),
-                **({"support": {self.support: digests[self.support]}} if self.support else {}),
+                "digest": digests.measured[self.split],
+                **({"beside": {self.beside: digests.measured[self.beside]}} if self.beside else {}),
+                **({"support": {self.support: digests.measured[self.support]}} if self.support else {}),
             },
             "protocol": self.protocol.inputs(),
             "evaluation": {
@@ -171,7 +163,7 @@ class RunSpec:
             "precision": self.precision,
         }
 
-    def training_key(self, digests: Mapping[str, str]) -> str:
+    def training_key(self, digests: DataDigests) -> str:
         """Return the key of the trained weights, which several runs may share, whatever they are measured on."""
         inputs = {**self.inputs(digests), "protocol": _shapeless(self.trained_by), "evaluation": None}
         inputs["dataset"] = self.trained_on.inputs()

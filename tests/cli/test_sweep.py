@@ -86,7 +86,7 @@ def test_a_second_sweep_measures_nothing(
 ) -> None:
     first = answer(capsys, sweep(tmp_path, *SWEPT, "--test"))
     before = {path.name: path.read_bytes() for path in (tmp_path / "home" / "records").iterdir()}
-    monkeypatch.setattr("metabench.execution.executor.Executor._measure", None)
+    monkeypatch.setattr("metabench.execution.executor.Executor.measure", None)
     again = answer(capsys, sweep(tmp_path, *SWEPT, "--test"))
     assert [row["cached"] for row in again["rows"]] == [True]
     assert again["sweeps"] == first["sweeps"]

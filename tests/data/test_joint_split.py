@@ -18,8 +18,13 @@ from metabench.data import ClassSplit
 from metabench.data.joint_split import JointSplit, base_rows, joined, reserved, starts_of, with_copies
 from metabench.episodes.reserved import UnreservedSource
 from metabench.errors import UsageError
+from metabench.execution.active_run import ActiveRun
+from metabench.execution.episode_sources import training_source
 from metabench.execution.executor import Executor
+from metabench.execution.feature_cache import FeatureCache
+from metabench.execution.run_data import measured_split, reserved_images, run_digests
 from metabench.execution.session import Session
+from metabench.learners.factory import make_run_learner
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.planning.planner import Selection, plan
 from metabench.utils.console import Console
@@ -120,16 +125,16 @@ def _executor(home: Path, train_on: str = "train", **more: Any) -> tuple[Executo
 @pytest.mark.parametrize("train_on", ["train", "train+val"])
 def test_training_draws_from_what_is_not_reserved(tmp_path: Path, train_on: str) -> None:
     executor, run = _executor(tmp_path, train_on)
-    digests = executor.session.digests_of(run)
-    mask = executor.session.reserve(run)
+    digests = run_digests(run, executor.session.loader)
+    mask = reserved_images(run, executor.session.loader)
     assert 0.15 < mask.mean() < 0.25
-    source = executor._training_source(run, run.recipe, train_on, digests)
+    source = training_source(run, executor.session.loader, train_on, digests)
     batch = source.batch(0, 400)
     rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
     left = np.flatnonzero(~mask)
     np.testing.assert_array_equal(rows[rows < len(mask)], left)
     assert (len(rows) > len(left)) == (train_on == "train+val")
-    validation = executor._training_source(run, run.recipe, "val", digests)
+    validation = training_source(run, executor.session.loader, "val", digests)
     assert not isinstance(validation, UnreservedSource)
 
 
@@ -143,29 +148,30 @@ def test_a_mask_grows_by_the_copies_of_its_images() -> None:
 @pytest.mark.parametrize("train_on", ["train", "train+val"])
 def test_training_does_not_see_the_copy_of_a_reserved_image(tmp_path: Path, train_on: str) -> None:
     executor, run = _executor(tmp_path, train_on)
-    session, digests = executor.session, executor.session.digests_of(run)
-    mask, split = session.reserve(run), session.split(run.dataset, "train")
+    session, digests = executor.session, run_digests(run, executor.session.loader)
+    mask, split = reserved_images(run, session.loader), session.loader.split(run.dataset, "train")
     asked, open_rows = np.flatnonzero(mask)[3], np.flatnonzero(~mask)
     images = split.images.copy()
     images[open_rows[0]] = images[open_rows[-1]] = images[asked]
-    (key,) = (key for key, value in session._splits.items() if value is split)
-    session._splits[key] = replace(split, images=images)
-    source = executor._training_source(run, run.recipe, train_on, digests)
+    (key,) = (key for key, value in session.loader._splits.items() if value is split)
+    session.loader._splits[key] = replace(split, images=images)
+    source = training_source(run, executor.session.loader, train_on, digests)
     batch = source.batch(0, 400)
     rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
     np.testing.assert_array_equal(rows[rows < len(mask)], open_rows[1:-1])
-    np.testing.assert_array_equal(session.reserve(run), mask)  # what is asked about stays what it was
+    np.testing.assert_array_equal(reserved_images(run, session.loader), mask)  # what is asked about stays what it was
 
 
 def test_what_is_scored_are_the_images_of_both_splits(tmp_path: Path) -> None:
     executor, run = _executor(tmp_path)
-    learner, digests = executor._learner(run), executor.session.digests_of(run)
-    data = executor._data(run, learner, digests)
-    joint = executor.session.measured(run)
+    session, digests = executor.session, run_digests(run, executor.session.loader)
+    learner = make_run_learner(run, session.loader.split(run.dataset, "test").item_shape, executor.device)
+    data = ActiveRun(run, digests, learner, session, FeatureCache(session, executor.device)).scorable()
+    joint = measured_split(run, executor.session.loader)
     assert isinstance(joint, JointSplit)
-    test, train = (executor.session.split(run.dataset, name) for name in ("test", "train"))
+    test, train = (executor.session.loader.split(run.dataset, name) for name in ("test", "train"))
     assert joint.names == test.names and joint.base_names == train.names and not set(joint.names) & set(train.names)
-    images = np.concatenate([test.images, train.images[base_rows(executor.session.reserve(run))]])
+    images = np.concatenate([test.images, train.images[base_rows(reserved_images(run, executor.session.loader))]])
     assert len(images) == len(data)
     rows = np.random.default_rng(0).choice(len(images), 40, replace=False)
     with torch.inference_mode():
@@ -190,7 +196,10 @@ def test_a_run_never_learns_what_it_is_asked(
     (row,) = run_json(capsys, arguments(tmp_path, *WORDS, settings={"train.episodes": 60}))
     assert row["status"] == "ok"
     executor, run = _executor(tmp_path, **{"train.episodes": 60})
-    images, mask = executor.session.split(run.dataset, "train").images, executor.session.reserve(run)
+    images, mask = (
+        executor.session.loader.split(run.dataset, "train").images,
+        reserved_images(run, executor.session.loader),
+    )
     asked = {image.tobytes() for image in images[mask]}
     assert len(asked) == mask.sum() and len(learned) > 100
     assert not learned & asked

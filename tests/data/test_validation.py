@@ -208,7 +208,7 @@ def loose(tmp_path: Path) -> Path:
     [
         ("float", "cannot load train of data set 'odd': images are float64"),
         ("test", "cannot load test of data set 'odd': images are float64"),
-        ("same names", "cannot load val of data set 'odd': 8 classes are in both train and val, such as '0'"),
+        ("same names", "cannot load val of dataset 'odd': 8 classes are in both train and val, such as '0'"),
     ],
 )
 def test_a_run_refuses_what_check_refuses(
@@ -244,6 +244,6 @@ def test_splits_are_compared_when_the_second_is_loaded(loose: Path, tmp_path: Pa
     selection = Selection(("nearest-mean",), datasets=("odd",), settings={"data.form": "same names"})
     session = Session(Home(tmp_path / "home"), Console(quiet=True), registry=registry)
     (run,) = plan(selection, registry)
-    session.split(run.dataset, "test")  # alone it is sound
+    session.loader.split(run.dataset, "test")  # alone it is sound
     with pytest.raises(MetabenchError, match="in both test and train"):
-        session.split(run.dataset, "train")
+        session.loader.split(run.dataset, "train")

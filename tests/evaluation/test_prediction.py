@@ -192,9 +192,17 @@ def test_examples_and_queries_of_16_bits_share_the_rule(photos: Path, capsys: py
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--algo", "protonet"], 2, "backbone 'conv4' starts at random and has learned nothing; give --checkpoint"),
-        (["--algo", "maml"], 2, "maml has to be trained first"),
-        (["--algo", "matching-net", "--backbone", "pixels"], 2, "has weights of its own that nobody has trained"),
+        (
+            ["--algo", "protonet"],
+            2,
+            "cannot label images with backbone 'conv4': it is untrained. Pass --checkpoint FILE",
+        ),
+        (["--algo", "maml"], 2, "cannot label images with maml: it is untrained. Train it"),
+        (
+            ["--algo", "matching-net", "--backbone", "pixels"],
+            2,
+            "cannot label images with matching-net: its own weights are untrained. Pass --checkpoint",
+        ),
         (["--algo", "protnet"], 2, "did you mean 'protonet'"),
         ([*PIXELS, "--query", "nothing"], 3, "cannot read --query: folder nothing not found"),
         ([*PIXELS, "--query", "words.txt"], 2, "words.txt is not an image of a kind that is read: .txt"),

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
-from metabench.learners.adaptive_learner import AdaptiveLearner, tasks_of
+from metabench.learners.adaptive_learner import AdaptiveLearner
+from metabench.learners.episode_tasks import tasks_of
 from metabench.models.adaptive import Params, TaskAdaptiveAlgorithm, gradients, run_task
 from metabench.models.assembly import build_model
 from metabench.models.task_context import TaskContext, task_context

@@ -10,6 +10,7 @@ import pluggy
 import pytest
 
 from metabench.errors import MissingError, UsageError
+from metabench.planning.data_digests import DataDigests
 from metabench.planning.planner import Selection, plan, plan_each
 from metabench.planning.run_spec import RejectedRun, RunSpec
 from metabench.registry.loader import PluginSet
@@ -22,7 +23,7 @@ from metabench.utils.hashing import content_key, file_sha256
 COMMON: dict[str, Any] = {"version": 1, "target": "none:None", "summary": "", "reference": "", "licence": "MIT"}
 OWN = Recipe(way=4, shot=0, query=3, episodes=50, source="invented")
 ANY = Recipe(way=3, shot=2, query=1, episodes=20)
-DIGESTS = {"train": "a", "val": "b", "test": "c"}
+DIGESTS = DataDigests.of_one({"train": "a", "val": "b", "test": "c"})
 
 
 def by_name(*specs: Any) -> dict[str, Any]:
@@ -137,9 +138,9 @@ def test_what_is_trained_once() -> None:
     for settings in ({"train.lr": 0.5}, {"backbone.channels": 8}, {"algo.k": 2}, {"data.size": 9}):
         assert not keys() & keys(settings=settings)
     (run,) = runs()
-    assert run.training_key(DIGESTS) != run.training_key({**DIGESTS, "train": "other"})
-    assert run.training_key(DIGESTS) != run.training_key({**DIGESTS, "val": "other"})
-    assert run.training_key(DIGESTS) == run.training_key({**DIGESTS, "test": "other"})
+    assert run.training_key(DIGESTS) != run.training_key(DataDigests.of_one({**DIGESTS.trained, "train": "other"}))
+    assert run.training_key(DIGESTS) != run.training_key(DataDigests.of_one({**DIGESTS.trained, "val": "other"}))
+    assert run.training_key(DIGESTS) == run.training_key(DataDigests.of_one({**DIGESTS.trained, "test": "other"}))
 
 
 def test_the_keys_of_stored_results_stay_what_they_are() -> None:
@@ -320,7 +321,7 @@ def test_training_on_another_data_set() -> None:
     (own,) = runs(datasets=("digits",), settings={"data.size": 9})
     assert cross.recipe == own.recipe
     assert (cross.label, cross.trained_on.params) == ("learner on digits -> letters, 5-way 1-shot", {"size": 9})
-    digests = {"train": "a", "val": "b", "test": "of no use", cross.measured: "c"}
+    digests = DataDigests({"test": "c"}, {"train": "a", "val": "b", "test": "of no use"})
     inputs = cross.inputs(digests)
     assert (inputs["dataset"]["name"], inputs["dataset"]["digest"]) == ("letters", "c")
     assert inputs["training"]["dataset"] == {"name": "digits", "version": 1, "params": {"size": 9}}
@@ -356,7 +357,7 @@ def test_a_split_that_another_data_set_trains_on_may_be_measured() -> None:
     with pytest.raises(UsageError, match="trains on the classes of 'val'"):
         runs(split="val", settings={"train.train_on": "train+val"})
     (run,) = runs(datasets=("letters",), train_dataset="digits", split="val", settings={"train.train_on": "train+val"})
-    digests = {"train": "a", "val": "b", run.measured: "c"}
+    digests = DataDigests({"val": "c"}, {"train": "a", "val": "b"})
     assert run.inputs(digests)["dataset"]["digest"] == "c"
     assert run.inputs(digests)["training"]["digests"]["val"] == "b"
 

@@ -214,7 +214,7 @@ def test_an_interrupted_run_goes_on_with_its_parts(
             raise KeyboardInterrupt
         return values(self, *args)
 
-    monkeypatch.setattr("metabench.execution.executor._FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr("metabench.execution.score_run.FLUSH_SECONDS", -1.0)
     monkeypatch.setattr("metabench.learners.feature_learner.chunk_size", lambda *args: 10)
     monkeypatch.setattr(Generalised, "values", stopping)
     assert main(arguments(tmp_path / "b", *WORDS, algo="nearest-mean")) == 130

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
-from metabench.learners import adaptive_learner
 from metabench.learners.adaptive_learner import AdaptiveLearner
+from metabench.learners.episode_tasks import tasks_of
 from metabench.models.adaptive import TaskAdaptiveAlgorithm, gradients
 from metabench.models.assembly import build_model
 from metabench.models.interfaces import Backbone
@@ -97,7 +97,7 @@ def test_running_averages_advance_towards_the_batch_statistics(name: str, images
 
 
 def one_task(images: Tensor, double: bool = True) -> tuple[Tensor, ...]:
-    parts = adaptive_learner.tasks_of(Conv4Strided((1, 28, 28)), images, episodes(1))
+    parts = tasks_of(Conv4Strided((1, 28, 28)), images, episodes(1))
     return tuple(part[0].double() if double and part.is_floating_point() else part[0] for part in parts)
 
 

@@ -179,7 +179,7 @@ def test_specs_are_of_text() -> None:
 
 def test_the_digests_of_every_class_split_are_known_without_reading(tmp_path: Path) -> None:
     session = Session(Home(tmp_path), Console(quiet=True), "cpu")
-    found = [session.digests(ResolvedPlugin(SPECS[3], {"fold": fold})) for fold in range(1, 6)]
+    found = [session.loader.digests(ResolvedPlugin(SPECS[3], {"fold": fold})) for fold in range(1, 6)]
     assert found == [dict(declared.digests) for _, declared in SPECS[3].forms()]
     assert not (tmp_path / "data").exists()
 

@@ -138,7 +138,7 @@ class _Lesson:
 
     def split(self, name: str) -> Any:
         """Return a split of the small data."""
-        return self.session.split(self.run.dataset, name)
+        return self.session.loader.split(self.run.dataset, name)
 
 
 def _protocol(choice: ResolvedPlugin, shot: int = 0) -> Any:
@@ -149,7 +149,7 @@ def _protocol(choice: ResolvedPlugin, shot: int = 0) -> Any:
 
 def _learner(run: RunSpec, session: Session, device: torch.device) -> Learner:
     backbone, head = load_target(run.backbone.spec), load_target(run.algorithm.spec)
-    params, shape = (run.backbone.params, run.algorithm.params), session.split(run.dataset, "test").item_shape
+    params, shape = (run.backbone.params, run.algorithm.params), session.loader.split(run.dataset, "test").item_shape
     way = WAY if "way" in run.protocol.params else 0
     model = build_model(backbone, params[0], head, params[1], shape, run.seed, way).to(device)
     return FeatureLearner(model) if isinstance(model, Model) else AdaptiveLearner(model)

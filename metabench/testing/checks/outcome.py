@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from metabench.evaluation.scoring import predict
+from metabench.evaluation.scoring import winning_classes
 from metabench.testing.conformance import NotApplicable, Violation, check
 from metabench.testing.support.algorithm_case import AlgorithmChecks
 from metabench.testing.support.scorer import Scorer, trained
@@ -162,4 +162,4 @@ class OutcomeChecks(AlgorithmChecks):
         """Return the predicted classes (B, Q), ties broken by the harness."""
         queries = episodes.query.shape[1]
         scores = [scorer.scores(episodes[start : start + 100]) for start in range(0, len(episodes), 100)]
-        return predict(torch.cat(scores), lambda: Stream("conformance ties", queries).words(0, len(episodes)))
+        return winning_classes(torch.cat(scores), lambda: Stream("conformance ties", queries).words(0, len(episodes)))
