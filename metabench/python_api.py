@@ -13,7 +13,7 @@ from metabench.execution.prediction_request import request_of
 from metabench.execution.session import Session
 from metabench.planning import arguments
 from metabench.planning.arguments import Converter, converted
-from metabench.planning.planner import LISTS, Selection
+from metabench.planning.selection import LISTS, Selection
 from metabench.planning.suites import find_suite
 from metabench.registry.registry import load_registry
 from metabench.reports.prediction_tables import COLUMNS, rows
@@ -98,7 +98,7 @@ def run(
             stops no other: its ``status`` is ``skipped`` and its ``note`` says why.
         home, data, device, rerun, quiet: as the options of ``metabench run``.
         plugins: loose plugin files, as ``--plugin``.
-        options: further fields of `metabench.planning.planner.Selection`: query, episodes, episode_seed, sampling,
+        options: further fields of `metabench.planning.selection.Selection`: query, episodes, episode_seed, sampling,
             until_ci, bound, precision, protocol, checkpoint, split, train_dataset, and settings, a dictionary of what
             ``--set`` takes, as in ``{"train.episodes": 60}``.
 

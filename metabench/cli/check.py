@@ -15,11 +15,10 @@ from metabench.cli.plugin_option import current_registry, plugin_files
 from metabench.cli.rendering import cell, columns, echo_json, warn_of_broken
 from metabench.cli.run_options import parse_settings
 from metabench.errors import MissingError, UsageError, did_you_mean
-from metabench.registry.loader import Kind
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry, availability
 from metabench.registry.resolved import resolve_params
-from metabench.registry.specs import AnySpec
+from metabench.registry.specs import AnySpec, Kind
 from metabench.runtime.devices import check_device_name
 from metabench.testing.runner import KINDS, Result, Target, run_checks
 from metabench.utils.console import Console

@@ -20,7 +20,7 @@ from metabench.data.availability import look
 from metabench.data.split import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.execution.session import Session
-from metabench.planning.folder_labels import names_with_places
+from metabench.planning.folder_labels import folder_labels
 from metabench.registry.registry import Registry, nameless
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
 from metabench.registry.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
@@ -154,7 +154,7 @@ def verify(
             raise UsageError(f"--set {setting}: name a data set, and write data.NAME=VALUE")
         more[name] = value
     chosen = [form for name in names or every for form in forms(_chosen(registry, name, more))]
-    titles = [form_name(form, title) for form, title in zip(chosen, names_with_places(chosen), strict=True)]
+    titles = [form_name(form, title) for form, title in zip(chosen, folder_labels(chosen), strict=True)]
     checks = [check for form, title in zip(chosen, titles, strict=True) for check in verified(form, place, title)]
     error = _first_error(checks, bool(names))
     if as_json:
@@ -194,22 +194,20 @@ def where(name: str | None, as_json: bool, home: str | None, data: str | None) -
         click.echo(f"your own copies are looked for in: {cell(looked)}", err=True)
 
 
-def _chosen(registry: Registry, name: str, more: Mapping[str, Any] | None = None) -> ResolvedPlugin:
+def _chosen(registry: Registry, name: str, more: Mapping[str, Any] | None = None) -> ResolvedPlugin[DatasetSpec]:
     """Return the data set that a word of the user names, its other parameters as in `more` or at their defaults."""
     spec, named = registry.choose("dataset", name)
     return ResolvedPlugin(spec, resolve_params(spec, {**named, **(more or {})}))
 
 
-def forms(chosen: ResolvedPlugin) -> list[ResolvedPlugin]:
+def forms(chosen: ResolvedPlugin[DatasetSpec]) -> list[ResolvedPlugin[DatasetSpec]]:
     """Return a data set once for each class split that stands beside its usual one, the usual one first."""
-    assert isinstance(chosen.spec, DatasetSpec)
     folds = [{FOLD: params[FOLD]} for params, _ in chosen.spec.forms() if chosen.spec.folds]
     return [ResolvedPlugin(chosen.spec, {**chosen.params, **fold}) for fold in folds] or [chosen]
 
 
-def form_name(chosen: ResolvedPlugin, title: str = "") -> str:
+def form_name(chosen: ResolvedPlugin[DatasetSpec], title: str = "") -> str:
     """Return the name of a data set, or `title`, with the class split where it has several."""
-    assert isinstance(chosen.spec, DatasetSpec)
     name = title or chosen.name
     return f"{name} {FOLD}={chosen.params[FOLD]}" if chosen.spec.folds else name
 
@@ -252,13 +250,13 @@ def _used(spec: DatasetSpec, place: Home) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _loaded(chosen: ResolvedPlugin, session: Session) -> Iterator[tuple[str, ClassSplit]]:
+def _loaded(chosen: ResolvedPlugin[DatasetSpec], session: Session) -> Iterator[tuple[str, ClassSplit]]:
     """Load each split in turn, with progress on stderr."""
     for split in session.splits(chosen):
         yield split, session.split(chosen, split)
 
 
-def verified(chosen: ResolvedPlugin, place: Home, title: str = "") -> Iterator[Check]:
+def verified(chosen: ResolvedPlugin[DatasetSpec], place: Home, title: str = "") -> Iterator[Check]:
     """Yield a check of each split, and of its files that are not read; what is missing or broken is one check for the
     whole data set. `title` is its name where its own may mean another too."""
     session, name = Session(place, Console(), allow_download=False), title or form_name(chosen)
@@ -292,7 +290,7 @@ def _first_error(checks: Sequence[Check], named: bool) -> MetabenchError | None:
     return next((MissingError(check.detail) for check in checks if named and check.status == "missing"), None)
 
 
-def _unread(chosen: ResolvedPlugin, name: str, session: Session) -> Iterator[Check]:
+def _unread(chosen: ResolvedPlugin[DatasetSpec], name: str, session: Session) -> Iterator[Check]:
     """Yield a check for each reason for which files of a data set are not read."""
     try:
         for part in session.unread(chosen):
@@ -323,10 +321,9 @@ def _block(check: Check, lines: Sequence[str]) -> Iterator[str]:
         yield f"  and {len(lines) - _LISTED} more; --json lists all"
 
 
-def _copies(chosen: ResolvedPlugin, name: str, finding: Finding, checks: Mapping[str, Check]) -> Check:
+def _copies(chosen: ResolvedPlugin[DatasetSpec], name: str, finding: Finding, checks: Mapping[str, Check]) -> Check:
     """Return the check of a finding; published data are as they are, and what their spec lists is known."""
     spec, where = chosen.spec, "+".join(finding.splits)
-    assert isinstance(spec, DatasetSpec)
     items = "texts" if spec.kind == "text" else spec.kind
     what = {"repeated": "within a class", "conflicting": "into another class", "shared": "into another split"}
     known = spec.known_shared({split: check.digest for split, check in checks.items()}) or ()
@@ -340,9 +337,8 @@ def _copies(chosen: ResolvedPlugin, name: str, finding: Finding, checks: Mapping
     return Check(name, where, finding.kind, images=finding.copies, detail=detail, copies=finding.groups, failed=failed)
 
 
-def _compared(chosen: ResolvedPlugin, name: str, split: str, loaded: ClassSplit, place: Home) -> Check:
+def _compared(chosen: ResolvedPlugin[DatasetSpec], name: str, split: str, loaded: ClassSplit, place: Home) -> Check:
     spec = chosen.spec
-    assert isinstance(spec, DatasetSpec)
     declared = spec.declared(chosen.params) or Declared({}, {})
     digest, expected = split_digest(loaded), declared.digests.get(split, "")
     size = declared.sizes.get(split)

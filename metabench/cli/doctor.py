@@ -129,10 +129,9 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _dataset(chosen: ResolvedPlugin, home: Home, verify: bool) -> Check:
+def _dataset(chosen: ResolvedPlugin[DatasetSpec], home: Home, verify: bool) -> Check:
     """Tell what is there of a data set, and with `verify` whether it is what it should be."""
     spec = chosen.spec
-    assert isinstance(spec, DatasetSpec)
     what, cache = f"data set {form_name(chosen)}", home.dataset_cache(spec.cache_name)
     if nameless(spec):
         return Check(what, "ok", f"yours: {spec.name}:{spec.argument.upper()}", {"state": "yours"})
@@ -152,7 +151,9 @@ def _dataset(chosen: ResolvedPlugin, home: Home, verify: bool) -> Check:
     return _verified(what, words, chosen, home, facts) if verify else Check(what, "ok", words, facts)
 
 
-def _verified(what: str, words: str, chosen: ResolvedPlugin, home: Home, facts: Mapping[str, Any]) -> Check:
+def _verified(
+    what: str, words: str, chosen: ResolvedPlugin[DatasetSpec], home: Home, facts: Mapping[str, Any]
+) -> Check:
     """Read a data set in full; what differs from what it declares is a fault."""
     checks = list(verified(chosen, home))
     faults = [each.detail for each in checks if each.failed or each.status in ("rejected", "missing")]

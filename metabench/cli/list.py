@@ -12,9 +12,18 @@ from metabench.cli.options import home_option, json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import cell, columns, echo_json, plain, warn_of_broken
 from metabench.records.copy_counts import copies_note, copies_of, marked_name
-from metabench.registry.loader import SPEC_CLASSES, Kind
-from metabench.registry.registry import Registry, availability, kind_of
-from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
+from metabench.registry.registry import Registry, availability
+from metabench.registry.specs import (
+    SPEC_CLASSES,
+    AlgorithmSpec,
+    AnySpec,
+    BackboneSpec,
+    DatasetSpec,
+    Kind,
+    Spec,
+    defaults,
+    kind_of,
+)
 from metabench.utils.home import Home
 
 KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}

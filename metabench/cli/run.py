@@ -17,8 +17,8 @@ from metabench.execution.dry_run import survey
 from metabench.execution.launcher import attempt_suite, launch, planned, planned_suite
 from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
-from metabench.planning.planner import Selection
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
+from metabench.planning.selection import Selection
 from metabench.planning.suites import Suite, find_suite
 from metabench.plotting.learning_curve_plot import draw
 from metabench.registry.specs import SAMPLINGS

@@ -13,7 +13,7 @@ from metabench.cli.plugin_option import current_registry
 from metabench.errors import UsageError
 from metabench.execution.session import Session
 from metabench.planning.forecast import NOT_MADE, RunForecast
-from metabench.planning.planner import EPISODES, MOST_UNTIL, PRECISIONS
+from metabench.planning.selection import EPISODES, MOST_UNTIL, PRECISIONS
 from metabench.reports import dry_run_tables
 from metabench.runtime.memory_limits import parse_bytes
 from metabench.utils.console import Console

@@ -16,10 +16,19 @@ from metabench.cli.plugin_option import current_registry
 from metabench.cli.record_argument import given
 from metabench.cli.rendering import cell, columns, echo_json, plain
 from metabench.errors import UsageError, did_you_mean
-from metabench.registry.loader import SPEC_CLASSES
 from metabench.registry.metric import ACCURACY
-from metabench.registry.registry import availability, kind_of
-from metabench.registry.specs import FOLD, AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec, defaults
+from metabench.registry.registry import availability
+from metabench.registry.specs import (
+    FOLD,
+    SPEC_CLASSES,
+    AlgorithmSpec,
+    AnySpec,
+    BackboneSpec,
+    DatasetSpec,
+    ProtocolSpec,
+    defaults,
+    kind_of,
+)
 from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of
 from metabench.utils.text import counted
 

@@ -14,7 +14,7 @@ from metabench.execution.dry_run import survey
 from metabench.execution.launcher import launch, marked
 from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
-from metabench.planning.planner import Selection
+from metabench.planning.selection import Selection
 from metabench.planning.sweeps import Sweep, plan_sweep
 from metabench.reports import sweep_tables
 from metabench.reports.rows import outcome_rows

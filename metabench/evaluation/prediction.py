@@ -53,8 +53,8 @@ class Request:
 
     support: Path
     query: Sequence[Path]
-    algorithm: ResolvedPlugin
-    backbone: ResolvedPlugin
+    algorithm: ResolvedPlugin[AlgorithmSpec]
+    backbone: ResolvedPlugin[BackboneSpec]
     checkpoint: Path | None = None
     form: Form = field(default_factory=Form)
     one_by_one: bool = False
@@ -100,7 +100,6 @@ def predict(request: Request, console: Console) -> list[Prediction]:
     learner = make_learner(request.algorithm, request.backbone, shape, 0, len(names), device)
     _load(learner, request, len(names), console)
     spec = request.algorithm.spec
-    assert isinstance(spec, AlgorithmSpec)
     together = spec.setting_with(request.algorithm.params) == "transductive" and not request.one_by_one
     if together and len(queries) > 1:
         console.note(f"{spec.name} looks at the {len(queries)} queries together; --one-by-one looks at each alone")
@@ -117,8 +116,6 @@ def predict(request: Request, console: Console) -> list[Prediction]:
 
 def _refuse_untrained(request: Request) -> None:
     algorithm, backbone = request.algorithm.spec, request.backbone.spec
-    assert isinstance(algorithm, AlgorithmSpec)
-    assert isinstance(backbone, BackboneSpec)
     if backbone.takes != "images":
         raise UsageError(f"backbone '{backbone.name}' takes {backbone.takes}, not images; use another --backbone")
     if request.checkpoint is not None:

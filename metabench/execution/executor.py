@@ -33,14 +33,14 @@ from metabench.models.fingerprints import weights_digest
 from metabench.models.interfaces import Backbone
 from metabench.models.output_checks import OutputError
 from metabench.planning.outcome import Outcome
-from metabench.planning.run_spec import RunSpec, metric_of_protocol
+from metabench.planning.run_spec import RunSpec
 from metabench.records.partial_scores import Partial
 from metabench.records.record import build_record
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.recipe import Recipe
 from metabench.registry.registry import load_target
 from metabench.registry.resolved import ResolvedPlugin
-from metabench.registry.specs import AlgorithmSpec, defaults
+from metabench.registry.specs import ProtocolSpec, defaults
 from metabench.runtime.devices import choose_device, emulates
 from metabench.runtime.memory import machine_failed
 from metabench.runtime.memory_limits import forget_peak_memory, keep_freed_memory, peak_memory_mb
@@ -499,7 +499,6 @@ class Executor:
 def _refuse_own_weights(run: RunSpec, learner: Learner) -> None:
     """Raise UsageError for an algorithm with weights beside the backbone's that nobody has trained."""
     spec, module = run.algorithm.spec, learner.module
-    assert isinstance(spec, AlgorithmSpec)
     if spec.trains and isinstance(module, Model) and any(True for _ in module.head.parameters()):
         raise UsageError(
             f"{run.algorithm.name} has weights of its own, and '{run.dataset.name}' has no classes to train them on; "
@@ -511,10 +510,10 @@ def _parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _protocol(choice: ResolvedPlugin, params: Mapping[str, Any]) -> EpisodeProtocol:
+def _protocol(choice: ResolvedPlugin[ProtocolSpec], params: Mapping[str, Any]) -> EpisodeProtocol:
     """Build a protocol whose class has what its spec says."""
     protocol: EpisodeProtocol = load_target(choice.spec)(**params)
-    metric = metric_of_protocol(choice)
+    metric = choice.spec.metric
     if isinstance(protocol, ValuedProtocol) != (metric != ACCURACY):
         has = "has" if isinstance(protocol, ValuedProtocol) else "lacks"
         raise UsageError(f"protocol '{choice.name}' says metric {metric}, but its class {has} values(outputs, truth)")

@@ -14,12 +14,13 @@ from metabench.execution.local_data import settle
 from metabench.execution.session import Session
 from metabench.planning.effects import chosen, require_effect, require_shape
 from metabench.planning.outcome import Outcome
-from metabench.planning.planner import Selection, plan_each
-from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, sound, spec_of
+from metabench.planning.planner import plan_each
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, require_valid, run_of
+from metabench.planning.selection import Selection
 from metabench.planning.suites import Suite, plan_suite
 from metabench.records.copy_counts import copies_of, copies_words, most
 from metabench.registry.resolved import ResolvedPlugin
-from metabench.registry.specs import defaults
+from metabench.registry.specs import DatasetSpec, defaults
 from metabench.utils.hashing import content_key
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _launch(
         return lacking
 
     found = [told(p) if isinstance(p, RejectedRun) else tried(p, partial(_stored, p, session)) for p in planned]
-    runs = [spec_of(each) for each in planned]
+    runs = [run_of(each) for each in planned]
     _tell_pixels([run for run, each in zip(runs, found, strict=True) if not isinstance(each, RejectedRun)], session)
     executor: Executor | None = None
     if any(each is None for each in found):
@@ -138,7 +139,7 @@ def _warn_of_copies(runs: Sequence[RunSpec], found: Sequence[Outcome | RejectedR
             session.console.warn(f"{where}: some items are copies, {words}; '{command}' lists them")
 
 
-def _verify(dataset: ResolvedPlugin) -> str:
+def _verify(dataset: ResolvedPlugin[DatasetSpec]) -> str:
     """Return the command that lists the copies in a data set."""
     spec, usual = dataset.spec, defaults(dataset.spec)
     name = f"{spec.name}:{dataset.params[spec.argument]}" if spec.argument else spec.name
@@ -158,7 +159,7 @@ def planned(selection: Selection, session: Session) -> list[RunSpec]:
     Raises:
         UsageError: one cannot be made, or something that was chosen changes none.
     """
-    runs = sound(settle(plan_each(selection, session.registry), session, selection.query is not None))
+    runs = require_valid(settle(plan_each(selection, session.registry), session, selection.query is not None))
     require_effect(chosen(selection), runs)
     require_shape(selection, runs, session.registry)
     return runs

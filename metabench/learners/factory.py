@@ -17,8 +17,8 @@ from metabench.registry.specs import AlgorithmSpec, BackboneSpec
 
 
 def make_learner(
-    algorithm: ResolvedPlugin,
-    backbone: ResolvedPlugin,
+    algorithm: ResolvedPlugin[AlgorithmSpec],
+    backbone: ResolvedPlugin[BackboneSpec],
     item_shape: tuple[int, ...],
     seed: int,
     way: int,
@@ -39,8 +39,6 @@ def make_learner(
         UsageError: the algorithm's class is not of the kind that its spec says.
     """
     spec, of_body = algorithm.spec, backbone.spec
-    assert isinstance(spec, AlgorithmSpec)
-    assert isinstance(of_body, BackboneSpec)
     body, params, frozen = load_target(of_body), backbone.params, None
     if not of_body.trains:
         frozen = build_frozen(body, params, item_shape).to(device)

@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import Any
 
 from metabench.errors import UsageError, did_you_mean
-from metabench.planning.planner import MAX_EPISODES, MAX_SEED, PRECISIONS, check_settings
-from metabench.registry.loader import Kind
+from metabench.planning.selection import MAX_EPISODES, MAX_SEED, PRECISIONS
+from metabench.planning.settings import check_settings
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import resolve_params
-from metabench.registry.specs import FIXED_WAY, SAMPLINGS
+from metabench.registry.specs import FIXED_WAY, SAMPLINGS, Kind
 from metabench.statistics.stopping import BOUNDS
 
 Check = Callable[[Any, Registry], Any]

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError, UsageError, did_you_mean
-from metabench.planning.planner import Selection, distinct, plan_each
-from metabench.planning.run_spec import Planned, RunSpec, sound
+from metabench.planning.planner import distinct, plan_each
+from metabench.planning.run_spec import Planned, RunSpec, require_valid
+from metabench.planning.selection import Selection
 from metabench.planning.suite_schema import KEYS, Problem, check_block, check_parameters
 from metabench.registry.loader import NAME
 from metabench.registry.registry import Registry
@@ -102,7 +103,7 @@ def plan_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any]
     """
     selections = [_without_moot(selection, registry) for selection in suite.selections(algorithms, given)]
     found = distinct(run for selection in selections for run in plan_each(selection, registry))
-    return found if any(isinstance(each, RunSpec) for each in found) else [*sound(found)]
+    return found if any(isinstance(each, RunSpec) for each in found) else [*require_valid(found)]
 
 
 def _without_moot(selection: Selection, registry: Registry) -> Selection:

@@ -11,8 +11,9 @@ import numpy as np
 
 from metabench.errors import UsageError
 from metabench.planning.effects import chosen, require_effect, require_shape
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
 from metabench.planning.run_spec import RunSpec
+from metabench.planning.selection import Selection
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.specs import VALIDATION

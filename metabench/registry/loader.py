@@ -20,14 +20,9 @@ import pluggy
 from metabench.errors import did_you_mean
 from metabench.registry import hookspecs
 from metabench.registry.local_files import LooseFile, broken, import_file, localised
-from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec
+from metabench.registry.specs import SPEC_CLASSES, AnySpec, Kind
 
 GROUP = "metabench"
-Kind = Literal["algorithm", "dataset", "backbone", "protocol"]
-
-SPEC_CLASSES: Mapping[Kind, type[AnySpec]] = MappingProxyType(
-    {"algorithm": AlgorithmSpec, "dataset": DatasetSpec, "backbone": BackboneSpec, "protocol": ProtocolSpec}
-)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # names become folder names, so no separators
 
 

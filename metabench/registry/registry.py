@@ -11,18 +11,33 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 
 from metabench.errors import MetabenchError, MissingError, UsageError, did_you_mean
-from metabench.registry.loader import SPEC_CLASSES, Kind, PluginSet, load_plugins, one_line
+from metabench.registry.loader import PluginSet, load_plugins, one_line
 from metabench.registry.local_files import LooseFile, read_files
 from metabench.registry.params import Value
-from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec, Spec, defaults
+from metabench.registry.specs import (
+    AlgorithmSpec,
+    AnySpec,
+    BackboneSpec,
+    DatasetSpec,
+    Kind,
+    ProtocolSpec,
+    Spec,
+    defaults,
+    kind_of,
+)
 
-S = TypeVar("S", AlgorithmSpec, DatasetSpec, BackboneSpec, ProtocolSpec)
-T = TypeVar("T", bound=Spec)
-Chosen = tuple[T, dict[str, Value]]
-"""A spec and what the way it was named sets of its parameters."""
+OneSpec = TypeVar("OneSpec", AlgorithmSpec, DatasetSpec, BackboneSpec, ProtocolSpec)
+SomeSpec = TypeVar("SomeSpec", bound=Spec, covariant=True)
+
+
+class NamedSpec(NamedTuple, Generic[SomeSpec]):
+    """A spec as a user names it: ``NAME``, or ``NAME:VALUE`` with the parameter that VALUE sets."""
+
+    spec: SomeSpec
+    params: dict[str, Value]
 
 
 @dataclass(frozen=True)
@@ -75,14 +90,16 @@ class Registry:
         return f" ({count} plugin{are} broken: see 'metabench plugins')" if count else ""
 
     @overload
-    def choose(self, kind: Literal["algorithm"], text: str) -> Chosen[AlgorithmSpec]: ...
+    def choose(self, kind: Literal["algorithm"], text: str) -> NamedSpec[AlgorithmSpec]: ...
     @overload
-    def choose(self, kind: Literal["dataset"], text: str) -> Chosen[DatasetSpec]: ...
+    def choose(self, kind: Literal["dataset"], text: str) -> NamedSpec[DatasetSpec]: ...
     @overload
-    def choose(self, kind: Literal["backbone"], text: str) -> Chosen[BackboneSpec]: ...
+    def choose(self, kind: Literal["backbone"], text: str) -> NamedSpec[BackboneSpec]: ...
     @overload
-    def choose(self, kind: Kind, text: str) -> Chosen[AnySpec]: ...
-    def choose(self, kind: Kind, text: str) -> Chosen[Any]:
+    def choose(self, kind: Literal["protocol"], text: str) -> NamedSpec[ProtocolSpec]: ...
+    @overload
+    def choose(self, kind: Kind, text: str) -> NamedSpec[AnySpec]: ...
+    def choose(self, kind: Kind, text: str) -> NamedSpec[Any]:
         """Return the spec that a user's word names, and what it sets: ``NAME``, ``NAME:VALUE`` or ``NAME/VALUE``.
 
         Raises:
@@ -96,12 +113,12 @@ class Registry:
         if not separator:
             if nameless(spec):
                 raise UsageError(f"{kind} '{name}' needs its {spec.argument}: write {name}:{spec.argument.upper()}")
-            return spec, {}
+            return NamedSpec(spec, {})
         if not spec.argument:
             raise UsageError(f"{kind} '{name}' takes no ':{value}'; write {name}")
         if not value:
             raise UsageError(f"{kind} '{name}' needs its {spec.argument} after '{separator}'")
-        return spec, {spec.argument: value}
+        return NamedSpec(spec, {spec.argument: value})
 
     def _of_places(self, kind: Kind) -> str:
         """Return the name of the plugin of that kind whose argument is a path, '' where none is."""
@@ -146,14 +163,9 @@ def clear_registry() -> None:
     _load_registry.cache_clear()
 
 
-def _by_name(specs: list[AnySpec], wanted: type[S]) -> Mapping[str, S]:
+def _by_name(specs: list[AnySpec], wanted: type[OneSpec]) -> Mapping[str, OneSpec]:
     chosen = sorted((spec for spec in specs if isinstance(spec, wanted)), key=lambda spec: spec.name)
     return MappingProxyType({spec.name: spec for spec in chosen})
-
-
-def kind_of(spec: Spec) -> Kind:
-    """Return the kind of a spec: algorithm, dataset, backbone or protocol."""
-    return next(kind for kind, wanted in SPEC_CLASSES.items() if isinstance(spec, wanted))
 
 
 def _importable(module: str) -> bool:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from metabench.planning.folder_labels import names_with_places
+from metabench.planning.folder_labels import folder_labels
 from metabench.planning.forecast import NOT_MADE, RunForecast
 from metabench.reports.text import params_text
 from metabench.reports.text_table import text_table
@@ -39,7 +39,7 @@ def to_json(found: Sequence[RunForecast]) -> str:
 def to_text(found: Sequence[RunForecast], markdown_form: bool = False) -> str:
     """Return a table of the runs, the number in each state, the time, and what is downloaded first or not made."""
     clean: Callable[[str], str] = escape if markdown_form else printable
-    data_sets = names_with_places([each.run.dataset for each in found])
+    data_sets = folder_labels([each.run.dataset for each in found])
     rows = [{**row, "dataset": name} for row, name in zip(_rows(found), data_sets, strict=True)]
     names = [*_ALWAYS, *(name for name in _IF_NEEDED if _tells_apart(name, rows))]
     body = [

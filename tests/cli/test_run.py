@@ -77,7 +77,7 @@ def fails(capsys: pytest.CaptureFixture[str], args: list[str], code: int) -> str
         (["--set", "algo.k=3"], 2, "algorithm 'protonet' has no parameter 'k'"),
         (["--set", "backbone.channels=many"], 2, "parameter 'channels' of backbone 'conv4' is a whole number"),
         (["--set", "train.episode=3"], 2, "no such setting; did you mean 'episodes'?"),
-        (["--set", "train.lr=fast"], 2, "--set train.lr is a float, not 'fast'"),
+        (["--set", "train.lr=fast"], 2, "--set train.lr must be a number, not 'fast'"),
         (["--set", "lr=1"], 2, "--set lr: write SCOPE.NAME=VALUE"),
         (["--set", "train.lr"], 2, "--set train.lr: write SCOPE.NAME=VALUE"),
         (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import metabench
 from metabench import python_api
 from metabench.errors import MetabenchError, UsageError
-from metabench.planning.planner import Selection
+from metabench.planning.selection import Selection
 from metabench.reports import frames
 from tests.execution.test_launcher import DATA
 from tests.photos import make_folder
