@@ -19,7 +19,7 @@ from metabench.errors import MetabenchError, UsageError, did_you_mean
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("metabench.cli.run:run", "Measure algorithms on few-shot episodes."),
     "sweep": ("metabench.cli.sweep:sweep", "Choose parameters on the validation classes."),
-    "suites": ("metabench.cli.suites:suites", "List the suites, or show what one measures."),
+    "suites": ("metabench.cli.suites:suites_command", "List the suites, or show what one measures."),
     "predict": ("metabench.cli.predict:predict", "Label new images from a few examples."),
     "compare": ("metabench.cli.compare:compare", "Tell whether one run is better than another."),
     "curve": ("metabench.cli.curve:curve", "Show what more shots buy."),

@@ -168,7 +168,7 @@ def planned(selection: Selection, session: Session) -> list[RunSpec]:
 def planned_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any], session: Session) -> list[Planned]:
     """Return the runs of a suite, as `metabench.planning.suites.plan_suite`, as the user's own data allow them."""
     planned = plan_suite(suite, algorithms, given, session.registry)
-    runs = settle(planned, session, query_given=any("query" in block for block in suite.blocks))
+    runs = settle(planned, session, query_given=any(block.query is not None for block in suite.blocks))
     require_effect(given, runs)
     return runs
 

@@ -171,7 +171,10 @@ REFUSED: Mapping[str, tuple[list[str], str]] = {
     "images": (["--algo", "maml"], "'support-split' is for features"),
     "data": (["--dataset", "glyphs"], "each split of 'glyphs' has classes of its own; use --dataset folder:PATH"),
     "set": (["--set", "data.same_classes=true"], "cannot set data.same_classes: the protocol sets it"),
-    "other": (["--protocol", "fixed-way", "--set", "data.same_classes=true"], "--set data.same_classes: the protocol"),
+    "other": (
+        ["--protocol", "fixed-way", "--set", "data.same_classes=true"],
+        "data.same_classes: the protocol sets it",
+    ),
     "plain": (["--protocol", "fixed-way"], "take examples from train/ and ask about test/ by --protocol support-split"),
     "generalised": (["--protocol", "generalised"], "4 classes are in train/ and in test/"),
 }
