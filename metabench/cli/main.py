@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "show": ("metabench.cli.show:show", "Show one plugin or one stored run in full."),
     "plugins": ("metabench.cli.list:plugins", "List the installed plugins and what is wrong with them."),
     "doctor": ("metabench.cli.doctor:doctor", "Check the installation, the home folder and the data."),
-    "new": ("metabench.cli.new:new", "Write the first file of a plugin, or a package."),
+    "new": ("metabench.cli.new:new_command", "Write the first file of a plugin, or a package."),
     "check": ("metabench.cli.check:check", "Check that a plugin keeps to the rules."),
     "datasets": ("metabench.cli.datasets:datasets", "Get, prepare and check data sets."),
     "reproduce": ("metabench.cli.reproduce:reproduce", "Replay a record's episodes and compare the answers."),
