@@ -43,7 +43,7 @@ _WIDTH = 100
 @home_option
 @json_option
 @click.pass_context
-def check(context: click.Context, /, names: tuple[str, ...], everything: bool, **options: Any) -> None:
+def check_command(context: click.Context, /, names: tuple[str, ...], everything: bool, **options: Any) -> None:
     """Check that plugins keep the rules that make their numbers comparable.
 
     NAME is an algorithm, a data set, a backbone or a protocol. Without one, all that the files given with --plugin

@@ -18,7 +18,7 @@ from metabench.errors import UsageError
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
 @home_option
-def compare(
+def compare_command(
     records: tuple[str, ...],
     min_diff: float | None,
     plot: Path | None,

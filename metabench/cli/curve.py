@@ -11,7 +11,7 @@ from metabench.cli.options import check_file, home_option, plot_option
 from metabench.errors import NothingMeasured, UsageError
 
 
-@click.command()
+@click.command("curve")
 @click.argument("sources", nargs=-1, metavar="[RECORD|FOLDER|KEY]...")
 @click.option("--algo", default="", help="Only these algorithms, separated by commas.")
 @click.option("--dataset", default="", help="Only these data sets.")
@@ -21,7 +21,7 @@ from metabench.errors import NothingMeasured, UsageError
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
 @home_option
-def curve(
+def curve_command(
     sources: tuple[str, ...],
     algo: str,
     dataset: str,

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import click
 
-from metabench.cli.datasets import form_name, forms, verified
-from metabench.cli.options import home_option, json_option
+from metabench.cli.datasets.class_splits import class_split_name, class_splits
+from metabench.cli.datasets.verification import verify_splits
+from metabench.cli.options import data_option, home_option, json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import cell, columns, echo_json
 from metabench.data.availability import USABLE, look
@@ -46,10 +47,10 @@ class Check:
 @click.command("doctor")
 @json_option
 @home_option
-@click.option("--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA).")
+@data_option
 @click.option("--verify", is_flag=True, help="Read the data sets that are here in full and compare their digests.")
 @click.pass_context
-def doctor(context: click.Context, as_json: bool, home: str | None, data: str | None, verify: bool) -> None:
+def doctor_command(context: click.Context, as_json: bool, home: str | None, data: str | None, verify: bool) -> None:
     """Check the installation, the home folder, the plugins, the extras and the data; exit code 1 if any is broken.
 
     Of every data set, and every class split (fold) of it, it tells where it is looked for, whether it is there,
@@ -58,7 +59,7 @@ def doctor(context: click.Context, as_json: bool, home: str | None, data: str | 
     place, registry = Home.resolve(home, data), current_registry()
     checks = [*_versions(), _device(), _home(place), *_plugins(registry), *_extras()]
     for spec in registry.datasets.values():
-        checks += [_dataset(form, place, verify) for form in forms(ResolvedPlugin(spec, defaults(spec)))]
+        checks += [_dataset(form, place, verify) for form in class_splits(ResolvedPlugin(spec, defaults(spec)))]
     if as_json:
         echo_json(checks)
     else:
@@ -132,7 +133,7 @@ def _installed(package: str) -> bool:
 def _dataset(chosen: ResolvedPlugin[DatasetSpec], home: Home, verify: bool) -> Check:
     """Tell what is there of a data set, and with `verify` whether it is what it should be."""
     spec = chosen.spec
-    what, cache = f"data set {form_name(chosen)}", home.dataset_cache(spec.cache_name)
+    what, cache = f"data set {class_split_name(chosen)}", home.dataset_cache(spec.cache_name)
     if nameless(spec):
         return Check(what, "ok", f"yours: {spec.name}:{spec.argument.upper()}", {"state": "yours"})
     found = look(spec, chosen.params, home)
@@ -155,7 +156,7 @@ def _verified(
     what: str, words: str, chosen: ResolvedPlugin[DatasetSpec], home: Home, facts: Mapping[str, Any]
 ) -> Check:
     """Read a data set in full; what differs from what it declares is a fault."""
-    checks = list(verified(chosen, home))
+    checks = list(verify_splits(chosen, home))
     faults = [each.detail for each in checks if each.failed or each.status in ("rejected", "missing")]
     if faults:
         return Check(what, "broken", "; ".join(faults), {**facts, "verified": False})

@@ -65,7 +65,7 @@ _TABLES: Mapping[str, tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]] 
 @click.argument("what", required=False, type=click.Choice([*KINDS, "runs"]))
 @json_option
 @home_option
-def list_(what: str | None, as_json: bool, home: str | None) -> None:
+def list_command(what: str | None, as_json: bool, home: str | None) -> None:
     """List what is installed (every kind, or the one that is named), or the stored runs."""
     if what == "runs":
         _list_runs(Home.resolve(home), as_json)
@@ -206,7 +206,7 @@ def _score_with_unit(record: Mapping[str, Any]) -> str:
 
 @click.command("plugins")
 @json_option
-def plugins(as_json: bool) -> None:
+def plugins_command(as_json: bool) -> None:
     """List every installed plugin: what it provides, or why it cannot be used."""
     registry = current_registry()
     if as_json:

@@ -17,23 +17,23 @@ import click
 from metabench.errors import MetabenchError, UsageError, did_you_mean
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "run": ("metabench.cli.run:run", "Measure algorithms on few-shot episodes."),
-    "sweep": ("metabench.cli.sweep:sweep", "Choose parameters on the validation classes."),
+    "run": ("metabench.cli.run:run_command", "Measure algorithms on few-shot episodes."),
+    "sweep": ("metabench.cli.sweep:sweep_command", "Choose parameters on the validation classes."),
     "suites": ("metabench.cli.suites:suites_command", "List the suites, or show what one measures."),
-    "predict": ("metabench.cli.predict:predict", "Label new images from a few examples."),
-    "compare": ("metabench.cli.compare:compare", "Tell whether one run is better than another."),
-    "curve": ("metabench.cli.curve:curve", "Show what more shots buy."),
-    "worst": ("metabench.cli.worst:worst", "Show a run's worst episodes, classes and confusions."),
-    "list": ("metabench.cli.list:list_", "List what is installed, or the runs that are stored."),
-    "show": ("metabench.cli.show:show", "Show one plugin or one stored run in full."),
-    "plugins": ("metabench.cli.list:plugins", "List the installed plugins and what is wrong with them."),
-    "doctor": ("metabench.cli.doctor:doctor", "Check the installation, the home folder and the data."),
+    "predict": ("metabench.cli.predict:predict_command", "Label new images from a few examples."),
+    "compare": ("metabench.cli.compare:compare_command", "Tell whether one run is better than another."),
+    "curve": ("metabench.cli.curve:curve_command", "Show what more shots buy."),
+    "worst": ("metabench.cli.worst:worst_command", "Show a run's worst episodes, classes and confusions."),
+    "list": ("metabench.cli.list:list_command", "List what is installed, or the runs that are stored."),
+    "show": ("metabench.cli.show:show_command", "Show one plugin or one stored run in full."),
+    "plugins": ("metabench.cli.list:plugins_command", "List the installed plugins and what is wrong with them."),
+    "doctor": ("metabench.cli.doctor:doctor_command", "Check the installation, the home folder and the data."),
     "new": ("metabench.cli.new:new_command", "Write the first file of a plugin, or a package."),
-    "check": ("metabench.cli.check:check", "Check that a plugin keeps to the rules."),
-    "datasets": ("metabench.cli.datasets:datasets", "Get, prepare and check data sets."),
-    "reproduce": ("metabench.cli.reproduce:reproduce", "Replay a record's episodes and compare the answers."),
-    "export": ("metabench.cli.export:export", "Write results as CSV, JSON lines or Parquet."),
-    "leaderboard": ("metabench.cli.leaderboard:leaderboard", "Build and check leaderboards from records."),
+    "check": ("metabench.cli.check:check_command", "Check that a plugin keeps to the rules."),
+    "datasets": ("metabench.cli.datasets:datasets_group", "Get, prepare and check datasets."),
+    "reproduce": ("metabench.cli.reproduce:reproduce_command", "Replay a record's episodes and compare the answers."),
+    "export": ("metabench.cli.export:export_command", "Write results as CSV, JSON lines or Parquet."),
+    "leaderboard": ("metabench.cli.leaderboard:leaderboard_group", "Build and check leaderboards from records."),
 }
 """Subcommand to where it is and one line about it: ``--help`` imports none of them."""
 INTERRUPTED = 130

@@ -12,13 +12,15 @@ from metabench.utils.paths import is_folder, is_possible
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
-
 home_option = click.option(
     "--home",
     metavar="DIR",
     help="Where runs are stored (default: METABENCH_HOME, then the platform's place).",
 )
 
+data_option = click.option(
+    "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
+)
 
 plot_option = click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the curves, too."

@@ -31,7 +31,7 @@ from metabench.utils.atomic_files import write_atomic
 from metabench.utils.console import Console
 
 
-@click.command()
+@click.command("run")
 @click.option("--algo", required=True, callback=run_options.names, help="Algorithms, separated by commas.")
 @click.option("--suite", metavar="NAME|FILE", help="Measure all that a suite names; see 'metabench suites'.")
 @run_options.what_to_measure
@@ -66,7 +66,7 @@ from metabench.utils.console import Console
 @run_options.how_to_run
 @plot_option
 @click.pass_context
-def run(context: click.Context, /, **options: Any) -> None:
+def run_command(context: click.Context, /, **options: Any) -> None:
     """Measure how well algorithms learn from few examples.
 
     Every combination of the lists is one run. A run that was made before is not made again; an

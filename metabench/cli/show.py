@@ -44,7 +44,7 @@ from metabench.utils.text import counted
 )
 @json_option
 @home_option
-def show(name: str, plot: str | None, as_json: bool, home: str | None) -> None:
+def show_command(name: str, plot: str | None, as_json: bool, home: str | None) -> None:
     """Show every plugin called NAME, or a run: the path of its record, or the first digits of its key."""
     if plot is not None:
         _plot(given(name, home).record, plot)

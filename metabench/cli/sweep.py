@@ -23,7 +23,7 @@ from metabench.reports.seed_tables import seed_rows, seeds_markdown, seeds_termi
 from metabench.utils.atomic_files import write_atomic
 
 
-@click.command()
+@click.command("sweep")
 @click.option("--algo", required=True, callback=run_options.names, help="Algorithms, separated by commas.")
 @run_options.what_to_measure
 @click.option(
@@ -37,7 +37,7 @@ from metabench.utils.atomic_files import write_atomic
 @click.option("--test", is_flag=True, help="Measure the chosen combination on the test classes.")
 @run_options.how_to_run
 @click.pass_context
-def sweep(context: click.Context, /, **options: Any) -> None:
+def sweep_command(context: click.Context, /, **options: Any) -> None:
     """Choose parameters on the validation classes.
 
     Every combination of the values is trained and measured on episodes of the validation classes, for each algorithm,

@@ -70,7 +70,7 @@ def run(monkeypatch, tmp_path, capsys):
         registry = Registry(
             {}, {spec.name: spec for spec in specs}, {}, {}, PluginSet((), (), pluggy.PluginManager("x")), {}
         )
-        monkeypatch.setattr("metabench.cli.datasets.current_registry", lambda: registry)
+        monkeypatch.setattr("metabench.cli.plugin_option.load_registry", lambda files: registry)
         code = main(["datasets", *arguments])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
@@ -317,7 +317,7 @@ def test_verify_takes_parameters_of_what_is_named(run, tmp_path):
     assert code == 0 and json.loads(out)[0]["digest"] == DIGESTS["val"]
     for words in (("--set", "data.fold=2"), ("squares", "--set", "fold=2")):
         code, _, err = run("verify", *words, specs=(spec,))
-        assert code == 2 and "name a data set, and write data.NAME=VALUE" in err
+        assert code == 2 and "name a dataset, and write data.NAME=VALUE" in err
 
 
 def test_verify_missing_fails_only_where_named(run):

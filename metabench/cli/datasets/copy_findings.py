@@ -1,4 +1,4 @@
-"""Items that a data set holds more than once, listed by class and place, or by file."""
+"""Items that a dataset holds more than once, listed by class and position, or by file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from metabench.data.duplicates import Place, duplicates
 from metabench.data.split import ClassSplit
 
-Kind = Literal["repeated", "conflicting", "shared"]
-"""In one class several times; in several classes of a split; in several splits."""
+CopyKind = Literal["repeated", "conflicting", "shared"]
+"""Several times in one class; in several classes of a split; in several splits."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One item: its split, class, place in the class from 0, and file, if it has one."""
+    """One item: its split, class, position in the class from 0, and file, if it has one."""
 
     split: str
     class_name: str
@@ -26,32 +26,33 @@ class Item:
     file: str = ""
 
     def __str__(self) -> str:
-        """The file, or class and place."""
+        """Return the file, or class and position."""
         return self.file or f"{self.class_name}[{self.index}]"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Copies of one kind.
+class Copies:
+    """Copies of one kind in the same splits.
 
     Attributes:
-        splits: that hold them.
-        digests: of the items that are there more than once.
-        groups: equal items, of which the first is not counted.
+        kind: how they are spread.
+        splits: the splits that hold them.
+        digests: of the copied items, one for each group.
+        groups: equal items.
     """
 
-    kind: Kind
+    kind: CopyKind
     splits: tuple[str, ...]
     digests: Sequence[str]
     groups: Sequence[Sequence[Item]]
 
     @property
-    def copies(self) -> int:
-        """How many there are, the first of each item not counted."""
+    def count(self) -> int:
+        """Number of copies, the first of each item not counted."""
         return sum(len(equal) - 1 for equal in self.groups)
 
 
-def pairs(groups: Sequence[Sequence[Item]]) -> Iterator[str]:
+def copy_pairs(groups: Sequence[Sequence[Item]]) -> Iterator[str]:
     """Yield ``copy = first`` for each copy, with the split where these differ."""
     for first, *others in groups:
         for other in others:
@@ -59,30 +60,31 @@ def pairs(groups: Sequence[Sequence[Item]]) -> Iterator[str]:
             yield f"{other.split} {other} = {first.split} {first}" if several else f"{other} = {first}"
 
 
-def copy_findings(splits: Mapping[str, ClassSplit], names: Mapping[str, Sequence[str]]) -> list[Finding]:
+def find_copies(splits: Mapping[str, ClassSplit], names: Mapping[str, Sequence[str]]) -> list[Copies]:
     """Return the copies in splits by kind; reads all items.
 
     Args:
+        splits: by name.
         names: split to the name of each item; empty where items have none.
     """
-    groups: dict[tuple[Kind, tuple[str, ...]], list[tuple[str, list[Item]]]] = defaultdict(list)
+    groups: dict[tuple[CopyKind, tuple[str, ...]], list[tuple[str, list[Item]]]] = defaultdict(list)
     for digest, places in duplicates(splits).items():
         items = [_item(place, splits, names) for place in places]
         for kind, where, equal in _grouped(items):
             groups[kind, where].append((digest, equal))
     kinds, order = ("repeated", "conflicting", "shared"), list(splits)
 
-    def rank(place: tuple[Kind, tuple[str, ...]]) -> tuple[int, list[int]]:
+    def rank(place: tuple[CopyKind, tuple[str, ...]]) -> tuple[int, list[int]]:
         return kinds.index(place[0]), [order.index(split) for split in place[1]]
 
     return [
-        Finding(kind, where, [digest for digest, _ in groups[kind, where]], [equal for _, equal in groups[kind, where]])
+        Copies(kind, where, [digest for digest, _ in groups[kind, where]], [equal for _, equal in groups[kind, where]])
         for kind, where in sorted(groups, key=rank)
     ]
 
 
-def _grouped(items: Sequence[Item]) -> Iterator[tuple[Kind, tuple[str, ...], list[Item]]]:
-    """Yield what equal items are: all of a class, one of each class of a split, one of each split."""
+def _grouped(items: Sequence[Item]) -> Iterator[tuple[CopyKind, tuple[str, ...], list[Item]]]:
+    """Yield the kinds of copies among equal items: in one class, in classes of a split, in splits."""
     by_class: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for item in items:
         by_class[item.split, item.class_name].append(item)
