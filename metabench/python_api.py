@@ -12,7 +12,7 @@ from metabench.execution.launcher import attempt_suite, planned_suite, run_selec
 from metabench.execution.prediction_request import request_of
 from metabench.execution.session import Session
 from metabench.planning import arguments
-from metabench.planning.arguments import Converter, converted
+from metabench.planning.arguments import Converter, convert_arguments
 from metabench.planning.selection import LISTS, Selection
 from metabench.planning.suites import find_suite
 from metabench.registry.registry import load_registry
@@ -25,47 +25,47 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _RUN_ARGUMENTS: Mapping[str, Converter] = {
-    "algo": arguments.names,
-    "shots": arguments.numbers,
-    "ways": arguments.numbers,
-    "dataset": arguments.names,
-    "backbone": arguments.names,
-    "seeds": arguments.numbers,
-    "suite": arguments.path_text,
-    "home": arguments.optional(arguments.path_text),
-    "data": arguments.optional(arguments.path_text),
-    "device": arguments.text,
-    "rerun": arguments.flag,
-    "quiet": arguments.flag,
-    "plugins": arguments.paths,
-    "query": arguments.optional(arguments.number),
-    "protocol": arguments.text,
-    "episodes": arguments.optional(arguments.number),
-    "episode_seed": arguments.number,
-    "sampling": arguments.text,
-    "until_ci": arguments.optional(arguments.real),
-    "bound": arguments.text,
-    "precision": arguments.text,
-    "checkpoint": arguments.optional(arguments.path),
-    "settings": arguments.settings,
-    "split": arguments.text,
-    "train_dataset": arguments.text,
+    "algo": arguments.as_names,
+    "shots": arguments.as_numbers,
+    "ways": arguments.as_numbers,
+    "dataset": arguments.as_names,
+    "backbone": arguments.as_names,
+    "seeds": arguments.as_numbers,
+    "suite": arguments.as_path_text,
+    "home": arguments.optional(arguments.as_path_text),
+    "data": arguments.optional(arguments.as_path_text),
+    "device": arguments.as_text,
+    "rerun": arguments.as_flag,
+    "quiet": arguments.as_flag,
+    "plugins": arguments.as_paths,
+    "query": arguments.optional(arguments.as_number),
+    "protocol": arguments.as_text,
+    "episodes": arguments.optional(arguments.as_number),
+    "episode_seed": arguments.as_number,
+    "sampling": arguments.as_text,
+    "until_ci": arguments.optional(arguments.as_real),
+    "bound": arguments.as_text,
+    "precision": arguments.as_text,
+    "checkpoint": arguments.optional(arguments.as_path),
+    "settings": arguments.as_settings,
+    "split": arguments.as_text,
+    "train_dataset": arguments.as_text,
 }
 _PREDICT_ARGUMENTS: Mapping[str, Converter] = {
-    "support": arguments.path,
-    "query": arguments.paths,
-    "algo": arguments.text,
-    "backbone": arguments.text,
-    "checkpoint": arguments.optional(arguments.path),
-    "plugins": arguments.paths,
-    "quiet": arguments.flag,
-    "settings": arguments.optional(arguments.settings),
-    "size": arguments.number,
-    "fit": arguments.text,
-    "colour": arguments.text,
-    "one_by_one": arguments.flag,
-    "skip_bad": arguments.flag,
-    "device": arguments.text,
+    "support": arguments.as_path,
+    "query": arguments.as_paths,
+    "algo": arguments.as_text,
+    "backbone": arguments.as_text,
+    "checkpoint": arguments.optional(arguments.as_path),
+    "plugins": arguments.as_paths,
+    "quiet": arguments.as_flag,
+    "settings": arguments.optional(arguments.as_settings),
+    "size": arguments.as_number,
+    "fit": arguments.as_text,
+    "colour": arguments.as_text,
+    "one_by_one": arguments.as_flag,
+    "skip_bad": arguments.as_flag,
+    "device": arguments.as_text,
 }
 _LISTS = {"shots": "shots", "ways": "ways", "dataset": "datasets", "backbone": "backbones", "seeds": "seeds"}
 """Arguments of several values, to the field of `Selection` that they fill."""
@@ -114,7 +114,7 @@ def run(
         "seeds": seeds,
     }
     named |= {"suite": suite, "home": home, "data": data, "device": device, "rerun": rerun, "quiet": quiet}
-    asked = converted("run", {**named, "plugins": plugins, **options}, _RUN_ARGUMENTS)
+    asked = convert_arguments("run", {**named, "plugins": plugins, **options}, _RUN_ARGUMENTS)
     if not asked["algo"]:
         raise UsageError("run() needs algo: the name of an algorithm, or several; see 'metabench list algorithms'")
     given = {field: asked[name] for name, field in _LISTS.items() if asked[name]}
@@ -158,7 +158,7 @@ def predict(
     from metabench.evaluation.prediction import predict as label
 
     named = {"support": support, "query": query, "algo": algo, "backbone": backbone, "checkpoint": checkpoint}
-    asked = converted("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, _PREDICT_ARGUMENTS)
+    asked = convert_arguments("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, _PREDICT_ARGUMENTS)
     registry, console = load_registry(asked.pop("plugins")), Console(quiet=asked.pop("quiet"))
     found = label(request_of(registry, **asked), console)
     every = [{f"p({name})": share for name, share in each.probabilities.items()} for each in found]

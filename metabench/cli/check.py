@@ -1,4 +1,4 @@
-"""``metabench check``: the conformance kit on named plugins."""
+"""``metabench check``: run the conformance kit on plugins."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ _WIDTH = 100
 
 @click.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--all", "everything", is_flag=True, help="Check everything that is installed and whose data are here.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Check everything that is installed and whose data are available."
+)
 @click.option("--kind", type=click.Choice(KINDS), help="Only plugins of this kind.")
 @click.option("-k", "--only", multiple=True, metavar="CHECK", help="Run only this check; may be repeated.")
 @click.option(
@@ -46,8 +48,8 @@ _WIDTH = 100
 def check_command(context: click.Context, /, names: tuple[str, ...], everything: bool, **options: Any) -> None:
     """Check that plugins keep the rules that make their numbers comparable.
 
-    NAME is an algorithm, a data set, a backbone or a protocol. Without one, all that the files given with --plugin
-    provide is checked. Exit code 0 if every check passed, 1 if one failed, 3 if something needed is missing.
+    NAME is an algorithm, a dataset, a backbone or a protocol. Without NAME, everything that the files given with
+    --plugin provide is checked. Exit code 0 if every check passed, 1 if one failed, 3 if something needed is missing.
     """
     check_device_name(options["device"])
     registry, home = current_registry(), Home.resolve(options["home"], options["data"])
@@ -79,7 +81,12 @@ def check_command(context: click.Context, /, names: tuple[str, ...], everything:
 def _chosen(
     registry: Registry, names: Sequence[str], kind: Kind | None, everything: bool
 ) -> list[tuple[Kind, AnySpec]]:
-    """Return the specs to check; UsageError for a name that nothing has, MissingError for what cannot be used."""
+    """Return the specs to check.
+
+    Raises:
+        UsageError: an unknown name, or nothing to check.
+        MissingError: a named plugin cannot be used.
+    """
     kinds = (kind,) if kind else KINDS
     if names and everything:
         raise UsageError("give names or --all, not both")
@@ -102,18 +109,20 @@ def _chosen(
 
 
 def _called(registry: Registry, name: str, kinds: Sequence[Kind]) -> Iterator[tuple[Kind, AnySpec]]:
-    """Yield every plugin of that name."""
+    """Yield every plugin of that name; raise UsageError where there is none."""
     claimed = [of for of in kinds if name in registry.names(of) or (of, name) in registry.clashes]
     if not claimed:
         known = {other for of in kinds for other in registry.names(of)}
-        raise UsageError(
-            f"there is no {' or '.join(kinds)} called '{name}'{did_you_mean(name, known)}{registry.broken_hint}"
-        )
+        raise UsageError(f"unknown {' or '.join(kinds)} '{name}'{did_you_mean(name, known)}{registry.broken_hint}")
     yield from ((of, registry.find(of, name)) for of in claimed)
 
 
 def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]) -> list[Target]:
-    """Pair each spec with the parameter values that are meant for it."""
+    """Pair each spec with the settings of its kind.
+
+    Raises:
+        UsageError: an unknown scope, a bad value, or a setting of a kind that is not checked.
+    """
     by_kind: dict[Kind, dict[str, Value]] = {kind: {} for kind in KINDS}
     for setting, value in settings.items():
         scope, _, name = setting.partition(".")
@@ -132,7 +141,7 @@ def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]
 
 
 def _table(target: Target, results: Sequence[Result]) -> str:
-    """Return the checks of one plugin, and for each failed one what to do."""
+    """Return the checks of one plugin as text, with a remedy for each that failed."""
     own = [result for result in results if (result.kind, result.name) == (target.kind, target.name)]
     counts = {status: sum(result.status == status for result in own) for status in ("passed", "failed", "missing")}
     total = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -152,8 +161,8 @@ def _table(target: Target, results: Sequence[Result]) -> str:
             *textwrap.wrap(f"failed: {names} of {target.name}", _WIDTH, break_on_hyphens=False),
             *_paragraph("found", cell(found)),
         ]
-        if len(failed) > 1:  # what they say that it means is beside the point
-            lines += _paragraph("to fix", f"Mend this first: {len(failed)} checks cannot tell anything before.")
+        if len(failed) > 1:  # one fault behind several checks: their own remedies would mislead
+            lines += _paragraph("to fix", f"Fix this first: {len(failed)} checks fail for this reason.")
             continue
         for label, text in (("means", failed[0].means), ("to fix", failed[0].fix)):
             lines += _paragraph(label, cell(text)) if text else []

@@ -1,4 +1,4 @@
-"""``metabench export``: results for other tools."""
+"""``metabench export``: write results for other tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``metabench new``: the first file of a plugin, or a whole package."""
+"""``metabench new``: write the first file of a plugin, or a whole package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metabench.cli.options import json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import echo_json
 from metabench.errors import UsageError
-from metabench.registry.scaffold import Names, create, derive, kind_named
+from metabench.registry.scaffold import PluginNames, create, derive, kind_named
 from metabench.registry.specs import PLUGIN_KINDS
 
 
@@ -20,7 +20,7 @@ from metabench.registry.specs import PLUGIN_KINDS
 @click.option("--package", is_flag=True, help="Write a package that pip installs: entry point, README, tests, tox.")
 @click.option(
     "--dir", "folder", default=".", show_default=True, type=click.Path(file_okay=False, path_type=Path),
-    help="Where to write; made if it is not there.",
+    help="Where to write; created if it does not exist.",
 )  # fmt: skip
 @json_option
 def new_command(kind: str, name: str, package: bool, folder: Path, as_json: bool) -> None:
@@ -47,7 +47,7 @@ def new_command(kind: str, name: str, package: bool, folder: Path, as_json: bool
     click.echo("\nnext:\n" + "\n".join(f"  {command}" for command in made.commands))
 
 
-def _refuse_taken(names: Names) -> None:
+def _refuse_taken(names: PluginNames) -> None:
     """Raise UsageError for a name that another plugin has: neither would be used."""
     for item in current_registry().plugins.of(names.kind):
         if item.spec.name == names.name:

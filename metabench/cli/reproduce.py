@@ -22,7 +22,7 @@ from metabench.utils.text import counted
 if TYPE_CHECKING:
     from metabench.execution.session import Session
 
-ROUNDING = 0.005
+ROUNDING_SHARE = 0.005
 """A share of differing episodes up to this can come from another processor's rounding of near ties."""
 
 
@@ -50,7 +50,7 @@ def reproduce_command(context: click.Context, /, record: str, as_json: bool, hom
     else:
         click.echo(_words(found.record, result))
     if not result.reproduced:
-        if 0 < len(result.differing) <= ROUNDING * result.episodes and result.same_episodes is not False:
+        if 0 < len(result.differing) <= ROUNDING_SHARE * result.episodes and result.same_episodes is not False:
             click.echo("so few can come from another processor's rounding, which decides near ties", err=True)
         context.exit(1)
 

@@ -1,4 +1,4 @@
-"""``metabench run``."""
+"""``metabench run``: measure algorithms on few-shot episodes."""
 
 from __future__ import annotations
 
@@ -32,16 +32,19 @@ from metabench.utils.console import Console
 
 
 @click.command("run")
-@click.option("--algo", required=True, callback=run_options.names, help="Algorithms, separated by commas.")
-@click.option("--suite", metavar="NAME|FILE", help="Measure all that a suite names; see 'metabench suites'.")
+@click.option("--algo", required=True, callback=run_options.parse_names, help="Algorithms, separated by commas.")
+@click.option("--suite", metavar="NAME|FILE", help="Measure everything in a suite; see 'metabench suites'.")
 @run_options.what_to_measure
-@click.option("--until-ci", type=float, metavar="POINTS", help="Go on until the half-width is at most this.")
+@click.option(
+    "--until-ci", type=float, metavar="POINTS", help="Stop when the half-width of the interval is at most this."
+)
 @click.option(
     "--bound",
     default=BOUNDS[0],
     show_default=True,
     type=click.Choice(BOUNDS),
-    help="What --until-ci goes by: narrow and valid for many episodes, or wide and valid for any number.",
+    help="Confidence sequence behind --until-ci: asymptotic (narrower, needs many episodes) or bernstein (wider, valid "
+    "at any number).",
 )
 @click.option(
     "--sampling",
@@ -69,8 +72,8 @@ from metabench.utils.console import Console
 def run_command(context: click.Context, /, **options: Any) -> None:
     """Measure how well algorithms learn from few examples.
 
-    Every combination of the lists is one run. A run that was made before is not made again; an
-    interrupted one goes on where it stopped. In a suite, what cannot be measured stops nothing else.
+    Every combination of the lists is one run. A run whose result is in the store is not measured again; an interrupted
+    one continues where it stopped. In a suite, a run that cannot be executed does not stop the others.
     """
     run_options.check_output(options)
     check_file("--plot", options["plot"])
@@ -121,7 +124,7 @@ def _run_suite(suite: Suite, runs: Sequence[Planned], session: Session, options:
 
 
 def _say_places(rows: Sequence[Row], session: Session) -> None:
-    """Say which folder each data set is whose name means several."""
+    """Name the folder of each dataset whose name means several."""
     labels = {
         label["dataset"]: row["dataset_digest"]
         for row, label in zip(rows, with_dataset_labels(rows), strict=True)

@@ -158,7 +158,7 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     if isinstance(spec, AlgorithmSpec):
         lines += _block(("exempt from", "why"), [(e.check, e.reason + _conditions(e.when)) for e in spec.exempt])
         for dataset, recipe in spec.recipes.items():
-            label = f"any other data set {dataset[1:]}".rstrip() if dataset.startswith("*") else dataset
+            label = f"any other dataset {dataset[1:]}".rstrip() if dataset.startswith("*") else dataset
             settings = [(name, value) for name, value in plain(recipe).items() if value != ""]
             lines += _block((f"recipe for {label}", ""), settings)
     return lines

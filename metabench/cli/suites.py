@@ -38,7 +38,7 @@ def suites_command(name: str | None, as_json: bool) -> None:
         echo_json([_document(suite) for suite in suites.values()])
         return
     rows = [(suite.id, ", ".join(_datasets(suite)), _cells(suite), suite.summary) for suite in suites.values()]
-    click.echo(columns(("suite", "data sets", "cells", "summary"), rows))
+    click.echo(columns(("suite", "datasets", "cells", "summary"), rows))
 
 
 def _document(suite: Suite) -> dict[str, Any]:

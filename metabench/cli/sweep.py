@@ -1,4 +1,4 @@
-"""``metabench sweep``."""
+"""``metabench sweep``: choose parameters on the validation classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from metabench.utils.atomic_files import write_atomic
 
 
 @click.command("sweep")
-@click.option("--algo", required=True, callback=run_options.names, help="Algorithms, separated by commas.")
+@click.option("--algo", required=True, callback=run_options.parse_names, help="Algorithms, separated by commas.")
 @run_options.what_to_measure
 @click.option(
     "--set",
@@ -40,9 +40,9 @@ from metabench.utils.atomic_files import write_atomic
 def sweep_command(context: click.Context, /, **options: Any) -> None:
     """Choose parameters on the validation classes.
 
-    Every combination of the values is trained and measured on episodes of the validation classes, for each algorithm,
-    data set, way and shot by itself. The test classes are not looked at, unless --test measures the chosen one there.
-    What was measured before is not measured again, and a combination that fails is told and is not chosen.
+    Every combination of the values is trained and measured on episodes of the validation classes, separately for each
+    algorithm, dataset, way and shot. The test classes are used only where --test measures the chosen combination.
+    Results in the store are not measured again; a combination that fails is reported and not chosen.
     """
     run_options.check_output(options)
     session = run_options.session_of(context, options)

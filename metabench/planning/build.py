@@ -11,7 +11,7 @@ from pathlib import Path
 from metabench.errors import UsageError
 from metabench.planning.combine import Combination
 from metabench.planning.compatibility import incompatibility
-from metabench.planning.resolve import Request, resolve_plugin
+from metabench.planning.resolve import PlanRequest, resolve_plugin
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.planning.training_recipe import refuse_trained_on, training_recipe
 from metabench.registry.params import Value
@@ -50,7 +50,7 @@ def checkpoint_digest(path: Path | None) -> str:
 
 
 def build_runs(
-    request: Request, combination: Combination, checkpoint_sha256: str, registry: Registry
+    request: PlanRequest, combination: Combination, checkpoint_sha256: str, registry: Registry
 ) -> Iterator[Planned]:
     """Yield the runs of a combination in the order way, shot, seed; incompatible ones as `RejectedRun`.
 
@@ -73,7 +73,7 @@ def build_runs(
             yield RejectedRun(seeded, problem) if problem else seeded
 
 
-def _resolve_parts(request: Request, combination: Combination) -> _Parts:
+def _resolve_parts(request: PlanRequest, combination: Combination) -> _Parts:
     settings = request.settings
     shared: dict[str, Value] = {SAME_CLASSES: True} if request.protocol.support else {}
     (backbone, of_backbone), (dataset, of_data) = combination.backbone, combination.dataset
@@ -98,7 +98,7 @@ def _resolve_backbone(
 
 
 def _recipe(
-    request: Request, combination: Combination, parts: _Parts, shape: tuple[int, int], published: Recipe | None
+    request: PlanRequest, combination: Combination, parts: _Parts, shape: tuple[int, int], published: Recipe | None
 ) -> tuple[Recipe | None, UsageError | None]:
     """Return the training recipe, None where nothing is trained, and why there cannot be one."""
     if request.selection.checkpoint is not None:
@@ -114,7 +114,7 @@ def _recipe(
 
 
 def _run(
-    request: Request,
+    request: PlanRequest,
     combination: Combination,
     parts: _Parts,
     shape: tuple[int, int],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabench.errors import UsageError
-from metabench.planning.resolve import Request
+from metabench.planning.resolve import PlanRequest
 from metabench.planning.selection import Selection
 from metabench.planning.settings import OF_ANY_BACKBONE, check_known
 from metabench.registry.registry import NamedSpec, Registry
@@ -33,7 +33,7 @@ class Combination:
     weights: Path | None = None
 
 
-def combine(request: Request, registry: Registry) -> list[Combination]:
+def combine(request: PlanRequest, registry: Registry) -> list[Combination]:
     """Return the combinations in the order algorithm, dataset, backbone.
 
     Raises:
@@ -52,7 +52,7 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
     return _with_weights(request, combinations)
 
 
-def _refuse_unknown_settings(request: Request, combinations: Sequence[Combination]) -> None:
+def _refuse_unknown_settings(request: PlanRequest, combinations: Sequence[Combination]) -> None:
     settings, learned_from = request.settings, [request.source] if request.source else []
     general = _settings_of_any_backbone(request.selection, combinations)
     of_backbone = {name: value for name, value in settings["backbone"].items() if name not in general}
@@ -69,7 +69,7 @@ def _settings_of_any_backbone(selection: Selection, combinations: Sequence[Combi
     return OF_ANY_BACKBONE if frozen or "backbone.weights" in selection.settings else ()
 
 
-def _refuse_ineffective(request: Request, combinations: Sequence[Combination]) -> None:
+def _refuse_ineffective(request: PlanRequest, combinations: Sequence[Combination]) -> None:
     """Raise UsageError for an option that has no effect, or that contradicts another."""
     selection, protocol = request.selection, request.protocol
     if selection.query is not None and "query" not in {param.name for param in protocol.params}:
@@ -121,7 +121,7 @@ def _refuse_without_training(selection: Selection, protocol: ProtocolSpec) -> No
         )
 
 
-def _with_weights(request: Request, combinations: Sequence[Combination]) -> list[Combination]:
+def _with_weights(request: PlanRequest, combinations: Sequence[Combination]) -> list[Combination]:
     """Add the files of weights: ``--checkpoint`` where only the backbone has any, else ``backbone.weights``.
 
     The setting is for the backbones that declare weights; where none does, for all.

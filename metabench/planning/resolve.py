@@ -41,7 +41,7 @@ WAY, SHOT = 5, 1
 
 
 @dataclass(frozen=True)
-class Request:
+class PlanRequest:
     """A checked selection, with protocol, settings and stop rule resolved.
 
     Attributes:
@@ -70,7 +70,7 @@ class Request:
         return _has_way(self.protocol) or _has_way(self.training_protocol)
 
 
-def resolve_request(selection: Selection, registry: Registry) -> Request:
+def resolve_request(selection: Selection, registry: Registry) -> PlanRequest:
     """Return a selection with everything resolved that does not depend on a single combination.
 
     Raises:
@@ -96,7 +96,7 @@ def resolve_request(selection: Selection, registry: Registry) -> Request:
         )
     source = registry.choose("dataset", selection.train_dataset) if selection.train_dataset else None
     selection = dataclasses.replace(selection, **unique)
-    return Request(selection, protocol, training, source, settings, overrides, episodes, stop)
+    return PlanRequest(selection, protocol, training, source, settings, overrides, episodes, stop)
 
 
 def resolve_plugin(spec: AnyKind, settings: Mapping[str, Value]) -> ResolvedPlugin[AnyKind]:

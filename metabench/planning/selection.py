@@ -12,7 +12,7 @@ from metabench.registry.specs import SAMPLINGS, TEST
 from metabench.statistics.stopping import BOUNDS, StopRule
 
 PRECISIONS = ("float32", "bfloat16")
-MAX_EPISODES = 1_000_000
+MOST_EPISODES = 1_000_000
 EPISODES, MOST_UNTIL = 2_000, 100_000
 """Test episodes where the user gives no number: without a stop rule, and at most with one."""
 MAX_SEED = 2**63 - 1
@@ -97,7 +97,7 @@ def _check_numbers(selection: Selection, episodes: int) -> None:
         ("--ways", selection.ways, 2, None),
         ("--shots", selection.shots, 1, None),
         ("--query", () if selection.query is None else (selection.query,), 1, None),
-        ("--episodes", (episodes,), 1, MAX_EPISODES),
+        ("--episodes", (episodes,), 1, MOST_EPISODES),
         ("--seed", selection.seeds, 0, MAX_SEED),
         ("--episode-seed", (selection.episode_seed,), 0, MAX_SEED),
     ):

@@ -10,33 +10,35 @@ import msgspec
 from msgspec import Meta
 
 from metabench.errors import UsageError, did_you_mean
-from metabench.planning.selection import MAX_EPISODES, MAX_SEED, PRECISIONS
+from metabench.planning.selection import MAX_SEED, MOST_EPISODES, PRECISIONS
 from metabench.planning.settings import check_settings
-from metabench.registry.loader import NAME
+from metabench.registry.loader import PLUGIN_NAME
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import resolve_params
 from metabench.registry.specs import FIXED_WAY, SAMPLINGS, Kind
 from metabench.statistics.stopping import BOUNDS
 
-Names = Annotated[tuple[str, ...], Meta(min_length=1, description="a list of names in quotes")]
-Name = Annotated[str, Meta(min_length=1, description="a name in quotes")]
-Text = Annotated[str, Meta(min_length=1, description="text")]
-Whole = Annotated[int, Meta(ge=1, description="a whole number of at least 1")]
-Ways = Annotated[
+_Names = Annotated[tuple[str, ...], Meta(min_length=1, description="a list of names in quotes")]
+_Name = Annotated[str, Meta(min_length=1, description="a name in quotes")]
+_Text = Annotated[str, Meta(min_length=1, description="text")]
+_Whole = Annotated[int, Meta(ge=1, description="a whole number of at least 1")]
+_Ways = Annotated[
     tuple[Annotated[int, Meta(ge=2)], ...], Meta(min_length=1, description="a list of whole numbers of at least 2")
 ]
-Shots = Annotated[
+_Shots = Annotated[
     tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=1, description="a list of whole numbers of at least 1")
 ]
-Seeds = Annotated[
+_Seeds = Annotated[
     tuple[Annotated[int, Meta(ge=0, le=MAX_SEED)], ...],
     Meta(min_length=1, description=f"a list of whole numbers from 0 to {MAX_SEED}"),
 ]
-Seed = Annotated[int, Meta(ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}")]
-Episodes = Annotated[int, Meta(ge=1, le=MAX_EPISODES, description=f"a whole number from 1 to {MAX_EPISODES}")]
-HalfWidth = Annotated[float, Meta(gt=0, le=100, description="a half-width in points, above 0 and at most 100")]
-Settings = Annotated[dict[str, Any], Meta(description="a table of SCOPE.NAME = VALUE")]
-SuiteName = Annotated[str, Meta(pattern=rf"^{NAME.pattern}\Z", description="letters, digits and any of _.+-, as text")]
+_Seed = Annotated[int, Meta(ge=0, le=MAX_SEED, description=f"a whole number from 0 to {MAX_SEED}")]
+_Episodes = Annotated[int, Meta(ge=1, le=MOST_EPISODES, description=f"a whole number from 1 to {MOST_EPISODES}")]
+_HalfWidth = Annotated[float, Meta(gt=0, le=100, description="a half-width in points, above 0 and at most 100")]
+_Settings = Annotated[dict[str, Any], Meta(description="a table of SCOPE.NAME = VALUE")]
+_SuiteName = Annotated[
+    str, Meta(pattern=rf"^{PLUGIN_NAME.pattern}\Z", description="letters, digits and any of _.+-, as text")
+]
 
 
 def _one_of(words: tuple[str, ...]) -> Meta:
@@ -49,21 +51,21 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     The keys are fields of `metabench.planning.selection.Selection`, but for `protocols`: one selection each.
     """
 
-    datasets: Names | None = None
-    train_dataset: Name | None = None
-    backbones: Names | None = None
-    protocols: Names | None = None
-    ways: Ways | None = None
-    shots: Shots | None = None
-    query: Whole | None = None
-    episodes: Episodes | None = None
-    seeds: Seeds | None = None
-    episode_seed: Seed | None = None
+    datasets: _Names | None = None
+    train_dataset: _Name | None = None
+    backbones: _Names | None = None
+    protocols: _Names | None = None
+    ways: _Ways | None = None
+    shots: _Shots | None = None
+    query: _Whole | None = None
+    episodes: _Episodes | None = None
+    seeds: _Seeds | None = None
+    episode_seed: _Seed | None = None
     sampling: Annotated[str, _one_of(SAMPLINGS)] | None = None
-    until_ci: HalfWidth | None = None
+    until_ci: _HalfWidth | None = None
     bound: Annotated[str, _one_of(BOUNDS)] | None = None
     precision: Annotated[str, _one_of(PRECISIONS)] | None = None
-    settings: Settings | None = None
+    settings: _Settings | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the keys that have a value."""
@@ -73,9 +75,9 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Document(Block, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole suite file. The keys of `Block` above the first ``[[runs]]`` are defaults for all of them."""
 
-    name: SuiteName
-    version: Whole
-    summary: Text
+    name: _SuiteName
+    version: _Whole
+    summary: _Text
     reference: Annotated[str, Meta(description="text")] = ""
     runs: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1, description="at least one block [[runs]]")]
 

@@ -7,13 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from metabench.errors import UsageError, did_you_mean
 from metabench.registry.params import Param, Value
-from metabench.registry.specs import Spec, defaults, kind_of
-
-SomeSpec = TypeVar("SomeSpec", bound=Spec, covariant=True)
+from metabench.registry.specs import SomeSpec, Spec, defaults, kind_of
 
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

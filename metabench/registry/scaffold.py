@@ -18,7 +18,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metabench.errors import MetabenchError, UsageError, did_you_mean
-from metabench.registry.loader import NAME
+from metabench.registry.loader import PLUGIN_NAME
 from metabench.registry.specs import PLUGIN_KINDS, Kind
 
 _TEMPLATES = Environment(
@@ -36,8 +36,8 @@ _FIRST_RUN: Mapping[Kind, str] = {
 
 
 @dataclass(frozen=True)
-class Names:
-    """Names of a plugin: ``my-algo`` is in my_algo.py (`module`) and has the class MyAlgo (`cls`)."""
+class PluginNames:
+    """PluginNames of a plugin: ``my-algo`` is in my_algo.py (`module`) and has the class MyAlgo (`cls`)."""
 
     kind: Kind
     name: str
@@ -54,7 +54,7 @@ class Names:
 class Scaffold:
     """A plugin that was written: its files (paths as a user would type them) and the commands to try it with."""
 
-    names: Names
+    names: PluginNames
     files: tuple[Path, ...]
     commands: tuple[str, ...]
 
@@ -67,7 +67,7 @@ def kind_named(word: str) -> Kind:
     raise UsageError(f"unknown kind '{word}'{did_you_mean(word, PLUGIN_KINDS)}")
 
 
-def derive(kind: Kind, name: str) -> Names:
+def derive(kind: Kind, name: str) -> PluginNames:
     """Return the names that follow from a plugin's name.
 
     Where a Python name is taken (a keyword, a module that can be imported, a class that the template uses), the kind
@@ -76,7 +76,7 @@ def derive(kind: Kind, name: str) -> Names:
     Raises:
         UsageError: no plugin may have this name.
     """
-    if not NAME.fullmatch(name):
+    if not PLUGIN_NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot be a plugin's name: use letters and digits, then also any of _.+-")
     words = [word for word in re.split(r"[_.+-]+", name) if word]
     module = "_".join(words).lower()
@@ -85,10 +85,10 @@ def derive(kind: Kind, name: str) -> Names:
     cls = "".join(word[0].upper() + word[1:] for word in words)
     if cls[0].isdigit() or keyword.iskeyword(cls) or re.search(rf"\b{cls}\b", _source(kind)):
         cls = kind.capitalize() + cls
-    return Names(kind, name, module, cls)
+    return PluginNames(kind, name, module, cls)
 
 
-def create(names: Names, folder: Path, package: bool) -> Scaffold:
+def create(names: PluginNames, folder: Path, package: bool) -> Scaffold:
     """Write the plugin into `folder`: one file and its test, or a package in a folder of its own.
 
     Raises:
@@ -100,7 +100,7 @@ def create(names: Names, folder: Path, package: bool) -> Scaffold:
     files = {root / path: text for path, text in _rendered(names, package).items()}
     for path in [root] if package else files:
         if path.exists():
-            raise UsageError(f"{path} is already there and is left as it is; take another NAME or --dir")
+            raise UsageError(f"{path} is already there and is left as it is; take another PLUGIN_NAME or --dir")
     try:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,23 +111,23 @@ def create(names: Names, folder: Path, package: bool) -> Scaffold:
     return Scaffold(names, tuple(files), commands)
 
 
-def _package_commands(names: Names, root: Path) -> tuple[str, ...]:
+def _package_commands(names: PluginNames, root: Path) -> tuple[str, ...]:
     """Return the next commands, from the folder that the user is in."""
     install = f"pip install -e {shlex.quote(str(root) if root.is_absolute() else f'./{root}')}"
     return (install, *_first_commands(names))
 
 
-def _file_commands(names: Names, root: Path) -> tuple[str, ...]:
+def _file_commands(names: PluginNames, root: Path) -> tuple[str, ...]:
     file, test = (shlex.quote(str(root / name)) for name in (f"{names.module}.py", f"test_{names.module}.py"))
     return (*_first_commands(names, f" --plugin {file}"), f"pytest {test}")
 
 
-def _first_commands(names: Names, option: str = "") -> list[str]:
+def _first_commands(names: PluginNames, option: str = "") -> list[str]:
     run = _FIRST_RUN[names.kind].format(name=names.name)
     return [f"metabench check {names.name}{option}", f"metabench run {run}{option}"]
 
 
-def _rendered(names: Names, package: bool) -> dict[str, str]:
+def _rendered(names: PluginNames, package: bool) -> dict[str, str]:
     """Return the text of every file by its path."""
     module = f"{names.module}.{names.kind}" if package else names.module
     values = {
@@ -144,7 +144,7 @@ def _rendered(names: Names, package: bool) -> dict[str, str]:
     return {path: _TEMPLATES.get_template(template).render(values) for path, template in templates.items()}
 
 
-def _package_templates(names: Names) -> dict[str, str]:
+def _package_templates(names: PluginNames) -> dict[str, str]:
     """Return the template of every file of a package."""
     return {
         "pyproject.toml": "package/pyproject.toml.j2",
@@ -157,7 +157,7 @@ def _package_templates(names: Names) -> dict[str, str]:
     }
 
 
-def _file_templates(names: Names) -> dict[str, str]:
+def _file_templates(names: PluginNames) -> dict[str, str]:
     """Return the templates of a plugin in one file and of its test."""
     return {f"{names.module}.py": f"{names.kind}/loose.py.j2", f"test_{names.module}.py": "test.py.j2"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.params import Param, Value
@@ -202,8 +202,7 @@ class DatasetSpec(Spec):
         return next((declared for values, declared in self.forms() if values == dict(params)), None)
 
     def copy_name(self, split: str, digest: str) -> str:
-        """Return the description of a split's pixels: '' for the official ones, the name of a known copy, or
-        `UNKNOWN_COPY`."""
+        """Return the description of a split's pixels: '' (official), a known copy, or `UNKNOWN_COPY`."""
         if digest == self.digests.get(split):
             return ""
         names = (name for name, copy in self.copies.items() if copy.digests.get(split) == digest)
@@ -245,6 +244,7 @@ class ProtocolSpec(Spec):
     for new classes."""
 
 
+SomeSpec = TypeVar("SomeSpec", bound=Spec, covariant=True)
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec
 
 

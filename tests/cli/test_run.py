@@ -88,7 +88,7 @@ def fails(capsys: pytest.CaptureFixture[str], args: list[str], code: int) -> str
         (["--checkpoint", "/does/not/exist"], 3, "no checkpoint at /does/not/exist"),
         (["--device", "gpu"], 2, "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
         (["--json", "--markdown"], 2, "--json and --markdown exclude each other"),
-        (["--csv", "/does/not/exist.csv"], 2, "there is no folder /does/not"),
+        (["--csv", "/does/not/exist.csv"], 2, "folder /does/not not found"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from metabench.cli.main import main
-from metabench.cli.reproduce import ROUNDING
+from metabench.cli.reproduce import ROUNDING_SHARE
 from metabench.leaderboard.curated import read_invalidated
 from metabench.records.record import read_record
 from metabench.registry.registry import availability, load_registry
@@ -84,7 +84,7 @@ def test_a_record_of_text_replays(path: Path, home: Path, capsys: pytest.Capture
     assert code in (0, 1), output.err
     found = json.loads(output.out)
     assert found["episodes"] == 100
-    assert len(found["differing"]) <= 1 + ROUNDING * 100
+    assert len(found["differing"]) <= 1 + ROUNDING_SHARE * 100
 
 
 @pytest.mark.realdata
@@ -110,12 +110,12 @@ def test_a_record_replays(path: Path, home: Path, capsys: pytest.CaptureFixture[
     found = json.loads(output.out)
     if slow:
         assert found["episodes"] == 100
-        assert len(found["differing"]) <= 1 + ROUNDING * 100
+        assert len(found["differing"]) <= 1 + ROUNDING_SHARE * 100
         return
     assert found["episodes"] == found["total"]
     assert found["same_episodes"] is True
     # Another processor rounds differently, which may turn a near tie, but no more than that.
     elsewhere = record["provenance"]["cpu"] != provenance(torch.device("cpu"))["cpu"]
     coarse = elsewhere and record["inputs"]["precision"] == "bfloat16"
-    assert len(found["differing"]) <= (COARSE if coarse else ROUNDING) * found["total"]
+    assert len(found["differing"]) <= (COARSE if coarse else ROUNDING_SHARE) * found["total"]
     assert (code == 0) == (not found["differing"] and found["same_classes"] is True)

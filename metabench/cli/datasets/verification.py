@@ -122,7 +122,7 @@ def _compared(
     digest, expected = split_digest(loaded), declared.digests.get(split, "")
     size = declared.sizes.get(split)
     classes, images = len(loaded.names), len(loaded.images)
-    status, detail = ("ok", "") if expected else ("unverified", "the data set declares no digest")
+    status, detail = ("ok", "") if expected else ("unverified", "the dataset declares no digest")
     if spec.copies and digest != expected:
         expected, detail = "", spec.copy_name(split, digest)
         status = "unverified" if detail == UNKNOWN_COPY else "known copy"
