@@ -125,8 +125,9 @@ def read_table(table: Mapping[str, Any], wanted: type[AnyTable]) -> AnyTable:
 
 def _description(table: type[AnyTable], key: str) -> str:
     """Return the type of a key in words."""
-    hint = get_type_hints(table, include_extras=True)[key]
-    metas = [meta for part in (hint, *get_args(hint)) for meta in getattr(part, "__metadata__", ())]
+    hint: Any = get_type_hints(table, include_extras=True)[key]
+    alternatives: tuple[Any, ...] = (hint, *get_args(hint))
+    metas = [meta for part in alternatives for meta in getattr(part, "__metadata__", ())]
     return str(metas[0].description)
 
 
