@@ -137,7 +137,7 @@ def _installed(package: str) -> bool:
 def _dataset(chosen: ResolvedPlugin[DatasetSpec], home: Home, verify: bool) -> Diagnosis:
     """Return the status of a dataset; with `verify`, check its digests too."""
     spec = chosen.spec
-    what, cache = f"dataset {class_split_name(chosen)}", home.dataset_cache(spec.cache_name)
+    what, cache = f"data set {class_split_name(chosen)}", home.dataset_cache(spec.cache_name)
     if nameless(spec):
         return Diagnosis(what, "ok", f"yours: {spec.name}:{spec.argument.upper()}", {"state": "yours"})
     found = look(spec, chosen.params, home)

@@ -100,7 +100,7 @@ def create(names: PluginNames, folder: Path, package: bool) -> Scaffold:
     files = {root / path: text for path, text in _rendered(names, package).items()}
     for path in [root] if package else files:
         if path.exists():
-            raise UsageError(f"{path} is already there and is left as it is; take another PLUGIN_NAME or --dir")
+            raise UsageError(f"{path} is already there and is left as it is; take another NAME or --dir")
     try:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)

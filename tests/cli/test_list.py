@@ -35,7 +35,7 @@ def test_list_shows_every_kind(toys, capsys) -> None:
         assert any(line.startswith(f"{name} ") for line in captured.out.splitlines())
     assert "\x1b" not in captured.out
     blocks = captured.out.split("\n\n")
-    assert [block.split()[0] for block in blocks] == ["algorithm", "data", "backbone", "protocol"]
+    assert [block.split()[0] for block in blocks] == ["algorithm", "dataset", "backbone", "protocol"]
 
 
 def test_list_one_kind(toys, capsys) -> None:
