@@ -91,30 +91,30 @@ def _chosen(
     if names and everything:
         raise UsageError("give names or --all, not both")
     if names:
-        found = [pair for name in dict.fromkeys(names) for pair in _called(registry, name, kinds)]
-        for of, spec in found:
+        named = [pair for name in dict.fromkeys(names) for pair in _called(registry, name, kinds)]
+        for spec_kind, spec in named:
             if lacking := availability(spec):
-                raise MissingError(f"{of} '{spec.name}' {lacking}")
-        return found
-    specs = [(of, spec) for of in kinds for spec in registry.names(of).values()]
+                raise MissingError(f"{spec_kind} '{spec.name}' {lacking}")
+        return named
+    specs = [(spec_kind, spec) for spec_kind in kinds for spec in registry.names(spec_kind).values()]
     if everything:
-        for of, spec in specs:
+        for spec_kind, spec in specs:
             if lacking := availability(spec):
-                click.echo(f"left out: {of} '{spec.name}' {lacking}", err=True)
-        return [(of, spec) for of, spec in specs if not availability(spec)]
-    loose = [(of, spec) for of, spec in specs if spec.file_sha256]
-    if not loose:
+                click.echo(f"left out: {spec_kind} '{spec.name}' {lacking}", err=True)
+        return [pair for pair in specs if not availability(pair[1])]
+    local = [pair for pair in specs if pair[1].file_sha256]
+    if not local:
         raise UsageError("name what to check, or give a file with --plugin FILE.py, or --all; see 'metabench list'")
-    return loose
+    return local
 
 
 def _called(registry: Registry, name: str, kinds: Sequence[Kind]) -> Iterator[tuple[Kind, AnySpec]]:
     """Yield every plugin of that name; raise UsageError where there is none."""
-    claimed = [of for of in kinds if name in registry.names(of) or (of, name) in registry.clashes]
+    claimed = [kind for kind in kinds if name in registry.names(kind) or (kind, name) in registry.clashes]
     if not claimed:
-        known = {other for of in kinds for other in registry.names(of)}
+        known = {other for kind in kinds for other in registry.names(kind)}
         raise UsageError(f"unknown {' or '.join(kinds)} '{name}'{did_you_mean(name, known)}{registry.broken_hint}")
-    yield from ((of, registry.find(of, name)) for of in claimed)
+    yield from ((kind, registry.find(kind, name)) for kind in claimed)
 
 
 def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]) -> list[Target]:
@@ -134,7 +134,7 @@ def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]
         values = resolve_params(spec, by_kind[kind])
         changed = {name: values[name] for name in by_kind[kind]}
         targets.append(Target(kind, spec.name, changed, plugin_files()))
-    unused = [kind for kind, values in by_kind.items() if values and kind not in {of for of, _ in chosen}]
+    unused = [kind for kind, values in by_kind.items() if values and kind not in {checked for checked, _ in chosen}]
     if unused:
         raise UsageError(f"--set has values for a {unused[0]}, but none is checked")
     return targets

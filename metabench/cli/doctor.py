@@ -161,10 +161,10 @@ def _verified(
 ) -> Diagnosis:
     """Return the status of a dataset read in full; a difference from its spec is a fault."""
     checks = list(verify_splits(chosen, home))
-    faults = [each.detail for each in checks if each.failed or each.status in ("rejected", "missing")]
+    faults = [check.detail for check in checks if check.failed or check.status in ("rejected", "missing")]
     if faults:
         return Diagnosis(what, "broken", "; ".join(faults), {**facts, "verified": False})
-    notes = [f"{each.split}: {each.detail}" for each in checks if each.detail]
-    known = not any(each.status == "unverified" for each in checks)
+    notes = [f"{check.split}: {check.detail}" for check in checks if check.detail]
+    known = not any(check.status == "unverified" for check in checks)
     said = "verified" if known else "no digest to verify it by"
     return Diagnosis(what, "ok", "; ".join([f"{words}, {said}", *notes]), {**facts, "verified": known or None})

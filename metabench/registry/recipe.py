@@ -62,7 +62,7 @@ class Recipe:
     def inputs(self) -> dict[str, Any]:
         """Return the fields that are part of a run key."""
         fields = (item.name for item in dataclasses.fields(self) if item.name not in ("params", "source"))
-        found = {name: getattr(self, name) for name in fields}
+        inputs = {name: getattr(self, name) for name in fields}
         if self.augment == "none":
-            del found["augment"]
-        return found
+            del inputs["augment"]
+        return inputs

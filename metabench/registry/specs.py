@@ -11,8 +11,6 @@ from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.params import Param, Value
 from metabench.registry.recipe import Recipe
 
-ITEM_KINDS = ("images", "text", "functions")
-"""Kinds of items in a dataset, and of the input of a backbone."""
 TEST, VALIDATION = "test", "val"
 """Splits whose classes are measured: one for results, one for choosing parameters."""
 UNKNOWN_COPY = "a copy that nobody has described"
@@ -112,7 +110,7 @@ class BackboneSpec(Spec):
 
     trains: bool = True
     takes: Literal["images", "text", "functions"] = "images"
-    """Kind of items it reads, one of `ITEM_KINDS`."""
+    """Kind of items it reads."""
     trained_on: str = ""
     """Data its initial weights were trained on; empty for a random start. See `trained_on_with`."""
 
@@ -168,7 +166,7 @@ class DatasetSpec(Spec):
     """
 
     kind: Literal["images", "text", "functions"] = "images"
-    """Kind of its items, one of `ITEM_KINDS`."""
+    """Kind of its items."""
     splits: tuple[str, ...] = ("train", "val", "test")
     """Splits that it has. With ``("test",)`` alone nothing can be meta-trained on it."""
     backbone: str = ""
@@ -230,7 +228,7 @@ class ProtocolSpec(Spec):
     parts: tuple[Metric, ...] = ()
     """Parts of the score that have columns of their own; `ValuedProtocol.values` returns them after the score."""
     takes: tuple[str, ...] = ("images", "text")
-    """Kinds of items that it draws from, of `ITEM_KINDS`."""
+    """Kinds of items that it draws from: images, text or functions."""
     training: str = ""
     """Protocol of training episodes, whose way, shot and query are those of the recipe; empty: this one."""
     episodes: int = 0
