@@ -64,10 +64,9 @@ def build_runs(
     incompatible = incompatibility(request.protocol, (combination.dataset.spec, selection.split), specs, registry)
     ways = selection.ways if request.has_ways else (0,)
     for way, shot in itertools.product(ways, selection.shots):
-        published = algorithm.recipe(specs[2].name, way, shot, specs[2].kind)
-        recipe, problem = _recipe(request, combination, parts, (way, shot), published)
+        recipe, problem = _recipe(request, combination, parts, (way, shot))
         problem = incompatible or problem
-        run = _run(request, combination, parts, (way, shot), recipe, published)
+        run = _run(request, combination, parts, (way, shot), recipe)
         for seed in selection.seeds if recipe else (0,):
             seeded = dataclasses.replace(run, seed=seed, checkpoint_sha256=checkpoint_sha256)
             yield RejectedRun(seeded, problem) if problem else seeded
@@ -98,7 +97,7 @@ def _resolve_backbone(
 
 
 def _recipe(
-    request: PlanRequest, combination: Combination, parts: _Parts, shape: tuple[int, int], published: Recipe | None
+    request: PlanRequest, combination: Combination, parts: _Parts, shape: tuple[int, int]
 ) -> tuple[Recipe | None, UsageError | None]:
     """Return the training recipe, None where nothing is trained, and why there cannot be one."""
     if request.selection.checkpoint is not None:
@@ -106,7 +105,7 @@ def _recipe(
     specs = combination.algorithm.spec, combination.backbone.spec, combination.source.spec
     recipe = None
     try:
-        recipe = training_recipe(*specs, published, shape, request.recipe_overrides)
+        recipe = training_recipe(*specs, shape, request.recipe_overrides)
         refuse_trained_on(recipe if parts.is_in_domain else None, request.selection.split)
     except UsageError as error:
         return recipe, error
@@ -119,11 +118,11 @@ def _run(
     parts: _Parts,
     shape: tuple[int, int],
     recipe: Recipe | None,
-    published: Recipe | None,
 ) -> RunSpec:
     """Return the run of one way and shot, with seed 0."""
     selection, settings = request.selection, request.settings
-    algorithm, own = combination.algorithm
+    (algorithm, own), source = combination.algorithm, combination.source.spec
+    published = algorithm.recipe(source.name, *shape, source.kind)
     cell: dict[str, Value] = {"way": shape[0], "shot": shape[1]}
     cell |= {} if selection.query is None else {"query": selection.query}
     other_protocol = recipe is not None and request.training_protocol is not request.protocol

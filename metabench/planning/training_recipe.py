@@ -21,7 +21,6 @@ def training_recipe(
     algorithm: AlgorithmSpec,
     backbone: BackboneSpec,
     dataset: DatasetSpec,
-    published: Recipe | None,
     shape: tuple[int, int],
     overrides: Mapping[str, Any],
 ) -> Recipe | None:
@@ -30,7 +29,6 @@ def training_recipe(
     Args:
         algorithm, backbone: what is trained.
         dataset: what it learns from.
-        published: the recipe of the algorithm for the dataset.
         shape: way and shot of the evaluation, for a recipe that leaves them open.
         overrides: fields that the user sets.
 
@@ -42,6 +40,7 @@ def training_recipe(
     if "train" not in dataset.splits:
         refuse_untrained(algorithm, backbone, dataset.name)
         return None
+    published = algorithm.recipe(dataset.name, *shape, dataset.kind)
     if published is None:
         raise UsageError(f"{algorithm.name} has no training recipe for {dataset.name}; give it a '*' recipe")
     recipe = dataclasses.replace(published, **overrides)
