@@ -23,7 +23,7 @@ def test_every_suite_is_sound_and_pinned() -> None:
     found, problems = load_suites(load_registry())
     assert not problems
     assert {name: suite.sha256 for name, suite in found.items()} == DIGESTS
-    assert all(suite.where.name == f"{name}.toml" for name, suite in found.items())
+    assert all(suite.path.name == f"{name}.toml" for name, suite in found.items())
 
 
 @pytest.mark.parametrize("algorithm", ["protonet", "maml", "nearest-mean", "linear-probe", "chance"])
