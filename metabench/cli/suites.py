@@ -11,7 +11,7 @@ import click
 from metabench.cli.options import json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import cell, columns, echo_json, warn_of_broken
-from metabench.planning.suite_schema import Block
+from metabench.planning.suite_schema import SuiteBlock
 from metabench.planning.suites import Suite, find_suite, load_suites
 
 _CELL_KEYS = ("datasets", "protocols", "backbones", "ways", "shots")
@@ -61,7 +61,7 @@ def _cells(suite: Suite) -> int:
     return sum(len(list(_cells_of(block))) for block in suite.blocks)
 
 
-def _cells_of(block: Block) -> itertools.product[tuple[Any, ...]]:
+def _cells_of(block: SuiteBlock) -> itertools.product[tuple[Any, ...]]:
     return itertools.product(*(getattr(block, key) or ("by default",) for key in _CELL_KEYS))
 
 

@@ -45,7 +45,7 @@ def _one_of(words: tuple[str, ...]) -> Meta:
     return Meta(pattern=rf"^({'|'.join(words)})\Z", description=f"one of {', '.join(words)}")
 
 
-class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SuiteBlock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ``[[runs]]`` of a suite; a key that is None is left to the user or to defaults.
 
     The keys are fields of `metabench.planning.selection.Selection`, but for `protocols`: one selection each.
@@ -72,8 +72,8 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return {key: value for key, value in msgspec.structs.asdict(self).items() if value is not None}
 
 
-class Document(Block, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A whole suite file. The keys of `Block` above the first ``[[runs]]`` are defaults for all of them."""
+class SuiteDocument(SuiteBlock, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole suite file. The keys of `SuiteBlock` above the first ``[[runs]]`` are defaults for all of them."""
 
     name: _SuiteName
     version: _Whole
@@ -82,20 +82,20 @@ class Document(Block, frozen=True, kw_only=True, forbid_unknown_fields=True):
     runs: Annotated[tuple[dict[str, Any], ...], Meta(min_length=1, description="at least one block [[runs]]")]
 
 
-AnyTable = TypeVar("AnyTable", Block, Document)
+AnyTable = TypeVar("AnyTable", SuiteBlock, SuiteDocument)
 
 
 class Problem(Exception):
     """A fault of a suite, without the name of the file."""
 
 
-def read_blocks(document: Document, registry: Registry) -> tuple[Block, ...]:
+def read_blocks(document: SuiteDocument, registry: Registry) -> tuple[SuiteBlock, ...]:
     """Return the blocks of a suite, completed by its defaults.
 
     Raises:
         Problem: the number of the block, the key, and what is wrong with it.
     """
-    shared = {key: value for key, value in document.given().items() if key in Block.__struct_fields__}
+    shared = {key: value for key, value in document.given().items() if key in SuiteBlock.__struct_fields__}
     blocks = []
     for number, own in enumerate(document.runs, 1):
         try:
@@ -131,10 +131,10 @@ def _description(table: type[AnyTable], key: str) -> str:
     return str(metas[0].description)
 
 
-def _read_block(own: Mapping[str, Any], shared: Mapping[str, Any], registry: Registry) -> Block:
-    above, block = _flat_settings(shared), _flat_settings(read_table(own, Block).given())
+def _read_block(own: Mapping[str, Any], shared: Mapping[str, Any], registry: Registry) -> SuiteBlock:
+    above, block = _flat_settings(shared), _flat_settings(read_table(own, SuiteBlock).given())
     settings = {**above.get("settings", {}), **block.get("settings", {})}
-    merged = Block(**{**above, **block, "settings": settings or None})
+    merged = SuiteBlock(**{**above, **block, "settings": settings or None})
     if merged.datasets is None:
         raise Problem("datasets: is missing")
     _check_names(merged, registry)
@@ -167,7 +167,7 @@ def _flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def _check_names(block: Block, registry: Registry) -> None:
+def _check_names(block: SuiteBlock, registry: Registry) -> None:
     """Raise Problem for a name that no plugin provides."""
     parts: tuple[tuple[str, Kind, tuple[str, ...]], ...] = (
         ("datasets", "dataset", block.datasets or ()),
@@ -183,7 +183,7 @@ def _check_names(block: Block, registry: Registry) -> None:
                 raise Problem(f"{key}: {error}") from None
 
 
-def _check_parameters(block: Block, registry: Registry) -> None:
+def _check_parameters(block: SuiteBlock, registry: Registry) -> None:
     """Raise Problem for a setting that nothing named in the block has, or a value that it does not take."""
     scopes: tuple[tuple[str, Kind, tuple[str, ...]], ...] = (
         ("data", "dataset", block.datasets or ()),

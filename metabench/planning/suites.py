@@ -18,7 +18,7 @@ from metabench.errors import MetabenchError, UsageError, did_you_mean
 from metabench.planning.planner import distinct, plan_each
 from metabench.planning.run_spec import Planned, RunSpec, require_valid
 from metabench.planning.selection import Selection
-from metabench.planning.suite_schema import Block, Document, Problem, read_blocks, read_table
+from metabench.planning.suite_schema import Problem, SuiteBlock, SuiteDocument, read_blocks, read_table
 from metabench.registry.registry import Registry
 from metabench.utils.hashing import content_key
 
@@ -44,7 +44,7 @@ class Suite:
     version: int
     summary: str
     reference: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[SuiteBlock, ...]
     path: Path
 
     @property
@@ -119,7 +119,7 @@ def read_suite(path: Path, registry: Registry) -> Suite:
         UsageError: one line that names the file, the key and what is wrong with it.
     """
     try:
-        document = read_table(tomllib.loads(path.read_text(encoding="utf-8")), Document)
+        document = read_table(tomllib.loads(path.read_text(encoding="utf-8")), SuiteDocument)
         blocks = read_blocks(document, registry)
     except OSError as error:
         raise UsageError(f"cannot read the suite {path} ({error.strerror})") from None
