@@ -13,8 +13,8 @@ from metabench.execution.launcher import attempt_suite, planned_suite_runs, run_
 from metabench.execution.prediction_request import prediction_request
 from metabench.execution.session import Session
 from metabench.planning import arguments
-from metabench.planning.arguments import Converter, converted
-from metabench.planning.planner import LISTS, Selection
+from metabench.planning.arguments import Converter, convert_arguments
+from metabench.planning.selection import LISTS, Selection
 from metabench.planning.suites import find_suite
 from metabench.registry.registry import load_registry
 from metabench.reports.prediction_tables import PREDICTION_COLUMNS, prediction_rows
@@ -26,47 +26,47 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUN_ARGUMENTS: Mapping[str, Converter] = {
-    "algo": arguments.names,
-    "shots": arguments.numbers,
-    "ways": arguments.numbers,
-    "dataset": arguments.names,
-    "backbone": arguments.names,
-    "seeds": arguments.numbers,
-    "suite": arguments.path_text,
-    "home": arguments.optional(arguments.path_text),
-    "data": arguments.optional(arguments.path_text),
-    "device": arguments.text,
-    "rerun": arguments.flag,
-    "quiet": arguments.flag,
-    "plugins": arguments.paths,
-    "query": arguments.optional(arguments.number),
-    "protocol": arguments.text,
-    "episodes": arguments.optional(arguments.number),
-    "episode_seed": arguments.number,
-    "sampling": arguments.text,
-    "until_ci": arguments.optional(arguments.real),
-    "bound": arguments.text,
-    "precision": arguments.text,
-    "checkpoint": arguments.optional(arguments.path),
-    "settings": arguments.settings,
-    "split": arguments.text,
-    "train_dataset": arguments.text,
+    "algo": arguments.as_names,
+    "shots": arguments.as_numbers,
+    "ways": arguments.as_numbers,
+    "dataset": arguments.as_names,
+    "backbone": arguments.as_names,
+    "seeds": arguments.as_numbers,
+    "suite": arguments.as_path_text,
+    "home": arguments.optional(arguments.as_path_text),
+    "data": arguments.optional(arguments.as_path_text),
+    "device": arguments.as_text,
+    "rerun": arguments.as_flag,
+    "quiet": arguments.as_flag,
+    "plugins": arguments.as_paths,
+    "query": arguments.optional(arguments.as_number),
+    "protocol": arguments.as_text,
+    "episodes": arguments.optional(arguments.as_number),
+    "episode_seed": arguments.as_number,
+    "sampling": arguments.as_text,
+    "until_ci": arguments.optional(arguments.as_real),
+    "bound": arguments.as_text,
+    "precision": arguments.as_text,
+    "checkpoint": arguments.optional(arguments.as_path),
+    "settings": arguments.as_settings,
+    "split": arguments.as_text,
+    "train_dataset": arguments.as_text,
 }
 PREDICT_ARGUMENTS: Mapping[str, Converter] = {
-    "support": arguments.path,
-    "query": arguments.paths,
-    "algo": arguments.text,
-    "backbone": arguments.text,
-    "checkpoint": arguments.optional(arguments.path),
-    "plugins": arguments.paths,
-    "quiet": arguments.flag,
-    "settings": arguments.optional(arguments.settings),
-    "size": arguments.number,
-    "fit": arguments.text,
-    "colour": arguments.text,
-    "one_by_one": arguments.flag,
-    "skip_bad": arguments.flag,
-    "device": arguments.text,
+    "support": arguments.as_path,
+    "query": arguments.as_paths,
+    "algo": arguments.as_text,
+    "backbone": arguments.as_text,
+    "checkpoint": arguments.optional(arguments.as_path),
+    "plugins": arguments.as_paths,
+    "quiet": arguments.as_flag,
+    "settings": arguments.optional(arguments.as_settings),
+    "size": arguments.as_number,
+    "fit": arguments.as_text,
+    "colour": arguments.as_text,
+    "one_by_one": arguments.as_flag,
+    "skip_bad": arguments.as_flag,
+    "device": arguments.as_text,
 }
 _LISTS = {"shots": "shots", "ways": "ways", "dataset": "datasets", "backbone": "backbones", "seeds": "seeds"}
 """Arguments of several values, to the field of `Selection` that they fill."""
@@ -96,7 +96,7 @@ def run(
             does not stop the others: its ``status`` is ``skipped`` and its ``note`` says why.
         home: folder of results, as ``--home``.
         options: data, device, rerun and quiet, as the options of ``metabench run``; plugins, local plugin files as
-            ``--plugin``; and further fields of `metabench.planning.planner.Selection`: query, episodes, episode_seed,
+            ``--plugin``; and further fields of `metabench.planning.selection.Selection`: query, episodes, episode_seed,
             sampling, until_ci, bound, precision, protocol, checkpoint, split, train_dataset, and settings, a dictionary
             of what ``--set`` takes, as in ``{"train.episodes": 60}``.
 
@@ -113,7 +113,7 @@ def run(
         "suite": suite,
         "home": home,
     }
-    asked = converted("run", {**_DEFAULTS, **named, **options}, RUN_ARGUMENTS)
+    asked = convert_arguments("run", {**_DEFAULTS, **named, **options}, RUN_ARGUMENTS)
     if not asked["algo"]:
         raise UsageError(
             "cannot run: no algorithm given. Pass algo, the name of an algorithm or several (see 'metabench list "
@@ -163,7 +163,7 @@ def predict(
     from metabench.evaluation.prediction import label_images
 
     named = {"support": support, "query": query, "algo": algo, "backbone": backbone, "checkpoint": checkpoint}
-    asked = converted("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, PREDICT_ARGUMENTS)
+    asked = convert_arguments("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, PREDICT_ARGUMENTS)
     registry, console = load_registry(asked.pop("plugins")), Console(quiet=asked.pop("quiet"))
     form = Form(**{name: asked.pop(name) for name in ("size", "fit", "colour") if name in asked})
     labelled = label_images(prediction_request(registry, form=form, **asked), console)

@@ -1,4 +1,4 @@
-"""``metabench export``: results for other tools."""
+"""``metabench export``: write results for other tools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metabench.utils.text import counted
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command("export")
 @click.argument("sources", nargs=-1, metavar="[RECORD|FOLDER|KEY]...")
 @click.option("--csv", type=_FILE, help="Write a CSV file.")
 @click.option("--jsonl", type=_FILE, help="Write one JSON object per line.")
@@ -22,7 +22,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--per-episode", is_flag=True, help="One row for each episode instead of one for each run.")
 @home_option
 @json_option
-def export(sources: tuple[str, ...], per_episode: bool, home: str | None, as_json: bool, **files: Path | None) -> None:
+def export_command(
+    sources: tuple[str, ...], per_episode: bool, home: str | None, as_json: bool, **files: Path | None
+) -> None:
     """Write the results of runs that succeeded to a file, or several files.
 
     Without arguments all runs in the store are written; otherwise those of the record files, folders (a leaderboard

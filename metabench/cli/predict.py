@@ -18,7 +18,7 @@ from metabench.utils.console import Console
 _PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command("predict")
 @click.option("--support", required=True, type=_PATH, metavar="DIR", help="Examples: class folders, or a labels.csv.")
 @click.option("--query", multiple=True, required=True, type=_PATH, metavar="PATH", help="Images, or folders of them.")
 @click.option("--algo", default="", help=f"The algorithm.  [default: that of --checkpoint, else {ALGORITHM}]")
@@ -31,13 +31,13 @@ _PATH = click.Path(path_type=Path)
 @click.option("--size", default=84, show_default=True, help="Side that images are brought to, in pixels.")
 @click.option("--fit", default=FITS[0], show_default=True, type=click.Choice(FITS), help="How: see 'show folder'.")
 @click.option("--colour", default=COLOURS[0], show_default=True, type=click.Choice(COLOURS), help="Channels.")
-@click.option("--one-by-one", is_flag=True, help="Look at each query alone, whatever the algorithm would do.")
+@click.option("--one-by-one", is_flag=True, help="Label each query alone, even with a transductive algorithm.")
 @click.option("--skip-bad", is_flag=True, help="Leave unreadable files out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a CSV file.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-def predict(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
+def predict_command(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Label new images from a few examples of each class.
 
     The support folder has one sub-folder of images for each class, or a labels.csv. Needs a pre-trained --backbone, or

@@ -22,18 +22,18 @@ from metabench.utils.text import counted
 if TYPE_CHECKING:
     from metabench.execution.session import Session
 
-ROUNDING = 0.005
+ROUNDING_SHARE = 0.005
 """A share of differing episodes up to this can come from another processor's rounding of near ties."""
 
 
-@click.command()
+@click.command("reproduce")
 @click.argument("record", metavar="RECORD")
 @click.option(
     "--episodes", default=50, show_default=True, type=click.IntRange(1), help="How many to replay, from the first on."
 )
 @replay_options
 @click.pass_context
-def reproduce(context: click.Context, /, record: str, as_json: bool, home: str | None, **options: Any) -> None:
+def reproduce_command(context: click.Context, /, record: str, as_json: bool, home: str | None, **options: Any) -> None:
     """Replay the episodes of RECORD from its weights and compare the answers.
 
     RECORD is the path of a record file, or the first digits of the key of a stored run. The weights are looked
@@ -50,7 +50,7 @@ def reproduce(context: click.Context, /, record: str, as_json: bool, home: str |
     else:
         click.echo(_words(found.record, result))
     if not result.reproduced:
-        if 0 < len(result.differing) <= ROUNDING * result.episodes and result.same_episodes is not False:
+        if 0 < len(result.differing) <= ROUNDING_SHARE * result.episodes and result.same_episodes is not False:
             click.echo("so few can come from another processor's rounding, which decides near ties", err=True)
         context.exit(1)
 

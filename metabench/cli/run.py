@@ -1,4 +1,4 @@
-"""``metabench run``."""
+"""``metabench run``: measure algorithms on few-shot episodes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from metabench.execution.dry_run import forecast_runs
 from metabench.execution.launcher import attempt_suite, launch, planned_runs, planned_suite_runs
 from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
-from metabench.planning.planner import Selection
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
+from metabench.planning.selection import Selection
 from metabench.planning.suites import Suite, find_suite
 from metabench.plotting.learning_curve_plot import learning_curve_picture
 from metabench.registry.specs import SAMPLINGS
@@ -31,17 +31,20 @@ from metabench.utils.atomic_files import write_atomic
 from metabench.utils.console import Console
 
 
-@click.command()
-@click.option("--algo", required=True, callback=run_options.names, help="Algorithms, separated by commas.")
-@click.option("--suite", metavar="NAME|FILE", help="Measure all that a suite names; see 'metabench suites'.")
+@click.command("run")
+@click.option("--algo", required=True, callback=run_options.parse_names, help="Algorithms, separated by commas.")
+@click.option("--suite", metavar="NAME|FILE", help="Measure everything in a suite; see 'metabench suites'.")
 @run_options.what_to_measure
-@click.option("--until-ci", type=float, metavar="POINTS", help="Go on until the half-width is at most this.")
+@click.option(
+    "--until-ci", type=float, metavar="POINTS", help="Stop when the half-width of the interval is at most this."
+)
 @click.option(
     "--bound",
     default=BOUNDS[0],
     show_default=True,
     type=click.Choice(BOUNDS),
-    help="What --until-ci goes by: narrow and valid for many episodes, or wide and valid for any number.",
+    help="Confidence sequence behind --until-ci: asymptotic (narrower, needs many episodes) or bernstein (wider, valid "
+    "at any number).",
 )
 @click.option(
     "--sampling",
@@ -66,11 +69,11 @@ from metabench.utils.console import Console
 @run_options.how_to_run
 @plot_option
 @click.pass_context
-def run(context: click.Context, /, **options: Any) -> None:
+def run_command(context: click.Context, /, **options: Any) -> None:
     """Measure how well algorithms learn from few examples.
 
-    Every combination of the lists is one run. A run that was made before is not made again; an
-    interrupted one goes on where it stopped. In a suite, what cannot be measured stops nothing else.
+    Every combination of the lists is one run. A run whose result is in the store is not measured again; an interrupted
+    one continues where it stopped. In a suite, a run that cannot be executed does not stop the others.
     """
     run_options.check_output(options)
     check_file("--plot", options["plot"])
@@ -121,7 +124,7 @@ def _run_suite(suite: Suite, runs: Sequence[Planned], session: Session, options:
 
 
 def _say_places(rows: Sequence[TableRow], session: Session) -> None:
-    """Say which folder each data set is whose name means several."""
+    """Name the folder of each dataset whose name means several."""
     labels = {
         label["dataset"]: row["dataset_digest"]
         for row, label in zip(rows, with_dataset_labels(rows), strict=True)

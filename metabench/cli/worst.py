@@ -15,13 +15,13 @@ from metabench.records.copy_counts import copies_note, copies_of, marked_name
 from metabench.utils.text import counted, have
 
 
-@click.command()
+@click.command("worst")
 @click.argument("record", metavar="RECORD")
 @click.option(
     "--top", default=10, show_default=True, type=click.IntRange(1), help="How many episodes, classes, confusions."
 )
 @replay_options
-def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any) -> None:
+def worst_command(record: str, top: int, as_json: bool, home: str | None, **options: Any) -> None:
     """Show the worst tenth of the episodes of RECORD, the accuracy of each class, and what is taken for what.
 
     RECORD is the path of a record file, or the first digits of the key of a stored run. Its episodes are replayed from

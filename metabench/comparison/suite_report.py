@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from metabench.planning.folder_labels import names_with_places
+from metabench.planning.folder_labels import folder_labels
 from metabench.planning.outcome import Outcome
-from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, spec_of
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, run_of
 from metabench.records.copy_counts import copies_of, most
 from metabench.registry.metric import Metric
 from metabench.registry.resolved import ResolvedPlugin
-from metabench.registry.specs import FIXED_WAY
+from metabench.registry.specs import FIXED_WAY, ProtocolSpec, Spec
 from metabench.statistics.mean_over_cells import rank_over_cells
 from metabench.statistics.means import Seeds, mean_over_cells
 from metabench.statistics.seeds import over_seeds
@@ -93,7 +93,7 @@ def report(planned: Sequence[Planned], results: Sequence[Outcome | RejectedRun])
     Algorithms are compared over the cells that all of them have. One that has none is shown and not ranked, and nothing
     is where these cells are of different metrics.
     """
-    runs = [spec_of(each) for each in planned]
+    runs = [run_of(each) for each in planned]
     methods, cells = _methods(runs), _cells(runs)
     found: dict[str, dict[str, list[Outcome | RejectedRun]]] = defaultdict(lambda: defaultdict(list))
     for method, cell, result in zip(methods, cells, results, strict=True):
@@ -178,20 +178,20 @@ def _keys(runs: Sequence[RunSpec]) -> list[str]:
 def _cells(runs: Sequence[RunSpec]) -> list[Cell]:
     """Name the cell of each run, no longer than need be."""
     choices = [run.dataset for run in runs]
-    datasets = _told_apart(choices, names_with_places(choices))
+    datasets = _told_apart(choices, folder_labels(choices))
     titles = [f"{dataset}\n{_title(run.protocol)}" for dataset, run in zip(datasets, runs, strict=True)]
     names = [name.split("\n") for name in _told_apart([run.protocol for run in runs], titles)]
     return [Cell(key, dataset, protocol) for key, (dataset, protocol) in zip(_keys(runs), names, strict=True)]
 
 
-def _title(protocol: ResolvedPlugin) -> str:
+def _title(protocol: ResolvedPlugin[ProtocolSpec]) -> str:
     """``5-way 1-shot``, after the name of any protocol but the default."""
     way, shot = protocol.params.get("way"), protocol.params.get("shot")
     cell = f"{way}-way {shot}-shot" if way and shot else ""
     return " ".join(filter(None, ["" if cell and protocol.name == FIXED_WAY else protocol.name, cell]))
 
 
-def _told_apart(choices: Sequence[ResolvedPlugin], names: Sequence[str]) -> list[str]:
+def _told_apart(choices: Sequence[ResolvedPlugin[Spec]], names: Sequence[str]) -> list[str]:
     """Append to the names the parameters in which choices differ that share a name."""
     values: dict[tuple[str, str], set[Any]] = defaultdict(set)
     for choice, name in zip(choices, names, strict=True):

@@ -49,7 +49,7 @@ class DatasetLoader:
         self._loaded: dict[str, _LoadedParts] = {}
         self._noted: set[str] = set()
 
-    def split(self, dataset: ResolvedPlugin, name: str) -> ClassSplit:
+    def split(self, dataset: ResolvedPlugin[DatasetSpec], name: str) -> ClassSplit:
         """Return a split, or the union of two (``train+val``); loads it once, and prepares or downloads it if needed.
 
         Raises:
@@ -61,21 +61,21 @@ class DatasetLoader:
             self._splits[key] = self._union(dataset, first, second) if plus else self._load(dataset, name)
         return self._splits[key]
 
-    def splits(self, dataset: ResolvedPlugin) -> tuple[str, ...]:
+    def splits(self, dataset: ResolvedPlugin[DatasetSpec]) -> tuple[str, ...]:
         """Return the names of the splits that a dataset has, according to its spec or its files."""
-        spec = dataset_spec(dataset)
+        spec = dataset.spec
         list_splits = getattr(load_target(spec), "splits", None)
         if list_splits is None:
             return spec.splits
         names: tuple[str, ...] = list_splits(load_target(spec)(**dataset.params), self._context(dataset))
         return names
 
-    def unread(self, dataset: ResolvedPlugin) -> list[Unread]:
+    def unread(self, dataset: ResolvedPlugin[DatasetSpec]) -> list[Unread]:
         """Return the files that the loader of a dataset reports as not read; prepares the dataset if needed."""
         loader = load_target(dataset.spec)(**dataset.params)
         return list(loader.unread(self._context(dataset))) if hasattr(loader, "unread") else []
 
-    def item_names(self, dataset: ResolvedPlugin, name: str) -> Sequence[str]:
+    def item_names(self, dataset: ResolvedPlugin[DatasetSpec], name: str) -> Sequence[str]:
         """Return the name of each item of a split, such as its file; empty where the dataset has no names."""
         loader = load_target(dataset.spec)(**dataset.params)
         if not hasattr(loader, "item_names"):
@@ -83,7 +83,7 @@ class DatasetLoader:
         names: Sequence[str] = loader.item_names(name, self._context(dataset))
         return names if len(names) == len(self.split(dataset, name).images) else ()
 
-    def digests(self, dataset: ResolvedPlugin) -> dict[str, str]:
+    def digests(self, dataset: ResolvedPlugin[DatasetSpec]) -> dict[str, str]:
         """Return the digest of each split: declared, or computed once and remembered.
 
         The digests of a dataset whose files may change are remembered for its ``fingerprint``.
@@ -98,7 +98,7 @@ class DatasetLoader:
         self.places.remember(dataset, digests)
         return digests
 
-    def known_digests(self, dataset: ResolvedPlugin) -> dict[str, str] | None:
+    def known_digests(self, dataset: ResolvedPlugin[DatasetSpec]) -> dict[str, str] | None:
         """Return the digests that are declared or remembered; None where the data must be read first."""
         if declared := declared_digests(dataset):
             return declared
@@ -107,7 +107,7 @@ class DatasetLoader:
         except MetabenchError:  # the fingerprint needs the files, and they are missing
             return None
 
-    def _union(self, dataset: ResolvedPlugin, first: str, second: str) -> ClassSplit:
+    def _union(self, dataset: ResolvedPlugin[DatasetSpec], first: str, second: str) -> ClassSplit:
         """Return two splits as one. Two memory maps give a memory map, which may be larger than memory."""
         parts = self.split(dataset, first), self.split(dataset, second)
         maps = parts[0].images, parts[1].images
@@ -122,7 +122,7 @@ class DatasetLoader:
         path = self.home.dataset_cache(dataset.spec.cache_name) / name
         return merge(*parts, cached_array(path, (sum(map(len, maps)), *maps[0].shape[1:]), build))
 
-    def _load(self, dataset: ResolvedPlugin, name: str) -> ClassSplit:
+    def _load(self, dataset: ResolvedPlugin[DatasetSpec], name: str) -> ClassSplit:
         loaded = self._loaded.setdefault(content_key(dataset.identity), _LoadedParts())
         if loaded.error is not None:
             raise loaded.error
@@ -150,14 +150,14 @@ class DatasetLoader:
             self._noted.add(text)
             self.console.note(text)
 
-    def _digest(self, dataset: ResolvedPlugin, name: str) -> str:
+    def _digest(self, dataset: ResolvedPlugin[DatasetSpec], name: str) -> str:
         """Return the digest of a split after checking its content."""
         split = self.split(dataset, name)
-        if problem := content_problem(split, dataset_spec(dataset).kind):
+        if problem := content_problem(split, dataset.spec.kind):
             raise _load_error(dataset, name, f"{problem}.")
         return split_digest(split)
 
-    def _digests_file(self, dataset: ResolvedPlugin) -> Path:
+    def _digests_file(self, dataset: ResolvedPlugin[DatasetSpec]) -> Path:
         """Return the file that remembers the digests of a dataset.
 
         Files that a user may exchange are identified by the dataset's fingerprint, generated data by their inputs.
@@ -171,7 +171,7 @@ class DatasetLoader:
         identity = content_key([dataset.identity, mark] if mark else dataset.inputs())
         return self.home.dataset_cache(dataset.spec.cache_name) / f"digests-v2-{identity[:16]}.json"
 
-    def _context(self, dataset: ResolvedPlugin) -> DataContext:
+    def _context(self, dataset: ResolvedPlugin[DatasetSpec]) -> DataContext:
         return DataContext(
             cache=self.home.dataset_cache(dataset.spec.cache_name),
             sources=self.home.sources,
@@ -179,21 +179,15 @@ class DatasetLoader:
         )
 
 
-def dataset_spec(dataset: ResolvedPlugin) -> DatasetSpec:
-    """Return the spec of a dataset."""
-    assert isinstance(dataset.spec, DatasetSpec)
-    return dataset.spec
-
-
 def _validated(
-    dataset: ResolvedPlugin, name: str, loader: object, returned: object, loaded: _LoadedParts
+    dataset: ResolvedPlugin[DatasetSpec], name: str, loader: object, returned: object, loaded: _LoadedParts
 ) -> ClassSplit:
     """Return what a loader returned, if it is a valid split and agrees with the splits that were loaded before.
 
     Raises:
         MetabenchError: it is not valid, or shares a class with another split, or its images have another shape.
     """
-    split = valid_split(returned, name, dataset.name, dataset_spec(dataset), dataset.params, loader)
+    split = valid_split(returned, name, dataset.name, dataset.spec, dataset.params, loader)
     if getattr(loader, SAME_CLASSES, False):
         return split  # `paired` requires the same classes
     if problem := shared_class_problem({**loaded.names, name: split.names}):
@@ -208,5 +202,5 @@ def _validated(
     return split
 
 
-def _load_error(dataset: ResolvedPlugin, name: str, problem: str) -> MetabenchError:
+def _load_error(dataset: ResolvedPlugin[DatasetSpec], name: str, problem: str) -> MetabenchError:
     return MetabenchError(f"cannot load {name} of dataset '{dataset.name}': {problem}")

@@ -14,13 +14,12 @@ from metabench.utils.atomic_files import write_atomic
 from metabench.utils.home import Home
 
 
-def declared_digests(dataset: ResolvedPlugin) -> dict[str, str]:
+def declared_digests(dataset: ResolvedPlugin[DatasetSpec]) -> dict[str, str]:
     """Return the digest of each split that the spec declares; empty where the declaration is in a local file.
 
     A local file may be edited, so its declaration proves nothing.
     """
     spec = dataset.spec
-    assert isinstance(spec, DatasetSpec)
     declared = None if spec.file_sha256 else spec.declared(dataset.params)
     return dict(declared.digests) if declared else {}
 
@@ -58,7 +57,7 @@ class DataPlaces:
             return {}
         return place if isinstance(place, dict) else {}
 
-    def remember(self, dataset: ResolvedPlugin, digests: Mapping[str, str]) -> None:
+    def remember(self, dataset: ResolvedPlugin[DatasetSpec], digests: Mapping[str, str]) -> None:
         """Note the path parameters of a dataset, if it has any, under the digest of each of its splits."""
         place = {
             param.name: os.path.abspath(os.path.expanduser(str(dataset.params[param.name])))  # noqa: PTH100, PTH111

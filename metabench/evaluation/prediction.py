@@ -55,8 +55,8 @@ class PredictionRequest:
 
     support: Path
     query: Sequence[Path]
-    algorithm: ResolvedPlugin
-    backbone: ResolvedPlugin
+    algorithm: ResolvedPlugin[AlgorithmSpec]
+    backbone: ResolvedPlugin[BackboneSpec]
     checkpoint: Path | None = None
     form: Form = field(default_factory=Form)
     one_by_one: bool = False
@@ -112,7 +112,6 @@ def label_images(request: PredictionRequest, console: Console) -> list[Predictio
     learner = make_learner(request.algorithm, request.backbone, shape, device, way=len(names))
     _load(learner, request, len(names), console)
     spec = request.algorithm.spec
-    assert isinstance(spec, AlgorithmSpec)
     together = spec.setting_with(request.algorithm.params) == "transductive" and not request.one_by_one
     if together and len(queries) > 1:
         console.note(f"{spec.name} looks at the {len(queries)} queries together; --one-by-one looks at each alone")
@@ -129,8 +128,6 @@ def label_images(request: PredictionRequest, console: Console) -> list[Predictio
 
 def _refuse_untrained(request: PredictionRequest) -> None:
     algorithm, backbone = request.algorithm.spec, request.backbone.spec
-    assert isinstance(algorithm, AlgorithmSpec)
-    assert isinstance(backbone, BackboneSpec)
     if backbone.takes != "images":
         raise UsageError(
             f"cannot label images with backbone '{backbone.name}': it takes {backbone.takes}. Use another --backbone"

@@ -12,6 +12,7 @@ from metabench.execution.training_data import seen_by
 from metabench.planning.run_spec import RunSpec
 from metabench.records.copy_counts import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
 from metabench.registry.resolved import ResolvedPlugin
+from metabench.registry.specs import DatasetSpec
 from metabench.utils.atomic_files import replacing
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class CopyCounter:
         self._session = session
         self._items: dict[str, Items] = {}
         self._counts: dict[tuple[str, ...], dict[str, int]] = {}
-        self._seen: dict[str, list[tuple[ResolvedPlugin, str]]] = {}
+        self._seen: dict[str, list[tuple[ResolvedPlugin[DatasetSpec], str]]] = {}
 
     def count(self, run: RunSpec) -> dict[str, int]:
         """Return the number of copies of each kind in a run (see `copy_counts`), without those that are 0.
@@ -63,7 +64,7 @@ class CopyCounter:
             self._counts[key] = {kind: number for kind, number in counts.items() if number}
         return self._counts[key]
 
-    def _items_of(self, dataset: ResolvedPlugin, split: str) -> Items:
+    def _items_of(self, dataset: ResolvedPlugin[DatasetSpec], split: str) -> Items:
         """Return the digests of the items of a split, from memory, disk or the split."""
         digest = self._session.loader.digests(dataset)[split]
         if digest not in self._items:
@@ -75,7 +76,7 @@ class CopyCounter:
             self._items[digest] = items
         return self._items[digest]
 
-    def _computed(self, dataset: ResolvedPlugin, split: str) -> Items:
+    def _computed(self, dataset: ResolvedPlugin[DatasetSpec], split: str) -> Items:
         data = self._session.loader.split(dataset, split)
         with self._session.console.progress(f"comparing items of {dataset.name}", len(data.images)) as bar:
             return items_of(data, bar.update)

@@ -15,9 +15,9 @@ from metabench.planning.forecast import RunForecast
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.records.partial_scores import Partial
-from metabench.registry.registry import availability, kind_of
+from metabench.registry.registry import availability
 from metabench.registry.resolved import ResolvedPlugin
-from metabench.registry.specs import DatasetSpec
+from metabench.registry.specs import DatasetSpec, kind_of
 from metabench.utils.hashing import content_key
 from metabench.utils.text import counted
 
@@ -66,7 +66,7 @@ class RunForecaster:
         datasets = {dataset.spec.name: self._data(dataset) for dataset in (run.dataset, run.trained_on)}
         return tuple(f"{name}: {data.detail}" for name, data in datasets.items() if data.presence == "downloadable")
 
-    def _data(self, dataset: ResolvedPlugin) -> Found:
+    def _data(self, dataset: ResolvedPlugin[DatasetSpec]) -> Found:
         key = content_key(dataset.identity)
         if key not in self._availability:
             assert isinstance(dataset.spec, DatasetSpec)

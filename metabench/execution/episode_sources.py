@@ -14,12 +14,12 @@ from metabench.episodes.source import EpisodeSource, ListedSource
 from metabench.errors import UsageError
 from metabench.execution.run_data import measured_split, withheld_images
 from metabench.planning.data_digests import DataDigests
-from metabench.planning.run_spec import RunSpec, metric_of_protocol
+from metabench.planning.run_spec import RunSpec
 from metabench.registry.metric import ACCURACY
 from metabench.registry.recipe import Recipe
 from metabench.registry.registry import load_target
 from metabench.registry.resolved import ResolvedPlugin
-from metabench.registry.specs import defaults
+from metabench.registry.specs import ProtocolSpec, defaults
 from metabench.training.episode_errors import training_advice
 
 
@@ -96,10 +96,10 @@ def _episode_shape(recipe: Recipe, split: str) -> dict[str, int]:
     return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
 
 
-def _build_protocol(choice: ResolvedPlugin, params: Mapping[str, Any]) -> EpisodeProtocol:
+def _build_protocol(choice: ResolvedPlugin[ProtocolSpec], params: Mapping[str, Any]) -> EpisodeProtocol:
     """Return a protocol whose class has what its spec says."""
     protocol: EpisodeProtocol = load_target(choice.spec)(**params)
-    metric = metric_of_protocol(choice)
+    metric = choice.spec.metric
     if isinstance(protocol, ValuedProtocol) != (metric != ACCURACY):
         has = "has" if isinstance(protocol, ValuedProtocol) else "lacks"
         raise UsageError(f"protocol '{choice.name}' says metric {metric}, but its class {has} values(outputs, truth)")

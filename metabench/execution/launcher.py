@@ -15,12 +15,13 @@ from metabench.execution.run_data import run_digests, unofficial_pixels
 from metabench.execution.session import Session
 from metabench.planning.effects import chosen, require_effect, require_shape
 from metabench.planning.outcome import Outcome
-from metabench.planning.planner import Selection, plan_each
-from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, sound, spec_of
+from metabench.planning.planner import plan_each
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, require_valid, run_of
+from metabench.planning.selection import Selection
 from metabench.planning.suites import Suite, plan_suite
 from metabench.records.copy_counts import copies_of, copies_words, most
 from metabench.registry.resolved import ResolvedPlugin
-from metabench.registry.specs import defaults
+from metabench.registry.specs import DatasetSpec, defaults
 from metabench.utils.hashing import content_key
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _launch(
         rejected(run) if isinstance(run, RejectedRun) else attempted(run, partial(_stored, run, session))
         for run in planned
     ]
-    runs = [spec_of(run) for run in planned]
+    runs = [run_of(run) for run in planned]
     valid = [run for run, result in zip(runs, results, strict=True) if not isinstance(result, RejectedRun)]
     _note_pixels(valid, session)
     executor: Executor | None = None
@@ -152,7 +153,7 @@ def _warn_of_copies(runs: Sequence[RunSpec], results: Sequence[Outcome | Rejecte
             session.console.warn(f"{where}: some items are copies, {words}; '{command}' lists them")
 
 
-def _verify_command(dataset: ResolvedPlugin) -> str:
+def _verify_command(dataset: ResolvedPlugin[DatasetSpec]) -> str:
     """Return the command that lists the copies in a dataset."""
     spec, usual = dataset.spec, defaults(dataset.spec)
     name = f"{spec.name}:{dataset.params[spec.argument]}" if spec.argument else spec.name
@@ -173,7 +174,7 @@ def planned_runs(selection: Selection, session: Session) -> list[RunSpec]:
         UsageError: one is rejected, or a choice changes no run.
     """
     query_given = selection.query is not None
-    runs = sound(adapt_to_data(plan_each(selection, session.registry), session, query_given))
+    runs = require_valid(adapt_to_data(plan_each(selection, session.registry), session, query_given))
     require_effect(chosen(selection), runs)
     require_shape(selection, runs, session.registry)
     return runs
@@ -184,7 +185,7 @@ def planned_suite_runs(
 ) -> list[Planned]:
     """Return the runs of a suite (see `metabench.planning.suites.plan_suite`), adapted to the user's own data."""
     planned = plan_suite(suite, algorithms, given, session.registry)
-    runs = adapt_to_data(planned, session, query_given=any("query" in block for block in suite.blocks))
+    runs = adapt_to_data(planned, session, query_given=any(block.query is not None for block in suite.blocks))
     require_effect(given, runs)
     return runs
 

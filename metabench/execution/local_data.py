@@ -11,7 +11,7 @@ from metabench.data import ClassSplit
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.execution.run_data import measured_split
 from metabench.execution.session import Session
-from metabench.planning.compatibility import refuse_untrained, refuse_without
+from metabench.planning.compatibility import refuse_missing_split, refuse_untrained
 from metabench.planning.planner import distinct
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.registry.registry import load_target
@@ -37,7 +37,7 @@ def _adapted(run: RunSpec, session: Session, query_given: bool, notes: dict[str,
         if run.trained_on.spec.local or run.support:
             run = _without_training(run, session, notes)
         if (other := run.beside or run.support) and other not in session.loader.splits(run.dataset):
-            refuse_without(run.protocol.spec, run.dataset.name)
+            refuse_missing_split(run.protocol.spec, run.dataset.name)
         if run.support:
             run = _with_all_classes(run, session)
         if run.dataset.spec.local and not query_given:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.data.image_decoding import Form
 from metabench.errors import UsageError
-from metabench.planning.planner import choose_parts
+from metabench.planning.resolve import resolve_model
 from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
@@ -60,7 +60,7 @@ def prediction_request(
     if trained and algo in ("", trained["algorithm"]["name"]):
         algo, backbone = trained["algorithm"]["name"], backbone or trained["backbone"]["name"]
     algo = algo or ALGORITHM
-    algorithm, body = choose_parts(registry, algo, backbone, settings or {}, trained)
+    algorithm, body = resolve_model(registry, algo, backbone, settings or {}, trained)
     form = form or Form()
     return PredictionRequest(support, query, algorithm, body, checkpoint, form, one_by_one, skip_bad, device)
 

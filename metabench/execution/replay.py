@@ -14,10 +14,10 @@ from metabench.errors import MissingError, UsageError
 from metabench.execution.run_data import measured_split, run_digests
 from metabench.execution.session import Session
 from metabench.planning.run_spec import RunSpec
-from metabench.registry.loader import Kind
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
+from metabench.registry.specs import Kind
 from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.utils.hashing import file_sha256
 from metabench.utils.text import counted, short_digest
@@ -128,7 +128,9 @@ def rebuild(
     """
     inputs = record["inputs"]
     parts: tuple[Kind, ...] = ("algorithm", "backbone", "dataset", "protocol")
-    choices: dict[str, ResolvedPlugin] = {part: _choice(part, inputs[part], registry, any_version) for part in parts}
+    choices: dict[str, ResolvedPlugin[Any]] = {
+        part: _choice(part, inputs[part], registry, any_version) for part in parts
+    }
     data = choices["dataset"]
     choices["dataset"] = dataclasses.replace(data, params={**data.params, **(places or {})})
     evaluation = inputs["evaluation"]
@@ -182,7 +184,7 @@ def find_weights(
     raise MissingError(f"no weights {sha256[:12]} at {looked}; name the file with --checkpoint")
 
 
-def _choice(kind: Kind, wanted: Mapping[str, Any], registry: Registry, any_version: bool) -> ResolvedPlugin:
+def _choice(kind: Kind, wanted: Mapping[str, Any], registry: Registry, any_version: bool) -> ResolvedPlugin[Any]:
     name = wanted["name"]
     try:
         spec, _ = registry.choose(kind, name)

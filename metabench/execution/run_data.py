@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.dataset_loader import DatasetLoader, dataset_spec
+from metabench.data.dataset_loader import DatasetLoader
 from metabench.data.joint_split import joined, reserved, with_copies
 from metabench.data.paired_split import paired
 from metabench.data.split import ClassSplit
@@ -60,5 +60,5 @@ def withheld_images(run: RunSpec, loader: DatasetLoader, name: str) -> NDArray[n
 def unofficial_pixels(run: RunSpec, loader: DatasetLoader) -> dict[str, str]:
     """Return a description of the pixels of each dataset of a run whose pixels are not the official ones, by name."""
     datasets = (run.dataset,) if run.source is None else (run.dataset, run.source)
-    texts = {data.name: dataset_spec(data).pixels(data.params, loader.digests(data)) for data in datasets}
+    texts = {data.name: data.spec.pixels(data.params, loader.digests(data)) for data in datasets}
     return {name: text for name, text in texts.items() if text}

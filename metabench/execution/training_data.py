@@ -10,12 +10,13 @@ from metabench.errors import MetabenchError
 from metabench.planning.run_spec import RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
+from metabench.registry.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from metabench.execution.session import Session
 
 
-def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedPlugin, str]]:
+def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedPlugin[DatasetSpec], str]]:
     """Return the splits that weights were trained on or chosen by; empty where that is unknown here.
 
     A record in the store names the data of the weights that its run trained by their digests. A file from elsewhere
@@ -39,7 +40,9 @@ def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedP
     return [(run.dataset, split) for split in ("train", "val") if split in session.loader.splits(run.dataset)]
 
 
-def _of_record(inputs: Mapping[str, Any], run: RunSpec, session: Session) -> list[tuple[ResolvedPlugin, str]]:
+def _of_record(
+    inputs: Mapping[str, Any], run: RunSpec, session: Session
+) -> list[tuple[ResolvedPlugin[DatasetSpec], str]]:
     """Return the splits behind the digests of a training that are here and need no download."""
     training = inputs["training"]
     splits = []
@@ -52,7 +55,7 @@ def _of_record(inputs: Mapping[str, Any], run: RunSpec, session: Session) -> lis
     return splits
 
 
-def _dataset(recorded: Mapping[str, Any], digest: str, session: Session) -> ResolvedPlugin | None:
+def _dataset(recorded: Mapping[str, Any], digest: str, session: Session) -> ResolvedPlugin[DatasetSpec] | None:
     """Return the user's own dataset behind a record; None where it was never on this machine."""
     places = session.loader.places.find(digest)
     spec = session.registry.datasets.get(recorded["name"].partition(":")[0])

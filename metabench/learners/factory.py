@@ -38,8 +38,8 @@ def make_run_learner(run: RunSpec, item_shape: tuple[int, ...], device: torch.de
 
 
 def make_learner(
-    algorithm: ResolvedPlugin,
-    backbone: ResolvedPlugin,
+    algorithm: ResolvedPlugin[AlgorithmSpec],
+    backbone: ResolvedPlugin[BackboneSpec],
     item_shape: tuple[int, ...],
     device: torch.device,
     *,

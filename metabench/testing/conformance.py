@@ -15,11 +15,11 @@ from typing import ClassVar, TypeVar
 import pytest
 
 from metabench.errors import MetabenchError, MissingError
-from metabench.registry.loader import Kind, PluginInfo, one_line
+from metabench.registry.loader import PluginInfo, one_line
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry, load_registry, load_target
 from metabench.registry.resolved import resolve_params
-from metabench.registry.specs import AnySpec
+from metabench.registry.specs import AnySpec, Kind
 
 C = TypeVar("C", bound="Conformance")
 

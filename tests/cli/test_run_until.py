@@ -68,8 +68,8 @@ def test_the_end_does_not_depend_on_chunks_or_on_where_it_was_stopped(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--until-ci", "0"], "--until-ci takes a half-width in points, above 0"),
-        (["--until-ci", "1", "--sampling", "open"], "leave --sampling open out"),
+        (["--until-ci", "0"], "--until-ci must be a half-width in points, above 0"),
+        (["--until-ci", "1", "--sampling", "open"], "Leave --sampling open out"),
         (["--sampling", "open", "--query", "30"], "the split has 0; use fewer --ways, --shots or a smaller --query"),
     ],
 )

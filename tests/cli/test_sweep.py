@@ -202,9 +202,12 @@ def test_a_dry_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
             ("--set", "data.instances=5,6"),
             "--set data.instances: a sweep is over algo.*, backbone.*, train.*,",
         ),
-        (("--set", "train.lr=0.1,x"), "train.lr is a float, not 'x'"),
+        (("--set", "train.lr=0.1,x"), "train.lr must be a number, not 'x'"),
         (("--set", "algo.lr=0.1,0.2"), "algorithm 'protonet' has no parameter 'lr'"),
-        ((*SWEPT, "--set", "train.train_on=train+val"), "trains on the classes of 'val', which are to be measured"),
+        (
+            (*SWEPT, "--set", "train.train_on=train+val"),
+            "cannot train on the classes of 'val' (train.train_on=train+val): they are measured",
+        ),
         ((*SWEPT, "--ways", "7"), "7-way needs 7 classes but the split has 6"),
     ],
 )

@@ -26,7 +26,8 @@ from metabench.execution.run_data import measured_split, reserved_images, run_di
 from metabench.execution.session import Session
 from metabench.learners.factory import make_run_learner
 from metabench.learners.feature_learner import FeatureLearner
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
+from metabench.planning.selection import Selection
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench_protocols.fixed_way import FixedWay
@@ -231,15 +232,21 @@ def test_weights_belong_to_their_reserve(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--algo", "maml"], "maml adapts a network of so many outputs, and 'generalised' adds all base classes"),
+        (
+            ["--algo", "maml"],
+            "maml adapts a network with a fixed number of outputs, and 'generalised' adds all base classes",
+        ),
         (
             ["--algo", "nearest-mean", "--dataset", "omniglot-lake"],
             "asks about the classes of 'train' too, and 'omni",
         ),
-        (["--algo", "protonet", "--train-dataset", "omniglot"], "so leave --train-dataset out"),
-        (["--algo", "protonet", "--checkpoint", __file__], "nobody knows that; leave it out"),
+        (
+            ["--algo", "protonet", "--train-dataset", "omniglot"],
+            "the base classes of 'generalised' are those of --dataset. Leave it out",
+        ),
+        (["--algo", "protonet", "--checkpoint", __file__], "nobody knows that. Leave it out"),
         (["--algo", "nearest-mean", "--sampling", "open"], "no open sampling"),
-        (["--algo", "nearest-mean", "--until-ci", "1"], "--until-ci is in points of accuracy"),
+        (["--algo", "nearest-mean", "--until-ci", "1"], "cannot apply --until-ci: it is in points of accuracy"),
         (["--algo", "nearest-mean", "--set", "protocol.reserve=1"], "reserve must be a share between 0 and 1, not 1"),
     ],
 )

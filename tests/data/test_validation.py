@@ -16,7 +16,8 @@ from metabench.data.availability import look
 from metabench.data.validation import content_problem, layout_problem, valid_split
 from metabench.errors import MetabenchError
 from metabench.execution.session import Session
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
+from metabench.planning.selection import Selection
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import DatasetSpec, SplitSize
 from metabench.utils.console import Console

@@ -214,7 +214,7 @@ def test_examples_and_queries_of_16_bits_share_the_rule(photos: Path, capsys: py
         ([*PIXELS, "--set", "data.size=3"], 2, "only algo.* and backbone.*"),
         ([*PIXELS, "--set", "algo.nothing=3"], 2, "has no parameter 'nothing'"),
         ([*PIXELS, "--size", "3"], 2, "size is a whole number of pixels"),
-        ([*PIXELS, "--csv", "no/a.csv"], 2, "there is no folder"),
+        ([*PIXELS, "--csv", "no/a.csv"], 2, "not found"),
     ],
 )
 def test_mistakes(photos: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from metabench.cli.main import main
-from metabench.cli.reproduce import ROUNDING
+from metabench.cli.reproduce import ROUNDING_SHARE
 from metabench.leaderboard.curated import read_invalidated
 from metabench.records.record import read_record
 from metabench.registry.registry import availability, load_registry
@@ -81,7 +81,7 @@ def test_a_record_replays(path: Path, home: Path, replays: Replays, capsys: pyte
         assert found["same_episodes"] is True
     # Another processor rounds differently, which may turn a near tie, but no more than that.
     elsewhere = record["provenance"]["cpu"] != provenance(torch.device("cpu"))["cpu"]
-    share = COARSE if elsewhere and record["inputs"]["precision"] == "bfloat16" else ROUNDING
+    share = COARSE if elsewhere and record["inputs"]["precision"] == "bfloat16" else ROUNDING_SHARE
     assert len(found["differing"]) <= most_differing(share, found["episodes"], whole)
     assert (code == 0) == (not found["differing"] and (found["same_classes"] is True or not whole))
 

@@ -13,7 +13,8 @@ from metabench.cli.main import main
 from metabench.errors import UsageError
 from metabench.execution.launcher import launch, run_selection
 from metabench.execution.session import Session
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
+from metabench.planning.selection import Selection
 from metabench.registry.params import Value
 from metabench.registry.registry import load_registry
 from metabench.reports.rows import outcome_rows

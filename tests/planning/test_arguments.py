@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import metabench
 from metabench import python_api
 from metabench.errors import MetabenchError, UsageError
-from metabench.planning.planner import Selection
+from metabench.planning.selection import Selection
 from metabench.reports import frames
 from tests.execution.test_launcher import DATA
 from tests.photos import make_folder
@@ -86,7 +86,7 @@ def test_every_field_of_a_selection_is_an_argument() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dataset": np.zeros((4, 8, 8))}, "dataset takes names, not a value of type ndarray; an algorithm, data set"),
+        ({"dataset": np.zeros((4, 8, 8))}, "dataset takes names, not a value of type ndarray; an algorithm, dataset"),
         ({"set": {"train.lr": 1}}, "run() takes no set=; did you mean 'settings'?"),
         ({"seed": 1}, "did you mean 'seeds'?"),
         ({"datasets": "glyphs"}, "did you mean 'dataset'?"),

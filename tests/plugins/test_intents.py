@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench.cli.datasets import forms, verified
+from metabench.cli.datasets.class_splits import class_splits
+from metabench.cli.datasets.verification import verify_splits
 from metabench.data import DataContext, split_digest
 from metabench.data.downloads import OfficialFile, find
 from metabench.data.text import decode_texts
@@ -197,7 +198,7 @@ def real_folders(spec: DatasetSpec) -> tuple[Path, ...]:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_the_real_sentences_are_those_declared(tmp_path: Path, spec: DatasetSpec) -> None:
     home = Home(tmp_path, real_folders(spec))
-    for form in forms(ResolvedPlugin(spec, {"fold": 1})):
-        checks = list(verified(form, home))
+    for form in class_splits(ResolvedPlugin(spec, {"fold": 1})):
+        checks = list(verify_splits(form, home))
         assert {check.status for check in checks[:3]} == {"ok"}
         assert not [check.detail for check in checks if "not declared" in check.detail]

@@ -13,7 +13,8 @@ from metabench.data.duplicates import by_splits, duplicates
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.execution.run_data import unofficial_pixels
 from metabench.execution.session import Session
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
+from metabench.planning.selection import Selection
 from metabench.registry.specs import UNKNOWN_COPY, SplitSize
 from metabench.utils.console import Console
 from metabench.utils.home import Home

@@ -189,10 +189,13 @@ def test_it_works_out_of_the_box_and_meta_learning_wins(tmp_path: Path, capsys: 
         (["--algo", "pretrain"], ", or --dataset sinusoid"),
         (["--algo", "maml", "--dataset", "sinusoid", "--backbone", "conv4"], "use --backbone mlp"),
         (["--algo", "maml", "--dataset", "glyphs", "--protocol", "regression"], "is for functions, and the items of"),
-        (["--algo", "maml", "--dataset", "glyphs,sinusoid"], "each needs a command of its own"),
+        (["--algo", "maml", "--dataset", "glyphs,sinusoid"], "Use one command for each"),
         (["--algo", "maml", "--dataset", "sinusoid", "--protocol", "fixed-way"], "fixed-way' is for"),
-        (["--algo", "maml", "--dataset", "sinusoid", "--ways", "20"], "'regression' has no ways; leave --ways out"),
-        (["--algo", "maml", "--dataset", "sinusoid", "--until-ci", "1"], "--until-ci is in points of accuracy"),
+        (["--algo", "maml", "--dataset", "sinusoid", "--ways", "20"], "'regression' has no ways. Leave --ways out"),
+        (
+            ["--algo", "maml", "--dataset", "sinusoid", "--until-ci", "1"],
+            "cannot apply --until-ci: it is in points of accuracy",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(

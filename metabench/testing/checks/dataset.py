@@ -18,8 +18,7 @@ from metabench.data.validation import (
     size_problem,
     type_problem,
 )
-from metabench.registry.loader import Kind
-from metabench.registry.specs import UNKNOWN_COPY, DatasetSpec, Declared
+from metabench.registry.specs import UNKNOWN_COPY, DatasetSpec, Declared, Kind
 from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
 from metabench.utils.home import Home

@@ -18,11 +18,13 @@ from metabench.learners.base import Learner
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import embed, to_device
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
 from metabench.planning.run_spec import RunSpec
+from metabench.planning.selection import Selection
 from metabench.registry.metric import ACCURACY
 from metabench.registry.registry import load_target
 from metabench.registry.resolved import ResolvedPlugin
+from metabench.registry.specs import ProtocolSpec
 from metabench.runtime.devices import choose_device
 from metabench.testing.checks.state import frozen, moved
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
@@ -141,7 +143,7 @@ class _Lesson:
         return self.session.loader.split(self.run.dataset, name)
 
 
-def _protocol(choice: ResolvedPlugin, shot: int = 0) -> Any:
+def _protocol(choice: ResolvedPlugin[ProtocolSpec], shot: int = 0) -> Any:
     """Return the protocol with episodes of `WAY` ways where it has any, and `shot`, or its own shots."""
     small = {"way": WAY, "query": QUERY, **({"shot": shot} if shot else {})}
     return load_target(choice.spec)(**{**choice.params, **{k: v for k, v in small.items() if k in choice.params}})

@@ -16,8 +16,7 @@ from metabench.data.paired_split import PairedSplit, paired
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.protocols import DisjointProtocol, EpisodeProtocol
 from metabench.errors import UsageError
-from metabench.registry.loader import Kind
-from metabench.registry.specs import ProtocolSpec
+from metabench.registry.specs import Kind, ProtocolSpec
 from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.conformance import NotApplicable, Violation, check, raised
 from metabench.utils.random_streams import Stream

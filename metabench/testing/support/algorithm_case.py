@@ -6,11 +6,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from metabench.planning.planner import Selection
-from metabench.registry.loader import Kind
+from metabench.planning.selection import Selection
 from metabench.registry.params import Value
 from metabench.registry.resolved import resolve_params
-from metabench.registry.specs import AlgorithmSpec
+from metabench.registry.specs import AlgorithmSpec, Kind
 from metabench.runtime.devices import choose_device
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, raised
 from metabench.testing.support.adaptive_scorer import AdaptingScorer, NumbersScorer

@@ -13,8 +13,7 @@ from metabench.data.text import encode_texts
 from metabench.errors import UsageError
 from metabench.models.interfaces import Backbone
 from metabench.models.output_checks import OutputError, require_finite, require_range, require_tensor
-from metabench.registry.loader import Kind
-from metabench.registry.specs import BackboneSpec
+from metabench.registry.specs import BackboneSpec, Kind
 from metabench.runtime.devices import choose_device
 from metabench.testing.conformance import Conformance, Violation, raised
 from metabench.testing.support.scorer import TOLERANCE
