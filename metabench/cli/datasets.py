@@ -16,7 +16,7 @@ from metabench.cli.options import home_option, json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import cell, columns, echo_json, warn_of_broken
 from metabench.cli.run_options import parse_settings
-from metabench.data.availability import look
+from metabench.data.availability import dataset_status
 from metabench.data.split import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.execution.session import Session
@@ -239,7 +239,7 @@ def _state(spec: DatasetSpec, place: Home) -> str:
     """Say whether a data set can be used; of its folds how many, where they differ. Decodes nothing."""
     if nameless(spec):
         return f"yours: {spec.name}:{spec.argument.upper()}"
-    found = [look(spec, form.params, place) for form in forms(ResolvedPlugin(spec, defaults(spec)))]
+    found = [dataset_status(spec, form.params, place) for form in forms(ResolvedPlugin(spec, defaults(spec)))]
     counts = Counter(each.presence for each in found)
     if len(counts) > 1:
         return ", ".join(f"{count} of {len(found)} folds {presence}" for presence, count in counts.items())

@@ -35,7 +35,7 @@ _GZIP = b"\x1f\x8b"
 _BLOCK = 1 << 20
 
 
-class Members(ABC):
+class ArchiveReader(ABC):
     """Files by their path inside an archive or folder; a context manager that closes it."""
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +65,7 @@ class Members(ABC):
         self.close()
 
 
-class SafeZip(Members):
+class ZipReader(ArchiveReader):
     """A zip whose members are checked when it is opened and read straight into memory.
 
     Args:
@@ -131,7 +131,7 @@ class SafeZip(Members):
         self._zip.close()
 
 
-class SafeTar(Members):
+class TarReader(ArchiveReader):
     """A tar, plain or compressed by gzip, whose members are checked when it is opened.
 
     A compressed one is first unpacked into a temporary file without a name, so that members can be read in any order.
@@ -236,7 +236,7 @@ def _write(out: BinaryIO, block: bytes, path: Path, scratch: Path | None) -> Non
         ) from error
 
 
-class Folder(Members):
+class FolderReader(ArchiveReader):
     """The files of an extracted archive: names start with the folder's own name, as in the zip."""
 
     def __init__(self, path: Path) -> None:
@@ -262,18 +262,18 @@ class Folder(Members):
         """Nothing is open."""
 
 
-def open_members(
+def open_archive(
     path: Path, member_limit: int = MEMBER_LIMIT, total_limit: int = TOTAL_LIMIT, scratch: Path | None = None
-) -> Members:
+) -> ArchiveReader:
     """Return a reader for `path`: a zip, a tar (by its name) or an extracted folder, for one thread or several.
 
-    The limits are for archives, `scratch` is for compressed tars (`SafeTar`).
+    The limits are for archives, `scratch` is for compressed tars (`TarReader`).
     """
     if path.is_dir():
-        return Folder(path)
+        return FolderReader(path)
     if path.name.endswith(TAR):
-        return SafeTar(path, member_limit, total_limit, scratch)
-    return SafeZip(path, member_limit, total_limit)
+        return TarReader(path, member_limit, total_limit, scratch)
+    return ZipReader(path, member_limit, total_limit)
 
 
 def _unsafe(info: zipfile.ZipInfo) -> str:

@@ -27,7 +27,7 @@ _CHANNELS = {"RGB": 3, "L": 1}
 
 
 @dataclass(frozen=True)
-class ImageForm:
+class ImageDecoder:
     """How the images of a data set are decoded.
 
     Attributes:
@@ -73,7 +73,7 @@ class ImageForm:
 
 
 @dataclass(frozen=True)
-class Files:
+class FileReader:
     """Reads files by their number."""
 
     paths: Sequence[Path]
@@ -88,10 +88,10 @@ class _Decoder:
     """Makes the rows of `cached_images`."""
 
     read: Callable[[int], bytes]
-    form: ImageForm | Callable[[int], ImageForm]
+    form: ImageDecoder | Callable[[int], ImageDecoder]
 
-    def form_of(self, row: int) -> ImageForm:
-        return self.form if isinstance(self.form, ImageForm) else self.form(row)
+    def form_of(self, row: int) -> ImageDecoder:
+        return self.form if isinstance(self.form, ImageDecoder) else self.form(row)
 
     def __call__(self, row: int) -> NDArray[np.uint8]:
         try:
@@ -103,7 +103,7 @@ class _Decoder:
 
 def cached_images(
     path: Path,
-    form: ImageForm | Callable[[int], ImageForm],
+    form: ImageDecoder | Callable[[int], ImageDecoder],
     names: Sequence[str],
     read: Callable[[int], bytes],
     context: DataContext,
@@ -119,8 +119,8 @@ def cached_images(
         path: of the array, in ``context.cache``.
         form: of all images; or of the one in a row, where they differ in `fit` only.
         names: of the files, for messages, in the order of the rows.
-        read: returns the bytes of the file of a row; called by several threads, or if it can be pickled, as `Files`
-            can, by several processes.
+        read: returns the bytes of the file of a row; called by several threads, or by several processes if it can
+            be pickled, as `FileReader` can.
         context: whose progress is told.
         plan: what identifies the files and the form.
         what: they are, as messages begin: ``"mini-imagenet train: images"``.

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, image_digest
-from metabench.data.split import Rows
+from metabench.data.split import RowIndices
 from metabench.errors import UsageError
 from metabench.utils.random_streams import Stream
 
 Mask = NDArray[np.bool_]
 
 
-def reserved(split: ClassSplit, digest: str, share: float) -> Mask:
+def reserve_mask(split: ClassSplit, digest: str, share: float) -> Mask:
     """Return which images (N,) of a split are reserved: `share` of each class, rounded, and at least one.
 
     Args:
@@ -77,7 +77,7 @@ class JointSplit(ClassSplit):
     reserve_starts: NDArray[np.int64] = dataclasses.field(kw_only=True)
     base_names: tuple[str, ...] = dataclasses.field(kw_only=True)
 
-    def class_of(self, rows: Rows) -> Rows:
+    def class_of(self, rows: RowIndices) -> RowIndices:
         """Return the class of each row: a number below ``len(names)``, or that and the number of a base class."""
         novel = np.searchsorted(self.starts, rows, side="right") - 1
         base, asked = (np.searchsorted(s, rows, side="right") - 1 for s in (self.base_starts, self.reserve_starts))
@@ -86,7 +86,7 @@ class JointSplit(ClassSplit):
         )
 
 
-def joined(measured: ClassSplit, base: ClassSplit, mask: Mask) -> JointSplit:
+def join_splits(measured: ClassSplit, base: ClassSplit, mask: Mask) -> JointSplit:
     """Return the measured classes with base classes beside them, of which the images of a mask are the reserve."""
     first = int(measured.starts[-1])
     base_starts = first + starts_of(base, ~mask)
@@ -101,6 +101,6 @@ def joined(measured: ClassSplit, base: ClassSplit, mask: Mask) -> JointSplit:
     )
 
 
-def base_rows(mask: Mask) -> Rows:
+def base_rows(mask: Mask) -> RowIndices:
     """Return which row of the base split stands at each row of a `JointSplit` after those of the measured classes."""
     return np.concatenate([np.flatnonzero(~mask), np.flatnonzero(mask)])

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metabench.data.image_folders import Classes, ImageFile, images_below, read_classes, visible
+from metabench.data.image_folders import ClassFiles, ImageFile, images_below, read_classes, visible
 from metabench.data.image_formats import is_image
 from metabench.data.resumable_array import first_three
-from metabench.data.skipped_files import Skipped, kind_of_file
+from metabench.data.skipped_files import SkippedFiles, kind_of_file
 from metabench.data.split_folders import NAMES, read_splits, split_of
 from metabench.errors import MissingError, UsageError
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 TABLE = "labels.csv"
 """Its name, in any case of letters."""
@@ -76,8 +76,8 @@ class Layout:
         skipped: every file that is not read, with names relative to the folder.
     """
 
-    splits: Mapping[str, Classes]
-    skipped: Skipped
+    splits: Mapping[str, ClassFiles]
+    skipped: SkippedFiles
 
 
 def read_layout(root: Path, what: str) -> Layout:
@@ -99,7 +99,7 @@ def read_split_names(root: Path, what: str) -> tuple[str, ...]:
     return table.splits if table else tuple(read_splits(root, what).places)
 
 
-def read_labelled(folder: Path, what: str) -> Classes:
+def read_labelled(folder: Path, what: str) -> ClassFiles:
     """List the classes of a folder that is not divided into splits, as `read_layout`.
 
     Raises:
@@ -188,7 +188,7 @@ def _row(
     where = f"cannot read {what}: {table}, line {line}"
     if len(fields) != len(header):
         raise UsageError(
-            f"{where} has {counted(len(fields), 'field')}, and the first line {len(header)}. "
+            f"{where} has {pluralise(len(fields), 'field')}, and the first line {len(header)}. "
             "Put fields that hold a comma into quotes"
         )
     values = {name: fields[index] for name, index in place.items()}
@@ -212,7 +212,7 @@ def _layout_of(table: LabelTable, what: str) -> Layout:
         )
     images, others = images_below([root], what)
     files = _files(table, {image.path: image for image in images}, what)
-    skipped = Skipped(root)
+    skipped = SkippedFiles(root)
     for reason, names in others.files.items():
         for name in names:
             if Path(name) != table.path:
@@ -229,7 +229,7 @@ def _layout_of(table: LabelTable, what: str) -> Layout:
         classes = {
             label: sorted(parts[split][label], key=lambda file: file.path.parts) for label in sorted(parts[split])
         }
-        splits[split] = Classes(root, classes, skipped, table=table.path)
+        splits[split] = ClassFiles(root, classes, skipped, table=table.path)
     return Layout(splits, skipped)
 
 

@@ -31,7 +31,7 @@ class PairedSplit(ClassSplit):
         return np.where(rows < self.starts[-1], asked, given)
 
 
-def paired(measured: ClassSplit, support: ClassSplit) -> PairedSplit:
+def pair_splits(measured: ClassSplit, support: ClassSplit) -> PairedSplit:
     """Return the measured split with the images of another split of the same classes for support.
 
     Raises:

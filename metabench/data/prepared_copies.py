@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-MARK = 16
+FINGERPRINT_LENGTH = 16
 """Characters of a mark that stand in a file name."""
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedCopies:
     """The arrays of one form of a data set: one for each split and each copy that was prepared.
 
     Attributes:
@@ -22,7 +22,7 @@ class Prepared:
 
     def path(self, split: str, mark: str) -> Path:
         """Return the place of the array of a split made from the copy that `mark` identifies."""
-        return self.folder / f"{split}-{mark[:MARK]}.npy"
+        return self.folder / f"{split}-{mark[:FINGERPRINT_LENGTH]}.npy"
 
     def draft(self, split: str) -> Path:
         """Return where a split is prepared: one place for all copies, so that an abandoned draft is not kept."""

@@ -14,7 +14,7 @@ _NO_ENDING = "without an ending"
 
 
 @dataclass(frozen=True)
-class Unread:
+class UnreadFiles:
     """Files of a data set that are not read for one reason.
 
     Attributes:
@@ -38,7 +38,7 @@ class Unread:
         return f"{kind}{self.reason}{_hint(self.reason, self.files)}"
 
 
-class Skipped:
+class SkippedFiles:
     """Files that are not read, by the reason.
 
     Args:
@@ -74,17 +74,17 @@ class Skipped:
                 if not is_hidden(name):
                     self.add(reason if is_image(name) else kind_of_file(name), Path(place, name))
 
-    def below(self, folder: str) -> Skipped:
+    def below(self, folder: str) -> SkippedFiles:
         """Return those in one sub-folder."""
-        part = Skipped(self.folder)
+        part = SkippedFiles(self.folder)
         for reason, names in self.files.items():
             if inside := [name for name in names if name.startswith(f"{folder}/")]:
                 part.files[reason] = inside
         return part
 
-    def joined(self, others: Iterable[Skipped], folder: Path) -> Skipped:
+    def joined(self, others: Iterable[SkippedFiles], folder: Path) -> SkippedFiles:
         """Return these and others, with names relative to a folder above them all."""
-        whole = Skipped(folder)
+        whole = SkippedFiles(folder)
         for part in (self, *others):
             for reason, names in part.files.items():
                 for name in names:

@@ -72,7 +72,7 @@ def _as_texts(values: Any) -> Any:
     return values
 
 
-def merge(first: ClassSplit, second: ClassSplit, images: NDArray[np.uint8] | None = None) -> ClassSplit:
+def merge_splits(first: ClassSplit, second: ClassSplit, images: NDArray[np.uint8] | None = None) -> ClassSplit:
     """Return the classes of both splits as one split, those of `first` first; `images` are all theirs, if at hand."""
     images = np.concatenate([first.images, second.images]) if images is None else images
     starts = np.concatenate([first.starts, second.starts[1:] + len(first.images)])
@@ -95,4 +95,4 @@ def split_digest(split: ClassSplit) -> str:
     return digest.hexdigest()
 
 
-Rows = NDArray[np.int64]
+RowIndices = NDArray[np.int64]

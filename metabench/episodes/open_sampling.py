@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
-from metabench.data.split import Rows
+from metabench.data.split import RowIndices
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.protocols import DisjointProtocol, EpisodeProtocol
 from metabench.episodes.source import EpisodeSource
@@ -114,7 +114,7 @@ def _classes(quotas: Ints, way: int, episodes: int, name: Any) -> Ints:
     return np.take_along_axis(dealt, np.argsort(label_words, axis=1, kind="stable"), axis=1)
 
 
-def _rows(classes: Ints, split: ClassSplit, per_class: int, name: Any) -> Rows:
+def _rows(classes: Ints, split: ClassSplit, per_class: int, name: Any) -> RowIndices:
     """Give each use of a class the next images of a random order of its images, (T, way, per_class)."""
     total = int(split.starts[-1])
     words = Stream(["images", name], total).words(0, 1)[0]
@@ -126,5 +126,5 @@ def _rows(classes: Ints, split: ClassSplit, per_class: int, name: Any) -> Rows:
     turn = np.empty(len(flat), dtype=np.int64)
     turn[by_class] = np.arange(len(flat)) - np.repeat(np.cumsum(used) - used, used)
     places = (split.starts[flat] + turn * per_class)[:, None] + np.arange(per_class)
-    rows: Rows = shuffled[places].reshape(*classes.shape, per_class)
+    rows: RowIndices = shuffled[places].reshape(*classes.shape, per_class)
     return rows

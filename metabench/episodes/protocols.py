@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
-from metabench.data.split import Rows
+from metabench.data.split import RowIndices
 from metabench.episodes.batch import EpisodeBatch
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class DisjointProtocol(EpisodeProtocol, Protocol):
     per_class: int
     """Images of each of them, support and query."""
 
-    def arrange(self, rows: Rows) -> EpisodeBatch:
+    def arrange(self, rows: RowIndices) -> EpisodeBatch:
         """Make image rows (B, way, per_class), distinct and each line of one class, into B episodes."""
         ...
 

@@ -20,7 +20,7 @@ from metabench.learners.augmentation import own_items
 from metabench.models.embedding import embed
 from metabench.models.output_checks import OutputError, gap, require_finite, require_tensor
 from metabench.statistics.episode_scores import Floats
-from metabench.utils.random_streams import below
+from metabench.utils.random_streams import integers_below
 
 if TYPE_CHECKING:
     from metabench.learners.base import Learner
@@ -41,7 +41,7 @@ def predict(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tens
     if int(n_tied.max()) == 1:
         return largest.indices
     counts = n_tied.cpu().numpy().astype(np.uint64)
-    which = torch.from_numpy(below(tie_words(), counts)).to(logits.device)
+    which = torch.from_numpy(integers_below(tie_words(), counts)).to(logits.device)
     # The (which+1)-th of the tied classes: its running count is the first to exceed `which`.
     return (tied.cumsum(-1) > which[..., None]).to(torch.uint8).argmax(-1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from metabench.data.availability import USABLE, Found, look
+from metabench.data.availability import USABLE, DatasetStatus, dataset_status
 from metabench.errors import MetabenchError
 from metabench.execution.session import Session
 from metabench.planning.cost_estimates import Estimates
@@ -17,7 +17,7 @@ from metabench.registry.registry import availability, kind_of
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import DatasetSpec
 from metabench.utils.hashing import content_key
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 
 class Surveyor:
@@ -26,7 +26,7 @@ class Surveyor:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.estimates = Estimates(session.store.records())
-        self._found: dict[str, Found] = {}
+        self._found: dict[str, DatasetStatus] = {}
         self._trained: set[str] = set()
 
     def look(self, planned: Planned) -> RunForecast:
@@ -64,11 +64,13 @@ class Surveyor:
         found = {dataset.spec.name: self._data(dataset) for dataset in (run.dataset, run.trained_on)}
         return tuple(f"{name}: {each.detail}" for name, each in found.items() if each.presence == "downloadable")
 
-    def _data(self, dataset: ResolvedPlugin) -> Found:
+    def _data(self, dataset: ResolvedPlugin) -> DatasetStatus:
         key = content_key(dataset.identity)
         if key not in self._found:
             assert isinstance(dataset.spec, DatasetSpec)
-            self._found[key] = look(dataset.spec, dataset.params, self.session.home, self.session.allow_download)
+            self._found[key] = dataset_status(
+                dataset.spec, dataset.params, self.session.home, self.session.allow_download
+            )
         return self._found[key]
 
     def _training(self, run: RunSpec, digests: Mapping[str, str] | None) -> tuple[float | None, str]:
@@ -86,13 +88,13 @@ class Surveyor:
         share = 1 - min(done, run.recipe.episodes) / run.recipe.episodes
         return (
             None if whole is None else whole * share,
-            f"trained {done:,} of {counted(run.recipe.episodes, 'episode')}",
+            f"trained {done:,} of {pluralise(run.recipe.episodes, 'episode')}",
         )
 
     def _scored(self, key: str, width: int) -> tuple[int, str]:
         """Return how many episodes are scored already, and that in words."""
         done = 0 if not key or self.session.rerun else len(Partial(self.session.store.root, key, width).load())
-        return done, f"scored {counted(done, 'episode')}" if done else ""
+        return done, f"scored {pluralise(done, 'episode')}" if done else ""
 
 
 def survey(planned: Sequence[Planned], session: Session) -> list[RunForecast]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.data.image_decoding import Form
+from metabench.data.image_decoding import ImagePreprocessing
 from metabench.errors import UsageError
 from metabench.planning.planner import choose_parts
 from metabench.records.checkpoint_metadata import tensors_meta
@@ -52,7 +52,7 @@ def request_of(
         algo, backbone = trained["algorithm"]["name"], backbone or trained["backbone"]["name"]
     algo = algo or ALGORITHM
     algorithm, body = choose_parts(registry, algo, backbone, settings or {}, trained)
-    form = Form(size, fit, colour)
+    form = ImagePreprocessing(size, fit, colour)
     return Request(support, query, algorithm, body, checkpoint, form, one_by_one, skip_bad, device)
 
 

@@ -19,7 +19,7 @@ from metabench.registry.registry import Registry
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
 from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.utils.hashing import file_sha256
-from metabench.utils.text import counted, short_digest
+from metabench.utils.text import pluralise, short_digest
 
 if TYPE_CHECKING:
     from metabench.data import ClassSplit
@@ -97,7 +97,7 @@ def replay(
     found = parts["scores"]
     for index, (ours, theirs) in enumerate(zip(queries(found), queries(scores), strict=False)):
         if ours != theirs:
-            raise MissingError(f"episode {index} has {counted(ours, 'query')} here and {theirs} in the record")
+            raise MissingError(f"episode {index} has {pluralise(ours, 'query')} here and {theirs} in the record")
     if [part.metric for part in parts_of(found)] != [part.metric for part in parts_of(scores)]:
         raise MissingError("the scores of the record are made of other parts than here")
     if metric_of(found) != metric_of(scores):

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data import ClassSplit, DataContext, merge, split_digest
+from metabench.data import ClassSplit, DataContext, merge_splits, split_digest
 from metabench.data.array_cache import cached_array
-from metabench.data.joint_split import joined, reserved, with_copies
-from metabench.data.paired_split import paired
-from metabench.data.skipped_files import Unread
+from metabench.data.joint_split import join_splits, reserve_mask, with_copies
+from metabench.data.paired_split import pair_splits
+from metabench.data.skipped_files import UnreadFiles
 from metabench.data.validation import content_problem, shared_class_problem, valid_split
 from metabench.errors import MetabenchError
 from metabench.execution.copy_counter import CopyCounter
@@ -85,15 +85,15 @@ class Session:
         """Return the classes that a run measures, with base classes or support beside them as its protocol wants."""
         split = self.split(run.dataset, run.split)
         if run.support:
-            return paired(split, self.split(run.dataset, run.support))
+            return pair_splits(split, self.split(run.dataset, run.support))
         if not run.beside:
             return split
-        return joined(split, self.split(run.dataset, run.beside), self.reserve(run))
+        return join_splits(split, self.split(run.dataset, run.beside), self.reserve(run))
 
     def reserve(self, run: RunSpec) -> NDArray[np.bool_]:
         """Return which images (N,) of the base classes of a run training never sees."""
         digest = self.digests(run.dataset)[run.beside]
-        return reserved(self.split(run.dataset, run.beside), digest, run.reserve)
+        return reserve_mask(self.split(run.dataset, run.beside), digest, run.reserve)
 
     def withheld(self, run: RunSpec, name: str) -> NDArray[np.bool_] | None:
         """Return which images (N,) of a split, or of a union of two, training must not see; None where it may all.
@@ -114,7 +114,7 @@ class Session:
         parts = self.split(dataset, first), self.split(dataset, second)
         maps = parts[0].images, parts[1].images
         if not all(isinstance(images, np.memmap) for images in maps) or maps[0].shape[1:] != maps[1].shape[1:]:
-            return merge(*parts)
+            return merge_splits(*parts)
 
         def build(out: NDArray[np.uint8]) -> None:
             out[: len(maps[0])], out[len(maps[0]) :] = maps
@@ -122,7 +122,7 @@ class Session:
         digests = self.digests(dataset)
         name = f"union-{content_key([digests[first], digests[second]])[:16]}.npy"
         path = self.home.dataset_cache(dataset.spec.cache_name) / name
-        return merge(*parts, cached_array(path, (sum(map(len, maps)), *maps[0].shape[1:]), build))
+        return merge_splits(*parts, cached_array(path, (sum(map(len, maps)), *maps[0].shape[1:]), build))
 
     def _load(self, dataset: ResolvedPlugin, name: str) -> ClassSplit:
         known = content_key(dataset.identity)
@@ -154,7 +154,7 @@ class Session:
             self._noted.add(text)
             self.console.note(text)
 
-    def unread(self, dataset: ResolvedPlugin) -> list[Unread]:
+    def unread(self, dataset: ResolvedPlugin) -> list[UnreadFiles]:
         """Return the files of a data set that are not read, as far as its loader says it; prepares it if need be."""
         loader = load_target(dataset.spec)(**dataset.params)
         return list(loader.unread(self._context(dataset))) if hasattr(loader, "unread") else []
@@ -167,7 +167,7 @@ class Session:
         """
         split = valid_split(loaded, name, dataset.name, _dataset_spec(dataset), dataset.params, loader)
         if getattr(loader, SAME_CLASSES, False):
-            return split  # `paired` requires the same classes
+            return split  # `pair_splits` requires the same classes
         names = self._names.setdefault(content_key(dataset.identity), {})
         if problem := shared_class_problem({**names, name: split.names}):
             raise MetabenchError(f"cannot load {name} of data set '{dataset.name}': {problem}.")

@@ -29,7 +29,7 @@ from metabench.learners.augmentation import own_items, training_items
 from metabench.learners.base import Learner
 from metabench.learners.task_probe import try_task
 from metabench.learners.thread_pool import PlainLayout, WorkerPool
-from metabench.models.adaptive import Params, TaskAdaptiveAlgorithm, run_task, run_update
+from metabench.models.adaptive import TaskAdaptiveAlgorithm, Weights, run_task, run_update
 from metabench.models.embedding import checked_targets, embed, to_device
 from metabench.models.interfaces import Backbone
 from metabench.models.output_checks import require_tensor
@@ -145,8 +145,8 @@ class AdaptiveLearner(Learner):
         first_order = episode < recipe.first_order_episodes
         context = TaskContext(self.batched, episode, first_order, self.precision)
 
-        def add_up() -> tuple[Tensor, Params]:
-            total, sums = torch.zeros((), device=images.device), Params()
+        def add_up() -> tuple[Tensor, Weights]:
+            total, sums = torch.zeros((), device=images.device), Weights()
             for loss, update in self._groups(partial(self._learn, context), images, batch):
                 total = total + loss
                 for name, value in update.items():
@@ -254,7 +254,7 @@ class AdaptiveLearner(Learner):
             scores: Tensor = self._each(partial(_scores, algorithm, self.algorithm), tasks)
             return scores.float()
 
-    def _learn(self, context: TaskContext, algorithm: TaskAdaptiveAlgorithm, tasks: Task) -> tuple[Tensor, Params]:
+    def _learn(self, context: TaskContext, algorithm: TaskAdaptiveAlgorithm, tasks: Task) -> tuple[Tensor, Weights]:
         """Return the sums over a group of tasks of the loss, and of what goes to parameters and buffers."""
         custom = _has_update(algorithm)
         with torch.set_grad_enabled(not custom), task_context(context):
@@ -267,7 +267,7 @@ class AdaptiveLearner(Learner):
             slopes = {name: slope for name, slope in zip(learned, found, strict=True) if slope is not None}
             return losses.detach().sum(), slopes | {name: value.detach().sum(0) for name, value in buffers.items()}
 
-    def _apply(self, update: Params) -> None:
+    def _apply(self, update: Weights) -> None:
         buffers = dict(self.module.named_buffers())
         for name, value in update.items():
             if name in buffers:

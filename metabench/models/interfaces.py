@@ -78,7 +78,7 @@ class FeatureHead(nn.Module, ABC):
         return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1))
 
 
-def numbers(items: Tensor) -> Tensor:
+def decode_numbers(items: Tensor) -> Tensor:
     """Return the float32 numbers (N, D) in items of functions, uint8 (N, 4 D), little-endian."""
     return items.contiguous().view(torch.float32)
 

@@ -56,7 +56,7 @@ def forward_pass(step: int = 0, support: int = 0) -> Iterator[None]:
 
 
 @contextmanager
-def noting_statistics() -> Iterator[dict[str, list[tuple[int, Tensor, Tensor]]]]:
+def collect_statistics() -> Iterator[dict[str, list[tuple[int, Tensor, Tensor]]]]:
     """Collect the batch statistics of all passes within."""
     seen: dict[str, list[tuple[int, Tensor, Tensor]]] = {}
     token = _PASS.set(Pass(seen=seen))
@@ -180,7 +180,7 @@ def _refuse_other_forward(norm: nn.modules.batchnorm._BatchNorm, name: str) -> N
     )
 
 
-def averages(norms: list[TaskNorm], seen: dict[str, list[tuple[int, Tensor, Tensor]]]) -> dict[str, Tensor]:
+def running_averages(norms: list[TaskNorm], seen: dict[str, list[tuple[int, Tensor, Tensor]]]) -> dict[str, Tensor]:
     """Return the new value of every running average, by buffer name, after the passes in `seen`."""
     new: dict[str, Tensor] = {}
     for norm in norms:

@@ -31,7 +31,7 @@ from metabench.registry.specs import (
 )
 from metabench.statistics.stopping import BOUNDS, StopRule
 from metabench.utils.hashing import file_sha256
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 from metabench.utils.weight_files import require_weights_file
 
 PRECISIONS = ("float32", "bfloat16")
@@ -187,7 +187,7 @@ def _episodes(selection: Selection, protocol: ProtocolSpec) -> int:
         raise UsageError(f"protocol '{protocol.name}' is a list of episodes; leave --until-ci and --sampling out")
     episodes = protocol.episodes if selection.episodes is None else selection.episodes
     if episodes > protocol.episodes:
-        raise UsageError(f"protocol '{protocol.name}' has {counted(protocol.episodes, 'episode')}, not {episodes}")
+        raise UsageError(f"protocol '{protocol.name}' has {pluralise(protocol.episodes, 'episode')}, not {episodes}")
     return episodes
 
 

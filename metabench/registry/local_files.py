@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from metabench.errors import MissingError, UsageError
 from metabench.registry.specs import Spec
-from metabench.utils.paths import is_file, is_there
+from metabench.utils.paths import is_file, path_exists
 
 S = TypeVar("S", bound=Spec)
 _PREFIX = "metabench_file_"
@@ -51,7 +51,7 @@ def read_files(paths: Iterable[Path]) -> tuple[LooseFile, ...]:
     """
     files: dict[Path, LooseFile] = {}
     for path in paths:
-        if not is_there(path):
+        if not path_exists(path):
             raise MissingError(f"--plugin {path}: there is no such file")
         if not is_file(path) or path.suffix != ".py":
             raise UsageError(f"--plugin {path} is not a Python file; give a file that ends in .py")

@@ -12,7 +12,7 @@ from metabench.reports.text import width_text
 from metabench.reports.text_table import text_table
 from metabench.statistics.dataset_ranking import PairAcross, Ranking
 from metabench.statistics.pairwise_tests import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
-from metabench.utils.text import counted, escape, printable
+from metabench.utils.text import escape_markdown, pluralise, printable
 
 _WINS = {
     SAME_EPISODE: ("", "probability that A is better than B on the same new episode"),
@@ -32,7 +32,7 @@ def to_json(found: Sequence[Versus], rankings: Sequence[RankedMethods]) -> str:
 
 def to_text(found: Sequence[Versus], rankings: Sequence[RankedMethods], markdown: bool = False) -> str:
     """Return everything as text for people: the pairs, the footnotes, and the ranking over data sets."""
-    clean: Callable[[str], str] = escape if markdown else printable
+    clean: Callable[[str], str] = escape_markdown if markdown else printable
     several = len({pair.a.cell for pair in found}) > 1
     header = (*(("data set", "episodes of") if several else ()), *_header(found))
     where = [(_dataset(pair), pair.a.where) if several else () for pair in found]
@@ -99,7 +99,7 @@ def _footnotes(found: Sequence[Versus]) -> list[str]:
         for method, name in (("paired-t", "Student's t of the differences, paired by episode"), ("welch", "Welch's t"))
         if method in methods
     ]
-    lines = [f"p: {' or '.join(tests)}, corrected for {counted(len(found), 'comparison')} (Holm)"] if tests else []
+    lines = [f"p: {' or '.join(tests)}, corrected for {pluralise(len(found), 'comparison')} (Holm)"] if tests else []
     lines.append("±: 95 % interval of the difference over episodes of this test set, for these trained models")
     if any(pair.difference.open95 is not None for pair in found):
         lines.append(
@@ -154,4 +154,4 @@ def _across_cells(each: RankedMethods, pair: PairAcross) -> tuple[str, ...]:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], clean: Callable[[str], str]) -> str:
     body = [[clean(cell) for cell in row] for row in rows]
-    return text_table(header, body, clean is escape)
+    return text_table(header, body, clean is escape_markdown)

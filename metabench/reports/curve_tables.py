@@ -11,7 +11,7 @@ from metabench.registry.metric import Metric
 from metabench.reports.rows import Row, csv_text
 from metabench.reports.text import score_text, width_text
 from metabench.reports.text_table import text_table
-from metabench.utils.text import escape, printable
+from metabench.utils.text import escape_markdown, printable
 
 COLUMNS = (
     "dataset", "protocol", "method", "shot", "metric", "score", "ci95", "open95", "gain", "gain95", "episodes", "seeds",
@@ -45,7 +45,7 @@ def to_csv(found: Sequence[LearningCurve]) -> str:
 
 def to_text(found: Sequence[LearningCurve], markdown: bool = False) -> str:
     """Return tables for people: scores by shots, and what more shots buy, for each data set and protocol."""
-    clean: Callable[[str], str] = escape if markdown else printable
+    clean: Callable[[str], str] = escape_markdown if markdown else printable
     blocks, copies = [], dict[str, list[Mapping[str, int]]]()
     for (dataset, protocol, metric), members in panels(found).items():
         counts = [level.copies for curve in members for level in curve.levels]

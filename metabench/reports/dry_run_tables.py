@@ -11,7 +11,7 @@ from metabench.planning.folder_labels import names_with_places
 from metabench.planning.forecast import NOT_MADE, RunForecast
 from metabench.reports.text import params_text
 from metabench.reports.text_table import text_table
-from metabench.utils.text import escape, printable
+from metabench.utils.text import escape_markdown, printable
 
 _ALWAYS = ("algorithm", "dataset", "way", "shot")
 _IF_NEEDED = (
@@ -38,7 +38,7 @@ def to_json(found: Sequence[RunForecast]) -> str:
 
 def to_text(found: Sequence[RunForecast], markdown_form: bool = False) -> str:
     """Return a table of the runs, the number in each state, the time, and what is downloaded first or not made."""
-    clean: Callable[[str], str] = escape if markdown_form else printable
+    clean: Callable[[str], str] = escape_markdown if markdown_form else printable
     data_sets = names_with_places([each.run.dataset for each in found])
     rows = [{**row, "dataset": name} for row, name in zip(_rows(found), data_sets, strict=True)]
     names = [*_ALWAYS, *(name for name in _IF_NEEDED if _tells_apart(name, rows))]

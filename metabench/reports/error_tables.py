@@ -7,7 +7,7 @@ from typing import Any
 
 from metabench.evaluation.error_analysis import ClassRow, WorstCase
 from metabench.reports.text_table import text_table
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 
 def to_plain(found: WorstCase) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def to_text(found: WorstCase, top: int) -> str:
     """Return the view as tables for people, the worst `top` classes of many."""
     quantiles = ", ".join(f"{name} {value:.2f}" for name, value in found.quantiles.items())
     blocks = [
-        f"mean of all {counted(found.episodes, 'episode')} {found.accuracy:.2f} %, "
+        f"mean of all {pluralise(found.episodes, 'episode')} {found.accuracy:.2f} %, "
         f"of the worst tenth {found.worst_tenth:.2f} %",
         f"quantiles of the episodes (%): {quantiles}",
     ]

@@ -14,7 +14,7 @@ from metabench.records.describe import train_dataset
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import params_text, score_text
 from metabench.statistics.episode_scores import metric_of, parts_of, score_of
-from metabench.utils.text import inert
+from metabench.utils.text import csv_safe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     writer.writerow(columns)
     for row in rows:
         flat = {name: text(row[name]) for name, text in _TEXTS.items() if name in row}
-        writer.writerow([inert({**row, **flat}[name]) for name in columns])
+        writer.writerow([csv_safe({**row, **flat}[name]) for name in columns])
     return out.getvalue()
 
 

@@ -14,7 +14,7 @@ from metabench.reports.rows import COLUMNS, Row, csv_text, part_text
 from metabench.reports.text import score_text
 from metabench.reports.text_table import text_table
 from metabench.utils.atomic_files import write_atomic
-from metabench.utils.text import counted, escape, printable
+from metabench.utils.text import escape_markdown, pluralise, printable
 
 ALWAYS = ("algorithm", "backbone", "dataset", "way", "shot")
 """What every table shows of a row, and below what it shows where rows differ in it."""
@@ -50,9 +50,9 @@ def terminal(rows: Sequence[Row]) -> str:
 def markdown(rows: Sequence[Row]) -> str:
     """Return the same table as Markdown, every cell escaped."""
     header, body = _compact(rows)
-    safe = [[escape(cell) for cell in line] for line in body]
+    safe = [[escape_markdown(cell) for cell in line] for line in body]
     table = text_table(header, safe, markdown=True)
-    return "\n\n".join([table, *map(escape, _long_reasons(rows)), *_footnotes(rows)]) + "\n"
+    return "\n\n".join([table, *map(escape_markdown, _long_reasons(rows)), *_footnotes(rows)]) + "\n"
 
 
 def to_csv(rows: Sequence[Row], path: Path) -> None:
@@ -172,7 +172,7 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
     for kind, line in _KINDS.items():
         counts = {row["episodes"] for row in measured if row["interval"] == kind}
         if counts:
-            lines.append(line.format(counted(counts.pop(), "episode") if len(counts) == 1 else "the episodes"))
+            lines.append(line.format(pluralise(counts.pop(), "episode") if len(counts) == 1 else "the episodes"))
     if any(row["open95"] is not None for row in measured):
         lines.append("open ±: 95 % interval for new classes and new examples of the same kind (class-level jackknife)")
     if any(row["open95"] is not None and str(row["interval"]).startswith("anytime") for row in measured):

@@ -19,7 +19,7 @@ from metabench.reports.run_tables import (
 from metabench.reports.text import score_text, width_text
 from metabench.reports.text_table import text_table
 from metabench.statistics.seeds import OverSeeds, over_seeds
-from metabench.utils.text import escape, printable
+from metabench.utils.text import escape_markdown, printable
 
 _TOTAL = (
     "seeds (sd): trainings, and the standard deviation of the {} between them\n"
@@ -47,7 +47,7 @@ def seeds_terminal(rows: Sequence[Row]) -> str:
 def seeds_markdown(rows: Sequence[Row]) -> str:
     """Return the same table as Markdown, every cell escaped."""
     header, body = _over_seeds(rows)
-    safe = [[escape(cell) for cell in line] for line in body]
+    safe = [[escape_markdown(cell) for cell in line] for line in body]
     return (
         text_table(header, safe, markdown=True)
         + "\n\n"

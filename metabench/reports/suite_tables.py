@@ -14,7 +14,7 @@ from metabench.registry.metric import ACCURACY, Metric
 from metabench.reports.rows import Row, csv_text
 from metabench.reports.text import score_text
 from metabench.reports.text_table import text_table
-from metabench.utils.text import escape, printable
+from metabench.utils.text import escape_markdown, printable
 
 _MOST_BESIDE = 4  # cells beside the means; more get a table for each data set
 _NOTES = (
@@ -27,7 +27,7 @@ _NOTES = (
 
 def to_text(suite: Suite, found: Report, markdown_form: bool = False) -> str:
     """Return the report for people: standings, cells, what is missing and why, and what the numbers are."""
-    clean = escape if markdown_form else printable
+    clean = escape_markdown if markdown_form else printable
     cells = found.cells if len(found.cells) <= _MOST_BESIDE else ()
     blocks = [clean(f"{suite.id}: {suite.summary}"), _table(_standings(found, cells), clean)]
     if not cells:
@@ -169,4 +169,4 @@ def _cell_name(cell: Cell) -> str:
 def _table(table: tuple[list[str], list[list[str]]], clean: Callable[[str], str]) -> str:
     header, body = table
     rows = [[clean(text) for text in row] for row in body]
-    return text_table([clean(text) for text in header], rows, clean is escape)
+    return text_table([clean(text) for text in header], rows, clean is escape_markdown)

@@ -12,7 +12,7 @@ from metabench.reports.rows import csv_text
 from metabench.reports.seed_tables import seeds_text
 from metabench.reports.text import score_text
 from metabench.reports.text_table import text_table
-from metabench.utils.text import counted, escape, printable
+from metabench.utils.text import escape_markdown, pluralise, printable
 
 _NOTES = (
     "±: 95 % interval over episodes of the validation classes; with several seeds, for another training too",
@@ -24,11 +24,11 @@ _OF_THE_TASK = ("algorithm", "backbone", "dataset", "protocol", "way", "shot")
 
 def to_text(found: Sequence[tuple[Sweep, Sequence[CandidateResult]]], markdown_form: bool = False) -> str:
     """Return a table for each sweep, with the best combination told."""
-    clean = escape if markdown_form else printable
+    clean = escape_markdown if markdown_form else printable
     blocks = []
     for sweep, tried in found:
         blocks += [
-            clean(f"{sweep.label}: {counted(len(tried), 'combination')} on the validation classes"),
+            clean(f"{sweep.label}: {pluralise(len(tried), 'combination')} on the validation classes"),
             _table(tried, clean),
         ]
         blocks.append(clean(_verdict(tried)))
@@ -113,7 +113,7 @@ def _table(tried: Sequence[CandidateResult], clean: Callable[[str], str]) -> str
         text = score_text(each.over.score, *_widths(each), metric.digits) if each.over else f"failed: {each.problem}"
         cells += [text, "-" if each.rank is None else str(each.rank), "best" if each is best else ""]
         body.append([clean(cell) for cell in cells])
-    return text_table([clean(name) for name in header], body, clean is escape)
+    return text_table([clean(name) for name in header], body, clean is escape_markdown)
 
 
 def _verdict(tried: Sequence[CandidateResult]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.utils.paths import is_folder, is_possible, is_there
+from metabench.utils.paths import is_folder, is_valid_path, path_exists
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Home:
                 given.append(("METABENCH_DATA", folder))
         sources = dict.fromkeys(_source(where, folder) for where, folder in given)
         place = _absolute(root)
-        if not is_possible(place):
+        if not is_valid_path(place):
             raise MissingError(f"cannot use home {place}: no folder can have this path. Choose another with --home.")
         return Home(place, tuple(sources))
 
@@ -96,6 +96,6 @@ def _absolute(path: str | Path) -> Path:
 def _source(where: str, folder: str) -> Path:
     path = _absolute(folder)
     if not is_folder(path):
-        problem = "is not a folder" if is_there(path) else "does not exist"
+        problem = "is not a folder" if path_exists(path) else "does not exist"
         raise UsageError(f"{where} {folder} {problem}; name the folder that holds your copies of the data")
     return path

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 
-def is_there(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Return whether anything is there; `Path.exists` raises OSError for a name that is too long."""
     return os.path.exists(path)  # noqa: PTH110
 
@@ -22,7 +22,7 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
-def is_possible(path: str | os.PathLike[str]) -> bool:
+def is_valid_path(path: str | os.PathLike[str]) -> bool:
     """Return whether a file can have this path: not one that is too long or holds a null character."""
     try:
         os.stat(path)  # noqa: PTH116

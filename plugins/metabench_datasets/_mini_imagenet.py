@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from metabench.api import MetabenchError, MissingError, content_key, counted, first_three, have
+from metabench.api import MetabenchError, MissingError, content_key, first_three, pluralise
 from metabench_datasets._class_lists import ClassLists
 
 SPLITS = ("train", "val", "test")
@@ -51,7 +51,7 @@ class Layout(ABC):
         wrong = [f"{name} has {len(files)}" for name, files in found if len(files) != self.per_class]
         if wrong:
             raise MetabenchError(
-                f"mini-imagenet: {where}: {counted(len(wrong), 'class')} {have(len(wrong))} not "
+                f"mini-imagenet: {where}: {pluralise(len(wrong), 'class')} {'has' if len(wrong) == 1 else 'have'} not "
                 f"{self.per_class} images: {first_three(wrong)}; get the whole set again"
             )
         return found

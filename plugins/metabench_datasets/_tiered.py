@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import Bytes, MetabenchError, PickledArray, Raw, open_pickle
+from metabench.api import LazyBytes, MetabenchError, PickledArray, PickledBytes, open_pickle
 
 MOST_STEPS = 40_000_000
 """Of the machine that reads half a million images or labels."""
@@ -104,7 +104,7 @@ def _text(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def png_places(content: Any, count: int, path: Path) -> list[Bytes]:
+def png_places(content: Any, count: int, path: Path) -> list[PickledBytes]:
     """Return where in the file each PNG is, or its bytes; MetabenchError if that is not what the file holds."""
     if not isinstance(content, list) or len(content) != count:
         found = f"{len(content)}" if isinstance(content, list) else "no list"
@@ -112,7 +112,7 @@ def png_places(content: Any, count: int, path: Path) -> list[Bytes]:
     places = []
     for index, item in enumerate(content):
         place = item.data if isinstance(item, PickledArray) and item.dtype and item.dtype.code == "u1" else item
-        if not isinstance(place, (bytes, Raw)):
+        if not isinstance(place, (bytes, LazyBytes)):
             raise MetabenchError(f"{path}: image {index} is no encoded image; {_REMEDY}")
         places.append(place)
     return places

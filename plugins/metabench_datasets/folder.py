@@ -13,30 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import (
-    COLOURS,
-    FITS,
+    COLOUR_MODES,
+    FIT_MODES,
     SAME_CLASSES,
-    Classes,
+    BitDepth,
+    ClassFiles,
     ClassSplit,
     DataContext,
     DatasetSpec,
-    Decoder,
-    Depth,
-    Form,
+    ImageFileDecoder,
+    ImagePreprocessing,
     MetabenchError,
     MissingError,
     Param,
-    Skipped,
-    Unread,
+    SkippedFiles,
+    UnreadFiles,
     UsageError,
-    are,
     cached_rows,
     content_key,
-    counted,
     first_three,
     is_folder,
-    is_there,
     measure_depth,
+    path_exists,
+    pluralise,
     quiet_decoders,
     read_layout,
     read_split_names,
@@ -65,8 +64,8 @@ SPEC = DatasetSpec(
             is_local_path=True,
         ),
         Param("size", 84, "side of the images in pixels, 8 to 1024"),
-        Param("fit", "crop", "crop the middle, pad with white, or stretch", FITS),
-        Param("colour", "rgb", "three channels, or one", COLOURS),
+        Param("fit", "crop", "crop the middle, pad with white, or stretch", FIT_MODES),
+        Param("colour", "rgb", "three channels, or one", COLOUR_MODES),
         Param("min_images", 0, "leave classes with fewer images out"),
         Param("skip_bad", False, "leave files out that cannot be read, as --skip-bad"),
         Param(SAME_CLASSES, False, "train/ and test/ have the same classes; the protocol says it", omit_default=True),
@@ -91,15 +90,15 @@ class Listing:
         skipped: every file that is not read.
     """
 
-    splits: Mapping[str, Classes]
-    skipped: Skipped
+    splits: Mapping[str, ClassFiles]
+    skipped: SkippedFiles
 
     @property
     def note(self) -> str:
         """What is left out, '' where nothing is."""
         small = sum(classes.small[0] for classes in self.splits.values())
         least = max(classes.small[1] for classes in self.splits.values())
-        left = f"left out {counted(small, 'class')} of fewer than {least} images" if small else ""
+        left = f"left out {pluralise(small, 'class')} of fewer than {least} images" if small else ""
         tables = {classes.table.name for classes in self.splits.values() if classes.table}
         labels = "".join(f"labels are those of {table}" for table in tables)
         return "; ".join(filter(None, (labels, self.skipped.note, left)))
@@ -110,7 +109,7 @@ class Folder:
 
     Args:
         path: the folder; relative to where the command is run.
-        size, fit, colour: see `metabench.api.Form`.
+        size, fit, colour: see `metabench.api.ImagePreprocessing`.
         min_images: classes with fewer are left out.
         skip_bad: leave files out that cannot be read, instead of refusing.
         same_classes: whether train/ and test/ must have the same classes, and not others; then val/ is not read.
@@ -137,7 +136,7 @@ class Folder:
             raise UsageError(f"folder: min_images is at least 0, not {min_images}")
         self.path = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - links are not followed
         self.name = f"folder:{self.path.name}"
-        self.form, self.min_images, self.skip_bad = Form(size, fit, colour), min_images, skip_bad
+        self.form, self.min_images, self.skip_bad = ImagePreprocessing(size, fit, colour), min_images, skip_bad
         self.same_classes = same_classes
 
     @property
@@ -194,11 +193,11 @@ class Folder:
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return ClassSplit(images[: starts[-1]], starts, tuple(classes.files))
 
-    def unread(self, context: DataContext) -> Iterator[Unread]:
+    def unread(self, context: DataContext) -> Iterator[UnreadFiles]:
         """Yield the files that are skipped, and of each split those that cannot be decoded, by the reason."""
         listing = self._listing(context)
         for reason, names in listing.skipped.files.items():
-            yield Unread("-", "skipped", reason, tuple(names))
+            yield UnreadFiles("-", "skipped", reason, tuple(names))
         for split, classes in listing.splits.items():
             if len(classes.files) < 2 or not all(classes.files.values()):
                 continue
@@ -206,7 +205,7 @@ class Folder:
             for name, reason in self._prepared(split, listing, context)[1].items():
                 reasons.setdefault(reason, []).append(name)
             for reason, names in reasons.items():
-                yield Unread(split, "unreadable", reason, tuple(names))
+                yield UnreadFiles(split, "unreadable", reason, tuple(names))
 
     def item_names(self, split: str, context: DataContext) -> list[str]:
         """Return the file of each image of a split, below the split's folder."""
@@ -216,7 +215,7 @@ class Folder:
 
     def _root(self, context: DataContext) -> Path:
         """Return the folder; one that is not there may lie in a source, as for a record that has its name only."""
-        if not is_there(self.path):
+        if not path_exists(self.path):
             for source in context.sources:
                 if is_folder(source / self.path.name):
                     return source / self.path.name
@@ -231,13 +230,13 @@ class Folder:
         }
         return Listing(every, found.skipped)
 
-    def _depth(self, listing: Listing, context: DataContext) -> Depth:
+    def _depth(self, listing: Listing, context: DataContext) -> BitDepth:
         """Return the depth of the images of all splits together, measured once."""
         place = content_key(ascii(self._root(context)))[:16]
         digest = content_key([READING, [each.quick_digest() for each in listing.splits.values()]])[:16]
         path = context.cache / place / f"depth-{digest}.json"
         if path.exists():
-            return Depth(**json.loads(path.read_text(encoding="utf-8")))
+            return BitDepth(**json.loads(path.read_text(encoding="utf-8")))
         files = [file.path for each in listing.splits.values() for file in each.images]
         with quiet_decoders():
             depth = measure_depth(files, lambda done, total: context.progress("headers", done, total))
@@ -270,7 +269,7 @@ class Folder:
 
         if not notes.exists():
             path.unlink(missing_ok=True)
-        make = Decoder([file.path for file in files], self.form, depth.bits)
+        make = ImageFileDecoder([file.path for file in files], self.form, depth.bits)
         shape = (len(files), *self.form.shape)
         with quiet_decoders():
             images = cached_rows(path, shape, path.name, make, finish, report, most_bad=len(files) + 1)
@@ -306,9 +305,9 @@ def _refuse_overlap(listing: Listing, name: str) -> None:
         if (one, other) == _PAIRED:
             ways.append(f"take examples from {here} and ask about {there} by --protocol support-split")
         raise UsageError(
-            f"cannot use {name} as it is: {counted(len(both), 'class')} {are(len(both))} in {here} and in {there}: "
-            f"{first_three(repr(each) for each in both)}. Few-shot methods train on some classes and are measured on "
-            f"others, so the splits must have different classes: {', or '.join(ways)}"
+            f"cannot use {name} as it is: {pluralise(len(both), 'class')} {'is' if len(both) == 1 else 'are'} in "
+            f"{here} and in {there}: {first_three(map(repr, both))}. Few-shot methods train on some classes and are "
+            f"measured on others, so the splits must have different classes: {', or '.join(ways)}"
         )
 
 
@@ -320,7 +319,7 @@ def _require_same(listing: Listing, name: str) -> None:
     for here, there, only in (("train", "test", train - test), ("test", "train", test - train)):
         if only:
             raise UsageError(
-                f"cannot use {name} with support from train and queries from test: {counted(len(only), 'class')} of "
-                f"{here} {are(len(only))} not in {there}: {first_three(repr(one) for one in sorted(only))}. Give both "
-                "the same classes"
+                f"cannot use {name} with support from train and queries from test: {pluralise(len(only), 'class')} of "
+                f"{here} {'is' if len(only) == 1 else 'are'} not in {there}: {first_three(map(repr, sorted(only)))}. "
+                "Give both the same classes"
             )

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from metabench.api import (
-    MARK,
+    FINGERPRINT_LENGTH,
     ClassSplit,
     DataContext,
     DatasetSpec,
-    Files,
-    ImageForm,
+    FileReader,
+    ImageDecoder,
     KnownCopy,
     MissingError,
-    Prepared,
+    PreparedCopies,
     SplitSize,
     UsageError,
     cached_images,
@@ -94,7 +94,7 @@ class MiniImagenet:
         Raises:
             MissingError: there is no copy, and none was prepared earlier.
         """
-        return self._copy(context)[1][:MARK]
+        return self._copy(context)[1][:FINGERPRINT_LENGTH]
 
     def load(self, split: str, context: DataContext) -> ClassSplit:
         """Return a split, decoding it on first use; later it opens as a memory map in milliseconds.
@@ -113,7 +113,7 @@ class MiniImagenet:
         layout, mark = self._copy(context)
         prepared, names = self._prepared(context), self.lists[split]
         starts = np.arange(len(names) + 1, dtype=np.int64) * self.per_class
-        path, form = prepared.path(split, mark), ImageForm(SIDE)
+        path, form = prepared.path(split, mark), ImageDecoder(SIDE)
         images = open_array(path, (int(starts[-1]), *form.shape))
         if images is None and layout is None:
             raise MissingError(f"mini-imagenet: its {split} split was not prepared, and {_how(context)}")
@@ -124,7 +124,7 @@ class MiniImagenet:
                 path,
                 form,
                 [str(file) for file in files],
-                Files(files),
+                FileReader(files),
                 context,
                 plan=mark,
                 what=f"mini-imagenet {split}: images",
@@ -133,8 +133,8 @@ class MiniImagenet:
             )
         return ClassSplit(images, starts, names)
 
-    def _prepared(self, context: DataContext) -> Prepared:
-        return Prepared(context.cache / f"v{SPEC.version}")
+    def _prepared(self, context: DataContext) -> PreparedCopies:
+        return PreparedCopies(context.cache / f"v{SPEC.version}")
 
     def _copy(self, context: DataContext) -> tuple[Layout | None, str]:
         """Return the user's copy and its mark; without a copy, the mark of the one prepared last."""

@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import (
-    MARK,
+    FINGERPRINT_LENGTH,
     ClassSplit,
     DataContext,
     DatasetSpec,
-    ImageForm,
+    ImageDecoder,
     MetabenchError,
     MissingError,
-    Prepared,
+    PreparedCopies,
     SplitSize,
     UsageError,
     cached_array,
     cached_images,
     content_key,
-    find,
+    find_source,
     open_array,
     open_pickle,
 )
@@ -73,7 +73,7 @@ class TieredImagenet:
         Raises:
             MissingError: a file is missing.
         """
-        return content_key([_mark(self._files(split, context)) for split in self.sizes])[:MARK]
+        return content_key([_mark(self._files(split, context)) for split in self.sizes])[:FINGERPRINT_LENGTH]
 
     def load(self, split: str, context: DataContext) -> ClassSplit:
         """Return a split, decoded on first use; later it opens as a memory map, as long as its files are as they were.
@@ -97,7 +97,7 @@ class TieredImagenet:
                 f"{labels}: has {found.classes} classes and {found.images} images instead of {size.classes} and "
                 f"{size.images}; get the official file again"
             )
-        prepared, mark = Prepared(context.cache / f"v{SPEC.version}"), _mark(files)
+        prepared, mark = PreparedCopies(context.cache / f"v{SPEC.version}"), _mark(files)
         path, shape = prepared.path(split, mark), (size.images, SIDE, SIDE, 3)
         array = open_array(path, shape)
         if array is None:
@@ -121,7 +121,7 @@ class TieredImagenet:
             names = [f"{images.name}, image {row}" for row in order.rows]
             what = f"tiered-imagenet: {images.name}"
             remedy = "get the official file again"
-            return cached_images(path, ImageForm(SIDE), names, read, context, plan=mark, what=what, remedy=remedy)
+            return cached_images(path, ImageDecoder(SIDE), names, read, context, plan=mark, what=what, remedy=remedy)
 
     @staticmethod
     def _of_pixels(images: Path, order: Sorted, path: Path, context: DataContext, mark: str) -> NDArray[np.uint8]:
@@ -138,8 +138,8 @@ class TieredImagenet:
     @staticmethod
     def _files(split: str, context: DataContext) -> tuple[Path, Path]:
         """Return the files of the images and of the labels of a split."""
-        images = find((f"{split}_images_png.pkl", f"{split}_images.npz"), context, SUBFOLDERS)
-        labels = find((f"{split}_labels.pkl",), context, SUBFOLDERS)
+        images = find_source((f"{split}_images_png.pkl", f"{split}_images.npz"), context, SUBFOLDERS)
+        labels = find_source((f"{split}_labels.pkl",), context, SUBFOLDERS)
         if images is None or labels is None:
             looked = ", ".join(map(str, context.sources)) or "no folder: none was given"
             lacking = f"{split}_images_png.pkl (or {split}_images.npz)" if images is None else f"{split}_labels.pkl"

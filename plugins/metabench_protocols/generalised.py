@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, JointSplit, Metric, Param, ProtocolSpec, Rows, UsageError, choose
+from metabench.api import (
+    ClassSplit,
+    EpisodeBatch,
+    JointSplit,
+    Metric,
+    Param,
+    ProtocolSpec,
+    RowIndices,
+    UsageError,
+    choose,
+)
 from metabench_protocols._draw import QUERY, SHOT, WAY, Words, at_least, labels, rows_of
 from metabench_protocols.fixed_way import FixedWay
 
@@ -112,7 +122,9 @@ class Generalised:
             way=self.way + classes,
         )
 
-    def _queries(self, words: Words, drawn: Rows, places: Rows, split: JointSplit) -> tuple[Rows, Rows]:
+    def _queries(
+        self, words: Words, drawn: RowIndices, places: RowIndices, split: JointSplit
+    ) -> tuple[RowIndices, RowIndices]:
         """Return rows and labels (B, Q) of base queries: one of each class in the order they were drawn in, and again.
 
         Args:
@@ -145,7 +157,7 @@ class Generalised:
         return 100 * torch.stack([harmonic, a, b, (a - alone[0] + b - alone[1]) / 2], 1)
 
 
-def _flat(rows: Rows) -> Rows:
+def _flat(rows: RowIndices) -> RowIndices:
     return rows.reshape(len(rows), -1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, Param, ProtocolSpec, UsageError, below
+from metabench.api import ClassSplit, EpisodeBatch, Param, ProtocolSpec, UsageError, integers_below
 from metabench_protocols._draw import labels
 
 WAY, RUNS = 20, 20
@@ -52,7 +52,7 @@ class LakeRuns:
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
         """Return runs picked by (B, 1) random words."""
-        return self._runs(below(words[:, 0], RUNS), split)
+        return self._runs(integers_below(words[:, 0], RUNS), split)
 
     def listed(self, start: int, stop: int, split: ClassSplit) -> EpisodeBatch:
         """Return runs ``start <= i < stop``, counted from 0."""

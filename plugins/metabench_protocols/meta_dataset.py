@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, Param, ProtocolSpec, UsageError, below, choose, counted, unit
+from metabench.api import (
+    ClassSplit,
+    EpisodeBatch,
+    Param,
+    ProtocolSpec,
+    UsageError,
+    choose,
+    integers_below,
+    pluralise,
+    unit_floats,
+)
 from metabench_protocols._draw import Words, at_least, images_of
 from metabench_protocols.within_superclass import classes_of_groups, group_members
 
@@ -90,7 +100,7 @@ class MetaDataset:
                 )
         smallest = int(np.argmin(split.counts))
         if split.counts[smallest] < 2:
-            images = counted(int(split.counts[smallest]), "image")
+            images = pluralise(int(split.counts[smallest]), "image")
             raise UsageError(f"class '{split.names[smallest]}' has {images}, and two are needed")
 
     def width(self, split: ClassSplit) -> int:
@@ -114,7 +124,7 @@ class MetaDataset:
         else:
             found = choose(class_words[None, : len(split.names)], len(split.names))[0]
         most = len(found)  # the smaller of `max_way` and what there is
-        way = self.min_way + int(below(way_word, most - self.min_way + 1)[0])
+        way = self.min_way + int(integers_below(way_word, most - self.min_way + 1)[0])
         classes: Ints = found[:way]
         return classes
 
@@ -122,11 +132,11 @@ class MetaDataset:
         """Return the shots (way,) and the queries of each class, of classes with so many images (way,)."""
         query = int(min(self.max_query, images.min() // 2))
         left = images - query
-        beta = unit(beta_word)[0]
-        counted = np.minimum(self.max_support_per_class, left)
-        support = min(self.max_support, int(np.floor(beta * counted + 1).sum()))
+        beta = unit_floats(beta_word)[0]
+        pluralise = np.minimum(self.max_support_per_class, left)
+        support = min(self.max_support, int(np.floor(beta * pluralise + 1).sum()))
         low, high = self.min_log_weight, self.max_log_weight
-        weights = images * np.exp(low + (high - low) * unit(weight_words))
+        weights = images * np.exp(low + (high - low) * unit_floats(weight_words))
         shots = 1 + np.floor(weights / weights.sum() * (support - len(images))).astype(np.int64)
         return np.minimum(shots, left), query
 

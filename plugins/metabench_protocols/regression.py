@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, Metric, Param, ProtocolSpec, UsageError, below, choose
+from metabench.api import ClassSplit, EpisodeBatch, Metric, Param, ProtocolSpec, UsageError, choose, integers_below
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,7 @@ class Regression:
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
         """Return the episodes of (B, width) random words."""
-        functions = below(words[:, 0], len(split.names))
+        functions = integers_below(words[:, 0], len(split.names))
         within = np.empty((len(words), self.shot + self.n_query), dtype=np.int64)
         counts = split.counts[functions]
         for count in np.unique(counts):

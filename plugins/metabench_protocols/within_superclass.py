@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, ProtocolSpec, UsageError, below
+from metabench.api import ClassSplit, EpisodeBatch, ProtocolSpec, UsageError, integers_below
 from metabench_protocols._draw import (
     QUERY,
     SHOT,
@@ -98,6 +98,6 @@ def classes_of_groups(group_words: Words, class_words: Words, groups: list[NDArr
     table = np.zeros((len(groups), int(sizes.max())), dtype=np.int64)
     for row, members in zip(table, groups, strict=True):
         row[: len(members)] = members
-    which = below(group_words, len(groups))
+    which = integers_below(group_words, len(groups))
     within = choose_within(class_words, sizes[which])
     return np.where(within < 0, -1, table[which[:, None], np.maximum(within, 0)])

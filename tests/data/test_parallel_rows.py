@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from metabench.data import DataContext, parallel_rows
-from metabench.data.image_arrays import Files, ImageForm, cached_images
+from metabench.data.image_arrays import FileReader, ImageDecoder, cached_images
 from metabench.data.resumable_array import cached_rows
 from metabench.errors import MetabenchError
 from metabench.runtime.forked_pool import ForkedPool, can_fork
@@ -59,10 +59,10 @@ def files(tmp_path: Path) -> list[Path]:
 def prepared(
     place: Path, files: list[Path], processes: bool = True, read: Callable[[int], bytes] | None = None
 ) -> np.ndarray:
-    read = read or (Files(files) if processes else lambda row: files[row].read_bytes())
+    read = read or (FileReader(files) if processes else lambda row: files[row].read_bytes())
     names = [file.name for file in files]
     return cached_images(
-        place / "a.npy", ImageForm(SIDE), names, read, DataContext(place), plan="p", what="set", remedy="get them"
+        place / "a.npy", ImageDecoder(SIDE), names, read, DataContext(place), plan="p", what="set", remedy="get them"
     )
 
 
@@ -127,7 +127,7 @@ class Dying:
     """Decodes, but one row in a copy of the process ends that."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self.read, self.here = Files(files), os.getpid()
+        self.read, self.here = FileReader(files), os.getpid()
 
     def __call__(self, row: int) -> bytes:
         if row == 20 and os.getpid() != self.here:
@@ -150,9 +150,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # which a run in the b
 print("begun", flush=True)  # and no `if __name__ == "__main__"`: that is how people write
 from metabench.data import parallel_rows, resumable_array
 from slowly import Slowly
-making.LEAST_ROWS, rows.cores, rows._BLOCK_BYTES = 10, lambda: 2, 2
-told = lambda done, total: print(done, flush=True)
-rows.cached_rows(Path(sys.argv[1]), (400, 2), "plan", Slowly(), lambda out, bad: None, told)
+parallel_rows.LEAST_ROWS, resumable_array.cores, resumable_array._BLOCK_BYTES = 10, lambda: 2, 2
+report = lambda done, total: print(done, flush=True)
+resumable_array.cached_rows(Path(sys.argv[1]), (400, 2), "plan", Slowly(), lambda out, bad: None, report)
 """
 SLOWLY = """
 import time

@@ -12,7 +12,7 @@ import torch
 import metabench
 from metabench.cli.main import main
 from metabench.data import ClassSplit
-from metabench.data.availability import look
+from metabench.data.availability import dataset_status
 from metabench.data.validation import content_problem, layout_problem, valid_split
 from metabench.errors import MetabenchError
 from metabench.execution.session import Session
@@ -234,8 +234,8 @@ def test_an_entry_of_a_dry_run_says_that_the_data_are_broken(loose: Path, tmp_pa
     spec = replace(load_registry([loose]).find("dataset", "odd"), download=True)
     assert isinstance(spec, DatasetSpec)
     home = Home(tmp_path)
-    assert look(spec, {"form": "ok"}, home).presence == "prepared"
-    found = look(spec, {"form": "float"}, home)
+    assert dataset_status(spec, {"form": "ok"}, home).presence == "prepared"
+    found = dataset_status(spec, {"form": "float"}, home)
     assert found.presence == "broken" and "images are float64" in found.detail
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metabench.cli.main import main
-from metabench.data.joint_split import JointSplit, joined, reserved
+from metabench.data.joint_split import JointSplit, join_splits, reserve_mask
 from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import UsageError
@@ -38,7 +38,7 @@ GOLDEN = [
 
 def joint_of(novel: list[int], base: list[int], share: float) -> JointSplit:
     split = split_of(base)
-    return joined(split_of(novel), split, reserved(split, "digest", share))
+    return join_splits(split_of(novel), split, reserve_mask(split, "digest", share))
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: "-".join(map(str, case[0])))

@@ -272,7 +272,7 @@ def test_missing_file_is_downloaded_and_used(small, tmp_path, monkeypatch):
         asked.append(file.name)
         return small.folder / file.name
 
-    monkeypatch.setattr("metabench.data.downloads.fetch", fetch)
+    monkeypatch.setattr("metabench.data.downloads.download", fetch)
     (tmp_path / "part").mkdir()
     (small.folder / "images_background.zip").rename(tmp_path / "part" / "images_background.zip")
     context = DataContext(tmp_path / "cache", (tmp_path / "part",), allow_download=True)

@@ -10,7 +10,7 @@ from metabench.records.record import build_record
 from metabench.reports.rows import COLUMNS, csv_text, rows_from_records, to_frame
 from metabench.reports.run_tables import ALWAYS, markdown, needed_columns, terminal, to_csv, to_json
 from metabench.reports.text import score_text
-from metabench.utils.text import escape, printable
+from metabench.utils.text import escape_markdown, printable
 from tests.record_factory import make_inputs, make_record
 
 FAILED = build_record(
@@ -153,7 +153,7 @@ def test_markdown_escapes_its_cells() -> None:
     ],
 )
 def test_escape(text: str, safe: str) -> None:
-    assert escape(text) == safe
+    assert escape_markdown(text) == safe
 
 
 def test_printable_keeps_letters_of_any_script() -> None:

@@ -23,7 +23,7 @@ from metabench.registry.specs import UNKNOWN_COPY, DatasetSpec, Declared
 from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
 from metabench.utils.home import Home
-from metabench.utils.text import are, counted
+from metabench.utils.text import is_or_are, pluralise
 
 
 class DatasetConformance(SpecChecks):
@@ -100,7 +100,7 @@ class DatasetConformance(SpecChecks):
         listed = self._listed(shared)
         if unknown := sorted(shared - listed):
             where = " and ".join(dict.fromkeys(split for split, _ in found[unknown[0]]))
-            several = f"{counted(len(unknown), 'image')} {are(len(unknown))} in several splits"
+            several = f"{pluralise(len(unknown), 'image')} {is_or_are(len(unknown))} in several splits"
             raise Violation(f"{several}, such as {unknown[0]} in {where}")
         if stale := sorted(listed - shared):
             raise Violation(f"{len(stale)} listed shared images are in no two splits, such as {stale[0]}")

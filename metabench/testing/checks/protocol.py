@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from metabench.data import ClassSplit
-from metabench.data.joint_split import JointSplit, joined, reserved
-from metabench.data.paired_split import PairedSplit, paired
+from metabench.data.joint_split import JointSplit, join_splits, reserve_mask
+from metabench.data.paired_split import PairedSplit, pair_splits
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.protocols import DisjointProtocol, EpisodeProtocol
 from metabench.errors import UsageError
@@ -21,7 +21,7 @@ from metabench.registry.specs import ProtocolSpec
 from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.conformance import NotApplicable, Violation, check, raised
 from metabench.utils.random_streams import Stream
-from metabench.utils.text import are, counted
+from metabench.utils.text import is_or_are, pluralise
 
 RARE = 1e-6
 """A protocol without the fault fails a statistical check as often as this (if at all: the words are fixed)."""
@@ -49,7 +49,9 @@ class ProtocolConformance(SpecChecks):
                         f"{name}: episode {episode} has row {rows.min()} or {rows.max()}, which do not exist"
                     )
                 if twice := len(rows) - len(np.unique(rows)):
-                    raise Violation(f"{name}: {counted(twice, 'image')} {are(twice)} twice in episode {episode}")
+                    raise Violation(
+                        f"{name}: {pluralise(twice, 'image')} {is_or_are(twice)} twice in episode {episode}"
+                    )
 
     @check(
         "labels say which class an image is of",
@@ -116,7 +118,7 @@ class ProtocolConformance(SpecChecks):
             seen = np.unique(np.concatenate(classes))
             total = len(split.names) + (len(split.base_names) if isinstance(split, JointSplit) else 0)
             if unseen := total - len(seen):
-                raise Violation(f"{name}: {counted(unseen, 'class')} {are(unseen)} in none of {_MANY} episodes")
+                raise Violation(f"{name}: {pluralise(unseen, 'class')} {is_or_are(unseen)} in none of {_MANY} episodes")
             ordered = sum(bool(of[0] < of[1]) for of in classes if len(of) > 1)
             if len(classes[0]) > 1 and binomtest(ordered, len(classes), 0.5).pvalue < RARE:
                 raise Violation(
@@ -156,7 +158,7 @@ class ProtocolConformance(SpecChecks):
             assert isinstance(split, JointSplit)
             first, reserve = split.base_starts[0], split.reserve_starts[0]
             if known := int(((batch.query >= first) & (batch.query < reserve)).sum()):
-                raise Violation(f"{name}: {counted(known, 'query')} {are(known)} of the images of training")
+                raise Violation(f"{name}: {pluralise(known, 'query')} {is_or_are(known)} of the images of training")
             if given := int((batch.support >= reserve).sum()):
                 raise Violation(f"{name}: {given} support images are of the reserve, which is there to be asked about")
             if not (batch.query >= reserve).any(1).all():
@@ -176,7 +178,7 @@ class ProtocolConformance(SpecChecks):
             if given := int((batch.support < split.starts[-1]).sum()):
                 raise Violation(f"{name}: {given} support images are of the split that is measured")
             if asked := int((batch.query >= split.starts[-1]).sum()):
-                raise Violation(f"{name}: {counted(asked, 'query')} {are(asked)} of the split for support")
+                raise Violation(f"{name}: {pluralise(asked, 'query')} {is_or_are(asked)} of the split for support")
 
     @check(
         "an episode has as many queries as it says",
@@ -245,9 +247,9 @@ class ProtocolConformance(SpecChecks):
             spec, split, protocol = self.subject.spec, _split(counts, 3), self._make()
             if isinstance(spec, ProtocolSpec) and spec.beside:
                 base = _split(counts[:20])
-                split = joined(split, base, reserved(base, name, float(self.values["reserve"])))
+                split = join_splits(split, base, reserve_mask(base, name, float(self.values["reserve"])))
             if isinstance(spec, ProtocolSpec) and spec.support:
-                split = paired(split, _split(counts[::-1]))
+                split = pair_splits(split, _split(counts[::-1]))
             try:
                 protocol.check(split)
             except UsageError as error:

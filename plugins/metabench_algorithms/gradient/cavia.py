@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from metabench.api import Backbone, Params, UsageError, at_least, descend, gradients
+from metabench.api import Backbone, UsageError, Weights, gradient_step, gradients, require_at_least
 from metabench_algorithms.gradient.maml import Maml
 
 
@@ -39,22 +39,22 @@ class Cavia(Maml):
         first_order: bool = False,
         bn: str = "transductive",
     ) -> None:
-        at_least("context", context, 1)
-        at_least("layer", layer, 1)
+        require_at_least("context", context, 1)
+        require_at_least("layer", layer, 1)
         name = modulate(backbone, context, layer)
         super().__init__(backbone, way, lr, steps, test_lr, test_steps, first_order, bn)
         self.context = f"backbone.{name}.context"
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         """Descend on the support loss by the context."""
         steps, lr = self.schedule()
         context = {self.context: self.get_buffer(self.context)}
         for step in range(steps):
 
-            def loss(moving: Params, step: int = step) -> Tensor:
+            def loss(moving: Weights, step: int = step) -> Tensor:
                 return self.loss({**params, **moving}, support, labels, step)
 
-            context = descend(context, gradients(loss, context, self.first_order), lr)
+            context = gradient_step(context, gradients(loss, context, self.first_order), lr)
         return {**params, **context}
 
 
