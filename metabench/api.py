@@ -85,7 +85,7 @@ if TYPE_CHECKING:  # datasets: a split and its digests
     from metabench.utils.hashing import file_sha256 as file_sha256
 
 if TYPE_CHECKING:  # datasets: official files, archives and pickles
-    from metabench.data.archives import ArchiveReader as ArchiveReader
+    from metabench.data.archive_reader import ArchiveReader as ArchiveReader
     from metabench.data.archives import open_archive as open_archive
     from metabench.data.downloads import OfficialFile as OfficialFile
     from metabench.data.downloads import download_folder as download_folder
@@ -122,6 +122,9 @@ if TYPE_CHECKING:  # datasets: prepared arrays and files
     from metabench.data.prepared_copies import PreparedCopies as PreparedCopies
     from metabench.data.resumable_array import cached_rows as cached_rows
     from metabench.utils.atomic_files import write_atomic as write_atomic
+    from metabench.utils.bounded_files import TABLE_BYTES as TABLE_BYTES
+    from metabench.utils.bounded_files import parse_json as parse_json
+    from metabench.utils.bounded_files import read_bounded as read_bounded
     from metabench.utils.paths import is_folder as is_folder
     from metabench.utils.paths import path_exists as path_exists
 

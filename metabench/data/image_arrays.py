@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from metabench.data.context import DataContext
 from metabench.data.parallel_rows import Unusable
 from metabench.data.resumable_array import cached_rows, refuse_bad
+from metabench.utils.bounded_files import read_bounded
 
 if TYPE_CHECKING:
     from PIL.Image import Image  # not at run time: data sets are listed without Pillow
 
+IMAGE_BYTES = 64 << 20
+"""The most that the file of one image may have."""
 _FORMATS = ("JPEG", "PNG")
 _MODES = {"RGB": ("RGB", "L", "CMYK"), "L": ("L",)}
 """Mode wanted to the modes of files that Pillow converts without a choice of ours: no transparency, no palette."""
@@ -79,8 +82,8 @@ class FileReader:
     paths: Sequence[Path]
 
     def __call__(self, row: int) -> bytes:
-        """Return the bytes of a file; OSError if it cannot be read."""
-        return self.paths[row].read_bytes()
+        """Return the bytes of a file; OSError if it cannot be read, `Unusable` if it is too large for an image."""
+        return read_bounded(self.paths[row], IMAGE_BYTES, Unusable)
 
 
 @dataclass(frozen=True)

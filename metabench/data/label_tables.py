@@ -16,6 +16,7 @@ from metabench.data.resumable_array import first_three
 from metabench.data.skipped_files import SkippedFiles, kind_of_file
 from metabench.data.split_folders import NAMES, read_splits, split_of
 from metabench.errors import MissingError, UsageError
+from metabench.utils.bounded_files import TABLE_BYTES, read_bounded
 from metabench.utils.text import pluralise
 
 TABLE = "labels.csv"
@@ -153,7 +154,7 @@ def find_table(folder: Path, what: str) -> LabelTable | None:
 def _lines(path: Path, what: str) -> list[tuple[int, list[str]]]:
     """Return the fields of each line that is not blank, with its number; the first has the names of the columns."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bounded(path, TABLE_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise MissingError(f"cannot read {what}: {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:

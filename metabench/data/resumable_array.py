@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from metabench.data.array_cache import create_array, made_once, open_array, publish, sync
 from metabench.data.parallel_rows import Make, made_blocks
 from metabench.errors import MetabenchError
+from metabench.utils.atomic_files import replacing
 
 Finish = Callable[[NDArray[np.uint8], Mapping[int, str]], None]
 Report = Callable[[int, int], None]
@@ -65,9 +66,8 @@ class Journal:
     def start(self, blocks: Mapping[int, int]) -> None:
         """Begin anew with the blocks that are known to be good."""
         lines = [self._head(), *(b"%d %d" % item for item in blocks.items())]
-        fresh = self.path.with_name(self.path.name + ".new")
-        fresh.write_bytes(b"\n".join(lines) + b"\n")
-        fresh.replace(self.path)
+        with replacing(self.path, durable=False) as temporary:
+            temporary.write_bytes(b"\n".join(lines) + b"\n")
 
     def _head(self) -> bytes:
         return json.dumps(self.plan).encode()

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.records.checkpoint_metadata import parse_metadata
 from metabench.utils.atomic_files import replacing
 from metabench.utils.paths import is_file
 
@@ -32,7 +33,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise MissingError(f"no checkpoint at {path}")
     try:
         with safe_open(path, framework="pt") as stream:
-            meta = json.loads((stream.metadata() or {}).get("metabench", "{}"))
+            meta = parse_metadata(stream.metadata())
             return {key: stream.get_tensor(key) for key in stream.keys()}, meta  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
         raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error})") from error

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from metabench.planning.run_spec import Planned, RunSpec, sound
 from metabench.planning.suite_schema import KEYS, Problem, check_block, check_parameters
 from metabench.registry.loader import NAME
 from metabench.registry.registry import Registry
+from metabench.utils.bounded_files import read_toml
 from metabench.utils.hashing import content_key
 
 _TEXTS = ("name", "summary", "reference")
@@ -120,10 +120,10 @@ def read_suite(path: Path, registry: Registry) -> Suite:
         UsageError: one line that names the file, the key and what is wrong with it.
     """
     try:
-        return _parsed(tomllib.loads(path.read_text(encoding="utf-8")), path, registry)
+        return _parsed(read_toml(path), path, registry)
     except OSError as error:
         raise UsageError(f"cannot read the suite {path} ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: is not TOML ({error})") from None
     except Problem as problem:
         raise UsageError(f"{path}: {problem}") from None

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from metabench.errors import MissingError, UsageError
 from metabench.registry.specs import Spec
+from metabench.utils.bounded_files import SOURCE_BYTES, read_bounded
 from metabench.utils.paths import is_file, path_exists
 
 S = TypeVar("S", bound=Spec)
@@ -56,7 +57,7 @@ def read_files(paths: Iterable[Path]) -> tuple[LooseFile, ...]:
         if not is_file(path) or path.suffix != ".py":
             raise UsageError(f"--plugin {path} is not a Python file; give a file that ends in .py")
         try:
-            files.setdefault(path.resolve(), LooseFile(path, path.read_bytes()))
+            files.setdefault(path.resolve(), LooseFile(path, read_bounded(path, SOURCE_BYTES)))
         except OSError as error:
             raise UsageError(f"--plugin {path} cannot be read ({error.strerror or error})") from error
     return tuple(files.values())

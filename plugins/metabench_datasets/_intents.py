@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from metabench.api import Declared, MetabenchError, OfficialFile, SplitSize
+from metabench.api import TABLE_BYTES, Declared, MetabenchError, OfficialFile, SplitSize, parse_json, read_bounded
 
 ROLES = {"train": "r", "val": "v", "test": "t"}
 """Split to the letter that stands for it in the list of classes."""
@@ -114,10 +113,10 @@ def content_digest(sentences: Mapping[str, list[str]]) -> str:
 
 def _json_lines(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield (where it stands, label, sentence) of a file of JSON lines."""
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(read_bounded(path, TABLE_BYTES).splitlines(), 1):
         where = f"{path}, line {number}"
         try:
-            row = json.loads(_utf8(line, where))
+            row = parse_json(_utf8(line, where))
         except ValueError as error:
             raise MetabenchError(f"{where}: not JSON ({_reason(error)}); {AGAIN}") from None
         if not isinstance(row, dict):
@@ -127,10 +126,10 @@ def _json_lines(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def _json_lists(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield (where it stands, label, sentence) of a JSON document of lists of [sentence, label]."""
-    lines = path.read_bytes().split(b"\n")
+    lines = read_bounded(path, TABLE_BYTES).split(b"\n")
     text = "\n".join(_utf8(line, f"{path}, line {number}") for number, line in enumerate(lines, 1))
     try:
-        document = json.loads(text)
+        document = parse_json(text)
     except ValueError as error:
         raise MetabenchError(f"{path}: not JSON ({_reason(error)}); {AGAIN}") from None
     lists = document.items() if isinstance(document, dict) else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import re
 from abc import ABC, abstractmethod
@@ -11,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from metabench.api import MetabenchError, MissingError, content_key, first_three, pluralise
+from metabench.api import TABLE_BYTES, MetabenchError, MissingError, content_key, first_three, pluralise, read_bounded
 from metabench_datasets._class_lists import ClassLists
 
 SPLITS = ("train", "val", "test")
@@ -90,8 +91,8 @@ class CsvLayout(Layout):
         if not path.is_file():
             raise MissingError(f"mini-imagenet: {path} is not there; {GET_CSV}")
         try:
-            with path.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets put a mark in front
-                header, *lines = list(csv.reader(stream)) or [[]]
+            text = read_bounded(path, TABLE_BYTES).decode("utf-8-sig")  # spreadsheets put a mark in front
+            header, *lines = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
         except (OSError, ValueError, csv.Error) as error:
             raise MetabenchError(f"mini-imagenet: {path} is not a readable CSV file ({error}); {GET_CSV}") from error
         if [word.strip() for word in header[:2]] != ["filename", "label"]:
@@ -185,7 +186,7 @@ def _refuse_missing(missing: list[str], total: int, folder: Path, listed: str) -
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bounded(path, TABLE_BYTES)
     except OSError:
         return b""
 

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from metabench.data.archives import ZipReader, open_archive
+from metabench.data.archives import open_archive
+from metabench.data.zip_reader import ZipReader
 from metabench.errors import MetabenchError
 
 CONTENT = b"pixels " * 2000
@@ -129,7 +130,7 @@ def test_a_tar_that_finds_no_room_is_not_called_damaged(tmp_path, monkeypatch):
         def write(self, data):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("metabench.data.archives.tempfile.TemporaryFile", lambda dir: Full())
+    monkeypatch.setattr("metabench.data.tar_reader.tempfile.TemporaryFile", lambda dir: Full())
     with pytest.raises(MetabenchError, match=r"no room to unpack it in .*scratch \(No space left on device\)"):
         open_archive(tmp_path / "set.tgz", scratch=tmp_path / "scratch")
 
@@ -143,3 +144,15 @@ def test_threads_read_a_tar_at_once(tmp_path):
             archive.addfile(info, io.BytesIO(data))
     with open_archive(tmp_path / "set.tar") as members, ThreadPoolExecutor(8) as pool:
         assert list(pool.map(members.read, list(contents) * 5)) == list(contents.values()) * 5
+
+
+def test_a_file_of_an_extracted_folder_is_bounded_as_a_member_is(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a").write_bytes(b"x" * 101)
+    with open_archive(tmp_path / "set", member_limit=101) as archive:
+        assert archive.read("set/a") == b"x" * 101
+    with (
+        open_archive(tmp_path / "set", member_limit=100) as archive,
+        pytest.raises(MetabenchError, match="larger than 100"),
+    ):
+        archive.read("set/a")

@@ -4,7 +4,8 @@ import tarfile
 
 import pytest
 
-from metabench.data.archives import TarReader, open_archive
+from metabench.data.archives import open_archive
+from metabench.data.tar_reader import TarReader
 from metabench.errors import MetabenchError
 
 CONTENT = b"pixels " * 2000
