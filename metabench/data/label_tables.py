@@ -21,7 +21,7 @@ from metabench.utils.text import pluralise
 
 TABLE = "labels.csv"
 """Its name, in any case of letters."""
-COLUMNS: Mapping[str, tuple[str, ...]] = {
+COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "path": ("filename", "path", "file", "image", "filepath", "imagepath", "imagefile", "imagename"),
     "label": ("label", "class", "classname", "category"),
     "split": ("split", "set", "subset"),
@@ -31,7 +31,7 @@ _DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     """A line of a table.
 
     Attributes:
@@ -58,7 +58,7 @@ class LabelTable:
     """
 
     path: Path
-    rows: Sequence[Row]
+    rows: Sequence[LabelRow]
     has_splits: bool
 
     @property
@@ -172,20 +172,20 @@ def _lines(path: Path, what: str) -> list[tuple[int, list[str]]]:
 
 
 def _columns(header: Sequence[str]) -> dict[str, list[int]]:
-    """Return the places of the columns of each kind of `COLUMNS` that is there."""
+    """Return the places of the columns of each kind of `COLUMN_NAMES` that is there."""
     plain = [title.lower().replace("_", "").replace("-", "").replace(" ", "") for title in header]
-    found = {kind: [i for i, title in enumerate(plain) if title in titles] for kind, titles in COLUMNS.items()}
+    found = {kind: [i for i, title in enumerate(plain) if title in titles] for kind, titles in COLUMN_NAMES.items()}
     return {kind: places for kind, places in found.items() if places}
 
 
 def _absent(columns: Iterable[str]) -> str:
     absent = [kind for kind in ("path", "label") if kind not in columns]
-    return " and none of ".join(f"{kind}s (such as {' or '.join(COLUMNS[kind][:2])})" for kind in absent)
+    return " and none of ".join(f"{kind}s (such as {' or '.join(COLUMN_NAMES[kind][:2])})" for kind in absent)
 
 
 def _row(
     table: Path, line: int, fields: Sequence[str], header: Sequence[str], place: Mapping[str, int], what: str
-) -> Row:
+) -> LabelRow:
     where = f"cannot read {what}: {table}, line {line}"
     if len(fields) != len(header):
         raise UsageError(
@@ -199,7 +199,7 @@ def _row(
     split = split_of(values["split"]) if "split" in values else "test"
     if not split:
         raise UsageError(f"{where} names the split {values['split']!r}. Use {', '.join(NAMES)}")
-    return Row(line, values["path"], " ".join(values["label"].split()), split)
+    return LabelRow(line, values["path"], " ".join(values["label"].split()), split)
 
 
 def _layout_of(table: LabelTable, what: str) -> Layout:
@@ -234,15 +234,15 @@ def _layout_of(table: LabelTable, what: str) -> Layout:
     return Layout(splits, skipped)
 
 
-def _files(table: LabelTable, listed: Mapping[Path, ImageFile], what: str) -> dict[Row, ImageFile]:
+def _files(table: LabelTable, listed: Mapping[Path, ImageFile], what: str) -> dict[LabelRow, ImageFile]:
     """Return the file of each row.
 
     Raises:
         MissingError: some are not there. UsageError: some lie elsewhere, are no images, or are in two rows.
     """
     root = table.path.parent
-    found: dict[Row, ImageFile] = {}
-    rows_of: dict[Path, Row] = {}
+    found: dict[LabelRow, ImageFile] = {}
+    rows_of: dict[Path, LabelRow] = {}
     wrong: dict[str, list[str]] = defaultdict(list)
     for row in table.rows:
         path = _place(root, row.path)

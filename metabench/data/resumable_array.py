@@ -19,7 +19,7 @@ from metabench.errors import MetabenchError
 from metabench.utils.atomic_files import replacing
 
 Finish = Callable[[NDArray[np.uint8], Mapping[int, str]], None]
-Report = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 
 MOST_BAD = 100
 """So many unusable rows end the work: more of them would tell nothing new."""
@@ -79,7 +79,7 @@ def cached_rows(
     plan: str,
     make: Make,
     finish: Finish,
-    report: Report = lambda done, total: None,
+    report: ReportProgress = lambda done, total: None,
     draft: Path | None = None,
     most_bad: int | None = None,
 ) -> NDArray[np.uint8]:
@@ -164,7 +164,7 @@ def _fill(
     done: Mapping[int, int],
     make: Make,
     journal: Journal,
-    report: Report,
+    report: ReportProgress,
     most_bad: int,
 ) -> dict[int, str]:
     """Make the blocks that are not done and note each; return the reasons of the unusable rows."""

@@ -18,7 +18,7 @@ from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.learners.augmentation import own_items
 from metabench.models.embedding import embed
-from metabench.models.output_checks import OutputError, gap, require_finite, require_tensor
+from metabench.models.output_checks import OutputError, require_finite, require_tensor, score_gap
 from metabench.statistics.episode_scores import Floats
 from metabench.utils.random_streams import integers_below
 
@@ -109,7 +109,7 @@ def require_independence(
     query[:, kept:] = query[:, :1]
     again = checked_outputs(learner, data, replace(first, query=query), start)[:, :kept]
     before = outputs[:, torch.from_numpy(order[0, :kept]).to(outputs.device)]
-    apart = gap(again, before)
+    apart = score_gap(again, before)
     if apart > _INDEPENDENT:
         others = "queries or episodes" if learner.inductive else "episodes"
         raise OutputError(

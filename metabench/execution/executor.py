@@ -28,7 +28,7 @@ from metabench.learners.base import Learner
 from metabench.learners.factory import make_learner
 from metabench.models.assembly import Model
 from metabench.models.checkpoints import load_tensors, load_weights, save_tensors
-from metabench.models.embedding import embed, embedded_width, require_independence, to_device
+from metabench.models.embedding import embed, embedded_width, require_item_independence, to_device
 from metabench.models.fingerprints import weights_digest
 from metabench.models.interfaces import Backbone
 from metabench.models.output_checks import OutputError
@@ -44,7 +44,7 @@ from metabench.registry.specs import AlgorithmSpec, defaults
 from metabench.runtime.devices import choose_device, emulates
 from metabench.runtime.memory import machine_failed
 from metabench.runtime.memory_limits import forget_peak_memory, keep_freed_memory, peak_memory_mb
-from metabench.runtime.provenance import provenance
+from metabench.runtime.provenance import run_provenance
 from metabench.runtime.torch_state import standard_torch
 from metabench.statistics.episode_scores import first_column
 from metabench.statistics.stopping import checks
@@ -228,7 +228,7 @@ class Executor:
         `local` keeps it off leaderboards, `pixels` are not official, `copies` are items that are there more than once.
         """
         told = {"local": run.local, "pixels": self.session.pixels(run), "copies": self.session.copies(run)}
-        return {**provenance(self.device), **{name: value for name, value in told.items() if value}}
+        return {**run_provenance(self.device), **{name: value for name, value in told.items() if value}}
 
     def _refuse_other_shape(self, run: RunSpec, trained_on: tuple[int, ...]) -> None:
         """A network made for items of one shape does not read those of another; texts have no shape but a length."""
@@ -436,7 +436,7 @@ class Executor:
             with self.session.console.progress(label, len(images)) as bar:
                 items, owner = to_device(images, CPU), f"backbone '{run.backbone.name}'"
                 embed(backbone, items, run.precision, bar.update, features, owner)
-            require_independence(backbone, items, features, run.precision, owner)
+            require_item_independence(backbone, items, features, run.precision, owner)
             if keep:
                 save_features(path, features)
         if len(self._features) == _SPLITS_KEPT:

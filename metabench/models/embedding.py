@@ -118,7 +118,7 @@ _ROUNDING = 1e-5
 _PROBED = 8
 
 
-def require_independence(
+def require_item_independence(
     backbone: Backbone, images: Tensor, features: Tensor, precision: str = "float32", owner: str = "the backbone"
 ) -> None:
     """Raise OutputError where the features of an item depend on the items beside it, or on chance.

@@ -88,7 +88,7 @@ def require_range(low: float, high: float, owner: str) -> None:
         )
 
 
-def gap(a: Tensor, b: Tensor) -> float:
+def score_gap(a: Tensor, b: Tensor) -> float:
     """Return the largest difference of two scores (B, Q, way), as a share of the spread between classes.
 
     What is added to all classes of a query does not count: it changes no prediction. Of numbers (B, Q, 1) it is a share

@@ -19,7 +19,7 @@ PLAIN_SECONDS = 10.0
 """At most one plain progress line in this many seconds."""
 
 
-class Progress(Protocol):
+class ProgressReporter(Protocol):
     """What `Console.progress` hands out."""
 
     def update(self, done: int, text: str = "", total: int | None = None) -> None:
@@ -48,7 +48,7 @@ class Console:
         click.echo(f"warning: {text}", err=True)
 
     @contextmanager
-    def progress(self, label: str, total: int) -> Iterator[Progress]:
+    def progress(self, label: str, total: int) -> Iterator[ProgressReporter]:
         """Show progress towards `total`: a bar on a terminal, now and then a line elsewhere."""
         if self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield _Lines(self, label, total)

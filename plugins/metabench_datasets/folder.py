@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,6 @@ from metabench.api import (
     FIT_MODES,
     SAME_CLASSES,
     BitDepth,
-    ClassFiles,
     ClassSplit,
     DataContext,
     DatasetSpec,
@@ -26,7 +23,6 @@ from metabench.api import (
     MetabenchError,
     MissingError,
     Param,
-    SkippedFiles,
     UnreadFiles,
     UsageError,
     cached_rows,
@@ -35,13 +31,13 @@ from metabench.api import (
     is_folder,
     measure_depth,
     path_exists,
-    pluralise,
     quiet_decoders,
     read_layout,
     read_split_names,
     require_images,
     write_atomic,
 )
+from metabench_datasets._folder_listing import PAIRED, Listing, refuse_overlap, require_same_classes
 
 VERSION = 1
 READING = 2
@@ -75,33 +71,6 @@ SPEC = DatasetSpec(
     digests={},
     download=True,
 )
-
-
-_PAIRED = ("train", "test")
-"""The splits that may have the same classes."""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What a folder holds.
-
-    Attributes:
-        splits: the classes of each split, without those that are too small.
-        skipped: every file that is not read.
-    """
-
-    splits: Mapping[str, ClassFiles]
-    skipped: SkippedFiles
-
-    @property
-    def note(self) -> str:
-        """What is left out, '' where nothing is."""
-        small = sum(classes.small[0] for classes in self.splits.values())
-        least = max(classes.small[1] for classes in self.splits.values())
-        left = f"left out {pluralise(small, 'class')} of fewer than {least} images" if small else ""
-        tables = {classes.table.name for classes in self.splits.values() if classes.table}
-        labels = "".join(f"labels are those of {table}" for table in tables)
-        return "; ".join(filter(None, (labels, self.skipped.note, left)))
 
 
 class Folder:
@@ -151,7 +120,7 @@ class Folder:
         return tuple(name for name in names if self._reads(name))
 
     def _reads(self, split: str) -> bool:
-        return split in _PAIRED or not self.same_classes
+        return split in PAIRED or not self.same_classes
 
     def fingerprint(self, context: DataContext) -> str:
         """Return what changes when a file is added, removed, renamed or written to, or is read in another way."""
@@ -175,9 +144,9 @@ class Folder:
         classes = listing.splits[split]
         require_images(classes, self.name, "--set data.min_images=1")
         if self.same_classes:
-            _require_same(listing, self.name)
+            require_same_classes(listing, self.name)
         else:
-            _refuse_overlap(listing, self.name)
+            refuse_overlap(listing, self.name)
         if listing.note:
             context.note(f"{self.name}: {listing.note}")
         images, bad = self._prepared(split, listing, context)
@@ -288,38 +257,3 @@ class Folder:
                 "Replace or repair them, or leave them out with --skip-bad"
             )
         context.note(f"{self.name}: left out {what} that cannot be read: {listed}{every}")
-
-
-def _refuse_overlap(listing: Listing, name: str) -> None:
-    """Raise UsageError where classes are in two splits."""
-    for (one, some), (other, others) in combinations(listing.splits.items(), 2):
-        if not (both := sorted(some.files.keys() & others.files.keys())):
-            continue
-        here, there, ways = one, other, ["move each class into one split"]
-        if others.table is None:
-            here, there = f"{some.folder.name}/", f"{others.folder.name}/"
-            if other == "test":
-                ways.append(f"measure on folder:{others.folder} alone, where the examples come from {there} too")
-        else:
-            ways.append(f"give a table without splits instead of {others.table}")
-        if (one, other) == _PAIRED:
-            ways.append(f"take examples from {here} and ask about {there} by --protocol support-split")
-        raise UsageError(
-            f"cannot use {name} as it is: {pluralise(len(both), 'class')} {'is' if len(both) == 1 else 'are'} in "
-            f"{here} and in {there}: {first_three(map(repr, both))}. Few-shot methods train on some classes and are "
-            f"measured on others, so the splits must have different classes: {', or '.join(ways)}"
-        )
-
-
-def _require_same(listing: Listing, name: str) -> None:
-    """Raise UsageError where the classes of train/ and test/ are not the same."""
-    if absent := [split for split in _PAIRED if split not in listing.splits]:
-        raise UsageError(f"{name}: has no {absent[0]}/ sub-folder; give it classes of the same names as in the other")
-    train, test = (listing.splits[split].files.keys() for split in _PAIRED if split in listing.splits)
-    for here, there, only in (("train", "test", train - test), ("test", "train", test - train)):
-        if only:
-            raise UsageError(
-                f"cannot use {name} with support from train and queries from test: {pluralise(len(only), 'class')} of "
-                f"{here} {'is' if len(only) == 1 else 'are'} not in {there}: {first_three(map(repr, sorted(only)))}. "
-                "Give both the same classes"
-            )

@@ -16,7 +16,7 @@ from metabench.leaderboard.curated import read_invalidated
 from metabench.records.record import read_record
 from metabench.registry.registry import availability, load_registry
 from metabench.runtime.devices import emulates
-from metabench.runtime.provenance import provenance
+from metabench.runtime.provenance import run_provenance
 from metabench.utils.hashing import file_sha256
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
@@ -115,7 +115,7 @@ def test_a_record_replays(path: Path, home: Path, capsys: pytest.CaptureFixture[
     assert found["episodes"] == found["total"]
     assert found["same_episodes"] is True
     # Another processor rounds differently, which may turn a near tie, but no more than that.
-    elsewhere = record["provenance"]["cpu"] != provenance(torch.device("cpu"))["cpu"]
+    elsewhere = record["provenance"]["cpu"] != run_provenance(torch.device("cpu"))["cpu"]
     coarse = elsewhere and record["inputs"]["precision"] == "bfloat16"
     assert len(found["differing"]) <= (COARSE if coarse else ROUNDING) * found["total"]
     assert (code == 0) == (not found["differing"] and found["same_classes"] is True)

@@ -11,7 +11,7 @@ from metabench.models.interfaces import Backbone
 from metabench.models.task_norm import replace_norms
 from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.checks.state import frozen, moved
-from metabench.testing.conformance import NotApplicable, Violation, check, scratch
+from metabench.testing.conformance import NotApplicable, Violation, conformance_check, scratch_folder
 from metabench.testing.support.backbone_case import BackboneChecks, expect_same_features, shape_of, trained_pass, twice
 from metabench.testing.support.randomness import watch
 from metabench.testing.support.synthetic_episodes import permutation
@@ -20,7 +20,7 @@ from metabench.testing.support.synthetic_episodes import permutation
 class BackboneConformance(BackboneChecks, SpecChecks):
     """Every check of a backbone; an author may set `image_shapes`."""
 
-    @check(
+    @conformance_check(
         "features have the declared width, are finite and float32",
         means="Heads of the wrong size are built on it, or scores are not numbers.",
         fix="Set feature_dim in the constructor to what forward returns for that image shape.",
@@ -31,7 +31,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             for count in (1, 5):
                 self.features(body, items[:count])
 
-    @check(
+    @conformance_check(
         "in eval mode the same images give the same features, and nothing changes",
         means="Features in the cache are not those of the next run: dropout or running statistics are still at work.",
         fix="Let eval() reach every layer; never call train() or pass training=True in forward.",
@@ -45,7 +45,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             if name := moved(before, body):
                 raise Violation(f"embedding in eval mode changes '{name}'")
 
-    @check(
+    @conformance_check(
         "the features of an image do not depend on the images beside it",
         means="Batch statistics are at work: test images normalise each other, which is hidden transduction.",
         fix="Normalise by running statistics in eval mode, or by statistics of the single image.",
@@ -61,7 +61,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             beside = torch.cat([items[:2], self.extreme(shape_of(items))])
             expect_same_features(self.features(body, beside)[:2], whole[:2], "two items beside extreme ones")
 
-    @check(
+    @conformance_check(
         "different images have different features",
         means="It looks at nothing, so that every algorithm on it guesses.",
         fix="Check that forward uses its input.",
@@ -74,7 +74,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             if not bool((apart > 0).all()):
                 raise Violation("two random items have the same features")
 
-    @check(
+    @conformance_check(
         "for_inference() computes the same and leaves the backbone as it is",
         means="What is evaluated is not what was trained.",
         fix="Fuse a deep copy in eval mode, or do not override for_inference.",
@@ -88,7 +88,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             if name := moved(before, body):
                 raise Violation(f"for_inference() changes '{name}' of the backbone")
 
-    @check(
+    @conformance_check(
         "for_training() computes and learns the same",
         means="What is trained is not what is evaluated.",
         fix="Give features, gradients and running statistics as forward does in train mode, of the same parameters.",
@@ -104,7 +104,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             for (name, statistic), (_, other) in zip(plain.named_buffers(), fast.named_buffers(), strict=True):
                 expect_same_features(other.float(), statistic.float(), f"'{name}' after for_training()")
 
-    @check(
+    @conformance_check(
         "for_adapting() computes and learns the same, to second order",
         means="Algorithms that adapt to each task adapt another network than the one that is trained.",
         fix="Give features and both derivatives as forward does with `TaskNorm` layers, or do not override it.",
@@ -139,7 +139,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
                 return name
         return ""
 
-    @check(
+    @conformance_check(
         "it trains as declared",
         means="Training does nothing to it, or changes what was meant to stay.",
         fix="Declare trains=True if and only if it has weights to learn, and let the gradient reach them all.",
@@ -156,7 +156,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
                 if weight.grad is None or not bool(weight.grad.isfinite().all()):
                     raise Violation(f"no finite gradient reaches '{name}'")
 
-    @check(
+    @conformance_check(
         "the same seed gives the same weights; global random states are left alone",
         means="A run cannot be repeated, or all training seeds are one.",
         fix="Draw initial weights from torch in the constructor, seed nothing, and draw nothing in eval mode.",
@@ -170,14 +170,14 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             watch("its constructor", functools.partial(self.subject.target, shape, **self.values), may_draw=True)
             watch("embedding", functools.partial(self.features, one, items))
 
-    @check(
+    @conformance_check(
         "saved and loaded, it gives the same features",
         means="A checkpoint does not hold all that was learned.",
         fix="Register what is learned or drawn at the start as nn.Parameter or with register_buffer.",
     )
     def test_save_load(self) -> None:
         """After some training passes, through a file, into an instance of another seed."""
-        path = scratch() / "backbone.safetensors"
+        path = scratch_folder() / "backbone.safetensors"
         for body, items in self.cases():
             save_tensors(path, body.state_dict(), {})
             other = self.build(shape_of(items), seed=2)
@@ -186,7 +186,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
                 self.features(other, items), self.features(body, items), "an instance with loaded weights"
             )
 
-    @check(
+    @conformance_check(
         "CUDA and CPU agree",
         means="Results depend on the machine.",
         fix="Register buffers, and make new tensors on the device of the images.",

@@ -21,7 +21,7 @@ from metabench.data.validation import (
 from metabench.registry.loader import Kind
 from metabench.registry.specs import UNKNOWN_COPY, DatasetSpec, Declared
 from metabench.testing.checks.spec import SpecChecks
-from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
+from metabench.testing.conformance import NotApplicable, Subject, Violation, conformance_check, scratch_folder
 from metabench.utils.home import Home
 from metabench.utils.text import is_or_are, pluralise
 
@@ -32,7 +32,7 @@ class DatasetConformance(SpecChecks):
     kind: ClassVar[Kind] = "dataset"
     dataset: ClassVar[str] = ""
 
-    @check(
+    @conformance_check(
         "every split is a uint8 array in class order",
         means="Episodes cannot be drawn from it, or are drawn wrongly.",
         fix="Return a ClassSplit whose images of class c are rows starts[c] to starts[c+1], starts from 0 to N.",
@@ -45,7 +45,7 @@ class DatasetConformance(SpecChecks):
             if problem := problem or content_problem(data, self._spec.kind):
                 raise Violation(f"{split}: {problem}")
 
-    @check(
+    @conformance_check(
         "class and image counts are as declared",
         means="Something is missing or doubled, or another version of the data is here.",
         fix="Correct sizes in the spec, and bump its version if results exist.",
@@ -59,7 +59,7 @@ class DatasetConformance(SpecChecks):
             if problem := size_problem(data, declared.sizes[split]):
                 raise Violation(f"{split}: {problem}")
 
-    @check(
+    @conformance_check(
         "the pixels are as declared, also when loaded again",
         means="Two people who name this data set measure on different images.",
         fix="Put the digests that are found into the spec, and bump its version if results exist; if they change "
@@ -78,7 +78,7 @@ class DatasetConformance(SpecChecks):
             if self._spec.copy_name(split, found) == UNKNOWN_COPY:
                 raise NotApplicable(f"{split} has digest {found}: these pixels are no copy that the spec describes")
 
-    @check(
+    @conformance_check(
         "no class is in two splits",
         means="Test classes are met in training: accuracy is that of supervised learning.",
         fix="Divide the classes, not the images; name classes so that equal names mean equal classes.",
@@ -88,7 +88,7 @@ class DatasetConformance(SpecChecks):
         if problem := shared_class_problem({split: data.names for split, data in self._splits().items()}):
             raise Violation(problem)
 
-    @check(
+    @conformance_check(
         "no image is in two splits",
         means="Test images are met in training.",
         fix="Remove the copies; if the official data have them, list their digests in the spec's shared_images.",
@@ -146,7 +146,7 @@ def _load(subject: Subject, values: Values, split: str) -> ClassSplit:
     """Load a split; what can be made anew is made in a temporary folder, what is downloaded lies at home."""
     spec, home = subject.spec, Home.resolve()
     assert isinstance(spec, DatasetSpec)
-    cache: Path = (home if spec.download else Home(scratch())).dataset_cache(spec.cache_name)
+    cache: Path = (home if spec.download else Home(scratch_folder())).dataset_cache(spec.cache_name)
     loaded = subject.target(**dict(values)).load(split, DataContext(cache, home.sources, allow_download=False))
     if problem := type_problem(loaded):
         raise Violation(f"{split}: {problem}")

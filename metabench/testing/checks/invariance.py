@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from metabench.models.output_checks import gap
-from metabench.testing.conformance import NotApplicable, Violation, check
+from metabench.models.output_checks import score_gap
+from metabench.testing.conformance import NotApplicable, Violation, conformance_check
 from metabench.testing.support.algorithm_case import AlgorithmChecks
 from metabench.testing.support.scorer import TOLERANCE, Scorer, expect_same
 from metabench.testing.support.synthetic_episodes import Episodes, gaussians, permutation
@@ -18,7 +18,7 @@ from metabench.testing.support.synthetic_episodes import Episodes, gaussians, pe
 class InvarianceChecks(AlgorithmChecks):
     """What a score may depend on, and what not."""
 
-    @check(
+    @conformance_check(
         "every legal episode is scored: shape, finite numbers, device",
         means="Some benchmark cells fail, or silently measure something else.",
         fix="Take way from the argument, S and Q from the tensors; classes may have uneven numbers of images.",
@@ -31,7 +31,7 @@ class InvarianceChecks(AlgorithmChecks):
                 for queries, batch in ((1, 1), (1, 3), (2 * way, 1), (2 * way, 3)):
                     scorer.scores(self.episodes(scorer, way=way, shots=shots, queries=queries, batch=batch))
 
-    @check(
+    @conformance_check(
         "the score of a query does not depend on the other queries",
         means="It is transductive: it learns from the queries together, often through batch statistics, and has an "
         "advantage over every inductive algorithm in the table.",
@@ -53,7 +53,7 @@ class InvarianceChecks(AlgorithmChecks):
             among = scorer.scores(_among_strangers(episodes, keep=37))
             expect_same(among[:, :37], whole[:, :37], "half of the queries among very different others")
 
-    @check(
+    @conformance_check(
         "an algorithm declared transductive uses the query set",
         means="Its row is marked as having an advantage that it does not take.",
         fix="Declare setting='inductive', or find out why the query set has no effect.",
@@ -64,13 +64,13 @@ class InvarianceChecks(AlgorithmChecks):
             raise NotApplicable("it is declared inductive")
         scorer = self.scorer()
         gaps = [
-            gap(scorer.scores(_among_strangers(episodes, keep=37))[:, :37], scorer.scores(episodes)[:, :37])
+            score_gap(scorer.scores(_among_strangers(episodes, keep=37))[:, :37], scorer.scores(episodes)[:, :37])
             for episodes in self._varied(scorer, queries=75)
         ]
         if max(gaps) <= TOLERANCE:
             raise Violation("replacing half of the queries changes none of the other half's scores")
 
-    @check(
+    @conformance_check(
         "scores go with their queries, whatever the order of the queries",
         means="It reads something from the order of the queries, which are drawn class by class: label leakage.",
         fix="Treat the queries as a set; never use a query's position.",
@@ -84,7 +84,7 @@ class InvarianceChecks(AlgorithmChecks):
             shuffled = scorer.scores(episodes.queries(order))
             expect_same(shuffled, scorer.scores(episodes)[:, order], "the queries in another order")
 
-    @check(
+    @conformance_check(
         "a batch of episodes is scored like the episodes one by one",
         means="Results depend on how many episodes fit into memory.",
         fix="Never mix along the first dimension: every episode has support, labels and queries of its own.",
@@ -97,7 +97,7 @@ class InvarianceChecks(AlgorithmChecks):
             alone = torch.cat([scorer.scores(episodes[[index]]) for index in range(len(episodes))])
             expect_same(alone, together, f"each of {len(episodes)} episodes alone")
 
-    @check(
+    @conformance_check(
         "the score of an episode does not depend on the episodes beside it",
         means="Results change with the chunk size, and an episode can profit from the labels of others.",
         fix="Never mix along the first dimension; batch normalisation over episodes does.",
@@ -115,7 +115,7 @@ class InvarianceChecks(AlgorithmChecks):
             beside = scorer.scores(replace(episodes, support=wild[0], query=wild[1]))
             expect_same(beside[:3], whole[:3], "episodes beside very different ones")
 
-    @check(
+    @conformance_check(
         "renaming the classes renames the scores",
         means="Some labels are better than others: the algorithm knows them, though they mean nothing.",
         fix="Use labels only to tell which support items belong together.",
@@ -130,7 +130,7 @@ class InvarianceChecks(AlgorithmChecks):
             gaps.append((renamed[..., names.to(self.torch_device)], scorer.scores(episodes)))
         self._judge("label-permutation", gaps, "the classes renamed")
 
-    @check(
+    @conformance_check(
         "the order of the support set does not matter",
         means="It relies on how the protocol sorts the support, and measures something else on any other protocol.",
         fix="Group support items by their labels, never by position; if it reads a sequence by design, declare "
@@ -148,7 +148,7 @@ class InvarianceChecks(AlgorithmChecks):
     def _judge(self, name: str, pairs: list[tuple[Tensor, Tensor]], where: str) -> None:
         """All pairs must agree; where the algorithm is declared exempt, not all of them may."""
         if reason := self.exempt(name):
-            if max(gap(a, b) for a, b in pairs) <= TOLERANCE:
+            if max(score_gap(a, b) for a, b in pairs) <= TOLERANCE:
                 raise Violation(f"it is declared exempt ({reason}), yet {where} changes nothing; remove the exemption")
             raise NotApplicable(f"exempt, and lacking as declared: {reason}")
         for a, b in pairs:

@@ -25,7 +25,7 @@ from metabench.registry.registry import load_target
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.runtime.devices import choose_device
 from metabench.testing.checks.state import frozen, moved
-from metabench.testing.conformance import NotApplicable, Violation, check, scratch
+from metabench.testing.conformance import NotApplicable, Violation, conformance_check, scratch_folder
 from metabench.testing.support.algorithm_case import AlgorithmChecks
 from metabench.training.trainer import Trainer
 from metabench.utils.console import Console
@@ -48,7 +48,7 @@ SIGNIFICANT = 4.0
 class LearningChecks(AlgorithmChecks):
     """Training by the harness: it helps, and can be repeated."""
 
-    @check(
+    @conformance_check(
         "after a short training it beats its untrained self",
         means="Its training does not reach the weights, or pulls them the wrong way; hours of it would be wasted.",
         fix="Check that loss() depends on the features with a gradient, and that its sign is right; or declare "
@@ -76,7 +76,7 @@ class LearningChecks(AlgorithmChecks):
             f"before {metric.sign * start:.{metric.digits}f}"
         )
 
-    @check(
+    @conformance_check(
         "the same training seed gives the same weights",
         means="A training cannot be repeated.",
         fix="Draw random numbers from torch alone, and iterate over no set.",
@@ -107,7 +107,7 @@ class _Lesson:
         settings |= {f"algo.{name}": value for name, value in owner.params.items()}
         registry = owner.subject.registry
         (self.run,) = plan(Selection((spec.name,), (owner.data,), query=QUERY, settings=settings), registry)
-        self.session = Session(Home(scratch()), Console(quiet=True), device, registry=registry)
+        self.session = Session(Home(scratch_folder()), Console(quiet=True), device, registry=registry)
         self.device = choose_device(device)
         self.learner = _learner(self.run, self.session, self.device)
         self.done = 0
@@ -119,7 +119,7 @@ class _Lesson:
             self.run.recipe, way=WAY, query=QUERY, episodes=steps, batch=1, schedule="step", lr_step=0,
             patience=0, validate_every=steps,
         )  # fmt: skip
-        state = scratch() / "training.safetensors"
+        state = scratch_folder() / "training.safetensors"
         state.unlink(missing_ok=True)
         split, name = self.split("train"), ["conformance", self.done]
         source = EpisodeSource(_protocol(self.run.protocol, recipe.shot), split, name)

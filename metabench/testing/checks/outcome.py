@@ -9,14 +9,12 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from metabench.evaluation.scoring import predict
-from metabench.testing.conformance import NotApplicable, Violation, check
+from metabench.testing.conformance import RARE, NotApplicable, Violation, conformance_check
 from metabench.testing.support.algorithm_case import AlgorithmChecks
 from metabench.testing.support.scorer import Scorer, trained
 from metabench.testing.support.synthetic_episodes import Episodes, generator
 from metabench.utils.random_streams import Stream
 
-RARE = 1e-6
-"""A fair algorithm fails a statistical check as often as this (if at all: the made-up episodes are fixed)."""
 _NOISE = 0.15
 """Within-class deviation of classes that anything separates, where class means have deviation 1."""
 _LEAST = 0.95
@@ -29,7 +27,7 @@ _COURSES = 3
 class OutcomeChecks(AlgorithmChecks):
     """What predictions must be like, made as the harness makes them."""
 
-    @check(
+    @conformance_check(
         "shuffled support labels give chance",
         means="It knows the answers from somewhere other than the support labels: a leak.",
         fix="Look for what else tells the class: the order of queries or support, the names of labels, stored state.",
@@ -57,7 +55,7 @@ class OutcomeChecks(AlgorithmChecks):
                     f"labels are shuffled; chance is {1 / way:.0%}"
                 )
 
-    @check(
+    @conformance_check(
         "well separated classes are told apart",
         means="It does not learn from the support set, so that its rows mean nothing.",
         fix="Check how support items and labels are paired; if it guesses by design, declare "
@@ -90,7 +88,7 @@ class OutcomeChecks(AlgorithmChecks):
         if reason:
             raise NotApplicable(f"exempt, and lacking as declared: {reason}")
 
-    @check(
+    @conformance_check(
         "functions of different levels are told apart",
         means="It does not learn from the numbers in the support set, so that its rows mean nothing.",
         fix="Check how support items and their numbers are paired, and that the scale of what is predicted is theirs.",
@@ -114,7 +112,7 @@ class OutcomeChecks(AlgorithmChecks):
                     f"than {_MOST:.0%}"
                 )
 
-    @check(
+    @conformance_check(
         "classes that cannot be told apart win equally often",
         means="Ties go to some label more often. Labels follow the order of classes, so accuracy is not what it seems.",
         fix="Return scores, equal where classes are equal, and no decision: the harness breaks ties at random.",

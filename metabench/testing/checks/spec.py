@@ -13,7 +13,7 @@ from metabench.registry.metric import ACCURACY
 from metabench.registry.recipe import Recipe
 from metabench.registry.registry import availability
 from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec
-from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
+from metabench.testing.conformance import Conformance, NotApplicable, Violation, conformance_check
 from metabench.testing.support.algorithm_case import SCORERS
 from metabench.training.trainer import check_recipe
 
@@ -21,7 +21,7 @@ from metabench.training.trainer import check_recipe
 class SpecChecks(Conformance):
     """What a spec must hold, and that it costs nothing to ask for it."""
 
-    @check(
+    @conformance_check(
         "the spec says what a reader of a table must know",
         means="Nobody can tell what was measured, whose idea it is, whether it may be used, or what a parameter does.",
         fix="Fill in the field in the spec that the plugin's hook returns.",
@@ -39,7 +39,7 @@ class SpecChecks(Conformance):
         if problems:
             raise Violation("; ".join(problems))
 
-    @check(
+    @conformance_check(
         "asking the plugin what it provides imports no torch",
         means="Every command, even 'metabench list', waits seconds for torch, for the sake of this one plugin.",
         fix="Put the class into a module of its own that only the spec's target names, as in docs/plugins.md.",

@@ -12,7 +12,7 @@ from metabench.registry.params import Value
 from metabench.registry.resolved import resolve_params
 from metabench.registry.specs import AlgorithmSpec
 from metabench.runtime.devices import choose_device
-from metabench.testing.conformance import Conformance, NotApplicable, Violation, raised
+from metabench.testing.conformance import Conformance, NotApplicable, Violation, describe_raised
 from metabench.testing.support.adaptive_scorer import AdaptingScorer, NumbersScorer
 from metabench.testing.support.scorer import FeatureScorer, Scorer
 from metabench.testing.support.synthetic_episodes import Episodes
@@ -58,7 +58,7 @@ class AlgorithmChecks(Conformance):
             try:
                 return self.build(device)
             except Exception as error:  # the plugin's own code may fail in any way
-                raise Violation(raised("its constructor", error)) from error
+                raise Violation(describe_raised("its constructor", error)) from error
 
     def build(self, device: torch.device | None = None) -> Scorer:
         """Build the algorithm with torch's random numbers as they are."""

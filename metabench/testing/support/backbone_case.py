@@ -16,7 +16,7 @@ from metabench.models.output_checks import OutputError, require_finite, require_
 from metabench.registry.loader import Kind
 from metabench.registry.specs import BackboneSpec
 from metabench.runtime.devices import choose_device
-from metabench.testing.conformance import Conformance, Violation, raised
+from metabench.testing.conformance import Conformance, Violation, describe_raised
 from metabench.testing.support.scorer import TOLERANCE
 from metabench.testing.support.synthetic_episodes import generator
 
@@ -133,7 +133,7 @@ class BackboneChecks(Conformance):
             try:
                 features = (through or body).eval()(body.inputs(items))
             except Exception as error:  # the plugin's own code may fail in any way
-                raise Violation(raised(what, error)) from error
+                raise Violation(describe_raised(what, error)) from error
         try:
             features = require_tensor(features, expected, what, items.device, (torch.float32,))
             require_finite(features, what)
