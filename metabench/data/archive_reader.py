@@ -1,4 +1,4 @@
-"""What the readers of archives share: limits, the checks of member paths, and the messages."""
+"""Base class, limits, member-path checks and messages of the archive readers."""
 
 from __future__ import annotations
 

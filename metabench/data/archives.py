@@ -1,4 +1,4 @@
-"""Open official archives without trusting them: nothing is extracted, every member is checked.
+"""Readers of official archives and extracted folders: nothing is extracted, every member is checked.
 
 All readers give files by their path inside the archive, so a loader can take the official zip or tar, or the
 folder that a user extracted from it.
@@ -39,7 +39,7 @@ class FolderReader(ArchiveReader):
             ) from error
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file stays open."""
 
 
 def open_archive(

@@ -1,4 +1,4 @@
-"""What is there of a data set, found out without decoding anything."""
+"""Status of a dataset on this machine, determined without decoding anything."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ USABLE: tuple[Presence, ...] = ("built in", "prepared", "not prepared", "downloa
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """What was found of a data set.
+    """Status of a dataset on this machine.
 
     Attributes:
         presence: ``not prepared`` where the official files are there; ``downloadable`` where they are not, and are
@@ -40,7 +40,7 @@ class _Preparing(Exception):
 def dataset_status(
     spec: DatasetSpec, params: Mapping[str, Value], home: Home, allow_download: bool = True
 ) -> DatasetStatus:
-    """Tell whether a data set can be used: its loader begins to load every split, and is stopped when it decodes.
+    """Return whether a dataset can be used: its loader begins to load every split, and is stopped when it decodes.
 
     Nothing is downloaded; `allow_download` says whether that would be done where files are missing.
     """

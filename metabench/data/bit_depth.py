@@ -26,7 +26,7 @@ FULL = DEPTHS[-1]
 
 @dataclass(frozen=True)
 class BitDepth:
-    """How many of their bits the 16-bit images of a folder use.
+    """Number of bits that the 16-bit images of a folder use.
 
     Attributes:
         images: how many images have more than 8 bits per channel.

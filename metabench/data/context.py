@@ -1,4 +1,4 @@
-"""What a dataset is given to load itself with: folders, downloads, progress."""
+"""Context of a dataset's loader: folders, download permission, progress."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class DataContext:
-    """Where a data set may look and write, and how it reports progress.
+    """Folders that a dataset may read and write, and its callbacks.
 
     Attributes:
         cache: a folder of the data set's own for what it decodes; created on demand.

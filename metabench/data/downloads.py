@@ -132,7 +132,7 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
 
 
 class _Progress:
-    """What pooch expects of a progress bar, passed on to a `DataContext.progress` callback."""
+    """Progress bar for pooch that reports to a `DataContext.progress` callback."""
 
     def __init__(self, text: str, report: Callable[[str, int, int], None]) -> None:
         self.text, self.report = text, report
@@ -149,7 +149,7 @@ class _Progress:
         self.done = 0
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: pooch closes its bar."""
 
 
 def _reason(error: OSError) -> str:

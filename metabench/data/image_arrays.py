@@ -1,4 +1,4 @@
-"""Data sets of many encoded images: each checked and decoded once, in parallel, into one array."""
+"""Decode datasets of many image files, in parallel and once, into one array."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CHANNELS = {"RGB": 3, "L": 1}
 
 @dataclass(frozen=True)
 class ImageDecoder:
-    """How the images of a data set are decoded.
+    """Decoder of the images of a dataset: size, fit and colour mode.
 
     Attributes:
         size: side of the decoded images, which are square.

@@ -26,7 +26,7 @@ _PAPER = 255  # what transparent pixels lie on, and what is beside a padded imag
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
-    """How images of any size come to one.
+    """Preprocessing that brings images of any size to one size and colour mode.
 
     Attributes:
         size: height and width, 8 to 1024 pixels.

@@ -1,4 +1,4 @@
-"""Base classes beside the measured ones (generalised few-shot), and the images of theirs that training never sees.
+"""Base classes together with the measured ones (generalised few-shot), and their images held out from training.
 
 A *reserve* is a share of the images of each class of a split. It is chosen once and for all by the content of the
 split: what training draws from and what is asked about later can be told apart by anybody who has the data, and images
@@ -62,7 +62,7 @@ def starts_of(split: ClassSplit, mask: Mask) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class JointSplit(ClassSplit):
-    """The classes that are measured, and base classes beside them.
+    """Measured classes together with base classes (generalised few-shot).
 
     Everything that a `ClassSplit` has is of the measured classes. The rows of episodes go on after their images: first
     those images of base classes that training may see, then the reserve, each class by class.
@@ -87,7 +87,7 @@ class JointSplit(ClassSplit):
 
 
 def join_splits(measured: ClassSplit, base: ClassSplit, mask: Mask) -> JointSplit:
-    """Return the measured classes with base classes beside them, of which the images of a mask are the reserve."""
+    """Return the measured classes together with base classes, whose images in `mask` are the reserve."""
     first = int(measured.starts[-1])
     base_starts = first + starts_of(base, ~mask)
     return JointSplit(

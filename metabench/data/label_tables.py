@@ -70,7 +70,7 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a folder is divided.
+    """Splits and classes of a folder.
 
     Attributes:
         splits: the classes of each split.

@@ -1,4 +1,4 @@
-"""What the pickle reader makes of byte strings and NumPy arrays: descriptions that are checked before use."""
+"""Values that the pickle reader returns for byte strings and NumPy arrays: descriptions, checked before use."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PickledBytes = bytes | LazyBytes
 
 @dataclass
 class Dtype:
-    """The type of an array's numbers: a code such as ``u1`` and their byte order."""
+    """Number type of an array: a code such as ``u1``, and the byte order."""
 
     code: str
     order: str = "<"
@@ -93,7 +93,7 @@ class PickledArray:
 
 @dataclass(frozen=True)
 class Call:
-    """What stands for a function or class that pickles of arrays name; `make` takes the arguments given to it."""
+    """Stand-in for a function or class that pickles of arrays name; `make` takes its arguments."""
 
     make: Callable[..., Any]
 

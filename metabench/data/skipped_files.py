@@ -97,7 +97,7 @@ class SkippedFiles:
 
     @property
     def counts(self) -> str:
-        """How many there are for each reason: ``3 .txt, 2 beside the class folders``."""
+        """Number of files for each reason: ``3 .txt, 2 beside the class folders``."""
         return ", ".join(_numbered(reason, names) for reason, names in sorted(self.files.items()))
 
     @property

@@ -1,4 +1,4 @@
-"""What a data set hands to the harness."""
+"""Split of a dataset: items sorted by class, and its digests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ClassSplit:
 
     @property
     def item_shape(self) -> tuple[int, ...]:
-        """Of one item, as a backbone is told: (channels, height, width) of images, (bytes,) of text."""
+        """Shape of one item as a backbone gets it: (channels, height, width) of images, (bytes,) of text."""
         shape = self.images.shape[1:]
         return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
 

@@ -71,7 +71,7 @@ class DisjointSource(EpisodeSource):
 
 
 def _most_episodes(uses: _Ints, way: int) -> int:
-    """The largest T for which T episodes of `way` distinct classes exist: sum_c min(uses_c, T) >= way * T.
+    """Return the largest T for which T episodes of `way` distinct classes exist: sum_c min(uses_c, T) >= way * T.
 
     That this is enough is the theorem of Gale and Ryser on 0-1 matrices with given margins.
     """
@@ -86,7 +86,7 @@ def _most_episodes(uses: _Ints, way: int) -> int:
 
 
 def _quotas(uses: _Ints, way: int, episodes: int, words: NDArray[np.uint64]) -> _Ints:
-    """How often each class is used: as evenly as `uses` allows, the remainder to classes chosen by `words`."""
+    """Return how often each class is used: as evenly as `uses` allows, the remainder to classes chosen by `words`."""
     needed, low, high = way * episodes, 0, episodes
     while low < high:  # the largest level that does not need more than there is
         middle = (low + high + 1) // 2

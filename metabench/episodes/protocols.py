@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class EpisodeProtocol(Protocol):
-    """How episodes are drawn from a split. An implementation is constructed with its parameters."""
+    """Protocol by which episodes are drawn from a split; an implementation is constructed with its parameters."""
 
     n_query: int
     """Queries in one episode; where episodes differ, the most that one can have. `check` may set it for a split."""

@@ -16,7 +16,7 @@ from metabench.statistics.episode_scores import first_column, metric_as_record, 
 
 
 class EpisodeTally:
-    """What is kept of consecutive episodes: which they were, and which classes took part.
+    """Digest, classes and query counts of consecutive episodes.
 
     Args:
         starts: int64 (C + 1,) class boundaries of the split, see `ClassSplit`.

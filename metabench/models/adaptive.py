@@ -1,4 +1,4 @@
-"""The base of algorithms that adapt a network to each task (the MAML family), written for ONE task.
+"""Base class of algorithms that adapt a network to each task (the MAML family), written for ONE task.
 
 The harness runs many tasks at once, on threads or through `torch.func.vmap`; an algorithm cannot tell which.
 """
@@ -78,7 +78,7 @@ def gradient_step(params: Weights, slopes: Mapping[str, Tensor], lr: float | Ten
 
 
 class TaskAdaptiveAlgorithm(nn.Module, ABC):
-    """An algorithm that adapts a network to each task; constructed as ``Class(backbone, way, **params)``.
+    """Algorithm that adapts a network to each task; constructed as ``Class(backbone, way, **params)``.
 
     A subclass writes `adapt` for ONE task, as a function of its arguments: it holds nothing between tasks. Meta-learned
     quantities of its own (learning rates, say) are `nn.Parameter`s of the module; `params` are those of

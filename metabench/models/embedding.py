@@ -99,7 +99,7 @@ def embed(
 
 
 def checked_targets(backbone: Backbone, items: Tensor, owner: str) -> Tensor:
-    """Return the numbers (N, outputs) that are to be predicted of items; OutputError where they are something else."""
+    """Return the numbers (N, outputs) to be predicted of items; OutputError for anything else."""
     owner = f"the targets of {owner}"
     shape = (len(items), backbone.outputs)
     numbers = require_tensor(backbone.targets(items), shape, owner, items.device, (torch.float32, torch.float64))

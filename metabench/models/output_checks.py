@@ -23,11 +23,11 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class OutputError(MetabenchError):
-    """A plugin returned something else than its interface promises."""
+    """Error for a plugin that returned something its interface does not allow."""
 
 
 class NotFiniteError(OutputError):
-    """A plugin returned nan or infinite numbers."""
+    """Error for a plugin that returned nan or infinite numbers."""
 
 
 def require_tensor(

@@ -30,7 +30,7 @@ def class_sums(support: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tenso
 
 
 def _sums(support: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
-    """Do as `class_sums` in time that does not grow with the number of classes, but cannot be vmapped."""
+    """Return the same as `class_sums`, in time that does not grow with the number of classes; cannot be vmapped."""
     episodes, _, dim = support.shape
     owner = (labels + way * torch.arange(episodes, device=labels.device)[:, None]).flatten()
     counts = torch.bincount(owner, minlength=episodes * way)

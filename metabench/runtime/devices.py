@@ -34,7 +34,7 @@ def choose_device(name: str) -> Any:
 
 
 def emulates(device: Any, precision: str) -> bool:
-    """Whether a processor only emulates a precision: convolutions in bfloat16 then take 25 times as long (AVX2)."""
+    """Return whether a device only emulates a precision: convolutions in bfloat16 then take 25 times as long (AVX2)."""
     import torch
 
     if device.type != "cpu" or precision != "bfloat16":

@@ -1,4 +1,4 @@
-"""What all conformance classes share: the plugin under test, and checks that explain themselves."""
+"""Base of the conformance classes: the plugin under test, and checks that explain themselves."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ C = TypeVar("C", bound="Conformance")
 
 
 class Violation(Exception):
-    """What a check found, in one line."""
+    """Finding of a check, in one line."""
 
 
 class NotApplicable(pytest.skip.Exception):  # type: ignore[name-defined,misc]
-    """The check says nothing about this plugin or this machine; `facts` has the reason."""
+    """Outcome of a check that does not apply to this plugin or machine; `facts` has the reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -48,7 +48,7 @@ class ConformanceFailure(pytest.fail.Exception):  # type: ignore[name-defined,mi
 
 @dataclass(frozen=True)
 class CheckDescription:
-    """One check: what it makes sure of, what it means where that is not so, and how to mend it."""
+    """Description of a check: its promise, the meaning of a failure, and the fix."""
 
     name: str
     promise: str

@@ -19,7 +19,7 @@ from metabench.registry.loader import Kind
 from metabench.registry.params import Value
 
 CHECKED_KINDS: tuple[Kind, ...] = ("algorithm", "dataset", "backbone", "protocol")
-"""What there are conformance classes for."""
+"""Kinds of plugins that have a conformance class."""
 Status = Literal["passed", "failed", "skipped", "missing"]
 
 
@@ -36,7 +36,7 @@ class CheckTarget:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How one check of one plugin went.
+    """Result of one check of one plugin.
 
     Attributes:
         promise: what the check makes sure of.

@@ -20,15 +20,15 @@ PLAIN_SECONDS = 10.0
 
 
 class ProgressReporter(Protocol):
-    """What `Console.progress` hands out."""
+    """Reporter that `Console.progress` yields."""
 
     def update(self, done: int, text: str = "", total: int | None = None) -> None:
-        """Say that `done` of the total is done; `text` adds a word such as a loss, `total` is a new total."""
+        """Report `done` of the total; `text` adds a word such as a loss, `total` is a new total."""
 
 
 @dataclass(frozen=True)
 class Console:
-    """Talks to the person at the terminal, or to a log file.
+    """Messages for the person at the terminal, or for a log file.
 
     Args:
         quiet: only warnings.

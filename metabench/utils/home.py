@@ -1,4 +1,4 @@
-"""Where metabench keeps what it makes, and where it looks for the user's own data."""
+"""Folders that metabench writes, and folders with the user's own data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metabench.utils.paths import is_folder, is_valid_path, path_exists
 
 @dataclass(frozen=True)
 class Home:
-    """The folder of everything metabench writes, and the folders it only reads.
+    """Folder of everything metabench writes, and the folders it only reads.
 
     Attributes:
         root: holds records, models, features and decoded data sets.
@@ -45,7 +45,7 @@ class Home:
         return Home(place, tuple(sources))
 
     def dataset_cache(self, name: str) -> Path:
-        """The folder for the decoded files of one data set."""
+        """Return the folder for the decoded files of one dataset."""
         return self.root / "data" / name
 
     @property
@@ -65,7 +65,7 @@ class Home:
 
     @property
     def partial(self) -> Path:
-        """What unfinished runs need to resume."""
+        """State of unfinished runs, for resuming."""
         return self.root / "partial"
 
     @property

@@ -1,4 +1,4 @@
-"""Counter-based random words: any part of a stream can be drawn without drawing what comes before.
+"""Counter-based random words: any part of a stream can be drawn without drawing the part before it.
 
 NumPy promises that the raw output of a bit generator never changes, but not that ``permutation`` or
 ``choice`` do not (NEP 19). So everything here starts from raw 64-bit Philox words (Salmon et al. 2011,

@@ -1,4 +1,4 @@
-"""Words of messages: counts with the right plural, and digests short enough to read."""
+"""Text of messages and tables: plurals, short digests, and escaping for terminals, Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def has_or_have(number: int) -> str:
 
 
 def short_digest(digest: str) -> str:
-    """Return the first 12 of the digits of a hexadecimal digest: what sentences hold."""
+    """Return the first 12 digits of a hexadecimal digest, for sentences."""
     return digest[:_DIGITS]
 
 
@@ -49,14 +49,14 @@ def printable(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return `text` as one line of Markdown that shows it and does nothing: no cells, tags, links."""
+    """Return `text` as one line of Markdown without effect: no cells, tags or links."""
     text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)
     return text.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
 def csv_safe(value: Any) -> Any:
-    """Return a value for a CSV file: a text that a spreadsheet would run as a formula with an apostrophe."""
+    """Return a value for a CSV file; a text that a spreadsheet would run as a formula gets an apostrophe."""
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
     return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,4 +1,4 @@
-"""What encoders that were trained elsewhere have in common: their inputs, and batch norm folded away."""
+"""Shared parts of encoders trained elsewhere: their inputs, and batch norm folded away."""
 
 from __future__ import annotations
 

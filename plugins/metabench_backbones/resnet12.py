@@ -18,7 +18,7 @@ _PAIRS = (("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3"), ("conv0", 
 
 
 class Block(nn.Module):
-    """Three 3x3 convolutions beside a 1x1 one, leaky ReLU, 2x2 max-pooling, dropout."""
+    """Residual block: three 3x3 convolutions, a 1x1 shortcut, leaky ReLU, 2x2 max-pooling, dropout."""
 
     def __init__(self, channels_in: int, channels: int, drop: Drop) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ _REMEDY = "get the official file again"
 
 @dataclass(frozen=True)
 class Category:
-    """One of the 100 classes: its superclass, and the split it is in by data set."""
+    """One of the 100 classes: its superclass, and its split in each dataset."""
 
     name: str
     superclass: str
@@ -148,7 +148,7 @@ def _read(files: ArchiveReader) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.
 
 
 def _are_labels(labels: Any, shape: tuple[int, ...]) -> bool:
-    """Whether these are fine labels of an array of images of that shape."""
+    """Return whether these are fine labels of an array of images of that shape."""
     sound = isinstance(labels, list) and all(type(label) is int and 0 <= label < 100 for label in labels)
     return sound and shape == (len(labels), 3 * SIDE * SIDE)
 

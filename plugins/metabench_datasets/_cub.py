@@ -1,4 +1,4 @@
-"""What the CUB-200-2011 archive holds, how it is split, and how its images are framed."""
+"""Content of the CUB-200-2011 archive, its split, and the framing of its images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def official_layout() -> Layout:
 
 @dataclass(frozen=True)
 class Listing:
-    """What the text files of the archive say.
+    """Content of the text files of the archive.
 
     Attributes:
         files: the paths of each class's images, as members of the archive, both in the order of names.

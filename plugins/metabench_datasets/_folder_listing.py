@@ -14,7 +14,7 @@ PAIRED = ("train", "test")
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds.
+    """Content of a folder.
 
     Attributes:
         splits: the classes of each split, without those that are too small.
@@ -26,7 +26,7 @@ class Listing:
 
     @property
     def note(self) -> str:
-        """What is left out, '' where nothing is."""
+        """Sentence about files and classes left out, '' where there are none."""
         small = sum(classes.small[0] for classes in self.splits.values())
         least = max(classes.small[1] for classes in self.splits.values())
         left = f"left out {pluralise(small, 'class')} of fewer than {least} images" if small else ""

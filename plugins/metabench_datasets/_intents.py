@@ -1,4 +1,4 @@
-"""Intent data sets: their classes and what these are used for, and how their files are read and verified."""
+"""Intent datasets: their classes and the roles of these, and reading and verifying their files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class IntentClass:
 
 @dataclass(frozen=True)
 class IntentSource:
-    """What an intent data set consists of; tests use a small one.
+    """Description of an intent dataset; tests use a small one.
 
     Attributes:
         file: the copy that came with the class splits, which is what we download.

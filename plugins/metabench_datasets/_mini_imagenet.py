@@ -39,7 +39,7 @@ class Layout(ABC):
 
     @abstractmethod
     def mark(self) -> str:
-        """Return what tells this copy from others without looking at single files: takes milliseconds.
+        """Return a fingerprint of this copy without looking at single files: takes milliseconds.
 
         It changes with the lists, and when files are added, removed or renamed; not when one is overwritten in place.
         """
@@ -63,16 +63,16 @@ class CsvLayout(Layout):
 
     @staticmethod
     def is_here(folder: Path) -> bool:
-        """Whether the folder has this layout."""
+        """Return whether the folder has this layout."""
         return (folder / "images").is_dir() and any((folder / f"{split}.csv").is_file() for split in SPLITS)
 
     def mark(self) -> str:
-        """By the lists, and when the folder of the images changed."""
+        """Return a digest of the lists, and of when the folder of the images changed."""
         texts = [_bytes_of(self.folder / f"{split}.csv") for split in SPLITS]
         return content_key([*(hashlib.sha256(text).hexdigest() for text in texts), _changed(self.folder / "images")])
 
     def classes(self, split: str) -> Classes:
-        """Return what the split's list says, every file of it present."""
+        """Return the files in the split's list, all present."""
         path = self.folder / f"{split}.csv"
         rows = self._rows(path)
         self._check_labels(path, split, {label for _, label in rows})
@@ -132,7 +132,7 @@ class FolderLayout(Layout):
 
     @staticmethod
     def is_here(folder: Path, lists: ClassLists) -> bool:
-        """Whether the folder has this layout: at least one class is where it belongs."""
+        """Return whether the folder has this layout: at least one class is where it belongs."""
         return any(
             (place / label).is_dir()
             for split, labels in lists.items()
@@ -141,7 +141,7 @@ class FolderLayout(Layout):
         )
 
     def mark(self) -> str:
-        """By when each class folder changed."""
+        """Return a digest of when each class folder changed."""
         labels = [(split, label) for split in SPLITS for label in self.lists[split]]
         return content_key([_changed(self._place(split, label)) for split, label in labels])
 

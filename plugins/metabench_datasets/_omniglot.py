@@ -1,4 +1,4 @@
-"""What the Omniglot archives hold, how they are split, and how one alphabet is read and verified."""
+"""Content of the Omniglot archives, their splits, and reading and verifying one alphabet."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the archives hold and how it is split; tests use a small one."""
+    """Content of the archives and its splits; tests use a small one."""
 
     alphabets: Mapping[str, Alphabet]
     vinyals: Mapping[str, tuple[Run, ...]]

@@ -89,7 +89,7 @@ class Cub:
         return (3, SIDE, SIDE)
 
     def fingerprint(self, context: DataContext) -> str:
-        """Return what tells the copy that is used from others, in milliseconds; '' where it is not downloaded yet."""
+        """Return the fingerprint of the copy in use, in milliseconds; '' where it is not downloaded yet."""
         source = self._source(context)
         return (_mark(source) if source else self._prepared(context).latest() or "")[:FINGERPRINT_LENGTH]
 

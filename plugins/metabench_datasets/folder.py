@@ -123,7 +123,7 @@ class Folder:
         return split in PAIRED or not self.same_classes
 
     def fingerprint(self, context: DataContext) -> str:
-        """Return what changes when a file is added, removed, renamed or written to, or is read in another way."""
+        """Return a digest that changes with the names, sizes and times of the files, and with the way of reading them."""
         every = self._listing(context).splits
         return content_key([READING, [[split, classes.quick_digest()] for split, classes in every.items()]])
 

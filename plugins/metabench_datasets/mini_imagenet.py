@@ -148,7 +148,7 @@ class MiniImagenet:
 
 
 def _how(context: DataContext) -> str:
-    """Say that there is no copy, and how to come by one."""
+    """Return the message that there is no copy, and how to get one."""
     looked = ", ".join(map(str, context.sources)) or "no folder: none was given"
     folder = Path("DIR") / "mini-imagenet"
     return (

@@ -68,7 +68,7 @@ class TieredImagenet:
         return (3, SIDE, SIDE)
 
     def fingerprint(self, context: DataContext) -> str:
-        """Return what tells the copy that is used from others: by names, sizes and times of its files.
+        """Return the fingerprint of the copy in use, from the names, sizes and times of its files.
 
         Raises:
             MissingError: a file is missing.

@@ -1,4 +1,4 @@
-"""What the protocols share: picking classes and images by random words, and the limits of a split."""
+"""Shared parts of the protocols: picking classes and images by random words, and the limits of a split."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def images_of(words: Words, classes: RowIndices, split: ClassSplit) -> RowIndice
 
 
 def rows_of(words: Words, classes: RowIndices, starts: NDArray[np.int64]) -> RowIndices:
-    """Do as `images_of`, of classes that own the rows ``starts[c] .. starts[c+1]``."""
+    """Return the same as `images_of`, for classes that own the rows ``starts[c] .. starts[c+1]``."""
     within = choose_within(words.reshape(classes.size, -1), np.diff(starts)[classes.reshape(-1)])
     first = starts[classes].reshape(-1, 1)
     return np.where(within < 0, -1, first + within).reshape(*classes.shape, -1)

@@ -62,11 +62,11 @@ class DirichletQueries:
             )
 
     def width(self, split: ClassSplit) -> int:
-        """Two words for each class, and one for each image that it may give."""
+        """Return the number of words: two for each class, and one for each image that it may give."""
         return self.way * (2 + self._deepest(split))
 
     def _deepest(self, split: ClassSplit) -> int:
-        """The most images of one class that an episode can have."""
+        """Return the most images of one class that an episode can have."""
         return self.shot + min(self.n_query, int(split.counts.max()) - self.shot)
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:

@@ -1,4 +1,4 @@
-"""Generalised few-shot episodes: novel classes of K shots and the classes of training, told apart jointly."""
+"""Generalised few-shot episodes: novel classes of K shots and the classes of training, classified jointly."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ class Generalised:
             )
 
     def _classes(self, split: JointSplit) -> int:
-        """Base classes in an episode."""
+        """Return the number of base classes in an episode."""
         return self.base or len(split.base_names)
 
     def _asked(self, split: JointSplit) -> tuple[int, int]:
-        """How many base classes have queries, and how many at most."""
+        """Return how many base classes have queries, and how many queries each of them has at most."""
         classes = min(self._classes(split), self.form.n_query)
         return classes, -(-self.form.n_query // classes)
 
@@ -99,7 +99,7 @@ class Generalised:
         return min(self.base_shot, int(np.diff(split.base_starts).min()))
 
     def width(self, split: ClassSplit) -> int:
-        """Words for the novel classes and their images; for each base class and its support; for those of queries."""
+        """Return the words for the novel classes and their images, each base class and its support, and the queries."""
         assert isinstance(split, JointSplit)
         asked, each = self._asked(split)
         return self.form.width(split) + self._classes(split) * (1 + self._shots(split)) + asked * each

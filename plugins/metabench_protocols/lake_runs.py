@@ -47,7 +47,7 @@ class LakeRuns:
             raise UsageError("the data set is not laid out in Lake's runs; use --dataset omniglot-lake")
 
     def width(self, split: ClassSplit) -> int:
-        """One word, which picks a run where episodes are drawn."""
+        """Return one: the word picks a run where episodes are drawn."""
         return 1
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:

@@ -53,7 +53,7 @@ class OpenSet:
         need_images(split, self.shot, self.query)
 
     def width(self, split: ClassSplit) -> int:
-        """One word for each class, and for `shot` and `query` images of each."""
+        """Return the number of words: one for each class, and for `shot` and `query` images of each."""
         return (self.way + self.unknown) * (1 + self.shot + self.query)
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:

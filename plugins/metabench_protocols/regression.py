@@ -51,7 +51,7 @@ class Regression:
             )
 
     def width(self, split: ClassSplit) -> int:
-        """One word for the function and for each point."""
+        """Return the number of words: one for the function and for each point."""
         return 1 + self.shot + self.n_query
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:

@@ -58,7 +58,7 @@ class SupportSplit:
         self.n_query = int(np.sort(split.counts)[-self._classes(split) :].sum())
 
     def width(self, split: ClassSplit) -> int:
-        """One word for each class and each image of support."""
+        """Return the number of words: one for each class and each image of support."""
         return self._classes(split) * (1 + self.shot)
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:

@@ -64,7 +64,7 @@ class WithinSuperclass:
         return np.asarray([numbers[name] for name in split.groups])
 
     def width(self, split: ClassSplit) -> int:
-        """One word more than `fixed-way`, for the super-category."""
+        """Return one word more than `fixed-way`, for the super-category."""
         return 1 + self.form.width(split)
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:

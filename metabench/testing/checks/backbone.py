@@ -26,7 +26,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Set feature_dim in the constructor to what forward returns for that image shape.",
     )
     def test_features(self) -> None:
-        """One image and several, of every image shape."""
+        """Embed one image and several, of every image shape."""
         for body, items in self.cases():
             for count in (1, 5):
                 self.features(body, items[:count])
@@ -37,7 +37,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Let eval() reach every layer; never call train() or pass training=True in forward.",
     )
     def test_eval_determinism(self) -> None:
-        """Twice in a row, with other items in between; weights and statistics as before, to the bit."""
+        """Embed twice, with other items in between; compare weights and statistics to the bit."""
         for body, items in self.cases():
             before, first = frozen(body), self.features(body, items)
             self.features(body, self.others(shape_of(items)))
@@ -51,7 +51,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Normalise by running statistics in eval mode, or by statistics of the single image.",
     )
     def test_batch_independence(self) -> None:
-        """Alone, in another order, and beside very different items."""
+        """Embed items alone, in another order, and beside very different items."""
         for body, items in self.cases():
             whole = self.features(body, items)
             alone = [self.features(body, items[index : index + 1]) for index in range(len(items))]
@@ -67,7 +67,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Check that forward uses its input.",
     )
     def test_uses_images(self) -> None:
-        """No two of a few random items may agree in all features."""
+        """Require that no two of a few random items agree in all features."""
         for body, items in self.cases():
             features = self.features(body, items)
             apart = torch.cdist(features, features) + torch.eye(len(features), device=features.device)
@@ -80,7 +80,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Fuse a deep copy in eval mode, or do not override for_inference.",
     )
     def test_for_inference(self) -> None:
-        """With statistics other than those of the start, which would hide a missing normalisation."""
+        """Compare with statistics other than the initial ones, which would hide a missing normalisation."""
         for body, items in self.cases():
             before, features = frozen(body), self.features(body, items)
             expect_same_features(self.features(body, items, body.for_inference()), features, "for_inference()")
@@ -94,7 +94,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Give features, gradients and running statistics as forward does in train mode, of the same parameters.",
     )
     def test_for_training(self) -> None:
-        """Features, gradients and statistics of one training pass, against those of forward."""
+        """Compare features, gradients and statistics of one training pass with those of forward."""
         for shape in self.shapes():
             plain, fast, items = self.build(shape), self.build(shape), self.items(shape)
             wanted, found = (trained_pass(plain, plain, items), trained_pass(fast, fast.for_training(), items))
@@ -110,7 +110,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Give features and both derivatives as forward does with `TaskNorm` layers, or do not override it.",
     )
     def test_for_adapting(self) -> None:
-        """Features, gradients and the derivative of their square, by the statistics of a pass."""
+        """Compare features, gradients and the derivative of their square, with the statistics of a pass."""
         for shape in self.shapes():
             bodies, items = [self.build(shape).train() for _ in range(2)], self.items(shape)
             if bodies[0].for_adapting() is bodies[0]:
@@ -145,7 +145,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Declare trains=True if and only if it has weights to learn, and let the gradient reach them all.",
     )
     def test_trains(self) -> None:
-        """Every weight gets a gradient from the features in train mode, or there is none to learn."""
+        """Require a gradient from the features for every weight in train mode."""
         spec = self.spec
         for body, items in self.cases():
             weights = {name: weight for name, weight in body.named_parameters() if weight.requires_grad}
@@ -162,7 +162,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Draw initial weights from torch in the constructor, seed nothing, and draw nothing in eval mode.",
     )
     def test_seed(self) -> None:
-        """Building, twice, and embedding, from more than one state."""
+        """Build twice and embed, from more than one random state."""
         for shape in self.shapes():
             one, two, items = self.build(shape, seed=3), self.build(shape, seed=3), self.items(shape)
             if name := moved(frozen(one), two):
@@ -176,7 +176,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Register what is learned or drawn at the start as nn.Parameter or with register_buffer.",
     )
     def test_save_load(self) -> None:
-        """After some training passes, through a file, into an instance of another seed."""
+        """Load weights after some training passes, through a file, into an instance of another seed."""
         path = scratch_folder() / "backbone.safetensors"
         for body, items in self.cases():
             save_tensors(path, body.state_dict(), {})
@@ -192,7 +192,7 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         fix="Register buffers, and make new tensors on the device of the images.",
     )
     def test_cuda(self) -> None:
-        """The same weights and items on both."""
+        """Compare the same weights and items on both devices."""
         if not torch.cuda.is_available():
             raise NotApplicable("there is no CUDA device here")
         for shape in self.shapes():

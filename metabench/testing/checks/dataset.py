@@ -38,7 +38,7 @@ class DatasetConformance(SpecChecks):
         fix="Return a ClassSplit whose images of class c are rows starts[c] to starts[c+1], starts from 0 to N.",
     )
     def test_layout(self) -> None:
-        """Types, shapes, boundaries and names of train, val and test."""
+        """Check types, shapes, boundaries and names of train, val and test."""
         for split, data in self._splits().items():
             shape = item_shape(self._spec, self.values, self.subject.target(**self.values))
             problem = layout_problem(data, self._spec.kind) or shape_problem(data, self._spec, shape)
@@ -51,7 +51,7 @@ class DatasetConformance(SpecChecks):
         fix="Correct sizes in the spec, and bump its version if results exist.",
     )
     def test_counts(self) -> None:
-        """Of every split."""
+        """Compare the counts of every split."""
         declared = self._declared
         if declared is None:
             raise NotApplicable("no counts are declared for these parameters")
@@ -66,7 +66,7 @@ class DatasetConformance(SpecChecks):
         "from load to load, make decoding repeatable.",
     )
     def test_digest(self) -> None:
-        """SHA-256 of every split, loaded anew."""
+        """Compare the SHA-256 of every split, loaded anew."""
         for split, data in self._splits().items():
             found, again = split_digest(data), split_digest(self._load(split))
             if found != again:
@@ -84,7 +84,7 @@ class DatasetConformance(SpecChecks):
         fix="Divide the classes, not the images; name classes so that equal names mean equal classes.",
     )
     def test_disjoint_classes(self) -> None:
-        """By the names of the classes."""
+        """Compare the names of the classes."""
         if problem := shared_class_problem({split: data.names for split, data in self._splits().items()}):
             raise Violation(problem)
 
@@ -94,7 +94,7 @@ class DatasetConformance(SpecChecks):
         fix="Remove the copies; if the official data have them, list their digests in the spec's shared_images.",
     )
     def test_disjoint_images(self) -> None:
-        """By content; the known ones must be listed, and each listed one must be there."""
+        """Compare images by content; known shared ones must be listed, and each listed one must exist."""
         found = duplicates(self._splits())
         shared = {digest for splits, images in by_splits(found).items() if len(splits) > 1 for digest in images}
         listed = self._listed(shared)
@@ -123,7 +123,7 @@ class DatasetConformance(SpecChecks):
 
     @property
     def _declared(self) -> Declared | None:
-        """What the spec declares for the parameters that are checked."""
+        """Declaration of the spec for the parameters that are checked."""
         return self._spec.declared(self.values)
 
     def _splits(self) -> Mapping[str, ClassSplit]:

@@ -1,4 +1,4 @@
-"""Checks of what must not change a score: other queries, other episodes, order and names."""
+"""Checks that other queries, other episodes, order and names change no score."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metabench.testing.support.synthetic_episodes import Episodes, gaussians, pe
 
 
 class InvarianceChecks(AlgorithmChecks):
-    """What a score may depend on, and what not."""
+    """Checks of the inputs that a score may depend on."""
 
     @conformance_check(
         "every legal episode is scored: shape, finite numbers, device",
@@ -24,7 +24,7 @@ class InvarianceChecks(AlgorithmChecks):
         fix="Take way from the argument, S and Q from the tensors; classes may have uneven numbers of images.",
     )
     def test_shapes(self) -> None:
-        """Ways 2, 5, 20; shots 1, 5 and uneven; one query and many; one episode and several."""
+        """Score ways 2, 5, 20; shots 1, 5 and uneven; one query and many; one episode and several."""
         scorer = self.scorer()
         for way in (2, 5, 20):
             for shots in (1, 5, [1 + k % 3 for k in range(way)]):
@@ -39,7 +39,7 @@ class InvarianceChecks(AlgorithmChecks):
         "setting='transductive'.",
     )
     def test_query_independence(self) -> None:
-        """Half of the queries, each alone, and among strangers, must score as in the whole set."""
+        """Compare half of the queries, single ones, and some among strangers with the whole set."""
         if self.setting == "transductive":
             raise NotApplicable("it is declared transductive")
         scorer = self.scorer()
@@ -59,7 +59,7 @@ class InvarianceChecks(AlgorithmChecks):
         fix="Declare setting='inductive', or find out why the query set has no effect.",
     )
     def test_query_use(self) -> None:
-        """The converse of query-independence."""
+        """Require the converse of query-independence."""
         if self.setting == "inductive":
             raise NotApplicable("it is declared inductive")
         scorer = self.scorer()
@@ -76,7 +76,7 @@ class InvarianceChecks(AlgorithmChecks):
         fix="Treat the queries as a set; never use a query's position.",
     )
     def test_query_order(self) -> None:
-        """Queries sorted by class, as the protocol draws them, against the same queries shuffled."""
+        """Compare queries sorted by class, as the protocol draws them, with the same queries shuffled."""
         scorer = self.scorer()
         for way in (2, 5):
             episodes = self.episodes(scorer, way=way, queries=6 * way, batch=2, in_order=True)
@@ -90,7 +90,7 @@ class InvarianceChecks(AlgorithmChecks):
         fix="Never mix along the first dimension: every episode has support, labels and queries of its own.",
     )
     def test_batch_equals_loop(self) -> None:
-        """Episodes whose labels are in different orders, so that none can stand in for another."""
+        """Compare episodes whose labels are in different orders, so that none can stand in for another."""
         scorer = self.scorer()
         for episodes in self._varied(scorer, queries=10, batch=6):
             together = scorer.scores(episodes)
@@ -103,7 +103,7 @@ class InvarianceChecks(AlgorithmChecks):
         fix="Never mix along the first dimension; batch normalisation over episodes does.",
     )
     def test_batch_composition(self) -> None:
-        """The same episodes in another order, fewer of them, and beside very different ones."""
+        """Score the same episodes in another order, fewer of them, and beside very different ones."""
         scorer = self.scorer()
         for episodes in self._varied(scorer, queries=10, batch=6):
             whole = scorer.scores(episodes)
@@ -121,7 +121,7 @@ class InvarianceChecks(AlgorithmChecks):
         fix="Use labels only to tell which support items belong together.",
     )
     def test_label_permutation(self) -> None:
-        """Labels of the support permuted: column k of the scores must move to its new name."""
+        """Permute the support labels: column k of the scores must move to its new name."""
         self.need_labels()
         scorer, gaps = self.scorer(), []
         for episodes in self._varied(scorer, queries=10, batch=2):
@@ -137,7 +137,7 @@ class InvarianceChecks(AlgorithmChecks):
         "exempt=(Exempt('support-order', 'why'),).",
     )
     def test_support_order(self) -> None:
-        """Support sorted by class, as the protocol draws it, against the same support shuffled."""
+        """Compare support sorted by class, as the protocol draws it, with the same support shuffled."""
         scorer, gaps = self.scorer(), []
         for in_order in (True, False):
             for episodes in self._varied(scorer, queries=10, batch=2, in_order=in_order):
@@ -146,7 +146,7 @@ class InvarianceChecks(AlgorithmChecks):
         self._judge("support-order", gaps, "the support in another order")
 
     def _judge(self, name: str, pairs: list[tuple[Tensor, Tensor]], where: str) -> None:
-        """All pairs must agree; where the algorithm is declared exempt, not all of them may."""
+        """Require that all pairs agree; where the algorithm is declared exempt, that not all of them do."""
         if reason := self.exempt(name):
             if max(score_gap(a, b) for a, b in pairs) <= TOLERANCE:
                 raise Violation(f"it is declared exempt ({reason}), yet {where} changes nothing; remove the exemption")
@@ -155,7 +155,7 @@ class InvarianceChecks(AlgorithmChecks):
             expect_same(a, b, where)
 
     def _varied(self, scorer: Scorer, queries: int, batch: int = 1, in_order: bool = False) -> Iterator[Episodes]:
-        """Episodes of a few forms; 1-shot hides what averages over shots."""
+        """Yield episodes of a few forms; 1-shot hides averages over shots."""
         for way, shots in ((5, 1), (5, 5), (2, 3), (4, [1, 3, 2, 4])):
             yield self.episodes(scorer, way=way, shots=shots, queries=queries, batch=batch, in_order=in_order)
 

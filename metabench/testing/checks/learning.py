@@ -1,4 +1,4 @@
-"""The check that training is worth its time: on generated data, with the backbone that these have by default."""
+"""Checks of training, on generated data with its default backbone."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class LearningChecks(AlgorithmChecks):
         "trains=False.",
     )
     def test_learns(self) -> None:
-        """On new classes, after 40 training episodes, or 80 or 120 if it is slow; of numbers, five times as many."""
+        """Measure new classes after 40 training episodes, or 80 or 120 if it is slow; for numbers, five times as many."""
         lesson = _Lesson(self, self.device)
         before, steps = lesson.merits(), STEPS if self.labels else STEPS_OF_NUMBERS
         for _ in range(ROUNDS):
@@ -82,7 +82,7 @@ class LearningChecks(AlgorithmChecks):
         fix="Draw random numbers from torch alone, and iterate over no set.",
     )
     def test_same_training(self) -> None:
-        """Three training episodes, twice, on the CPU: a GPU adds in any order."""
+        """Train three episodes, twice, on the CPU: a GPU adds in any order."""
         lessons = [_Lesson(self, "cpu") for _ in range(2)]
         start = frozen(lessons[0].learner.module)
         for lesson in lessons:
@@ -156,4 +156,4 @@ def _learner(run: RunSpec, session: Session, device: torch.device) -> Learner:
 
 
 def _silent(progress: object, loss: float) -> None:
-    """The kit shows no progress of a training of seconds."""
+    """Show no progress: the training takes seconds."""

@@ -1,4 +1,4 @@
-"""Checks of what comes out: right where that is easy, chance where nothing can be known, fair where it ties."""
+"""Checks of predictions: right on easy tasks, chance on unknowable ones, fair on ties."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COURSES = 3
 
 
 class OutcomeChecks(AlgorithmChecks):
-    """What predictions must be like, made as the harness makes them."""
+    """Checks of predictions made as the harness makes them."""
 
     @conformance_check(
         "shuffled support labels give chance",
@@ -33,7 +33,7 @@ class OutcomeChecks(AlgorithmChecks):
         fix="Look for what else tells the class: the order of queries or support, the names of labels, stored state.",
     )
     def test_shuffled_labels(self) -> None:
-        """Well separated classes in the protocol's order, whose support labels say nothing.
+        """Score well separated classes in the protocol's order, with support labels shuffled.
 
         Queries of one episode depend on each other, so each episode gives one query to a binomial test. The loss
         comes first, where there is one: it is given query labels, and may have kept them.
@@ -62,7 +62,7 @@ class OutcomeChecks(AlgorithmChecks):
         "exempt=(Exempt('separable-classes', 'why'),).",
     )
     def test_separable_classes(self) -> None:
-        """At least 95 %, if need be after a short training of its own weights; where it is exempt, less somewhere.
+        """Require at least 95 %, if need be after a short training of its own weights; if exempt, less somewhere.
 
         How far a short training brings an algorithm that adapts a network of its own to each task is a matter of its
         meta-learning: halfway from chance to perfect is asked of it, and not at 20-way.
@@ -94,7 +94,7 @@ class OutcomeChecks(AlgorithmChecks):
         fix="Check how support items and their numbers are paired, and that the scale of what is predicted is theirs.",
     )
     def test_levels(self) -> None:
-        """Nearly constant functions: an error of at most half of their variance, if need be after a short training."""
+        """Require an error of at most half the variance of nearly constant functions, if need be after a short training."""
         if self.labels:
             raise NotApplicable("it predicts labels, and what is checked are numbers")
         for points in (5, 20):
@@ -118,7 +118,7 @@ class OutcomeChecks(AlgorithmChecks):
         fix="Return scores, equal where classes are equal, and no decision: the harness breaks ties at random.",
     )
     def test_fair_ties(self) -> None:
-        """Two classes with the same support: which of them wins must be a fair coin's choice."""
+        """Score two classes with the same support: which of them wins must be a fair coin's choice."""
         self.need_labels()
         if reason := self.exempt("support-order") or self.exempt("label-permutation"):
             raise NotApplicable(f"no two classes are the same to it: {reason}")

@@ -35,7 +35,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         fix="Draw the images of a class together, without replacement, and divide them into support and query.",
     )
     def test_distinct_images(self) -> None:
-        """Rows of the split, each at most once, in support and query together."""
+        """Require rows of the split, each at most once, in support and query together."""
         for name, split, batch in self.drawn():
             for episode, rows in enumerate(np.concatenate([batch.support, batch.query], axis=1)):
                 if rows.min() < 0 or rows.max() >= blocks_of(split)[-1].stop:
@@ -54,7 +54,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         "queries of a class that the support set lacks have the label -1.",
     )
     def test_labels(self) -> None:
-        """One class for each label, all labels in the support set, every query of the class of its label."""
+        """Require one class for each label, all labels in the support set, every query of the class of its label."""
         for name, split, batch in self.drawn():
             for episode in range(len(batch)):
                 if problem := label_problem(batch, episode, split):
@@ -66,7 +66,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         fix="Make row b of draw() from words[b] and the split, and from nothing that draw() leaves behind.",
     )
     def test_addressed(self) -> None:
-        """Alone as among others, in any order, again, and by a new instance."""
+        """Draw episodes alone and among others, in any order, again, and by a new instance."""
         for name, split, protocol in self.fitting():
             words = self.words(protocol, split, 12)
             whole = [rows_and_labels(batch) for batch in single_episodes(protocol, split, words)]
@@ -83,7 +83,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         fix="Take all randomness from the words that draw() is given.",
     )
     def test_global_rng(self) -> None:
-        """NumPy's, seeded in two ways."""
+        """Draw with NumPy's state seeded in two ways."""
         for name, split, protocol in self.fitting():
             words, found = self.words(protocol, split, 4), []
             before = np.random.get_state(legacy=False)  # noqa: NPY002
@@ -106,7 +106,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         fix="Choose among all classes, and give out labels in random order.",
     )
     def test_every_class(self) -> None:
-        """Over many episodes; and of two labels the lower one has the lower class in half of them."""
+        """Count classes over many episodes; of two labels the lower one must have the lower class in half of them."""
         for name, split, protocol in self.fitting():
             classes = [
                 classes_of(batch, split)
@@ -128,7 +128,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         fix="Draw the images of a class in random order.",
     )
     def test_every_image(self) -> None:
-        """Over many episodes, by the place of an image in its class, where all classes have one size."""
+        """Count images over many episodes, by their place in the class, where all classes have one size."""
         for name, split, protocol in self.fitting(("even",)):
             seen = [(block, part, np.zeros(block.size, int)) for block in blocks_of(split) for part in block.parts]
             for batch in single_episodes(protocol, split, self.words(protocol, split, _MANY)):
@@ -147,7 +147,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         fix="Draw the support of base classes from JointSplit.base_starts and their queries from reserve_starts.",
     )
     def test_reserve(self) -> None:
-        """Of protocols with base classes beside those that are measured."""
+        """Check protocols with base classes beside the measured ones."""
         spec = self.subject.spec
         if not isinstance(spec, ProtocolSpec) or not spec.beside:
             raise NotApplicable("it measures no base classes")
@@ -167,7 +167,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         fix="Draw support from PairedSplit.support_starts and queries from starts.",
     )
     def test_support_split(self) -> None:
-        """Of protocols whose support comes from another split; the queries are of the measured one alone."""
+        """Check protocols whose support comes from another split; all queries must be of the measured one."""
         spec = self.subject.spec
         if not isinstance(spec, ProtocolSpec) or not spec.support:
             raise NotApplicable("support and queries are of one split")
@@ -183,7 +183,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         fix="Set n_query to the number of queries of an episode, or where episodes differ, to the most.",
     )
     def test_n_query(self) -> None:
-        """Against n_query, which where all episodes have one shape is their number of queries."""
+        """Compare with n_query, which where all episodes have one shape is their number of queries."""
         for name, split, protocol in self.fitting():
             queries = {
                 batch.query.shape[1]
@@ -200,7 +200,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         fix="Raise metabench.api.UsageError in check(), saying which class or number is short and what to do.",
     )
     def test_refusal(self) -> None:
-        """One class with one image can furnish none, nor can many classes of one image, with nothing left to ask."""
+        """Offer one class with one image, and many classes of one image, which leave no query."""
         for classes in (1, 1000):
             words = f"a split of {classes:,} class{'es' if classes > 1 else ''} with one image" + " each" * (
                 classes > 1
@@ -219,7 +219,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         fix="Use every row of arrange() once, the rows of a class under one label, the first `shot` as its support.",
     )
     def test_open(self) -> None:
-        """Where it has way, per_class and arrange."""
+        """Check protocols with way, per_class and arrange."""
         protocol = self.make()
         if not isinstance(protocol, DisjointProtocol):
             raise NotApplicable("it has no open sampling")

@@ -1,4 +1,4 @@
-"""Checks of what a plugin says about itself; for every kind."""
+"""Checks of a plugin's spec; for every kind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from metabench.training.trainer import check_recipe
 
 
 class SpecChecks(Conformance):
-    """What a spec must hold, and that it costs nothing to ask for it."""
+    """Checks of the content of a spec, and that reading it is cheap."""
 
     @conformance_check(
         "the spec says what a reader of a table must know",
@@ -27,7 +27,7 @@ class SpecChecks(Conformance):
         fix="Fill in the field in the spec that the plugin's hook returns.",
     )
     def test_spec(self) -> None:
-        """Version, summary, reference, licence, every parameter, and what its kind asks for."""
+        """Check version, summary, reference, licence, every parameter, and the fields of its kind."""
         spec = self.subject.spec
         problems = [*self._common(), *self._parameters()]
         if isinstance(spec, AlgorithmSpec):
@@ -45,7 +45,7 @@ class SpecChecks(Conformance):
         fix="Put the class into a module of its own that only the spec's target names, as in docs/plugins.md.",
     )
     def test_lazy_import(self) -> None:
-        """In a fresh process; a loose file, which holds everything in one place, may import what it wants."""
+        """Import it in a fresh process; a loose file, which holds everything in one place, may import anything."""
         info = self.subject.info
         if self.subject.spec.file_sha256:
             raise NotApplicable("a loose file holds its class itself; this is checked once it is installed")

@@ -17,7 +17,7 @@ from metabench.testing.support.scorer import expect_same, trained
 
 
 class StateChecks(AlgorithmChecks):
-    """No memory, no hidden randomness, nothing lost, nothing piled up."""
+    """Checks of memory between episodes, hidden randomness, saving and leaks."""
 
     @conformance_check(
         "an episode is scored as if it were the first",
@@ -26,7 +26,7 @@ class StateChecks(AlgorithmChecks):
         fix="Keep nothing on self, on the class or in a module between calls; adapt a copy of the weights.",
     )
     def test_no_memory(self) -> None:
-        """Episodes A, B, A; B by an instance that never saw A; weights as before, to the bit."""
+        """Score episodes A, B, A, and B by an instance that never saw A; compare weights to the bit."""
         scorer, fresh = self.scorer(), self.scorer()
         for way, shots in ((5, 1), (5, 5)):
             a, b = (self.episodes(scorer, way=way, shots=shots, seed=seed) for seed in (1, 2))
@@ -49,7 +49,7 @@ class StateChecks(AlgorithmChecks):
         fix="Work on new tensors: no x -= y, no x.add_(), no x[...] = y on an argument.",
     )
     def test_inputs_untouched(self) -> None:
-        """Support, labels and queries before and after scoring, and after the loss, to the bit."""
+        """Compare support, labels and queries before and after scoring, and after the loss, to the bit."""
         scorer = self.scorer()
         for shots in (1, 5):
             episodes, same = (self.episodes(scorer, shots=shots, batch=3) for _ in range(2))
@@ -66,7 +66,7 @@ class StateChecks(AlgorithmChecks):
         fix="Draw random numbers from torch alone (the harness seeds it), and never while scoring.",
     )
     def test_same_seed(self) -> None:
-        """Built twice, with the global random states elsewhere in between; and scored twice."""
+        """Build twice, with other global random states in between, and score twice."""
         one = self.scorer(seed=4)
         episodes = self.episodes(one, batch=3)
         scores = one.scores(episodes)
@@ -83,7 +83,7 @@ class StateChecks(AlgorithmChecks):
         fix="Seed nothing. Draw from torch in the constructor and in the loss, and not at all while scoring.",
     )
     def test_global_rng(self) -> None:
-        """While building, scoring and training, from more than one state."""
+        """Build, score and train from more than one random state."""
         scorer = self.scorer()
         episodes = self.episodes(scorer, batch=2)
         watch("its constructor", self.build, may_draw=True)
@@ -97,7 +97,7 @@ class StateChecks(AlgorithmChecks):
         fix="Register what is learned or drawn at the start as nn.Parameter or with register_buffer.",
     )
     def test_save_load(self) -> None:
-        """After a few steps and with moved weights, through a file, into an instance of another seed."""
+        """Load weights after a few steps, through a file, into an instance of another seed."""
         one, two = self.scorer(seed=1), self.scorer(seed=2)
         if self.spec.trains:
             trained(one, [self.episodes(one, batch=2, seed=seed) for seed in range(3)])
@@ -117,7 +117,7 @@ class StateChecks(AlgorithmChecks):
         fix="Keep no tensor of an episode: no list on self, no cache, no graph of a past loss.",
     )
     def test_no_leak(self) -> None:
-        """The number of live tensors before and after 50 episodes, all different in content and some in shape."""
+        """Count live tensors before and after 50 episodes, all different in content and some in shape."""
         scorer = self.scorer()
         batches = [self.episodes(scorer, shots=1 + seed % 5, seed=seed) for seed in range(55)]
         for episodes in batches[:5]:
@@ -142,7 +142,7 @@ class StateChecks(AlgorithmChecks):
         fix="Make new tensors on the device of the inputs (x.new_zeros, device=x.device), and register buffers.",
     )
     def test_cuda(self) -> None:
-        """The same weights and episodes on both."""
+        """Compare the same weights and episodes on both devices."""
         if not torch.cuda.is_available():
             raise NotApplicable("there is no CUDA device here")
         here, there = self.scorer(device=torch.device("cpu")), self.scorer(device=torch.device("cuda"))

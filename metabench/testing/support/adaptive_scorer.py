@@ -23,7 +23,7 @@ WAYS = (2, 4, 5, 20)
 
 
 class SmallBody(Backbone):
-    """A network that has what matters, a convolution and batch normalisation, and costs next to nothing."""
+    """Small network with a convolution and batch normalisation."""
 
     def __init__(self, image_shape: tuple[int, int, int], channels: int = 16) -> None:
         super().__init__()

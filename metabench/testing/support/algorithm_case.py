@@ -1,4 +1,4 @@
-"""What the groups of algorithm checks share: the algorithm, built, and episodes for it."""
+"""Base of the algorithm checks: the algorithm, built, and episodes for it."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class AlgorithmChecks(Conformance):
 
     @property
     def setting(self) -> str:
-        """What the algorithm is declared to be, with its present parameters: inductive or transductive."""
+        """Declared setting with the present parameters: inductive or transductive."""
         return self.spec.setting_with(self.values)
 
     @property
     def torch_device(self) -> torch.device:
-        """Where the checks run."""
+        """Device that the checks run on."""
         device: torch.device = choose_device(self.device)
         return device
 
@@ -68,7 +68,7 @@ class AlgorithmChecks(Conformance):
 
     @property
     def labels(self) -> bool:
-        """Whether it is checked on classes, as all are that can tell them; else it predicts numbers."""
+        """True if the algorithm is checked on classes, as all that can predict them are; else on numbers."""
         return "labels" in self.spec.answers
 
     def need_labels(self) -> None:

@@ -1,4 +1,4 @@
-"""What the checks of backbones share: the backbone, built, and images for it."""
+"""Base of the backbone checks: the backbone, built, and items for it."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class BackboneChecks(Conformance):
 
 
 def shape_of(items: Tensor) -> Shape:
-    """Return the shape of an item as a backbone is told: (channels, height, width), or (bytes,) of text."""
+    """Return the shape of an item as a backbone gets it: (channels, height, width), or (bytes,) of text."""
     shape = tuple(items.shape[1:])
     return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
 

@@ -1,4 +1,4 @@
-"""What the checks of protocols share: instances, made-up splits and the episodes drawn from them."""
+"""Base of the protocol checks: instances, made-up splits and the episodes drawn from them."""
 
 from __future__ import annotations
 

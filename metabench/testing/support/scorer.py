@@ -1,4 +1,4 @@
-"""One built algorithm as the checks see it: episodes in, scores out. Each kind of algorithm has its scorer."""
+"""Adapter of a built algorithm for the checks: episodes in, scores out. Each kind of algorithm has its scorer."""
 
 from __future__ import annotations
 

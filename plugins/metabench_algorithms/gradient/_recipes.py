@@ -144,7 +144,7 @@ PLUS_PLUS_SHORT = replace(
 def with_params(
     recipes: Mapping[str, Recipe], params: Mapping[str, Value], text: Mapping[str, Value] | None = None
 ) -> dict[str, Recipe]:
-    """Return the recipes with these parameters of the inner loop, and beside them `text` where it is text."""
+    """Return the recipes with these parameters of the inner loop, and for text also those in `text`."""
     of_text = {"bn": "support", **(text or {})}
     return {
         name: replace(

@@ -12,7 +12,7 @@ from metabench_algorithms.gradient.maml import Maml
 
 
 class Cavia(Maml):
-    """Adapts nothing but a vector of context parameters, which starts at zero in every task (section 3).
+    """Algorithm that adapts only a vector of context parameters, which starts at zero in every task (section 3).
 
     In a network with batch normalisation the context scales and shifts the output of one such layer by channel, through
     a learned linear map (FiLM, section 3.3); in one of fully connected layers it is further inputs of the first
