@@ -71,17 +71,17 @@ def duplicates(splits: Mapping[str, ClassSplit]) -> dict[str, list[SplitRow]]:
     digests = np.concatenate([item_digests(data.images) for data in splits.values()])
     names, starts = list(splits), np.cumsum([0, *(len(data.images) for data in splits.values())])
     _, number, counts = np.unique(digests, return_inverse=True, return_counts=True)
-    found: dict[str, list[SplitRow]] = defaultdict(list)
+    places: dict[str, list[SplitRow]] = defaultdict(list)
     for index in np.flatnonzero(counts[number] > 1):
         owner = int(np.searchsorted(starts, index, side="right")) - 1
-        found[f"{digests[index]:016x}"].append((names[owner], int(index - starts[owner])))
-    return dict(found)
+        places[f"{digests[index]:016x}"].append((names[owner], int(index - starts[owner])))
+    return dict(places)
 
 
-def by_splits(found: Mapping[str, list[SplitRow]]) -> dict[tuple[str, ...], list[str]]:
+def by_splits(duplicated: Mapping[str, list[SplitRow]]) -> dict[tuple[str, ...], list[str]]:
     """Return the digests of images by the splits that they are in, which is one where it holds all of them."""
     grouped: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for digest, places in found.items():
+    for digest, places in duplicated.items():
         grouped[tuple(dict.fromkeys(split for split, _ in places))].append(digest)
     return dict(grouped)
 

@@ -84,8 +84,8 @@ def decode_image(path: Path, form: ImagePreprocessing, bits: int = FULL) -> NDAr
     except Image.DecompressionBombError as error:
         raise Unusable("has more than 179 million pixels; save it smaller") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Unusable(shorten(said, 80, placeholder=" ...").strip(" .") or type(error).__name__) from error
+        message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Unusable(shorten(message, 80, placeholder=" ...").strip(" .") or type(error).__name__) from error
 
 
 @dataclass(frozen=True)

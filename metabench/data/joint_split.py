@@ -56,8 +56,8 @@ def with_copies(images: NDArray[np.uint8], mask: Mask) -> Mask:
 
 def starts_of(split: ClassSplit, mask: Mask) -> NDArray[np.int64]:
     """Return the class boundaries (C + 1,) among the images of a mask (N,)."""
-    found: NDArray[np.int64] = np.concatenate([[0], np.cumsum(mask)])[split.starts]
-    return found
+    boundaries: NDArray[np.int64] = np.concatenate([[0], np.cumsum(mask)])[split.starts]
+    return boundaries
 
 
 @dataclass(frozen=True)

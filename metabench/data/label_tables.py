@@ -89,9 +89,9 @@ def read_layout(root: Path, what: str) -> Layout:
     """
     if table := find_table(root, what):
         return _layout_of(table, what)
-    found = read_splits(root, what)
-    every = {split: read_labelled(place, what) for split, place in found.places.items()}
-    return Layout(every, found.skipped.joined((classes.skipped for classes in every.values()), root))
+    folders = read_splits(root, what)
+    every = {split: read_labelled(place, what) for split, place in folders.places.items()}
+    return Layout(every, folders.skipped.joined((classes.skipped for classes in every.values()), root))
 
 
 def read_split_names(root: Path, what: str) -> tuple[str, ...]:
@@ -174,8 +174,8 @@ def _lines(path: Path, what: str) -> list[tuple[int, list[str]]]:
 def _columns(header: Sequence[str]) -> dict[str, list[int]]:
     """Return the places of the columns of each kind of `COLUMN_NAMES` that is there."""
     plain = [title.lower().replace("_", "").replace("-", "").replace(" ", "") for title in header]
-    found = {kind: [i for i, title in enumerate(plain) if title in titles] for kind, titles in COLUMN_NAMES.items()}
-    return {kind: places for kind, places in found.items() if places}
+    columns = {kind: [i for i, title in enumerate(plain) if title in titles] for kind, titles in COLUMN_NAMES.items()}
+    return {kind: places for kind, places in columns.items() if places}
 
 
 def _absent(columns: Iterable[str]) -> str:
@@ -241,25 +241,25 @@ def _files(table: LabelTable, listed: Mapping[Path, ImageFile], what: str) -> di
         MissingError: some are not there. UsageError: some lie elsewhere, are no images, or are in two rows.
     """
     root = table.path.parent
-    found: dict[LabelRow, ImageFile] = {}
+    files: dict[LabelRow, ImageFile] = {}
     rows_of: dict[Path, LabelRow] = {}
     wrong: dict[str, list[str]] = defaultdict(list)
     for row in table.rows:
         path = _place(root, row.path)
-        said = f"{row.path} (line {row.line})"
+        location = f"{row.path} (line {row.line})"
         if not path.is_relative_to(root):
-            wrong["outside"].append(said)
+            wrong["outside"].append(location)
         elif path in rows_of:
             wrong["twice"].append(f"{row.path} (lines {rows_of[path].line} and {row.line})")
         elif path not in listed and not path.is_file():  # a hidden file, or one in a linked folder, is not listed
-            wrong["absent"].append(said)
+            wrong["absent"].append(location)
         elif not is_image(path.name):
             wrong["other"].append(f"{row.path} ({kind_of_file(path.name)})")
         else:
             rows_of[path] = row
-            found[row] = listed[path] if path in listed else _seen(path)
+            files[row] = listed[path] if path in listed else _seen(path)
     _refuse(wrong, table, what)
-    return found
+    return files
 
 
 def _place(root: Path, written: str) -> Path:

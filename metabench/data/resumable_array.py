@@ -133,9 +133,9 @@ def refuse_bad(what: str, names: Callable[[int], str], remedy: str) -> Finish:
 
 def first_three(names: Iterable[str]) -> str:
     """Return three names, and how many more there are."""
-    found = list(names)
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return ", ".join(found[:3]) + more
+    listed = list(names)
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return ", ".join(listed[:3]) + more
 
 
 def cores() -> int:

@@ -50,8 +50,8 @@ class ClassSplit:
 
     def class_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of the class of each row."""
-        found: NDArray[np.int64] = np.searchsorted(self.starts, rows, side="right") - 1
-        return found
+        classes: NDArray[np.int64] = np.searchsorted(self.starts, rows, side="right") - 1
+        return classes
 
 
 def _as_int64(values: Any) -> Any:

@@ -63,8 +63,8 @@ def gradients(loss: Callable[[Weights], Tensor], params: Weights, first_order: b
         plain = constant or context.precision != "float32"
         with nullcontext() if plain else quick_second_order(next(iter(params.values())).device):
             value = loss(params)
-        found = torch.autograd.grad(value, list(params.values()), create_graph=not constant)
-    return dict(zip(params, found, strict=True))
+        derivatives = torch.autograd.grad(value, list(params.values()), create_graph=not constant)
+    return dict(zip(params, derivatives, strict=True))
 
 
 def gradient_step(params: Weights, slopes: Mapping[str, Tensor], lr: float | Tensor) -> Weights:
@@ -158,10 +158,10 @@ class TaskAdaptiveAlgorithm(nn.Module, ABC):
         # A cache would keep weights converted without gradients for where they are wanted.
         half = autocast(images.device, context_now().precision, cache=False)
         with forward_pass(step, support), self._weights_of_backbone(params), half:
-            found = self._body[0](images)
+            features = self._body[0](images)
         shape = (len(images), self.backbone.feature_dim)
-        found = require_tensor(found, shape, f"backbone {type(self.backbone).__name__}", images.device)
-        return found.to(torch.promote_types(found.dtype, torch.float32))
+        features = require_tensor(features, shape, f"backbone {type(self.backbone).__name__}", images.device)
+        return features.to(torch.promote_types(features.dtype, torch.float32))
 
     @contextmanager
     def _weights_of_backbone(self, params: Weights) -> Iterator[None]:
@@ -208,17 +208,17 @@ def run_update(
 ) -> tuple[Tensor, Weights]:
     """Return what `update` of the algorithm does, and the new values of buffers that move with the task."""
     with collect_statistics() as seen:
-        found = algorithm.update(support, labels, query, truth)
+        result = algorithm.update(support, labels, query, truth)
     owner = f"{type(algorithm).__name__}.update"
-    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], dict):
-        raise OutputError(f"{owner} returned a {type(found).__name__}, expected a loss and a dictionary of updates")
-    require_tensor(found[0], (), owner, query.device)
+    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
+        raise OutputError(f"{owner} returned a {type(result).__name__}, expected a loss and a dictionary of updates")
+    require_tensor(result[0], (), owner, query.device)
     held = dict(algorithm.named_parameters()) | dict(algorithm.named_buffers())
-    for name, value in found[1].items():
+    for name, value in result[1].items():
         if name not in held:
             raise OutputError(f"{owner} returned an update of '{name}', which is no parameter or buffer")
         require_tensor(value, tuple(held[name].shape), f"{owner}['{name}']", query.device)
-    return found[0], found[1] | running_averages(list(algorithm.norms), seen)
+    return result[0], result[1] | running_averages(list(algorithm.norms), seen)
 
 
 def places_of(network: nn.Module, prefix: str) -> dict[str, list[tuple[dict[str, Any], str]]]:

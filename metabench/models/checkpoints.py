@@ -54,17 +54,17 @@ def load_body(body: nn.Module, path: Path) -> None:
             "Leave out backbone.weights, or choose another --backbone."
         )
     inner = {name.removeprefix("backbone."): value for name, value in tensors.items() if name.startswith("backbone.")}
-    found, own = inner or tensors, body.state_dict()
+    weights, own = inner or tensors, body.state_dict()
     for name in own:
-        if name.endswith("num_batches_tracked") and name not in found:
-            found[name] = own[name]  # a counter, which other tools leave out
-        theirs = tuple(found[name].shape) if name in found else "absent"
+        if name.endswith("num_batches_tracked") and name not in weights:
+            weights[name] = own[name]  # a counter, which other tools leave out
+        theirs = tuple(weights[name].shape) if name in weights else "absent"
         if theirs != tuple(own[name].shape):
             raise UsageError(
                 f"the weights in {path} do not fit this backbone: {name} is {theirs} there and "
                 f"{tuple(own[name].shape)} here; check --backbone and its --set"
             )
-    body.load_state_dict({name: found[name] for name in own})
+    body.load_state_dict({name: weights[name] for name in own})
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:

@@ -152,15 +152,15 @@ def replace_norms(network: nn.Module, mode: str, steps: int, prefix: str) -> lis
     Args:
         prefix: what stands before the layers' names in the names of the buffers.
     """
-    found: list[TaskNorm] = []
+    norms: list[TaskNorm] = []
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             _refuse_other_forward(module, name)
             norm = TaskNorm(module, f"{prefix}{name}", mode, steps)
             parent, _, attribute = name.rpartition(".")
             setattr(network.get_submodule(parent), attribute, norm)
-            found.append(norm)
-    return found
+            norms.append(norm)
+    return norms
 
 
 _AFTER = ("drop", "act")

@@ -71,8 +71,8 @@ def parse_bytes(text: str) -> int:
     Raises:
         UsageError: it means nothing, or nothing positive.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
     if size < 1:
         raise UsageError(f"--max-memory takes a size such as 4GB, not '{text}'")
     return size

@@ -30,10 +30,10 @@ class Block(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Halve (N, C, H, W) in height and width."""
-        found = F.leaky_relu(self.norm1(self.conv1(maps)), _SLOPE)
-        found = F.leaky_relu(self.norm2(self.conv2(found)), _SLOPE)
-        found = F.leaky_relu(self.norm3(self.conv3(found)) + self.norm0(self.conv0(maps)), _SLOPE)
-        dropped: Tensor = self.drop(F.max_pool2d(found, 2))
+        hidden = F.leaky_relu(self.norm1(self.conv1(maps)), _SLOPE)
+        hidden = F.leaky_relu(self.norm2(self.conv2(hidden)), _SLOPE)
+        hidden = F.leaky_relu(self.norm3(self.conv3(hidden)) + self.norm0(self.conv0(maps)), _SLOPE)
+        dropped: Tensor = self.drop(F.max_pool2d(hidden, 2))
         return dropped
 
 

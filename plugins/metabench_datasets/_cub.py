@@ -73,11 +73,11 @@ def read_listing(archive: ArchiveReader, layout: Layout) -> Listing:
     known = {label for labels in layout.lists.values() for label in labels}
     if set(files) != known or len(names) != layout.images:
         odd = sorted(known ^ set(files))
-        told = f": {first_three(odd)} differ" if odd else ""
+        detail = f": {first_three(odd)} differ" if odd else ""
         raise _wrong(
             archive,
             "images.txt",
-            f"lists {len(names)} images of {len(files)} classes, not {layout.images} of {len(known)}{told}",
+            f"lists {len(names)} images of {len(files)} classes, not {layout.images} of {len(known)}{detail}",
         )
     if absent := sorted(set(names.values()) - set(archive.names())):
         raise _wrong(

@@ -64,13 +64,13 @@ def declared_folds(dataset: str, source: IntentSource) -> list[Declared]:
     """Return sizes, digests and shared sentences of each class split of a published data set, from the first on."""
     text = (resources.files("metabench_datasets") / "data/intent_digests.txt").read_text("utf-8")
     rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
-    found = []
+    folds = []
     for fold, (*digests, shared) in ((int(fold), rest) for owner, fold, *rest in rows if owner == dataset):
         classes = {split: source.split(split, fold) for split in ROLES}
         sizes = {split: SplitSize(len(own), sum(c.sentences for c in own)) for split, own in classes.items()}
         images = () if shared == "-" else tuple(shared.split(","))
-        found.append(Declared(sizes, dict(zip(ROLES, digests, strict=True)), images))
-    return found
+        folds.append(Declared(sizes, dict(zip(ROLES, digests, strict=True)), images))
+    return folds
 
 
 def read_intents(path: Path, source: IntentSource) -> dict[str, list[str]]:
@@ -84,23 +84,23 @@ def read_intents(path: Path, source: IntentSource) -> dict[str, list[str]]:
         MetabenchError: wrong encoding, a malformed line, a class without sentences, other sentences than published.
     """
     pairs = _json_lines(path) if path.suffix == ".jsonl" else _json_lists(path)
-    found: dict[str, list[str]] = {item.name: [] for item in source.classes}
+    sentences: dict[str, list[str]] = {item.name: [] for item in source.classes}
     for where, label, sentence in pairs:
-        if label not in found:
+        if label not in sentences:
             raise MetabenchError(f"{where}: there is no class {label!r} in this data set; {AGAIN}")
-        found[label].append(sentence)
+        sentences[label].append(sentence)
     for item in source.classes:
-        if (count := len(found[item.name])) != item.sentences:
+        if (count := len(sentences[item.name])) != item.sentences:
             has = f"has {count} sentences instead of {item.sentences}" if count else "has no sentences"
             raise MetabenchError(f"{path}: class {item.name!r} {has}; {AGAIN}")
-    for sentences in found.values():
-        sentences.sort(key=str.encode)
-    if (actual := content_digest(found)) != source.content:
+    for texts in sentences.values():
+        texts.sort(key=str.encode)
+    if (actual := content_digest(sentences)) != source.content:
         raise MetabenchError(
             f"{path}: the sentences are not the published ones (digest {actual[:12]}, expected "
             f"{source.content[:12]}); {AGAIN}"
         )
-    return found
+    return sentences
 
 
 def content_digest(sentences: Mapping[str, list[str]]) -> str:

@@ -48,14 +48,14 @@ class Layout(ABC):
     def classes(self, split: str) -> Classes:
         """Return the files of a split; MetabenchError or MissingError where they are not what they must be."""
 
-    def _counted(self, found: Classes, where: Path) -> Classes:
-        wrong = [f"{name} has {len(files)}" for name, files in found if len(files) != self.per_class]
+    def _counted(self, classes: Classes, where: Path) -> Classes:
+        wrong = [f"{name} has {len(files)}" for name, files in classes if len(files) != self.per_class]
         if wrong:
             raise MetabenchError(
                 f"mini-imagenet: {where}: {pluralise(len(wrong), 'class')} {'has' if len(wrong) == 1 else 'have'} not "
                 f"{self.per_class} images: {first_three(wrong)}; get the whole set again"
             )
-        return found
+        return classes
 
 
 class CsvLayout(Layout):
@@ -82,8 +82,8 @@ class CsvLayout(Layout):
         for name, label in rows:
             files[label].add(name)
         images = self.folder / "images"
-        found = [(label, [images / name for name in sorted(files[label])]) for label in self.lists[split]]
-        return self._counted(found, path)
+        listed = [(label, [images / name for name in sorted(files[label])]) for label in self.lists[split]]
+        return self._counted(listed, path)
 
     @staticmethod
     def _rows(path: Path) -> list[tuple[str, str]]:
@@ -109,20 +109,20 @@ class CsvLayout(Layout):
                 )
         return [(line[0], line[1]) for line in lines]
 
-    def _check_labels(self, path: Path, split: str, found: set[str]) -> None:
+    def _check_labels(self, path: Path, split: str, labels: set[str]) -> None:
         """Refuse the lists of another split, such as that of Vinyals et al., or lists that were swapped."""
         wanted = set(self.lists[split])
-        if found == wanted:
+        if labels == wanted:
             return
-        owner = {label: other for other, labels in self.lists.items() for label in labels}
-        strange = [f"{label} (of {owner[label]})" if label in owner else label for label in sorted(found - wanted)]
+        owner = {label: other for other, names in self.lists.items() for label in names}
+        strange = [f"{label} (of {owner[label]})" if label in owner else label for label in sorted(labels - wanted)]
         parts = [
             f"{len(names)} {what}: {first_three(names)}"
-            for names, what in ((strange, "do not belong there"), (sorted(wanted - found), "are missing"))
+            for names, what in ((strange, "do not belong there"), (sorted(wanted - labels), "are missing"))
             if names
         ]
         raise MetabenchError(
-            f"mini-imagenet: {path}: its {len(found)} classes are not the {len(wanted)} of the {split} split of "
+            f"mini-imagenet: {path}: its {len(labels)} classes are not the {len(wanted)} of the {split} split of "
             f"Ravi & Larochelle; {'; '.join(parts)}; {GET_CSV}"
         )
 

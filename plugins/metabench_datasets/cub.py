@@ -107,8 +107,8 @@ class Cub:
         if split not in self.layout.lists:
             raise UsageError(f"cub: there is no split {split!r}; use train, val or test")
         mark = self.fingerprint(context)
-        if mark and (found := self._opened(split, self._prepared(context).path(split, mark))) is not None:
-            return found
+        if mark and (opened := self._opened(split, self._prepared(context).path(split, mark))) is not None:
+            return opened
         return self._decoded(self._source(context) or _download(context), context)[split]
 
     def _opened(self, split: str, path: Path) -> ClassSplit | None:
@@ -126,13 +126,13 @@ class Cub:
     def _decoded(self, source: Path, context: DataContext) -> dict[str, ClassSplit]:
         """Decode all splits, since every run needs the digests of all, and unpacking the archive takes long."""
         context.progress("reading the archive", 0, 1)
-        mark, prepared, found = _mark(source), self._prepared(context), {}
+        mark, prepared, splits = _mark(source), self._prepared(context), {}
         prepared.folder.mkdir(parents=True, exist_ok=True)
         with open_archive(source, scratch=prepared.folder) as archive:
             listing = read_listing(archive, self.layout)
             for split in self.layout.lists:
-                found[split] = self._split(split, mark, archive, listing, context)
-        return found
+                splits[split] = self._split(split, mark, archive, listing, context)
+        return splits
 
     def _split(
         self, split: str, mark: str, archive: ArchiveReader, listing: Listing, context: DataContext

@@ -123,7 +123,7 @@ class Folder:
         return split in PAIRED or not self.same_classes
 
     def fingerprint(self, context: DataContext) -> str:
-        """Return a digest that changes with the names, sizes and times of the files, and with the way of reading them."""
+        """Return a digest of the names, sizes and times of the files, and of the way of reading them."""
         every = self._listing(context).splits
         return content_key([READING, [[split, classes.quick_digest()] for split, classes in every.items()]])
 
@@ -191,22 +191,22 @@ class Folder:
         return self.path
 
     def _listing(self, context: DataContext) -> Listing:
-        found = read_layout(self._root(context), self.name)
+        layout = read_layout(self._root(context), self.name)
         every = {
             split: classes.without_small(self.min_images)
-            for split, classes in found.splits.items()
+            for split, classes in layout.splits.items()
             if self._reads(split)
         }
-        return Listing(every, found.skipped)
+        return Listing(every, layout.skipped)
 
     def _depth(self, listing: Listing, context: DataContext) -> BitDepth:
         """Return the depth of the images of all splits together, measured once."""
         place = content_key(ascii(self._root(context)))[:16]
-        digest = content_key([READING, [each.quick_digest() for each in listing.splits.values()]])[:16]
+        digest = content_key([READING, [classes.quick_digest() for classes in listing.splits.values()]])[:16]
         path = context.cache / place / f"depth-{digest}.json"
         if path.exists():
             return BitDepth(**json.loads(path.read_text(encoding="utf-8")))
-        files = [file.path for each in listing.splits.values() for file in each.images]
+        files = [file.path for classes in listing.splits.values() for file in classes.images]
         with quiet_decoders():
             depth = measure_depth(files, lambda done, total: context.progress("headers", done, total))
         for old in path.parent.glob("depth-*"):

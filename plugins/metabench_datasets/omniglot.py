@@ -198,14 +198,14 @@ def _verify(split: str, actual: str) -> None:
 
 def _open(stems: set[str], context: DataContext, stack: ExitStack) -> dict[str, ArchiveReader]:
     """Open the archives named `stems` from the user's folders, our downloads, or the network."""
-    found = {stem: find_source((f"{stem}.zip", stem), context, SUBFOLDERS) for stem in sorted(stems)}
+    archives = {stem: find_source((f"{stem}.zip", stem), context, SUBFOLDERS) for stem in sorted(stems)}
     why = ""
-    for stem in [stem for stem, path in found.items() if path is None]:
-        found[stem], why = download_if_allowed(FILES[stem], context)
-    if absent := [stem for stem, path in found.items() if path is None]:
+    for stem in [stem for stem, path in archives.items() if path is None]:
+        archives[stem], why = download_if_allowed(FILES[stem], context)
+    if absent := [stem for stem, path in archives.items() if path is None]:
         names = " and ".join(f"{stem}.zip" for stem in absent)
         raise MissingError(
             f"omniglot: {names} {why}; put the official files into {download_folder(context)} "
             "or run `metabench datasets download omniglot --from DIR` with the folder that holds them"
         )
-    return {stem: stack.enter_context(open_archive(path)) for stem, path in found.items() if path is not None}
+    return {stem: stack.enter_context(open_archive(path)) for stem, path in archives.items() if path is not None}

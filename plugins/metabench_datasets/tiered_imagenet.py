@@ -91,10 +91,10 @@ class TieredImagenet:
             raise UsageError(f"tiered-imagenet: there is no split {split!r}; use train, val or test")
         images, labels = files = self._files(split, context)
         order = read_labels(labels)
-        size, found = self.sizes[split], SplitSize(len(order.names), len(order.rows))
-        if found != size:
+        size, actual = self.sizes[split], SplitSize(len(order.names), len(order.rows))
+        if actual != size:
             raise MetabenchError(
-                f"{labels}: has {found.classes} classes and {found.images} images instead of {size.classes} and "
+                f"{labels}: has {actual.classes} classes and {actual.images} images instead of {size.classes} and "
                 f"{size.images}; get the official file again"
             )
         prepared, mark = PreparedCopies(context.cache / f"v{SPEC.version}"), _mark(files)

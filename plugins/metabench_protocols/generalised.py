@@ -101,8 +101,8 @@ class Generalised:
     def width(self, split: ClassSplit) -> int:
         """Return the words for the novel classes and their images, each base class and its support, and the queries."""
         assert isinstance(split, JointSplit)
-        asked, each = self._asked(split)
-        return self.form.width(split) + self._classes(split) * (1 + self._shots(split)) + asked * each
+        asked, per_class = self._asked(split)
+        return self.form.width(split) + self._classes(split) * (1 + self._shots(split)) + asked * per_class
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
         """Return the episodes of (B, width) random words; novel classes come first, in support and query."""
@@ -131,10 +131,10 @@ class Generalised:
             drawn: base classes (B, classes) in random order.
             places: where each of them stands among the sorted ones.
         """
-        asked, each = self._asked(split)
+        asked, per_class = self._asked(split)
         rows = rows_of(words, drawn[:, :asked], split.reserve_starts)  # (B, asked, each)
         total = self.form.n_query
-        return _flat(rows.transpose(0, 2, 1))[:, :total], np.tile(places[:, :asked], each)[:, :total]
+        return _flat(rows.transpose(0, 2, 1))[:, :total], np.tile(places[:, :asked], per_class)[:, :total]
 
     def values(self, outputs: Tensor, truth: Tensor) -> Tensor:
         """Return harmonic mean, accuracy of novel and of base queries, and delta (B, 4), in percent.

@@ -119,13 +119,13 @@ class MetaDataset:
         """Return the classes (way,) of an episode, of one word each for way and super-category."""
         if self.within_superclass:
             groups = list(group_members(split).values())
-            found = classes_of_groups(group_word, class_words[None], groups)[0]
-            found = found[found >= 0]
+            chosen = classes_of_groups(group_word, class_words[None], groups)[0]
+            chosen = chosen[chosen >= 0]
         else:
-            found = choose(class_words[None, : len(split.names)], len(split.names))[0]
-        most = len(found)  # the smaller of `max_way` and what there is
+            chosen = choose(class_words[None, : len(split.names)], len(split.names))[0]
+        most = len(chosen)  # the smaller of `max_way` and what there is
         way = self.min_way + int(integers_below(way_word, most - self.min_way + 1)[0])
-        classes: Ints = found[:way]
+        classes: Ints = chosen[:way]
         return classes
 
     def _composition(self, beta_word: Words, weight_words: Words, images: Ints) -> tuple[Ints, int]:

@@ -97,8 +97,8 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         """Compare features, gradients and statistics of one training pass with those of forward."""
         for shape in self.shapes():
             plain, fast, items = self.build(shape), self.build(shape), self.items(shape)
-            wanted, found = (trained_pass(plain, plain, items), trained_pass(fast, fast.for_training(), items))
-            expect_same_features(found, wanted, "for_training()")
+            wanted, fused = (trained_pass(plain, plain, items), trained_pass(fast, fast.for_training(), items))
+            expect_same_features(fused, wanted, "for_training()")
             if name := self._other_gradient(plain, fast):
                 raise Violation(f"for_training() gives '{name}' another gradient")
             for (name, statistic), (_, other) in zip(plain.named_buffers(), fast.named_buffers(), strict=True):
@@ -119,8 +119,8 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             for body in bodies:
                 replace_norms(body, "transductive", 1, "")
             plain, fast = bodies
-            wanted, found = twice(plain, plain, items), twice(fast, fast.for_adapting(), items)
-            expect_same_features(found, wanted, "for_adapting()")
+            wanted, fused = twice(plain, plain, items), twice(fast, fast.for_adapting(), items)
+            expect_same_features(fused, wanted, "for_adapting()")
             if name := self._other_gradient(plain, fast):
                 raise Violation(f"for_adapting() gives '{name}' another second derivative")
 
@@ -133,8 +133,8 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         pairs = zip(plain.named_parameters(), fast.parameters(), strict=True)
         gradients = [(name, weight.grad, other.grad) for (name, weight), other in pairs if weight.grad is not None]
         largest = max((float(wanted.abs().amax()) for _, wanted, _ in gradients), default=0.0)
-        for name, wanted, found in gradients:
-            apart = (wanted if found is None else wanted - found).abs().amax()
+        for name, wanted, fused in gradients:
+            apart = (wanted if fused is None else wanted - fused).abs().amax()
             if float(apart) > 1e-3 * float(wanted.abs().amax()) + 1e-5 * largest:
                 return name
         return ""

@@ -68,15 +68,15 @@ class DatasetConformance(SpecChecks):
     def test_digest(self) -> None:
         """Compare the SHA-256 of every split, loaded anew."""
         for split, data in self._splits().items():
-            found, again = split_digest(data), split_digest(self._load(split))
-            if found != again:
-                raise Violation(f"{split} has digest {found[:12]} and, loaded again, {again[:12]}")
-            if self._declared is None or found == self._declared.digests.get(split):
+            actual, again = split_digest(data), split_digest(self._load(split))
+            if actual != again:
+                raise Violation(f"{split} has digest {actual[:12]} and, loaded again, {again[:12]}")
+            if self._declared is None or actual == self._declared.digests.get(split):
                 continue
             if not self._spec.copies:
-                raise Violation(f"{split} has digest {found}, declared is {self._declared.digests.get(split)}")
-            if self._spec.copy_name(split, found) == UNKNOWN_COPY:
-                raise NotApplicable(f"{split} has digest {found}: these pixels are no copy that the spec describes")
+                raise Violation(f"{split} has digest {actual}, declared is {self._declared.digests.get(split)}")
+            if self._spec.copy_name(split, actual) == UNKNOWN_COPY:
+                raise NotApplicable(f"{split} has digest {actual}: these pixels are no copy that the spec describes")
 
     @conformance_check(
         "no class is in two splits",
@@ -95,11 +95,11 @@ class DatasetConformance(SpecChecks):
     )
     def test_disjoint_images(self) -> None:
         """Compare images by content; known shared ones must be listed, and each listed one must exist."""
-        found = duplicates(self._splits())
-        shared = {digest for splits, images in by_splits(found).items() if len(splits) > 1 for digest in images}
+        copies = duplicates(self._splits())
+        shared = {digest for splits, images in by_splits(copies).items() if len(splits) > 1 for digest in images}
         listed = self._listed(shared)
         if unknown := sorted(shared - listed):
-            where = " and ".join(dict.fromkeys(split for split, _ in found[unknown[0]]))
+            where = " and ".join(dict.fromkeys(split for split, _ in copies[unknown[0]]))
             several = f"{pluralise(len(unknown), 'image')} {is_or_are(len(unknown))} in several splits"
             raise Violation(f"{several}, such as {unknown[0]} in {where}")
         if stale := sorted(listed - shared):

@@ -55,15 +55,15 @@ class LearningChecks(AlgorithmChecks):
         "trains=False.",
     )
     def test_learns(self) -> None:
-        """Measure new classes after 40 training episodes, or 80 or 120 if it is slow; for numbers, five times as many."""
+        """Measure new classes after 40, 80 or 120 training episodes; for numbers, five times as many."""
         lesson = _Lesson(self, self.device)
         before, steps = lesson.merits(), STEPS if self.labels else STEPS_OF_NUMBERS
         for _ in range(ROUNDS):
             lesson.train(steps)
             gain = lesson.merits() - before
-            told = gain if self.labels else np.sign(gain)  # errors have no bound: a few would hide the others
-            error = float(told.std(ddof=1)) / math.sqrt(EPISODES)
-            if float(told.mean()) > SIGNIFICANT * error:
+            gains = gain if self.labels else np.sign(gain)  # errors have no bound: a few would hide the others
+            error = float(gains.std(ddof=1)) / math.sqrt(EPISODES)
+            if float(gains.mean()) > SIGNIFICANT * error:
                 return
         done, start = ROUNDS * steps, float(before.mean())
         end, metric = start + float(gain.mean()), lesson.run.metric

@@ -94,7 +94,7 @@ class OutcomeChecks(AlgorithmChecks):
         fix="Check how support items and their numbers are paired, and that the scale of what is predicted is theirs.",
     )
     def test_levels(self) -> None:
-        """Require an error of at most half the variance of nearly constant functions, if need be after a short training."""
+        """Require an error of at most half the variance of nearly constant functions, if need be after training."""
         if self.labels:
             raise NotApplicable("it predicts labels, and what is checked are numbers")
         for points in (5, 20):
@@ -127,11 +127,11 @@ class OutcomeChecks(AlgorithmChecks):
             episodes = self._easy(scorer, way, shots, queries=1, batch=scorer.trials, in_order=True)
             support, pairs = episodes.support.clone(), torch.randint(way - 1, (scorer.trials,), generator=generator(31))
             twins = torch.stack([pairs, pairs + 1], 1).to(self.torch_device)
-            each = torch.arange(scorer.trials, device=self.torch_device)
+            trials = torch.arange(scorer.trials, device=self.torch_device)
             for offset in range(shots):  # they are in order: class k owns rows k * shots and on
                 rows = twins * shots + offset
-                support[each, rows[:, 1]] = support[each, rows[:, 0]]
-            query = support[each, twins[:, 0] * shots][:, None]
+                support[trials, rows[:, 1]] = support[trials, rows[:, 0]]
+            query = support[trials, twins[:, 0] * shots][:, None]
             winners = self._winners(scorer, replace(episodes, support=support, query=query))[:, 0]
             low, high = (int((winners == twins[:, side]).sum()) for side in (0, 1))
             if low + high < scorer.trials / 5:

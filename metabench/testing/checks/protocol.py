@@ -85,19 +85,19 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
     def test_global_rng(self) -> None:
         """Draw with NumPy's state seeded in two ways."""
         for name, split, protocol in self.fitting():
-            words, found = self.words(protocol, split, 4), []
+            words, drawn = self.words(protocol, split, 4), []
             before = np.random.get_state(legacy=False)  # noqa: NPY002
             try:
                 for seed in (1, 2):
                     np.random.seed(seed)  # noqa: NPY002
                     state = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
-                    found.append([rows_and_labels(batch) for batch in single_episodes(protocol, split, words)])
+                    drawn.append([rows_and_labels(batch) for batch in single_episodes(protocol, split, words)])
                     after = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
                     if not np.array_equal(state, after):
                         raise Violation(f"{name}: draw() uses numpy's global random state")
             finally:
                 np.random.set_state(before)  # noqa: NPY002
-            if any(not np.array_equal(one, two) for one, two in zip(*found, strict=True)):
+            if any(not np.array_equal(one, two) for one, two in zip(*drawn, strict=True)):
                 raise Violation(f"{name}: the episodes depend on numpy's global seed")
 
     @conformance_check(
@@ -223,11 +223,13 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         protocol = self.make()
         if not isinstance(protocol, DisjointProtocol):
             raise NotApplicable("it has no open sampling")
-        way, each = protocol.way, protocol.per_class
-        split = made_up_split([each] * way)
-        batch = protocol.arrange(np.arange(way * each, dtype=np.int64).reshape(1, way, each))
+        way, per_class = protocol.way, protocol.per_class
+        split = made_up_split([per_class] * way)
+        batch = protocol.arrange(np.arange(way * per_class, dtype=np.int64).reshape(1, way, per_class))
         used = np.sort(np.concatenate([batch.support[0], batch.query[0]]))
-        if not np.array_equal(used, np.arange(way * each)):
-            raise Violation(f"arrange() makes episodes of {len(used)} images out of {way * each}, or not each once")
+        if not np.array_equal(used, np.arange(way * per_class)):
+            raise Violation(
+                f"arrange() makes episodes of {len(used)} images out of {way * per_class}, or not each once"
+            )
         if problem := label_problem(batch, 0, split):
             raise Violation(f"an episode of arrange() {problem}")

@@ -81,8 +81,8 @@ class AlgorithmChecks(Conformance):
         """The data set that it is trained on."""
         if self.labels:
             return DATA
-        found = (name for name, spec in self.subject.registry.datasets.items() if spec.kind == "functions")
-        return next((name for name in found if not self.subject.registry.datasets[name].download), "")
+        functions = (name for name, spec in self.subject.registry.datasets.items() if spec.kind == "functions")
+        return next((name for name in functions if not self.subject.registry.datasets[name].download), "")
 
     @property
     def values(self) -> dict[str, Value]:

@@ -82,12 +82,12 @@ class Modulated(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (N, C, ...), or (..., C) where the layer is linear."""
-        found: Tensor = self.layer(values)
+        maps: Tensor = self.layer(values)
         change = self.weight @ self.context
         if not self.linear:
-            scale, change = change.view(2, 1, -1, *[1] * (found.ndim - 2))
-            found = found * (1 + scale)
-        return found + change
+            scale, change = change.view(2, 1, -1, *[1] * (maps.ndim - 2))
+            maps = maps * (1 + scale)
+        return maps + change
 
 
 def modulate(network: nn.Module, context: int, layer: int) -> str:
@@ -102,7 +102,7 @@ def modulate(network: nn.Module, context: int, layer: int) -> str:
     if not norms and not linear:
         raise UsageError("cavia needs batch norm or a linear layer for its context to modulate; use another --backbone")
     name: str
-    name, found = norms[min(layer, len(norms)) - 1] if norms else linear[0]
+    name, module = norms[min(layer, len(norms)) - 1] if norms else linear[0]
     parent, _, attribute = name.rpartition(".")
-    setattr(network.get_submodule(parent), attribute, Modulated(found, context))
+    setattr(network.get_submodule(parent), attribute, Modulated(module, context))
     return name

@@ -76,8 +76,8 @@ def hessian_product(loss: Callable[[Weights], Tensor], params: Weights, vector: 
         slopes = torch.func.grad(loss)(weights)
         return _dot(slopes, vector)
 
-    found: Weights = torch.func.grad(slope_along)({name: value.detach() for name, value in params.items()})
-    return found
+    product: Weights = torch.func.grad(slope_along)({name: value.detach() for name, value in params.items()})
+    return product
 
 
 def conjugate_gradients(product: Callable[[Weights], Weights], target: Weights, steps: int) -> Weights:
