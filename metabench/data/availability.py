@@ -34,7 +34,7 @@ class DatasetStatus:
 
 
 class _Preparing(Exception):
-    """A data set has found its files and begins to decode them."""
+    """A dataset has found its files and begins to decode them."""
 
 
 def dataset_status(
@@ -60,7 +60,7 @@ def dataset_status(
         if wanted and allow_download:
             return DatasetStatus("downloadable", f"{' and '.join(dict.fromkeys(wanted))} will be downloaded")
         return DatasetStatus("missing", str(error))
-    except Exception as error:  # a data set is a plugin: whatever it raises is one line here
+    except Exception as error:  # a dataset is a plugin: whatever it raises is one line here
         return DatasetStatus("broken", str(error) if isinstance(error, MetabenchError) else one_line(error))
     return DatasetStatus("prepared")
 

@@ -17,7 +17,7 @@ from metabench.data.resumable_array import cores
 from metabench.utils.text import pluralise
 
 if TYPE_CHECKING:
-    from PIL.Image import Image  # not at run time: data sets are listed without Pillow
+    from PIL.Image import Image  # not at run time: datasets are listed without Pillow
 
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits per channel that cameras, microscopes and scanners have."""

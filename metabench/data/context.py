@@ -12,7 +12,7 @@ class DataContext:
     """Folders that a dataset may read and write, and its callbacks.
 
     Attributes:
-        cache: a folder of the data set's own for what it decodes; created on demand.
+        cache: a folder of the dataset's own for what it decodes; created on demand.
         sources: folders that may hold the user's own copies of official files, in order of preference.
         allow_download: whether missing files may be fetched.
         progress: ``progress(text, done, total)``, may be called as often as wanted.

@@ -1,4 +1,4 @@
-"""Items that a data set holds more than once: equal in every byte of the prepared array."""
+"""Items that a dataset holds more than once: equal in every byte of the prepared array."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from metabench.data.resumable_array import cached_rows, refuse_bad
 from metabench.utils.bounded_files import read_bounded
 
 if TYPE_CHECKING:
-    from PIL.Image import Image  # not at run time: data sets are listed without Pillow
+    from PIL.Image import Image  # not at run time: datasets are listed without Pillow
 
 IMAGE_BYTES = 64 << 20
 """The most that the file of one image may have."""

@@ -17,7 +17,7 @@ from metabench.data.parallel_rows import Unusable
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image  # not at run time: data sets are listed without Pillow
+    from PIL.Image import Image  # not at run time: datasets are listed without Pillow
 
 FIT_MODES = ("crop", "pad", "stretch")
 COLOUR_MODES = ("rgb", "grey")

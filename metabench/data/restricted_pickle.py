@@ -62,7 +62,7 @@ def open_pickle(path: Path, most_steps: int = MOST_STEPS) -> Iterator[Any]:
 
 
 class _Refused(Exception):
-    """The pickle holds what no data set needs."""
+    """The pickle holds what no dataset needs."""
 
 
 class _Stop(Exception):

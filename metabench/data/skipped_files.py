@@ -15,10 +15,10 @@ _NO_ENDING = "without an ending"
 
 @dataclass(frozen=True)
 class UnreadFiles:
-    """Files of a data set that are not read for one reason.
+    """Files of a dataset that are not read for one reason.
 
     Attributes:
-        split: that they are in, ``-`` for the whole data set.
+        split: that they are in, ``-`` for the whole dataset.
         status: ``skipped``, by their names and places; ``unreadable``, by what is in them.
         reason: in words.
         files: their names.

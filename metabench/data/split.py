@@ -22,7 +22,7 @@ class ClassSplit:
             text in UTF-8, filled up with zeros.
         starts: int64 (classes + 1,); class c owns rows ``starts[c] .. starts[c+1]``.
         names: the name of each class.
-        groups: for each class what it belongs to (its alphabet, its superclass); empty where the data set has no such
+        groups: for each class what it belongs to (its alphabet, its superclass); empty where the dataset has no such
             thing. No part of the digest.
     """
 

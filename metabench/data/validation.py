@@ -1,4 +1,4 @@
-"""The rules for what a data set's ``load`` returns: for every run, and for ``metabench check``."""
+"""The rules for what a dataset's ``load`` returns: for every run, and for ``metabench check``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def valid_split(
         problem = layout_problem(loaded, spec.kind) or shape_problem(loaded, spec, shape) or size_problem(loaded, size)
         if not problem:
             return loaded
-    raise MetabenchError(f"cannot load {split} of data set '{dataset}': {problem}.")
+    raise MetabenchError(f"cannot load {split} of dataset '{dataset}': {problem}.")
 
 
 def item_shape(spec: DatasetSpec, params: Mapping[str, Value], loader: object) -> tuple[int, ...] | None:

@@ -65,7 +65,7 @@ def _made(kind: Callable[..., M], params: Mapping[str, Any], *arguments: Any) ->
             raise
         given = ", ".join(f"{name}={value}" for name, value in params.items())
         what, why = getattr(kind, "__name__", "it"), str(error)[:200] or type(error).__name__
-        raise UsageError(f"{what}({given}) cannot be: {why}; change its --set") from error
+        raise UsageError(f"cannot construct {what}({given}): {why}. Change the value passed with --set.") from error
 
 
 def _checked(body: Backbone, item_shape: tuple[int, ...]) -> Backbone:

@@ -61,8 +61,8 @@ def load_body(body: nn.Module, path: Path) -> None:
         theirs = tuple(weights[name].shape) if name in weights else "absent"
         if theirs != tuple(own[name].shape):
             raise UsageError(
-                f"the weights in {path} do not fit this backbone: {name} is {theirs} there and "
-                f"{tuple(own[name].shape)} here; check --backbone and its --set"
+                f"cannot load weights from {path}: {name} is {theirs} there and {tuple(own[name].shape)} in this "
+                "backbone. Check --backbone and its --set."
             )
     body.load_state_dict({name: weights[name] for name in own})
 

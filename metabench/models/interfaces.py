@@ -30,7 +30,7 @@ class Backbone(nn.Module, ABC):
         return normalise(items)
 
     def targets(self, items: Tensor) -> Tensor:
-        """Return the numbers (N, `outputs`) that are to be predicted of a data set's items."""
+        """Return the numbers (N, `outputs`) that are to be predicted of a dataset's items."""
         raise NotImplementedError(f"{type(self).__name__} predicts no numbers")
 
     def for_training(self) -> nn.Module:

@@ -27,9 +27,11 @@ def choose_device(name: str) -> Any:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise MissingError("no CUDA device is available to torch; use --device cpu (or auto)")
+        raise MissingError("cannot use CUDA: torch sees no CUDA device. Use --device cpu or auto.")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise MissingError(f"there is no {name}: torch sees {torch.cuda.device_count()} CUDA device(s)")
+        raise MissingError(
+            f"device {name} not found: torch sees {torch.cuda.device_count()} CUDA device(s). Choose another --device."
+        )
     return torch.device(name)
 
 

@@ -18,7 +18,7 @@ class Home:
     """Folder of everything metabench writes, and the folders it only reads.
 
     Attributes:
-        root: holds records, models, features and decoded data sets.
+        root: holds records, models, features and decoded datasets.
         sources: folders with the user's own copies of official data, in order of preference.
     """
 
@@ -82,7 +82,7 @@ class Home:
                 probe.write(b"x")
         except OSError as error:
             raise MetabenchError(
-                f"home {self.root} is not writable ({error.strerror}); choose another with --home or METABENCH_HOME"
+                f"cannot write to home {self.root}: {error.strerror}. Choose another with --home or METABENCH_HOME."
             ) from error
 
 

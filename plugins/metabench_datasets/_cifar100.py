@@ -1,6 +1,6 @@
-"""CIFAR-100 as its author distributes it, and the few-shot data sets that divide its classes.
+"""CIFAR-100 as its author distributes it, and the few-shot datasets that divide its classes.
 
-The official files split every class into 500 images for training and 100 for testing; few-shot data sets take
+The official files split every class into 500 images for training and 100 for testing; few-shot datasets take
 all 600 and divide the classes. Within a class the images are in the order of their bytes, so neither the order of
 the rows in a copy nor the file that they came from moves an episode.
 """
@@ -69,7 +69,7 @@ def categories() -> tuple[Category, ...]:
 
 
 class Cifar100Classes:
-    """A few-shot data set of CIFAR-100's classes; `name` is its column in the list of classes."""
+    """A few-shot dataset of CIFAR-100's classes; `name` is its column in the list of classes."""
 
     name: ClassVar[str]
     spec: ClassVar[DatasetSpec]

@@ -119,6 +119,6 @@ def framed(image: Image, frame: str, box: Box, size: int) -> Image:
 
 @cache
 def _bilinear() -> int:
-    from PIL import Image  # here, because this module is imported to list the data sets
+    from PIL import Image  # here, because this module is imported to list the datasets
 
     return Image.Resampling.BILINEAR

@@ -54,14 +54,14 @@ class IntentSource:
 
 @cache
 def intent_classes(dataset: str) -> tuple[IntentClass, ...]:
-    """Return the classes of a published data set, sorted by name, from the list in this package."""
+    """Return the classes of a published dataset, sorted by name, from the list in this package."""
     text = (resources.files("metabench_datasets") / "data/intents.txt").read_text("utf-8")
     rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
     return tuple(IntentClass(name, int(count), roles) for owner, name, count, roles in rows if owner == dataset)
 
 
 def declared_folds(dataset: str, source: IntentSource) -> list[Declared]:
-    """Return sizes, digests and shared sentences of each class split of a published data set, from the first on."""
+    """Return sizes, digests and shared sentences of each class split of a published dataset, from the first on."""
     text = (resources.files("metabench_datasets") / "data/intent_digests.txt").read_text("utf-8")
     rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
     folds = []
@@ -87,7 +87,7 @@ def read_intents(path: Path, source: IntentSource) -> dict[str, list[str]]:
     sentences: dict[str, list[str]] = {item.name: [] for item in source.classes}
     for where, label, sentence in pairs:
         if label not in sentences:
-            raise MetabenchError(f"{where}: there is no class {label!r} in this data set; {AGAIN}")
+            raise MetabenchError(f"{where}: there is no class {label!r} in this dataset; {AGAIN}")
         sentences[label].append(sentence)
     for item in source.classes:
         if (count := len(sentences[item.name])) != item.sentences:

@@ -116,7 +116,7 @@ def pixel_digest(drawings: NDArray[np.uint8]) -> str:
 
 def read_drawing(archive: ArchiveReader, name: str) -> NDArray[np.uint8]:
     """Return one drawing, uint8 (105, 105), ink 255."""
-    from PIL import Image  # here, because this module is imported to list the data sets
+    from PIL import Image  # here, because this module is imported to list the datasets
 
     data = archive.read(name)
     try:

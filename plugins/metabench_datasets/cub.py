@@ -68,7 +68,7 @@ SPEC = DatasetSpec(
 
 
 class Cub:
-    """The data set in one framing.
+    """The dataset in one framing.
 
     Args:
         frame: ``"whole"``, ``"box"`` or ``"centre"``, see above.

@@ -74,7 +74,7 @@ SPEC = DatasetSpec(
 
 
 class Folder:
-    """The data set of one folder.
+    """The dataset of one folder.
 
     Args:
         path: the folder; relative to where the command is run.

@@ -123,7 +123,7 @@ SPECS = [
 
 
 class Intents:
-    """An intent data set with one of its class splits.
+    """An intent dataset with one of its class splits.
 
     Args:
         fold: which class split, from 1.
@@ -145,7 +145,7 @@ class Intents:
         """Return a split, reading it on first use; later it opens as a memory map.
 
         Returns:
-            uint8 (N, bytes of the longest sentence of the data set), see `metabench.data.text`; classes by name, the
+            uint8 (N, bytes of the longest sentence of the dataset), see `metabench.data.text`; classes by name, the
             sentences of a class by their bytes.
 
         Raises:

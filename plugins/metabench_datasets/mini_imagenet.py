@@ -73,7 +73,7 @@ SPEC = DatasetSpec(
 
 
 class MiniImagenet:
-    """The data set, from a copy in the user's folders.
+    """The dataset, from a copy in the user's folders.
 
     Args:
         lists: classes of each split; None is the published split.

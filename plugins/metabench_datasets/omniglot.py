@@ -77,7 +77,7 @@ SPEC = DatasetSpec(
 
 
 class Omniglot:
-    """The data set with one choice of split, rotations and size.
+    """The dataset with one choice of split, rotations and size.
 
     Args:
         split: ``"vinyals"`` (1,028 + 172 characters train and validate, 423 test, alphabets mixed over the
@@ -180,7 +180,7 @@ class Omniglot:
 
 def scaled(drawing: NDArray[np.uint8], turn: int, size: int, resample: str) -> NDArray[np.uint8]:
     """Return a drawing turned counter-clockwise by `turn` degrees, then resized to `size`."""
-    from PIL import Image  # here, because this module is imported to list the data sets
+    from PIL import Image  # here, because this module is imported to list the datasets
 
     image = Image.fromarray(drawing).rotate(turn)
     return np.asarray(image.resize((size, size), Image.Resampling[FILTERS[resample]]))

@@ -59,7 +59,7 @@ SPEC = DatasetSpec(
 
 
 class OmniglotLake:
-    """The data set at one size.
+    """The dataset at one size.
 
     Args:
         size: side of the images.

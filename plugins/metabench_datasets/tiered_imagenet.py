@@ -53,7 +53,7 @@ SPEC = DatasetSpec(
 
 
 class TieredImagenet:
-    """The data set, from a copy in the user's folders.
+    """The dataset, from a copy in the user's folders.
 
     Args:
         sizes: classes and images of each split; None is the published ones.

@@ -50,7 +50,7 @@ class Generalised:
     """Draws `way` novel classes with images as `fixed-way`, and base classes with as many queries in all.
 
     The support of base classes are images of training, their queries come from the reserve. They are spread over the
-    classes as evenly as their number allows. Labels from `way` on are of base classes, in the order of the data set.
+    classes as evenly as their number allows. Labels from `way` on are of base classes, in the order of the dataset.
 
     Args:
         way, shot, query: of the novel classes, see `FixedWay`.
@@ -72,7 +72,7 @@ class Generalised:
         self.form.check(split)
         if not isinstance(split, JointSplit):
             raise UsageError(
-                "generalised episodes need base classes beside the others (metabench.data.joint_split.JointSplit)"
+                "cannot draw generalised episodes: the split has no base classes. Pass a metabench.api.JointSplit."
             )
         classes, asked = len(split.base_names), self._asked(split)
         if self.base > classes:

@@ -1,4 +1,4 @@
-"""Lake's one-shot runs: a list of episodes that the data set itself lays down."""
+"""Lake's one-shot runs: a list of episodes that the dataset itself lays down."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LakeRuns:
         runs = list(dict.fromkeys(split.groups))
         in_order = [run for run in runs for _ in range(WAY)] == list(split.groups)
         if len(runs) != RUNS or not in_order or not bool((split.counts == 2).all()):
-            raise UsageError("the data set is not laid out in Lake's runs; use --dataset omniglot-lake")
+            raise UsageError("the dataset is not laid out in Lake's runs; use --dataset omniglot-lake")
 
     def width(self, split: ClassSplit) -> int:
         """Return one: the word picks a run where episodes are drawn."""

@@ -58,7 +58,7 @@ class MetaDataset:
     ======== ==========================================================================================
 
     with n_c the number of images of class c. Shapes vary, so `draw` makes one episode at a time. The sampler for
-    ImageNet, which takes related classes by WordNet, is not here: no data set declares such a tree.
+    ImageNet, which takes related classes by WordNet, is not here: no dataset declares such a tree.
     """
 
     min_way: int

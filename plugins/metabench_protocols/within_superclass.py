@@ -32,7 +32,7 @@ SPEC = ProtocolSpec(
 class WithinSuperclass:
     """Draws a super-category that has `way` classes, then that many of them, then images as `fixed-way`.
 
-    Super-categories are those that the data set names (`ClassSplit.groups`); one with too few classes is never drawn.
+    Super-categories are those that the dataset names (`ClassSplit.groups`); one with too few classes is never drawn.
     The open interval is for other super-categories: classes of one are no independent sample.
     There is no `arrange`: classes that meet by their super-category cannot be dealt out for open sampling.
     """
@@ -79,12 +79,12 @@ def group_members(split: ClassSplit) -> dict[str, NDArray[np.int64]]:
     """Return the classes of each super-category, in the order of their first classes.
 
     Raises:
-        UsageError: the data set names none.
+        UsageError: the dataset names none.
     """
     if not split.groups:
         raise UsageError(
-            "the data set does not say which super-category its classes belong to (ClassSplit.groups); use another "
-            "--protocol, or a data set with alphabets or coarse labels such as omniglot"
+            "the dataset does not say which super-category its classes belong to (ClassSplit.groups); use another "
+            "--protocol, or a dataset with alphabets or coarse labels such as omniglot"
         )
     members: dict[str, list[int]] = {}
     for label, group in enumerate(split.groups):

@@ -38,7 +38,7 @@ def problem_of(loaded: object, spec: DatasetSpec = SPEC, loader: object = None, 
         valid_split(loaded, "test", spec.name, spec, params, loader)
     text = str(caught.value)
     assert caught.value.exit_code == 1 and "\n" not in text
-    assert text.startswith("cannot load test of data set 'shapes': ") and text.endswith(".")
+    assert text.startswith("cannot load test of dataset 'shapes': ") and text.endswith(".")
     return text
 
 
@@ -206,9 +206,9 @@ def loose(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("form", "words"),
     [
-        ("float", "cannot load train of data set 'odd': images are float64"),
-        ("test", "cannot load test of data set 'odd': images are float64"),
-        ("same names", "cannot load val of data set 'odd': 8 classes are in both train and val, such as '0'"),
+        ("float", "cannot load train of dataset 'odd': images are float64"),
+        ("test", "cannot load test of dataset 'odd': images are float64"),
+        ("same names", "cannot load val of dataset 'odd': 8 classes are in both train and val, such as '0'"),
     ],
 )
 def test_a_run_refuses_what_check_refuses(

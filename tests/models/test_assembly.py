@@ -112,7 +112,10 @@ def test_a_tensor_missing_on_either_side_is_refused_by_name(tmp_path: Path) -> N
 
 
 def test_parameters_that_a_network_does_not_take_are_told() -> None:
-    with pytest.raises(UsageError, match=r"Conv4\(channels=-3\) cannot be: .*negative dimension.*; change its --set"):
+    with pytest.raises(
+        UsageError,
+        match=r"cannot construct Conv4\(channels=-3\): .*negative dimension.*\. Change the value passed with --set\.",
+    ):
         build(channels=-3)
 
 

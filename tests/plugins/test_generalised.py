@@ -100,7 +100,7 @@ def test_every_reserved_image_is_asked_about_as_often() -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(UsageError, match="need base classes beside"):
+    with pytest.raises(UsageError, match="the split has no base classes"):
         Generalised(2, 1, 1, 0, 5, 0.2).check(split_of([9] * 9))
     with pytest.raises(UsageError, match="8 base classes are more than there are; use --set protocol"):
         Generalised(2, 1, 1, 8, 5, 0.2).check(joint_of([9] * 3, [9] * 4, 0.2))

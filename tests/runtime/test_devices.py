@@ -37,7 +37,9 @@ def test_devices_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, 0)
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
     for name in ("cuda", "cuda:0"):
-        with pytest.raises(MissingError, match=r"no CUDA device is available to torch; use --device cpu \(or auto\)"):
+        with pytest.raises(
+            MissingError, match=r"cannot use CUDA: torch sees no CUDA device\. Use --device cpu or auto\."
+        ):
             choose_device(name)
 
 
@@ -46,7 +48,9 @@ def test_devices_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("auto") == choose_device("cuda") == torch.device("cuda")
     assert choose_device("cuda:1") == torch.device("cuda:1")
     assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(MissingError, match=r"there is no cuda:2: torch sees 2 CUDA device\(s\)"):
+    with pytest.raises(
+        MissingError, match=r"device cuda:2 not found: torch sees 2 CUDA device\(s\)\. Choose another --device\."
+    ):
         choose_device("cuda:2")
 
 

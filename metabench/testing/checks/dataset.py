@@ -1,4 +1,4 @@
-"""The conformance class of data sets."""
+"""The conformance class of datasets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from metabench.utils.text import is_or_are, pluralise
 
 
 class DatasetConformance(SpecChecks):
-    """Every check of a data set. Data that must be downloaded are looked for as ever, but never fetched."""
+    """Every check of a dataset. Data that must be downloaded are looked for as ever, but never fetched."""
 
     kind: ClassVar[Kind] = "dataset"
     dataset: ClassVar[str] = ""
@@ -61,7 +61,7 @@ class DatasetConformance(SpecChecks):
 
     @conformance_check(
         "the pixels are as declared, also when loaded again",
-        means="Two people who name this data set measure on different images.",
+        means="Two people who name this dataset measure on different images.",
         fix="Put the digests that are found into the spec, and bump its version if results exist; if they change "
         "from load to load, make decoding repeatable.",
     )

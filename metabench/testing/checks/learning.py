@@ -32,7 +32,7 @@ from metabench.utils.console import Console
 from metabench.utils.home import Home
 
 SMALL = {"train_classes": 40, "val_classes": 10, "test_classes": 20}
-"""Of the default data set, which is drawn in a fraction of a second at this size; functions are as they are."""
+"""Of the default dataset, which is drawn in a fraction of a second at this size; functions are as they are."""
 WAY = 5
 QUERY = 5
 """Of each class; the shot is 1 in the test, and in training where the recipe does not fix another."""
@@ -101,7 +101,7 @@ class _Lesson:
         if not spec.trains:
             raise NotApplicable("it does not train")
         if not owner.data:
-            raise NotApplicable("no data set of functions is installed that needs no download")
+            raise NotApplicable("no dataset of functions is installed that needs no download")
         small = SMALL if owner.labels else {}
         settings: dict[str, Any] = {f"data.{name}": value for name, value in small.items()}
         settings |= {f"algo.{name}": value for name, value in owner.params.items()}

@@ -20,7 +20,7 @@ from metabench.testing.support.synthetic_episodes import Episodes
 SCORERS = {"features": FeatureScorer, "images": AdaptingScorer}
 """By what the algorithm takes."""
 DATA = Selection.datasets[0]
-"""What is trained on: the data set that a run has by default, which needs no download."""
+"""What is trained on: the dataset that a run has by default, which needs no download."""
 
 
 class AlgorithmChecks(Conformance):
@@ -78,7 +78,7 @@ class AlgorithmChecks(Conformance):
 
     @property
     def data(self) -> str:
-        """The data set that it is trained on."""
+        """The dataset that it is trained on."""
         if self.labels:
             return DATA
         functions = (name for name, spec in self.subject.registry.datasets.items() if spec.kind == "functions")

@@ -89,7 +89,7 @@ class BackboneChecks(Conformance):
             return body.to(choose_device(self.device))
 
     def items(self, shape: Shape) -> Tensor:
-        """Return six items as a data set holds them, the same every time."""
+        """Return six items as a dataset holds them, the same every time."""
         if self.spec.takes == "functions":
             rows = self._points(shape, 5)
         elif len(shape) == 1:

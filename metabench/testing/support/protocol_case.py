@@ -48,7 +48,7 @@ class ProtocolCase(Conformance):
                 protocol.check(split)
             except UsageError as error:
                 if isinstance(spec, ProtocolSpec) and spec.episodes:
-                    raise NotApplicable("its episodes are a list that a data set of its own lays down") from error
+                    raise NotApplicable("its episodes are a list that a dataset of its own lays down") from error
                 if name == "even":
                     raise Violation(f"it refuses 60 classes of 60 images: {error}") from error
                 continue

@@ -34,7 +34,7 @@ class Hausdorff(FeatureHead):
         if self.side**2 != feature_dim and feature_dim % 3 == 0:
             raise UsageError(
                 f"hausdorff compares square grey drawings by their pixels, and {feature_dim} values are none; "
-                "use it with --backbone pixels on such a data set"
+                "use it with --backbone pixels on such a dataset"
             )
 
     def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
