@@ -208,7 +208,7 @@ def loose(tmp_path: Path) -> Path:
     [
         ("float", "cannot load train of dataset 'odd': images are float64"),
         ("test", "cannot load test of dataset 'odd': images are float64"),
-        ("same names", "cannot load val of dataset 'odd': 8 classes are in both train and val, such as '0'"),
+        ("same names", "cannot load val of data set 'odd': 8 classes are in both train and val, such as '0'"),
     ],
 )
 def test_a_run_refuses_what_check_refuses(

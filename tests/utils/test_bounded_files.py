@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from metabench.data.image_arrays import FileReader
+from metabench.data.label_tables import find_table
+from metabench.data.parallel_rows import Unusable
 from metabench.errors import MetabenchError, UsageError
+from metabench.leaderboard.published import read_published
+from metabench.planning.suites import read_suite
+from metabench.records.record import read_record
+from metabench.registry.local_files import read_files
+from metabench.registry.registry import load_registry
 from metabench.utils.bounded_files import SOURCE_BYTES, parse_json, read_bounded, read_toml
 
 
@@ -83,3 +91,31 @@ def test_json():
         parse_json("{]")
     with pytest.raises(ValueError, match="nested too deeply"):
         parse_json("[" * 1_000_000)
+
+
+def huge(path):
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)  # holes
+    return path
+
+
+def test_suites_and_plugins_and_claims_are_bounded(tmp_path):
+    doors = [
+        lambda: read_suite(huge(tmp_path / "suite.toml"), load_registry()),
+        lambda: read_files([huge(tmp_path / "plugin.py")]),
+        lambda: read_published(huge(tmp_path / "published.csv")),
+        lambda: read_record(huge(tmp_path / "record.json")),
+    ]
+    for door in doors:
+        with pytest.raises(MetabenchError, match=r"^cannot read .*: it is larger than \d+ bytes\. Check") as caught:
+            door()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_table_of_labels_and_an_image_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("metabench.data.label_tables.TABLE_BYTES", 20)
+    (tmp_path / "labels.csv").write_text("filename,label\na.png,b\n")
+    with pytest.raises(UsageError, match=r"labels\.csv: it is larger than 20 bytes"):
+        find_table(tmp_path, "folder:x")
+    with pytest.raises(Unusable, match=r"it is larger than 67108864 bytes"):
+        FileReader([huge(tmp_path / "a.png")])(0)
