@@ -8,7 +8,14 @@ import pytest
 
 from metabench.api import AlgorithmConformance, BackboneConformance
 from metabench.registry.registry import availability, load_registry
+from metabench.testing.checks import learning
 from tests.vision_libraries import usable
+
+
+@pytest.fixture(autouse=True)
+def fewer_test_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200, for time: what has to exceed the same t value with half of them has to gain more."""
+    monkeypatch.setattr(learning, "EPISODES", 100)
 
 
 class TestProtoNet(AlgorithmConformance):

@@ -43,9 +43,9 @@ class TestMiniImagenet(DatasetConformance):
     dataset = "mini-imagenet"
 
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         monkeypatch.setenv("METABENCH_DATA", str(real_mini_imagenet()))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "mini-imagenet-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 @pytest.mark.realdata
@@ -53,16 +53,16 @@ class TestOmniglot(DatasetConformance):
     dataset = "omniglot"
 
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         monkeypatch.setenv("METABENCH_DATA", str(real_data()))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "omniglot-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 class Cifar100Kit(DatasetConformance):
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         monkeypatch.setenv("METABENCH_DATA", str(real_cifar()))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "cifar-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 @pytest.mark.realdata
@@ -133,11 +133,11 @@ class TestLakeRuns(ProtocolConformance):
 @pytest.mark.realdata
 class RealText(DatasetConformance):
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         if not (FOLDER / "text").is_dir():
             pytest.skip("no folder text in METABENCH_DATA")
         monkeypatch.setenv("METABENCH_DATA", str(FOLDER))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "text-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 class TestClinc150(RealText):
@@ -166,11 +166,11 @@ class TestCub(DatasetConformance):
     dataset = "cub"
 
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         if not any((FOLDER / name).exists() for name in ("CUB_200_2011.tgz", "CUB_200_2011")):
             pytest.skip("no CUB_200_2011 in METABENCH_DATA")
         monkeypatch.setenv("METABENCH_DATA", str(FOLDER))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "cub-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 @pytest.mark.realdata
@@ -178,9 +178,9 @@ class TestTieredImagenet(DatasetConformance):
     dataset = "tiered-imagenet"
 
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         monkeypatch.setenv("METABENCH_DATA", str(real_tiered()))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "tiered-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 @pytest.mark.realdata
@@ -188,9 +188,9 @@ class TestOmniglotLake(DatasetConformance):
     dataset = "omniglot-lake"
 
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         monkeypatch.setenv("METABENCH_DATA", str(real_runs()))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "lake-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 def test_nothing_built_in_is_left_out() -> None:
