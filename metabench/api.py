@@ -102,6 +102,7 @@ if TYPE_CHECKING:  # datasets: images
     from metabench.data.bit_depth import measure_depth as measure_depth
     from metabench.data.image_arrays import FileReader as FileReader
     from metabench.data.image_arrays import ImageDecoder as ImageDecoder
+    from metabench.data.image_arrays import ImageSource as ImageSource
     from metabench.data.image_arrays import cached_images as cached_images
     from metabench.data.image_arrays import quiet_decoders as quiet_decoders
     from metabench.data.image_decoding import COLOUR_MODES as COLOUR_MODES

@@ -68,11 +68,6 @@ class Home:
         """State of unfinished runs, for resuming."""
         return self.root / "partial"
 
-    @property
-    def locks(self) -> Path:
-        """Lock files that keep two processes from doing the same work."""
-        return self.root / "locks"
-
     def ensure(self) -> None:
         """Create the root and write a byte to it; MetabenchError if that does not work."""
         try:

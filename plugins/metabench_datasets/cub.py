@@ -21,6 +21,7 @@ from metabench.api import (
     DataContext,
     DatasetSpec,
     ImageDecoder,
+    ImageSource,
     MissingError,
     OfficialFile,
     Param,
@@ -141,22 +142,14 @@ class Cub:
         files = [file for name in names for file in listing.files[name]]
         starts = np.cumsum([0, *(len(listing.files[name]) for name in names)], dtype=np.int64)
 
-        def form(row: int) -> ImageDecoder:
+        def decoder(row: int) -> ImageDecoder:
             return ImageDecoder(SIDE, partial(framed, frame=self.frame, box=listing.boxes[files[row]], size=SIDE))
 
         path = prepared.path(split, mark)
         write_atomic(_notes(path), json.dumps(starts.tolist()))
-        images = cached_images(
-            path,
-            form,
-            files,
-            lambda row: archive.read(files[row]),
-            context,
-            plan=mark,
-            what=f"cub {split}: images",
-            remedy=f"get the official {FILE.name} again",
-            draft=prepared.draft(split),
-        )
+        remedy = f"get the official {FILE.name} again"
+        source = ImageSource(files, lambda row: archive.read(files[row]), f"cub {split}: images", remedy)
+        images = cached_images(path, decoder, source, context, plan=mark, draft=prepared.draft(split))
         return ClassSplit(images, starts, names)
 
     def _prepared(self, context: DataContext) -> PreparedCopies:

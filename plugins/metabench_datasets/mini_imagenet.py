@@ -19,6 +19,7 @@ from metabench.api import (
     DatasetSpec,
     FileReader,
     ImageDecoder,
+    ImageSource,
     KnownCopy,
     MissingError,
     PreparedCopies,
@@ -113,24 +114,16 @@ class MiniImagenet:
         layout, mark = self._copy(context)
         prepared, names = self._prepared(context), self.lists[split]
         starts = np.arange(len(names) + 1, dtype=np.int64) * self.per_class
-        path, form = prepared.path(split, mark), ImageDecoder(SIDE)
-        images = open_array(path, (int(starts[-1]), *form.shape))
+        path, decoder = prepared.path(split, mark), ImageDecoder(SIDE)
+        images = open_array(path, (int(starts[-1]), *decoder.shape))
         if images is None and layout is None:
             raise MissingError(f"mini-imagenet: its {split} split was not prepared, and {_how(context)}")
         if images is None:
             assert layout is not None
             files = [file for _, of_class in layout.classes(split) for file in of_class]
-            images = cached_images(
-                path,
-                form,
-                [str(file) for file in files],
-                FileReader(files),
-                context,
-                plan=mark,
-                what=f"mini-imagenet {split}: images",
-                remedy=f"mini-ImageNet's are {SIDE}x{SIDE} in colour; get those files again",
-                draft=prepared.draft(split),
-            )
+            remedy = f"mini-ImageNet's are {SIDE}x{SIDE} in colour; get those files again"
+            source = ImageSource(list(map(str, files)), FileReader(files), f"mini-imagenet {split}: images", remedy)
+            images = cached_images(path, decoder, source, context, plan=mark, draft=prepared.draft(split))
         return ClassSplit(images, starts, names)
 
     def _prepared(self, context: DataContext) -> PreparedCopies:

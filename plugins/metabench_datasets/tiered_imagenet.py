@@ -20,6 +20,7 @@ from metabench.api import (
     DataContext,
     DatasetSpec,
     ImageDecoder,
+    ImageSource,
     MetabenchError,
     MissingError,
     PreparedCopies,
@@ -119,9 +120,8 @@ class TieredImagenet:
                 return place if isinstance(place, bytes) else os.pread(file, place.length, place.offset)
 
             names = [f"{images.name}, image {row}" for row in order.rows]
-            what = f"tiered-imagenet: {images.name}"
-            remedy = "get the official file again"
-            return cached_images(path, ImageDecoder(SIDE), names, read, context, plan=mark, what=what, remedy=remedy)
+            source = ImageSource(names, read, f"tiered-imagenet: {images.name}", "get the official file again")
+            return cached_images(path, ImageDecoder(SIDE), source, context, plan=mark)
 
     @staticmethod
     def _of_pixels(images: Path, order: Sorted, path: Path, context: DataContext, mark: str) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from metabench.data import DataContext
-from metabench.data.image_arrays import ImageDecoder, cached_images
+from metabench.data.image_arrays import ImageDecoder, ImageSource, cached_images
 from metabench.data.parallel_rows import Unusable
 from metabench.errors import MetabenchError
 
@@ -72,9 +72,8 @@ def test_caching_reads_each_file_and_names_those_that_fail(tmp_path):
             warnings.warn("odd metadata", UserWarning, stacklevel=1)  # as Pillow does; an error in these tests
             return contents[names[row]]
 
-        return cached_images(
-            tmp_path / "a.npy", ImageDecoder(9), names, read, context, plan="p", what="set: images", remedy="get them"
-        )
+        source = ImageSource(names, read, "set: images", "get them")
+        return cached_images(tmp_path / "a.npy", ImageDecoder(9), source, context, plan="p")
 
     with pytest.raises(MetabenchError, match=r"set: images: 2 of 5 cannot be used: 1.png \(cannot be read: No such "):
         load({name: data for name, data in files.items() if name not in ("1.png", "3.png")})

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from metabench.data import DataContext, parallel_rows
-from metabench.data.image_arrays import FileReader, ImageDecoder, cached_images
+from metabench.data.image_arrays import FileReader, ImageDecoder, ImageSource, cached_images
 from metabench.data.resumable_array import cached_rows
 from metabench.errors import MetabenchError
 from metabench.runtime.forked_pool import ForkedPool, can_fork
@@ -60,10 +60,8 @@ def prepared(
     place: Path, files: list[Path], processes: bool = True, read: Callable[[int], bytes] | None = None
 ) -> np.ndarray:
     read = read or (FileReader(files) if processes else lambda row: files[row].read_bytes())
-    names = [file.name for file in files]
-    return cached_images(
-        place / "a.npy", ImageDecoder(SIDE), names, read, DataContext(place), plan="p", what="set", remedy="get them"
-    )
+    source = ImageSource([file.name for file in files], read, "set", "get them")
+    return cached_images(place / "a.npy", ImageDecoder(SIDE), source, DataContext(place), plan="p")
 
 
 def test_processes_make_the_array_that_threads_make(tmp_path: Path, files: list[Path], started: list[int]) -> None:

@@ -34,8 +34,8 @@ def test_root_is_absolute_and_tilde_is_the_user(tmp_path: Path, monkeypatch: pyt
 def test_rooms(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert home.dataset_cache("omniglot") == tmp_path / "data" / "omniglot"
-    rooms = [home.records, home.models, home.features, home.partial, home.locks]
-    assert [room.name for room in rooms] == ["records", "models", "features", "partial", "locks"]
+    rooms = [home.records, home.models, home.features, home.partial]
+    assert [room.name for room in rooms] == ["records", "models", "features", "partial"]
     assert {room.parent for room in rooms} == {tmp_path}
 
 
