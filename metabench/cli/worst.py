@@ -29,7 +29,7 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     """
     from metabench.evaluation.error_analysis import ErrorAnalyzer
     from metabench.execution.replay import replay
-    from metabench.reports.error_tables import to_plain, to_text
+    from metabench.reports.error_tables import error_document, error_text
 
     found = given(record, home)
     key = found.record["key"][:12]
@@ -50,11 +50,11 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
         session.console.warn(f"{what} than in the record")
     view = watchers[0].result(top)
     if as_json:
-        echo_json({"key": found.record["key"], **to_plain(view), "copies": copies_of(found.record)})
+        echo_json({"key": found.record["key"], **error_document(view), "copies": copies_of(found.record)})
         return
     inputs = found.record["inputs"]
     shot, way = (inputs["protocol"]["params"].get(name) for name in ("shot", "way"))
     protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
     dataset = marked_name(inputs["dataset"]["name"], copies_of(found.record))
     click.echo(f"{inputs['algorithm']['name']} on {dataset}, {protocol}, run {key}\n")
-    click.echo("\n".join(filter(None, (to_text(view, top), copies_note([found.record])))))
+    click.echo("\n".join(filter(None, (error_text(view, top), copies_note([found.record])))))

@@ -1,4 +1,4 @@
-"""What maintainers say about records: which are invalid, and which pre-training met the test data.
+"""Statements of maintainers: invalid records, and pre-training that met the test data.
 
 Both are small TOML files in the leaderboard folder. They are read strictly: a misspelt field or a key that fits
 no record would silently leave a wrong number in the ranks.
@@ -40,7 +40,7 @@ class Invalidated:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What pre-training data and the test classes of a data set have in common: see `OVERLAPS`."""
+    """The overlap (see `OVERLAPS`) of pre-training data with the test classes of a dataset."""
 
     trained_on: str
     dataset: str
@@ -54,17 +54,17 @@ def read_invalidated(path: Path) -> dict[str, Invalidated]:
     Raises:
         UsageError: malformed, a field that is not known, or a key given twice.
     """
-    found: dict[str, Invalidated] = {}
+    invalidated: dict[str, Invalidated] = {}
     for where, table in _tables(path, "invalidated", {"key": str, "reason": str, "date": datetime.date}, ("removed",)):
         key, removed = table["key"], table.get("removed", False)
         if not _KEY.fullmatch(key):
             raise UsageError(f"{where}: the key must be all 64 hexadecimal digits of a record's key")
         if type(removed) is not bool:
             raise UsageError(f"{where}: removed is true or false")
-        if key in found:
+        if key in invalidated:
             raise UsageError(f"{where}: the key {key[:12]} stands there twice")
-        found[key] = Invalidated(key, _reason(where, table), table["date"], removed)
-    return found
+        invalidated[key] = Invalidated(key, _reason(where, table), table["date"], removed)
+    return invalidated
 
 
 def read_overlaps(path: Path) -> list[Overlap]:
@@ -74,17 +74,17 @@ def read_overlaps(path: Path) -> list[Overlap]:
         UsageError: malformed, or a field that is not known.
     """
     fields = {"trained_on": str, "dataset": str, "overlap": str, "reason": str}
-    found: dict[tuple[str, str], Overlap] = {}
+    overlaps: dict[tuple[str, str], Overlap] = {}
     for where, table in _tables(path, "contamination", fields, ()):
         if table["overlap"] not in OVERLAPS:
             raise UsageError(f"{where}: overlap is one of {', '.join(OVERLAPS)}")
         if pre_training(table["trained_on"]) != (table["trained_on"],):
             raise UsageError(f"{where}: trained_on is one name in lower case, as in a backbone's trained_on")
         place = (table["trained_on"], table["dataset"])
-        if place in found:
+        if place in overlaps:
             raise UsageError(f"{where}: {place[0]} and {place[1]} stand there twice")
-        found[place] = Overlap(*place, table["overlap"], _reason(where, table))
-    return list(found.values())
+        overlaps[place] = Overlap(*place, table["overlap"], _reason(where, table))
+    return list(overlaps.values())
 
 
 def pre_training(trained_on: str) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def pre_training(trained_on: str) -> tuple[str, ...]:
 
 
 def contamination(trained_on: str, dataset: str, overlaps: Sequence[Overlap]) -> str:
-    """Return the worst known overlap of pre-training data with a data set's test classes.
+    """Return the worst known overlap of pre-training data with a dataset's test classes.
 
     ``""`` without pre-training; one of `OVERLAPS`; ``"unchecked"`` where some of the data are in no entry
     and the others have none, or no name can be read out of `trained_on`.
@@ -105,15 +105,15 @@ def contamination(trained_on: str, dataset: str, overlaps: Sequence[Overlap]) ->
     if not trained_on:
         return ""
     known = {(entry.trained_on, entry.dataset): entry.overlap for entry in overlaps}
-    found = [known.get((name, dataset), "unchecked") for name in pre_training(trained_on)]
+    verdicts = [known.get((name, dataset), "unchecked") for name in pre_training(trained_on)]
     order = ("images", "classes", "unchecked", "none")
-    return next((verdict for verdict in order if verdict in found), "unchecked")
+    return next((verdict for verdict in order if verdict in verdicts), "unchecked")
 
 
 def _tables(
     path: Path, name: str, fields: Mapping[str, type], optional: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each ``[[name]]`` table of a TOML file with a word for where it is, its fields checked."""
+    """Yield each ``[[name]]`` table of a TOML file with its place in words, its fields checked."""
     try:
         document = read_toml(path)
     except FileNotFoundError:

@@ -16,13 +16,13 @@ from metabench.statistics.episode_scores import answers, metric_of
 from metabench.utils.hashing import canonical_json
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")
-"""Files of the folder that a data set's page must not replace."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Files of the folder that a dataset's page must not replace."""
+FILE_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, order=True)
-class Cell:
-    """A column of a page: what episodes are like.
+class Column:
+    """A column of a page: one kind of episodes.
 
     These are way and shot, the protocol's name unless it is the usual one (`FIXED_WAY`), the metric, and the protocol's
     other parameters and version, as ``query=15``. Where a protocol draws way or shot anew, or has none, that one is 0.
@@ -37,7 +37,7 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """What stands above the column, where no other differs from it in `params` alone."""
+        """The heading of the column, where no other differs from it in `params` alone."""
         numbers = [f"{self.way}-way"] * (self.way > 0) + [f"{self.shot}-shot"] * (self.shot > 0)
         title = " ".join(filter(None, [self.protocol, *numbers]))
         return title if self.metric == ACCURACY else f"{title}, {self.metric.title}"
@@ -49,7 +49,7 @@ class Cell:
 
     @property
     def word(self) -> str:
-        """The same for file names, as in ``5w1s``."""
+        """The title for file names, as in ``5w1s``."""
         numbers = f"{self.way}w" * (self.way > 0) + f"{self.shot}s" * (self.shot > 0)
         return "-".join(filter(None, [self.protocol, numbers]))
 
@@ -59,7 +59,7 @@ class Entry:
     """A measured record and the name of its file in ``records/``.
 
     Attributes:
-        origin: the inputs of the run that trained the weights which this one had from a file; None where not known.
+        origin: the inputs of the run that trained the weights which this one had from a file; None if unknown.
     """
 
     record: Mapping[str, Any]
@@ -78,14 +78,14 @@ class Entry:
         return str(self.record["key"])
 
     @cached_property
-    def cell(self) -> Cell:
+    def cell(self) -> Column:
         """The column it belongs to."""
         protocol = self.inputs["protocol"]
         way, shot = protocol["params"].get("way", 0), protocol["params"].get("shot", 0)
         usual = protocol["name"] == FIXED_WAY and way and shot
         others = {name: value for name, value in protocol["params"].items() if name not in ("way", "shot")}
         params = (*(f"{name}={others[name]}" for name in sorted(others)), f"version={protocol['version']}")
-        return Cell("" if usual else protocol["name"], way, shot, metric_of(self.record["scores"]), params)
+        return Column("" if usual else protocol["name"], way, shot, metric_of(self.record["scores"]), params)
 
     @cached_property
     def variant(self) -> str:
@@ -94,19 +94,19 @@ class Entry:
 
     @property
     def training(self) -> Mapping[str, Any] | None:
-        """How the weights were trained, here or where they came from; None where nothing was."""
+        """The training of the weights, here or where they came from; None where nothing was trained."""
         training: Mapping[str, Any] | None = (self.origin or self.inputs)["training"]
         return training
 
     @property
     def seed(self) -> int | None:
-        """The seed of the training; None where nothing was trained, or nobody knows."""
+        """The seed of the training; None where nothing was trained or it is unknown."""
         seed: int | None = (self.training or {}).get("seed")
         return seed
 
     @property
     def stream(self) -> str:
-        """What determines the episodes: records that agree in it must have the same `episodes_digest`."""
+        """Everything that determines the episodes: records that agree in it must have the same `episodes_digest`."""
         inputs, scores = self.inputs, self.record["scores"]
         drawn = {name: value for name, value in inputs["evaluation"].items() if name != "stop"}
         return canonical_json([inputs["dataset"], inputs["protocol"], drawn, len(answers(scores))])
@@ -128,15 +128,30 @@ def admit(record: Mapping[str, Any]) -> None:
     """
     short = record["key"][:12]
     if record["status"] != "ok":
-        raise MetabenchError(f"record {short} is {record['status']}: only a run that succeeded can be added")
+        raise MetabenchError(
+            f"cannot add the record {short}: its run is {record['status']}. Only a run that succeeded can be added."
+        )
     if (split := record["inputs"]["dataset"]["split"]) != TEST:
-        raise MetabenchError(f"record {short} measures the split '{split[:20]}', for choosing: only {TEST} is a result")
+        raise MetabenchError(
+            f"cannot add the record {short}: it measures the split '{split[:20]}', which is for choosing. "
+            f"Measure the split {TEST}."
+        )
     parts = (part for part in record["inputs"].values() if isinstance(part, dict))
     if record["provenance"].get("local") or any("file_sha256" in part for part in parts):
-        raise MetabenchError(f"record {short} was made with local code or data that others do not have")
+        raise MetabenchError(
+            f"cannot add the record {short}: it was made with local code or data that others do not have. "
+            "Use installed plugins and datasets by name."
+        )
     for part in ("algorithm", "backbone", "dataset", "protocol"):
         name = record["inputs"][part]["name"]
-        if not NAME.fullmatch(name):
-            raise RecordError(f"record {short}: the {part} name {name[:80]!r} is not fit for a leaderboard")
+        if not FILE_SAFE_NAME.fullmatch(name):
+            raise RecordError(
+                f"cannot add the record {short}: the {part} name {name[:80]!r} is not fit for a file name. "
+                "Use letters, digits, '.', '_' and '-'."
+            )
     if record["inputs"]["dataset"]["name"].lower() in RESERVED:
-        raise RecordError(f"record {short}: a leaderboard cannot have a data set of that name")
+        dataset = record["inputs"]["dataset"]["name"]
+        raise RecordError(
+            f"cannot add the record {short}: a leaderboard cannot have a dataset named {dataset!r}, which is the name "
+            "of one of its files. Rename the dataset."
+        )

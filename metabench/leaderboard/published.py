@@ -1,4 +1,4 @@
-"""Published values: the curated claims of ``published.csv``, and how a measured value stands to one."""
+"""Published values: the curated claims of ``published.csv``, and their distance from measured values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabench.errors import UsageError
-from metabench.leaderboard.entries import NAME, RESERVED, Cell
+from metabench.leaderboard.entries import FILE_SAFE_NAME, RESERVED, Column
 from metabench.utils.bounded_files import SOURCE_BYTES, read_bounded
 
-KINDS = ("paper", "replication")
+CLAIM_KINDS = ("paper", "replication")
 PUBLISHED_COLUMNS = ("algorithm", "backbone", "dataset", "way", "shot", "query", "accuracy", "ci95", "source", "kind")
 _PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?")
 
@@ -34,7 +34,7 @@ class Published:
     algorithm: str
     backbone: str
     dataset: str
-    cell: Cell
+    cell: Column
     accuracy: float
     margin: float
     text: str
@@ -42,8 +42,8 @@ class Published:
     kind: str
 
     @property
-    def place(self) -> tuple[str, str, str, Cell, str, str]:
-        """What sorts claims and tells them apart."""
+    def place(self) -> tuple[str, str, str, Column, str, str]:
+        """The sort key of a claim, different for all claims."""
         return (self.dataset, self.algorithm, self.backbone, self.cell, self.kind, self.source)
 
     def gap(self, accuracy: float) -> float:
@@ -51,11 +51,11 @@ class Published:
         return accuracy - self.accuracy
 
     def misses(self, accuracy: float, ci95: float | None) -> bool:
-        """Whether an accuracy differs from the claim by more than the 95 % interval of their difference.
+        """Return whether an accuracy differs from the claim by more than the 95 % interval of their difference.
 
         Args:
             accuracy: in percent.
-            ci95: half-width of its interval; None where it has none, and nothing can be said.
+            ci95: half-width of its interval; None where it has none; then the answer is False.
         """
         return ci95 is not None and abs(self.gap(accuracy)) > math.hypot(self.margin, ci95)
 
@@ -74,37 +74,39 @@ def read_published(path: Path) -> list[Published]:
         raise UsageError(f"cannot read {path}: it is not UTF-8 ({error}). Save it as CSV in UTF-8.") from None
     reader = csv.DictReader(text.splitlines())
     if tuple(reader.fieldnames or ()) != PUBLISHED_COLUMNS:
-        raise UsageError(f"{path}: the first line must be {','.join(PUBLISHED_COLUMNS)}")
+        raise UsageError(f"cannot read {path}: the first line must be {','.join(PUBLISHED_COLUMNS)}")
     claims: list[Published] = []
     places = set()
     for row in reader:
         try:
             claims.append(_claim(row))
         except (TypeError, ValueError) as problem:
-            raise UsageError(f"{path}, line {reader.line_num}: {problem}") from None
+            raise UsageError(f"cannot read {path}, line {reader.line_num}: {problem}. Correct the line.") from None
         if claims[-1].place in places:
-            raise UsageError(f"{path}, line {reader.line_num}: repeats a claim of the same source")
+            raise UsageError(
+                f"cannot read {path}, line {reader.line_num}: it repeats a claim of the same source. Remove one."
+            )
         places.add(claims[-1].place)
     return sorted(claims, key=lambda claim: claim.place)
 
 
 def _claim(row: Mapping[str, str]) -> Published:
     for name in ("algorithm", "backbone", "dataset"):
-        if not NAME.fullmatch(row[name]):
-            raise ValueError(f"the {name} {row[name][:80]!r} is no plugin name")
+        if not FILE_SAFE_NAME.fullmatch(row[name]):
+            raise ValueError(f"the {name} {row[name][:80]!r} is not a plugin name")
     if row["dataset"].lower() in RESERVED:
-        raise ValueError(f"a leaderboard cannot have a data set named {row['dataset']!r}")
-    if row["kind"] not in KINDS:
-        raise ValueError(f"the kind must be one of {', '.join(KINDS)}")
+        raise ValueError(f"a leaderboard cannot have a dataset named {row['dataset']!r}")
+    if row["kind"] not in CLAIM_KINDS:
+        raise ValueError(f"the kind must be one of {', '.join(CLAIM_KINDS)}")
     if not row["source"].strip():
         raise ValueError("a claim needs a source")
     way, shot, query = int(row["way"]), int(row["shot"]), int(row["query"] or 1)
     if min(way, shot, query) < 1:
-        raise ValueError("way, shot and query start at 1")
-    cell = Cell("", way, shot, params=(f"query={query}",) if row["query"] else ())
+        raise ValueError("way, shot and query must be at least 1")
+    cell = Column("", way, shot, params=(f"query={query}",) if row["query"] else ())
     for name in ("accuracy", "ci95"):
         if (row[name] or name == "accuracy") and not (_PERCENT.fullmatch(row[name]) and float(row[name]) <= 100):
-            raise ValueError(f"{name} {row[name][:80]!r} is no percentage")
+            raise ValueError(f"{name} {row[name][:80]!r} is not a percentage")
     text = f"{row['accuracy']} ± {row['ci95']}" if row["ci95"] else row["accuracy"]
     margin = float(row["ci95"]) if row["ci95"] else 0.5 * 10.0 ** -len(row["accuracy"].partition(".")[2])
     named = (row["algorithm"], row["backbone"], row["dataset"])

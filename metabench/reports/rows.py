@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +12,13 @@ from metabench.records.describe import train_dataset
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import params_text, score_text
 from metabench.statistics.episode_scores import metric_of, parts_of, score_of
-from metabench.utils.text import csv_safe
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
-COLUMNS = (
+RUN_COLUMNS = (
     "algorithm",
     "params",
     "setting",
@@ -61,8 +58,8 @@ _OF_THE_CELL = ("way", "shot", "query")
 _INTEGERS = ("way", "shot", "query", "episodes", "episode_seed", "seed")
 
 
-def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[str] = ()) -> list[Row]:
-    """Return one row (see `COLUMNS`) per record, in the order given.
+def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[str] = ()) -> list[TableRow]:
+    """Return one row (see `RUN_COLUMNS`) per record, in the order given.
 
     Args:
         records: valid records of any status.
@@ -76,11 +73,11 @@ def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[s
     return [_row(record, record["key"] in cached) for record in records]
 
 
-def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
+def to_frame(rows: Sequence[TableRow]) -> pd.DataFrame:
     """Return the rows as a data frame; integers stay integers where some are missing."""
     import pandas as pd
 
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
     for name, text in _TEXTS.items():
         frame[name] = frame[name].map(text).astype("object")
     frame["metric"] = frame["metric"].map(lambda metric: None if metric is None else str(metric)).astype("object")
@@ -88,18 +85,12 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return frame.astype({**dict.fromkeys(_INTEGERS, "Int64"), **numbers})
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return CSV text; a text cell that a spreadsheet would run as a formula gets a leading apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        flat = {name: text(row[name]) for name, text in _TEXTS.items() if name in row}
-        writer.writerow([csv_safe({**row, **flat}[name]) for name in columns])
-    return out.getvalue()
+def flat_row(row: TableRow) -> TableRow:
+    """Return a row whose values are all single: lists and mappings as the text that CSV files and frames hold."""
+    return {**row, **{name: text(row[name]) for name, text in _TEXTS.items()}}
 
 
-def _row(record: Mapping[str, Any], cached: bool) -> Row:
+def _row(record: Mapping[str, Any], cached: bool) -> TableRow:
     inputs, summary, error = record["inputs"], record["summary"] or {}, record["error"]
     cell, metric = inputs["protocol"]["params"], metric_of(record["scores"]) if record["scores"] else None
     score = score_of(record) if metric else None
@@ -141,22 +132,22 @@ def _row(record: Mapping[str, Any], cached: bool) -> Row:
 
 
 def _training(training: Mapping[str, Any]) -> str:
-    """The settings of a training but for its seed."""
+    """Return the settings of a training except its seed."""
     return params_text(
         {name: value for name, value in training.items() if name != "seed" and isinstance(value, (int, float, str))}
     )
 
 
-def _parts(record: Mapping[str, Any]) -> list[Row]:
-    found = (record["summary"] or {}).get("parts", {})
-    metrics = [part.metric for part in parts_of(record["scores"])] if found else []
+def _parts(record: Mapping[str, Any]) -> list[TableRow]:
+    parts = (record["summary"] or {}).get("parts", {})
+    metrics = [part.metric for part in parts_of(record["scores"])] if parts else []
     return [
-        {"metric": metric, "score": found[metric.name]["mean"], "ci95": found[metric.name]["ci95"]}
+        {"metric": metric, "score": parts[metric.name]["mean"], "ci95": parts[metric.name]["ci95"]}
         for metric in metrics
     ]
 
 
-def parts_text(parts: Sequence[Row]) -> str:
+def parts_text(parts: Sequence[TableRow]) -> str:
     """Return ``novel 31.20 ± 0.41, base 60.02 ± 0.33``."""
     return ", ".join(f"{part['metric']} {part_text(part)}" for part in parts)
 
@@ -165,12 +156,12 @@ _TEXTS: Mapping[str, Callable[[Any], str]] = {"parts": parts_text, "copies": cop
 """Columns that are no single value, and the text that stands for one in CSV files and data frames."""
 
 
-def part_text(part: Row) -> str:
+def part_text(part: TableRow) -> str:
     """Return the score of one part with its interval."""
     return score_text(part["score"], part["ci95"], None, part["metric"].digits)
 
 
-def outcome_rows(outcomes: Sequence[Outcome | RejectedRun]) -> list[Row]:
+def outcome_rows(outcomes: Sequence[Outcome | RejectedRun]) -> list[TableRow]:
     """Return one table row for each outcome; what could not be measured is ``skipped``, and its note says why."""
     cached = {item.record["key"] for item in outcomes if isinstance(item, Outcome) and item.cached}
     records = (item.record if isinstance(item, Outcome) else _skipped(item) for item in outcomes)
@@ -178,7 +169,7 @@ def outcome_rows(outcomes: Sequence[Outcome | RejectedRun]) -> list[Row]:
 
 
 def _skipped(lacking: RejectedRun) -> dict[str, Any]:
-    """Return what a table shows of a run that could not be made, as if it had a record."""
+    """Return a record-like mapping for a run that could not be made."""
     error = {"type": type(lacking.error).__name__, "message": str(lacking.error)}
     inputs = lacking.run.inputs(NO_DIGESTS)
     return {"key": "", "inputs": inputs, "status": "skipped", "error": error, "scores": None, "summary": None}

@@ -220,9 +220,9 @@ def test_what_it_measured_is_no_result(capsys: pytest.CaptureFixture[str], tmp_p
     answer(capsys, sweep(tmp_path, "--set", "train.lr=0.001,0.01"))
     board = Leaderboard(tmp_path / "board")
     for record in records(tmp_path):
-        with pytest.raises(MetabenchError, match="for choosing: only test is a result"):
+        with pytest.raises(MetabenchError, match="which is for choosing"):
             board.add([record])
     assert main(["leaderboard", "add", records(tmp_path)[0]["key"][:12], "--home", str(tmp_path / "home")]) == 1
-    assert "only test is a result" in capsys.readouterr().err
+    assert "Measure the split test" in capsys.readouterr().err
     assert main(["list", "runs", "--home", str(tmp_path / "home")]) == 0
     assert capsys.readouterr().out.count("glyphs (val)") == 2

@@ -17,7 +17,7 @@ from metabench.leaderboard.figures import (
     shot_curves,
 )
 from metabench.statistics.dataset_ranking import critical_difference, mean_ranks
-from tests.leaderboard.test_markdown_page import FLOOR
+from tests.leaderboard.samples import FLOOR
 from tests.record_factory import make_record
 
 
