@@ -109,7 +109,7 @@ def test_a_home_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_p
     (tmp_path / "file").write_text("")
     message = fails(capsys, arguments(tmp_path / "file" / "home"), 1)
     assert "cannot write to home" in message
-    assert "choose another with --home or METABENCH_HOME" in message
+    assert "Choose another with --home or METABENCH_HOME" in message
 
 
 def test_nothing_to_learn(capsys: pytest.CaptureFixture[str], home: Path) -> None:
