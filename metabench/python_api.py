@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.data.image_decoding import Form
+from metabench.data.image_decoding import ImagePreprocessing
 from metabench.errors import UsageError
 from metabench.execution.launcher import attempt_suite, planned_suite_runs, run_selection
 from metabench.execution.prediction_request import prediction_request
@@ -165,7 +165,7 @@ def predict(
     named = {"support": support, "query": query, "algo": algo, "backbone": backbone, "checkpoint": checkpoint}
     asked = convert_arguments("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, PREDICT_ARGUMENTS)
     registry, console = load_registry(asked.pop("plugins")), Console(quiet=asked.pop("quiet"))
-    form = Form(**{name: asked.pop(name) for name in ("size", "fit", "colour") if name in asked})
+    form = ImagePreprocessing(**{name: asked.pop(name) for name in ("size", "fit", "colour") if name in asked})
     labelled = label_images(prediction_request(registry, form=form, **asked), console)
     shares = [{f"p({name})": share for name, share in image.probabilities.items()} for image in labelled]
     return pd.concat(

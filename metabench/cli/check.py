@@ -20,7 +20,7 @@ from metabench.registry.registry import Registry, availability
 from metabench.registry.resolved import resolve_params
 from metabench.registry.specs import AnySpec, Kind
 from metabench.runtime.devices import check_device_name
-from metabench.testing.runner import KINDS, Result, Target, run_checks
+from metabench.testing.runner import CHECKED_KINDS, CheckResult, CheckTarget, run_checks
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 
@@ -33,7 +33,7 @@ _WIDTH = 100
 @click.option(
     "--all", "everything", is_flag=True, help="Check everything that is installed and whose data are available."
 )
-@click.option("--kind", type=click.Choice(KINDS), help="Only plugins of this kind.")
+@click.option("--kind", type=click.Choice(CHECKED_KINDS), help="Only plugins of this kind.")
 @click.option("-k", "--only", multiple=True, metavar="CHECK", help="Run only this check; may be repeated.")
 @click.option(
     "--set", "settings", multiple=True, callback=parse_settings, metavar="SCOPE.NAME=VALUE",
@@ -87,7 +87,7 @@ def _chosen(
         UsageError: an unknown name, or nothing to check.
         MissingError: a named plugin cannot be used.
     """
-    kinds = (kind,) if kind else KINDS
+    kinds = (kind,) if kind else CHECKED_KINDS
     if names and everything:
         raise UsageError("give names or --all, not both")
     if names:
@@ -117,13 +117,13 @@ def _called(registry: Registry, name: str, kinds: Sequence[Kind]) -> Iterator[tu
     yield from ((kind, registry.find(kind, name)) for kind in claimed)
 
 
-def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]) -> list[Target]:
+def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]) -> list[CheckTarget]:
     """Pair each spec with the settings of its kind.
 
     Raises:
         UsageError: an unknown scope, a bad value, or a setting of a kind that is not checked.
     """
-    by_kind: dict[Kind, dict[str, Value]] = {kind: {} for kind in KINDS}
+    by_kind: dict[Kind, dict[str, Value]] = {kind: {} for kind in CHECKED_KINDS}
     for setting, value in settings.items():
         scope, _, name = setting.partition(".")
         if scope not in _SCOPES:
@@ -133,14 +133,14 @@ def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]
     for kind, spec in chosen:
         values = resolve_params(spec, by_kind[kind])
         changed = {name: values[name] for name in by_kind[kind]}
-        targets.append(Target(kind, spec.name, changed, plugin_files()))
+        targets.append(CheckTarget(kind, spec.name, changed, plugin_files()))
     unused = [kind for kind, values in by_kind.items() if values and kind not in {checked for checked, _ in chosen}]
     if unused:
         raise UsageError(f"--set has values for a {unused[0]}, but none is checked")
     return targets
 
 
-def _table(target: Target, results: Sequence[Result]) -> str:
+def _table(target: CheckTarget, results: Sequence[CheckResult]) -> str:
     """Return the checks of one plugin as text, with a remedy for each that failed."""
     own = [result for result in results if (result.kind, result.name) == (target.kind, target.name)]
     counts = {status: sum(result.status == status for result in own) for status in ("passed", "failed", "missing")}
@@ -150,7 +150,7 @@ def _table(target: Target, results: Sequence[Result]) -> str:
     rows = [(result.check, result.status, cell(result.reason or result.promise)) for result in own]
     table = columns(("check", "result", "what it makes sure of, or why it does not apply"), rows)
     lines += [f"  {line}" for line in table.splitlines()]
-    same: dict[str, list[Result]] = defaultdict(list)
+    same: dict[str, list[CheckResult]] = defaultdict(list)
     for result in own:
         if result.status == "failed":
             same[result.found].append(result)

@@ -18,7 +18,7 @@ from metabench.cli.datasets.verification import verify_splits
 from metabench.cli.options import data_option, home_option, json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import cell, columns, echo_json
-from metabench.data.availability import USABLE, look
+from metabench.data.availability import USABLE, dataset_status
 from metabench.errors import MetabenchError
 from metabench.planning.suites import load_suites
 from metabench.registry.loader import one_line
@@ -140,7 +140,7 @@ def _dataset(chosen: ResolvedPlugin[DatasetSpec], home: Home, verify: bool) -> D
     what, cache = f"data set {class_split_name(chosen)}", home.dataset_cache(spec.cache_name)
     if nameless(spec):
         return Diagnosis(what, "ok", f"yours: {spec.name}:{spec.argument.upper()}", {"state": "yours"})
-    found = look(spec, chosen.params, home)
+    found = dataset_status(spec, chosen.params, home)
     looked = [str(folder) for folder in (*home.sources, cache)]
     facts = {"state": found.presence, "looked": looked, "folder": str(cache), "verified": None}
     if found.presence not in USABLE or found.presence == "downloadable":

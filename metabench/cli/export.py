@@ -9,7 +9,7 @@ import click
 
 from metabench.cli.options import check_file, home_option, json_option
 from metabench.errors import UsageError
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -44,4 +44,4 @@ def export_command(
         written = {form: path.as_posix() for form, path in targets.items()}
         click.echo(json.dumps({"rows": len(frame), "written": written}, indent=2))
     else:
-        click.echo("\n".join(f"wrote {counted(len(frame), 'row')} to {path}" for path in targets.values()))
+        click.echo("\n".join(f"wrote {pluralise(len(frame), 'row')} to {path}" for path in targets.values()))

@@ -14,6 +14,7 @@ import click
 
 from metabench.cli.record_argument import given
 from metabench.errors import MetabenchError, UsageError
+from metabench.utils.atomic_files import replacing
 from metabench.utils.hashing import file_sha256
 from metabench.utils.home import Home
 from metabench.utils.paths import is_folder
@@ -71,8 +72,8 @@ def _copy_weights(record: Mapping[str, Any], models: Path, folder: Path) -> Path
     if source.stat().st_size > MAX_WEIGHTS or file_sha256(source) != sha256:
         return None
     target = folder / "weights" / f"{sha256}.safetensors"
-    target.parent.mkdir(exist_ok=True)
-    shutil.copyfile(source, target)
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
     return target
 
 

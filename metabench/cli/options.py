@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from metabench.errors import UsageError
-from metabench.utils.paths import is_folder, is_possible
+from metabench.utils.paths import is_folder, is_valid_path
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
@@ -33,7 +33,7 @@ def check_file(flag: str, path: Path | None) -> None:
         return
     if not is_folder(path.absolute().parent):
         raise UsageError(f"{flag} {path}: folder {path.absolute().parent} not found")
-    if not is_possible(path):
+    if not is_valid_path(path):
         raise UsageError(f"{flag} {path}: no file can have this name; give a shorter one")
     if flag == "--plot" and path.suffix.lower() != ".svg":
         raise UsageError(f"--plot {path}: pictures are SVG; give a name that ends in .svg")

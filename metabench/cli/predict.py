@@ -10,7 +10,7 @@ import click
 from metabench.cli.options import check_file
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.run_options import parse_settings
-from metabench.data.image_decoding import COLOURS, FITS, Form
+from metabench.data.image_decoding import COLOUR_MODES, FIT_MODES, ImagePreprocessing
 from metabench.execution.prediction_request import ALGORITHM, prediction_request
 from metabench.reports.prediction_tables import prediction_csv, prediction_json, prediction_text
 from metabench.utils.console import Console
@@ -29,8 +29,10 @@ _PATH = click.Path(path_type=Path)
     help="Set a parameter: algo.*, backbone.*; see 'metabench show NAME'.",
 )  # fmt: skip
 @click.option("--size", default=84, show_default=True, help="Side that images are brought to, in pixels.")
-@click.option("--fit", default=FITS[0], show_default=True, type=click.Choice(FITS), help="How: see 'show folder'.")
-@click.option("--colour", default=COLOURS[0], show_default=True, type=click.Choice(COLOURS), help="Channels.")
+@click.option(
+    "--fit", default=FIT_MODES[0], show_default=True, type=click.Choice(FIT_MODES), help="How: see 'show folder'."
+)
+@click.option("--colour", default=COLOUR_MODES[0], show_default=True, type=click.Choice(COLOUR_MODES), help="Channels.")
 @click.option("--one-by-one", is_flag=True, help="Label each query alone, even with a transductive algorithm.")
 @click.option("--skip-bad", is_flag=True, help="Leave unreadable files out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -48,7 +50,7 @@ def predict_command(csv_file: Path | None, as_json: bool, quiet: bool, **options
     from metabench.utils.atomic_files import write_atomic
 
     check_file("--csv", csv_file)
-    console, form = Console(quiet=quiet), Form(*(options.pop(name) for name in ("size", "fit", "colour")))
+    console, form = Console(quiet=quiet), ImagePreprocessing(*(options.pop(name) for name in ("size", "fit", "colour")))
     found = label_images(prediction_request(current_registry(), form=form, **options), console)
     if csv_file is not None:
         write_atomic(csv_file, prediction_csv(found))

@@ -17,7 +17,7 @@ from metabench.errors import MetabenchError
 from metabench.statistics.episode_scores import metric_of
 from metabench.utils.console import Console
 from metabench.utils.home import Home
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 if TYPE_CHECKING:
     from metabench.execution.session import Session
@@ -93,11 +93,11 @@ def _words(record: Mapping[str, Any], result: Any) -> str:
     if result.same_episodes is False:
         return f"differs: the images of the episodes are not those of the record ({what})"
     if result.differing:
-        count = f"{len(result.differing):,} of {counted(result.episodes, 'episode')}"
+        count = f"{len(result.differing):,} of {pluralise(result.episodes, 'episode')}"
         what_is = "correct" if "correct" in record["scores"] else metric_of(record["scores"]).name
         first = f"episode {result.differing[0]}, {result.here} {what_is} here and {result.recorded} in the record"
         return f"differs in {count}; the first is {first} ({what})"
     if not result.reproduced:
         return f"differs: the sums by class are not those of the record ({what})"
     which = "all" if result.episodes == result.total else f"the first {result.episodes:,} of"
-    return f"reproduced: {which} {counted(result.total, 'episode')} have the same answers ({what})"
+    return f"reproduced: {which} {pluralise(result.total, 'episode')} have the same answers ({what})"

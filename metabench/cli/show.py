@@ -30,7 +30,7 @@ from metabench.registry.specs import (
     kind_of,
 )
 from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 
 @click.command("show")
@@ -99,8 +99,8 @@ def _plot(record: Mapping[str, Any], file: str) -> None:
 def _episode_size(scores: Mapping[str, Any]) -> str:
     n_query = scores["n_query"]
     if isinstance(n_query, int):
-        return f"{counted(len(answers(scores)), 'episode')} of {counted(n_query, 'query')}"
-    return f"{counted(len(n_query), 'episode')} of {min(n_query)} to {max(n_query)} queries"
+        return f"{pluralise(len(answers(scores)), 'episode')} of {pluralise(n_query, 'query')}"
+    return f"{pluralise(len(n_query), 'episode')} of {min(n_query)} to {max(n_query)} queries"
 
 
 def _step(scores: Mapping[str, Any]) -> float:

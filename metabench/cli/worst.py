@@ -12,7 +12,7 @@ from metabench.cli.rendering import echo_json
 from metabench.cli.reproduce import ready
 from metabench.errors import UsageError
 from metabench.records.copy_counts import copies_note, copies_of, marked_name
-from metabench.utils.text import counted, have
+from metabench.utils.text import has_or_have, pluralise
 
 
 @click.command("worst")
@@ -46,7 +46,7 @@ def worst_command(record: str, top: int, as_json: bool, home: str | None, **opti
     result = replay_record(found.record, session, weights, total, any_version=options["any_version"], watcher=watcher)
     if result.differing:
         differing = len(result.differing)
-        what = f"{differing:,} of {counted(total, 'episode')} {have(differing)} other answers"
+        what = f"{differing:,} of {pluralise(total, 'episode')} {has_or_have(differing)} other answers"
         session.console.warn(f"{what} than in the record")
     view = watchers[0].result(top)
     if as_json:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from metabench.data.array_cache import cached_array
 from metabench.data.context import DataContext
 from metabench.data.digest_files import DataPlaces, declared_digests, read_digests, write_digests
-from metabench.data.skipped_files import Unread
-from metabench.data.split import ClassSplit, merge, split_digest
+from metabench.data.skipped_files import UnreadFiles
+from metabench.data.split import ClassSplit, merge_splits, split_digest
 from metabench.data.validation import content_problem, shared_class_problem, valid_split
 from metabench.errors import MetabenchError
 from metabench.registry.registry import load_target
@@ -70,7 +70,7 @@ class DatasetLoader:
         names: tuple[str, ...] = list_splits(load_target(spec)(**dataset.params), self._context(dataset))
         return names
 
-    def unread(self, dataset: ResolvedPlugin[DatasetSpec]) -> list[Unread]:
+    def unread(self, dataset: ResolvedPlugin[DatasetSpec]) -> list[UnreadFiles]:
         """Return the files that the loader of a dataset reports as not read; prepares the dataset if needed."""
         loader = load_target(dataset.spec)(**dataset.params)
         return list(loader.unread(self._context(dataset))) if hasattr(loader, "unread") else []
@@ -112,7 +112,7 @@ class DatasetLoader:
         parts = self.split(dataset, first), self.split(dataset, second)
         maps = parts[0].images, parts[1].images
         if not all(isinstance(images, np.memmap) for images in maps) or maps[0].shape[1:] != maps[1].shape[1:]:
-            return merge(*parts)
+            return merge_splits(*parts)
 
         def build(out: NDArray[np.uint8]) -> None:
             out[: len(maps[0])], out[len(maps[0]) :] = maps
@@ -120,7 +120,7 @@ class DatasetLoader:
         digests = self.digests(dataset)
         name = f"union-{content_key([digests[first], digests[second]])[:16]}.npy"
         path = self.home.dataset_cache(dataset.spec.cache_name) / name
-        return merge(*parts, cached_array(path, (sum(map(len, maps)), *maps[0].shape[1:]), build))
+        return merge_splits(*parts, cached_array(path, (sum(map(len, maps)), *maps[0].shape[1:]), build))
 
     def _load(self, dataset: ResolvedPlugin[DatasetSpec], name: str) -> ClassSplit:
         loaded = self._loaded.setdefault(content_key(dataset.identity), _LoadedParts())

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from metabench.data.bit_depth import measure_depth
 from metabench.data.image_arrays import quiet_decoders
-from metabench.data.image_decoding import Form, decode
-from metabench.data.image_folders import Classes, ImageFile, images_below, require_images, why_none
+from metabench.data.image_decoding import ImagePreprocessing, decode_image
+from metabench.data.image_folders import ClassFiles, ImageFile, images_below, require_images, why_none
 from metabench.data.label_tables import read_labelled
 from metabench.data.parallel_rows import Unusable
 from metabench.data.resumable_array import first_three
@@ -32,7 +32,7 @@ from metabench.runtime.devices import choose_device
 from metabench.runtime.torch_state import standard_torch
 from metabench.utils.console import Console
 from metabench.utils.random_streams import Stream
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 _AT_ONCE = 512
 """Queries decoded and scored together, where answers do not depend on each other: bounds the memory they take."""
@@ -58,7 +58,7 @@ class PredictionRequest:
     algorithm: ResolvedPlugin[AlgorithmSpec]
     backbone: ResolvedPlugin[BackboneSpec]
     checkpoint: Path | None = None
-    form: Form = field(default_factory=Form)
+    form: ImagePreprocessing = field(default_factory=ImagePreprocessing)
     one_by_one: bool = False
     skip_bad: bool = False
     device: str = "auto"
@@ -147,7 +147,7 @@ def _refuse_untrained(request: PredictionRequest) -> None:
         )
 
 
-def _classes(request: PredictionRequest, console: Console) -> Classes:
+def _classes(request: PredictionRequest, console: Console) -> ClassFiles:
     classes = read_labelled(request.support, "--support")
     require_images(classes, "--support")
     if classes.skipped:
@@ -164,7 +164,7 @@ def _bits(files: Sequence[ImageFile], console: Console) -> int:
     return depth.bits
 
 
-def _support(classes: Classes, request: PredictionRequest, bits: int, console: Console) -> _Support:
+def _support(classes: ClassFiles, request: PredictionRequest, bits: int, console: Console) -> _Support:
     """Return the support set; images that cannot be read are left out where the request says so."""
     with quiet_decoders():
         files, images = _decoded(classes.images, request, bits, "--support", console)
@@ -183,7 +183,7 @@ def _queries(request: PredictionRequest, console: Console) -> list[ImageFile]:
     examples = request.support.resolve()
     queries = [file for file in images if examples not in file.path.resolve().parents]
     if len(queries) < len(images):
-        console.note(f"--query: left out {counted(len(images) - len(queries), 'image')} of the support folder")
+        console.note(f"--query: left out {pluralise(len(images) - len(queries), 'image')} of the support folder")
     if not queries:
         places = ", ".join(map(str, request.query))
         cause, remedy = why_none(skipped) if skipped else ("", "Give images, or folders of them")
@@ -200,12 +200,12 @@ def _decoded(
     images = np.empty((len(files), *request.form.shape), dtype=np.uint8)
     for file in files:
         try:
-            images[len(good)] = decode(file.path, request.form, bits)
+            images[len(good)] = decode_image(file.path, request.form, bits)
             good.append(file)
         except Unusable as problem:
             bad.append(f"{file.path} ({problem})")
     if bad:
-        what = f"{len(bad)} of {counted(len(files), 'image')}"
+        what = f"{len(bad)} of {pluralise(len(files), 'image')}"
         if not request.skip_bad:
             listing = f"; 'metabench datasets verify folder:{request.support}' lists all" if flag == "--support" else ""
             listing = listing if len(bad) > 3 else ""

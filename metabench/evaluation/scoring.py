@@ -18,9 +18,9 @@ from metabench.episodes.tally import EpisodeTally
 from metabench.learners.augmentation import own_items
 from metabench.learners.base import Learner
 from metabench.models.embedding import embed
-from metabench.models.output_checks import OutputError, gap, require_finite, require_tensor
+from metabench.models.output_checks import OutputError, require_finite, require_tensor, score_gap
 from metabench.statistics.episode_scores import Floats
-from metabench.utils.random_streams import below
+from metabench.utils.random_streams import integers_below
 
 Watch = Callable[[EpisodeBatch, NDArray[np.int64]], None]
 """Takes episodes and the labels (B, Q) that their queries were given."""
@@ -38,7 +38,7 @@ def winning_classes(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]])
     if int(n_tied.max()) == 1:
         return largest.indices
     counts = n_tied.cpu().numpy().astype(np.uint64)
-    which = torch.from_numpy(below(tie_words(), counts)).to(logits.device)
+    which = torch.from_numpy(integers_below(tie_words(), counts)).to(logits.device)
     # The (which+1)-th of the tied classes: its running count is the first to exceed `which`.
     return (tied.cumsum(-1) > which[..., None]).to(torch.uint8).argmax(-1)
 
@@ -106,7 +106,7 @@ def require_independent_scores(
     query[:, kept:] = query[:, :1]
     again = checked_outputs(learner, data, replace(first, query=query), start)[:, :kept]
     before = outputs[:, torch.from_numpy(order[0, :kept]).to(outputs.device)]
-    apart = gap(again, before)
+    apart = score_gap(again, before)
     if apart > _INDEPENDENT:
         others = "queries or episodes" if learner.inductive else "episodes"
         raise OutputError(

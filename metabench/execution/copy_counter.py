@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench.data.duplicates import Items, count_copies, items_of
+from metabench.data.duplicates import ItemDigests, count_copies, items_of
 from metabench.execution.training_data import seen_by
 from metabench.planning.run_spec import RunSpec
 from metabench.records.copy_counts import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
@@ -28,7 +28,7 @@ class CopyCounter:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._items: dict[str, Items] = {}
+        self._items: dict[str, ItemDigests] = {}
         self._counts: dict[tuple[str, ...], dict[str, int]] = {}
         self._seen: dict[str, list[tuple[ResolvedPlugin[DatasetSpec], str]]] = {}
 
@@ -64,7 +64,7 @@ class CopyCounter:
             self._counts[key] = {kind: number for kind, number in counts.items() if number}
         return self._counts[key]
 
-    def _items_of(self, dataset: ResolvedPlugin[DatasetSpec], split: str) -> Items:
+    def _items_of(self, dataset: ResolvedPlugin[DatasetSpec], split: str) -> ItemDigests:
         """Return the digests of the items of a split, from memory, disk or the split."""
         digest = self._session.loader.digests(dataset)[split]
         if digest not in self._items:
@@ -76,7 +76,7 @@ class CopyCounter:
             self._items[digest] = items
         return self._items[digest]
 
-    def _computed(self, dataset: ResolvedPlugin[DatasetSpec], split: str) -> Items:
+    def _computed(self, dataset: ResolvedPlugin[DatasetSpec], split: str) -> ItemDigests:
         data = self._session.loader.split(dataset, split)
         with self._session.console.progress(f"comparing items of {dataset.name}", len(data.images)) as bar:
             return items_of(data, bar.update)
@@ -91,16 +91,16 @@ def learned_from(run: RunSpec) -> list[str]:
     return [split for split in splits if run.source is not None or split != run.split]
 
 
-def _read(path: Path) -> Items | None:
+def _read(path: Path) -> ItemDigests | None:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     if array.ndim != 2 or len(array) != 2 or array.dtype != np.uint64:
         return None
-    return Items(array[0], array[1].astype(np.int64))
+    return ItemDigests(array[0], array[1].astype(np.int64))
 
 
-def _write(path: Path, items: Items) -> None:
+def _write(path: Path, items: ItemDigests) -> None:
     with replacing(path, durable=False) as temporary, temporary.open("wb") as stream:
         np.save(stream, np.stack([items.digests, items.classes.astype(np.uint64)]))

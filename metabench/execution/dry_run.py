@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from metabench.data.availability import USABLE, Found, look
+from metabench.data.availability import USABLE, DatasetStatus, dataset_status
 from metabench.errors import MetabenchError
 from metabench.execution.run_data import known_run_digests
 from metabench.execution.session import Session
@@ -19,7 +19,7 @@ from metabench.registry.registry import availability
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import DatasetSpec, kind_of
 from metabench.utils.hashing import content_key
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 
 class RunForecaster:
@@ -28,7 +28,7 @@ class RunForecaster:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.estimates = Estimates(session.store.records())
-        self._availability: dict[str, Found] = {}
+        self._availability: dict[str, DatasetStatus] = {}
         self._trained: set[str] = set()
 
     def forecast(self, planned: Planned) -> RunForecast:
@@ -66,12 +66,11 @@ class RunForecaster:
         datasets = {dataset.spec.name: self._data(dataset) for dataset in (run.dataset, run.trained_on)}
         return tuple(f"{name}: {data.detail}" for name, data in datasets.items() if data.presence == "downloadable")
 
-    def _data(self, dataset: ResolvedPlugin[DatasetSpec]) -> Found:
+    def _data(self, dataset: ResolvedPlugin[DatasetSpec]) -> DatasetStatus:
         key = content_key(dataset.identity)
         if key not in self._availability:
-            assert isinstance(dataset.spec, DatasetSpec)
             home, allow_download = self.session.home, self.session.loader.allow_download
-            self._availability[key] = look(dataset.spec, dataset.params, home, allow_download)
+            self._availability[key] = dataset_status(dataset.spec, dataset.params, home, allow_download)
         return self._availability[key]
 
     def _training(self, run: RunSpec, digests: DataDigests | None) -> tuple[float | None, str]:
@@ -89,13 +88,13 @@ class RunForecaster:
         share = 1 - min(done, run.recipe.episodes) / run.recipe.episodes
         return (
             None if whole is None else whole * share,
-            f"trained {done:,} of {counted(run.recipe.episodes, 'episode')}",
+            f"trained {done:,} of {pluralise(run.recipe.episodes, 'episode')}",
         )
 
     def _scored(self, key: str, width: int) -> tuple[int, str]:
         """Return the number of episodes that are scored already, also in words ('' for 0)."""
         done = 0 if not key or self.session.rerun else len(Partial(self.session.store.root, key, width).load())
-        return done, f"scored {counted(done, 'episode')}" if done else ""
+        return done, f"scored {pluralise(done, 'episode')}" if done else ""
 
 
 def forecast_runs(planned: Sequence[Planned], session: Session) -> list[RunForecast]:

@@ -29,7 +29,7 @@ from metabench.records.record import build_record
 from metabench.runtime.devices import choose_device, emulates
 from metabench.runtime.memory import machine_failed
 from metabench.runtime.memory_limits import forget_peak_memory, keep_freed_memory, peak_memory_mb
-from metabench.runtime.provenance import provenance
+from metabench.runtime.provenance import run_provenance
 from metabench.runtime.torch_state import standard_torch
 from metabench.utils.hashing import content_key
 
@@ -186,7 +186,7 @@ class Executor:
             "pixels": unofficial_pixels(run, self.session.loader),
             "copies": self.session.copies.count(run),
         }
-        return {**provenance(self.device), **{name: value for name, value in remarks.items() if value}}
+        return {**run_provenance(self.device), **{name: value for name, value in remarks.items() if value}}
 
     def _warn_once(self, text: str) -> None:
         """Warn, but not again for every seed."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metabench.execution.feature_files import load_features, room_for_features, save_features
 from metabench.execution.session import Session
-from metabench.models.embedding import embed, embedded_width, require_independence, to_device
+from metabench.models.embedding import embed, embedded_width, require_item_independence, to_device
 from metabench.models.fingerprints import weights_digest
 from metabench.models.interfaces import Backbone
 from metabench.planning.run_spec import RunSpec
@@ -85,7 +85,7 @@ class FeatureCache:
         items, owner = to_device(images, CPU), f"backbone '{run.backbone.name}'"
         with self._session.console.progress(f"embedding {run.dataset.name}", len(images)) as bar:
             embed(backbone, items, run.precision, bar.update, features, owner)
-        require_independence(backbone, items, features, run.precision, owner)
+        require_item_independence(backbone, items, features, run.precision, owner)
         if has_weights:
             save_features(path, features)
         return features

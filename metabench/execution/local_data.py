@@ -15,7 +15,7 @@ from metabench.planning.compatibility import refuse_missing_split, refuse_untrai
 from metabench.planning.planner import distinct
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.registry.registry import load_target
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 
 def adapt_to_data(runs: Sequence[Planned], session: Session, query_given: bool) -> list[Planned]:
@@ -78,15 +78,17 @@ def _with_fewer_queries(run: RunSpec, session: Session, notes: dict[str, None]) 
     if images <= shot:
         most = f"use --shots {images - 1} or fewer, " if images > 1 else ""
         raise UsageError(
-            f"{run.dataset.name}: class '{name}' has {counted(images, 'image')}, and {counted(shot, 'shot')} need "
+            f"{run.dataset.name}: class '{name}' has {pluralise(images, 'image')}, and {pluralise(shot, 'shot')} need "
             f"{shot + 1}, one of them as a query; {most}add images, or leave small classes out with "
             f"--set data.min_images={shot + 1}"
         )
     room = _largest_query(run, query, split)
     if room == query:
         return run
-    why = f"since class '{name}' has {counted(images, 'image')}"
-    notes[f"{run.dataset.name}: {counted(room, 'query')} of each class at {shot}-shot instead of {query}, {why}"] = None
+    why = f"since class '{name}' has {pluralise(images, 'image')}"
+    notes[f"{run.dataset.name}: {pluralise(room, 'query')} of each class at {shot}-shot instead of {query}, {why}"] = (
+        None
+    )
     protocol = dataclasses.replace(run.protocol, params={**params, "query": room})
     return dataclasses.replace(run, protocol=protocol)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.data.image_decoding import Form
+from metabench.data.image_decoding import ImagePreprocessing
 from metabench.errors import UsageError
 from metabench.planning.resolve import resolve_model
 from metabench.records.checkpoint_metadata import tensors_meta
@@ -30,7 +30,7 @@ def prediction_request(
     backbone: str = "",
     checkpoint: Path | None = None,
     settings: Mapping[str, Value] | None = None,
-    form: Form | None = None,
+    form: ImagePreprocessing | None = None,
     one_by_one: bool = False,
     skip_bad: bool = False,
     device: str = "auto",
@@ -61,7 +61,7 @@ def prediction_request(
         algo, backbone = trained["algorithm"]["name"], backbone or trained["backbone"]["name"]
     algo = algo or ALGORITHM
     algorithm, body = resolve_model(registry, algo, backbone, settings or {}, trained)
-    form = form or Form()
+    form = form or ImagePreprocessing()
     return PredictionRequest(support, query, algorithm, body, checkpoint, form, one_by_one, skip_bad, device)
 
 

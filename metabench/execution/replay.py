@@ -20,7 +20,7 @@ from metabench.registry.resolved import ResolvedPlugin, resolve_params
 from metabench.registry.specs import Kind
 from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.utils.hashing import file_sha256
-from metabench.utils.text import counted, short_digest
+from metabench.utils.text import pluralise, short_digest
 
 if TYPE_CHECKING:
     from metabench.data import ClassSplit
@@ -98,7 +98,7 @@ def replay_record(
         raise MissingError(f"cannot replay the record here: {problem}") from None
     for index, (ours, theirs) in enumerate(zip(queries(measured), queries(scores), strict=False)):
         if ours != theirs:
-            raise MissingError(f"episode {index} has {counted(ours, 'query')} here and {theirs} in the record")
+            raise MissingError(f"episode {index} has {pluralise(ours, 'query')} here and {theirs} in the record")
     if [part.metric for part in parts_of(measured)] != [part.metric for part in parts_of(scores)]:
         raise MissingError("the scores of the record are made of other parts than here")
     metric, recorded = metric_of(measured), metric_of(scores)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data.dataset_loader import DatasetLoader
-from metabench.data.joint_split import joined, reserved, with_copies
-from metabench.data.paired_split import paired
+from metabench.data.joint_split import join_splits, reserve_mask, with_copies
+from metabench.data.paired_split import pair_splits
 from metabench.data.split import ClassSplit
 from metabench.planning.data_digests import DataDigests
 from metabench.planning.run_spec import RunSpec
@@ -30,16 +30,16 @@ def measured_split(run: RunSpec, loader: DatasetLoader) -> ClassSplit:
     """Return the classes that a run measures, joined with base classes or support where its protocol needs them."""
     split = loader.split(run.dataset, run.split)
     if run.support:
-        return paired(split, loader.split(run.dataset, run.support))
+        return pair_splits(split, loader.split(run.dataset, run.support))
     if not run.beside:
         return split
-    return joined(split, loader.split(run.dataset, run.beside), reserved_images(run, loader))
+    return join_splits(split, loader.split(run.dataset, run.beside), reserved_images(run, loader))
 
 
 def reserved_images(run: RunSpec, loader: DatasetLoader) -> NDArray[np.bool_]:
     """Return which images (N,) of the base classes of a run are reserved: training never sees them."""
     digest = loader.digests(run.dataset)[run.beside]
-    return reserved(loader.split(run.dataset, run.beside), digest, run.reserve)
+    return reserve_mask(loader.split(run.dataset, run.beside), digest, run.reserve)
 
 
 def withheld_images(run: RunSpec, loader: DatasetLoader, name: str) -> NDArray[np.bool_] | None:

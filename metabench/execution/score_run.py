@@ -21,7 +21,7 @@ from metabench.registry.metric import ACCURACY
 from metabench.statistics.episode_scores import Floats, first_column
 from metabench.statistics.stopping import checks
 from metabench.statistics.summary import RunningMean
-from metabench.utils.console import Progress
+from metabench.utils.console import ProgressReporter
 from metabench.utils.signals import StopRequest, stop_on_signal
 
 FLUSH_SECONDS = 1.0
@@ -87,7 +87,7 @@ class _ScoreLog:
     partial: Partial
     done: Floats
     stops: list[int]
-    bar: Progress
+    bar: ProgressReporter
     stop: StopRequest
     scores: list[Floats] = field(default_factory=list)
     unsaved: list[Floats] = field(default_factory=list)

@@ -22,7 +22,7 @@ from metabench.registry.metric import Metric
 from metabench.training.trainer import Diverged, Progress, Trainer
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.console import Console
-from metabench.utils.console import Progress as Bar
+from metabench.utils.console import ProgressReporter
 from metabench.utils.hashing import file_sha256
 
 _SECONDS = "seconds.txt"
@@ -114,7 +114,7 @@ def _training_data(active: ActiveRun, split: str) -> tuple[Tensor, EpisodeSource
     return active.items(SplitImages(source.split.images, active.digests.training(split))), source
 
 
-def _reporter(bar: Bar, metric: Metric, is_validated: bool) -> Callable[[Progress, float], None]:
+def _reporter(bar: ProgressReporter, metric: Metric, is_validated: bool) -> Callable[[Progress, float], None]:
     def report(progress: Progress, loss: float) -> None:
         validated = ""
         if progress.curve and is_validated:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import datetime
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from metabench.errors import UsageError
+from metabench.utils.bounded_files import read_toml
 
 MAX_REASON = 500
 OVERLAPS = ("none", "classes", "images")
@@ -115,10 +115,10 @@ def _tables(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each ``[[name]]`` table of a TOML file with its place in words, its fields checked."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = read_toml(path)
     except FileNotFoundError:
         return
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except ValueError as problem:
         raise UsageError(f"{path}: {problem}") from None
     tables = document.pop(name, [])
     if document or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):

@@ -17,6 +17,7 @@ from metabench.leaderboard.markdown_page import MARKER, board_markdown, index_ma
 from metabench.leaderboard.published import Published, read_published
 from metabench.records.record import RecordError, read_record, validate_record, write_record
 from metabench.utils.atomic_files import write_atomic
+from metabench.utils.bounded_files import TABLE_BYTES, read_bounded
 
 HTML_PAGE = "index.html"
 
@@ -166,7 +167,7 @@ def _refuse_unknown(entries: Sequence[Entry], invalidated: Mapping[str, Invalida
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_bytes().decode()  # not read_text, which would hide foreign line ends
+        return read_bounded(path, TABLE_BYTES).decode()  # not read_text, which would hide foreign line ends
     except (FileNotFoundError, UnicodeDecodeError):
         return None
 

@@ -31,7 +31,7 @@ from metabench.learners.task_memory import TaskMemory
 from metabench.learners.task_probe import probe_task
 from metabench.learners.task_work import has_update, learn_tasks, score_tasks
 from metabench.learners.thread_pool import WorkerPool
-from metabench.models.adaptive import Params, TaskAdaptiveAlgorithm
+from metabench.models.adaptive import TaskAdaptiveAlgorithm, Weights
 from metabench.models.embedding import embed, to_device
 from metabench.models.interfaces import Backbone
 from metabench.models.task_context import TaskContext, task_context
@@ -143,8 +143,8 @@ class AdaptiveLearner(Learner):
         first_order = episode < recipe.first_order_episodes
         context = TaskContext(self.batched, episode, first_order, self.precision)
 
-        def add_up() -> tuple[Tensor, Params]:
-            total, sums = torch.zeros((), device=images.device), Params()
+        def add_up() -> tuple[Tensor, Weights]:
+            total, sums = torch.zeros((), device=images.device), Weights()
             for loss, update in self._groups(partial(learn_tasks, context), images, batch):
                 total = total + loss
                 for name, value in update.items():
@@ -241,7 +241,7 @@ class AdaptiveLearner(Learner):
     def _score(self, algorithm: TaskAdaptiveAlgorithm, tasks: Task) -> Tensor:
         return score_tasks(self._context, self.algorithm, algorithm, tasks)
 
-    def _apply(self, update: Params) -> None:
+    def _apply(self, update: Weights) -> None:
         buffers = dict(self.module.named_buffers())
         for name, value in update.items():
             if name in buffers:

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from metabench.learners.episode_tasks import Task
 from metabench.learners.thread_pool import PlainLayout
-from metabench.models.adaptive import Params, TaskAdaptiveAlgorithm, run_task, run_update
+from metabench.models.adaptive import TaskAdaptiveAlgorithm, Weights, run_task, run_update
 from metabench.models.output_checks import require_tensor
 from metabench.models.task_context import TaskContext, task_context
 
@@ -34,7 +34,7 @@ def score_tasks(context: TaskContext, owner: str, algorithm: TaskAdaptiveAlgorit
         return scores.float()
 
 
-def learn_tasks(context: TaskContext, algorithm: TaskAdaptiveAlgorithm, tasks: Task) -> tuple[Tensor, Params]:
+def learn_tasks(context: TaskContext, algorithm: TaskAdaptiveAlgorithm, tasks: Task) -> tuple[Tensor, Weights]:
     """Return the sums over a group of tasks of the loss, and of what goes to parameters and buffers."""
     custom = has_update(algorithm)
     with torch.set_grad_enabled(not custom), task_context(context):

@@ -10,7 +10,7 @@ from typing import Any
 
 from metabench.errors import UsageError, did_you_mean
 from metabench.registry.params import Value
-from metabench.utils.paths import is_possible
+from metabench.utils.paths import is_valid_path
 
 Converter = Callable[[str, Any], Any]
 
@@ -57,7 +57,7 @@ def as_path(name: str, value: Any) -> Path:
     """Return a path."""
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
         raise _wrong(name, "a path", value)
-    if not is_possible(os.fspath(value)):
+    if not is_valid_path(os.fspath(value)):
         raise UsageError(
             f"{name} takes a path, and no file can have this one: it is too long or holds a null character"
         )

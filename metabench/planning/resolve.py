@@ -33,7 +33,7 @@ from metabench.registry.specs import (
     defaults,
 )
 from metabench.statistics.stopping import StopRule
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 AnyKind = TypeVar("AnyKind", bound=Spec)
 WAY, SHOT = 5, 1
@@ -160,7 +160,7 @@ def _episode_count(selection: Selection, protocol: ProtocolSpec) -> int:
         )
     episodes = protocol.episodes if selection.episodes is None else selection.episodes
     if episodes > protocol.episodes:
-        raise UsageError(f"protocol '{protocol.name}' has {counted(protocol.episodes, 'episode')}, not {episodes}")
+        raise UsageError(f"protocol '{protocol.name}' has {pluralise(protocol.episodes, 'episode')}, not {episodes}")
     return episodes
 
 

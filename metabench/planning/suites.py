@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from metabench.planning.run_spec import Planned, RunSpec, require_valid
 from metabench.planning.selection import Selection
 from metabench.planning.suite_schema import Problem, SuiteBlock, SuiteDocument, read_blocks, read_table
 from metabench.registry.registry import Registry
+from metabench.utils.bounded_files import read_toml
 from metabench.utils.hashing import content_key
 
 USER_FIELDS = ("backbones", "seeds", "precision", "checkpoint")
@@ -119,11 +119,11 @@ def read_suite(path: Path, registry: Registry) -> Suite:
         UsageError: one line that names the file, the key and what is wrong with it.
     """
     try:
-        document = read_table(tomllib.loads(path.read_text(encoding="utf-8")), SuiteDocument)
+        document = read_table(read_toml(path), SuiteDocument)
         blocks = read_blocks(document, registry)
     except OSError as error:
         raise UsageError(f"cannot read the suite {path} ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: is not TOML ({error})") from None
     except RecursionError:
         raise UsageError(f"{path}: is nested too deeply") from None

@@ -14,6 +14,7 @@ from typing import Any
 from metabench.records.schema import SCHEMA, NewerSchemaError, RecordError, need, validate_record
 from metabench.statistics.summary import summary_of
 from metabench.utils.atomic_files import write_atomic
+from metabench.utils.bounded_files import read_bounded
 from metabench.utils.hashing import canonical_json, content_key
 
 MAX_BYTES = 32 * 2**20
@@ -91,10 +92,8 @@ def read_record(path: Path) -> dict[str, Any]:
         RecordError: too large, not JSON, or not a valid record; the message names the file.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as stream:
-        raw = stream.read(MAX_BYTES + 1)
+    raw = read_bounded(path, MAX_BYTES, RecordError)
     try:
-        need(len(raw) <= MAX_BYTES, "", f"is larger than {MAX_BYTES} bytes")
         record: dict[str, Any] = upgrade(_parse(raw))
         validate_record(record)
     except RecordError as problem:

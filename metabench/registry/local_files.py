@@ -18,7 +18,8 @@ from typing import TypeVar
 
 from metabench.errors import MissingError, UsageError
 from metabench.registry.specs import Spec
-from metabench.utils.paths import is_file, is_there
+from metabench.utils.bounded_files import SOURCE_BYTES, read_bounded
+from metabench.utils.paths import is_file, path_exists
 
 S = TypeVar("S", bound=Spec)
 _PREFIX = "metabench_file_"
@@ -52,12 +53,12 @@ def read_files(paths: Iterable[Path]) -> tuple[LocalFile, ...]:
     """
     files: dict[Path, LocalFile] = {}
     for path in paths:
-        if not is_there(path):
+        if not path_exists(path):
             raise MissingError(f"--plugin {path}: file not found")
         if not is_file(path) or path.suffix != ".py":
             raise UsageError(f"--plugin {path} is not a Python file; give a file that ends in .py")
         try:
-            files.setdefault(path.resolve(), LocalFile(path, path.read_bytes()))
+            files.setdefault(path.resolve(), LocalFile(path, read_bounded(path, SOURCE_BYTES)))
         except OSError as error:
             raise UsageError(f"--plugin {path} cannot be read ({error.strerror or error})") from error
     return tuple(files.values())

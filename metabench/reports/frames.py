@@ -14,7 +14,7 @@ from metabench.records.loading import load_records
 from metabench.reports.rows import rows_from_records, to_frame
 from metabench.statistics.episode_scores import EpisodeScores, answers, parts_of, queries
 from metabench.utils.atomic_files import replacing
-from metabench.utils.text import inert
+from metabench.utils.text import csv_safe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +130,7 @@ def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     safe = frame.copy()
     for name in frame.columns:
         if isinstance(frame[name].dtype, pd.CategoricalDtype):
-            safe[name] = frame[name].cat.rename_categories(inert)
+            safe[name] = frame[name].cat.rename_categories(csv_safe)
         elif not pd.api.types.is_numeric_dtype(frame[name].dtype):
-            safe[name] = frame[name].map(inert)
+            safe[name] = frame[name].map(csv_safe)
     return safe

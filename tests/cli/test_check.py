@@ -102,11 +102,13 @@ def test_pytest_is_needed(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
 def test_checks_that_fail_for_one_reason_are_told_once() -> None:
     from metabench.cli.check import _table
-    from metabench.testing.runner import Result, Target
+    from metabench.testing.runner import CheckResult, CheckTarget
 
-    broken = [Result("algorithm", "x", name, "failed", "p", "no such class", "means", "fix") for name in ("a", "b-c")]
-    alone = Result("algorithm", "x", "d", "failed", "p", "wrong", "its meaning", "its remedy")
-    text = _table(Target("algorithm", "x"), [*broken, alone])
+    broken = [
+        CheckResult("algorithm", "x", name, "failed", "p", "no such class", "means", "fix") for name in ("a", "b-c")
+    ]
+    alone = CheckResult("algorithm", "x", "d", "failed", "p", "wrong", "its meaning", "its remedy")
+    text = _table(CheckTarget("algorithm", "x"), [*broken, alone])
     assert text.count("no such class") == 1 and "failed: a, b-c of x" in text
     assert "Fix this first: 2 checks" in text and "means   means" not in text
     assert "means   its meaning" in text and "to fix  its remedy" in text

@@ -79,9 +79,7 @@ def test_verify_compares_sizes_where_there_is_no_digest(datasets_command):
     wrong = replace(unknown, sizes={split: SplitSize(3, 6) for split in SQUARES.sizes})
     code, out, err = datasets_command("verify", specs=(wrong,))
     assert code == 1 and "broken" in out
-    assert err.startswith(
-        "error: cannot load train of data set 'squares': it has 2 classes and 6 items, declared are 3"
-    )
+    assert err.startswith("error: cannot load train of dataset 'squares': it has 2 classes and 6 items, declared are 3")
 
 
 def test_verify_tells_known_copies_from_unknown_ones(datasets_command):

@@ -192,7 +192,7 @@ def test_doctor_is_content_without_faults(tmp_path: Path, monkeypatch: pytest.Mo
         assert capsys.readouterr().out.startswith("check ")
         (tmp_path / "file").touch()
         assert main(["doctor", "--home", str(tmp_path / "file" / "home")]) == 1
-        assert "is not writable (Not a directory)" in capsys.readouterr().out
+        assert ": Not a directory. Choose another with --home" in capsys.readouterr().out
     finally:
         clear_registry()
 

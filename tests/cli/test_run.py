@@ -82,14 +82,14 @@ def test_a_gpu_that_is_not_there(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     message = fails(capsys, arguments(home, "--device", "cuda:1"), 3)
-    assert message == "error: no CUDA device is available to torch; use --device cpu (or auto)"
+    assert message == "error: cannot use CUDA: torch sees no CUDA device. Use --device cpu or auto."
 
 
 def test_a_home_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     message = fails(capsys, arguments(tmp_path / "file" / "home"), 1)
-    assert "is not writable" in message
-    assert "choose another with --home or METABENCH_HOME" in message
+    assert "cannot write to home" in message
+    assert "Choose another with --home or METABENCH_HOME" in message
 
 
 def test_nothing_to_learn(capsys: pytest.CaptureFixture[str], home: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from metabench.cli.main import main
 from metabench.data import ClassSplit
-from metabench.data.joint_split import JointSplit, base_rows, joined, reserved, starts_of, with_copies
+from metabench.data.joint_split import JointSplit, base_rows, join_splits, reserve_mask, starts_of, with_copies
 from metabench.episodes.reserved import UnreservedSource
 from metabench.errors import UsageError
 from metabench.execution.active_run import ActiveRun
@@ -40,36 +40,36 @@ WORDS = ["--protocol", "generalised", "--ways", "3", "--query", "4"]
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=6), st.floats(0.01, 0.99), st.integers(0, 99))
 def test_a_share_of_each_class_is_reserved(counts: list[int], share: float, digest: int) -> None:
     split = split_of(counts)
-    mask = reserved(split, str(digest), share)
+    mask = reserve_mask(split, str(digest), share)
     taken = np.add.reduceat(mask, split.starts[:-1], dtype=int)
     for count, found in zip(counts, taken, strict=True):
         assert 1 <= found <= count - 1
         assert abs(found - share * count) <= 0.5 or found in (1, count - 1)
     np.testing.assert_array_equal(np.diff(starts_of(split, mask)), taken)
-    more = reserved(split, str(digest), min(0.995, share + 0.2))
+    more = reserve_mask(split, str(digest), min(0.995, share + 0.2))
     assert more[mask].all(), "what was reserved stays reserved where the share grows"
 
 
 def test_the_reserve_is_that_of_the_content() -> None:
     """Other data have another one; the same have it for ever."""
     split = split_of([20, 31, 5])
-    mask = reserved(split, "ab", 0.2)
-    assert (mask != reserved(split, "cd", 0.2)).any()
+    mask = reserve_mask(split, "ab", 0.2)
+    assert (mask != reserve_mask(split, "cd", 0.2)).any()
     assert hashlib.sha256(mask.tobytes()).hexdigest()[:16] == "db3360e200159870"
 
 
 def test_a_reserve_that_cannot_be() -> None:
     for share in (0.0, 1.0, 1.5, -0.1):
         with pytest.raises(UsageError, match="between 0 and 1"):
-            reserved(split_of([5]), "", share)
+            reserve_mask(split_of([5]), "", share)
     with pytest.raises(UsageError, match="class 'c1' has one image"):
-        reserved(split_of([5, 1]), "", 0.5)
+        reserve_mask(split_of([5, 1]), "", 0.5)
 
 
 @given(st.lists(st.integers(5, 20), min_size=4, max_size=6), st.floats(0.05, 0.6), st.integers(0, 99))
 def test_no_episode_has_a_reserved_image(counts: list[int], share: float, name: int) -> None:
     split = split_of(counts)
-    mask = reserved(split, "digest", share)
+    mask = reserve_mask(split, "digest", share)
     source = UnreservedSource(FixedWay(3, 1, 1), split, name, mask)
     batch = source.batch(0, 150)
     assert_sound(batch, split)
@@ -82,7 +82,7 @@ def test_no_episode_has_a_reserved_image(counts: list[int], share: float, name: 
 
 def test_every_image_left_is_drawn() -> None:
     split = split_of([6, 8, 7])
-    mask = reserved(split, "digest", 0.3)
+    mask = reserve_mask(split, "digest", 0.3)
     batch = UnreservedSource(FixedWay(3, 1, 2), split, 0, mask).batch(0, 400)
     seen = np.unique(np.concatenate([batch.support, batch.query], axis=1))
     np.testing.assert_array_equal(seen, np.flatnonzero(~mask))
@@ -91,13 +91,13 @@ def test_every_image_left_is_drawn() -> None:
 def test_a_class_that_the_reserve_makes_too_small_is_named() -> None:
     split = split_of([6, 8])
     with pytest.raises(UsageError, match=r"class 'c0'.*of its images 50% are reserved and not trained on"):
-        UnreservedSource(FixedWay(2, 1, 3), split, 0, reserved(split, "", 0.5))
+        UnreservedSource(FixedWay(2, 1, 3), split, 0, reserve_mask(split, "", 0.5))
 
 
 def test_the_rows_of_base_classes_follow_those_measured() -> None:
     measured, base = split_of([3, 4]), split_of([5, 6, 4])
-    mask = reserved(base, "digest", 0.3)
-    joint = joined(measured, base, mask)
+    mask = reserve_mask(base, "digest", 0.3)
+    joint = join_splits(measured, base, mask)
     original = base_rows(mask)
     assert sorted(original) == list(range(15))
     rows = np.arange(7 + 15)

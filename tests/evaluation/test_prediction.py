@@ -61,10 +61,10 @@ def test_new_images_are_labelled(photos: Path, capsys: pytest.CaptureFixture[str
 
 def test_it_is_the_algorithm(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nearest mean on pixels, computed by hand."""
-    from metabench.data.image_decoding import Form, decode
+    from metabench.data.image_decoding import ImagePreprocessing, decode_image
 
     def features(path: Path) -> Any:
-        return decode(path, Form(12)).astype(float).transpose(2, 0, 1).ravel() / 255
+        return decode_image(path, ImagePreprocessing(12)).astype(float).transpose(2, 0, 1).ravel() / 255
 
     means = [np.mean([features(p) for p in sorted((photos / "known" / name).iterdir())], axis=0) for name in COUNTS]
     for row in labelled(capsys, *PIXELS):

@@ -14,7 +14,7 @@ from metabench.cli.main import main
 from metabench.learners import factory
 from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.thread_pool import sharing_copy
-from metabench.models.adaptive import TaskAdaptiveAlgorithm, descend
+from metabench.models.adaptive import TaskAdaptiveAlgorithm, gradient_step
 from metabench.models.assembly import build_model
 from metabench.models.checkpoints import load_tensors
 from metabench.models.interfaces import Backbone
@@ -256,12 +256,12 @@ def test_a_step_of_descent_is_the_same_for_every_kind_of_rate() -> None:
     slopes = {name: torch.randn(3) for name in "ab"}
     wanted = {name: value - 0.3 * slopes[name] if name in slopes else value for name, value in params.items()}
     for rate in (0.3, torch.tensor(0.3)):
-        found = descend(params, slopes, rate)
+        found = gradient_step(params, slopes, rate)
         assert list(found) == list(params)
         assert all(torch.equal(found[name], wanted[name]) for name in params)
         (by_a,) = torch.autograd.grad(found["a"].sum(), params["a"])
         assert torch.equal(by_a, torch.ones(3))
-    assert descend(params, {}, 0.3) == params
+    assert gradient_step(params, {}, 0.3) == params
 
 
 def test_a_class_of_the_other_kind_is_refused(

@@ -13,7 +13,7 @@ import pytest
 from metabench.cli.datasets.class_splits import class_splits
 from metabench.cli.datasets.verification import verify_splits
 from metabench.data import DataContext, split_digest
-from metabench.data.downloads import OfficialFile, find
+from metabench.data.downloads import OfficialFile, find_source
 from metabench.data.text import decode_texts
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.execution.session import Session
@@ -189,7 +189,7 @@ def real_folders(spec: DatasetSpec) -> tuple[Path, ...]:
     given = os.environ.get("METABENCH_DATA") or str(Path(__file__).parents[3] / "shared/data")
     folders = tuple(folder for folder in map(Path, given.split(os.pathsep)) if folder.is_dir())
     known = SOURCES[spec.name]
-    if find(known.names, DataContext(Path("nowhere"), folders), known.folders) is None:
+    if find_source(known.names, DataContext(Path("nowhere"), folders), known.folders) is None:
         pytest.skip(f"no {spec.name} in METABENCH_DATA or ../shared/data")
     return folders
 

@@ -13,7 +13,7 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.data import ClassSplit
-from metabench.data.paired_split import PairedSplit, paired
+from metabench.data.paired_split import PairedSplit, pair_splits
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.execution.launcher import run_selection
@@ -233,7 +233,7 @@ def split(counts: list[int]) -> ClassSplit:
 
 
 def test_episodes_do_not_depend_on_how_many_are_drawn() -> None:
-    both = paired(split([3, 5, 4, 4]), split([6, 7, 2, 9]))
+    both = pair_splits(split([3, 5, 4, 4]), split([6, 7, 2, 9]))
     assert isinstance(both, PairedSplit)
     source = EpisodeSource(SupportSplit(3, 2), both, "x")
     whole = [(*batch.support[i], -1, *batch.query[i]) for batch in source.runs(0, 50) for i in range(len(batch))]
@@ -252,4 +252,4 @@ def test_episodes_do_not_depend_on_how_many_are_drawn() -> None:
 
 def test_splits_of_different_classes_are_no_pair() -> None:
     with pytest.raises(UsageError, match="give both splits the same classes"):
-        paired(split([2, 2]), split([2, 2, 2]))
+        pair_splits(split([2, 2]), split([2, 2, 2]))

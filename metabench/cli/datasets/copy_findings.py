@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from metabench.data.duplicates import Place, duplicates
+from metabench.data.duplicates import SplitRow, duplicates
 from metabench.data.split import ClassSplit
 
 CopyKind = Literal["repeated", "conflicting", "shared"]
@@ -100,7 +100,7 @@ def _grouped(items: Sequence[Item]) -> Iterator[tuple[CopyKind, tuple[str, ...],
         yield "shared", tuple(firsts), [members[0] for members in firsts.values()]
 
 
-def _item(place: Place, splits: Mapping[str, ClassSplit], names: Mapping[str, Sequence[str]]) -> Item:
+def _item(place: SplitRow, splits: Mapping[str, ClassSplit], names: Mapping[str, Sequence[str]]) -> Item:
     split, row = place
     data = splits[split]
     owner = int(np.searchsorted(data.starts, row, side="right")) - 1

@@ -11,7 +11,7 @@ from metabench.cli.datasets.class_splits import class_splits
 from metabench.cli.options import data_option, home_option, json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import columns, echo_json, warn_of_broken
-from metabench.data.availability import look
+from metabench.data.availability import dataset_status
 from metabench.registry.registry import nameless
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import DatasetSpec, defaults
@@ -60,7 +60,7 @@ def _state(spec: DatasetSpec, folders: Home) -> str:
     """Return whether a dataset can be used; where its folds differ, the number of each. Decodes nothing."""
     if nameless(spec):
         return f"yours: {spec.name}:{spec.argument.upper()}"
-    looks = [look(spec, fold.params, folders) for fold in class_splits(ResolvedPlugin(spec, defaults(spec)))]
+    looks = [dataset_status(spec, fold.params, folders) for fold in class_splits(ResolvedPlugin(spec, defaults(spec)))]
     counts = Counter(one.presence for one in looks)
     if len(counts) > 1:
         return ", ".join(f"{count} of {len(looks)} folds {presence}" for presence, count in counts.items())

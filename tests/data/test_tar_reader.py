@@ -4,7 +4,8 @@ import tarfile
 
 import pytest
 
-from metabench.data.archives import SafeTar, open_members
+from metabench.data.archives import open_archive
+from metabench.data.tar_reader import TarReader
 from metabench.errors import MetabenchError
 
 CONTENT = b"pixels " * 2000
@@ -21,7 +22,7 @@ def make_tar(path, members, mode="w:gz"):
 
 
 def error_of(path, **limits):
-    with pytest.raises(MetabenchError) as caught, SafeTar(path, **limits) as archive:
+    with pytest.raises(MetabenchError) as caught, TarReader(path, **limits) as archive:
         for name in archive.names():
             archive.read(name)
     message = str(caught.value)
@@ -36,7 +37,7 @@ def test_tar_and_extracted_folder_read_the_same(tmp_path, name, mode):
     path = make_tar(tmp_path / name, [("set/b.png", CONTENT), (folder, b""), ("set/a/c.png", b"c")], mode)
     with tarfile.open(path) as archive:
         archive.extractall(tmp_path, filter="data")
-    with open_members(path) as packed, open_members(tmp_path / "set") as extracted:
+    with open_archive(path) as packed, open_archive(tmp_path / "set") as extracted:
         assert packed.names() == extracted.names() == ["set/a/c.png", "set/b.png"]
         for member in reversed(packed.names()):
             assert packed.read(member) == extracted.read(member)
@@ -45,7 +46,7 @@ def test_tar_and_extracted_folder_read_the_same(tmp_path, name, mode):
 
 
 def test_names_without_a_leading_dot(tmp_path):
-    with SafeTar(make_tar(tmp_path / "set.tgz", [("./set/a", b"x")])) as archive:
+    with TarReader(make_tar(tmp_path / "set.tgz", [("./set/a", b"x")])) as archive:
         assert archive.names() == ["set/a"] and archive.read("set/a") == b"x"
 
 
@@ -65,7 +66,7 @@ def test_limits_on_one_member_and_on_all(tmp_path):
     path = make_tar(tmp_path / "bomb.tgz", [("a", bytes(1000)), ("b", bytes(1000))])
     assert "'a' unpacks to more" in error_of(path, member_limit=999)
     assert "'b' unpacks to more" in error_of(path, total_limit=1999)
-    with SafeTar(path, member_limit=1000, total_limit=2000) as archive:
+    with TarReader(path, member_limit=1000, total_limit=2000) as archive:
         assert len(archive.read("a")) == 1000
 
 

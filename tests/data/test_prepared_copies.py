@@ -1,10 +1,10 @@
 import os
 
-from metabench.data.prepared_copies import Prepared
+from metabench.data.prepared_copies import PreparedCopies
 
 
 def test_what_was_prepared_last_is_found(tmp_path):
-    prepared = Prepared(tmp_path / "v1")
+    prepared = PreparedCopies(tmp_path / "v1")
     assert prepared.latest() is None
     prepared.folder.mkdir()
     first, second = "a" * 64, "b" * 64

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from metabench.data import ClassSplit, merge, split_digest
+from metabench.data import ClassSplit, merge_splits, split_digest
 
 
 def split(first, classes, groups=()):
@@ -12,7 +12,7 @@ def split(first, classes, groups=()):
 
 
 def test_merged_splits_keep_their_classes_and_groups():
-    both = merge(split(0, 2, ("a", "b")), split(100, 1, ("a",)))
+    both = merge_splits(split(0, 2, ("a", "b")), split(100, 1, ("a",)))
     assert both.names == ("c0-0", "c0-1", "c100-0") and both.groups == ("a", "b", "a")
     assert both.starts.tolist() == [0, 2, 4, 6]
     assert both.images.ravel().tolist() == [0, 1, 2, 3, 100, 101]
@@ -21,7 +21,7 @@ def test_merged_splits_keep_their_classes_and_groups():
 @pytest.mark.parametrize("groups", [(), ("a", "b")])
 def test_groups_of_one_part_alone_are_dropped(groups):
     """Half of the classes in a group would make the others look like a group of their own."""
-    assert merge(split(0, 2, groups), split(100, 1)).groups == ()
+    assert merge_splits(split(0, 2, groups), split(100, 1)).groups == ()
 
 
 def test_groups_are_not_in_the_digest():
