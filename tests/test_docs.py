@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import http.server
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from metabench import hookspecs, specs
 from metabench.cli import reference
+from tests.browser import browser, missing
 from tests.pages import Reader
 from tests.sandbox import Sandbox
 
@@ -97,20 +101,64 @@ def test_the_command_line_page_is_fresh() -> None:
     assert written == reference.page(), "run: python -m metabench.cli.reference > docs/cli.md"
 
 
-def test_the_site_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},  # the theme advertises its successor on stderr
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    built = list(tmp_path.glob("*.html"))
-    assert len(built) > len(PAGES)
-    for file in built:
-        loaded = re.findall(
-            r"<(?:link|script|img)\b[^>]*?(?:href|src)=[\"']?([^\"' >]+)", file.read_text(encoding="utf-8")
-        )
+    return folder
+
+
+FETCHED_FOR = {
+    "https://unpkg.com/mermaid@": 'class="mermaid"',
+    "https://api.github.com/": 'data-md-component="source"',
+    "https://unpkg.com/resize-observer-polyfill": None,  # by browsers from before 2020 alone
+}
+"""Addresses that the theme's script can fetch, and what must not stand on a page so that it never does."""
+
+
+def test_the_site_is_whole_and_fetches_nothing(site: Path) -> None:
+    pages = {file: file.read_text(encoding="utf-8") for file in site.glob("*.html")}
+    assert len(pages) > len(PAGES)
+    for text in pages.values():
+        loaded = re.findall(r"<(?:link|script|img|iframe|source)\b[^>]*?(?:href|src)=[\"']?([^\"' >]+)", text)
         assert loaded
         assert not [address for address in loaded if re.match(r"(\w+:)?//", address)]
+        assert not [mark for mark in FETCHED_FOR.values() if mark and mark in text]
+    for file in site.rglob("*.css"):
+        text = file.read_text(encoding="utf-8")
+        loaded = re.findall(r"(?:@import\s*|url\()[\"']?(?!data:|#)([^\"')\s]+)", text)
+        assert not [address for address in loaded if re.match(r"(\w+:)?//", address)], file.name
+    for file in site.rglob("*.js"):  # addresses in comments are licences; those of w3.org are names of namespaces
+        found = re.findall(r"[\"'`]((?:https?|wss?):)?(//[\w.-]+\.\w+/[^\"'`\s]*)", file.read_text(encoding="utf-8"))
+        addresses = {scheme + rest for scheme, rest in found if not rest.startswith("//www.w3.org/")}
+        assert not [address for address in addresses if not address.startswith(tuple(FETCHED_FOR))], file.name
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_a_browser_asks_for_nothing_from_elsewhere(site: Path) -> None:
+    """The pages and the search are opened, and every request that a browser makes goes to the site itself."""
+    handler = partial(QuietHandler, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, browser() as page:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{server.server_address[1]}/"
+        for file in sorted(site.glob("*.html")):
+            page.open(f"{root}{file.name}{'?q=episode' if file.name == 'index.html' else ''}")
+            asked = page.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
+            assert asked and not [address for address in asked if not address.startswith((root, "data:"))]
+            assert page.complaints() == []
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files without a word."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
 
 
 REFERENCE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
