@@ -37,7 +37,7 @@ _FIGURE = re.compile(r"(?P<half>± ?)?(?P<digits>\d(?:[\d.,]*\d)?)(?P<percent>%)
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: its language, its text, the line of the page that it begins on, and which lines are approximate."""
+    """One fenced block: its language, its text, its line on the page, and the words of its approximate lines."""
 
     language: str
     text: str

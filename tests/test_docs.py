@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from metabench import hookspecs, specs
-from metabench.cli import reference
+from metabench.cli import catalogue, reference
 from tests.browser import browser, missing
 from tests.pages import Reader
 from tests.sandbox import Sandbox
@@ -87,7 +87,9 @@ def test_readme_python(home: Path) -> None:
     assert 20 < one_shot < five_shot < 100
 
 
-PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in ("cli.md",))
+GENERATED = {"cli.md": reference.page, "catalogue.md": lambda: catalogue.page(ROOT / "leaderboards")}
+"""Pages, and what writes them: ``python -m metabench.cli.NAME``."""
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in GENERATED)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -96,9 +98,10 @@ def test_page(page: str, tmp_path: Path, home: Path) -> None:
     Reader(Sandbox(tmp_path, home)).follow(ROOT / "docs" / page)
 
 
-def test_the_command_line_page_is_fresh() -> None:
-    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert written == reference.page(), "run: python -m metabench.cli.reference > docs/cli.md"
+@pytest.mark.parametrize("page", GENERATED)
+def test_a_generated_page_is_fresh(page: str) -> None:
+    written = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert written == GENERATED[page](), f"write docs/{page} anew: CONTRIBUTING.md has the command"
 
 
 @pytest.fixture(scope="module")
