@@ -1,6 +1,6 @@
 """What augmentation costs beside the step that it belongs to: `python benchmarks/augment.py`.
 
-One training step of `metabench.training.Trainer` (draw, augment, forward, backward, update) on made-up 84x84 images,
+One training step of `metabench.training.trainer.Trainer` (draw, augment, forward, backward, update) on made-up 84x84 images,
 5-way 1-shot with 15 queries, one thread on a CPU; processor time, median of rounds in turn.
 """
 
@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from metabench.augment import AUGMENTS
 from metabench.data import ClassSplit
-from metabench.episodes import EpisodeSource
-from metabench.learner import FeatureLearner
-from metabench.model import build_model
-from metabench.specs import Recipe
-from metabench.training import Trainer
+from metabench.episodes.source import EpisodeSource
+from metabench.learners.augmentation import AUGMENTS
+from metabench.learners.feature_learner import FeatureLearner
+from metabench.models.assembly import build_model
+from metabench.registry.recipe import Recipe
+from metabench.training.trainer import Trainer
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_protocols.fixed_way import FixedWay

@@ -21,12 +21,15 @@ import torch
 from coverage_pool import CHANNELS, pool
 from numpy.typing import NDArray
 
-from metabench.class_level import class_level
 from metabench.data import ClassSplit
-from metabench.disjoint import DisjointSource
-from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
-from metabench.evaluate import batch_logits, predict
-from metabench.stats import t_quantile
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.open_sampling import DisjointSource
+from metabench.episodes.source import EpisodeSource
+from metabench.episodes.tally import EpisodeTally
+from metabench.evaluation.scoring import predict
+from metabench.learners.feature_learner import batch_logits
+from metabench.statistics.class_jackknife import class_level
+from metabench.statistics.summary import t_quantile
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_protocols.fixed_way import FixedWay
 

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from metabench.pictures.svg import Picture, group, label, line, tag
+from metabench.plotting.svg import Picture, group, label, line, tag
 
 ROWS = (
     "closed",

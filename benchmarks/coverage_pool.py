@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 import metabench
-from metabench.features import embed
-from metabench.model import build_model, load_weights
+from metabench.models.assembly import build_model
+from metabench.models.checkpoints import load_weights
+from metabench.models.embedding import embed
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_datasets.glyphs import draw

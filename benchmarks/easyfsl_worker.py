@@ -23,7 +23,7 @@ from common import (
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from metabench.features import embed, to_device
+from metabench.models.embedding import embed, to_device
 
 declare_torchvision_operators()
 

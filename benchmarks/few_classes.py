@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.class_level import class_level
-from metabench.scores import EpisodeScores
-from metabench.specs import ACCURACY
-from metabench.stats import open_half_width, t_quantile
+from metabench.registry.metric import ACCURACY
+from metabench.statistics.class_jackknife import class_level
+from metabench.statistics.episode_scores import EpisodeScores
+from metabench.statistics.summary import open_half_width, t_quantile
 
 DIMENSIONS, ITEMS, QUERY, SPREAD, BETWEEN = 16, 60, 15, 0.1, 0.9
 TRUTH_EPISODES, CHUNK = 20_000, 200

@@ -21,13 +21,13 @@ import torch
 from PIL import Image
 
 from metabench.data import DataContext
-from metabench.data.images import Files, ImageForm, cached_images
-from metabench.data.rows import cores
-from metabench.episodes import EpisodeSource
-from metabench.features import to_device
-from metabench.learner import FeatureLearner
-from metabench.model import Model
-from metabench.specs import Recipe
+from metabench.data.image_arrays import Files, ImageForm, cached_images
+from metabench.data.resumable_array import cores
+from metabench.episodes.source import EpisodeSource
+from metabench.learners.feature_learner import FeatureLearner
+from metabench.models.assembly import Model
+from metabench.models.embedding import to_device
+from metabench.registry.recipe import Recipe
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_datasets._mini_imagenet import find_layout

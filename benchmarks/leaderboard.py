@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.entries import file_name
-from metabench.records import build_record, write_record
+from metabench.records.record import build_record, write_record
 from tests.browser import browser, missing
 
 EPISODES, CLASSES, REPEATS = 2_000, 100, 5

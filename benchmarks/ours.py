@@ -13,15 +13,15 @@ from common import CHANNELS, IMAGE_SHAPE, QUERY, SEED, SHOT, WAY, Setting, conv4
 from torch import Tensor
 
 from metabench.data import ClassSplit
-from metabench.environment import keep_freed_memory, peak_memory_mb
-from metabench.episodes import EpisodeSource
-from metabench.evaluate import evaluate
-from metabench.features import embed, to_device
-from metabench.learner import FeatureLearner
-from metabench.model import Model, build_model
-from metabench.specs import Recipe
-from metabench.tasks import AdaptingLearner
-from metabench.training import Trainer
+from metabench.episodes.source import EpisodeSource
+from metabench.evaluation.scoring import evaluate
+from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.feature_learner import FeatureLearner
+from metabench.models.assembly import Model, build_model
+from metabench.models.embedding import embed, to_device
+from metabench.registry.recipe import Recipe
+from metabench.runtime.memory_limits import keep_freed_memory, peak_memory_mb
+from metabench.training.trainer import Trainer
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4

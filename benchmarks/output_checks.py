@@ -21,12 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metabench import episodes, evaluate, features, modules
 from metabench.data import ClassSplit
-from metabench.episodes import EpisodeSource
-from metabench.learner import FeatureLearner
-from metabench.model import Embedded, Model
-from metabench.modules import Backbone
+from metabench.episodes import source
+from metabench.episodes.source import EpisodeSource
+from metabench.evaluation import scoring
+from metabench.learners.feature_learner import FeatureLearner
+from metabench.models import embedding, prototypes
+from metabench.models.assembly import Embedded, Model
+from metabench.models.interfaces import Backbone
 from metabench_algorithms.metric.protonet import NearestMean
 from metabench_backbones.conv4 import Conv4
 from metabench_backbones.pixels import Pixels
@@ -44,10 +46,10 @@ def accept(value: Any, *_: Any, **__: Any) -> Any:
 def unchecked() -> list[Any]:
     """Return patches that take the checks out."""
     names = ("require_tensor", "require_finite", "require_independence")
-    parts = [patch.object(evaluate, name, accept) for name in names]
-    parts += [patch.object(episodes, "require_episodes", accept)]
+    parts = [patch.object(scoring, name, accept) for name in names]
+    parts += [patch.object(source, "require_episodes", accept)]
     return parts + [
-        patch.object(features, name, accept) for name in ("require_tensor", "require_finite", "require_range")
+        patch.object(embedding, name, accept) for name in ("require_tensor", "require_finite", "require_range")
     ]
 
 
@@ -55,17 +57,17 @@ def in_order() -> list[Any]:
     """Return patches that give queries as the protocol draws them."""
 
     def answer(learner: Any, data: Tensor, source: Any, start: int, batch: Any) -> tuple[Tensor, Tensor]:
-        return evaluate.checked_outputs(learner, data, batch, start), learner.truth(data, batch)
+        return scoring.checked_outputs(learner, data, batch, start), learner.truth(data, batch)
 
     same = patch.object(
         EpisodeSource, "query_orders", lambda self, start, stop, n: np.tile(np.arange(n), (stop - start, 1))
     )
-    return [patch.object(evaluate, "answer", answer), same]
+    return [patch.object(scoring, "answer", answer), same]
 
 
 def plain(query: Tensor, support: Tensor, labels: Tensor, way: int) -> Tensor:
     """Return distances to means without the look at what they have lost."""
-    sums, counts = modules.class_sums(support, labels, way)
+    sums, counts = prototypes.class_sums(support, labels, way)
     n = counts[:, None]
     products = torch.bmm(query, sums.transpose(1, 2))
     squares = query.square().sum(-1, keepdim=True)
@@ -117,13 +119,13 @@ def evaluation(dim: int, way: int, shot: int) -> Callable[[], Any]:
     source = EpisodeSource(FixedWay(way, shot, 15), split, "checks")
     learner = FeatureLearner(Model(Embedded((dim,)), NearestMean(dim)))
     count = max(200, EPISODES * 5 // way // (1 + dim // 640))
-    return lambda: evaluate.evaluate(learner, data, source, count, np.zeros(0), lambda scores: None)
+    return lambda: scoring.evaluate(learner, data, source, count, np.zeros(0), lambda scores: None)
 
 
-def embedding(backbone: Backbone, images: int) -> Callable[[], Any]:
+def embed_all(backbone: Backbone, images: int) -> Callable[[], Any]:
     shape = (images, 28, 28, 1)
     items = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return lambda: features.embed(backbone, items)
+    return lambda: embedding.embed(backbone, items)
 
 
 def main() -> None:
@@ -134,7 +136,7 @@ def main() -> None:
         shares = " | ".join(f"{found[name] - 1:+.1%}" for name in ("no checks", "no order", "plain distances"))
         print(f"| {way}-way {shot}-shot, {dim} features | {found['ms']:.0f} | {shares} |", flush=True)
     for name, backbone, images in (("conv4", Conv4((1, 28, 28)), 1280), ("pixels", Pixels((1, 28, 28)), 12800)):
-        found = ratios(embedding(backbone, images))
+        found = ratios(embed_all(backbone, images))
         print(
             f"| embedding {images} images, {name} | {found['ms']:.0f} | {found['no checks'] - 1:+.1%} | | |", flush=True
         )

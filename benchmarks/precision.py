@@ -1,6 +1,6 @@
 """What `--precision bfloat16` gains on a CPU that multiplies such numbers: `python benchmarks/precision.py`.
 
-Images embedded per second, and training steps of `metabench.training.Trainer` (draw, forward, backward, update), of
+Images embedded per second, and training steps of `metabench.training.trainer.Trainer` (draw, forward, backward, update), of
 Prototypical Networks with Conv-4 on made-up images; one thread, processor time, median of rounds in turn.
 """
 
@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from metabench.data import ClassSplit
-from metabench.environment import keep_freed_memory
-from metabench.episodes import EpisodeSource
-from metabench.features import DTYPES, embed
-from metabench.learner import FeatureLearner
-from metabench.model import build_model
-from metabench.specs import Recipe
-from metabench.training import Trainer
+from metabench.episodes.source import EpisodeSource
+from metabench.learners.feature_learner import FeatureLearner
+from metabench.models.assembly import build_model
+from metabench.models.embedding import DTYPES, embed
+from metabench.registry.recipe import Recipe
+from metabench.runtime.memory_limits import keep_freed_memory
+from metabench.training.trainer import Trainer
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_protocols.fixed_way import FixedWay

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.means import compare_means, mean_over_cells
-from metabench.scores import EpisodeScores
-from metabench.streams import Run
+from metabench.statistics.episode_scores import EpisodeScores
+from metabench.statistics.means import compare_means, mean_over_cells
+from metabench.statistics.shared_episodes import Run
 
 EPISODE_SD, SHARED = 10.0, 0.9
 SPREADS = (0.0, 0.1, 0.3, 1.0, 3.0)

@@ -16,8 +16,8 @@ from coverage import FixedWay, split_of
 from coverage import score as scored
 from coverage_pool import CHANNELS, pool
 
-from metabench.comparison import compare_scores
-from metabench.episodes import EpisodeSource
+from metabench.episodes.source import EpisodeSource
+from metabench.statistics.pairwise_tests import compare_scores
 
 CLASSES, IMAGES, TIER, WAY, QUERY = 200, 20, 2, 5, 15
 POINT = 1.0

@@ -7,7 +7,11 @@ from typing import Any
 
 __all__ = ["load_results", "predict", "run"]
 
-_WHERE = {"load_results": "metabench.results", "predict": "metabench.labelling", "run": "metabench.running"}
+_WHERE = {
+    "load_results": "metabench.reports.frames",
+    "predict": "metabench.reports.prediction_tables",
+    "run": "metabench.python_api",
+}
 
 
 def __dir__() -> list[str]:

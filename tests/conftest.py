@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from metabench.data import ClassSplit
-from metabench.registry import clear_registry
+from metabench.registry.registry import clear_registry
 
 # Tests are small and several run at once: more threads would only wait for each other. Before torch loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metabench.records import build_record
+from metabench.records.record import build_record
 
 INPUTS: dict[str, Any] = {
     "algorithm": {"name": "protonet", "version": 1, "params": {}, "setting": "inductive"},

@@ -3,7 +3,8 @@
 import torch
 
 from metabench.api import AlgorithmSpec, Param, Recipe, hookimpl
-from metabench.modules import FeatureHead, squared_distances
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import squared_distances
 
 
 @hookimpl

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from metabench import hookspecs, specs
 from metabench.cli import catalogue, reference
+from metabench.registry import hookspecs, specs
 from tests.browser import browser, missing
 from tests.pages import Reader
 from tests.sandbox import Sandbox

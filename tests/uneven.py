@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.data import ClassSplit
-from metabench.episodes import EpisodeBatch
-from metabench.rng import below, choose
-from metabench.specs import Metric
+from metabench.episodes.batch import EpisodeBatch
+from metabench.registry.metric import Metric
+from metabench.utils.random_streams import below, choose
 
 LOSS = Metric("brier", "", higher_is_better=False, digits=3)
 

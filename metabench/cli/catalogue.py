@@ -14,21 +14,15 @@ import click
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.folder import Leaderboard
-from metabench.leaderboard.ranks import rank_text
+from metabench.leaderboard.page_text import mark
 from metabench.leaderboard.rows import Row
-from metabench.leaderboard.words import mark
-from metabench.registry import load_registry
-from metabench.specs import (
-    AlgorithmSpec,
-    BackboneSpec,
-    DatasetSpec,
-    Param,
-    Recipe,
-    Spec,
-    defaults,
-)
-from metabench.suites import Suite, load_suites
-from metabench.tables import score_text
+from metabench.planning.suites import Suite, load_suites
+from metabench.registry.params import Param
+from metabench.registry.recipe import Recipe
+from metabench.registry.registry import load_registry
+from metabench.registry.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Spec, defaults
+from metabench.reports.text import score_text
+from metabench.statistics.tied_ranks import rank_text
 
 _HEAD = """# Catalogue
 

@@ -10,17 +10,20 @@ from typing import Any
 
 import click
 
-from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
-from metabench.cli.loose import current_registry, plugin_files
-from metabench.cli.selecting import parse_settings
-from metabench.console import Console
-from metabench.environment import check_device_name
+from metabench.cli.options import home_option, json_option
+from metabench.cli.plugin_option import current_registry, plugin_files
+from metabench.cli.rendering import cell, columns, echo_json, warn_of_broken
+from metabench.cli.run_options import parse_settings
 from metabench.errors import MissingError, UsageError, did_you_mean
-from metabench.home import Home
-from metabench.plugins import Kind
-from metabench.registry import Registry, availability, resolve_params
-from metabench.specs import AnySpec, Value
+from metabench.registry.loader import Kind
+from metabench.registry.params import Value
+from metabench.registry.registry import Registry, availability
+from metabench.registry.resolved import resolve_params
+from metabench.registry.specs import AnySpec
+from metabench.runtime.devices import check_device_name
 from metabench.testing.runner import KINDS, Result, Target, run_checks
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 
 _SCOPES: Mapping[str, Kind] = {"algo": "algorithm", "data": "dataset", "backbone": "backbone", "protocol": "protocol"}
 _WIDTH = 100

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from metabench.cli.curve import check_file
-from metabench.cli.given import given
-from metabench.cli.listing import home_option
+from metabench.cli.options import check_file, home_option
+from metabench.cli.record_argument import given
 from metabench.errors import UsageError
 
 
@@ -33,10 +32,10 @@ def compare(
     episodes are compared episode by episode. Where the same methods were measured on several data sets, they are also
     ranked over the data sets.
     """
-    from metabench.files import write_atomic
-    from metabench.versus import compare_all, standings
-    from metabench.versus_plot import draw
-    from metabench.versus_tables import to_json, to_text
+    from metabench.comparison.pairs import compare_all, standings
+    from metabench.plotting.comparison_plot import draw
+    from metabench.reports.comparison_tables import to_json, to_text
+    from metabench.utils.atomic_files import write_atomic
 
     if as_json and as_markdown:
         raise UsageError("--json and --markdown exclude each other")

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from metabench.data.duplicates import Place, duplicates
-from metabench.data.types import ClassSplit
+from metabench.data.split import ClassSplit
 
 Kind = Literal["repeated", "conflicting", "shared"]
 """In one class several times; in several classes of a split; in several splits."""

@@ -7,25 +7,8 @@ from typing import Any
 
 import click
 
-from metabench.cli.listing import home_option
+from metabench.cli.options import check_file, home_option, plot_option
 from metabench.errors import NothingMeasured, UsageError
-from metabench.paths import is_folder, is_possible
-
-plot_option = click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the curves, too."
-)
-
-
-def check_file(flag: str, path: Path | None) -> None:
-    """Raise UsageError where a file that is to be written has no folder, or a name that none can have."""
-    if path is None:
-        return
-    if not is_folder(path.absolute().parent):
-        raise UsageError(f"{flag} {path}: there is no folder {path.absolute().parent}")
-    if not is_possible(path):
-        raise UsageError(f"{flag} {path}: no file can have this name; give a shorter one")
-    if flag == "--plot" and path.suffix.lower() != ".svg":
-        raise UsageError(f"--plot {path}: pictures are SVG; give a name that ends in .svg")
 
 
 @click.command()
@@ -54,9 +37,11 @@ def curve(
     Of all runs in the store, or of the record files, folders (a leaderboard is one) and keys named. Runs that differ in
     nothing but their shots are one curve. 'metabench run --plot FILE.svg' draws what it has just measured.
     """
-    from metabench.files import write_atomic
-    from metabench.learning_curves import draw, learning_curves, to_csv, to_json, to_text
-    from metabench.results import load_records
+    from metabench.comparison.learning_curves import learning_curves
+    from metabench.plotting.learning_curve_plot import draw
+    from metabench.records.loading import load_records
+    from metabench.reports.curve_tables import to_csv, to_json, to_text
+    from metabench.utils.atomic_files import write_atomic
 
     if as_json and as_markdown:
         raise UsageError("--json and --markdown exclude each other")

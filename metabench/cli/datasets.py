@@ -12,19 +12,21 @@ from typing import Any
 import click
 
 from metabench.cli.copy_findings import Finding, Item, copy_findings, pairs
-from metabench.cli.listing import cell, columns, echo_json, home_option, json_option, warn_of_broken
-from metabench.cli.loose import current_registry
-from metabench.cli.selecting import parse_settings
-from metabench.console import Console
-from metabench.data.types import ClassSplit, split_digest
+from metabench.cli.options import home_option, json_option
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.rendering import cell, columns, echo_json, warn_of_broken
+from metabench.cli.run_options import parse_settings
+from metabench.data.availability import look
+from metabench.data.split import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.home import Home
-from metabench.inspection import look
-from metabench.place_names import names_with_places
-from metabench.registry import Registry, nameless, resolve_params
-from metabench.runspec import Choice
-from metabench.session import Session
-from metabench.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
+from metabench.execution.session import Session
+from metabench.planning.folder_labels import names_with_places
+from metabench.planning.run_spec import Choice
+from metabench.registry.registry import Registry, nameless
+from metabench.registry.resolved import resolve_params
+from metabench.registry.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 
 _LISTED = 20
 """Files, or copies, of a kind that are named in text; JSON has all."""

@@ -14,16 +14,17 @@ from typing import Any, Literal
 import click
 
 from metabench.cli.datasets import form_name, forms, verified
-from metabench.cli.listing import cell, columns, echo_json, home_option, json_option
-from metabench.cli.loose import current_registry
+from metabench.cli.options import home_option, json_option
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.rendering import cell, columns, echo_json
+from metabench.data.availability import USABLE, look
 from metabench.errors import MetabenchError
-from metabench.home import Home
-from metabench.inspection import USABLE, look
-from metabench.plugins import one_line
-from metabench.registry import Registry, availability, nameless
-from metabench.runspec import Choice
-from metabench.specs import DatasetSpec, defaults
-from metabench.suites import load_suites
+from metabench.planning.run_spec import Choice
+from metabench.planning.suites import load_suites
+from metabench.registry.loader import one_line
+from metabench.registry.registry import Registry, availability, nameless
+from metabench.registry.specs import DatasetSpec, defaults
+from metabench.utils.home import Home
 
 _FOR_WORK = ("dev", "docs")
 """Extras for those who work on metabench itself."""
@@ -79,7 +80,7 @@ def _versions() -> Iterator[Check]:
 
 def _device() -> Check:
     try:
-        from metabench.environment import choose_device
+        from metabench.runtime.devices import choose_device
 
         return Check("device", "ok", str(choose_device("auto")))
     except Exception as error:  # a damaged torch fails in many ways

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from metabench.cli.curve import check_file
-from metabench.cli.listing import home_option, json_option
+from metabench.cli.options import check_file, home_option, json_option
 from metabench.errors import UsageError
-from metabench.text import counted
+from metabench.utils.text import counted
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -34,7 +33,7 @@ def export(sources: tuple[str, ...], per_episode: bool, home: str | None, as_jso
         raise UsageError("name a file to write: --csv FILE, --jsonl FILE or --parquet FILE")
     for form, path in targets.items():
         check_file(f"--{form}", path)
-    from metabench.results import load_results, write_frame
+    from metabench.reports.frames import load_results, write_frame
 
     frame = load_results(*sources, per="episode" if per_episode else "run", home=home)
     for form, path in targets.items():

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.cli.given import given
+from metabench.cli.record_argument import given
 from metabench.errors import MetabenchError, UsageError
-from metabench.home import Home
-from metabench.keys import file_sha256
-from metabench.paths import is_folder
-from metabench.tables import printable
+from metabench.utils.hashing import file_sha256
+from metabench.utils.home import Home
+from metabench.utils.paths import is_folder
+from metabench.utils.text import printable
 
 if TYPE_CHECKING:
-    from metabench.leaderboard.changes import Changes
+    from metabench.leaderboard.diff import Changes
 
 _HEX = re.compile("[0-9a-f]{64}")
 
@@ -62,7 +62,7 @@ def add(records: tuple[str, ...], folder: Path, home: str | None, as_json: bool)
 def _copy_weights(record: Mapping[str, Any], models: Path, folder: Path) -> Path | None:
     """Copy a record's weights to ``weights/<sha256>.safetensors``; None if absent, changed or large."""
     training = record["training"] or {}
-    from metabench.leaderboard.changes import MAX_WEIGHTS
+    from metabench.leaderboard.diff import MAX_WEIGHTS
 
     key, sha256 = str(training.get("training_key")), str(training.get("weights_sha256"))
     source = models / key / "weights.safetensors"
@@ -87,7 +87,7 @@ def check(context: click.Context, /, folder: Path, against: str, as_json: bool) 
     Exit code 1 if a record was removed or altered that invalidated.toml does not list, if weights belong to no
     record, or if anything in the folder is not valid.
     """
-    from metabench.leaderboard.changes import changes
+    from metabench.leaderboard.diff import changes
 
     _need_folder(folder)
     found = changes(folder, against)
@@ -125,9 +125,9 @@ def _lines(found: Changes, against: str) -> list[str]:
 @_JSON
 def html(folder: Path, out: Path | None, as_json: bool) -> None:
     """Write the one page with tables and pictures ('build' does it too)."""
-    from metabench.files import write_atomic
     from metabench.leaderboard import Leaderboard
     from metabench.leaderboard.folder import SITE
+    from metabench.utils.atomic_files import write_atomic
 
     _need_folder(folder)
     target = out or folder / SITE

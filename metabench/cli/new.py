@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from metabench.cli.listing import echo_json, json_option
-from metabench.cli.loose import current_registry
+from metabench.cli.options import json_option
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.rendering import echo_json
 from metabench.errors import UsageError
-from metabench.scaffold import KINDS, Names, create, derive, kind_named
+from metabench.registry.scaffold import KINDS, Names, create, derive, kind_named
 
 
 @click.command()

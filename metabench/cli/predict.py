@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from metabench.cli.curve import check_file
-from metabench.cli.loose import current_registry
-from metabench.cli.selecting import parse_settings
-from metabench.console import Console
-from metabench.data.decode import COLOURS, FITS
-from metabench.labelling import ALGORITHM, request_of, to_csv, to_json, to_text
+from metabench.cli.options import check_file
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.run_options import parse_settings
+from metabench.data.image_decoding import COLOURS, FITS
+from metabench.execution.prediction_request import ALGORITHM, request_of
+from metabench.reports.prediction_tables import to_csv, to_json, to_text
+from metabench.utils.console import Console
 
 _PATH = click.Path(path_type=Path)
 
@@ -43,8 +44,8 @@ def predict(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -
     the weights of a trained run (--checkpoint, which says itself what was trained; give the --size and --colour of its
     images).
     """
-    from metabench.files import write_atomic
-    from metabench.predicting import predict as label
+    from metabench.evaluation.prediction import predict as label
+    from metabench.utils.atomic_files import write_atomic
 
     check_file("--csv", csv_file)
     console = Console(quiet=quiet)

@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from metabench.cli.given import Given, given
-from metabench.cli.listing import echo_json, home_option, json_option
-from metabench.cli.loose import current_registry
-from metabench.console import Console
+from metabench.cli.options import replay_options
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.record_argument import Given, given
+from metabench.cli.rendering import echo_json
 from metabench.errors import MetabenchError
-from metabench.home import Home
-from metabench.scores import metric_of
-from metabench.text import counted
+from metabench.statistics.episode_scores import metric_of
+from metabench.utils.console import Console
+from metabench.utils.home import Home
+from metabench.utils.text import counted
 
 if TYPE_CHECKING:
-    from metabench.session import Session
+    from metabench.execution.session import Session
 
 ROUNDING = 0.005
 """A share of differing episodes up to this can come from another processor's rounding of near ties."""
-
-
-def replay_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what every command takes that replays a record."""
-    for option in reversed(
-        (
-            click.option("--checkpoint", type=click.Path(path_type=Path), help="The weights of the record."),
-            click.option(
-                "--any-version", is_flag=True, help="Use the installed versions of plugins, whatever the record's are."
-            ),
-            click.option(
-                "--device", help="auto, cpu, cuda or cuda:N.  [default: cpu if the record was made on one, else auto]"
-            ),
-            click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]"),
-            click.option("--no-download", is_flag=True, help="Never use the network."),
-            click.option("--quiet", "-q", is_flag=True, help="No progress."),
-            home_option,
-            json_option,
-        )
-    ):
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -61,7 +40,7 @@ def reproduce(context: click.Context, /, record: str, as_json: bool, home: str |
     for in the folder weights/ of the record's leaderboard and in the store. Exit code 0: the same answers; 1: others;
     3: something needed is missing.
     """
-    from metabench.reproduce import replay
+    from metabench.execution.replay import replay
 
     found = given(record, home)
     session, weights = ready(found, home, options)
@@ -78,8 +57,8 @@ def reproduce(context: click.Context, /, record: str, as_json: bool, home: str |
 
 def ready(found: Given, home: str | None, options: Mapping[str, Any]) -> tuple[Session, Path | None]:
     """Return the session to replay a record in, by the options of `replay_options`, and the weights of the record."""
-    from metabench.reproduce import find_weights
-    from metabench.session import Session
+    from metabench.execution.replay import find_weights
+    from metabench.execution.session import Session
 
     short = found.record["key"][:12]
     if found.record["status"] != "ok":
@@ -107,7 +86,7 @@ def _plain(record: Mapping[str, Any], result: Any, weights: Path | None) -> dict
 
 
 def _words(record: Mapping[str, Any], result: Any) -> str:
-    from metabench.tables import domain_words
+    from metabench.records.describe import domain_words
 
     inputs = record["inputs"]
     what = f"{inputs['algorithm']['name']} on {domain_words(inputs)}, record {record['key'][:12]}"

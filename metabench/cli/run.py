@@ -8,30 +8,33 @@ from typing import Any
 
 import click
 
-from metabench import suite_tables
-from metabench.cli import selecting
-from metabench.cli.curve import check_file, plot_option
-from metabench.console import Console
+from metabench.cli import run_options
+from metabench.cli.options import check_file, plot_option
+from metabench.comparison.learning_curves import learning_curves
+from metabench.comparison.suite_report import report
 from metabench.errors import NothingMeasured, UsageError
-from metabench.files import write_atomic
-from metabench.launch import attempt_suite, launch, outcome_rows, planned, planned_suite
-from metabench.learning_curves import draw, learning_curves
-from metabench.plan import Selection
-from metabench.runspec import Lacking, Planned, RunSpec
-from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
-from metabench.session import Outcome, Session
-from metabench.specs import SAMPLINGS
-from metabench.stopping import BOUNDS
-from metabench.suite_report import report
-from metabench.suites import Suite, find_suite
-from metabench.survey import survey
-from metabench.tables import Row, markdown, terminal, to_csv, to_json, with_dataset_labels
+from metabench.execution.dry_run import survey
+from metabench.execution.launcher import attempt_suite, launch, planned, planned_suite
+from metabench.execution.session import Session
+from metabench.planning.outcome import Outcome
+from metabench.planning.planner import Selection
+from metabench.planning.run_spec import Lacking, Planned, RunSpec
+from metabench.planning.suites import Suite, find_suite
+from metabench.plotting.learning_curve_plot import draw
+from metabench.registry.specs import SAMPLINGS
+from metabench.reports import suite_tables
+from metabench.reports.rows import Row, outcome_rows
+from metabench.reports.run_tables import markdown, terminal, to_csv, to_json, with_dataset_labels
+from metabench.reports.seed_tables import seed_rows, seeds_markdown, seeds_terminal
+from metabench.statistics.stopping import BOUNDS
+from metabench.utils.atomic_files import write_atomic
+from metabench.utils.console import Console
 
 
 @click.command()
-@click.option("--algo", required=True, callback=selecting.names, help="Algorithms, separated by commas.")
+@click.option("--algo", required=True, callback=run_options.names, help="Algorithms, separated by commas.")
 @click.option("--suite", metavar="NAME|FILE", help="Measure all that a suite names; see 'metabench suites'.")
-@selecting.what_to_measure
+@run_options.what_to_measure
 @click.option("--until-ci", type=float, metavar="POINTS", help="Go on until the half-width is at most this.")
 @click.option(
     "--bound",
@@ -56,11 +59,11 @@ from metabench.tables import Row, markdown, terminal, to_csv, to_json, with_data
     "--set",
     "settings",
     multiple=True,
-    callback=selecting.parse_settings,
+    callback=run_options.parse_settings,
     metavar="SCOPE.NAME=VALUE",
     help="Set a parameter: algo.*, backbone.*, data.*, protocol.*, train.*; see 'metabench show NAME'.",
 )
-@selecting.how_to_run
+@run_options.how_to_run
 @plot_option
 @click.pass_context
 def run(context: click.Context, /, **options: Any) -> None:
@@ -69,18 +72,18 @@ def run(context: click.Context, /, **options: Any) -> None:
     Every combination of the lists is one run. A run that was made before is not made again; an
     interrupted one goes on where it stopped. In a suite, what cannot be measured stops nothing else.
     """
-    selecting.check_output(options)
+    run_options.check_output(options)
     check_file("--plot", options["plot"])
-    session = selecting.session_of(context, options)
+    session = run_options.session_of(context, options)
     suite = find_suite(options["suite"], session.registry) if options["suite"] else None
     if suite is not None:
-        of_suite = planned_suite(suite, options["algo"], selecting.typed_fields(context, options), session)
+        of_suite = planned_suite(suite, options["algo"], run_options.typed_fields(context, options), session)
         if options["dry_run"]:
-            context.exit(selecting.tell(survey(of_suite, session), options))
+            context.exit(run_options.tell(survey(of_suite, session), options))
         context.exit(_run_suite(suite, of_suite, session, options))
-    runs = planned(Selection(**selecting.fields(options), algorithms=options["algo"]), session)
+    runs = planned(Selection(**run_options.fields(options), algorithms=options["algo"]), session)
     if options["dry_run"]:
-        context.exit(selecting.tell(survey(runs, session), options))
+        context.exit(run_options.tell(survey(runs, session), options))
     context.exit(_run(runs, session, options))
 
 

@@ -10,34 +10,18 @@ from typing import Any
 
 import click
 
-from metabench.cli.curve import check_file
-from metabench.cli.given import given
-from metabench.cli.listing import (
-    cell,
-    columns,
-    described,
-    echo_json,
-    home_option,
-    json_option,
-    plain,
-    score,
-)
-from metabench.cli.loose import current_registry
+from metabench.cli.list import described, score
+from metabench.cli.options import check_file, home_option, json_option
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.record_argument import given
+from metabench.cli.rendering import cell, columns, echo_json, plain
 from metabench.errors import UsageError, did_you_mean
-from metabench.plugins import SPEC_CLASSES
-from metabench.registry import availability, kind_of
-from metabench.scores import EpisodeScores, answers, metric_of
-from metabench.specs import (
-    ACCURACY,
-    FOLD,
-    AlgorithmSpec,
-    AnySpec,
-    BackboneSpec,
-    DatasetSpec,
-    ProtocolSpec,
-    defaults,
-)
-from metabench.text import counted
+from metabench.registry.loader import SPEC_CLASSES
+from metabench.registry.metric import ACCURACY
+from metabench.registry.registry import availability, kind_of
+from metabench.registry.specs import FOLD, AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec, defaults
+from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of
+from metabench.utils.text import counted
 
 
 @click.command("show")
@@ -83,14 +67,14 @@ def _show_record(record: Mapping[str, Any], as_json: bool) -> None:
 
 def _plot(record: Mapping[str, Any], file: str) -> None:
     """Write the distribution of a run's scores as SVG and say where."""
-    from metabench.files import write_atomic
-    from metabench.pictures.histogram import histogram
+    from metabench.plotting.histogram import histogram
+    from metabench.utils.atomic_files import write_atomic
 
     inputs, scores = record["inputs"], record["scores"]
     if scores is None:
         raise UsageError(f"run {record['key'][:12]} is {record['status']}: there are no scores to draw")
     way, shot = (inputs["protocol"]["params"].get(name) for name in ("way", "shot"))
-    from metabench.tables import domain_words
+    from metabench.records.describe import domain_words
 
     protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
     title = f"{inputs['algorithm']['name']} on {domain_words(inputs)}, {protocol}"

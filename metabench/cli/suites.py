@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from metabench.cli.listing import cell, columns, echo_json, json_option, warn_of_broken
-from metabench.cli.loose import current_registry
-from metabench.suites import Suite, find_suite, load_suites
+from metabench.cli.options import json_option
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.rendering import cell, columns, echo_json, warn_of_broken
+from metabench.planning.suites import Suite, find_suite, load_suites
 
 _DEFAULTS = {"protocols": ("",), "backbones": ("",), "ways": (0,), "shots": (0,)}
 """One of each, whatever the plan makes of it: cells are only counted here."""

@@ -8,31 +8,33 @@ from typing import Any
 
 import click
 
-from metabench import sweep_tables
-from metabench.cli import selecting
-from metabench.files import write_atomic
-from metabench.launch import launch, marked, outcome_rows
-from metabench.plan import Selection
-from metabench.seed_tables import seed_rows, seeds_markdown, seeds_terminal
-from metabench.session import Outcome, Session
-from metabench.survey import survey
-from metabench.sweeps import Sweep, Tried, best_of, judge, plan_sweep, provenance
-from metabench.tables import markdown, terminal
+from metabench.cli import run_options
+from metabench.execution.dry_run import survey
+from metabench.execution.launcher import launch, marked
+from metabench.execution.session import Session
+from metabench.planning.outcome import Outcome
+from metabench.planning.planner import Selection
+from metabench.planning.sweeps import Sweep, Tried, best_of, judge, plan_sweep, provenance
+from metabench.reports import sweep_tables
+from metabench.reports.rows import outcome_rows
+from metabench.reports.run_tables import markdown, terminal
+from metabench.reports.seed_tables import seed_rows, seeds_markdown, seeds_terminal
+from metabench.utils.atomic_files import write_atomic
 
 
 @click.command()
-@click.option("--algo", required=True, callback=selecting.names, help="Algorithms, separated by commas.")
-@selecting.what_to_measure
+@click.option("--algo", required=True, callback=run_options.names, help="Algorithms, separated by commas.")
+@run_options.what_to_measure
 @click.option(
     "--set",
     "settings",
     multiple=True,
-    callback=selecting.parse_settings,
+    callback=run_options.parse_settings,
     metavar="SCOPE.NAME=VALUES",
     help="Values to choose from, separated by commas (algo.*, backbone.*, train.*); one value sets a parameter.",
 )
 @click.option("--test", is_flag=True, help="Measure the chosen combination on the test classes.")
-@selecting.how_to_run
+@run_options.how_to_run
 @click.pass_context
 def sweep(context: click.Context, /, **options: Any) -> None:
     """Choose parameters on the validation classes.
@@ -41,14 +43,14 @@ def sweep(context: click.Context, /, **options: Any) -> None:
     data set, way and shot by itself. The test classes are not looked at, unless --test measures the chosen one there.
     What was measured before is not measured again, and a combination that fails is told and is not chosen.
     """
-    selecting.check_output(options)
-    session = selecting.session_of(context, options)
-    fields = selecting.fields(options)
+    run_options.check_output(options)
+    session = run_options.session_of(context, options)
+    fields = run_options.fields(options)
     swept = {name: [part.strip() for part in str(value).split(",")] for name, value in fields.pop("settings").items()}
     sweeps = plan_sweep(Selection(**fields, algorithms=options["algo"]), swept, session.registry)
     runs = [run for each in sweeps for run in each.runs]
     if options["dry_run"]:
-        context.exit(selecting.tell(survey(runs, session), options))
+        context.exit(run_options.tell(survey(runs, session), options))
     found = _judged(sweeps, launch(runs, session))
     tests = _tested(found, session) if options["test"] else []
     if options["csv_file"] is not None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from metabench.cli.given import given
-from metabench.cli.listing import echo_json
-from metabench.cli.reproduce import ready, replay_options
-from metabench.copies import copies_note, copies_of, marked_name
+from metabench.cli.options import replay_options
+from metabench.cli.record_argument import given
+from metabench.cli.rendering import echo_json
+from metabench.cli.reproduce import ready
 from metabench.errors import UsageError
-from metabench.text import counted, have
+from metabench.records.copy_counts import copies_note, copies_of, marked_name
+from metabench.utils.text import counted, have
 
 
 @click.command()
@@ -26,8 +27,9 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     RECORD is the path of a record file, or the first digits of the key of a stored run. Its episodes are replayed from
     its weights, which takes seconds where the images were embedded before; nothing is stored.
     """
-    from metabench.reproduce import replay
-    from metabench.worst import Watcher, to_plain, to_text
+    from metabench.evaluation.error_analysis import Watcher
+    from metabench.execution.replay import replay
+    from metabench.reports.error_tables import to_plain, to_text
 
     found = given(record, home)
     key = found.record["key"][:12]

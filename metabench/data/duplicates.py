@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.types import ClassSplit
+from metabench.data.split import ClassSplit
 
 Place = tuple[str, int]
 """Split and row."""

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metabench.data.folders import Classes, ImageFile, images_below, read_classes, visible
-from metabench.data.kinds import is_image
-from metabench.data.rows import first_three
-from metabench.data.skipped import Skipped, kind_of_file
+from metabench.data.image_folders import Classes, ImageFile, images_below, read_classes, visible
+from metabench.data.image_formats import is_image
+from metabench.data.resumable_array import first_three
+from metabench.data.skipped_files import Skipped, kind_of_file
 from metabench.data.split_folders import NAMES, read_splits, split_of
 from metabench.errors import MissingError, UsageError
-from metabench.text import counted
+from metabench.utils.text import counted
 
 TABLE = "labels.csv"
 """Its name, in any case of letters."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from metabench.data.folders import LAYOUT, visible
-from metabench.data.skipped import Skipped
+from metabench.data.image_folders import LAYOUT, visible
+from metabench.data.skipped_files import Skipped
 from metabench.errors import UsageError
 
 NAMES: Mapping[str, tuple[str, ...]] = {

@@ -8,9 +8,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.types import ClassSplit
+from metabench.data.split import ClassSplit
 from metabench.errors import MetabenchError
-from metabench.specs import DatasetSpec, SplitSize, Value
+from metabench.registry.params import Value
+from metabench.registry.specs import DatasetSpec, SplitSize
 
 LAYOUTS = {"images": "(N, height, width, channels)", "text": "(N, bytes)", "functions": "(N, 4 * numbers)"}
 """Kind of data to the shape of its array."""

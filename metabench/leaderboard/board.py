@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from metabench.copies import BETWEEN_SPLITS, copies_of, copies_words, most
 from metabench.leaderboard.curated import Invalidated, Overlap, contamination
 from metabench.leaderboard.entries import Cell, Entry
 from metabench.leaderboard.published import Published
-from metabench.leaderboard.ranks import Rank, rank
 from metabench.leaderboard.rows import Row, group
-from metabench.tables import params_text
+from metabench.records.copy_counts import BETWEEN_SPLITS, copies_of, copies_words, most
+from metabench.reports.text import params_text
+from metabench.statistics.tied_ranks import Rank, rank
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import Any
 
 from metabench.errors import MetabenchError
-from metabench.keys import canonical_json
-from metabench.records import RecordError
-from metabench.scores import answers, metric_of
-from metabench.specs import ACCURACY, FIXED_WAY, TEST, Metric
+from metabench.records.record import RecordError
+from metabench.registry.metric import ACCURACY, Metric
+from metabench.registry.specs import FIXED_WAY, TEST
+from metabench.statistics.episode_scores import answers, metric_of
+from metabench.utils.hashing import canonical_json
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")
 """Files of the folder that a data set's page must not replace."""

@@ -8,19 +8,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.leaderboard import words
+from metabench.leaderboard import page_text
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
-from metabench.leaderboard.names import names
-from metabench.leaderboard.ranks import rank_text
+from metabench.leaderboard.row_labels import names
 from metabench.leaderboard.rows import Result, Row
-from metabench.pictures.cliques import rank_diagram
-from metabench.pictures.curves import Curve, curves
-from metabench.pictures.dots import UNBOUNDED, Dot, dot_plot
-from metabench.pictures.scatter import Point, scatter
-from metabench.pictures.svg import Picture
-from metabench.ranking import critical_difference, mean_ranks
-from metabench.tables import score_text
+from metabench.plotting.dot_plot import UNBOUNDED, Dot, dot_plot
+from metabench.plotting.line_plot import Curve, curves
+from metabench.plotting.rank_diagram import rank_diagram
+from metabench.plotting.scatter_plot import Point, scatter
+from metabench.plotting.svg import Picture
+from metabench.reports.text import score_text
+from metabench.statistics.dataset_ranking import critical_difference, mean_ranks
+from metabench.statistics.tied_ranks import rank_text
 
 MOST_DOTS, MOST_CURVES, MOST_RANKED = 30, 10, 12
 LEAST_DATASETS = 5
@@ -119,7 +119,7 @@ def _means(section: Section) -> dict[str, float]:
     means: dict[str, float] = {}
     for row in (row for row in section.rows if len(row.cells) == len(section.cells)):
         inputs = row.first.inputs
-        parts = [words.named(inputs[part]).replace("\n", " ") for part in ("algorithm", "backbone")]
+        parts = [page_text.named(inputs[part]).replace("\n", " ") for part in ("algorithm", "backbone")]
         means.setdefault(", ".join(parts), float(np.mean([result.merit for result in row.cells.values()])))
     return means
 

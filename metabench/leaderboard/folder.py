@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError, UsageError
-from metabench.files import write_atomic
 from metabench.leaderboard.board import Board, boards
+from metabench.leaderboard.csv_page import data_csv
 from metabench.leaderboard.curated import Invalidated, Overlap, read_invalidated, read_overlaps
 from metabench.leaderboard.entries import Entry, admit, file_name
-from metabench.leaderboard.markdown import MARKER, index, page
+from metabench.leaderboard.html_page import site
+from metabench.leaderboard.markdown_page import MARKER, index, page
 from metabench.leaderboard.published import Published, read_published
-from metabench.leaderboard.rowdata import data_csv
-from metabench.leaderboard.site import site
-from metabench.records import RecordError, read_record, validate_record, write_record
+from metabench.records.record import RecordError, read_record, validate_record, write_record
+from metabench.utils.atomic_files import write_atomic
 
 SITE = "index.html"
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 
-from metabench.pictures.svg import escape
+from metabench.plotting.svg import escape
 
 LONG = 40
 """Rows from which on a table scrolls in its box, so that what is below it can be reached."""

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.keys import canonical_json, content_key
 from metabench.leaderboard.entries import Cell, Entry
-from metabench.means import is_rankable
-from metabench.scores import EpisodeScores, score_of
-from metabench.seeds import over_seeds
-from metabench.specs import Metric
-from metabench.stats import summarise
-from metabench.streams import Run, covariances
+from metabench.registry.metric import Metric
+from metabench.statistics.episode_scores import EpisodeScores, score_of
+from metabench.statistics.means import is_rankable
+from metabench.statistics.seeds import over_seeds
+from metabench.statistics.shared_episodes import Run, covariances
+from metabench.statistics.summary import summarise
+from metabench.utils.hashing import canonical_json, content_key
 
 _OF_THE_CELL = ("way", "shot", "query", "episodes")
 STATISTICS = "bn"
@@ -35,11 +35,12 @@ class Result:
         entries: the runs, one for each seed of the training.
         score: mean over seeds and episodes, in the unit of `metric`: percent for accuracy.
         ci95: half-width of the interval over episodes; None for one episode.
-        kind: what `ci95` is, see `metabench.stats.Summary`.
+        kind: what `ci95` is, see `metabench.statistics.summary.Summary`.
         open95: half-width of the interval for new classes and examples; None where the scores cannot tell.
         seed_sd: sample standard deviation of the score between seeds; None for one seed.
         note: what a reader must know.
-        total95, total_open95: half-widths that hold for another training too (`metabench.seeds`); None for one seed.
+        total95, total_open95: half-widths that hold for another training too (`metabench.statistics.seeds`); None for
+            one seed.
     """
 
     entries: tuple[Entry, ...]

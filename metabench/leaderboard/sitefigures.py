@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from metabench.leaderboard import figures as draw
 from metabench.leaderboard.board import Section
 from metabench.leaderboard.markup import el, text
-from metabench.pictures.svg import Picture, group, line, path, tag
+from metabench.plotting.svg import Picture, group, line, path, tag
 
 _EPISODES = (
     "Mean rank of the rows over the episodes that all of them met, ties shared; rows under one bar differ by less than "

@@ -6,24 +6,24 @@ from collections import defaultdict
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from metabench.leaderboard import words
+from metabench.leaderboard import page_text
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell, Entry
 from metabench.leaderboard.markup import el, table, text
 from metabench.leaderboard.published import Published
-from metabench.leaderboard.ranks import rank_text
 from metabench.leaderboard.rows import Result, Row
 from metabench.leaderboard.sitefigures import FigureNames, figures
-from metabench.scores import answers, score_of
-from metabench.specs import ACCURACY
-from metabench.tables import score_text, width_text
+from metabench.registry.metric import ACCURACY
+from metabench.reports.text import score_text, width_text
+from metabench.statistics.episode_scores import answers, score_of
+from metabench.statistics.tied_ranks import rank_text
 
 
 def board_part(board: Board, prefix: str, ids: FigureNames) -> str:
     """Return the part of the page about one data set."""
     parts = [el("h2", text(board.name))]
     for section in board.sections:
-        parts.append(el("p", text(words.short(section.title)), cls="data"))
+        parts.append(el("p", text(page_text.short(section.title)), cls="data"))
         parts.append(_measured(section, board.name, prefix))
         if section.floorless:
             missing = "; ".join(map(section.title_of, section.floorless))
@@ -32,7 +32,7 @@ def board_part(board: Board, prefix: str, ids: FigureNames) -> str:
     if not board.sections:
         parts.append(el("p", "Nothing is measured yet."))
     else:
-        paragraphs = "".join(el("p", text(paragraph)) for paragraph in words.explain(board))
+        paragraphs = "".join(el("p", text(paragraph)) for paragraph in page_text.explain(board))
         parts.append(el("details", el("summary", "How to read this") + paragraphs, cls="notes", open=""))
     parts += [_published(board), _invalid(board, prefix)]
     return el("section", "\n".join(filter(None, parts)), id=f"data-{board.name}")
@@ -57,14 +57,14 @@ def _head(title: str, number: bool = False, order: str | None = None) -> str:
 
 def _row(section: Section, row: Row, prefix: str) -> str:
     inputs = row.first.inputs
-    name, *params = words.named(inputs["algorithm"]).split("\n")
-    who = el("span", text(words.short(name))) + (" " + el("span", "floor", cls="tag") if row.floor else "")
-    if mark := words.mark(section, row) + words.copy_mark(section, row):
+    name, *params = page_text.named(inputs["algorithm"]).split("\n")
+    who = el("span", text(page_text.short(name))) + (" " + el("span", "floor", cls="tag") if row.floor else "")
+    if mark := page_text.mark(section, row) + page_text.copy_mark(section, row):
         who += el("span", text(mark), cls="mark")
     parts = [el("th", who + _small(*params), scope="row", data_v=name)]
     parts += [_value(section, row, cell, prefix) for cell in section.cells]
-    parts += [_setting(row), _backbone(section, row), el("td", text(words.seeds(section, row)))]
-    parts += [el("td", text(words.short(words.training(row))), cls="wide"), _episodes(row)]
+    parts += [_setting(row), _backbone(section, row), el("td", text(page_text.seeds(section, row)))]
+    parts += [el("td", text(page_text.short(page_text.training(row))), cls="wide"), _episodes(row)]
     return el("tr", "".join(parts), cls="floor" if row.floor else None)
 
 
@@ -79,7 +79,7 @@ def _value(section: Section, row: Row, cell: Cell, prefix: str) -> str:
     width = "" if result.ci95 is None else f" ± {width_text(result.ci95, digits)}"
     main = pill + _link(result.entries[0], f"{result.score:.{digits}f}", prefix) + text(width)
     notes = [text(f"open ± {width_text(result.open95, digits)}")] if result.open95 is not None else []
-    notes += [text(remark) for remark in words.remarks(result)]
+    notes += [text(remark) for remark in page_text.remarks(result)]
     if len(result.entries) > 1:
         notes.append("seeds " + " ".join(_link(entry, str(entry.seed), prefix) for entry in result.entries))
     if claim := section.claim(row, cell):
@@ -89,28 +89,28 @@ def _value(section: Section, row: Row, cell: Cell, prefix: str) -> str:
 
 
 def _claim(claim: Published, result: Result) -> str:
-    distance, _, mark = words.gap(claim, result).replace("-", "\u2212").partition(" ")
+    distance, _, mark = page_text.gap(claim, result).replace("-", "\u2212").partition(" ")
     shown = f" {el('span', mark, cls='mark', title='beyond the 95 % interval of the difference')}" if mark else ""
     return text(f"paper {claim.text}, {distance}") + shown
 
 
 def _backbone(section: Section, row: Row) -> str:
-    name, *params = words.named(row.first.inputs["backbone"]).split("\n")
-    before, _, met = words.pre_training(section, row).partition("\n")
-    doubtful = el("small", el("span", text(met), cls="mark")) if words.mark(section, row) else _small(met)
-    return el("td", text(words.short(name)) + _small(*params, before) + doubtful, cls="wide", data_v=name)
+    name, *params = page_text.named(row.first.inputs["backbone"]).split("\n")
+    before, _, met = page_text.pre_training(section, row).partition("\n")
+    doubtful = el("small", el("span", text(met), cls="mark")) if page_text.mark(section, row) else _small(met)
+    return el("td", text(page_text.short(name)) + _small(*params, before) + doubtful, cls="wide", data_v=name)
 
 
 def _setting(row: Row) -> str:
-    return el("td", text(words.short(row.setting)) + _small(words.statistics(row)))
+    return el("td", text(page_text.short(row.setting)) + _small(page_text.statistics(row)))
 
 
 def _episodes(row: Row) -> str:
     inputs = row.first.inputs
-    protocols = [protocol.replace("\n", ", ") for protocol in words.protocols(row)]
+    protocols = [protocol.replace("\n", ", ") for protocol in page_text.protocols(row)]
     precision = "" if inputs["precision"] == "float32" else inputs["precision"]
     count = max(len(answers(entry.record["scores"])) for entry in row.entries)
-    return el("td", text(words.episodes(row)) + _small(*protocols, precision), cls="wide", data_v=str(count))
+    return el("td", text(page_text.episodes(row)) + _small(*protocols, precision), cls="wide", data_v=str(count))
 
 
 def _published(board: Board) -> str:
@@ -148,7 +148,7 @@ def _invalid(board: Board, prefix: str) -> str:
             item.date.isoformat(),
             text(item.reason),
         ]
-        name = words.short(words.named(entry.inputs["algorithm"]))
+        name = page_text.short(page_text.named(entry.inputs["algorithm"]))
         rows.append(el("tr", el("th", text(name), scope="row") + "".join(el("td", cell) for cell in cells)))
     lead = el("p", "These records count for nothing above.", cls="data")
     return el("h3", "Invalidated records") + lead + table(header, rows, f"{board.name}: invalidated records")
@@ -159,4 +159,4 @@ def _link(entry: Entry, content: str, prefix: str) -> str:
 
 
 def _small(*lines: str) -> str:
-    return "".join(el("small", text(words.short(line))) for line in lines if line)
+    return "".join(el("small", text(page_text.short(line))) for line in lines if line)

@@ -15,10 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metabench.testing.algorithm import AlgorithmConformance
-    from metabench.testing.backbone import BackboneConformance
-    from metabench.testing.dataset import DatasetConformance
-    from metabench.testing.protocol import ProtocolConformance
+    from metabench.testing.checks.algorithm import AlgorithmConformance
+    from metabench.testing.checks.backbone import BackboneConformance
+    from metabench.testing.checks.dataset import DatasetConformance
+    from metabench.testing.checks.protocol import ProtocolConformance
 
 __all__ = ["AlgorithmConformance", "BackboneConformance", "DatasetConformance", "ProtocolConformance"]
 

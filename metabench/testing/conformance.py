@@ -15,9 +15,11 @@ from typing import ClassVar, TypeVar
 import pytest
 
 from metabench.errors import MetabenchError, MissingError
-from metabench.plugins import Kind, PluginInfo, one_line
-from metabench.registry import Registry, load_registry, load_target, resolve_params
-from metabench.specs import AnySpec, Value
+from metabench.registry.loader import Kind, PluginInfo, one_line
+from metabench.registry.params import Value
+from metabench.registry.registry import Registry, load_registry, load_target
+from metabench.registry.resolved import resolve_params
+from metabench.registry.specs import AnySpec
 
 C = TypeVar("C", bound="Conformance")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.plugins import Kind
-from metabench.specs import Value
+from metabench.registry.loader import Kind
+from metabench.registry.params import Value
 
 KINDS: tuple[Kind, ...] = ("algorithm", "dataset", "backbone", "protocol")
 """What there are conformance classes for."""

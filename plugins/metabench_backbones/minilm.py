@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metabench.data.text import decode_texts
 from metabench.errors import MissingError, UsageError
-from metabench.modules import Backbone
+from metabench.models.interfaces import Backbone
 
 LONGEST = 256
 """Word pieces that the authors' configuration reads of a text; what comes after them is left out."""

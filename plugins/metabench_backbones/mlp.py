@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.errors import UsageError
-from metabench.modules import Backbone, numbers
+from metabench.models.interfaces import Backbone, numbers
 
 
 class Mlp(Backbone):

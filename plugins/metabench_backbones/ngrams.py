@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metabench.data.text import decode_texts
 from metabench.errors import UsageError
-from metabench.modules import Backbone
+from metabench.models.interfaces import Backbone
 
 _BETWEEN_WORDS = re.compile(r"[\s!-/:-@\[-`{-~\u2000-\u206f\u3000-\u303f]+")
 """White space and punctuation (ASCII, general, of Chinese and Japanese)."""

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from metabench.modules import Backbone
+from metabench.models.interfaces import Backbone
 
 
 class Pixels(Backbone):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metabench.errors import UsageError
-from metabench.modules import Backbone
+from metabench.models.interfaces import Backbone
 
 
 class Block(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.errors import MissingError, UsageError, did_you_mean
-from metabench.modules import Backbone
+from metabench.models.interfaces import Backbone
 from metabench_backbones._pretrained import Inputs
 
 T = TypeVar("T")

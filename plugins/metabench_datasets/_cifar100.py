@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, DataContext, split_digest
 from metabench.data.archives import Members, open_members
-from metabench.data.cache import cached_array
-from metabench.data.pickles import PickledArray, read_pickle
-from metabench.data.sources import OfficialFile, downloads, find, obtain
+from metabench.data.array_cache import cached_array
+from metabench.data.downloads import OfficialFile, downloads, find, obtain
+from metabench.data.restricted_pickle import PickledArray, read_pickle
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.specs import DatasetSpec
+from metabench.registry.specs import DatasetSpec
 
 SIDE = 32
 IMAGES = 600

@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from metabench.data.archives import Members
-from metabench.data.rows import first_three
+from metabench.data.resumable_array import first_three
 from metabench.errors import MetabenchError
-from metabench.text import counted
+from metabench.utils.text import counted
 from metabench_datasets._class_lists import ClassLists, class_lists
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.pickles import Bytes, PickledArray, Raw, open_pickle
+from metabench.data.restricted_pickle import Bytes, PickledArray, Raw, open_pickle
 from metabench.errors import MetabenchError
 
 MOST_STEPS = 40_000_000

@@ -16,14 +16,15 @@ import numpy as np
 
 from metabench.data import ClassSplit, DataContext
 from metabench.data.archives import Members, open_members
-from metabench.data.cache import open_array
-from metabench.data.images import ImageForm, cached_images
-from metabench.data.prepared import MARK, Prepared
-from metabench.data.sources import OfficialFile, downloads, find, obtain
+from metabench.data.array_cache import open_array
+from metabench.data.downloads import OfficialFile, downloads, find, obtain
+from metabench.data.image_arrays import ImageForm, cached_images
+from metabench.data.prepared_copies import MARK, Prepared
 from metabench.errors import MissingError, UsageError
-from metabench.files import write_atomic
-from metabench.keys import content_key
-from metabench.specs import DatasetSpec, Param, SplitSize
+from metabench.registry.params import Param
+from metabench.registry.specs import DatasetSpec, SplitSize
+from metabench.utils.atomic_files import write_atomic
+from metabench.utils.hashing import content_key
 from metabench_datasets._cub import FRAMES, ROOT, Layout, Listing, framed, official_layout, read_listing
 
 SIDE = 84

@@ -13,19 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, DataContext
-from metabench.data.decode import COLOURS, FITS, Decoder, Form
-from metabench.data.depth import Depth, measure_depth
-from metabench.data.folders import Classes, require_images
-from metabench.data.images import quiet_decoders
+from metabench.data.bit_depth import Depth, measure_depth
+from metabench.data.image_arrays import quiet_decoders
+from metabench.data.image_decoding import COLOURS, FITS, Decoder, Form
+from metabench.data.image_folders import Classes, require_images
 from metabench.data.label_tables import read_layout, read_split_names
-from metabench.data.rows import cached_rows, first_three
-from metabench.data.skipped import Skipped, Unread
+from metabench.data.resumable_array import cached_rows, first_three
+from metabench.data.skipped_files import Skipped, Unread
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.files import write_atomic
-from metabench.keys import content_key
-from metabench.paths import is_folder, is_there
-from metabench.specs import SAME_CLASSES, DatasetSpec, Param
-from metabench.text import are, counted
+from metabench.registry.params import Param
+from metabench.registry.specs import SAME_CLASSES, DatasetSpec
+from metabench.utils.atomic_files import write_atomic
+from metabench.utils.hashing import content_key
+from metabench.utils.paths import is_folder, is_there
+from metabench.utils.text import are, counted
 
 VERSION = 1
 READING = 2
@@ -88,7 +89,7 @@ class Folder:
 
     Args:
         path: the folder; relative to where the command is run.
-        size, fit, colour: see `metabench.data.decode.Form`.
+        size, fit, colour: see `metabench.data.image_decoding.Form`.
         min_images: classes with fewer are left out.
         skip_bad: leave files out that cannot be read, instead of refusing.
         same_classes: whether train/ and test/ must have the same classes, and not others; then val/ is not read.

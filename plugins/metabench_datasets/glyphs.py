@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import ClassSplit, DataContext, DatasetSpec, MetabenchError, Param, SplitSize, UsageError
-from metabench.keys import file_sha256
-from metabench.rng import Stream
+from metabench.utils.hashing import file_sha256
+from metabench.utils.random_streams import Stream
 from metabench_datasets import _strokes
 
 VERSION = 1

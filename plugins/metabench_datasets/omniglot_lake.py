@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, DataContext
 from metabench.data.archives import Members, open_members
-from metabench.data.cache import cached_array
-from metabench.data.sources import downloads, find
+from metabench.data.array_cache import cached_array
+from metabench.data.downloads import downloads, find
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.specs import DatasetSpec, Param, SplitSize
+from metabench.registry.params import Param
+from metabench.registry.specs import DatasetSpec, SplitSize
 from metabench_datasets._omniglot import SIDE, read_drawing
 from metabench_datasets.omniglot import FILTERS, SUBFOLDERS, scaled
 

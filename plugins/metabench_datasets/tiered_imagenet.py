@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, DataContext
-from metabench.data.cache import cached_array, open_array
-from metabench.data.images import ImageForm, cached_images
-from metabench.data.pickles import open_pickle
-from metabench.data.prepared import MARK, Prepared
-from metabench.data.sources import find
+from metabench.data.array_cache import cached_array, open_array
+from metabench.data.downloads import find
+from metabench.data.image_arrays import ImageForm, cached_images
+from metabench.data.prepared_copies import MARK, Prepared
+from metabench.data.restricted_pickle import open_pickle
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.keys import content_key
-from metabench.specs import DatasetSpec, SplitSize
+from metabench.registry.specs import DatasetSpec, SplitSize
+from metabench.utils.hashing import content_key
 from metabench_datasets._tiered import MOST_STEPS, PixelRows, Sorted, png_places, read_labels
 
 SIDE = 84

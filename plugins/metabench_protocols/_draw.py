@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import ClassSplit, Param, UsageError
-from metabench.episodes import Rows
-from metabench.rng import choose
-from metabench.text import counted
+from metabench.episodes.batch import Rows
+from metabench.utils.random_streams import choose
+from metabench.utils.text import counted
 
 Words = NDArray[np.uint64]
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import ClassSplit, ProtocolSpec
-from metabench.episodes import EpisodeBatch
-from metabench.rng import choose
+from metabench.episodes.batch import EpisodeBatch
+from metabench.utils.random_streams import choose
 from metabench_protocols._draw import QUERY, SHOT, WAY, at_least, images_of, labels, need_classes, need_images
 
 SPEC = ProtocolSpec(

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import ClassSplit, Metric, Param, ProtocolSpec, UsageError
-from metabench.beside import JointSplit
-from metabench.episodes import EpisodeBatch, Rows
-from metabench.rng import choose
+from metabench.data.joint_split import JointSplit
+from metabench.episodes.batch import EpisodeBatch, Rows
+from metabench.utils.random_streams import choose
 from metabench_protocols._draw import QUERY, SHOT, WAY, Words, at_least, labels, rows_of
 from metabench_protocols.fixed_way import FixedWay
 
@@ -64,7 +64,9 @@ class Generalised:
         """Raise UsageError if there are too few classes, or too few images in one of them."""
         self.form.check(split)
         if not isinstance(split, JointSplit):
-            raise UsageError("generalised episodes need base classes beside the others (metabench.beside.JointSplit)")
+            raise UsageError(
+                "generalised episodes need base classes beside the others (metabench.data.joint_split.JointSplit)"
+            )
         classes, asked = len(split.base_names), self._asked(split)
         if self.base > classes:
             raise UsageError(f"{self.base} base classes are more than there are; use --set protocol.base={classes}")

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import ClassSplit, Param, ProtocolSpec, UsageError
-from metabench.episodes import EpisodeBatch
-from metabench.rng import below
+from metabench.episodes.batch import EpisodeBatch
+from metabench.utils.random_streams import below
 from metabench_protocols._draw import labels
 
 WAY, RUNS = 20, 20

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import ClassSplit, Metric, Param, ProtocolSpec, UsageError
-from metabench.episodes import EpisodeBatch
-from metabench.rng import below, choose
+from metabench.episodes.batch import EpisodeBatch
+from metabench.utils.random_streams import below, choose
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import ClassSplit, Param, ProtocolSpec, UsageError
-from metabench.episodes import EpisodeBatch
-from metabench.paired import PairedSplit
-from metabench.rng import choose
+from metabench.data.paired_split import PairedSplit
+from metabench.episodes.batch import EpisodeBatch
+from metabench.utils.random_streams import choose
 from metabench_protocols._draw import SHOT, at_least, fewer_shots, labels, need_classes, rows_of
 
 SPEC = ProtocolSpec(
@@ -47,7 +47,9 @@ class SupportSplit:
     def check(self, split: ClassSplit) -> None:
         """Raise UsageError if there are too few classes, or too few images for support in one of them."""
         if not isinstance(split, PairedSplit):
-            raise UsageError("support-split episodes need a second split of the same classes (metabench.paired)")
+            raise UsageError(
+                "support-split episodes need a second split of the same classes (metabench.data.paired_split)"
+            )
         need_classes(split, self.way or 2)
         counts = np.diff(split.support_starts)
         smallest = int(np.argmin(counts))

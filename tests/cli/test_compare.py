@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from metabench.cli.main import main
-from metabench.records import write_record
-from metabench.store import Store
+from metabench.records.record import write_record
+from metabench.records.store import Store
 from tests.record_factory import make_record
 
 A = make_record(tuple(range(40, 75)))

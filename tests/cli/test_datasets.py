@@ -9,11 +9,12 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.data import ClassSplit, image_digest, split_digest
-from metabench.data.cache import cached_array
+from metabench.data.array_cache import cached_array
 from metabench.errors import MissingError
-from metabench.plugins import PluginSet
-from metabench.registry import Registry
-from metabench.specs import DatasetSpec, Declared, KnownCopy, Param, SplitSize
+from metabench.registry.loader import PluginSet
+from metabench.registry.params import Param
+from metabench.registry.registry import Registry
+from metabench.registry.specs import DatasetSpec, Declared, KnownCopy, SplitSize
 from metabench_datasets import omniglot
 
 SHAPE = (6, 2, 2, 1)

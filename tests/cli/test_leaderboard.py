@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from metabench.cli.main import main
-from metabench.records import build_record, write_record
-from metabench.store import Store
+from metabench.records.record import build_record, write_record
+from metabench.records.store import Store
 from tests.record_factory import make_inputs, make_record
 
 

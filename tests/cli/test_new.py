@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from metabench.cli.main import main
-from metabench.scaffold import KINDS
+from metabench.registry.scaffold import KINDS
 from tests.sandbox import Sandbox
 from tests.tiny import SETTINGS
 

@@ -19,8 +19,9 @@ import pytest
 import torch
 
 import metabench
-from metabench import execute, store
 from metabench.cli.main import main
+from metabench.execution import executor
+from metabench.records import store
 from tests.tiny import SETTINGS, arguments, record_of, run_json
 
 COLUMNS = [
@@ -217,19 +218,19 @@ def test_a_failed_run_is_recorded_and_tried_again_and_others_go_on(
 ) -> None:
     args = arguments(tmp_path, algo="chance")
     args[args.index("chance")] = "nearest-mean,chance"
-    good = execute.evaluate
+    good = executor.evaluate
 
     def evaluate(learner: Any, *rest: Any, **more: Any) -> str:
         if type(learner.module.head).__name__ == "NearestMean":
             raise RuntimeError("a bug\nin the head")
         return good(learner, *rest, **more)
 
-    monkeypatch.setattr(execute, "evaluate", evaluate)
+    monkeypatch.setattr(executor, "evaluate", evaluate)
     bad, fine = run_json(capsys, args, code=1)
     assert (bad["status"], bad["accuracy"], fine["status"]) == ("failed", None, "ok")
     record = record_of(tmp_path, bad)
     assert record["error"] == {"type": "RuntimeError", "message": "a bug in the head"}
-    monkeypatch.setattr(execute, "evaluate", good)
+    monkeypatch.setattr(executor, "evaluate", good)
     again, cached = run_json(capsys, args)
     assert (again["status"], again["cached"], cached["cached"]) == ("ok", False, True)
 
@@ -245,9 +246,9 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
         if where == "record":
             patch.setattr(store, "write_record", full)
         elif where == "weights":
-            patch.setattr(execute, "save_tensors", full)
+            patch.setattr(executor, "save_tensors", full)
         else:
-            patch.setattr(execute, "_FLUSH_SECONDS", -1.0)
+            patch.setattr(executor, "_FLUSH_SECONDS", -1.0)
             patch.setattr(store.Partial, "append", full)
         message = fails(capsys, arguments(tmp_path), 1)
     assert message == (
@@ -261,7 +262,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
 def test_interrupted_evaluation_goes_on_where_it_stopped(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    good = execute.evaluate
+    good = executor.evaluate
     counted: list[int] = []
 
     def evaluate(*args: Any, **more: Any) -> str:
@@ -275,7 +276,7 @@ def test_interrupted_evaluation_goes_on_where_it_stopped(
 
         return good(*args[:5], reporting, chunk=20)
 
-    monkeypatch.setattr(execute, "evaluate", evaluate)
+    monkeypatch.setattr(executor, "evaluate", evaluate)
     args = arguments(tmp_path, algo="nearest-mean")
     assert main(args) == 130
     assert "interrupted; run the same command again to resume" in capsys.readouterr().err
@@ -284,7 +285,7 @@ def test_interrupted_evaluation_goes_on_where_it_stopped(
     assert "interrupted" in next((tmp_path / "records").glob("*.json")).read_text()
     (row,) = run_json(capsys, args)
     assert counted == [20, 20, 20]
-    monkeypatch.setattr(execute, "evaluate", good)
+    monkeypatch.setattr(executor, "evaluate", good)
     (whole,) = run_json(capsys, [*args, "--home", str(tmp_path / "other")])
     assert record_of(tmp_path / "other", whole)["scores"] == record_of(tmp_path, row)["scores"]
     assert not list((tmp_path / "partial").iterdir())
@@ -303,7 +304,7 @@ def test_a_real_process_killed_in_training_ends_the_same(
 ) -> None:
     settings = {"train.episodes": 100, "train.validate_every": 20}
     args = arguments(tmp_path / "cut", settings=settings)
-    process = _start(args, "from metabench import training; training._SAVE_SECONDS = -1.0")
+    process = _start(args, "from metabench.training import trainer; trainer._SAVE_SECONDS = -1.0")
     while not list((tmp_path / "cut" / "models").glob("*/state.safetensors")):
         assert process.poll() is None
         time.sleep(0.05)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from metabench.cli.main import main
-from metabench.store import Partial
+from metabench.records.partial_scores import Partial
 from tests.conftest import Command
 from tests.tiny import arguments, record_of
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import metabench.evaluate
+import metabench.evaluation.scoring
 from metabench.cli.main import main
-from metabench.scores import shares
-from metabench.stopping import StopRule, checks
-from metabench.store import Partial
+from metabench.records.partial_scores import Partial
+from metabench.statistics.episode_scores import shares
+from metabench.statistics.stopping import StopRule, checks
 from tests.tiny import arguments, record_of, run_json
 
 LARGE = {"data.test_classes": 40}
@@ -57,8 +57,8 @@ def test_the_end_does_not_depend_on_chunks_or_on_where_it_was_stopped(
 ) -> None:
     (whole,) = run_json(capsys, _until(tmp_path / "whole"))
     scores = record_of(tmp_path / "whole", whole)["scores"]
-    monkeypatch.setattr(metabench.evaluate, "chunk_size", lambda *_: chunk)
-    monkeypatch.setattr("metabench.execute.scorer_digest", lambda *_: "")
+    monkeypatch.setattr(metabench.evaluation.scoring, "chunk_size", lambda *_: chunk)
+    monkeypatch.setattr("metabench.execution.executor.scorer_digest", lambda *_: "")
     for done in (0, 77, whole["episodes"] - 1, whole["episodes"]):
         home = tmp_path / str(done)
         Partial(home, whole["key"]).append(np.array(scores["correct"][:done]) / 75)
@@ -91,7 +91,7 @@ def test_open_sampling_uses_no_image_twice(
     assert sum(record["scores"]["classes"]["episodes"]) == 5 * 36
     # Stopped in the middle, and in other chunks, it is the same.
     home = tmp_path / "again"
-    monkeypatch.setattr("metabench.execute.scorer_digest", lambda *_: "")
+    monkeypatch.setattr("metabench.execution.executor.scorer_digest", lambda *_: "")
     Partial(home, row["key"]).append(np.array(record["scores"]["correct"][:10]) / 20)
     (again,) = run_json(capsys, [*args[: args.index("--home")], "--home", str(home), *args[args.index("--home") + 2 :]])
     assert record_of(home, again)["scores"] == record["scores"]

@@ -13,7 +13,7 @@ import pytest
 from metabench.cli.main import main
 from metabench.errors import MetabenchError
 from metabench.leaderboard import Leaderboard
-from metabench.store import Store
+from metabench.records.store import Store
 from tests.tiny import arguments
 
 SWEPT = ("--set", "train.episodes=4,12", "--set", "train.lr=0.001,0.01")
@@ -86,7 +86,7 @@ def test_a_second_sweep_measures_nothing(
 ) -> None:
     first = answer(capsys, sweep(tmp_path, *SWEPT, "--test"))
     before = {path.name: path.read_bytes() for path in (tmp_path / "home" / "records").iterdir()}
-    monkeypatch.setattr("metabench.execute.Executor._measure", None)
+    monkeypatch.setattr("metabench.execution.executor.Executor._measure", None)
     again = answer(capsys, sweep(tmp_path, *SWEPT, "--test"))
     assert [row["cached"] for row in again["rows"]] == [True]
     assert again["sweeps"] == first["sweeps"]
@@ -152,7 +152,7 @@ def test_a_recipe_that_trains_on_validation_does_so_only_for_the_test(
 ) -> None:
     import dataclasses
 
-    from metabench.plan import plan as real
+    from metabench.planning.planner import plan as real
 
     def on_both(selection: Any, registry: Any) -> Any:
         """As if the recipe of the data set said so."""
@@ -161,7 +161,7 @@ def test_a_recipe_that_trains_on_validation_does_so_only_for_the_test(
             return runs
         return [dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, train_on="train+val")) for run in runs]
 
-    monkeypatch.setattr("metabench.sweeps.plan", on_both)
+    monkeypatch.setattr("metabench.planning.sweeps.plan", on_both)
     answer(capsys, sweep(tmp_path, "--set", "train.lr=0.001,0.01", "--test"))
     trained = {
         record["inputs"]["dataset"]["split"]: record["inputs"]["training"]["train_on"] for record in records(tmp_path)

@@ -1,6 +1,6 @@
 import os
 
-from metabench.data.prepared import Prepared
+from metabench.data.prepared_copies import Prepared
 
 
 def test_what_was_prepared_last_is_found(tmp_path):

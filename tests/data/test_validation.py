@@ -11,16 +11,16 @@ import torch
 
 import metabench
 from metabench.cli.main import main
-from metabench.console import Console
 from metabench.data import ClassSplit
+from metabench.data.availability import look
 from metabench.data.validation import content_problem, layout_problem, valid_split
 from metabench.errors import MetabenchError
-from metabench.home import Home
-from metabench.inspection import look
-from metabench.plan import Selection, plan
-from metabench.registry import load_registry
-from metabench.session import Session
-from metabench.specs import DatasetSpec, SplitSize
+from metabench.execution.session import Session
+from metabench.planning.planner import Selection, plan
+from metabench.registry.registry import load_registry
+from metabench.registry.specs import DatasetSpec, SplitSize
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 
 CLASSES, EACH = 6, 5
 NAMES = tuple(f"class {c}" for c in range(CLASSES))

@@ -16,8 +16,8 @@ from metabench.leaderboard.figures import (
     ranked_by_episodes,
     shot_curves,
 )
-from metabench.ranking import critical_difference, mean_ranks
-from tests.leaderboard.test_markdown import FLOOR
+from metabench.statistics.dataset_ranking import critical_difference, mean_ranks
+from tests.leaderboard.test_markdown_page import FLOOR
 from tests.record_factory import make_record
 
 

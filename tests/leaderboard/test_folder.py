@@ -9,7 +9,7 @@ import pytest
 from metabench.errors import MetabenchError, UsageError
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.published import read_published
-from metabench.records import RecordError, build_record, write_record
+from metabench.records.record import RecordError, build_record, write_record
 from tests.record_factory import make_inputs, make_record
 
 ROOT = Path(__file__).parents[2]

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench.leaderboard import words
+from metabench.leaderboard import page_text
 from metabench.leaderboard.entries import Cell, Entry, file_name
-from metabench.leaderboard.names import names
+from metabench.leaderboard.row_labels import names
 from metabench.leaderboard.rows import Row, group
-from metabench.scores import EpisodeScores
-from metabench.stats import summarise
+from metabench.statistics.episode_scores import EpisodeScores
+from metabench.statistics.summary import summarise
 from tests.record_factory import make_record
 
 ONE = Cell("", 5, 1, params=("query=15", "version=1"))
@@ -47,7 +47,7 @@ def test_every_parameter_of_the_protocol_makes_a_column() -> None:
         ("alpha=0.5", "query=15", "version=1"),
     }  # fmt: skip
     assert len({cell.title for cell in row.cells}) == 1
-    assert words.protocols(row) == [
+    assert page_text.protocols(row) == [
         "fixed-way\nalpha=0.5, query=15", "fixed-way\nquery=10", "fixed-way\nquery=15", "fixed-way v2\nquery=15"
     ]  # fmt: skip
 
@@ -120,7 +120,7 @@ def test_one_cell_reached_from_two_trainings_divides_the_group() -> None:
         make_record((70, 71, 72, 73), training__shot=5),
         make_record((70, 71, 72, 73), protocol__params__shot=5, training__shot=5),
     )
-    assert [words.training(row) for row in rows] == [
+    assert [page_text.training(row) for row in rows] == [
         "seed 7, 60-way, 100 episodes",
         "seed 7, 60-way, 5/5-shot, 100 episodes",
     ]

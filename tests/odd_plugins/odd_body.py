@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from metabench.api import BackboneSpec, Param, hookimpl
-from metabench.modules import Backbone
+from metabench.models.interfaces import Backbone
 
 
 class OddBody(Backbone):

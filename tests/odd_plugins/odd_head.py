@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from metabench.api import AlgorithmSpec, Param, hookimpl
-from metabench.modules import FeatureHead, prototypes, squared_distances
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import prototypes, squared_distances
 
 
 class OddHead(FeatureHead):

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
-from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.source import EpisodeSource
+from metabench.episodes.tally import EpisodeTally
 
 
 def split_of(counts: list[int], groups: tuple[str, ...] = ()) -> ClassSplit:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.modules import FeatureHead
+from metabench.models.interfaces import FeatureHead
 from metabench_algorithms.metric.chance import Chance
 from metabench_algorithms.metric.matching_net import MatchingNet
 from metabench_algorithms.metric.protonet import ProtoNet

@@ -12,7 +12,7 @@ import pytest
 
 from metabench.data import ClassSplit, DataContext, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.registry import load_registry
+from metabench.registry.registry import load_registry
 from metabench_datasets import _cifar100, cifar_fs, fc100
 from metabench_datasets._cifar100 import categories
 
@@ -189,7 +189,7 @@ def test_missing_archive_is_downloaded(small, tmp_path, monkeypatch):
     (tmp_path / "cifar-100-python.tar.gz").write_bytes(data.getvalue())
     asked = []
     monkeypatch.setattr(
-        "metabench.data.sources.fetch", lambda file, _: asked.append(file.checksum) or tmp_path / file.name
+        "metabench.data.downloads.fetch", lambda file, _: asked.append(file.checksum) or tmp_path / file.name
     )
     assert small.dataset().load("val", DataContext(tmp_path / "cache", allow_download=True)).names
     assert asked == ["md5:eb9058c3a382ffc7106e4002c42a8d85"]

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from metabench.disjoint import DisjointSource
-from metabench.episodes import EpisodeSource
+from metabench.episodes.open_sampling import DisjointSource
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
-from metabench.specs import defaults
+from metabench.registry.specs import defaults
 from metabench_protocols.dirichlet import SPEC, DirichletQueries, apportion, dirichlet
 from tests.plugins.protocol_facts import assert_row_by_row, assert_sound, digest, split_of
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.errors import MetabenchError, UsageError
-from metabench.features import normalise
+from metabench.models.interfaces import normalise
 from metabench_backbones import efficientnet_lite0
 from metabench_backbones._pretrained import Inputs
 from metabench_backbones.efficientnet_lite0 import EfficientNetLite0

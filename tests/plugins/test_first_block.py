@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metabench.norm import forward_pass, replace_norms
+from metabench.models.task_norm import forward_pass, replace_norms
 from metabench_backbones._first_block import first_block
 from metabench_backbones.conv4 import Conv4
 from metabench_backbones.conv4_strided import Conv4Strided, Conv4StridedFlat

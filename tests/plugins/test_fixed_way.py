@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from metabench.episodes import EpisodeBatch, EpisodeSource, EpisodeTally
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.source import EpisodeSource
+from metabench.episodes.tally import EpisodeTally
 from metabench.errors import UsageError
-from metabench.specs import defaults
+from metabench.registry.specs import defaults
 from metabench_protocols.fixed_way import SPEC, FixedWay
 from metabench_protocols.k_query import KQuery
 from tests.conftest import MakeSplit

@@ -49,7 +49,7 @@ def test_classes_in_order_and_every_format(photos: Path, tmp_path: Path) -> None
 
 def test_a_second_load_decodes_nothing(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load(photos, tmp_path)
-    monkeypatch.setattr("metabench.data.decode.decode", None)
+    monkeypatch.setattr("metabench.data.image_decoding.decode", None)
     again = load(photos, tmp_path)
     assert isinstance(again.images, np.memmap)
     assert split_digest(again) == split_digest(first)
@@ -105,7 +105,7 @@ def test_bad_files_are_reported_and_left_out_when_asked(
         f"'metabench datasets verify folder:{photos}' lists all. "
         "Replace or repair them, or leave them out with --skip-bad"
     )
-    monkeypatch.setattr("metabench.data.decode.decode", None)  # what was decoded is kept
+    monkeypatch.setattr("metabench.data.image_decoding.decode", None)  # what was decoded is kept
     notes = Notes()
     split = load(photos, tmp_path, notes=notes, size=16, skip_bad=True)
     assert split.counts.tolist() == [5, 7, 6]
@@ -351,7 +351,7 @@ def test_progress_counts_files(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "readme.txt").write_text("x")
-    monkeypatch.setattr("metabench.console.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("metabench.utils.console.PLAIN_SECONDS", 0.0)
     assert main(["datasets", "verify", f"folder:{photos}", "--home", str(tmp_path / "home")]) == 0
     said = capsys.readouterr().err
     assert "preparing folder:photos: 19 of 19 headers" in said

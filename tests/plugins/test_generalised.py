@@ -13,12 +13,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabench.beside import JointSplit, joined, reserved
 from metabench.cli.main import main
-from metabench.episodes import EpisodeSource, EpisodeTally
+from metabench.data.joint_split import JointSplit, joined, reserved
+from metabench.episodes.source import EpisodeSource
+from metabench.episodes.tally import EpisodeTally
 from metabench.errors import UsageError
-from metabench.results import load_results
-from metabench.specs import defaults
+from metabench.registry.specs import defaults
+from metabench.reports.frames import load_results
 from metabench_protocols.generalised import SPEC, Generalised
 from tests.plugins.protocol_facts import assert_row_by_row, digest, split_of
 from tests.tiny import arguments, record_of, run_json
@@ -213,8 +214,8 @@ def test_an_interrupted_run_goes_on_with_its_parts(
             raise KeyboardInterrupt
         return values(self, *args)
 
-    monkeypatch.setattr("metabench.execute._FLUSH_SECONDS", -1.0)
-    monkeypatch.setattr("metabench.learner.chunk_size", lambda *args: 10)
+    monkeypatch.setattr("metabench.execution.executor._FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr("metabench.learners.base.chunk_size", lambda *args: 10)
     monkeypatch.setattr(Generalised, "values", stopping)
     assert main(arguments(tmp_path / "b", *WORDS, algo="nearest-mean")) == 130
     (saved,) = (tmp_path / "b" / "partial").glob("*.f64")
@@ -226,7 +227,7 @@ def test_an_interrupted_run_goes_on_with_its_parts(
 
 
 def test_a_record_is_reproduced_and_made_up_parts_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from metabench.records import build_record, write_record
+    from metabench.records.record import build_record, write_record
 
     (row,) = run_json(capsys, arguments(tmp_path, *WORDS))
     record = record_of(tmp_path, row)

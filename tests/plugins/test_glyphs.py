@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from metabench.api import ClassSplit, DataContext, MetabenchError, UsageError, split_digest
-from metabench.rng import Stream
-from metabench.specs import defaults
+from metabench.registry.specs import defaults
+from metabench.utils.random_streams import Stream
 from metabench_datasets import _strokes, glyphs
 
 SPLITS = ("train", "val", "test")

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench import tasks
-from metabench.adapting import Adapting, gradients
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
-from metabench.model import build_model
-from metabench.modules import Backbone, prototypes, squared_distances
-from metabench.registry import load_registry, load_target
-from metabench.specs import Recipe, defaults
-from metabench.tasks import AdaptingLearner
+from metabench.learners import adaptive_learner
+from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.models.adaptive import Adapting, gradients
+from metabench.models.assembly import build_model
+from metabench.models.interfaces import Backbone
+from metabench.models.prototypes import prototypes, squared_distances
+from metabench.registry.recipe import Recipe
+from metabench.registry.registry import load_registry, load_target
+from metabench.registry.specs import defaults
 from metabench_algorithms.gradient.anil import Anil
 from metabench_algorithms.gradient.boil import Boil
 from metabench_algorithms.gradient.cavia import Cavia, Modulated, modulate
@@ -93,7 +95,7 @@ def test_running_averages_advance_towards_the_batch_statistics(name: str, images
 
 
 def one_task(images: Tensor, double: bool = True) -> tuple[Tensor, ...]:
-    parts = tasks.tasks_of(Conv4Strided((1, 28, 28)), images, episodes(1))
+    parts = adaptive_learner.tasks_of(Conv4Strided((1, 28, 28)), images, episodes(1))
     return tuple(part[0].double() if double and part.is_floating_point() else part[0] for part in parts)
 
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from metabench.cli.datasets import forms, verified
-from metabench.console import Console
 from metabench.data import DataContext, split_digest
-from metabench.data.sources import OfficialFile, find
+from metabench.data.downloads import OfficialFile, find
 from metabench.data.text import decode_texts
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.home import Home
-from metabench.registry import load_registry
-from metabench.runspec import Choice
-from metabench.session import Session
-from metabench.specs import DatasetSpec
+from metabench.execution.session import Session
+from metabench.planning.run_spec import Choice
+from metabench.registry.registry import load_registry
+from metabench.registry.specs import DatasetSpec
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 from metabench_datasets._intents import IntentClass, IntentSource, content_digest, intent_classes, read_intents
 from metabench_datasets.intents import SOURCES, SPECS, Clinc150, Hwu64
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
-from metabench.disjoint import DisjointSource
-from metabench.episodes import EpisodeBatch
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.open_sampling import DisjointSource
 from metabench.errors import UsageError
-from metabench.rng import Stream
-from metabench.specs import defaults
+from metabench.registry.specs import defaults
+from metabench.utils.random_streams import Stream
 from metabench_protocols.meta_dataset import SPEC, MetaDataset
 from tests.plugins.protocol_facts import assert_sound, owners, split_of
 

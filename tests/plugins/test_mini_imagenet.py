@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 from metabench.cli.main import main
-from metabench.console import Console
 from metabench.data import DataContext, split_digest
 from metabench.data.duplicates import by_splits, duplicates
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.home import Home
-from metabench.plan import Selection, plan
-from metabench.session import Session
-from metabench.specs import UNKNOWN_COPY, SplitSize
+from metabench.execution.session import Session
+from metabench.planning.planner import Selection, plan
+from metabench.registry.specs import UNKNOWN_COPY, SplitSize
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 from metabench_datasets import mini_imagenet
 from metabench_datasets._class_lists import class_lists
 from metabench_datasets.mini_imagenet import SPEC, MiniImagenet

@@ -11,9 +11,9 @@ from PIL import Image
 
 import metabench_datasets._omniglot as pieces
 from metabench.data import DataContext, split_digest
-from metabench.data.sources import OfficialFile
+from metabench.data.downloads import OfficialFile
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.specs import SplitSize, defaults
+from metabench.registry.specs import SplitSize, defaults
 from metabench_datasets._omniglot import Alphabet, Layout, Run, official_layout, pixel_digest
 from metabench_datasets.omniglot import FILES, SPEC, Omniglot
 
@@ -272,7 +272,7 @@ def test_missing_file_is_downloaded_and_used(small, tmp_path, monkeypatch):
         asked.append(file.name)
         return small.folder / file.name
 
-    monkeypatch.setattr("metabench.data.sources.fetch", fetch)
+    monkeypatch.setattr("metabench.data.downloads.fetch", fetch)
     (tmp_path / "part").mkdir()
     (small.folder / "images_background.zip").rename(tmp_path / "part" / "images_background.zip")
     context = DataContext(tmp_path / "cache", (tmp_path / "part",), allow_download=True)

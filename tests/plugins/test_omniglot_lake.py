@@ -13,10 +13,10 @@ from PIL import Image
 
 from metabench.cli.main import main
 from metabench.data import ClassSplit, DataContext, split_digest
-from metabench.episodes import EpisodeSource, ListedSource
+from metabench.episodes.source import EpisodeSource, ListedSource
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.plan import Selection, plan
-from metabench.registry import load_registry
+from metabench.planning.planner import Selection, plan
+from metabench.registry.registry import load_registry
 from metabench_datasets import omniglot_lake
 from metabench_datasets.omniglot_lake import SPEC, OmniglotLake
 from metabench_protocols.lake_runs import LakeRuns

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
 from metabench.cli.main import main
-from metabench.disjoint import DisjointSource
-from metabench.episodes import EpisodeSource
+from metabench.episodes.open_sampling import DisjointSource
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
-from metabench.specs import defaults
+from metabench.registry.specs import defaults
 from metabench_protocols.open_set import SPEC, OpenSet
 from tests.plugins.protocol_facts import assert_row_by_row, assert_sound, digest, owners, split_of
 from tests.tiny import arguments, record_of, run_json

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.context import TaskContext, task_context
 from metabench.errors import UsageError
+from metabench.models.task_context import TaskContext, task_context
 from metabench_backbones._dropblock import Drop, kept_positions
 from metabench_backbones.resnet12 import ResNet12
 from metabench_backbones.wrn import WideResNet

@@ -12,11 +12,11 @@ import torch
 from metabench.api import DataContext, UsageError
 from metabench.cli.main import main
 from metabench.data import split_digest
-from metabench.episodes import EpisodeSource
-from metabench.model import build_model
-from metabench.modules import numbers, objective
-from metabench.registry import load_registry, load_target
-from metabench.tasks import AdaptingLearner
+from metabench.episodes.source import EpisodeSource
+from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.models.assembly import build_model
+from metabench.models.interfaces import numbers, objective
+from metabench.registry.registry import load_registry, load_target
 from metabench_backbones.mlp import Mlp
 from metabench_datasets.sinusoid import AMPLITUDE, PHASE, SPEC, Sinusoid, sine
 from metabench_protocols.regression import Regression
@@ -207,7 +207,7 @@ def test_what_does_not_fit_is_one_line(
 FROZEN = """
 import torch
 from metabench.api import BackboneSpec, hookimpl
-from metabench.modules import Backbone, numbers
+from metabench.models.interfaces import Backbone, numbers
 
 
 class Waves(Backbone):

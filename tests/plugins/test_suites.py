@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from metabench.keys import canonical_json
-from metabench.registry import load_registry
-from metabench.runspec import sound
-from metabench.suites import load_suites, plan_suite
+from metabench.planning.run_spec import sound
+from metabench.planning.suites import load_suites, plan_suite
+from metabench.registry.registry import load_registry
+from metabench.utils.hashing import canonical_json
 
 DIGESTS = {
     "cross-domain@1": "151fa7a0af61fb78e6925f3c815506c45cd3914cbf4217cdc728b9d0ab25430e",

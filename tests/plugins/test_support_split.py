@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from metabench.cli.main import main
-from metabench.console import Console
 from metabench.data import ClassSplit
-from metabench.episodes import EpisodeSource
+from metabench.data.paired_split import PairedSplit, paired
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
-from metabench.home import Home
-from metabench.launch import run_selection
-from metabench.paired import PairedSplit, paired
-from metabench.plan import Selection
-from metabench.session import Session
+from metabench.execution.launcher import run_selection
+from metabench.execution.session import Session
+from metabench.planning.planner import Selection
+from metabench.utils.console import Console
+from metabench.utils.home import Home
 from metabench_protocols.support_split import SupportSplit
 from tests.photos import make_folder, picture
 from tests.tiny import record_of, run_json

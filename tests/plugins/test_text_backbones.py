@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from metabench.data.text import encode_texts
 from metabench.errors import MissingError, UsageError
-from metabench.registry import load_registry, load_target
+from metabench.registry.registry import load_registry, load_target
 from metabench_backbones import minilm
 from metabench_backbones.minilm import MiniLM
 from metabench_backbones.ngrams import NGrams, hashed_ngrams

@@ -11,7 +11,7 @@ from PIL import Image
 
 from metabench.data import DataContext, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.specs import SplitSize
+from metabench.registry.specs import SplitSize
 from metabench_datasets.tiered_imagenet import SPEC, SUBFOLDERS, TieredImagenet
 
 SIZES = {"train": SplitSize(4, 14), "val": SplitSize(2, 5), "test": SplitSize(3, 9)}

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from metabench.disjoint import DisjointSource
-from metabench.episodes import EpisodeSource
+from metabench.episodes.open_sampling import DisjointSource
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
-from metabench.specs import Metric, defaults
+from metabench.registry.metric import Metric
+from metabench.registry.specs import defaults
 from metabench_protocols import k_query
 from metabench_protocols.fixed_way import FixedWay
 from metabench_protocols.within_superclass import SPEC, WithinSuperclass

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from metabench.errors import MissingError, UsageError
-from metabench.plan import Selection, plan
-from metabench.registry import load_registry
+from metabench.planning.planner import Selection, plan
+from metabench.registry.registry import load_registry
 from metabench_backbones.zoo import Timm, Torchvision, _fetched
 from tests.vision_libraries import usable
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench.registry import availability, load_registry
+from metabench.registry.registry import availability, load_registry
 from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from tests.photos import make_folder
 from tests.plugins.test_cifar100 import real_cifar

@@ -41,7 +41,7 @@ ODD = '''
     import pytest
 
     from metabench.api import AlgorithmSpec, BackboneSpec, UsageError, hookimpl
-    from metabench.modules import Backbone, FeatureHead
+    from metabench.models.interfaces import Backbone, FeatureHead
 
     COMMON = {"version": 1, "summary": "odd", "reference": "none", "licence": "MIT"}
 

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from metabench.api import BackboneSpec, hookimpl
-from metabench.modules import Backbone
+from metabench.models.interfaces import Backbone
 
 
 @hookimpl

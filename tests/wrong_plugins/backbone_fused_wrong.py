@@ -5,7 +5,7 @@ import copy
 from torch import nn
 
 from metabench.api import BackboneSpec, hookimpl
-from metabench.modules import Backbone
+from metabench.models.interfaces import Backbone
 
 
 @hookimpl

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from metabench.api import BackboneSpec, hookimpl
-from metabench.modules import Backbone
+from metabench.models.interfaces import Backbone
 
 
 @hookimpl

@@ -3,7 +3,7 @@
 from torch import nn
 
 from metabench.api import BackboneSpec, hookimpl
-from metabench.modules import Backbone
+from metabench.models.interfaces import Backbone
 
 
 @hookimpl

@@ -1,7 +1,7 @@
 """Scores queries by themselves and never looks at the support."""
 
 from metabench.api import AlgorithmSpec, hookimpl
-from metabench.modules import FeatureHead
+from metabench.models.interfaces import FeatureHead
 
 
 @hookimpl

@@ -1,7 +1,8 @@
 """Uses the labels of the first episode for the whole batch."""
 
 from metabench.api import AlgorithmSpec, hookimpl
-from metabench.modules import FeatureHead, prototypes, squared_distances
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import prototypes, squared_distances
 
 
 @hookimpl

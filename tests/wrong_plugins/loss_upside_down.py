@@ -1,7 +1,8 @@
 """Climbs where it should descend."""
 
 from metabench.api import AlgorithmSpec, Recipe, hookimpl
-from metabench.modules import FeatureHead, prototypes, squared_distances
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import prototypes, squared_distances
 
 
 @hookimpl

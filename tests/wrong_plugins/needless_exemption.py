@@ -1,7 +1,8 @@
 """Says that it reads the support as a sequence, and does not."""
 
 from metabench.api import AlgorithmSpec, Exempt, hookimpl
-from metabench.modules import FeatureHead, prototypes, squared_distances
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import prototypes, squared_distances
 
 
 @hookimpl

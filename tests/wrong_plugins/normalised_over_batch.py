@@ -3,7 +3,8 @@
 from torch.nn import functional as F
 
 from metabench.api import AlgorithmSpec, hookimpl
-from metabench.modules import FeatureHead, prototypes, squared_distances
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import prototypes, squared_distances
 
 
 @hookimpl

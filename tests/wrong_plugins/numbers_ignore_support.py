@@ -1,7 +1,7 @@
 """Predicts a number from the query alone, whatever points of its function it was shown."""
 
-from metabench.adapting import Adapting
 from metabench.api import AlgorithmSpec, hookimpl
+from metabench.models.adaptive import Adapting
 
 
 @hookimpl

@@ -1,7 +1,7 @@
 """Centres the numbers that it reads by the mean of all queries of an episode."""
 
-from metabench.adapting import Adapting
 from metabench.api import AlgorithmSpec, hookimpl
+from metabench.models.adaptive import Adapting
 
 
 @hookimpl

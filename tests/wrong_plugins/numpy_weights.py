@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from metabench.api import AlgorithmSpec, hookimpl
-from metabench.modules import FeatureHead, prototypes, squared_distances
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import prototypes, squared_distances
 
 
 @hookimpl

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from metabench.api import Param, ProtocolSpec, UsageError, hookimpl
-from metabench.episodes import EpisodeBatch
-from metabench.rng import choose
+from metabench.episodes.batch import EpisodeBatch
+from metabench.utils.random_streams import choose
 
 WAY, SHOT, QUERY = 3, 2, 4
 

@@ -1,7 +1,8 @@
 """Keeps the prototypes of the first episode of each form."""
 
 from metabench.api import AlgorithmSpec, hookimpl
-from metabench.modules import FeatureHead, prototypes, squared_distances
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import prototypes, squared_distances
 
 
 @hookimpl

@@ -1,7 +1,8 @@
 """Takes the support for sorted by class, as the standard protocol draws it."""
 
 from metabench.api import AlgorithmSpec, hookimpl
-from metabench.modules import FeatureHead, prototypes, squared_distances
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import prototypes, squared_distances
 
 
 @hookimpl

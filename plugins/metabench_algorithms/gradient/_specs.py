@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from metabench.api import AlgorithmSpec, Exempt, Param, Recipe
-from metabench.specs import Value
+from metabench.registry.params import Value
 
 BN = Param(
     "bn",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.adapting import Params, descend, gradients
-from metabench.modules import objective
+from metabench.models.adaptive import Params, descend, gradients
+from metabench.models.interfaces import objective
 from metabench_algorithms.gradient.maml import Maml
 
 

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from metabench.adapting import Params, at_least, descend, gradients
 from metabench.errors import UsageError
-from metabench.modules import Backbone
+from metabench.models.adaptive import Params, at_least, descend, gradients
+from metabench.models.interfaces import Backbone
 from metabench_algorithms.gradient.maml import Maml
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.adapting import Adapting, Params, at_least, gradients
-from metabench.modules import Backbone
-from metabench.norm import noting_statistics
+from metabench.models.adaptive import Adapting, Params, at_least, gradients
+from metabench.models.interfaces import Backbone
+from metabench.models.task_norm import noting_statistics
 
 
 class Imaml(Adapting):

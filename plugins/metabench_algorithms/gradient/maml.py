@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.adapting import Adapting, Params, at_least, descend, gradients
 from metabench.errors import UsageError
-from metabench.modules import Backbone
+from metabench.models.adaptive import Adapting, Params, at_least, descend, gradients
+from metabench.models.interfaces import Backbone
 
 
 class Maml(Adapting):

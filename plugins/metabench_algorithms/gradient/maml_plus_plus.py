@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.adapting import Adapting, Params, at_least, gradients, training_episode
-from metabench.modules import Backbone
+from metabench.models.adaptive import Adapting, Params, at_least, gradients, training_episode
+from metabench.models.interfaces import Backbone
 
 _LEAST = 0.03
 """What the weight of a step before the last falls to, times the number of steps (the authors' code)."""

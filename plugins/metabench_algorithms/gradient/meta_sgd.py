@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metabench.adapting import Adapting, Params, at_least, gradients
-from metabench.modules import Backbone
+from metabench.models.adaptive import Adapting, Params, at_least, gradients
+from metabench.models.interfaces import Backbone
 
 
 class MetaSgd(Adapting):

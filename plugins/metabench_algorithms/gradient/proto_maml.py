@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from metabench.adapting import Params
-from metabench.modules import Backbone, prototypes
+from metabench.models.adaptive import Params
+from metabench.models.interfaces import Backbone
+from metabench.models.prototypes import prototypes
 from metabench_algorithms.gradient.maml import Maml
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.adapting import Adapting, Params, at_least, gradients
-from metabench.modules import Backbone
+from metabench.models.adaptive import Adapting, Params, at_least, gradients
+from metabench.models.interfaces import Backbone
 
 _BETA2, _EPSILON = 0.999, 1e-8
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metabench.errors import UsageError
-from metabench.modules import FeatureHead
+from metabench.models.interfaces import FeatureHead
 
 _NUMBERS_AT_ONCE = 1 << 16
 """Distances between points in one step: what stays in the cache of a core."""

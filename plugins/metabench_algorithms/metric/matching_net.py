@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.modules import FeatureHead, squared_distances
+from metabench.models.interfaces import FeatureHead
+from metabench.models.prototypes import squared_distances
 
 
 class MatchingNet(FeatureHead):

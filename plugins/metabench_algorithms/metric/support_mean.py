@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.adapting import Adapting, Params
-from metabench.modules import Backbone
+from metabench.models.adaptive import Adapting, Params
+from metabench.models.interfaces import Backbone
 
 
 class SupportMean(Adapting):

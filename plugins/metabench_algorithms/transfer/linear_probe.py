@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metabench.errors import UsageError
-from metabench.modules import FeatureHead
+from metabench.models.interfaces import FeatureHead
 from metabench_algorithms.transfer._logistic import fit
 
 

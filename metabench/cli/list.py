@@ -1,0 +1,224 @@
+"""``metabench list`` and ``plugins``: what is installed and what has been measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from metabench.cli.options import home_option, json_option
+from metabench.cli.plugin_option import current_registry
+from metabench.cli.rendering import cell, columns, echo_json, plain, warn_of_broken
+from metabench.records.copy_counts import copies_note, copies_of, marked_name
+from metabench.registry.loader import SPEC_CLASSES, Kind
+from metabench.registry.registry import Registry, availability, kind_of
+from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
+from metabench.utils.home import Home
+
+KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
+
+
+def _summary(spec: Spec) -> str:
+    lacking = availability(spec)
+    return f"{spec.summary} [unavailable: {lacking}]" if lacking else spec.summary
+
+
+def _algorithm_row(spec: AlgorithmSpec) -> tuple[Any, ...]:
+    return spec.name, spec.setting_with(defaults(spec)), spec.trains, spec.backbone, _summary(spec)
+
+
+def _dataset_row(spec: DatasetSpec) -> tuple[Any, ...]:
+    classes = "/".join(str(spec.sizes[split].classes) for split in spec.splits if split in spec.sizes)
+    images = sum(size.images for size in spec.sizes.values())
+    shape = "x".join(map(str, spec.image_shape))
+    return spec.name, spec.kind, shape, classes, images, "download" if spec.download else "built in", _summary(spec)
+
+
+def _backbone_row(spec: BackboneSpec) -> tuple[Any, ...]:
+    return spec.name, spec.takes, spec.trains, spec.trained_on or "-", _summary(spec)
+
+
+def _protocol_row(spec: Spec) -> tuple[Any, ...]:
+    return spec.name, " ".join(f"{param.name}={cell(param.default)}" for param in spec.params), _summary(spec)
+
+
+_TABLES: Mapping[str, tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]] = {
+    "algorithms": (("algorithm", "setting", "trains", "backbone", "summary"), _algorithm_row),
+    "datasets": (("data set", "kind", "shape", "classes", "items", "files", "summary"), _dataset_row),
+    "backbones": (("backbone", "takes", "trains", "trained on", "summary"), _backbone_row),
+    "protocols": (("protocol", "defaults", "summary"), _protocol_row),
+}
+
+
+@click.command("list")
+@click.argument("what", required=False, type=click.Choice([*KINDS, "runs"]))
+@json_option
+@home_option
+def list_(what: str | None, as_json: bool, home: str | None) -> None:
+    """List what is installed (every kind, or the one that is named), or the stored runs."""
+    if what == "runs":
+        _list_runs(Home.resolve(home), as_json)
+        return
+    registry = current_registry()
+    chosen = {name: list(registry.names(KINDS[name]).values()) for name in ([what] if what else KINDS)}
+    warn_of_broken(registry)
+    if as_json:
+        echo_json({name: [described(spec) for spec in specs] for name, specs in chosen.items()})
+        return
+    click.echo("\n\n".join(columns(_TABLES[name][0], map(_TABLES[name][1], chosen[name])) for name in chosen))
+
+
+def described(spec: AnySpec) -> dict[str, Any]:
+    """Return a spec as JSON would hold it, with its kind and what it lacks."""
+    facts = plain(spec)
+    if isinstance(spec, DatasetSpec):
+        facts["items"] = facts.pop("kind")  # what its items are; "kind" says what it is itself
+    return {"kind": kind_of(spec), "unavailable": availability(spec), **facts}
+
+
+def _list_runs(home: Home, as_json: bool) -> None:
+    from metabench.records.store import Store
+
+    warn: Callable[[str], None] = lambda line: click.echo(f"warning: {line}", err=True)  # noqa: E731
+    records = list(Store(home.root, warn).records())
+    if as_json:
+        echo_json([_described_run(record) for record in records])
+        return
+    if not records:
+        click.echo(f"no runs in {home.root}", err=True)
+        return
+    header: tuple[str, ...] = (
+        "key",
+        "status",
+        "algorithm",
+        "backbone",
+        "data set",
+        "protocol",
+        "seed",
+        "episodes",
+        "score",
+        "finished",
+    )
+    more = _told_apart(records)
+    told = [[texts[index] or "-" for texts in more.values()] for index in range(len(records))]
+    runs = map(_run_row, records, _data_sets(records))
+    rows = [(*row[:-2], *also, *row[-2:]) for row, also in zip(runs, told, strict=True)]
+    rows.sort(key=lambda row: (row[4:6], row[2:4], row[0]))
+    click.echo(columns((*header[:-2], *more, *header[-2:]), rows))
+    if note := copies_note(records):
+        click.echo(f"\n{cell(note)}")
+
+
+def _described_run(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: record[name] for name in ("key", "status", "inputs", "summary")},
+        "finished": str(record["provenance"].get("finished", "")),
+        "copies": copies_of(record),
+    }
+
+
+def _date(record: Mapping[str, Any]) -> str:
+    """Return when a run was recorded, to the minute and in UTC; '-' where its record does not say."""
+    try:
+        moment = datetime.fromisoformat(str(record["provenance"].get("finished", "")))
+    except ValueError:
+        return "-"
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime("%Y-%m-%d %H:%M")
+
+
+def _told_apart(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the columns in which runs differ that are the same in the others, a text for each run."""
+    from metabench.reports.rows import rows_from_records
+    from metabench.reports.run_tables import needed_columns
+
+    same = ["algorithm", "backbone", "dataset", "split", "protocol", "protocol_params", "way", "shot", "query"]
+    same += ["seed", "episodes", "episode_seed", "sampling", "precision"]
+    needed = ("params", "backbone_params", "dataset_params", "training")
+    return needed_columns(rows_from_records(records), same, needed)
+
+
+def _data_sets(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the data set of each run, with the start of its digest where its name means several."""
+    from metabench.records.describe import domain_words
+    from metabench.reports.rows import rows_from_records
+    from metabench.reports.run_tables import with_dataset_labels
+
+    rows = rows_from_records(records)
+    return [
+        marked_name(domain_words(record["inputs"]) + label["dataset"].removeprefix(row["dataset"]), row["copies"])
+        for record, row, label in zip(records, rows, with_dataset_labels(rows), strict=True)
+    ]
+
+
+def _run_row(record: Mapping[str, Any], data_set: str) -> tuple[Any, ...]:
+    inputs = record["inputs"]
+    params = inputs["protocol"]["params"]
+    ordered = {name: params[name] for name in ("way", "shot", "query") if name in params} | params
+    protocol = [inputs["protocol"]["name"], *(f"{name}={cell(value)}" for name, value in ordered.items())]
+    evaluation, summary = inputs["evaluation"], record["summary"] or {}
+    protocol += [f"{evaluation['sampling']} sampling"] if evaluation["sampling"] != "closed" else []
+    protocol += [f"episode-seed={evaluation['seed']}"] if evaluation["seed"] else []
+    return (
+        record["key"][:12],
+        record["status"],
+        inputs["algorithm"]["name"],
+        inputs["backbone"]["name"],
+        data_set,
+        " ".join(protocol),
+        (inputs["training"] or {}).get("seed", "-"),
+        summary.get("episodes", evaluation["episodes"]),
+        _score_with_unit(record),
+        _date(record),
+    )
+
+
+def score(record: Mapping[str, Any]) -> str:
+    """Return the mean score and the half-width of its interval, with the sign of percent where it is one."""
+    from metabench.statistics.episode_scores import metric_of, score_of
+
+    if record["scores"] is None:
+        return "-"
+    metric, width = metric_of(record["scores"]), record["summary"]["ci95"]
+    half = "" if width is None else f" ± {width:.{metric.digits}f}"
+    return f"{score_of(record):.{metric.digits}f}{half} {metric.unit}".rstrip()
+
+
+def _score_with_unit(record: Mapping[str, Any]) -> str:
+    from metabench.statistics.episode_scores import metric_of
+
+    return (
+        score(record)
+        if not record["scores"] or metric_of(record["scores"]).unit
+        else (f"{score(record)} {metric_of(record['scores']).name}")
+    )
+
+
+@click.command("plugins")
+@json_option
+def plugins(as_json: bool) -> None:
+    """List every installed plugin: what it provides, or why it cannot be used."""
+    registry = current_registry()
+    if as_json:
+        echo_json(
+            [{**plain(info), "unavailable": _unavailable(registry, info.origin)} for info in registry.plugins.infos]
+        )
+        return
+    rows = []
+    for info in registry.plugins.infos:
+        lacking = [f"{name} unavailable: {why}" for name, why in _unavailable(registry, info.origin).items()]
+        rows.append(
+            (
+                info.origin,
+                info.version,
+                info.status,
+                info.error or "; ".join([", ".join(info.provides), *lacking]),
+            )
+        )
+    click.echo(columns(("plugin", "version", "status", "provides, or what is wrong"), rows))
+
+
+def _unavailable(registry: Registry, origin: str) -> dict[str, str]:
+    specs = [item.spec for item in registry.plugins.provided if item.origin == origin]
+    return {spec.name: why for spec in specs if (why := availability(spec))}

@@ -1,0 +1,52 @@
+"""How commands print: tables, JSON, warnings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from metabench.registry.registry import Registry
+from metabench.reports.text_table import aligned, display_width
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with data classes and mappings as dicts and tuples as lists, ready for JSON."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def echo_json(value: Any) -> None:
+    """Write `value` as indented JSON to stdout."""
+    click.echo(json.dumps(plain(value), indent=2))
+
+
+def cell(value: Any) -> str:
+    """Return `value` as text for a terminal: one line, and no escape codes from a stranger's record."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "".join(char if char.isprintable() else "?" for char in str(value))
+
+
+def columns(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as left-aligned text columns under their header."""
+    table = [list(header), *([cell(value) for value in row] for row in rows)]
+    widths = [max(map(display_width, column)) for column in zip(*table, strict=True)]
+    return "\n".join(aligned(row, widths) for row in table)
+
+
+def warn_of_broken(registry: Registry) -> None:
+    """Say on stderr, a line each, which plugins and names are left out."""
+    for info in registry.plugins.broken:
+        click.echo(f"warning: plugin {cell(info.origin)} is broken: {cell(info.error)}", err=True)
+    for (kind, name), origins in registry.clashes.items():
+        claims = " and ".join(origins)
+        click.echo(f"warning: {kind} '{name}' is provided by {claims}; neither is used", err=True)

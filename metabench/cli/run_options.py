@@ -1,0 +1,176 @@
+"""What ``run`` and ``sweep`` have in common: the options that choose runs, and what comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from metabench.cli.options import check_file
+from metabench.cli.plugin_option import current_registry
+from metabench.errors import UsageError
+from metabench.execution.dry_run import NOT_MADE, Prospect
+from metabench.execution.session import Session
+from metabench.planning.planner import EPISODES, MOST_UNTIL, PRECISIONS
+from metabench.reports import dry_run_tables
+from metabench.runtime.memory_limits import parse_bytes
+from metabench.utils.console import Console
+from metabench.utils.home import Home
+from metabench.utils.paths import is_folder
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
+    """Parse names separated by commas."""
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def numbers(least: int) -> Callable[[click.Context, click.Parameter, str], tuple[int, ...]]:
+    """Return a callback that parses whole numbers separated by commas; none where the option was left out."""
+
+    def parse(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, ...]:
+        flag = option.opts[0]
+        if value is None:
+            return ()
+        try:
+            found = tuple(int(word) for word in value.split(","))
+        except ValueError:
+            raise UsageError(f"{flag} takes whole numbers separated by commas, not '{value}'") from None
+        for number in found:
+            if number < least:
+                raise UsageError(f"{flag} must be at least {least}, not {number}")
+        return found
+
+    return parse
+
+
+def parse_settings(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    """Parse the values of ``--set`` options."""
+    settings = {}
+    for item in value:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set {item}: write SCOPE.NAME=VALUE, as in --set train.lr=0.0005")
+        settings[name.strip()] = text.strip()
+    return settings
+
+
+_WHAT = (
+    click.option("--dataset", default="glyphs", show_default=True, callback=names, help="Data sets."),
+    click.option("--train-dataset", default="", metavar="NAME", help="Train and validate on this one: cross-domain."),
+    click.option("--backbone", default="", callback=names, help="Backbones.  [default: the algorithm's own]"),
+    click.option("--ways", callback=numbers(2), help="Classes in an episode.  [default: the protocol's, 5]"),
+    click.option("--shots", callback=numbers(1), help="Support images of a class.  [default: the protocol's, 1]"),
+    click.option("--query", type=int, help="Query images of a class.  [default: the protocol's, 15]"),
+    click.option(
+        "--episodes",
+        type=int,
+        help=f"Episodes to measure.  [default: {EPISODES:,}; with --until-ci at most {MOST_UNTIL:,}]",
+    ),
+    click.option("--protocol", default="", show_default="the data set's, fixed-way", help="How episodes are drawn."),
+    click.option("--seed", "seeds", default="0", show_default=True, callback=numbers(0), help="Training seeds."),
+    click.option("--episode-seed", default=0, show_default=True, help="Seed of the measured episodes."),
+    click.option("--train-episodes", type=int, help="Short for --set train.episodes=N."),
+)
+_HOW = (
+    click.option("--skip-bad", is_flag=True, help="Short for --set data.skip_bad=true: leave unreadable files out."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--max-memory", default="", help="Limit for algorithms that adapt to each task, as in 4GB."),
+    click.option(
+        "--precision",
+        default="float32",
+        show_default=True,
+        type=click.Choice(PRECISIONS),
+        help="Numbers in the backbone.",
+    ),
+    click.option("--home", help="Where results are kept.  [default: METABENCH_HOME, else the user's data folder]"),
+    click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]"),
+    click.option("--rerun", is_flag=True, help="Measure again what is in the store (trained weights are kept)."),
+    click.option("--no-download", is_flag=True, help="Never use the network."),
+    click.option("--dry-run", is_flag=True, help="Only tell what is known, to do or missing, and how long it takes."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+    click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table."),
+    click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the table to a CSV file."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress."),
+)
+_FIELDS = {"dataset": "datasets", "backbone": "backbones"} | {
+    name: name
+    for name in ("train_dataset", "ways", "shots", "query", "protocol", "episodes", "until_ci", "bound", "sampling",
+                 "seeds", "episode_seed", "precision", "checkpoint", "settings")
+}  # fmt: skip
+"""Option to the field of `Selection` that it fills."""
+
+
+def what_to_measure(command: Command) -> Command:
+    """Add the options that choose data sets, episodes and seeds."""
+    return _with(_WHAT, command)
+
+
+def how_to_run(command: Command) -> Command:
+    """Add the options that say where, and in what form results are printed."""
+    return _with(_HOW, command)
+
+
+def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `Selection` that the options fill."""
+    found = {field: options[name] for name, field in _FIELDS.items() if name in options}
+    if options["train_episodes"] is not None:
+        if "train.episodes" in found["settings"]:
+            raise UsageError("--train-episodes and --set train.episodes say the same; give one of them")
+        found["settings"] = {**found["settings"], "train.episodes": options["train_episodes"]}
+    if options["skip_bad"]:
+        found["settings"] = {**found["settings"], "data.skip_bad": True}
+    return found
+
+
+def typed_fields(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those fields that stand on the command line."""
+    default = click.core.ParameterSource.DEFAULT
+    typed = {field for name, field in _FIELDS.items() if context.get_parameter_source(name) is not default}
+    found = fields(options)
+    return {name: value for name, value in found.items() if name in typed or (name == "settings" and value)}
+
+
+def check_output(options: Mapping[str, Any]) -> None:
+    """Refuse what could not be written, before hours of work."""
+    csv_file: Path | None = options["csv_file"]
+    if options["as_json"] and options["as_markdown"]:
+        raise UsageError("--json and --markdown exclude each other")
+    for flag, name in (("--csv", "csv_file"), ("--plot", "plot"), ("--test", "test")):
+        if options.get(name) and options["dry_run"]:
+            raise UsageError(f"{flag} and --dry-run exclude each other")
+    check_file("--csv", csv_file)
+    if csv_file is not None and is_folder(csv_file):
+        raise UsageError(f"--csv {csv_file}: this is a folder; give a file in it")
+
+
+def session_of(context: click.Context, options: Mapping[str, Any]) -> Session:
+    """Return the session that the options describe."""
+    verbose = bool((context.find_root().params or {}).get("verbose"))
+    return Session(
+        Home.resolve(options["home"], options["data"]),
+        Console(quiet=options["quiet"], verbose=verbose),
+        options["device"],
+        rerun=options["rerun"],
+        allow_download=not options["no_download"],
+        registry=current_registry(),
+        max_memory=parse_bytes(options["max_memory"]) if options["max_memory"] else 0,
+    )
+
+
+def tell(found: Sequence[Prospect], options: Mapping[str, Any]) -> int:
+    """Print a survey (``--dry-run``) and return the exit code: 3 where something is missing, 2 where runs cannot be."""
+    text = (
+        dry_run_tables.to_json(found) if options["as_json"] else dry_run_tables.to_text(found, options["as_markdown"])
+    )
+    click.echo(text)
+    return min((NOT_MADE[each.state] for each in found if each.state in NOT_MADE), default=0)

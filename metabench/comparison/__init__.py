@@ -1,0 +1,1 @@
+"""Records against each other: pairs, ranks, curves over shots, suites, sweeps."""

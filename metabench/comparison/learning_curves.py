@@ -1,0 +1,162 @@
+"""What more shots buy: runs that differ in the number of shots as curves, in tables and as a picture."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metabench.comparison.labels import Contestant, contestants, told_apart, training_traits
+from metabench.errors import NothingMeasured
+from metabench.records.copy_counts import copies_of, most
+from metabench.registry.metric import Metric
+from metabench.statistics.seeds import OverSeeds, over_seeds
+from metabench.utils.hashing import canonical_json
+
+
+@dataclass(frozen=True)
+class Level:
+    """A method with one number of shots.
+
+    Attributes:
+        score: in the unit of the metric (percent for accuracy); of several training seeds the mean.
+        ci95: half-width of its 95 % interval over episodes (with several seeds, for another training too).
+        open95: the same for new classes and examples.
+        episodes: test episodes of a run.
+        seeds: trainings; 0 where nothing was trained.
+        copies: numbers of copies among its items, see `metabench.records.copy_counts`.
+    """
+
+    shot: int
+    score: float
+    ci95: float | None
+    open95: float | None
+    episodes: int
+    seeds: int
+    keys: tuple[str, ...]
+    copies: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """One method on one data set, its levels by ascending shots."""
+
+    method: str
+    dataset: str
+    protocol: str
+    metric: Metric
+    levels: tuple[Level, ...]
+
+    def gains(self) -> list[tuple[Level, Level, float, float | None]]:
+        """Return neighbouring levels, what the second has more, and the half-width of the 95 % interval of that.
+
+        Episodes of different shots are drawn independently, so their variances add up.
+        """
+        found = []
+        for fewer, more in zip(self.levels, self.levels[1:], strict=False):
+            known = fewer.ci95 is not None and more.ci95 is not None
+            half = math.hypot(fewer.ci95 or 0.0, more.ci95 or 0.0) if known else None
+            found.append((fewer, more, more.score - fewer.score, half))
+        return found
+
+
+def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]:
+    """Return the curves that records make, by data set, protocol and method; a single level is a curve too.
+
+    Where several runs tell the same (with more or fewer episodes, say), the one with most episodes counts.
+
+    Raises:
+        NothingMeasured: no run that succeeded has shots.
+    """
+    fine = [r for r in records if r["status"] == "ok" and "shot" in r["inputs"]["protocol"]["params"]]
+    if not fine:
+        raise NothingMeasured("no run that succeeded has shots; see 'metabench list runs'")
+    groups: dict[tuple[str, str, Metric, str], list[Contestant]] = defaultdict(list)
+    for each in contestants(fine):
+        groups[each.dataset, _protocol(each.record), each.metric, each.method].append(each)
+    found = [
+        LearningCurve(name, dataset, protocol, metric, _levels(members))
+        for (dataset, protocol, metric, method), group in groups.items()
+        for name, members in _apart(method, group).items()
+    ]
+    return sorted(found, key=lambda curve: (curve.dataset, _in_order(curve.protocol), curve.metric.name, curve.method))
+
+
+def _apart(method: str, group: Sequence[Contestant]) -> Mapping[str, Sequence[Contestant]]:
+    """Return runs by the name of their curve: one, unless for a number of shots there are several ways.
+
+    A recipe may depend on the shots, and the number of queries on the images that are left, so what differs between
+    shots alone can still be one method; but not in the number of queries where those help each other.
+    """
+    traits = [{**training_traits(each.record), **_asked(each.record)} for each in group]
+    ways: dict[int, set[str]] = defaultdict(set)
+    for each, found in zip(group, traits, strict=True):
+        ways[each.record["inputs"]["protocol"]["params"]["shot"]].add(canonical_json(found))
+    together = group[0].record["inputs"]["algorithm"]["setting"] == "transductive"
+    queries = {found["query"] for found in traits}
+    if all(len(found) == 1 for found in ways.values()) and not (together and len(queries) > 1):
+        return {method: group}
+    curves: dict[str, list[Contestant]] = defaultdict(list)
+    for each, name in zip(group, told_apart([method] * len(group), [""] * len(group), traits), strict=True):
+        curves[name].append(each)
+    return curves
+
+
+def _asked(record: Mapping[str, Any]) -> dict[str, str]:
+    """What is drawn of the classes of an episode, as traits."""
+    query, evaluation = record["inputs"]["protocol"]["params"].get("query"), record["inputs"]["evaluation"]
+    return {
+        "query": f"query={query}" if query else "",
+        "sampling": f"{evaluation['sampling']} sampling",
+        "episode seed": f"episode seed {evaluation['seed']}",
+    }
+
+
+def _in_order(text: str) -> list[tuple[int, str]]:
+    """A key that puts 5-way before 20-way."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
+
+
+def _protocol(record: Mapping[str, Any]) -> str:
+    """The name of a protocol whatever its shots and queries."""
+    protocol = record["inputs"]["protocol"]
+    params = {name: value for name, value in protocol["params"].items() if name not in ("shot", "query")}
+    way = f"{params.pop('way')}-way" if "way" in params else ""
+    rest = ", ".join(f"{name}={value}" for name, value in sorted(params.items()))
+    return " ".join(filter(None, [way, "" if way and not rest else protocol["name"], rest]))
+
+
+def _levels(members: Sequence[Contestant]) -> tuple[Level, ...]:
+    best: dict[int, tuple[tuple[int, int, str], Level]] = {}
+    for group in over_seeds(each.record for each in members):
+        level = _level(group)
+        weight = (level.episodes, level.seeds, canonical_json(level.keys))
+        if level.shot not in best or weight > best[level.shot][0]:
+            best[level.shot] = weight, level
+    return tuple(best[shot][1] for shot in sorted(best))
+
+
+def _level(group: OverSeeds) -> Level:
+    first = group.records[0]
+    alone = len(group.records) == 1
+    return Level(
+        shot=first["inputs"]["protocol"]["params"]["shot"],
+        score=group.score,
+        ci95=first["summary"]["ci95"] if alone else group.total95,
+        open95=first["summary"]["open95"] if alone else group.total_open95,
+        episodes=first["summary"]["episodes"],
+        seeds=group.seeds,
+        keys=tuple(record["key"] for record in group.records),
+        copies=most(map(copies_of, group.records)),
+    )
+
+
+def panels(curves: Sequence[LearningCurve]) -> dict[tuple[str, str, Metric], list[LearningCurve]]:
+    """Group curves by dataset, protocol and metric."""
+    groups: dict[tuple[str, str, Metric], list[LearningCurve]] = defaultdict(list)
+    for curve in curves:
+        groups[curve.dataset, curve.protocol, curve.metric].append(curve)
+    return groups

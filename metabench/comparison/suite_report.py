@@ -1,0 +1,204 @@
+"""What a suite says: every algorithm in every cell, its mean over the cells, and its rank with ties."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from metabench.planning.folder_labels import names_with_places
+from metabench.planning.outcome import Outcome
+from metabench.planning.run_spec import Choice, Lacking, Planned, RunSpec, spec_of
+from metabench.records.copy_counts import copies_of, most
+from metabench.registry.metric import Metric
+from metabench.registry.specs import FIXED_WAY
+from metabench.statistics.mean_over_cells import rank_over_cells
+from metabench.statistics.means import Seeds, mean_over_cells
+from metabench.statistics.seeds import over_seeds
+from metabench.statistics.shared_episodes import Run
+from metabench.statistics.tied_ranks import Rank
+from metabench.utils.hashing import canonical_json
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A data set and a protocol: what all algorithms are measured on alike."""
+
+    key: str
+    dataset: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an algorithm did in a cell.
+
+    Attributes:
+        score: mean over seeds and episodes, in the unit of the metric: percent for accuracy.
+        ci95: half-width of the interval over episodes of this test set; with several seeds for another training too.
+        open95: the same for other classes and images.
+        keys: of the runs, one for each seed.
+        runs: one for each seed.
+        copies: numbers of copies among the items by kind, see `metabench.records.copy_counts`.
+    """
+
+    score: float
+    ci95: float | None
+    open95: float | None
+    keys: tuple[str, ...]
+    runs: tuple[Run, ...]
+    copies: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def metric(self) -> Metric:
+        """What the score is."""
+        return self.runs[0].scores.metric
+
+
+@dataclass(frozen=True)
+class Line:
+    """An algorithm's row.
+
+    Attributes:
+        results: by the key of the cell; cells that are not measured are not in it.
+        problems: by the key of the cell, why it is not measured, or not with every seed.
+        rank, mean, ci95: over the cells that all ranked algorithms have; None where it has none of them. With a cell of
+            a single episode there is a mean alone.
+    """
+
+    method: str
+    results: Mapping[str, Result]
+    problems: Mapping[str, str]
+    rank: Rank | None = None
+    mean: float | None = None
+    ci95: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rows, best first; the cells in the order of the suite, and those that means and ranks are over."""
+
+    cells: tuple[Cell, ...]
+    common: tuple[Cell, ...]
+    lines: tuple[Line, ...]
+
+
+def report(planned: Sequence[Planned], results: Sequence[Outcome | Lacking]) -> Report:
+    """Return what the runs of a suite say; `results` are theirs, in the same order.
+
+    Algorithms are compared over the cells that all of them have. One that has none is shown and not ranked, and nothing
+    is where these cells are of different metrics.
+    """
+    runs = [spec_of(each) for each in planned]
+    methods, cells = _methods(runs), _cells(runs)
+    found: dict[str, dict[str, list[Outcome | Lacking]]] = defaultdict(lambda: defaultdict(list))
+    for method, cell, result in zip(methods, cells, results, strict=True):
+        found[method][cell.key].append(result)
+    lines = [_line(method, row) for method, row in found.items()]
+    columns = tuple({cell.key: cell for cell in cells}.values())
+    ranked = [line for line in lines if line.results]
+    common = tuple(cell for cell in columns if all(cell.key in line.results for line in ranked))
+    if not ranked or len(_metrics(ranked, common)) != 1:  # nothing in common, or nothing that has a mean
+        return Report(columns, (), tuple(lines))
+    rows = [[line.results[cell.key].runs for cell in common] for line in ranked]
+    placed = [
+        _placed(line, common, row, rank) for line, row, rank in zip(ranked, rows, rank_over_cells(rows), strict=True)
+    ]
+    sign = ranked[0].results[common[0].key].metric.sign
+    placed.sort(key=lambda line: (line.rank.place if line.rank else math.inf, -sign * (line.mean or 0.0)))
+    return Report(columns, common, (*placed, *(line for line in lines if not line.results)))
+
+
+def _placed(line: Line, cells: Sequence[Cell], row: Sequence[Seeds], rank: Rank | None) -> Line:
+    mean, over = statistics.fmean(line.results[cell.key].score for cell in cells), mean_over_cells(row)
+    return replace(line, rank=rank, mean=mean, ci95=None if over is None else over.half_width)
+
+
+def _metrics(lines: Sequence[Line], cells: Sequence[Cell]) -> set[Metric]:
+    return {line.results[cell.key].metric for line in lines for cell in cells}
+
+
+def _line(method: str, row: Mapping[str, Sequence[Outcome | Lacking]]) -> Line:
+    results, problems = {}, {}
+    for key, each in row.items():
+        if why := _problem(each):
+            problems[key] = why
+        records = [one.record for one in each if isinstance(one, Outcome) and one.record["status"] == "ok"]
+        if records:
+            results[key] = _result(records)
+    return Line(method, results, problems)
+
+
+def _problem(results: Sequence[Outcome | Lacking]) -> str:
+    """Say why a cell is not measured, or in how many of its seeds; empty if it is."""
+    reasons = []
+    for each in results:
+        if isinstance(each, Lacking):
+            reasons.append(str(each.error))
+        elif each.record["status"] != "ok":
+            error = each.record["error"] or {"type": each.record["status"], "message": ""}
+            reasons.append(f"{error['type']}: {error['message']}".rstrip(": "))
+    if not reasons:
+        return ""
+    part = "" if len(results) == 1 or len(reasons) == len(results) else f"{len(reasons)} of {len(results)} seeds: "
+    return part + "; ".join(dict.fromkeys(reasons))
+
+
+def _result(records: Sequence[Mapping[str, Any]]) -> Result:
+    (over,) = over_seeds(records)
+    summary = records[0]["summary"]
+    one = len(records) == 1
+    closed, opened = (summary["ci95"], summary["open95"]) if one else (over.total95, over.total_open95)
+    keys = tuple(record["key"] for record in over.records)
+    copies = most(map(copies_of, records))
+    return Result(over.score, closed, opened, keys, tuple(map(Run.of, over.records)), copies)
+
+
+def _methods(runs: Sequence[RunSpec]) -> list[str]:
+    """Name the method of each run: the algorithm, with the backbone where it is measured on several in one cell."""
+    bodies: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for run, cell in zip(runs, _keys(runs), strict=True):
+        bodies[run.algorithm.name, cell].add(run.backbone.name)
+    several = {algorithm for (algorithm, _), names in bodies.items() if len(names) > 1}
+    return [
+        f"{run.algorithm.name} {run.backbone.name}" if run.algorithm.name in several else run.algorithm.name
+        for run in runs
+    ]
+
+
+def _keys(runs: Sequence[RunSpec]) -> list[str]:
+    parts = [[run.dataset.identity, run.protocol.identity, run.sampling, run.episode_seed] for run in runs]
+    return [canonical_json(part) for part in parts]
+
+
+def _cells(runs: Sequence[RunSpec]) -> list[Cell]:
+    """Name the cell of each run, no longer than need be."""
+    choices = [run.dataset for run in runs]
+    datasets = _told_apart(choices, names_with_places(choices))
+    titles = [f"{dataset}\n{_title(run.protocol)}" for dataset, run in zip(datasets, runs, strict=True)]
+    names = [name.split("\n") for name in _told_apart([run.protocol for run in runs], titles)]
+    return [Cell(key, dataset, protocol) for key, (dataset, protocol) in zip(_keys(runs), names, strict=True)]
+
+
+def _title(protocol: Choice) -> str:
+    """``5-way 1-shot``, after the name of any protocol but the default."""
+    way, shot = protocol.params.get("way"), protocol.params.get("shot")
+    cell = f"{way}-way {shot}-shot" if way and shot else ""
+    return " ".join(filter(None, ["" if cell and protocol.name == FIXED_WAY else protocol.name, cell]))
+
+
+def _told_apart(choices: Sequence[Choice], names: Sequence[str]) -> list[str]:
+    """Append to the names the parameters in which choices differ that share a name."""
+    values: dict[tuple[str, str], set[Any]] = defaultdict(set)
+    for choice, name in zip(choices, names, strict=True):
+        for param, value in choice.recorded.items():
+            values[name, param].add(value)
+    return [
+        " ".join(
+            [name, *(f"{param}={value}" for param, value in choice.recorded.items() if len(values[name, param]) > 1)]
+        )
+        for choice, name in zip(choices, names, strict=True)
+    ]

@@ -1,0 +1,107 @@
+"""Decoded arrays on disk: made once, published whole, opened as memory maps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabench.errors import MetabenchError
+
+Build = Callable[[NDArray[np.uint8]], None]
+
+
+def open_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """Return the uint8 array at `path` as a read-only memory map, or None if it is not there whole.
+
+    Looks at the header and the file's length only (no hashing), so it takes milliseconds, and a file cut
+    short or of another shape counts as absent.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    # NumPy sets `offset` on the map; a longer file is as foreign as a shorter one.
+    whole = array.shape == shape and array.dtype == np.uint8 and array.flags.c_contiguous
+    if not whole or path.stat().st_size != array.offset + array.nbytes:
+        return None
+    return array  # type: ignore[no-any-return]
+
+
+def cached_array(path: Path, shape: tuple[int, ...], build: Build) -> NDArray[np.uint8]:
+    """Return the array at `path`, first making it with ``build(out)`` if it is not there whole.
+
+    `build` fills `out`, uint8 of `shape`, and raises to refuse publication. Another process that wants the
+    same array waits for this one. The file appears under its name only when complete, so an interrupted
+    preparation leaves nothing that a later one could mistake for data. What takes longer than seconds to make
+    goes on where it was interrupted with `metabench.data.resumable_array.cached_rows`.
+
+    Raises:
+        MetabenchError: the folder cannot be written; or whatever `build` raises.
+    """
+
+    def make(draft: Path) -> None:
+        try:
+            out = create_array(draft, shape)
+            build(out)
+            publish(out, draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    return made_once(path, shape, path.with_name(path.name + ".partial"), make)
+
+
+def made_once(path: Path, shape: tuple[int, ...], draft: Path, make: Callable[[Path], None]) -> NDArray[np.uint8]:
+    """Return the array at `path`; if it is not there whole, ``make(draft)`` publishes it while nobody else does.
+
+    Raises:
+        MetabenchError: the folder cannot be written; or whatever `make` raises.
+    """
+    found = open_array(path, shape)
+    if found is not None:
+        return found
+    from filelock import FileLock  # here, because opening what is there needs no lock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(draft.with_suffix(".lock")):
+            found = open_array(path, shape)
+            if found is None:
+                make(draft)
+    except OSError as error:
+        raise MetabenchError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another --home"
+        ) from error
+    found = open_array(path, shape) if found is None else found
+    if found is None:
+        raise MetabenchError(f"{path}: changed while it was written; run again")
+    return found
+
+
+def create_array(draft: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return a new uint8 array of zeros in the file `draft`, its space on the disk taken: OSError if there is none.
+
+    Without the space, writing to the map later would kill the process.
+    """
+    out = np.lib.format.open_memmap(draft, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with draft.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, max(1, os.fstat(stream.fileno()).st_size))
+    return out
+
+
+def publish(out: NDArray[np.uint8], draft: Path, path: Path) -> None:
+    """Give `out`, which lies in the file `draft`, its name, once it is on the disk."""
+    assert isinstance(out, np.memmap)
+    out.flush()
+    sync(draft)
+    draft.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Return when what was written to a file, or to a map of it, is on the disk."""
+    with path.open("r+b") as stream:
+        os.fsync(stream.fileno())

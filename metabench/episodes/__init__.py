@@ -1,0 +1,1 @@
+"""Episodes addressed by index, their protocols, and what is counted of them."""

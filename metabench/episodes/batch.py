@@ -1,0 +1,37 @@
+"""A batch of episodes: rows of a split, labels, and which episodes they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EpisodeBatch:
+    """B episodes as row numbers into a split's image array.
+
+    Attributes:
+        support, query: int64 (B, S) and (B, Q) image rows.
+        support_labels, query_labels: int64 (B, S) and (B, Q), in ``[0, way)``.
+        way: number of classes in each episode.
+    """
+
+    support: Rows
+    support_labels: Rows
+    query: Rows
+    query_labels: Rows
+    way: int
+
+    def __len__(self) -> int:
+        return len(self.support)
+
+    def __getitem__(self, which: slice) -> EpisodeBatch:
+        support, query = (
+            (self.support[which], self.support_labels[which]),
+            (self.query[which], self.query_labels[which]),
+        )
+        return EpisodeBatch(*support, *query, self.way)

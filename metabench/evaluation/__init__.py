@@ -1,0 +1,1 @@
+"""Scoring episodes, labelling new items, and finding where a run goes wrong."""

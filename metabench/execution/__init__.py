@@ -1,0 +1,1 @@
+"""Carrying out a plan: sessions, weights, features, scores, replays."""

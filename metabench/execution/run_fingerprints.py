@@ -1,0 +1,31 @@
+"""Fingerprints of who scores a run, and what a checkpoint was made for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from metabench.episodes.source import EpisodeSource
+from metabench.learners.base import Learner
+from metabench.models.fingerprints import weights_digest
+from metabench.planning.run_spec import RunSpec
+from metabench.utils.hashing import content_key, file_sha256
+
+
+def scorer_digest(learner: Learner, source: EpisodeSource) -> str:
+    """Return what tells those apart who may score episodes of one run: other weights, or a plugin that was edited."""
+    module = learner.module
+    kinds = {type(part) for part in (*module.children(), module, source.protocol, learner.frozen)}
+    modules = {getattr(sys.modules.get(kind.__module__), "__file__", None) for kind in kinds}
+    files = sorted(file for file in modules if file is not None and Path(file).is_file())
+    return content_key([weights_digest(module), [file_sha256(Path(file)) for file in files]])
+
+
+def made_for(run: RunSpec) -> dict[str, Any]:
+    """What a file of weights says of itself: in words, and for `metabench predict` by name and parameter."""
+    return {
+        "made_for": f"{run.algorithm.words} on {run.backbone.words}, data {run.trained_on.words}",
+        "algorithm": {"name": run.algorithm.name, "params": run.algorithm.recorded},
+        "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},
+    }

@@ -1,0 +1,223 @@
+"""What a contribution changes: a leaderboard folder now against the same folder in a git revision."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.leaderboard.board import Section
+from metabench.leaderboard.entries import Entry
+from metabench.leaderboard.folder import Contents, Leaderboard
+from metabench.leaderboard.row_labels import names
+from metabench.leaderboard.rows import Row
+from metabench.reports.text import score_text
+from metabench.statistics.tied_ranks import rank_text
+from metabench.utils.hashing import canonical_json, file_sha256
+
+MAX_ARCHIVE = 2**30
+"""Bytes of the old folder that are looked at."""
+MAX_WEIGHTS = 2 * 2**20
+"""Bytes of weights that a leaderboard keeps beside a record; larger ones have their checksum in the record."""
+
+
+@dataclass(frozen=True)
+class RankChange:
+    """A row whose place in a column changed; None where it had none, or has none any more."""
+
+    where: str
+    row: str
+    score: str
+    before: str | None
+    after: str | None
+
+
+@dataclass
+class Changes:
+    """What differs.
+
+    Attributes:
+        added, removed, altered: record files; those listed as invalid are not in the last two.
+        invalidated: records that count no more, and did.
+        ranks: rows that are new, gone, or have another rank.
+        refused: why the contribution cannot be taken as it is, one line each.
+        remarks: what a maintainer should look at.
+    """
+
+    added: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    altered: list[str] = field(default_factory=list)
+    invalidated: list[str] = field(default_factory=list)
+    ranks: list[RankChange] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON would hold it."""
+        return asdict(self)
+
+
+def changes(folder: Path, ref: str) -> Changes:
+    """Compare a leaderboard with what it was in a git revision.
+
+    Raises:
+        UsageError: the folder is in no git repository, or there is no such revision.
+        MissingError: no git.
+        MetabenchError: a file of either state is not valid.
+    """
+    now = Leaderboard(folder).contents()
+    with tempfile.TemporaryDirectory() as name:
+        old = Path(name)
+        _extract(folder, ref, old)
+        try:
+            before = Leaderboard(old).contents()
+        except MetabenchError as problem:
+            raise MetabenchError(f"{ref}: {str(problem).replace(f'{old}/', '')}") from None
+    found = Changes()
+    _compare_records(before, now, found)
+    _compare_ranks(before, now, found)
+    _check_weights(folder, now, found)
+    return found
+
+
+def _extract(folder: Path, ref: str, target: Path) -> None:
+    """Write the folder as it was in `ref` to `target`; nothing if it was not there."""
+    if _git(folder, "rev-parse", "--is-inside-work-tree").returncode:
+        raise UsageError(f"{folder} is not in a git repository, so there is nothing to compare it with")
+    commit = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    if commit.returncode:
+        raise UsageError(f"--against {ref}: git knows no such revision")
+    revision = commit.stdout.decode().strip()
+    prefix, top = (
+        _git(folder, "rev-parse", word).stdout.decode().strip() for word in ("--show-prefix", "--show-toplevel")
+    )
+    if _git(folder, "cat-file", "-e", f"{revision}:{prefix}").returncode:
+        return
+    archive = _git(Path(top), "archive", "--format=tar", f"{revision}:{prefix}")
+    if archive.returncode or len(archive.stdout) > MAX_ARCHIVE:
+        reason = archive.stderr.decode(errors="replace").strip() or f"larger than {MAX_ARCHIVE} bytes"
+        raise MetabenchError(f"cannot read {prefix or '.'} of {ref}: {reason}")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+            tar.extractall(target, filter="data")
+    except tarfile.TarError as problem:
+        raise MetabenchError(f"cannot read {prefix or '.'} of {ref}: {problem}") from None
+
+
+def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, timeout=120, check=False)
+    except FileNotFoundError:
+        raise MissingError("git is needed to compare with a revision, and it is not installed") from None
+
+
+def _compare_records(before: Contents, now: Contents, found: Changes) -> None:
+    old, new = ({entry.key: entry for entry in contents.entries} for contents in (before, now))
+    found.added = sorted(entry.file for key, entry in new.items() if key not in old)
+    for key, entry in sorted(old.items(), key=lambda item: item[1].file):
+        if key in now.invalidated:
+            if key not in before.invalidated:
+                found.invalidated.append(entry.file)
+        elif key not in new:
+            found.removed.append(entry.file)
+            found.refused.append(
+                f"removed {entry.file}: list it in invalidated.toml, with removed = true and the reason"
+            )
+        elif _substance(entry) != _substance(new[key]):
+            found.altered.append(entry.file)
+            found.refused.append(f"altered {entry.file}: records are never edited; list it in invalidated.toml")
+    for what, old_ones, new_ones in (
+        ("published.csv: claims", before.claims, now.claims),
+        ("contamination.toml: entries", before.overlaps, now.overlaps),
+    ):
+        more, fewer = len(set(new_ones) - set(old_ones)), len(set(old_ones) - set(new_ones))
+        if more or fewer:
+            found.remarks.append(f"{what}: {more} added, {fewer} removed")
+    for key in before.invalidated:
+        if key not in now.invalidated:
+            found.refused.append(f"record {key[:12]} is no longer listed in invalidated.toml")
+
+
+def _substance(entry: Entry) -> str:
+    """What a record claims; the summary follows from the scores, and its wording may change with a release."""
+    return canonical_json({name: value for name, value in entry.record.items() if name not in ("schema", "summary")})
+
+
+def _compare_ranks(before: Contents, now: Contents, found: Changes) -> None:
+    old, new = _places(before), _places(now)
+    for place in sorted({*old, *new}, key=lambda place: (new.get(place) or old[place])[0]):
+        was, is_now = old.get(place), new.get(place)
+        if was is None or is_now is None or was[2] != is_now[2]:
+            (where, row, _), score, _ = new.get(place) or old[place]
+            found.ranks.append(RankChange(where, row, score, was and was[2], is_now and is_now[2]))
+
+
+Place = tuple[tuple[str, str, int], str, str]
+
+
+def _places(contents: Contents) -> dict[tuple[str, str, str], Place]:
+    """Every result by (variant, row, column): ((where, row's name, order), accuracy, rank)."""
+    found: dict[tuple[str, str, str], Place] = {}
+    for board in contents.boards():
+        several = len(board.sections) > 1
+        for section in board.sections:
+            where = board.name + (f" ({section.dataset['digest'][:8]})" if several else "")
+            called = names(section.rows)
+            for row in section.rows:
+                found |= _row_places(section, row, where, called[row.identity])
+    return found
+
+
+def _row_places(section: Section, row: Row, where: str, name: str) -> dict[tuple[str, str, str], Place]:
+    variant = row.first.variant
+    found: dict[tuple[str, str, str], Place] = {}
+    for number, cell in enumerate(section.cells):
+        if (result := row.cells.get(cell)) is not None:
+            seeds = f", {len(result.entries)} seeds" if len(result.entries) > 1 else ""
+            score = score_text(result.score, result.ci95, result.open95, cell.metric.digits) + seeds
+            title = section.title_of(cell)
+            place = (f"{where}, {title}", name, number)
+            found[variant, row.identity, str(cell)] = place, score, rank_text(section.ranks[row.identity, cell])
+    return found
+
+
+def _check_weights(folder: Path, now: Contents, found: Changes) -> None:
+    """Weights are named by their checksum, small, and belong to a record; a trained record should have its own."""
+    wanted: dict[str, str] = {}
+    for entry in now.entries:
+        if entry.inputs["training"] is not None:
+            wanted[str((entry.record["training"] or {}).get("weights_sha256"))] = entry.file
+    files = sorted((folder / "weights").glob("*")) if (folder / "weights").is_dir() else []
+    for path in files:
+        if path.suffix != ".safetensors" or path.stem not in wanted:
+            found.refused.append(f"weights/{path.name}: no record is of these weights")
+        elif path.stat().st_size > MAX_WEIGHTS:
+            found.refused.append(f"weights/{path.name}: larger than {MAX_WEIGHTS:,} bytes")
+        elif file_sha256(path) != path.stem:
+            found.refused.append(f"weights/{path.name}: the name is not the SHA-256 of the file")
+    kept = {path.stem for path in files}
+    found.remarks += [
+        f"{file}: its weights are not beside it" for sha, file in sorted(wanted.items()) if sha not in kept
+    ]
+    _remark_on_rows(now, found)
+
+
+def _remark_on_rows(now: Contents, found: Changes) -> None:
+    """Columns without a floor, and seeds that are the same model twice."""
+    for board in now.boards():
+        for section in board.sections:
+            for row in section.rows:
+                for cell, result in row.cells.items():
+                    hashes = [(entry.record["training"] or {}).get("weights_sha256") for entry in result.entries]
+                    if len(set(hashes)) < len(hashes):
+                        found.remarks.append(
+                            f"{result.entries[0].file}: {section.title_of(cell)} has two seeds of the same weights"
+                        )
+            titles = "; ".join(map(section.title_of, section.floorless))
+            if titles:
+                found.remarks.append(f"{board.name}: no floor row is measured for {titles}")

@@ -1,0 +1,1 @@
+"""Learners: what the harness trains and scores, for each kind of algorithm."""

@@ -1,0 +1,95 @@
+"""The learner of heads on features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metabench.episodes.batch import EpisodeBatch
+from metabench.episodes.source import EpisodeSource
+from metabench.models.interfaces import FeatureHead
+from metabench.models.output_checks import require_tensor
+
+if TYPE_CHECKING:
+    from metabench.learners.base import Learner
+
+from metabench.errors import UsageError
+from metabench.learners.augmentation import training_items
+from metabench.learners.base import Learner
+from metabench.models.assembly import Model
+from metabench.models.embedding import autocast
+from metabench.models.interfaces import Backbone
+from metabench.models.task_context import TaskContext, task_context
+from metabench.registry.recipe import Recipe
+
+
+class FeatureLearner(Learner):
+    """A backbone and a head on its features (`metabench.models.interfaces.FeatureHead`)."""
+
+    module: Model
+    embedder: Backbone
+
+    def __init__(self, model: Model, precision: str = "float32", frozen: Backbone | None = None) -> None:
+        self.module, self.precision, self.frozen = model, precision, frozen
+        self.embedder = model.backbone
+        self.body = model.backbone.for_training()
+
+    def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
+        """Score by features."""
+        return batch_logits(self.module.head, data, batch)
+
+    def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
+        """By the number of feature values."""
+        return chunk_size(batch, data.shape[1], data.device)
+
+    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
+        """Support and query pass the backbone together (one batch norm batch)."""
+        images, batch = training_items(images, batch, recipe.augment)
+        n_support = batch.support.shape[1]
+        rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
+        with task_context(TaskContext(episode=episode)), autocast(images.device, self.precision):
+            features = self.body(self.embedder.inputs(images[rows.flatten()]))
+        shape = (rows.numel(), self.embedder.feature_dim)
+        features = require_tensor(features, shape, self.backbone, images.device).float().view(*rows.shape, -1)
+        labels, truth = (
+            torch.from_numpy(part).to(images.device) for part in (batch.support_labels, batch.query_labels)
+        )
+        loss = self.module.head.loss(features[:, :n_support], labels, features[:, n_support:], truth, batch.way)
+        require_tensor(loss, (), f"the loss of {self.algorithm}", images.device)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def check(
+        self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8], accepted: bool = False
+    ) -> str:
+        """Refuse to train what has no weights."""
+        if recipe is not None and not self.trainable():
+            raise UsageError("has nothing to learn; use a backbone that learns, or --algo nearest-mean")
+        return ""
+
+
+_FLOATS_PER_CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Gathered feature values in one chunk: about the cache of a CPU core, or a share of a GPU's memory."""
+
+
+def chunk_size(batch: EpisodeBatch, feature_dim: int, device: torch.device) -> int:
+    """Return how many episodes like the one in `batch` make a chunk."""
+    rows = batch.support.shape[1] + batch.query.shape[1]
+    budget = _FLOATS_PER_CHUNK.get(device.type, _FLOATS_PER_CHUNK["cuda"])
+    return int(max(1, min(4096, budget // (rows * feature_dim))))
+
+
+def gather(features: Tensor, rows: NDArray[np.int64]) -> Tensor:
+    """Return features (N, D) at rows (B, M) as (B, M, D)."""
+    index = torch.from_numpy(rows.reshape(-1)).to(features.device)
+    return features.index_select(0, index).view(*rows.shape, -1)
+
+
+def batch_logits(head: FeatureHead, features: Tensor, batch: EpisodeBatch) -> Tensor:
+    """Return the head's scores (B, Q, way) for a batch of episodes."""
+    labels = torch.tensor(batch.support_labels, device=features.device)  # a copy: heads may write to it
+    return head.logits(gather(features, batch.support), labels, gather(features, batch.query), batch.way)

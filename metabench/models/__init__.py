@@ -1,0 +1,1 @@
+"""Networks: base classes, adaptation, normalisation, checkpoints, embedding."""

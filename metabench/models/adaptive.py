@@ -1,0 +1,238 @@
+"""The base of algorithms that adapt a network to each task (the MAML family), written for ONE task.
+
+The harness runs many tasks at once, on threads or through `torch.func.vmap`; an algorithm cannot tell which.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metabench.errors import UsageError
+from metabench.models.embedding import autocast
+from metabench.models.interfaces import Backbone, objective
+from metabench.models.output_checks import OutputError, require_tensor
+from metabench.models.second_order import quick_second_order
+from metabench.models.task_context import context_now, training_episode
+from metabench.models.task_norm import MODES, averages, forward_pass, noting_statistics, replace_norms
+
+__all__ = [
+    "Adapting",
+    "Params",
+    "at_least",
+    "descend",
+    "gradients",
+    "run_task",
+    "run_update",
+    "training_episode",
+]
+
+Params = dict[str, Tensor]
+"""Weights of a network by name."""
+
+
+def gradients(loss: Callable[[Params], Tensor], params: Params, first_order: bool = False) -> Params:
+    """Return the gradient of ``loss(params)`` with respect to every entry of `params`.
+
+    The gradient can be differentiated again (second order) where the harness trains; it cannot with
+    `first_order`, and at evaluation, where no graph is kept.
+
+    Args:
+        loss: a function of weights alone that returns a scalar.
+        params: the weights to differentiate by.
+        first_order: treat the gradient as a constant.
+    """
+    context = context_now()
+    constant = first_order or context.first_order or not torch.is_grad_enabled()
+    if context.batched:
+        slopes = torch.func.grad(loss)(params)
+        return {name: slope.detach() for name, slope in slopes.items()} if constant else slopes
+    with torch.enable_grad():
+        if constant:
+            params = {name: value.detach().requires_grad_() for name, value in params.items()}
+        else:  # views: partial derivatives, also where one entry was computed from another
+            params = {
+                name: value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
+                for name, value in params.items()
+            }
+        plain = constant or context.precision != "float32"
+        with nullcontext() if plain else quick_second_order(next(iter(params.values())).device):
+            value = loss(params)
+        found = torch.autograd.grad(value, list(params.values()), create_graph=not constant)
+    return dict(zip(params, found, strict=True))
+
+
+def descend(params: Params, slopes: Mapping[str, Tensor], lr: float | Tensor) -> Params:
+    """Return `params` after one step of gradient descent; what `slopes` lacks stays as it is."""
+    moving = [name for name in params if name in slopes]
+    if isinstance(lr, Tensor) or context_now().batched or not moving:
+        return {**params, **{name: params[name] - lr * slopes[name] for name in moving}}
+    steps = torch._foreach_mul([slopes[name] for name in moving], lr)  # one call: each gives up the interpreter once
+    moved = torch._foreach_sub([params[name] for name in moving], steps)
+    return {**params, **dict(zip(moving, moved, strict=True))}
+
+
+class Adapting(nn.Module, ABC):
+    """An algorithm that adapts a network to each task; constructed as ``Class(backbone, way, **params)``.
+
+    A subclass writes `adapt` for ONE task, as a function of its arguments: it holds nothing between tasks. Meta-learned
+    quantities of its own (learning rates, say) are `nn.Parameter`s of the module; `params` are those of
+    the network, `backbone` and `classifier`. ``self.training`` tells meta-training from evaluation.
+
+    Args:
+        backbone: images to features; its batch norm layers are replaced by `metabench.models.task_norm.TaskNorm`.
+        way: classes of a task, or how many numbers it predicts.
+        bn: the statistics of batch normalisation, one of `metabench.models.task_norm.MODES`.
+        bn_steps: inner steps with statistics of their own (``per-step``).
+    """
+
+    def __init__(self, backbone: Backbone, way: int, bn: str = "transductive", bn_steps: int = 1) -> None:
+        super().__init__()
+        if bn not in MODES:
+            raise UsageError(f"bn is one of {', '.join(MODES)}, not '{bn}'")
+        self.way, self.bn = way, bn
+        self.backbone = backbone
+        self.classifier = nn.Linear(backbone.feature_dim, way)
+        self.norms = tuple(replace_norms(self.backbone, bn, bn_steps, "backbone."))
+        self._body = (self.backbone.for_adapting(),)  # a tuple: its parameters are those of `backbone`
+        self._places: dict[str, list[tuple[dict[str, Any], str]]] | None = None
+
+    @abstractmethod
+    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+        """Return the weights adapted to a task.
+
+        Args:
+            params: the weights to start from, see `start`.
+            support: (S, C, H, W) images in [0, 1], or what else the backbone takes.
+            labels: int64 (S,) in ``[0, way)``, or float (S, way) numbers; `metabench.models.interfaces.objective` fits both.
+        """
+
+    def predict(self, params: Params, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
+        """Return the scores (Q, way) of queries (Q, C, H, W) by weights that `adapt` returned.
+
+        Args:
+            support, labels: the task's, as `adapt` had them.
+            step: inner step after which this is (for ``per-step``); -1 is the last.
+        """
+        step = step if step >= 0 else self.steps_now() - 1
+        if self.bn == "support":  # one pass over both, normalised as the support set alone would be
+            both = torch.cat([support, query])
+            return self.logits(params, both, step, support=len(support))[len(support) :]
+        if self.bn == "single" and not self.training:  # in turn: a stack of such passes is slower, see benchmarks
+            passes = (torch.cat([support, one[None]]) for one in query)
+            return torch.cat([self.logits(params, images, step)[-1:] for images in passes])
+        return self.logits(params, query, step)
+
+    def task_loss(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> Tensor:
+        """Return the meta-training loss of a task: that of the queries after `adapt` unless overridden."""
+        params = self.adapt(self.start(), support, labels)
+        return objective(self.predict(params, support, labels, query), truth)
+
+    def update(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> tuple[Tensor, Params] | None:
+        """Return (loss, update) where the meta-update is not the gradient of `task_loss`; None where it is.
+
+        The update is, for the name of a parameter, what the optimiser takes for its gradient, and for the name of
+        a buffer its new value; both are averaged over the tasks of a batch. It is called without gradients.
+        """
+        return None
+
+    def start(self) -> Params:
+        """Return the weights that every task starts from: those of `backbone` and `classifier`."""
+        return {
+            name: value
+            for name, value in self.named_parameters()
+            if value.requires_grad and name.startswith(("backbone.", "classifier."))
+        }
+
+    def steps_now(self) -> int:
+        """Return the number of inner steps; a subclass with several says how many."""
+        return 1
+
+    def features(self, params: Params, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
+        """Return the features (N, D) of images by the weights `params`; `support` as in `metabench.models.task_norm.Pass`."""
+        # A cache would keep weights converted without gradients for where they are wanted.
+        half = autocast(images.device, context_now().precision, cache=False)
+        with forward_pass(step, support), self._weights_of_backbone(params), half:
+            found = self._body[0](images)
+        shape = (len(images), self.backbone.feature_dim)
+        found = require_tensor(found, shape, f"backbone {type(self.backbone).__name__}", images.device)
+        return found.to(torch.promote_types(found.dtype, torch.float32))
+
+    @contextmanager
+    def _weights_of_backbone(self, params: Params) -> Iterator[None]:
+        """Put `params` into the backbone, as `torch.func.functional_call` does in several times as long."""
+        if self._places is None:
+            self._places = places_of(self, "backbone.")
+        replaced = [
+            (*place, params[name]) for name, places in self._places.items() if name in params for place in places
+        ]
+        before = [held[key] for held, key, _ in replaced]
+        try:
+            for held, key, value in replaced:
+                held[key] = value
+            yield
+        finally:
+            for (held, key, _), value in zip(replaced, before, strict=True):
+                held[key] = value
+
+    def classify(self, params: Params, features: Tensor) -> Tensor:
+        """Return the scores (N, way) of features by the weights `params`."""
+        return nn.functional.linear(features, params["classifier.weight"], params["classifier.bias"])
+
+    def logits(self, params: Params, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
+        """Return the scores (N, way) of images by the weights `params`."""
+        return self.classify(params, self.features(params, images, step, support))
+
+    def loss(self, params: Params, images: Tensor, labels: Tensor, step: int = 0) -> Tensor:
+        """Return the inner loss, a scalar: cross-entropy of `logits`, or where labels are numbers, squared error."""
+        return objective(self.logits(params, images, step), labels)
+
+
+def run_task(
+    algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
+) -> tuple[Tensor, Params]:
+    """Return the meta-training loss of one task and the new values of buffers that move with it."""
+    with noting_statistics() as seen:
+        loss = algorithm.task_loss(support, labels, query, truth)
+    require_tensor(loss, (), f"{type(algorithm).__name__}.task_loss", query.device)
+    return loss, averages(list(algorithm.norms), seen)
+
+
+def run_update(
+    algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
+) -> tuple[Tensor, Params]:
+    """Return what `Adapting.update` does, and with it the new values of buffers that move with the task."""
+    with noting_statistics() as seen:
+        found = algorithm.update(support, labels, query, truth)
+    owner = f"{type(algorithm).__name__}.update"
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], dict):
+        raise OutputError(f"{owner} returned a {type(found).__name__}, expected a loss and a dictionary of updates")
+    require_tensor(found[0], (), owner, query.device)
+    held = dict(algorithm.named_parameters()) | dict(algorithm.named_buffers())
+    for name, value in found[1].items():
+        if name not in held:
+            raise OutputError(f"{owner} returned an update of '{name}', which is no parameter or buffer")
+        require_tensor(value, tuple(held[name].shape), f"{owner}['{name}']", query.device)
+    return found[0], found[1] | averages(list(algorithm.norms), seen)
+
+
+def places_of(network: nn.Module, prefix: str) -> dict[str, list[tuple[dict[str, Any], str]]]:
+    """Return where parameters and buffers are held whose names start with `prefix`: in several places where tied."""
+    held_in: dict[int, list[tuple[dict[str, Any], str]]] = {}
+    for module in network.modules():
+        for held in (module._parameters, module._buffers):
+            for key, value in held.items():
+                held_in.setdefault(id(value), []).append((held, key))
+    named = (*network.named_parameters(), *network.named_buffers())
+    return {name: held_in[id(value)] for name, value in named if name.startswith(prefix)}
+
+
+def at_least(name: str, value: float, least: float) -> None:
+    """Raise UsageError where a parameter is too small."""
+    if not value >= least:
+        raise UsageError(f"algo.{name} must be at least {least}, not {value}")

@@ -1,0 +1,96 @@
+"""The weights of an algorithm: building, freezing to a file, reading back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from metabench.errors import UsageError
+from metabench.models.adaptive import Adapting
+from metabench.models.interfaces import Backbone, FeatureHead
+from metabench.runtime.memory import out_of_memory
+
+M = TypeVar("M")
+
+
+class Model(nn.Module):
+    """The weights of an algorithm on features: `backbone` and `head`."""
+
+    def __init__(self, backbone: Backbone, head: FeatureHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+
+class Embedded(Backbone):
+    """Stands in for a backbone that has nothing to learn, where its features are the items.
+
+    Constructed as ``Embedded(shape, outputs)`` with `shape` = (numbers,) of an item as `metabench.models.embedding.embed` makes
+    them: its features, and the `outputs` numbers that are to be predicted of it.
+    """
+
+    def __init__(self, shape: tuple[int, ...], outputs: int = 0) -> None:
+        super().__init__()
+        self.outputs, self.feature_dim = outputs, shape[0] - outputs
+
+    def inputs(self, items: Tensor) -> Tensor:
+        """Return the features, float32 (N, feature_dim)."""
+        return items[:, : self.feature_dim]
+
+    def targets(self, items: Tensor) -> Tensor:
+        """Return the numbers (N, outputs) that are to be predicted."""
+        return items[:, self.feature_dim :]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features (N, feature_dim) as they are."""
+        return features
+
+
+def build_frozen(backbone: type[Backbone], params: Mapping[str, Any], item_shape: tuple[int, ...]) -> Backbone:
+    """Build a backbone that has nothing to learn; what is random in it is the same in every run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _checked(_made(backbone, params, item_shape), item_shape).eval()
+
+
+def _made(kind: Callable[..., M], params: Mapping[str, Any], *arguments: Any) -> M:
+    """Construct a plugin; what it does not take is the user's to change."""
+    try:
+        return kind(*arguments, **params)
+    except (ValueError, RuntimeError) as error:  # torch raises either
+        if out_of_memory(error):
+            raise
+        given = ", ".join(f"{name}={value}" for name, value in params.items())
+        what, why = getattr(kind, "__name__", "it"), str(error)[:200] or type(error).__name__
+        raise UsageError(f"{what}({given}) cannot be: {why}; change its --set") from error
+
+
+def _checked(body: Backbone, item_shape: tuple[int, ...]) -> Backbone:
+    if body.feature_dim < 1:
+        raise UsageError(f"{type(body).__name__} has no features left of items of shape {item_shape}")
+    return body
+
+
+def build_model(
+    backbone: type[Backbone],
+    backbone_params: Mapping[str, Any],
+    head: type[FeatureHead] | type[Adapting],
+    head_params: Mapping[str, Any],
+    item_shape: tuple[int, ...],
+    seed: int,
+    way: int = 0,
+) -> Model | Adapting:
+    """Build on the CPU with weights that depend on `seed` alone; the global random state is left as it was.
+
+    Args:
+        head: a `FeatureHead`, or an `Adapting` for tasks of `way` classes.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        body = _checked(_made(backbone, backbone_params, item_shape), item_shape)
+        if issubclass(head, Adapting):
+            return _made(head, head_params, body, body.outputs or way)
+        return Model(body, _made(head, head_params, body.feature_dim))

@@ -1,0 +1,105 @@
+"""Base classes of what algorithms and backbones are made of (torch); the specs stay free of torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from metabench.models.output_checks import require_tensor
+
+
+class Backbone(nn.Module, ABC):
+    """Images, or other items, to feature vectors.
+
+    Constructed as ``Class(item_shape, **params)`` with `item_shape` = (channels, height, width) of images.
+    ``forward`` maps what `inputs` makes of them, float images (N, C, H, W) in [0, 1] unless overridden, to features
+    (N, `feature_dim`).
+    """
+
+    feature_dim: int
+    outputs: int = 0
+    """How many numbers are to be predicted of an item; 0 where its class is."""
+
+    def inputs(self, items: Tensor) -> Tensor:
+        """Return what `forward` takes of a data set's items, uint8 (N, H, W, C), or (N, bytes) of text.
+
+        It learns nothing and is the place to resize, to shift to the statistics of pre-training, to split into words.
+        """
+        return normalise(items)
+
+    def targets(self, items: Tensor) -> Tensor:
+        """Return the numbers (N, `outputs`) that are to be predicted of a data set's items."""
+        raise NotImplementedError(f"{type(self).__name__} predicts no numbers")
+
+    def for_training(self) -> nn.Module:
+        """Return an equivalent module for training by first-order gradients, possibly fused.
+
+        Its parameters and buffers are those of `self`. It is used in training mode, on images that need no gradient.
+        """
+        return self
+
+    def for_adapting(self) -> nn.Module:
+        """Return an equivalent module for algorithms that adapt to each task, possibly fused.
+
+        Its parameters and buffers are those of `self`, whose batch norm layers are `metabench.models.task_norm.TaskNorm` by then.
+        It is differentiated as often as `self` can be, but not by the images.
+        """
+        return self
+
+    def for_inference(self) -> nn.Module:
+        """Return an equivalent module for evaluation only, possibly fused; `self` is left as it is."""
+        return self
+
+
+class FeatureHead(nn.Module, ABC):
+    """An algorithm that works on feature vectors; constructed as ``Class(feature_dim, **params)``.
+
+    It must hold no state between episodes. The harness embeds, batches, trains and scores.
+    """
+
+    @abstractmethod
+    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+        """Score queries; the query labels are not to be had.
+
+        Args:
+            support: (B, S, D) features. labels: int64 (B, S) in ``[0, way)``. query: (B, Q, D).
+            way: number of classes.
+
+        Returns:
+            (B, Q, way), larger is likelier; equal largest scores are broken at random by the harness.
+        """
+
+    def loss(self, support: Tensor, labels: Tensor, query: Tensor, query_labels: Tensor, way: int) -> Tensor:
+        """Return the training loss, a scalar: the mean cross-entropy of `logits` unless overridden."""
+        scores = self.logits(support, labels, query, way)
+        require_tensor(scores, (*query.shape[:2], way), f"{type(self).__name__}.logits", query.device)
+        return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1))
+
+
+def numbers(items: Tensor) -> Tensor:
+    """Return the float32 numbers (N, D) in items of functions, uint8 (N, 4 D), little-endian."""
+    return items.contiguous().view(torch.float32)
+
+
+def objective(outputs: Tensor, truth: Tensor, reduction: str = "mean") -> Tensor:
+    """Return what a task asks to be small: cross-entropy of labels, squared error of numbers.
+
+    Args:
+        outputs: (N, way) scores, or (N, D) predicted numbers.
+        truth: int64 (N,) labels in ``[0, way)``, or float (N, D) numbers.
+        reduction: ``mean``, or ``none``.
+    """
+    if truth.is_floating_point():
+        require_tensor(outputs, tuple(truth.shape), "the algorithm", truth.device)  # the loss would broadcast
+        return nn.functional.mse_loss(outputs, truth, reduction=reduction)
+    return nn.functional.cross_entropy(outputs, truth, reduction=reduction)
+
+
+"""Episodes (R,) and points (R,) of them."""
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Return uint8 (N, H, W, C) as float32 (N, C, H, W) in [0, 1], channels last in memory."""
+    return images.permute(0, 3, 1, 2).to(torch.float32).div_(255)

@@ -1,5 +1,0 @@
-"""Pictures as SVG text: no drawing library, no randomness, the same bytes for the same numbers."""
-
-from metabench.pictures.svg import Picture
-
-__all__ = ["Picture"]

@@ -1,0 +1,89 @@
+"""Refuse what a user chose and what changes none of the runs: nothing that is asked for is ignored in silence."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from metabench.errors import UsageError
+from metabench.planning.planner import Selection, plan_each, trains
+from metabench.planning.run_spec import Lacking, Planned, RunSpec, spec_of
+from metabench.registry.registry import Registry
+
+
+def chosen(selection: Selection) -> dict[str, Any]:
+    """Return the fields of a selection that are not at their default."""
+    usual = Selection(())
+    fields = [field.name for field in dataclasses.fields(selection)]
+    return {name: getattr(selection, name) for name in fields if getattr(selection, name) != getattr(usual, name)}
+
+
+def require_effect(given: Mapping[str, Any], runs: Sequence[Planned]) -> None:
+    """Raise UsageError for a choice that changes none of the runs.
+
+    Args:
+        given: fields of `Selection` that the user chose, not those that a suite settles.
+        runs: all that came of it; those that cannot be made count where they would have been trained.
+    """
+    _require_weights_to_load(given, runs)
+    if any(_is_trained(planned) for planned in runs):
+        return
+    of_training = [f"--set {name}" for name in given.get("settings", {}) if name.startswith("train.")]
+    of_training = [f"{name} (--train-episodes)" if name.endswith(".episodes") else name for name in of_training]
+    of_training += ["--train-dataset"] if given.get("train_dataset") else []
+    of_training += ["--seed"] if tuple(given.get("seeds", ())) not in ((), (0,)) else []
+    if of_training:
+        raise UsageError(
+            f"cannot apply {of_training[0]}: {_why_untrained(given, runs)}. "
+            f"Leave {', '.join(of_training)} out, or choose an --algo that is trained."
+        )
+
+
+def require_shape(selection: Selection, runs: Sequence[Planned], registry: Registry) -> None:
+    """Raise UsageError for ways or shots that neither the episodes nor the training of any run take up."""
+    for name, param, flag in (("ways", "way", "--ways"), ("shots", "shot", "--shots")):
+        values = getattr(selection, name)
+        if not values or any(param in spec_of(planned).protocol.params for planned in runs):
+            continue
+        other: dict[str, Any] = {name: tuple(value + 1 for value in values)}
+        others = dataclasses.replace(selection, **other)
+        mine, theirs = (_identities(plan_each(each, registry)) for each in (selection, others))
+        if mine == theirs:
+            protocol = spec_of(runs[0]).protocol.name
+            raise UsageError(f"cannot apply {flag}: protocol '{protocol}' has its own {name}. Leave {flag} out.")
+
+
+def _identities(runs: Sequence[Planned]) -> list[str]:
+    return [spec_of(planned).identity for planned in runs]
+
+
+def _is_trained(planned: Planned) -> bool:
+    run = spec_of(planned)
+    untold = isinstance(planned, Lacking) and run.checkpoint is None
+    return run.recipe is not None or (untold and trains(run.algorithm.spec, run.backbone.spec))
+
+
+def _require_weights_to_load(given: Mapping[str, Any], runs: Sequence[Planned]) -> None:
+    checkpoint = given.get("checkpoint")
+    if checkpoint is None or any(_loads(spec_of(planned)) for planned in runs):
+        return
+    run = spec_of(runs[0])
+    raise UsageError(
+        f"cannot load --checkpoint: {run.algorithm.name} learns nothing and backbone '{run.backbone.name}' has no "
+        "weights. Name the backbone of the weights with --backbone."
+    )
+
+
+def _loads(run: RunSpec) -> bool:
+    return run.checkpoint is not None or run.backbone.weights is not None
+
+
+def _why_untrained(given: Mapping[str, Any], runs: Sequence[Planned]) -> str:
+    if given.get("checkpoint") is not None:
+        return "with --checkpoint nothing is trained"
+    run = spec_of(runs[0])
+    algorithm, backbone = run.algorithm, run.backbone
+    if trains(algorithm.spec, backbone.spec):
+        return f"'{run.trained_on.name}' has no classes to train {algorithm.name} on"
+    return f"nothing is trained by {algorithm.name} on backbone '{backbone.name}'"

@@ -1,0 +1,189 @@
+"""Choosing parameters on validation classes: every combination is measured there, and only the chosen one on test."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from metabench.errors import UsageError
+from metabench.planning.effects import chosen, require_effect, require_shape
+from metabench.planning.outcome import Outcome
+from metabench.planning.planner import Selection, plan
+from metabench.planning.run_spec import RunSpec
+from metabench.registry.params import Value
+from metabench.registry.registry import Registry
+from metabench.registry.specs import VALIDATION
+from metabench.statistics.mean_over_cells import rank_over_cells
+from metabench.statistics.seeds import OverSeeds, over_seeds
+from metabench.statistics.shared_episodes import Run
+from metabench.statistics.tied_ranks import Rank
+from metabench.utils.hashing import canonical_json
+
+MOST = 10_000
+_SCOPES = ("algo.", "backbone.", "train.")
+
+Settings = Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One combination for one task.
+
+    Attributes:
+        settings: the swept parameters that this algorithm has, ``scope.name`` to value.
+        runs: on the validation classes, one for each seed.
+        tests: what would be measured on the test classes if it is chosen.
+    """
+
+    settings: Settings
+    runs: tuple[RunSpec, ...]
+    tests: tuple[RunSpec, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The candidates of one algorithm on one data set, way and shot."""
+
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def label(self) -> str:
+        """What is swept."""
+        return self.candidates[0].tests[0].label
+
+    @property
+    def runs(self) -> tuple[RunSpec, ...]:
+        """All runs on the validation classes."""
+        return tuple(run for candidate in self.candidates for run in candidate.runs)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate and what came of it: `over` its seeds, None with a `problem` where a run failed."""
+
+    candidate: Candidate
+    over: OverSeeds | None
+    rank: Rank | None = None
+    problem: str = ""
+
+
+def combinations(swept: Mapping[str, Sequence[Value]]) -> list[dict[str, Value]]:
+    """Return every combination of the values.
+
+    Raises:
+        UsageError: nothing to choose between, too many, or a scope that would change what is measured.
+    """
+    several = {name: tuple(dict.fromkeys(values)) for name, values in swept.items()}
+    if not any(len(values) > 1 for values in several.values()):
+        raise UsageError("a sweep needs a parameter with several values, as in --set algo.lr=0.1,0.4")
+    for name, values in several.items():
+        if len(values) > 1 and not name.startswith(_SCOPES):
+            raise UsageError(f"--set {name}: a sweep is over {', '.join(f'{s}*' for s in _SCOPES)}, not over the data")
+    number = int(np.prod([len(values) for values in several.values()], dtype=object))
+    if number > MOST:
+        raise UsageError(f"a sweep of {number:,} combinations is too many; at most {MOST:,}")
+    return [dict(zip(several, values, strict=True)) for values in itertools.product(*several.values())]
+
+
+def plan_sweep(selection: Selection, swept: Mapping[str, Sequence[Value]], registry: Registry) -> list[Sweep]:
+    """Return a sweep for every algorithm, backbone, data set, way and shot of the selection.
+
+    Networks are trained on the training classes alone while it is chosen; a recipe that trains on the validation
+    classes too does so for the test.
+
+    Raises:
+        UsageError: as `metabench.planning.planner.plan`, or nothing to choose between.
+    """
+    found: dict[str, dict[str, Candidate]] = {}
+    names = [name for name, values in swept.items() if len(set(values)) > 1]
+    for each in combinations(swept):
+        settings = {**selection.settings, **each}
+        whole = dataclasses.replace(selection, settings=settings)
+        tests = plan(whole, registry)
+        require_effect(chosen(whole), tests)
+        require_shape(whole, tests, registry)
+        alone = {"train.train_on": "train", **settings}
+        runs = plan(dataclasses.replace(selection, settings=alone, split=VALIDATION), registry)
+        for key, members in _by_task(runs, tests).items():
+            values = {name: each[name] for name in names if _has(members[0][0], name)}
+            candidate = Candidate(values, *(tuple(part) for part in zip(*members, strict=True)))
+            found.setdefault(key, {}).setdefault(canonical_json([run.identity for run in candidate.runs]), candidate)
+    return [Sweep(tuple(candidates.values())) for candidates in found.values()]
+
+
+def judge(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Tried]:
+    """Return what came of each candidate, in order, ranked with ties by a paired test on the validation episodes."""
+    left, tried = list(outcomes), []
+    for candidate in sweep.candidates:
+        own, left = left[: len(candidate.runs)], left[len(candidate.runs) :]
+        tried.append(_tried(candidate, [outcome.record for outcome in own]))
+    sound = [index for index, each in enumerate(tried) if each.over is not None]
+    ranks = rank_over_cells([[_runs(tried[index].over)] for index in sound]) if sound else []
+    for index, rank in zip(sound, ranks, strict=True):
+        tried[index] = dataclasses.replace(tried[index], rank=rank)
+    return tried
+
+
+def best_of(tried: Sequence[Tried]) -> Tried | None:
+    """Return the candidate with the best mean score, the first of equals; None where all failed."""
+    sound = [each for each in tried if each.over is not None]
+    return max(sound, key=lambda each: each.over.metric.sign * each.over.score if each.over else 0.0, default=None)
+
+
+def provenance(tried: Sequence[Tried], chosen: Tried) -> dict[str, Any]:
+    """Return what the record of the chosen one says: what was tried, and what chose it."""
+    return {
+        "chosen": dict(chosen.candidate.settings),
+        "chosen_on": VALIDATION,
+        "combinations": len(tried),
+        "tried": [
+            {
+                "settings": dict(each.candidate.settings),
+                "score": None if each.over is None else round(each.over.score, 6),
+                "keys": [] if each.over is None else [record["key"] for record in each.over.records],
+            }
+            for each in tried
+        ],
+    }
+
+
+def _by_task(runs: Sequence[RunSpec], tests: Sequence[RunSpec]) -> dict[str, list[tuple[RunSpec, RunSpec]]]:
+    """Group runs and their tests by what they are of; seeds stay together."""
+    tasks: dict[str, list[tuple[RunSpec, RunSpec]]] = {}
+    for run, test in zip(runs, tests, strict=True):
+        parts = [run.algorithm.name, run.backbone.name, run.dataset.identity, run.trained_on.identity]
+        tasks.setdefault(canonical_json([*parts, run.protocol.identity]), []).append((run, test))
+    return tasks
+
+
+def _has(run: RunSpec, setting: str) -> bool:
+    """Whether a setting concerns a run."""
+    scope, _, name = setting.partition(".")
+    if scope == "train":
+        return run.recipe is not None
+    return name in (run.algorithm if scope == "algo" else run.backbone).params
+
+
+def _tried(candidate: Candidate, records: Sequence[Mapping[str, Any]]) -> Tried:
+    for record in records:
+        if record["status"] != "ok":
+            error = record["error"] or {"message": record["status"]}
+            return Tried(candidate, None, None, error["message"])
+    (over,) = over_seeds(records)
+    return Tried(candidate, over)
+
+
+def _runs(over: OverSeeds | None) -> list[Run]:
+    assert over is not None
+    return [Run.of(record) for record in over.records]
+
+
+def _merit(tried: Tried) -> float:
+    """The larger the better."""
+    assert tried.over is not None
+    return tried.over.metric.sign * tried.over.score

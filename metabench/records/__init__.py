@@ -1,0 +1,1 @@
+"""Result records: their schema, reading, writing, and the store."""

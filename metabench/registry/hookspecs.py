@@ -1,0 +1,43 @@
+"""The hooks that a plugin may implement; ``metabench.api.hookimpl`` marks an implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from metabench.registry.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
+
+hookspec = pluggy.HookspecMarker("metabench")
+
+
+@hookspec
+def metabench_algorithms() -> Iterable[AlgorithmSpec]:  # type: ignore[empty-body]
+    """Return the algorithms this plugin provides."""
+
+
+@hookspec
+def metabench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
+    """Return the data sets this plugin provides."""
+
+
+@hookspec
+def metabench_backbones() -> Iterable[BackboneSpec]:  # type: ignore[empty-body]
+    """Return the backbones this plugin provides."""
+
+
+@hookspec
+def metabench_protocols() -> Iterable[ProtocolSpec]:  # type: ignore[empty-body]
+    """Return the episode protocols this plugin provides."""
+
+
+@hookspec
+def metabench_suites() -> Iterable[str | Path]:  # type: ignore[empty-body]
+    """Return the TOML files of the suites this plugin provides."""
+
+
+@hookspec
+def metabench_run_finished(record: Mapping[str, Any], path: str) -> None:
+    """Observe a finished run: its record (read-only) and where it is stored. Cannot change a score."""

@@ -1,0 +1,1 @@
+"""Statistics of evaluation: intervals, comparisons, ranks, stopping."""

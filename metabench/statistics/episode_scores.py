@@ -1,0 +1,159 @@
+"""The scores of one run, episode by episode: what everything that summarises or compares runs works on.
+
+A record holds counts of correct answers or values of a metric, and episodes may differ in size. All that is told apart
+here and nowhere else; the rest sees one number for each episode, in the unit of the metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metabench.registry.metric import ACCURACY, Metric
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Classes = tuple[ArrayLike, ArrayLike]
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeScores:
+    """One number for each episode.
+
+    Attributes:
+        values: (T,) in the unit of the metric: percent for accuracy.
+        metric: what they are.
+        queries: number of queries of all episodes where the scores are shares of correct answers; else 0.
+        digest: of the episodes; equal digests and lengths mean paired scores.
+        classes: the episodes (C,) that each class took part in and the sum (C,) of their scores; None where the
+            episodes have no classes or differ in their number.
+    """
+
+    values: Floats
+    metric: Metric = ACCURACY
+    queries: int = 0
+    digest: str = ""
+    classes: tuple[Ints, Floats] | None = None
+
+    @classmethod
+    def of_counts(
+        cls, correct: ArrayLike, n_query: ArrayLike, classes: Classes | None = None, digest: str = ""
+    ) -> EpisodeScores:
+        """Return the accuracies of counts (T,) out of `n_query`, one number or (T,).
+
+        Args:
+            classes: for each class of the test set the episodes it took part in and the correct answers in those,
+                where all episodes have as many queries.
+
+        Raises:
+            ValueError: no counts, or counts that are not integers in ``[0, n_query]``.
+        """
+        counts, out_of = np.asarray(correct), np.asarray(n_query)
+        if counts.ndim != 1 or counts.size == 0 or counts.dtype.kind not in "iu":
+            raise ValueError("per-episode counts must be a non-empty row of integers")
+        if out_of.min() < 1 or counts.min() < 0 or (counts > out_of).any():
+            raise ValueError(f"per-episode counts must lie in [0, {n_query if out_of.ndim == 0 else 'n_query'}]")
+        total = int(np.broadcast_to(out_of, counts.shape).sum())
+        sums = None
+        if classes is not None and out_of.ndim == 0:
+            sums = np.asarray(classes[0], np.int64), 100.0 * np.asarray(classes[1], np.float64) / out_of
+        return cls(100.0 * counts.astype(np.float64) / out_of, ACCURACY, total, digest, sums)
+
+    @classmethod
+    def of(cls, scores: Mapping[str, Any]) -> EpisodeScores:
+        """Return the scores of a record that has some."""
+        classes, digest = scores["classes"], scores["episodes_digest"]
+        if "correct" in scores:
+            sums = classes and "correct" in classes and (classes["episodes"], classes["correct"])
+            return cls.of_counts(scores["correct"], scores["n_query"], sums or None, digest)
+        sums = None
+        if classes is not None and isinstance(scores["n_query"], int):
+            sums = np.asarray(classes["episodes"], np.int64), np.asarray(classes["totals"], np.float64)
+        return cls(np.asarray(scores["values"], np.float64), metric_of(scores), 0, digest, sums)
+
+    @classmethod
+    def mean(cls, runs: Sequence[EpisodeScores]) -> EpisodeScores:
+        """Return the mean of several runs over the same episodes (`paired`)."""
+        first = runs[0]
+        sums = [run.classes for run in runs]
+        classes = None
+        if first.classes is not None and None not in sums:
+            classes = first.classes[0], np.mean([each[1] for each in sums if each], axis=0)
+        values = np.mean([run.values for run in runs], axis=0)
+        return cls(values, first.metric, sum(run.queries for run in runs), first.digest, classes)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def paired(self, other: EpisodeScores) -> bool:
+        """Whether both are of the same episodes."""
+        return bool(self.digest) and self.digest == other.digest and len(self) == len(other)
+
+    @property
+    def merits(self) -> Floats:
+        """The scores (T,) with the sign that makes larger better."""
+        return self.metric.sign * self.values
+
+
+def metric_of(scores: Mapping[str, Any]) -> Metric:
+    """Return the metric of a record's ``scores``."""
+    return Metric(**scores["metric"]) if "metric" in scores else ACCURACY
+
+
+def metric_as_record(metric: Metric) -> dict[str, Any]:
+    """Return how a record says its metric."""
+    return asdict(metric)
+
+
+def first_column(scores: Floats) -> Floats:
+    """Return the scores (T,) of episodes that may have parts beside them, (T, 1 + parts)."""
+    return scores if scores.ndim == 1 else scores[:, 0]
+
+
+def parts_as_record(parts: Sequence[Metric], values: Floats) -> list[dict[str, Any]]:
+    """Return how a record holds the parts of its scores: values (T, parts), of which six decimals are kept."""
+    return [
+        {"metric": metric_as_record(part), "values": np.round(column, 6).tolist()}
+        for part, column in zip(parts, values.T, strict=True)
+    ]
+
+
+def parts_of(scores: Mapping[str, Any]) -> list[EpisodeScores]:
+    """Return what the scores of a record are made of, as its protocol says; mostly nothing."""
+    digest = scores["episodes_digest"]
+    return [
+        EpisodeScores(np.asarray(part["values"], np.float64), Metric(**part["metric"]), digest=digest)
+        for part in scores.get("parts", ())
+    ]
+
+
+def shares(scores: Mapping[str, Any]) -> Floats:
+    """Return the share of correct answers in each episode of a record that holds counts, in [0, 1]."""
+    found: Floats = np.asarray(scores["correct"], np.float64) / np.asarray(scores["n_query"], np.float64)
+    return found
+
+
+def answers_name(scores: Mapping[str, Any]) -> str:
+    """Return under which name a record holds what it holds for each episode: ``correct`` or ``values``."""
+    return "correct" if "correct" in scores else "values"
+
+
+def answers(scores: Mapping[str, Any]) -> Sequence[float]:
+    """Return what a record holds for each episode: counts, or values."""
+    found: Sequence[float] = scores[answers_name(scores)]
+    return found
+
+
+def queries(scores: Mapping[str, Any]) -> Sequence[int]:
+    """Return the number of queries of each episode of a record."""
+    n_query, episodes = scores["n_query"], len(answers(scores))
+    return [n_query] * episodes if isinstance(n_query, int) else list(n_query)
+
+
+def score_of(record: Mapping[str, Any]) -> float:
+    """Return the mean score of a record that has scores, as its summary gives it."""
+    return float(record["summary"][metric_of(record["scores"]).name])

@@ -1,0 +1,1 @@
+"""Conformance checks, one module for each kind of plugin or property."""

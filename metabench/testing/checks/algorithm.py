@@ -1,0 +1,19 @@
+"""The conformance class of algorithms."""
+
+from __future__ import annotations
+
+from metabench.testing.checks.invariance import InvarianceChecks
+from metabench.testing.checks.learning import LearningChecks
+from metabench.testing.checks.outcome import OutcomeChecks
+from metabench.testing.checks.spec import SpecChecks
+from metabench.testing.checks.state import StateChecks
+
+
+class AlgorithmConformance(LearningChecks, StateChecks, OutcomeChecks, InvarianceChecks, SpecChecks):
+    """Every check of an algorithm; pytest runs those of the last base first.
+
+    Use it in a test module::
+
+        class TestMine(AlgorithmConformance):
+            algorithm = "mine"
+    """

@@ -1,0 +1,202 @@
+"""The conformance class of backbones."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from metabench.models.checkpoints import load_tensors, save_tensors
+from metabench.models.interfaces import Backbone
+from metabench.models.task_norm import replace_norms
+from metabench.testing.checks.spec import SpecChecks
+from metabench.testing.checks.state import frozen, moved
+from metabench.testing.conformance import NotApplicable, Violation, check, scratch
+from metabench.testing.support.backbone_case import BackboneChecks, expect_same_features, shape_of, trained_pass, twice
+from metabench.testing.support.randomness import watch
+from metabench.testing.support.synthetic_episodes import permutation
+
+
+class BackboneConformance(BackboneChecks, SpecChecks):
+    """Every check of a backbone; an author may set `image_shapes`."""
+
+    @check(
+        "features have the declared width, are finite and float32",
+        means="Heads of the wrong size are built on it, or scores are not numbers.",
+        fix="Set feature_dim in the constructor to what forward returns for that image shape.",
+    )
+    def test_features(self) -> None:
+        """One image and several, of every image shape."""
+        for body, items in self.cases():
+            for count in (1, 5):
+                self.features(body, items[:count])
+
+    @check(
+        "in eval mode the same images give the same features, and nothing changes",
+        means="Features in the cache are not those of the next run: dropout or running statistics are still at work.",
+        fix="Let eval() reach every layer; never call train() or pass training=True in forward.",
+    )
+    def test_eval_determinism(self) -> None:
+        """Twice in a row, with other items in between; weights and statistics as before, to the bit."""
+        for body, items in self.cases():
+            before, first = frozen(body), self.features(body, items)
+            self.features(body, self.others(shape_of(items)))
+            expect_same_features(self.features(body, items), first, "the same items again")
+            if name := moved(before, body):
+                raise Violation(f"embedding in eval mode changes '{name}'")
+
+    @check(
+        "the features of an image do not depend on the images beside it",
+        means="Batch statistics are at work: test images normalise each other, which is hidden transduction.",
+        fix="Normalise by running statistics in eval mode, or by statistics of the single image.",
+    )
+    def test_batch_independence(self) -> None:
+        """Alone, in another order, and beside very different items."""
+        for body, items in self.cases():
+            whole = self.features(body, items)
+            alone = [self.features(body, items[index : index + 1]) for index in range(len(items))]
+            expect_same_features(torch.cat(alone), whole, "each image alone")
+            order = permutation(len(items), seed=1)
+            expect_same_features(self.features(body, items[order]), whole[order], "the items in another order")
+            beside = torch.cat([items[:2], self.extreme(shape_of(items))])
+            expect_same_features(self.features(body, beside)[:2], whole[:2], "two items beside extreme ones")
+
+    @check(
+        "different images have different features",
+        means="It looks at nothing, so that every algorithm on it guesses.",
+        fix="Check that forward uses its input.",
+    )
+    def test_uses_images(self) -> None:
+        """No two of a few random items may agree in all features."""
+        for body, items in self.cases():
+            features = self.features(body, items)
+            apart = torch.cdist(features, features) + torch.eye(len(features), device=features.device)
+            if not bool((apart > 0).all()):
+                raise Violation("two random items have the same features")
+
+    @check(
+        "for_inference() computes the same and leaves the backbone as it is",
+        means="What is evaluated is not what was trained.",
+        fix="Fuse a deep copy in eval mode, or do not override for_inference.",
+    )
+    def test_for_inference(self) -> None:
+        """With statistics other than those of the start, which would hide a missing normalisation."""
+        for body, items in self.cases():
+            before, features = frozen(body), self.features(body, items)
+            expect_same_features(self.features(body, items, body.for_inference()), features, "for_inference()")
+            expect_same_features(self.features(body, items), features, "the backbone after for_inference()")
+            if name := moved(before, body):
+                raise Violation(f"for_inference() changes '{name}' of the backbone")
+
+    @check(
+        "for_training() computes and learns the same",
+        means="What is trained is not what is evaluated.",
+        fix="Give features, gradients and running statistics as forward does in train mode, of the same parameters.",
+    )
+    def test_for_training(self) -> None:
+        """Features, gradients and statistics of one training pass, against those of forward."""
+        for shape in self.shapes():
+            plain, fast, items = self.build(shape), self.build(shape), self.items(shape)
+            wanted, found = (trained_pass(plain, plain, items), trained_pass(fast, fast.for_training(), items))
+            expect_same_features(found, wanted, "for_training()")
+            if name := self._other_gradient(plain, fast):
+                raise Violation(f"for_training() gives '{name}' another gradient")
+            for (name, statistic), (_, other) in zip(plain.named_buffers(), fast.named_buffers(), strict=True):
+                expect_same_features(other.float(), statistic.float(), f"'{name}' after for_training()")
+
+    @check(
+        "for_adapting() computes and learns the same, to second order",
+        means="Algorithms that adapt to each task adapt another network than the one that is trained.",
+        fix="Give features and both derivatives as forward does with `TaskNorm` layers, or do not override it.",
+    )
+    def test_for_adapting(self) -> None:
+        """Features, gradients and the derivative of their square, by the statistics of a pass."""
+        for shape in self.shapes():
+            bodies, items = [self.build(shape).train() for _ in range(2)], self.items(shape)
+            if bodies[0].for_adapting() is bodies[0]:
+                raise NotApplicable("it is adapted as it is")
+            items = items.repeat(6, *[1] * (items.ndim - 1))  # what is quicker may be so for many items alone
+            for body in bodies:
+                replace_norms(body, "transductive", 1, "")
+            plain, fast = bodies
+            wanted, found = twice(plain, plain, items), twice(fast, fast.for_adapting(), items)
+            expect_same_features(found, wanted, "for_adapting()")
+            if name := self._other_gradient(plain, fast):
+                raise Violation(f"for_adapting() gives '{name}' another second derivative")
+
+    @staticmethod
+    def _other_gradient(plain: Backbone, fast: Backbone) -> str:
+        """Return the name of the first parameter whose gradients differ, '' if none; none at all counts as zero.
+
+        (The gradient of a bias before batch normalisation is zero but for rounding.)
+        """
+        pairs = zip(plain.named_parameters(), fast.parameters(), strict=True)
+        gradients = [(name, weight.grad, other.grad) for (name, weight), other in pairs if weight.grad is not None]
+        largest = max((float(wanted.abs().amax()) for _, wanted, _ in gradients), default=0.0)
+        for name, wanted, found in gradients:
+            apart = (wanted if found is None else wanted - found).abs().amax()
+            if float(apart) > 1e-3 * float(wanted.abs().amax()) + 1e-5 * largest:
+                return name
+        return ""
+
+    @check(
+        "it trains as declared",
+        means="Training does nothing to it, or changes what was meant to stay.",
+        fix="Declare trains=True if and only if it has weights to learn, and let the gradient reach them all.",
+    )
+    def test_trains(self) -> None:
+        """Every weight gets a gradient from the features in train mode, or there is none to learn."""
+        spec = self.spec
+        for body, items in self.cases():
+            weights = {name: weight for name, weight in body.named_parameters() if weight.requires_grad}
+            if bool(weights) != spec.trains:
+                raise Violation(f"it declares trains={spec.trains} and has {len(weights)} tensors to learn")
+            trained_pass(body, body, items)
+            for name, weight in weights.items():
+                if weight.grad is None or not bool(weight.grad.isfinite().all()):
+                    raise Violation(f"no finite gradient reaches '{name}'")
+
+    @check(
+        "the same seed gives the same weights; global random states are left alone",
+        means="A run cannot be repeated, or all training seeds are one.",
+        fix="Draw initial weights from torch in the constructor, seed nothing, and draw nothing in eval mode.",
+    )
+    def test_seed(self) -> None:
+        """Building, twice, and embedding, from more than one state."""
+        for shape in self.shapes():
+            one, two, items = self.build(shape, seed=3), self.build(shape, seed=3), self.items(shape)
+            if name := moved(frozen(one), two):
+                raise Violation(f"two instances of the same seed differ in '{name}'")
+            watch("its constructor", functools.partial(self.subject.target, shape, **self.values), may_draw=True)
+            watch("embedding", functools.partial(self.features, one, items))
+
+    @check(
+        "saved and loaded, it gives the same features",
+        means="A checkpoint does not hold all that was learned.",
+        fix="Register what is learned or drawn at the start as nn.Parameter or with register_buffer.",
+    )
+    def test_save_load(self) -> None:
+        """After some training passes, through a file, into an instance of another seed."""
+        path = scratch() / "backbone.safetensors"
+        for body, items in self.cases():
+            save_tensors(path, body.state_dict(), {})
+            other = self.build(shape_of(items), seed=2)
+            other.load_state_dict(load_tensors(path)[0])
+            expect_same_features(
+                self.features(other, items), self.features(body, items), "an instance with loaded weights"
+            )
+
+    @check(
+        "CUDA and CPU agree",
+        means="Results depend on the machine.",
+        fix="Register buffers, and make new tensors on the device of the images.",
+    )
+    def test_cuda(self) -> None:
+        """The same weights and items on both."""
+        if not torch.cuda.is_available():
+            raise NotApplicable("there is no CUDA device here")
+        for shape in self.shapes():
+            items, cuda = self.items(shape).cpu(), torch.device("cuda")
+            here = self.features(self.build(shape).cpu(), items)
+            there = self.features(self.build(shape).to(cuda), items.to(cuda)).cpu()
+            expect_same_features(there, here, "the same items on CUDA", tolerance=1e-2)

@@ -1,0 +1,1 @@
+"""What the conformance checks build and feed."""

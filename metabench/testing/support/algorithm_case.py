@@ -1,0 +1,103 @@
+"""What the groups of algorithm checks share: the algorithm, built, and episodes for it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from metabench.planning.planner import Selection
+from metabench.registry.loader import Kind
+from metabench.registry.params import Value
+from metabench.registry.resolved import resolve_params
+from metabench.registry.specs import AlgorithmSpec
+from metabench.runtime.devices import choose_device
+from metabench.testing.conformance import Conformance, NotApplicable, Violation, raised
+from metabench.testing.support.adaptive_scorer import AdaptingScorer, NumbersScorer
+from metabench.testing.support.scorer import FeatureScorer, Scorer
+from metabench.testing.support.synthetic_episodes import Episodes
+
+SCORERS = {"features": FeatureScorer, "images": AdaptingScorer}
+"""By what the algorithm takes."""
+DATA = Selection.datasets[0]
+"""What is trained on: the data set that a run has by default, which needs no download."""
+
+
+class AlgorithmChecks(Conformance):
+    """Base of the groups of checks that `AlgorithmConformance` is made of."""
+
+    kind: ClassVar[Kind] = "algorithm"
+    algorithm: ClassVar[str] = ""
+
+    @property
+    def spec(self) -> AlgorithmSpec:
+        """The spec of the algorithm."""
+        spec = self.subject.spec
+        assert isinstance(spec, AlgorithmSpec)
+        return spec
+
+    @property
+    def setting(self) -> str:
+        """What the algorithm is declared to be, with its present parameters: inductive or transductive."""
+        return self.spec.setting_with(self.values)
+
+    @property
+    def torch_device(self) -> torch.device:
+        """Where the checks run."""
+        device: torch.device = choose_device(self.device)
+        return device
+
+    def scorer(self, seed: int = 0, device: torch.device | None = None) -> Scorer:
+        """Build the algorithm anew, with weights that depend on `seed` alone.
+
+        Raises:
+            Violation: its constructor raised.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                return self.build(device)
+            except Exception as error:  # the plugin's own code may fail in any way
+                raise Violation(raised("its constructor", error)) from error
+
+    def build(self, device: torch.device | None = None) -> Scorer:
+        """Build the algorithm with torch's random numbers as they are."""
+        scorer: type[Any] = SCORERS[self.spec.takes] if self.labels else NumbersScorer
+        built: Scorer = scorer(self.subject.target, self.values, device or self.torch_device)
+        return built
+
+    @property
+    def labels(self) -> bool:
+        """Whether it is checked on classes, as all are that can tell them; else it predicts numbers."""
+        return "labels" in self.spec.answers
+
+    def need_labels(self) -> None:
+        """Raise NotApplicable where there are no classes."""
+        if not self.labels:
+            raise NotApplicable("it predicts numbers, and what is checked are labels")
+
+    @property
+    def data(self) -> str:
+        """The data set that it is trained on."""
+        if self.labels:
+            return DATA
+        found = (name for name, spec in self.subject.registry.datasets.items() if spec.kind == "functions")
+        return next((name for name in found if not self.subject.registry.datasets[name].download), "")
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """Every parameter with its value: as given, as in the recipe for the data that checks train on, or default."""
+        recipe = self.spec.recipe(self.data, 5, 1)
+        return resolve_params(self.spec, {**(recipe.params if recipe else {}), **self.params})
+
+    def episodes(self, scorer: Scorer, **options: Any) -> Episodes:
+        """Make up episodes for it, see `tasks.gaussians`."""
+        return scorer.episodes(**options).to(self.torch_device)
+
+    def exempt(self, check: str) -> str:
+        """Return why the algorithm, with its present parameters, is exempt from a check; '' if it is not."""
+        values = self.values
+        for exempt in self.spec.exempt:
+            if exempt.check == check and all(values.get(name) == value for name, value in exempt.when.items()):
+                return exempt.reason
+        return ""

@@ -1,0 +1,112 @@
+"""One built algorithm as the checks see it: episodes in, scores out. Each kind of algorithm has its scorer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from metabench.models.interfaces import FeatureHead
+from metabench.models.output_checks import OutputError, gap, require_finite, require_tensor
+from metabench.testing.conformance import Violation, raised
+from metabench.testing.support.synthetic_episodes import Episodes, gaussians
+
+TOLERANCE = 1e-4
+"""Of the spread of an episode's scores: far above what float32 loses, far below what a query can gain."""
+
+
+class Scorer(ABC):
+    """An instance of the algorithm under test, built as the harness builds it.
+
+    Attributes:
+        given: leading arguments of its constructor that come from the harness and are no parameters.
+        module: its weights and buffers.
+        item_shape: what one support item or query is for it.
+        trials: independent episodes in a statistical check.
+    """
+
+    given: ClassVar[int]
+    trials: ClassVar[int] = 1000
+    module: nn.Module
+    item_shape: tuple[int, ...]
+
+    def episodes(self, **options: Any) -> Episodes:
+        """Make up episodes for it; the options are those of `tasks.gaussians`."""
+        return gaussians(self.item_shape, **options)
+
+    @abstractmethod
+    def logits(self, episodes: Episodes) -> Tensor:
+        """Return the algorithm's answer for a batch of episodes, unchecked."""
+
+    @abstractmethod
+    def learn(self, episodes: Episodes) -> None:
+        """Leave the gradient of the training loss in ``.grad`` of the weights, as the harness does in training."""
+
+    def scores(self, episodes: Episodes) -> Tensor:
+        """Score as the harness does when it evaluates; finite scores (B, Q, way).
+
+        Raises:
+            Violation: the algorithm raised, or answered with something else.
+        """
+        self.module.eval()
+        with torch.inference_mode():
+            try:
+                scores = self.logits(episodes)
+            except Exception as error:  # the plugin's own code may fail in any way
+                raise Violation(raised(f"scoring {episodes}", error)) from error
+        try:
+            expected = (*episodes.query.shape[:2], episodes.way)
+            scores = require_tensor(scores, expected, f"scoring {episodes}", episodes.query.device)
+            require_finite(scores, f"scoring {episodes}", unit="episode")
+        except OutputError as error:
+            raise Violation(str(error)) from error
+        return scores.clone()
+
+
+class FeatureScorer(Scorer):
+    """A feature head alone, on made-up feature vectors."""
+
+    given = 1
+    item_shape = (32,)
+
+    def __init__(self, target: type[FeatureHead], params: Mapping[str, Any], device: torch.device) -> None:
+        self.module: FeatureHead = target(self.item_shape[0], **params).to(device)
+
+    def logits(self, episodes: Episodes) -> Tensor:
+        """Call the head."""
+        return self.module.logits(episodes.support, episodes.labels, episodes.query, episodes.way)
+
+    def learn(self, episodes: Episodes) -> None:
+        """Call the head's loss, which may have no weight of its own to give a gradient to."""
+        self.module.train()
+        loss = self.module.loss(episodes.support, episodes.labels, episodes.query, episodes.truth, episodes.way)
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+
+
+def expect_same(a: Tensor, b: Tensor, where: str) -> None:
+    """Raise Violation, saying where, if two scores of the same queries differ."""
+    if (apart := gap(a, b)) > TOLERANCE:
+        if a.shape[-1] == 1:
+            raise Violation(f"{where}: the predictions differ by {apart:.1%} of the largest")
+        changed = int((a.argmax(-1) != b.argmax(-1)).sum())
+        predictions = a.shape[0] * a.shape[1]
+        raise Violation(
+            f"{where}: the scores differ by {apart:.1%} of their spread "
+            f"and {changed} of {predictions} predictions with them"
+        )
+
+
+def trained(scorer: Scorer, batches: Sequence[Episodes], lr: float = 1e-2) -> None:
+    """Train the algorithm's own weights on made-up episodes, one step of Adam for each batch."""
+    weights = [weight for weight in scorer.module.parameters() if weight.requires_grad]
+    if not weights:
+        return
+    optimizer = torch.optim.Adam(weights, lr=lr)
+    for batch in batches:
+        optimizer.zero_grad()
+        scorer.learn(batch)
+        optimizer.step()

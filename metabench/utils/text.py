@@ -1,0 +1,62 @@
+"""Words of messages: counts with the right plural, and digests short enough to read."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_DIGITS = 12
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, as in ``1 image``, ``1,000 images`` and ``2 classes``.
+
+    Args:
+        plural: of `noun`, where it does not follow the rules for "-s", "-es" and "-ies".
+    """
+    return f"{number:,} {noun if number == 1 else plural or _plural(noun)}"
+
+
+def are(number: int) -> str:
+    """Return the verb that goes with a count: "is" or "are"."""
+    return "is" if number == 1 else "are"
+
+
+def have(number: int) -> str:
+    """Return the verb that goes with a count: "has" or "have"."""
+    return "has" if number == 1 else "have"
+
+
+def short_digest(digest: str) -> str:
+    """Return the first 12 of the digits of a hexadecimal digest: what sentences hold."""
+    return digest[:_DIGITS]
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"
+
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, without control characters (a record must not steer a terminal)."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def escape(text: str) -> str:
+    """Return `text` as one line of Markdown that shows it and does nothing: no cells, tags, links."""
+    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)
+    return text.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
+
+
+def inert(value: Any) -> Any:
+    """Return a value for a CSV file: a text that a spreadsheet would run as a formula with an apostrophe."""
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

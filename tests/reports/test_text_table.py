@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tabulate import tabulate
+
+from metabench.cli.main import main
+from metabench.cli.rendering import columns
+from metabench.reports.text_table import display_width, text_table
+from tests.photos import make_folder
+
+WORDS = ("plain", "日本語", "中文 字", "ring🔥", "ñandú", unicodedata.normalize("NFD", "ñandú"))
+
+
+def starts(line: str) -> list[int]:
+    """Where the cells after the first begin on the screen: behind two spaces."""
+    return [display_width(line[: place + 2]) for place in range(len(line) - 2) if line[place : place + 3] == "  |"]
+
+
+@pytest.mark.parametrize("make", [text_table, columns])
+def test_aligned_by_what_is_shown(make) -> None:
+    lines = make(("class", "|value"), [(word, "|1") for word in WORDS]).splitlines()
+    places = {tuple(starts(line)) for line in lines if "|" in line}
+    assert len(places) == 1
+    assert places != {()}
+
+
+def test_widths() -> None:
+    assert [display_width(word) for word in WORDS] == [5, 6, 7, 6, 5, 5]
+
+
+CELLS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=9)
+
+
+@given(st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1, max_size=5)))
+def test_as_tabulate_does_it_where_every_letter_takes_one_column(lines: list[list[str]]) -> None:
+    header, *rows = [[text.strip() for text in line] for line in lines]
+    want = tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True)
+    if rows:
+        assert text_table(header, rows).splitlines() == [line.rstrip() for line in want.splitlines()]
+
+
+def test_tables_of_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of labels, of runs and of classes, in whatever script."""
+    root = make_folder(tmp_path / "写真", {"日本語": 4, "ring🔥": 4, "plain": 4})
+    home = ["--home", str(tmp_path / "home")]
+    words = ["run", "--dataset", f"folder:{root}", "--algo", "nearest-mean", "--ways", "3", "--episodes", "20"]
+    assert main([*words, "--set", "data.size=12", "--quiet", *home]) == 0
+    table = capsys.readouterr().out.splitlines()
+    column = table[0].index("way")
+    assert display_width(table[2][: table[2].index(" 3 ") + 1]) == column
+    assert main(["list", "runs", "--json", *home]) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert main(["worst", record["key"], "--quiet", *home]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    head = next(number for number, line in enumerate(lines) if line.startswith("class "))
+    column = lines[head].index("accuracy")
+    for line in lines[head + 2 : head + 5]:
+        cut = next(n for n in range(len(line)) if display_width(line[:n]) == column)
+        assert line[cut].isdigit() and line[cut - 1] == " "

@@ -1,0 +1,53 @@
+"""Counts with their nouns, and what protocols advise: the right number, and the right option."""
+
+from __future__ import annotations
+
+import pytest
+
+from metabench.errors import UsageError
+from metabench.training.episode_errors import training_advice
+from metabench.utils.text import are, counted, have, short_digest
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (1, "image", "1 image"),
+        (0, "image", "0 images"),
+        (1, "class", "1 class"),
+        (2, "class", "2 classes"),
+        (1, "query", "1 query"),
+        (3, "query", "3 queries"),
+        (4, "way", "4 ways"),
+        (2000, "episode", "2,000 episodes"),
+    ],
+)
+def test_counts(number: int, noun: str, text: str) -> None:
+    assert counted(number, noun) == text
+
+
+def test_verbs_go_with_their_count() -> None:
+    assert [are(1), are(2), have(1), have(0)] == ["is", "are", "has", "have"]
+
+
+def test_an_irregular_plural_and_a_digest() -> None:
+    assert counted(2, "index", "indices") == "2 indices"
+    assert short_digest("ab" * 32) == "ab" * 6
+
+
+@pytest.mark.parametrize(
+    ("split", "refused", "advice"),
+    [
+        ("train", "use --ways 8 or fewer", "use --set train.way=8"),
+        ("val", "use --ways 3 or fewer", "use --set train.validation_way=3"),
+        ("train+val", "use --shots 4 or fewer", "use --set train.shot=4"),
+        ("train", "the largest legal --query is 3", "use --set train.query=3"),
+        ("val", "use fewer --shots or a smaller --query",
+         "use a smaller --set train.shot or a smaller --set train.validation_query"),
+    ],
+)  # fmt: skip
+def test_training_is_not_told_of_options_that_do_not_reach_it(split: str, refused: str, advice: str) -> None:
+    with pytest.raises(UsageError) as caught, training_advice(split, "folder:parts"):
+        raise UsageError(f"too few; {refused}")
+    what = "validation" if split == "val" else "training"
+    assert str(caught.value) == f"cannot draw {what} episodes from '{split}' of folder:parts: too few; {advice}"
