@@ -13,7 +13,7 @@ from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Cell
 from metabench.leaderboard.row_labels import names
 from metabench.leaderboard.rows import Result, Row
-from metabench.plotting.dot_plot import UNBOUNDED, Dot, dot_plot
+from metabench.plotting.dot_plot import UNBOUNDED, WIDTH, Dot, dot_plot
 from metabench.plotting.line_plot import Curve, curves
 from metabench.plotting.rank_diagram import rank_diagram
 from metabench.plotting.scatter_plot import Point, scatter
@@ -28,8 +28,8 @@ LEAST_DATASETS = 5
 _PERCENT = (0.0, 100.0)
 
 
-def dot_plots(section: Section) -> list[Picture]:
-    """Return a dot plot for each column with at least two rows."""
+def dot_plots(section: Section, width: float = WIDTH) -> list[Picture]:
+    """Return a dot plot, `width` pixels wide, for each column with at least two rows."""
     called = names(section.rows)
     found = []
     for cell in section.cells:
@@ -40,7 +40,7 @@ def dot_plots(section: Section) -> list[Picture]:
             dots = [_dot(section, row, cell, called[row.identity]) for row in shown]
             bounds = _PERCENT if cell.metric.unit == "%" else UNBOUNDED
             axis, digits = cell.metric.axis, cell.metric.digits
-            found.append(dot_plot(dots, f"{section.title_of(cell)}{more}", axis, bounds, digits=digits))
+            found.append(dot_plot(dots, f"{section.title_of(cell)}{more}", axis, bounds, width=width, digits=digits))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from metabench.cli.main import main
-from metabench.comparison.pairs import compare_all, standings
+from metabench.comparison.pairs import compare_all, rank_over_datasets
 from metabench.plotting.comparison_plot import draw
 from metabench.records.record import write_record
 from tests.comparison.test_pairs import _record
@@ -46,7 +46,7 @@ def test_what_would_not_matter_is_shaded() -> None:
 def test_data_sets_have_a_panel_each_and_their_mean_ranks_one() -> None:
     records = [_record(name, shift, data) for data in ("one", "two", "three") for name, shift in (("a", 0), ("b", 3))]
     found = compare_all(records)
-    texts = _texts(draw(found, standings(found)).file())
+    texts = _texts(draw(found, rank_over_datasets(found)).file())
     assert {"one, 5-way 1-shot", "two, 5-way 1-shot", "mean rank over 3 data sets, 5-way 1-shot"} <= set(texts)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-
 from metabench.pictures import Picture
+
 from metabench.plotting.dot_plot import Dot, dot_plot
 from metabench.plotting.histogram import histogram
 from metabench.plotting.line_plot import Curve, curves
