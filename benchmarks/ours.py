@@ -15,7 +15,7 @@ from torch import Tensor
 from metabench.data import ClassSplit
 from metabench.episodes.source import EpisodeSource
 from metabench.evaluation.scoring import evaluate
-from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import embed, to_device
@@ -103,12 +103,12 @@ def training(shot: int, episodes: int) -> dict[str, float]:
     return {"rate": episodes / seconds}
 
 
-def adapting(steps: int, pool: bool) -> AdaptingLearner:
+def adapting(steps: int, pool: bool) -> AdaptiveLearner:
     """Return MAML on the network that learn2learn calls ``OmniglotCNN``, or on Conv-4 with pooling."""
     backbone, params = (Conv4 if pool else Conv4Strided), {"lr": 0.4, "steps": steps}
     built = build_model(backbone, {"channels": CHANNELS}, Maml, params, IMAGE_SHAPE, SEED, WAY)
     assert isinstance(built, Maml)
-    return AdaptingLearner(built)
+    return AdaptiveLearner(built)
 
 
 def maml_evaluation(shot: int, steps: int, pool: bool, episodes: int) -> dict[str, float]:

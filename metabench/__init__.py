@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["load_results", "predict", "run"]
+if TYPE_CHECKING:
+    from metabench.python_api import predict, run
+    from metabench.reports.frames import load_results
+
+    __version__: str
+
+__all__ = ["__version__", "load_results", "predict", "run"]
 
 _WHERE = {
     "load_results": "metabench.reports.frames",
-    "predict": "metabench.reports.prediction_tables",
+    "predict": "metabench.python_api",
     "run": "metabench.python_api",
 }
 
@@ -21,6 +28,8 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """Load a function when it is asked for, so that ``import metabench`` stays light."""
+    if name == "__version__":
+        return importlib.metadata.version("metabench")
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'metabench' has no attribute '{name}'")

@@ -1,4 +1,4 @@
-"""``metabench.run``: the command of that name for Python."""
+"""What ``import metabench`` gives a user: the commands ``run`` and ``predict`` as functions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metabench.planning.arguments import Converter, converted
 from metabench.planning.planner import LISTS, Selection
 from metabench.planning.suites import find_suite
 from metabench.registry.registry import load_registry
-from metabench.reports.prediction_tables import _CONVERTERS, COLUMNS, rows
+from metabench.reports.prediction_tables import COLUMNS, rows
 from metabench.reports.rows import outcome_rows, to_frame
 from metabench.utils.console import Console
 from metabench.utils.home import Home
@@ -24,7 +24,7 @@ from metabench.utils.home import Home
 if TYPE_CHECKING:
     import pandas as pd
 
-_CONVERTERS: Mapping[str, Converter] = {
+_RUN_ARGUMENTS: Mapping[str, Converter] = {
     "algo": arguments.names,
     "shots": arguments.numbers,
     "ways": arguments.numbers,
@@ -50,6 +50,22 @@ _CONVERTERS: Mapping[str, Converter] = {
     "settings": arguments.settings,
     "split": arguments.text,
     "train_dataset": arguments.text,
+}
+_PREDICT_ARGUMENTS: Mapping[str, Converter] = {
+    "support": arguments.path,
+    "query": arguments.paths,
+    "algo": arguments.text,
+    "backbone": arguments.text,
+    "checkpoint": arguments.optional(arguments.path),
+    "plugins": arguments.paths,
+    "quiet": arguments.flag,
+    "settings": arguments.optional(arguments.settings),
+    "size": arguments.number,
+    "fit": arguments.text,
+    "colour": arguments.text,
+    "one_by_one": arguments.flag,
+    "skip_bad": arguments.flag,
+    "device": arguments.text,
 }
 _LISTS = {"shots": "shots", "ways": "ways", "dataset": "datasets", "backbone": "backbones", "seeds": "seeds"}
 """Arguments of several values, to the field of `Selection` that they fill."""
@@ -82,9 +98,9 @@ def run(
             stops no other: its ``status`` is ``skipped`` and its ``note`` says why.
         home, data, device, rerun, quiet: as the options of ``metabench run``.
         plugins: loose plugin files, as ``--plugin``.
-        options: further fields of `metabench.planning.planner.Selection`: query, episodes, episode_seed, sampling, until_ci, bound,
-            precision, protocol, checkpoint, split, train_dataset, and settings, a dictionary of what ``--set`` takes,
-            as in ``{"train.episodes": 60}``.
+        options: further fields of `metabench.planning.planner.Selection`: query, episodes, episode_seed, sampling,
+            until_ci, bound, precision, protocol, checkpoint, split, train_dataset, and settings, a dictionary of what
+            ``--set`` takes, as in ``{"train.episodes": 60}``.
 
     Raises:
         MetabenchError: what the command line would print as an error.
@@ -98,7 +114,7 @@ def run(
         "seeds": seeds,
     }
     named |= {"suite": suite, "home": home, "data": data, "device": device, "rerun": rerun, "quiet": quiet}
-    asked = converted("run", {**named, "plugins": plugins, **options}, _CONVERTERS)
+    asked = converted("run", {**named, "plugins": plugins, **options}, _RUN_ARGUMENTS)
     if not asked["algo"]:
         raise UsageError("run() needs algo: the name of an algorithm, or several; see 'metabench list algorithms'")
     given = {field: asked[name] for name, field in _LISTS.items() if asked[name]}
@@ -142,7 +158,7 @@ def predict(
     from metabench.evaluation.prediction import predict as label
 
     named = {"support": support, "query": query, "algo": algo, "backbone": backbone, "checkpoint": checkpoint}
-    asked = converted("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, _CONVERTERS)
+    asked = converted("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, _PREDICT_ARGUMENTS)
     registry, console = load_registry(asked.pop("plugins")), Console(quiet=asked.pop("quiet"))
     found = label(request_of(registry, **asked), console)
     every = [{f"p({name})": share for name, share in each.probabilities.items()} for each in found]

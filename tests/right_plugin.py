@@ -2,9 +2,7 @@
 
 import torch
 
-from metabench.api import AlgorithmSpec, Param, Recipe, hookimpl
-from metabench.models.interfaces import FeatureHead
-from metabench.models.prototypes import squared_distances
+from metabench.api import AlgorithmSpec, FeatureHead, Param, Recipe, hookimpl, squared_distances
 
 
 @hookimpl

@@ -32,7 +32,7 @@ def compare(
     episodes are compared episode by episode. Where the same methods were measured on several data sets, they are also
     ranked over the data sets.
     """
-    from metabench.comparison.pairs import compare_all, standings
+    from metabench.comparison.pairs import compare_all, rank_over_datasets
     from metabench.plotting.comparison_plot import draw
     from metabench.reports.comparison_tables import to_json, to_text
     from metabench.utils.atomic_files import write_atomic
@@ -45,7 +45,7 @@ def compare(
         raise UsageError("compare takes at least two records")
     check_file("--plot", plot)
     found = compare_all([given(word, home).record for word in records], min_diff)
-    ranked = standings(found)
+    ranked = rank_over_datasets(found)
     if plot is not None:
         write_atomic(plot, draw(found, ranked, min_diff).file())
     click.echo(to_json(found, ranked) if as_json else to_text(found, ranked, as_markdown))

@@ -21,9 +21,8 @@ from metabench.data.split import ClassSplit, split_digest
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.execution.session import Session
 from metabench.planning.folder_labels import names_with_places
-from metabench.planning.run_spec import Choice
 from metabench.registry.registry import Registry, nameless
-from metabench.registry.resolved import resolve_params
+from metabench.registry.resolved import ResolvedPlugin, resolve_params
 from metabench.registry.specs import FOLD, UNKNOWN_COPY, DatasetSpec, Declared, defaults
 from metabench.utils.console import Console
 from metabench.utils.home import Home
@@ -195,20 +194,20 @@ def where(name: str | None, as_json: bool, home: str | None, data: str | None) -
         click.echo(f"your own copies are looked for in: {cell(looked)}", err=True)
 
 
-def _chosen(registry: Registry, name: str, more: Mapping[str, Any] | None = None) -> Choice:
+def _chosen(registry: Registry, name: str, more: Mapping[str, Any] | None = None) -> ResolvedPlugin:
     """Return the data set that a word of the user names, its other parameters as in `more` or at their defaults."""
     spec, named = registry.choose("dataset", name)
-    return Choice(spec, resolve_params(spec, {**named, **(more or {})}))
+    return ResolvedPlugin(spec, resolve_params(spec, {**named, **(more or {})}))
 
 
-def forms(chosen: Choice) -> list[Choice]:
+def forms(chosen: ResolvedPlugin) -> list[ResolvedPlugin]:
     """Return a data set once for each class split that stands beside its usual one, the usual one first."""
     assert isinstance(chosen.spec, DatasetSpec)
     folds = [{FOLD: params[FOLD]} for params, _ in chosen.spec.forms() if chosen.spec.folds]
-    return [Choice(chosen.spec, {**chosen.params, **fold}) for fold in folds] or [chosen]
+    return [ResolvedPlugin(chosen.spec, {**chosen.params, **fold}) for fold in folds] or [chosen]
 
 
-def form_name(chosen: Choice, title: str = "") -> str:
+def form_name(chosen: ResolvedPlugin, title: str = "") -> str:
     """Return the name of a data set, or `title`, with the class split where it has several."""
     assert isinstance(chosen.spec, DatasetSpec)
     name = title or chosen.name
@@ -240,7 +239,7 @@ def _state(spec: DatasetSpec, place: Home) -> str:
     """Say whether a data set can be used; of its folds how many, where they differ. Decodes nothing."""
     if nameless(spec):
         return f"yours: {spec.name}:{spec.argument.upper()}"
-    found = [look(spec, form.params, place) for form in forms(Choice(spec, defaults(spec)))]
+    found = [look(spec, form.params, place) for form in forms(ResolvedPlugin(spec, defaults(spec)))]
     counts = Counter(each.presence for each in found)
     if len(counts) > 1:
         return ", ".join(f"{count} of {len(found)} folds {presence}" for presence, count in counts.items())
@@ -253,13 +252,13 @@ def _used(spec: DatasetSpec, place: Home) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _loaded(chosen: Choice, session: Session) -> Iterator[tuple[str, ClassSplit]]:
+def _loaded(chosen: ResolvedPlugin, session: Session) -> Iterator[tuple[str, ClassSplit]]:
     """Load each split in turn, with progress on stderr."""
     for split in session.splits(chosen):
         yield split, session.split(chosen, split)
 
 
-def verified(chosen: Choice, place: Home, title: str = "") -> Iterator[Check]:
+def verified(chosen: ResolvedPlugin, place: Home, title: str = "") -> Iterator[Check]:
     """Yield a check of each split, and of its files that are not read; what is missing or broken is one check for the
     whole data set. `title` is its name where its own may mean another too."""
     session, name = Session(place, Console(), allow_download=False), title or form_name(chosen)
@@ -293,7 +292,7 @@ def _first_error(checks: Sequence[Check], named: bool) -> MetabenchError | None:
     return next((MissingError(check.detail) for check in checks if named and check.status == "missing"), None)
 
 
-def _unread(chosen: Choice, name: str, session: Session) -> Iterator[Check]:
+def _unread(chosen: ResolvedPlugin, name: str, session: Session) -> Iterator[Check]:
     """Yield a check for each reason for which files of a data set are not read."""
     try:
         for part in session.unread(chosen):
@@ -324,7 +323,7 @@ def _block(check: Check, lines: Sequence[str]) -> Iterator[str]:
         yield f"  and {len(lines) - _LISTED} more; --json lists all"
 
 
-def _copies(chosen: Choice, name: str, finding: Finding, checks: Mapping[str, Check]) -> Check:
+def _copies(chosen: ResolvedPlugin, name: str, finding: Finding, checks: Mapping[str, Check]) -> Check:
     """Return the check of a finding; published data are as they are, and what their spec lists is known."""
     spec, where = chosen.spec, "+".join(finding.splits)
     assert isinstance(spec, DatasetSpec)
@@ -341,7 +340,7 @@ def _copies(chosen: Choice, name: str, finding: Finding, checks: Mapping[str, Ch
     return Check(name, where, finding.kind, images=finding.copies, detail=detail, copies=finding.groups, failed=failed)
 
 
-def _compared(chosen: Choice, name: str, split: str, loaded: ClassSplit, place: Home) -> Check:
+def _compared(chosen: ResolvedPlugin, name: str, split: str, loaded: ClassSplit, place: Home) -> Check:
     spec = chosen.spec
     assert isinstance(spec, DatasetSpec)
     declared = spec.declared(chosen.params) or Declared({}, {})

@@ -19,10 +19,10 @@ from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import cell, columns, echo_json
 from metabench.data.availability import USABLE, look
 from metabench.errors import MetabenchError
-from metabench.planning.run_spec import Choice
 from metabench.planning.suites import load_suites
 from metabench.registry.loader import one_line
 from metabench.registry.registry import Registry, availability, nameless
+from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import DatasetSpec, defaults
 from metabench.utils.home import Home
 
@@ -58,7 +58,7 @@ def doctor(context: click.Context, as_json: bool, home: str | None, data: str | 
     place, registry = Home.resolve(home, data), current_registry()
     checks = [*_versions(), _device(), _home(place), *_plugins(registry), *_extras()]
     for spec in registry.datasets.values():
-        checks += [_dataset(form, place, verify) for form in forms(Choice(spec, defaults(spec)))]
+        checks += [_dataset(form, place, verify) for form in forms(ResolvedPlugin(spec, defaults(spec)))]
     if as_json:
         echo_json(checks)
     else:
@@ -129,7 +129,7 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _dataset(chosen: Choice, home: Home, verify: bool) -> Check:
+def _dataset(chosen: ResolvedPlugin, home: Home, verify: bool) -> Check:
     """Tell what is there of a data set, and with `verify` whether it is what it should be."""
     spec = chosen.spec
     assert isinstance(spec, DatasetSpec)
@@ -152,7 +152,7 @@ def _dataset(chosen: Choice, home: Home, verify: bool) -> Check:
     return _verified(what, words, chosen, home, facts) if verify else Check(what, "ok", words, facts)
 
 
-def _verified(what: str, words: str, chosen: Choice, home: Home, facts: Mapping[str, Any]) -> Check:
+def _verified(what: str, words: str, chosen: ResolvedPlugin, home: Home, facts: Mapping[str, Any]) -> Check:
     """Read a data set in full; what differs from what it declares is a fault."""
     checks = list(verified(chosen, home))
     faults = [each.detail for each in checks if each.failed or each.status in ("rejected", "missing")]

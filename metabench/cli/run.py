@@ -18,7 +18,7 @@ from metabench.execution.launcher import attempt_suite, launch, planned, planned
 from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection
-from metabench.planning.run_spec import Lacking, Planned, RunSpec
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.planning.suites import Suite, find_suite
 from metabench.plotting.learning_curve_plot import draw
 from metabench.registry.specs import SAMPLINGS
@@ -115,7 +115,7 @@ def _run_suite(suite: Suite, runs: Sequence[Planned], session: Session, options:
         click.echo(suite_tables.to_json(suite, found, outcome_rows(outcomes), seeds))
     else:
         click.echo(suite_tables.to_text(suite, found, options["as_markdown"]))
-    codes = [result.error.exit_code for result in results if isinstance(result, Lacking)]
+    codes = [result.error.exit_code for result in results if isinstance(result, RejectedRun)]
     failed = any(outcome.record["status"] != "ok" for outcome in outcomes)
     return 1 if failed else min(codes, default=0)
 

@@ -11,8 +11,8 @@ import click
 from metabench.cli.options import check_file
 from metabench.cli.plugin_option import current_registry
 from metabench.errors import UsageError
-from metabench.execution.dry_run import NOT_MADE, Prospect
 from metabench.execution.session import Session
+from metabench.planning.forecast import NOT_MADE, RunForecast
 from metabench.planning.planner import EPISODES, MOST_UNTIL, PRECISIONS
 from metabench.reports import dry_run_tables
 from metabench.runtime.memory_limits import parse_bytes
@@ -167,7 +167,7 @@ def session_of(context: click.Context, options: Mapping[str, Any]) -> Session:
     )
 
 
-def tell(found: Sequence[Prospect], options: Mapping[str, Any]) -> int:
+def tell(found: Sequence[RunForecast], options: Mapping[str, Any]) -> int:
     """Print a survey (``--dry-run``) and return the exit code: 3 where something is missing, 2 where runs cannot be."""
     text = (
         dry_run_tables.to_json(found) if options["as_json"] else dry_run_tables.to_text(found, options["as_markdown"])

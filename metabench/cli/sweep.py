@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from metabench.cli import run_options
+from metabench.comparison.sweep_results import CandidateResult, best_of, judge, provenance
 from metabench.execution.dry_run import survey
 from metabench.execution.launcher import launch, marked
 from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection
-from metabench.planning.sweeps import Sweep, Tried, best_of, judge, plan_sweep, provenance
+from metabench.planning.sweeps import Sweep, plan_sweep
 from metabench.reports import sweep_tables
 from metabench.reports.rows import outcome_rows
 from metabench.reports.run_tables import markdown, terminal
@@ -60,7 +61,7 @@ def sweep(context: click.Context, /, **options: Any) -> None:
     context.exit(int(failed))
 
 
-Judged = list[tuple[Sweep, list[Tried]]]
+Judged = list[tuple[Sweep, list[CandidateResult]]]
 
 
 def _judged(sweeps: Sequence[Sweep], outcomes: Sequence[Outcome]) -> Judged:

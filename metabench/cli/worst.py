@@ -27,7 +27,7 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     RECORD is the path of a record file, or the first digits of the key of a stored run. Its episodes are replayed from
     its weights, which takes seconds where the images were embedded before; nothing is stored.
     """
-    from metabench.evaluation.error_analysis import Watcher
+    from metabench.evaluation.error_analysis import ErrorAnalyzer
     from metabench.execution.replay import replay
     from metabench.reports.error_tables import to_plain, to_text
 
@@ -36,10 +36,10 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     if found.record["scores"] and "correct" not in found.record["scores"]:
         raise UsageError(f"run {key} is not scored by right and wrong answers; see 'metabench show --plot'")
     session, weights = ready(found, home, options)
-    watchers: list[Watcher] = []
+    watchers: list[ErrorAnalyzer] = []
 
-    def watcher(split: Any) -> Watcher:
-        watchers.append(Watcher(split))
+    def watcher(split: Any) -> ErrorAnalyzer:
+        watchers.append(ErrorAnalyzer(split))
         return watchers[0]
 
     total = len(found.record["scores"]["correct"])

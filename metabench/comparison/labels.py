@@ -16,7 +16,7 @@ from metabench.utils.hashing import canonical_json
 
 
 @dataclass(frozen=True)
-class Contestant:
+class LabelledRecord:
     """A record in a comparison.
 
     Attributes:
@@ -52,7 +52,7 @@ class Contestant:
         return self.protocol if self.metric == ACCURACY else f"{self.protocol}, {self.metric.title}"
 
 
-def contestants(records: Iterable[Mapping[str, Any]]) -> list[Contestant]:
+def labelled_records(records: Iterable[Mapping[str, Any]]) -> list[LabelledRecord]:
     """Return the records with names that tell them apart, no longer than need be; each record once.
 
     Raises:
@@ -63,13 +63,13 @@ def contestants(records: Iterable[Mapping[str, Any]]) -> list[Contestant]:
         if record["scores"] is None:
             raise UsageError(f"run {record['key'][:12]} is {record['status']} and has no scores; run it again")
     algorithms = [record["inputs"]["algorithm"]["name"] for record in records]
-    methods = told_apart(algorithms, [""] * len(records), [_traits(record) for record in records])
+    methods = distinguishing_labels(algorithms, [""] * len(records), [_traits(record) for record in records])
     cells = [_cell(record) for record in records]
-    trained = told_apart(algorithms, cells, [training_traits(record) for record in records])
+    trained = distinguishing_labels(algorithms, cells, [training_traits(record) for record in records])
     names = [method + told.removeprefix(name) for method, told, name in zip(methods, trained, algorithms, strict=True)]
-    labels = told_apart(names, cells, [_run_traits(record) for record in records])
+    labels = distinguishing_labels(names, cells, [_run_traits(record) for record in records])
     parts = zip(methods, labels, cells, _dataset_names(records), map(_protocol_name, records), strict=True)
-    return [Contestant(*names, score_of(record), record) for names, record in zip(parts, records, strict=True)]
+    return [LabelledRecord(*names, score_of(record), record) for names, record in zip(parts, records, strict=True)]
 
 
 def _cell(record: Mapping[str, Any]) -> str:
@@ -122,7 +122,9 @@ def training_traits(record: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def told_apart(names: Sequence[str], groups: Sequence[str], traits: Sequence[Mapping[str, str]]) -> list[str]:
+def distinguishing_labels(
+    names: Sequence[str], groups: Sequence[str], traits: Sequence[Mapping[str, str]]
+) -> list[str]:
     """Append to the names the traits, one after the other, in which those differ that share group and name."""
     found = list(names)
     for trait in dict.fromkeys(name for each in traits for name in each):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metabench.comparison.labels import Contestant, contestants, told_apart, training_traits
+from metabench.comparison.labels import LabelledRecord, distinguishing_labels, labelled_records, training_traits
 from metabench.errors import NothingMeasured
 from metabench.records.copy_counts import copies_of, most
 from metabench.registry.metric import Metric
@@ -74,8 +74,8 @@ def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]
     fine = [r for r in records if r["status"] == "ok" and "shot" in r["inputs"]["protocol"]["params"]]
     if not fine:
         raise NothingMeasured("no run that succeeded has shots; see 'metabench list runs'")
-    groups: dict[tuple[str, str, Metric, str], list[Contestant]] = defaultdict(list)
-    for each in contestants(fine):
+    groups: dict[tuple[str, str, Metric, str], list[LabelledRecord]] = defaultdict(list)
+    for each in labelled_records(fine):
         groups[each.dataset, _protocol(each.record), each.metric, each.method].append(each)
     found = [
         LearningCurve(name, dataset, protocol, metric, _levels(members))
@@ -85,7 +85,7 @@ def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]
     return sorted(found, key=lambda curve: (curve.dataset, _in_order(curve.protocol), curve.metric.name, curve.method))
 
 
-def _apart(method: str, group: Sequence[Contestant]) -> Mapping[str, Sequence[Contestant]]:
+def _apart(method: str, group: Sequence[LabelledRecord]) -> Mapping[str, Sequence[LabelledRecord]]:
     """Return runs by the name of their curve: one, unless for a number of shots there are several ways.
 
     A recipe may depend on the shots, and the number of queries on the images that are left, so what differs between
@@ -99,8 +99,8 @@ def _apart(method: str, group: Sequence[Contestant]) -> Mapping[str, Sequence[Co
     queries = {found["query"] for found in traits}
     if all(len(found) == 1 for found in ways.values()) and not (together and len(queries) > 1):
         return {method: group}
-    curves: dict[str, list[Contestant]] = defaultdict(list)
-    for each, name in zip(group, told_apart([method] * len(group), [""] * len(group), traits), strict=True):
+    curves: dict[str, list[LabelledRecord]] = defaultdict(list)
+    for each, name in zip(group, distinguishing_labels([method] * len(group), [""] * len(group), traits), strict=True):
         curves[name].append(each)
     return curves
 
@@ -129,7 +129,7 @@ def _protocol(record: Mapping[str, Any]) -> str:
     return " ".join(filter(None, [way, "" if way and not rest else protocol["name"], rest]))
 
 
-def _levels(members: Sequence[Contestant]) -> tuple[Level, ...]:
+def _levels(members: Sequence[LabelledRecord]) -> tuple[Level, ...]:
     best: dict[int, tuple[tuple[int, int, str], Level]] = {}
     for group in over_seeds(each.record for each in members):
         level = _level(group)

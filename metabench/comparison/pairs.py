@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from metabench.comparison.labels import Contestant, contestants
+from metabench.comparison.labels import LabelledRecord, labelled_records
 from metabench.errors import UsageError
 from metabench.registry.metric import Metric
 from metabench.statistics.dataset_ranking import Ranking, rank_methods
@@ -22,8 +22,8 @@ LEVEL = 0.05
 class Versus:
     """A pair of records, compared; `p_holm` is corrected for all pairs of the table."""
 
-    a: Contestant
-    b: Contestant
+    a: LabelledRecord
+    b: LabelledRecord
     difference: Difference
     p_holm: float
     verdict: str
@@ -52,7 +52,7 @@ class Versus:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RankedMethods:
     """Methods ranked over the data sets that all of them were measured on, for one protocol."""
 
     protocol: str
@@ -89,8 +89,8 @@ def compare_all(records: Sequence[Mapping[str, Any]], min_diff: float | None = N
     Raises:
         UsageError: a record without scores, or no two records with a cell in common.
     """
-    cells: dict[str, list[Contestant]] = defaultdict(list)
-    for contestant in contestants(records):
+    cells: dict[str, list[LabelledRecord]] = defaultdict(list)
+    for contestant in labelled_records(records):
         cells[contestant.cell].append(contestant)
     pairs = [pair for members in cells.values() for pair in itertools.combinations(members, 2)]
     if not pairs:
@@ -142,7 +142,7 @@ def verdict(difference: Difference, p: float, min_diff: float | None, unit: str 
     return f"different; whether by {min_diff:g} {unit} is open"
 
 
-def standings(found: Sequence[Versus]) -> list[Standing]:
+def rank_over_datasets(found: Sequence[Versus]) -> list[RankedMethods]:
     """Rank the methods over data sets, once for each protocol that has two methods on two data sets.
 
     The score of a method with several runs on a data set (seeds) is their mean.
@@ -162,5 +162,5 @@ def standings(found: Sequence[Versus]) -> list[Standing]:
         table = [[sum(row[name]) / len(row[name]) for name in everywhere] for row in scores.values()]
         left_out = tuple(name for name in methods if name not in everywhere)
         ranking = rank_methods(table, higher_is_better=metric.higher_is_better, ends=metric.difference_ends)
-        result.append(Standing(protocol, metric, tuple(scores), tuple(everywhere), left_out, ranking))
+        result.append(RankedMethods(protocol, metric, tuple(scores), tuple(everywhere), left_out, ranking))
     return result

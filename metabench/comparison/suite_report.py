@@ -11,9 +11,10 @@ from typing import Any
 
 from metabench.planning.folder_labels import names_with_places
 from metabench.planning.outcome import Outcome
-from metabench.planning.run_spec import Choice, Lacking, Planned, RunSpec, spec_of
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, spec_of
 from metabench.records.copy_counts import copies_of, most
 from metabench.registry.metric import Metric
+from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import FIXED_WAY
 from metabench.statistics.mean_over_cells import rank_over_cells
 from metabench.statistics.means import Seeds, mean_over_cells
@@ -86,7 +87,7 @@ class Report:
     lines: tuple[Line, ...]
 
 
-def report(planned: Sequence[Planned], results: Sequence[Outcome | Lacking]) -> Report:
+def report(planned: Sequence[Planned], results: Sequence[Outcome | RejectedRun]) -> Report:
     """Return what the runs of a suite say; `results` are theirs, in the same order.
 
     Algorithms are compared over the cells that all of them have. One that has none is shown and not ranked, and nothing
@@ -94,7 +95,7 @@ def report(planned: Sequence[Planned], results: Sequence[Outcome | Lacking]) -> 
     """
     runs = [spec_of(each) for each in planned]
     methods, cells = _methods(runs), _cells(runs)
-    found: dict[str, dict[str, list[Outcome | Lacking]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[str, list[Outcome | RejectedRun]]] = defaultdict(lambda: defaultdict(list))
     for method, cell, result in zip(methods, cells, results, strict=True):
         found[method][cell.key].append(result)
     lines = [_line(method, row) for method, row in found.items()]
@@ -121,7 +122,7 @@ def _metrics(lines: Sequence[Line], cells: Sequence[Cell]) -> set[Metric]:
     return {line.results[cell.key].metric for line in lines for cell in cells}
 
 
-def _line(method: str, row: Mapping[str, Sequence[Outcome | Lacking]]) -> Line:
+def _line(method: str, row: Mapping[str, Sequence[Outcome | RejectedRun]]) -> Line:
     results, problems = {}, {}
     for key, each in row.items():
         if why := _problem(each):
@@ -132,11 +133,11 @@ def _line(method: str, row: Mapping[str, Sequence[Outcome | Lacking]]) -> Line:
     return Line(method, results, problems)
 
 
-def _problem(results: Sequence[Outcome | Lacking]) -> str:
+def _problem(results: Sequence[Outcome | RejectedRun]) -> str:
     """Say why a cell is not measured, or in how many of its seeds; empty if it is."""
     reasons = []
     for each in results:
-        if isinstance(each, Lacking):
+        if isinstance(each, RejectedRun):
             reasons.append(str(each.error))
         elif each.record["status"] != "ok":
             error = each.record["error"] or {"type": each.record["status"], "message": ""}
@@ -183,14 +184,14 @@ def _cells(runs: Sequence[RunSpec]) -> list[Cell]:
     return [Cell(key, dataset, protocol) for key, (dataset, protocol) in zip(_keys(runs), names, strict=True)]
 
 
-def _title(protocol: Choice) -> str:
+def _title(protocol: ResolvedPlugin) -> str:
     """``5-way 1-shot``, after the name of any protocol but the default."""
     way, shot = protocol.params.get("way"), protocol.params.get("shot")
     cell = f"{way}-way {shot}-shot" if way and shot else ""
     return " ".join(filter(None, ["" if cell and protocol.name == FIXED_WAY else protocol.name, cell]))
 
 
-def _told_apart(choices: Sequence[Choice], names: Sequence[str]) -> list[str]:
+def _told_apart(choices: Sequence[ResolvedPlugin], names: Sequence[str]) -> list[str]:
     """Append to the names the parameters in which choices differ that share a name."""
     values: dict[tuple[str, str], set[Any]] = defaultdict(set)
     for choice, name in zip(choices, names, strict=True):

@@ -113,7 +113,7 @@ def cached_images(
     remedy: str,
     draft: Path | None = None,
 ) -> NDArray[np.uint8]:
-    """Return the decoded images at `path`, uint8 (N, height, width, channels); see `metabench.data.resumable_array.cached_rows`.
+    """Return the decoded images at `path`, uint8 (N, height, width, channels); see `resumable_array.cached_rows`.
 
     Args:
         path: of the array, in ``context.cache``.

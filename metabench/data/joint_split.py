@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, image_digest
-from metabench.episodes.batch import Rows
+from metabench.data.split import Rows
 from metabench.errors import UsageError
 from metabench.utils.random_streams import Stream
 

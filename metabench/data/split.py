@@ -93,3 +93,6 @@ def split_digest(split: ClassSplit) -> str:
     for row in range(0, len(split.images), step):
         digest.update(np.ascontiguousarray(split.images[row : row + step]).tobytes())
     return digest.hexdigest()
+
+
+Rows = NDArray[np.int64]

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-Rows = NDArray[np.int64]
+from metabench.data.split import Rows
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
-from metabench.episodes.batch import EpisodeBatch, Rows
+from metabench.data.split import Rows
+from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.protocols import DisjointProtocol, EpisodeProtocol
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError

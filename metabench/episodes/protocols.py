@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
-from metabench.episodes.batch import EpisodeBatch, Rows
+from metabench.data.split import Rows
+from metabench.episodes.batch import EpisodeBatch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
 from metabench.data.paired_split import PairedSplit
-from metabench.episodes.batch import EpisodeBatch, Rows
+from metabench.data.split import Rows
+from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.checks import require_episodes
 from metabench.episodes.protocols import EpisodeProtocol, GroupedProtocol, ListedProtocol
 from metabench.episodes.tally import EpisodeTally

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.episodes.batch import EpisodeBatch, Rows
+from metabench.data.split import Rows
+from metabench.episodes.batch import EpisodeBatch
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.statistics.episode_scores import first_column, metric_as_record, parts_as_record
 

@@ -88,7 +88,7 @@ class WorstCase:
     confusions: tuple[Confusion, ...]
 
 
-class Watcher:
+class ErrorAnalyzer:
     """Adds up answers as episodes are replayed.
 
     Args:

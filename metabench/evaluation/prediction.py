@@ -27,7 +27,7 @@ from metabench.learners.factory import make_learner
 from metabench.models.assembly import Model
 from metabench.models.checkpoints import load_weights
 from metabench.models.embedding import embed
-from metabench.planning.run_spec import Choice
+from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec
 from metabench.runtime.devices import choose_device
 from metabench.runtime.torch_state import standard_torch
@@ -53,8 +53,8 @@ class Request:
 
     support: Path
     query: Sequence[Path]
-    algorithm: Choice
-    backbone: Choice
+    algorithm: ResolvedPlugin
+    backbone: ResolvedPlugin
     checkpoint: Path | None = None
     form: Form = field(default_factory=Form)
     one_by_one: bool = False

@@ -9,8 +9,9 @@ import numpy as np
 
 from metabench.data.duplicates import Items, count_copies, items_of
 from metabench.execution.training_data import seen_by
-from metabench.planning.run_spec import Choice, RunSpec
+from metabench.planning.run_spec import RunSpec
 from metabench.records.copy_counts import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
+from metabench.registry.resolved import ResolvedPlugin
 from metabench.utils.atomic_files import replacing
 
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ class CopyCounter:
         self._session = session
         self._items: dict[str, Items] = {}
         self._counts: dict[tuple[str, ...], dict[str, int]] = {}
-        self._seen: dict[str, list[tuple[Choice, str]]] = {}
+        self._seen: dict[str, list[tuple[ResolvedPlugin, str]]] = {}
 
     def count(self, run: RunSpec) -> dict[str, int]:
-        """Return the number of copies of each kind in a run (see `metabench.records.copy_counts`), those that are not 0.
+        """Return the number of copies of each kind in a run (see `copy_counts`), those that are not 0.
 
         ``within_class`` and ``between_classes`` are of the measured split. ``between_splits`` are its items that
         stand in a split which the run trains on, chooses weights by or takes support from, or which weights that the
-        user gave have seen, as far as that is known here (see `metabench.execution.training_data.seen_by`). Where support is of
+        user gave have seen, as far as that is known here (see `training_data.seen_by`). Where support is of
         another split, copies within a class of the measured one do no harm.
         """
         learned = [(run.trained_on, split) for split in learned_from(run)]
@@ -62,7 +63,7 @@ class CopyCounter:
             self._counts[key] = {kind: number for kind, number in found.items() if number}
         return self._counts[key]
 
-    def _items_of(self, dataset: Choice, split: str) -> Items:
+    def _items_of(self, dataset: ResolvedPlugin, split: str) -> Items:
         """Return the digests of the items of a split, from memory, disk or the split."""
         digest = self._session.digests(dataset)[split]
         if digest not in self._items:
@@ -74,7 +75,7 @@ class CopyCounter:
             self._items[digest] = items
         return self._items[digest]
 
-    def _computed(self, dataset: Choice, split: str) -> Items:
+    def _computed(self, dataset: ResolvedPlugin, split: str) -> Items:
         data = self._session.split(dataset, split)
         with self._session.console.progress(f"comparing items of {dataset.name}", len(data.images)) as bar:
             return items_of(data, bar.update)

@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from metabench.data.availability import USABLE, Found, look
-from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.errors import MetabenchError
 from metabench.execution.session import Session
 from metabench.planning.cost_estimates import Estimates
-from metabench.planning.run_spec import Choice, Lacking, Planned, RunSpec
+from metabench.planning.forecast import RunForecast
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.records.partial_scores import Partial
 from metabench.registry.registry import availability, kind_of
+from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import DatasetSpec
 from metabench.utils.hashing import content_key
 from metabench.utils.text import counted
-
-State = Literal["cached", "partial", "to do", "missing", "impossible"]
-
-NOT_MADE: Mapping[State, int] = {"missing": MissingError.exit_code, "impossible": UsageError.exit_code}
-"""States in which a run is not made, with the exit code that says so."""
-
-
-@dataclass(frozen=True)
-class Prospect:
-    """A run before it is made.
-
-    Attributes:
-        state: ``cached``, its record is there; ``partial``, it goes on where it stopped; ``missing``, something that it
-            needs is not here; ``impossible``, its parts do not go together.
-        key: of the run; empty where the digests of its data are not known yet.
-        detail: how far it is, or what is missing and how to get it, or why it cannot be.
-        seconds: what is left to do takes about this long, without downloads; None where nothing similar was measured.
-        downloads: what is downloaded for it first, by data set; empty if nothing is.
-    """
-
-    run: RunSpec
-    state: State
-    key: str
-    detail: str = ""
-    seconds: float | None = 0.0
-    downloads: tuple[str, ...] = ()
 
 
 class Surveyor:
@@ -55,17 +29,17 @@ class Surveyor:
         self._found: dict[str, Found] = {}
         self._trained: set[str] = set()
 
-    def look(self, planned: Planned) -> Prospect:
+    def look(self, planned: Planned) -> RunForecast:
         """Return what a run comes to after those that were looked at before."""
-        if isinstance(planned, Lacking):
-            return Prospect(planned.run, "impossible", "", str(planned.error), None)
+        if isinstance(planned, RejectedRun):
+            return RunForecast(planned.run, "impossible", "", str(planned.error), None)
         run = planned
         digests = self.session.known_digests_of(run)
         key = content_key(run.inputs(digests)) if digests else ""
         if key and not self.session.rerun and self.session.store.find(key):
-            return Prospect(run, "cached", key)
+            return RunForecast(run, "cached", key)
         if lacking := self._lacking(run):
-            return Prospect(run, "missing", key, lacking, None)
+            return RunForecast(run, "missing", key, lacking, None)
         fetched = self._fetched(run)
         training, trained = self._training(run, digests)
         scored, words = self._scored(key, run.width)
@@ -73,7 +47,7 @@ class Surveyor:
         left = max(0.0, 1 - scored / run.episodes)
         seconds = None if training is None or measuring is None else training + measuring * left
         begun = [text for text in (trained, words) if text]
-        return Prospect(run, "partial" if begun else "to do", key, ", ".join(begun), seconds, fetched)
+        return RunForecast(run, "partial" if begun else "to do", key, ", ".join(begun), seconds, fetched)
 
     def _lacking(self, run: RunSpec) -> str:
         """What a run needs and is not here, with what to do; empty if nothing is."""
@@ -90,7 +64,7 @@ class Surveyor:
         found = {dataset.spec.name: self._data(dataset) for dataset in (run.dataset, run.trained_on)}
         return tuple(f"{name}: {each.detail}" for name, each in found.items() if each.presence == "downloadable")
 
-    def _data(self, dataset: Choice) -> Found:
+    def _data(self, dataset: ResolvedPlugin) -> Found:
         key = content_key(dataset.identity)
         if key not in self._found:
             assert isinstance(dataset.spec, DatasetSpec)
@@ -121,7 +95,7 @@ class Surveyor:
         return done, f"scored {counted(done, 'episode')}" if done else ""
 
 
-def survey(planned: Sequence[Planned], session: Session) -> list[Prospect]:
+def survey(planned: Sequence[Planned], session: Session) -> list[RunForecast]:
     """Return what each run of a plan comes to, in order; weights that several share are trained by the first."""
     surveyor = Surveyor(session)
     return [surveyor.look(each) for each in planned]

@@ -33,12 +33,13 @@ from metabench.models.fingerprints import weights_digest
 from metabench.models.interfaces import Backbone
 from metabench.models.output_checks import OutputError
 from metabench.planning.outcome import Outcome
-from metabench.planning.run_spec import Choice, RunSpec, metric_of_protocol
+from metabench.planning.run_spec import RunSpec, metric_of_protocol
 from metabench.records.partial_scores import Partial
 from metabench.records.record import build_record
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.recipe import Recipe
 from metabench.registry.registry import load_target
+from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import AlgorithmSpec, defaults
 from metabench.runtime.devices import choose_device, emulates
 from metabench.runtime.memory import machine_failed
@@ -255,7 +256,7 @@ class Executor:
         # Not the way and query of the evaluation: the same training must come out whatever is measured with it.
         own = {**defaults(protocol.spec), "shot": recipe.shot}
         named = {k: own[k] if k in ("way", "shot", "query") else value for k, value in protocol.params.items()}
-        name = [Choice(protocol.spec, named).inputs(), *parts, split, run.seed, recipe.way, recipe.shot]
+        name = [ResolvedPlugin(protocol.spec, named).inputs(), *parts, split, run.seed, recipe.way, recipe.shot]
         classes, mask = self.session.split(dataset, split), self.session.withheld(run, split)
         with training_advice(split, dataset.name):
             if mask is None:
@@ -510,7 +511,7 @@ def _parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _protocol(choice: Choice, params: Mapping[str, Any]) -> EpisodeProtocol:
+def _protocol(choice: ResolvedPlugin, params: Mapping[str, Any]) -> EpisodeProtocol:
     """Build a protocol whose class has what its spec says."""
     protocol: EpisodeProtocol = load_target(choice.spec)(**params)
     metric = metric_of_protocol(choice)

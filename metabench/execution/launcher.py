@@ -15,9 +15,10 @@ from metabench.execution.session import Session
 from metabench.planning.effects import chosen, require_effect, require_shape
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection, plan_each
-from metabench.planning.run_spec import Choice, Lacking, Planned, RunSpec, sound, spec_of
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, sound, spec_of
 from metabench.planning.suites import Suite, plan_suite
 from metabench.records.copy_counts import copies_of, copies_words, most
+from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import defaults
 from metabench.utils.hashing import content_key
 
@@ -40,7 +41,7 @@ def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
     return [outcome for outcome in found if isinstance(outcome, Outcome)]
 
 
-def attempt(planned: Sequence[Planned], session: Session) -> list[Outcome | Lacking]:
+def attempt(planned: Sequence[Planned], session: Session) -> list[Outcome | RejectedRun]:
     """As `launch`, but a run that cannot be made is told, when that is known and in the result, and the others are.
 
     Raises:
@@ -48,7 +49,7 @@ def attempt(planned: Sequence[Planned], session: Session) -> list[Outcome | Lack
     """
     warned: set[str] = set()
 
-    def warn(lacking: Lacking) -> None:
+    def warn(lacking: RejectedRun) -> None:
         if (why := str(lacking.error)) not in warned:
             warned.add(why)
             session.console.warn(f"{lacking.run.label} is left out: {why}")
@@ -57,24 +58,24 @@ def attempt(planned: Sequence[Planned], session: Session) -> list[Outcome | Lack
 
 
 def _launch(
-    planned: Sequence[Planned], session: Session, tolerate: Callable[[Lacking], None] | None
-) -> list[Outcome | Lacking]:
-    def tried(run: RunSpec, make: Callable[[], Found]) -> Found | Lacking:
+    planned: Sequence[Planned], session: Session, tolerate: Callable[[RejectedRun], None] | None
+) -> list[Outcome | RejectedRun]:
+    def tried(run: RunSpec, make: Callable[[], Found]) -> Found | RejectedRun:
         try:
             return make()
         except MetabenchError as error:
             if tolerate is None:
                 raise
-            return told(Lacking(run, error))
+            return told(RejectedRun(run, error))
 
-    def told(lacking: Lacking) -> Lacking:
+    def told(lacking: RejectedRun) -> RejectedRun:
         if tolerate is not None:
             tolerate(lacking)
         return lacking
 
-    found = [told(p) if isinstance(p, Lacking) else tried(p, partial(_stored, p, session)) for p in planned]
+    found = [told(p) if isinstance(p, RejectedRun) else tried(p, partial(_stored, p, session)) for p in planned]
     runs = [spec_of(each) for each in planned]
-    _tell_pixels([run for run, each in zip(runs, found, strict=True) if not isinstance(each, Lacking)], session)
+    _tell_pixels([run for run, each in zip(runs, found, strict=True) if not isinstance(each, RejectedRun)], session)
     executor: Executor | None = None
     if any(each is None for each in found):
         from metabench.execution.executor import Executor  # loads torch
@@ -124,11 +125,11 @@ def _tell_pixels(runs: Sequence[RunSpec], session: Session) -> None:
         session.console.note(f"{name}: the pixels are not the official ones but {pixels}; say so beside the numbers")
 
 
-def _warn_of_copies(runs: Sequence[RunSpec], found: Sequence[Outcome | Lacking | None], session: Session) -> None:
+def _warn_of_copies(runs: Sequence[RunSpec], found: Sequence[Outcome | RejectedRun | None], session: Session) -> None:
     """Say once of each measured split that holds copies how many; of stored runs, what their records say."""
     counts: dict[tuple[str, str], list[Mapping[str, int]]] = defaultdict(list)
     for run, result in zip(runs, found, strict=True):
-        if not isinstance(result, Lacking):
+        if not isinstance(result, RejectedRun):
             of_run = session.copies(run) if result is None else copies_of(result.record)
             counts[f"{run.dataset.name}, {run.split}", _verify(run.dataset)].append(of_run)
     for (where, command), of_runs in counts.items():
@@ -137,7 +138,7 @@ def _warn_of_copies(runs: Sequence[RunSpec], found: Sequence[Outcome | Lacking |
             session.console.warn(f"{where}: some items are copies, {words}; '{command}' lists them")
 
 
-def _verify(dataset: Choice) -> str:
+def _verify(dataset: ResolvedPlugin) -> str:
     """Return the command that lists the copies in a data set."""
     spec, usual = dataset.spec, defaults(dataset.spec)
     name = f"{spec.name}:{dataset.params[spec.argument]}" if spec.argument else spec.name
@@ -171,7 +172,7 @@ def planned_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, A
     return runs
 
 
-def attempt_suite(suite: Suite, planned: Sequence[Planned], session: Session) -> list[Outcome | Lacking]:
+def attempt_suite(suite: Suite, planned: Sequence[Planned], session: Session) -> list[Outcome | RejectedRun]:
     """As `attempt`; the records say of which suite they are."""
     return [
         marked(result, session, "suites", suite.provenance()) if isinstance(result, Outcome) else result

@@ -12,7 +12,7 @@ from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.execution.session import Session
 from metabench.planning.compatibility import refuse_untrained, refuse_without
 from metabench.planning.planner import distinct
-from metabench.planning.run_spec import Lacking, Planned, RunSpec
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.registry.registry import load_target
 from metabench.utils.text import counted
 
@@ -25,7 +25,7 @@ def settle(runs: Sequence[Planned], session: Session, query_given: bool) -> list
     than a class has images to spare, is told.
     """
     notes: dict[str, None] = {}
-    settled = [run if isinstance(run, Lacking) else _settled(run, session, query_given, notes) for run in runs]
+    settled = [run if isinstance(run, RejectedRun) else _settled(run, session, query_given, notes) for run in runs]
     for note in notes:
         session.console.note(note)
     return distinct(settled)  # what is not trained has no seeds to differ in
@@ -44,7 +44,7 @@ def _settled(run: RunSpec, session: Session, query_given: bool, notes: dict[str,
     except MissingError:
         return run  # whoever needs the data will say so
     except MetabenchError as error:
-        return Lacking(run, error)
+        return RejectedRun(run, error)
     return run
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MissingError, UsageError
 from metabench.execution.session import Session
-from metabench.planning.run_spec import Choice, RunSpec
+from metabench.planning.run_spec import RunSpec
 from metabench.registry.loader import Kind
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
-from metabench.registry.resolved import resolve_params
+from metabench.registry.resolved import ResolvedPlugin, resolve_params
 from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.utils.hashing import file_sha256
 from metabench.utils.text import counted, short_digest
@@ -121,7 +121,7 @@ def rebuild(
     """
     inputs = record["inputs"]
     parts: tuple[Kind, ...] = ("algorithm", "backbone", "dataset", "protocol")
-    choices: dict[str, Choice] = {part: _choice(part, inputs[part], registry, any_version) for part in parts}
+    choices: dict[str, ResolvedPlugin] = {part: _choice(part, inputs[part], registry, any_version) for part in parts}
     data = choices["dataset"]
     choices["dataset"] = dataclasses.replace(data, params={**data.params, **(places or {})})
     evaluation = inputs["evaluation"]
@@ -175,7 +175,7 @@ def find_weights(
     raise MissingError(f"no weights {sha256[:12]} at {looked}; name the file with --checkpoint")
 
 
-def _choice(kind: Kind, wanted: Mapping[str, Any], registry: Registry, any_version: bool) -> Choice:
+def _choice(kind: Kind, wanted: Mapping[str, Any], registry: Registry, any_version: bool) -> ResolvedPlugin:
     name = wanted["name"]
     try:
         spec, _ = registry.choose(kind, name)
@@ -190,7 +190,7 @@ def _choice(kind: Kind, wanted: Mapping[str, Any], registry: Registry, any_versi
         params = resolve_params(spec, wanted["params"])
     except UsageError as problem:
         raise MissingError(f"the installed {kind} '{name}' is not that of the record: {problem}") from None
-    return Choice(spec, params)
+    return ResolvedPlugin(spec, params)
 
 
 def _refuse_other_inputs(wanted: Mapping[str, Any], found: Mapping[str, Any], any_version: bool) -> None:

@@ -19,10 +19,11 @@ from metabench.data.skipped_files import Unread
 from metabench.data.validation import content_problem, shared_class_problem, valid_split
 from metabench.errors import MetabenchError
 from metabench.execution.copy_counter import CopyCounter
-from metabench.planning.run_spec import Choice, RunSpec
+from metabench.planning.run_spec import RunSpec
 from metabench.records.store import Store
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry, load_registry, load_target
+from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import SAME_CLASSES, DatasetSpec
 from metabench.runtime.devices import check_device_name
 from metabench.utils.atomic_files import write_atomic
@@ -66,7 +67,7 @@ class Session:
         self._noted: set[str] = set()
         self._copies = CopyCounter(self)
 
-    def split(self, dataset: Choice, name: str) -> ClassSplit:
+    def split(self, dataset: ResolvedPlugin, name: str) -> ClassSplit:
         """Load a split, or the union of two (``train+val``), once; prepares or downloads it if need be.
 
         Raises:
@@ -108,7 +109,7 @@ class Session:
         )
         return with_copies(self.split(run.trained_on, name).images, mask)
 
-    def _union(self, dataset: Choice, first: str, second: str) -> ClassSplit:
+    def _union(self, dataset: ResolvedPlugin, first: str, second: str) -> ClassSplit:
         """Return two splits as one. Memory maps make a memory map, so that it may be larger than memory."""
         parts = self.split(dataset, first), self.split(dataset, second)
         maps = parts[0].images, parts[1].images
@@ -123,7 +124,7 @@ class Session:
         path = self.home.dataset_cache(dataset.spec.cache_name) / name
         return merge(*parts, cached_array(path, (sum(map(len, maps)), *maps[0].shape[1:]), build))
 
-    def _load(self, dataset: Choice, name: str) -> ClassSplit:
+    def _load(self, dataset: ResolvedPlugin, name: str) -> ClassSplit:
         known = content_key(dataset.identity)
         if known in self._lacking:
             raise self._lacking[known]
@@ -153,12 +154,12 @@ class Session:
             self._noted.add(text)
             self.console.note(text)
 
-    def unread(self, dataset: Choice) -> list[Unread]:
+    def unread(self, dataset: ResolvedPlugin) -> list[Unread]:
         """Return the files of a data set that are not read, as far as its loader says it; prepares it if need be."""
         loader = load_target(dataset.spec)(**dataset.params)
         return list(loader.unread(self._context(dataset))) if hasattr(loader, "unread") else []
 
-    def _valid(self, dataset: Choice, name: str, loader: object, loaded: object) -> ClassSplit:
+    def _valid(self, dataset: ResolvedPlugin, name: str, loader: object, loaded: object) -> ClassSplit:
         """Return what a loader returned, if it is a sound split that shares no class with others but where it may.
 
         Raises:
@@ -182,7 +183,7 @@ class Session:
         shapes[name] = shape
         return split
 
-    def splits(self, dataset: Choice) -> tuple[str, ...]:
+    def splits(self, dataset: ResolvedPlugin) -> tuple[str, ...]:
         """Return the splits that a data set has: as its spec says, or as its files do."""
         spec = _dataset_spec(dataset)
         find = getattr(load_target(spec), "splits", None)
@@ -214,7 +215,7 @@ class Session:
         """Return the numbers of copies among the items of a run, see `CopyCounter.count`."""
         return self._copies.count(run)
 
-    def item_names(self, dataset: Choice, name: str) -> Sequence[str]:
+    def item_names(self, dataset: ResolvedPlugin, name: str) -> Sequence[str]:
         """Return the name of each item of a split, such as its file; empty where the data set has none."""
         loader = load_target(dataset.spec)(**dataset.params)
         if not hasattr(loader, "item_names"):
@@ -222,7 +223,7 @@ class Session:
         names: Sequence[str] = loader.item_names(name, self._context(dataset))
         return names if len(names) == len(self.split(dataset, name).images) else ()
 
-    def digests(self, dataset: Choice) -> dict[str, str]:
+    def digests(self, dataset: ResolvedPlugin) -> dict[str, str]:
         """Return the digest of each split: as declared, or computed once and remembered.
 
         Those of a data set whose files may change are remembered for its ``fingerprint``.
@@ -238,14 +239,14 @@ class Session:
         self._remember(dataset, digests)
         return digests
 
-    def _digest(self, dataset: Choice, name: str) -> str:
+    def _digest(self, dataset: ResolvedPlugin, name: str) -> str:
         """Return the digest of a split, whose content is looked at on the way."""
         split = self.split(dataset, name)
         if problem := content_problem(split, _dataset_spec(dataset).kind):
             raise MetabenchError(f"cannot load {name} of data set '{dataset.name}': {problem}.")
         return split_digest(split)
 
-    def known_digests(self, dataset: Choice) -> dict[str, str] | None:
+    def known_digests(self, dataset: ResolvedPlugin) -> dict[str, str] | None:
         """Return the digests that are declared or remembered; None where the data must be read to know them."""
         if declared := _declared(dataset):
             return declared
@@ -254,7 +255,7 @@ class Session:
         except MetabenchError:  # the files are not here to be told apart
             return None
 
-    def _digests_file(self, dataset: Choice) -> Path:
+    def _digests_file(self, dataset: ResolvedPlugin) -> Path:
         """Where the digests are remembered; MetabenchError where the data set must see its files and they are missing.
 
         Data from files that a user may exchange say which they are; what the code makes itself is told by its inputs.
@@ -277,12 +278,12 @@ class Session:
     def _places(self) -> Path:
         return self.home.root / "places.json"
 
-    def _remember(self, dataset: Choice, digests: Mapping[str, str]) -> None:
+    def _remember(self, dataset: ResolvedPlugin, digests: Mapping[str, str]) -> None:
         """Note where data are that records name by digest alone."""
         places = {
             param.name: os.path.abspath(os.path.expanduser(str(dataset.params[param.name])))  # noqa: PTH100, PTH111
             for param in dataset.spec.params
-            if param.place
+            if param.is_local_path
         }
         if places:
             try:
@@ -291,7 +292,7 @@ class Session:
                 known = {}
             write_atomic(self._places, json.dumps({**known, **dict.fromkeys(digests.values(), places)}, indent=1))
 
-    def _context(self, dataset: Choice) -> DataContext:
+    def _context(self, dataset: ResolvedPlugin) -> DataContext:
         return DataContext(
             cache=self.home.dataset_cache(dataset.spec.cache_name),
             sources=self.home.sources,
@@ -307,13 +308,13 @@ def _remembered(path: Path, splits: Sequence[str]) -> dict[str, str] | None:
     return known if isinstance(known, dict) and set(known) == set(splits) else None
 
 
-def _declared(dataset: Choice) -> dict[str, str]:
+def _declared(dataset: ResolvedPlugin) -> dict[str, str]:
     """Return the digests that are known before the data are; none where a file that may be edited declares them."""
     spec = _dataset_spec(dataset)
     declared = None if spec.file_sha256 else spec.declared(dataset.params)
     return dict(declared.digests) if declared else {}
 
 
-def _dataset_spec(dataset: Choice) -> DatasetSpec:
+def _dataset_spec(dataset: ResolvedPlugin) -> DatasetSpec:
     assert isinstance(dataset.spec, DatasetSpec)
     return dataset.spec

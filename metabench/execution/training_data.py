@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MetabenchError
-from metabench.planning.run_spec import Choice, RunSpec
+from metabench.planning.run_spec import RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
-from metabench.registry.resolved import resolve_params
+from metabench.registry.resolved import ResolvedPlugin, resolve_params
 
 if TYPE_CHECKING:
     from metabench.execution.session import Session
 
 
-def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[Choice, str]]:
+def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedPlugin, str]]:
     """Return the splits that weights learned from or were chosen by; empty where nothing here says it.
 
     A record in the store says it of the weights that its run made, by the digests of the data. A file from elsewhere
@@ -38,7 +38,7 @@ def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[Choice, s
     return [(run.dataset, split) for split in ("train", "val") if split in session.splits(run.dataset)]
 
 
-def _of_record(inputs: Mapping[str, Any], run: RunSpec, session: Session) -> list[tuple[Choice, str]]:
+def _of_record(inputs: Mapping[str, Any], run: RunSpec, session: Session) -> list[tuple[ResolvedPlugin, str]]:
     """Return the splits behind the digests of a training, those that are here and need no download."""
     training = inputs["training"]
     found = []
@@ -51,13 +51,13 @@ def _of_record(inputs: Mapping[str, Any], run: RunSpec, session: Session) -> lis
     return found
 
 
-def _dataset(recorded: Mapping[str, Any], digest: str, session: Session) -> Choice | None:
+def _dataset(recorded: Mapping[str, Any], digest: str, session: Session) -> ResolvedPlugin | None:
     """Return the user's own data set behind a record, where it was on this machine."""
     places = session.place_of(digest)
     spec = session.registry.datasets.get(recorded["name"].partition(":")[0])
     if spec is None or not places:
         return None
     try:
-        return Choice(spec, resolve_params(spec, {**recorded["params"], **places}))
+        return ResolvedPlugin(spec, resolve_params(spec, {**recorded["params"], **places}))
     except MetabenchError:  # parameters of another version
         return None

@@ -29,7 +29,7 @@ from metabench.learners.augmentation import own_items, training_items
 from metabench.learners.base import Learner
 from metabench.learners.task_probe import try_task
 from metabench.learners.thread_pool import PlainLayout, WorkerPool
-from metabench.models.adaptive import Adapting, Params, run_task, run_update
+from metabench.models.adaptive import Params, TaskAdaptiveAlgorithm, run_task, run_update
 from metabench.models.embedding import checked_targets, embed, to_device
 from metabench.models.interfaces import Backbone
 from metabench.models.output_checks import require_tensor
@@ -47,8 +47,8 @@ Task = tuple[Tensor, ...]
 a leading dimension where it is a group of tasks."""
 
 
-class AdaptingLearner(Learner):
-    """An `Adapting` algorithm and how its tasks are run.
+class AdaptiveLearner(Learner):
+    """An `TaskAdaptiveAlgorithm` algorithm and how its tasks are run.
 
     Args:
         algorithm: on its device.
@@ -60,7 +60,7 @@ class AdaptingLearner(Learner):
         device: that of `algorithm`, where it has no weights to tell.
     """
 
-    module: Adapting
+    module: TaskAdaptiveAlgorithm
     embedder: Backbone | None = None
     _forked: ForkedPool | None = None
     _fixed = False
@@ -68,7 +68,7 @@ class AdaptingLearner(Learner):
 
     def __init__(
         self,
-        algorithm: Adapting,
+        algorithm: TaskAdaptiveAlgorithm,
         precision: str = "float32",
         max_memory: int = 0,
         formulation: str | None = None,
@@ -249,12 +249,12 @@ class AdaptingLearner(Learner):
         if not self._inline:
             self._pool = WorkerPool(self.module, tasks)
 
-    def _score(self, algorithm: Adapting, tasks: Task) -> Tensor:
+    def _score(self, algorithm: TaskAdaptiveAlgorithm, tasks: Task) -> Tensor:
         with torch.no_grad(), task_context(self._context):
             scores: Tensor = self._each(partial(_scores, algorithm, self.algorithm), tasks)
             return scores.float()
 
-    def _learn(self, context: TaskContext, algorithm: Adapting, tasks: Task) -> tuple[Tensor, Params]:
+    def _learn(self, context: TaskContext, algorithm: TaskAdaptiveAlgorithm, tasks: Task) -> tuple[Tensor, Params]:
         """Return the sums over a group of tasks of the loss, and of what goes to parameters and buffers."""
         custom = _has_update(algorithm)
         with torch.set_grad_enabled(not custom), task_context(context):
@@ -283,11 +283,13 @@ class AdaptingLearner(Learner):
         results = [function(*(part[index] for part in tasks)) for index in range(len(tasks[0]))]
         return pytree.tree_map(lambda *items: torch.stack(items), *results)
 
-    def _groups(self, work: Callable[[Adapting, Task], Any], images: Tensor, batch: EpisodeBatch) -> Iterator[Any]:
+    def _groups(
+        self, work: Callable[[TaskAdaptiveAlgorithm, Task], Any], images: Tensor, batch: EpisodeBatch
+    ) -> Iterator[Any]:
         """Yield what `work` makes of each group of tasks, in order."""
         training = self.module.training
 
-        def call(algorithm: Adapting, start: int) -> Any:
+        def call(algorithm: TaskAdaptiveAlgorithm, start: int) -> Any:
             algorithm.train(training)
             with torch.inference_mode(False):  # it has no gradients at all, even where asked for
                 return work(algorithm, tasks_of(algorithm.backbone, images, batch[start : start + self.group]))
@@ -309,21 +311,23 @@ class AdaptingLearner(Learner):
             self._take_at_once(self.at_once // 2)
 
 
-def _on(work: Callable[[Adapting, Task], T], tasks: Task, algorithm: Adapting) -> T:
+def _on(work: Callable[[TaskAdaptiveAlgorithm, Task], T], tasks: Task, algorithm: TaskAdaptiveAlgorithm) -> T:
     return work(algorithm, tasks)
 
 
-def _quicker(algorithm: Adapting, device: torch.device) -> str:
+def _quicker(algorithm: TaskAdaptiveAlgorithm, device: torch.device) -> str:
     """Return the formulation that is faster: a network without convolutions is too small to be run task by task."""
     dense = all(value.dim() <= 2 for value in algorithm.backbone.parameters())
     return "vmap" if device.type == "cuda" or dense else "loop"
 
 
-def _has_update(algorithm: Adapting) -> bool:
-    return type(algorithm).update is not Adapting.update
+def _has_update(algorithm: TaskAdaptiveAlgorithm) -> bool:
+    return type(algorithm).update is not TaskAdaptiveAlgorithm.update
 
 
-def _scores(algorithm: Adapting, owner: str, support: Tensor, labels: Tensor, query: Tensor, _truth: Tensor) -> Tensor:
+def _scores(
+    algorithm: TaskAdaptiveAlgorithm, owner: str, support: Tensor, labels: Tensor, query: Tensor, _truth: Tensor
+) -> Tensor:
     scores = algorithm.predict(algorithm.adapt(algorithm.start(), support, labels), support, labels, query)
     return require_tensor(scores, (len(query), algorithm.way), owner, query.device)
 

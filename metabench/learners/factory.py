@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 
 from metabench.errors import UsageError
-from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.base import Learner
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Embedded, Model, build_frozen, build_model
 from metabench.models.checkpoints import load_body
 from metabench.models.embedding import embedded_width
-from metabench.planning.run_spec import Choice
 from metabench.registry.registry import load_target
+from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec
 
 
 def make_learner(
-    algorithm: Choice,
-    backbone: Choice,
+    algorithm: ResolvedPlugin,
+    backbone: ResolvedPlugin,
     item_shape: tuple[int, ...],
     seed: int,
     way: int,
@@ -51,13 +51,13 @@ def make_learner(
     if backbone.weights is not None and frozen is None:
         load_body(model.backbone, backbone.weights)
     if isinstance(model, Model) != (spec.takes == "features"):
-        wanted = "a FeatureHead" if spec.takes == "features" else "an Adapting"
+        wanted = "a FeatureHead" if spec.takes == "features" else "a TaskAdaptiveAlgorithm"
         raise UsageError(f"algorithm '{spec.name}' takes {spec.takes}, so its class must be {wanted}")
     learner: Learner
     if isinstance(model, Model):
         learner = FeatureLearner(model, precision, frozen)
     else:
-        learner = AdaptingLearner(model, precision, max_memory, frozen=frozen, device=device)
+        learner = AdaptiveLearner(model, precision, max_memory, frozen=frozen, device=device)
     learner.algorithm, learner.backbone = f"algorithm '{algorithm.name}'", f"backbone '{backbone.name}'"
     learner.inductive = spec.setting_with(algorithm.params) == "inductive"
     return learner

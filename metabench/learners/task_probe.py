@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from metabench.errors import UsageError
-from metabench.models.adaptive import Adapting, run_task
+from metabench.models.adaptive import TaskAdaptiveAlgorithm, run_task
 from metabench.runtime.memory import peak_bytes
 
 _NO_SECOND = (
@@ -23,7 +23,12 @@ _NO_SECOND = (
 )
 
 
-def try_task(algorithm: Adapting, work: Callable[[Adapting], Any], task: tuple[Tensor, ...], learns: bool) -> int:
+def try_task(
+    algorithm: TaskAdaptiveAlgorithm,
+    work: Callable[[TaskAdaptiveAlgorithm], Any],
+    task: tuple[Tensor, ...],
+    learns: bool,
+) -> int:
     """Do `work` on a copy of `algorithm` and return the bytes of tensors that it took.
 
     Args:
@@ -52,7 +57,7 @@ def try_task(algorithm: Adapting, work: Callable[[Adapting], Any], task: tuple[T
         ) from error
 
 
-def _refuse_state(algorithm: Adapting, images: Tensor) -> None:
+def _refuse_state(algorithm: TaskAdaptiveAlgorithm, images: Tensor) -> None:
     """A forward pass must change nothing: tasks share the network."""
     network = algorithm.backbone
     before = {name: value.detach().clone() for name, value in network.state_dict().items()}

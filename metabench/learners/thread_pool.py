@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from metabench.models.adaptive import Adapting
+from metabench.models.adaptive import TaskAdaptiveAlgorithm
 
 
 class PlainLayout(TorchFunctionMode):
@@ -39,8 +39,8 @@ class WorkerPool:
         size: threads. One is a thread of its own too: the same bits come out as from several.
     """
 
-    def __init__(self, algorithm: Adapting, size: int) -> None:
-        self._copies: queue.SimpleQueue[Adapting] = queue.SimpleQueue()
+    def __init__(self, algorithm: TaskAdaptiveAlgorithm, size: int) -> None:
+        self._copies: queue.SimpleQueue[TaskAdaptiveAlgorithm] = queue.SimpleQueue()
         for _ in range(size):
             self._copies.put(sharing_copy(algorithm))
         threads = torch.get_num_threads()
@@ -56,7 +56,7 @@ class WorkerPool:
         # A thread's setting is its own, but the last one made is also the default of threads yet to come.
         torch.set_num_threads(threads)
 
-    def map(self, function: Callable[[Adapting, int], Any], items: range) -> Iterator[Any]:
+    def map(self, function: Callable[[TaskAdaptiveAlgorithm, int], Any], items: range) -> Iterator[Any]:
         """Yield ``function(algorithm, item)`` for all items, in order."""
 
         def call(item: int) -> Any:
@@ -69,7 +69,7 @@ class WorkerPool:
         return self._threads.map(call, items)
 
 
-def sharing_copy(algorithm: Adapting) -> Adapting:
+def sharing_copy(algorithm: TaskAdaptiveAlgorithm) -> TaskAdaptiveAlgorithm:
     """Return a copy of the structure of a module with the same parameter and buffer tensors."""
     shared = {id(tensor): tensor for tensor in (*algorithm.parameters(), *algorithm.buffers())}
     return copy.deepcopy(algorithm, shared)

@@ -22,8 +22,8 @@ from metabench.models.task_context import context_now, training_episode
 from metabench.models.task_norm import MODES, averages, forward_pass, noting_statistics, replace_norms
 
 __all__ = [
-    "Adapting",
     "Params",
+    "TaskAdaptiveAlgorithm",
     "at_least",
     "descend",
     "gradients",
@@ -77,7 +77,7 @@ def descend(params: Params, slopes: Mapping[str, Tensor], lr: float | Tensor) ->
     return {**params, **dict(zip(moving, moved, strict=True))}
 
 
-class Adapting(nn.Module, ABC):
+class TaskAdaptiveAlgorithm(nn.Module, ABC):
     """An algorithm that adapts a network to each task; constructed as ``Class(backbone, way, **params)``.
 
     A subclass writes `adapt` for ONE task, as a function of its arguments: it holds nothing between tasks. Meta-learned
@@ -109,7 +109,7 @@ class Adapting(nn.Module, ABC):
         Args:
             params: the weights to start from, see `start`.
             support: (S, C, H, W) images in [0, 1], or what else the backbone takes.
-            labels: int64 (S,) in ``[0, way)``, or float (S, way) numbers; `metabench.models.interfaces.objective` fits both.
+            labels: int64 (S,) in ``[0, way)``, or float (S, way) numbers; `interfaces.objective` fits both.
         """
 
     def predict(self, params: Params, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
@@ -154,7 +154,7 @@ class Adapting(nn.Module, ABC):
         return 1
 
     def features(self, params: Params, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
-        """Return the features (N, D) of images by the weights `params`; `support` as in `metabench.models.task_norm.Pass`."""
+        """Return the features (N, D) of images by the weights `params`; `support` as in `task_norm.Pass`."""
         # A cache would keep weights converted without gradients for where they are wanted.
         half = autocast(images.device, context_now().precision, cache=False)
         with forward_pass(step, support), self._weights_of_backbone(params), half:
@@ -194,7 +194,7 @@ class Adapting(nn.Module, ABC):
 
 
 def run_task(
-    algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
+    algorithm: TaskAdaptiveAlgorithm, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
 ) -> tuple[Tensor, Params]:
     """Return the meta-training loss of one task and the new values of buffers that move with it."""
     with noting_statistics() as seen:
@@ -204,9 +204,9 @@ def run_task(
 
 
 def run_update(
-    algorithm: Adapting, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
+    algorithm: TaskAdaptiveAlgorithm, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
 ) -> tuple[Tensor, Params]:
-    """Return what `Adapting.update` does, and with it the new values of buffers that move with the task."""
+    """Return what `update` of the algorithm does, and the new values of buffers that move with the task."""
     with noting_statistics() as seen:
         found = algorithm.update(support, labels, query, truth)
     owner = f"{type(algorithm).__name__}.update"

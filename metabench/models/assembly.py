@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.errors import UsageError
-from metabench.models.adaptive import Adapting
+from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.interfaces import Backbone, FeatureHead
 from metabench.runtime.memory import out_of_memory
 
@@ -28,7 +28,7 @@ class Model(nn.Module):
 class Embedded(Backbone):
     """Stands in for a backbone that has nothing to learn, where its features are the items.
 
-    Constructed as ``Embedded(shape, outputs)`` with `shape` = (numbers,) of an item as `metabench.models.embedding.embed` makes
+    Constructed as ``Embedded(shape, outputs)`` with `shape` = (numbers,) of an item as `embedding.embed` makes
     them: its features, and the `outputs` numbers that are to be predicted of it.
     """
 
@@ -77,20 +77,20 @@ def _checked(body: Backbone, item_shape: tuple[int, ...]) -> Backbone:
 def build_model(
     backbone: type[Backbone],
     backbone_params: Mapping[str, Any],
-    head: type[FeatureHead] | type[Adapting],
+    head: type[FeatureHead] | type[TaskAdaptiveAlgorithm],
     head_params: Mapping[str, Any],
     item_shape: tuple[int, ...],
     seed: int,
     way: int = 0,
-) -> Model | Adapting:
+) -> Model | TaskAdaptiveAlgorithm:
     """Build on the CPU with weights that depend on `seed` alone; the global random state is left as it was.
 
     Args:
-        head: a `FeatureHead`, or an `Adapting` for tasks of `way` classes.
+        head: a `FeatureHead`, or an `TaskAdaptiveAlgorithm` for tasks of `way` classes.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body = _checked(_made(backbone, backbone_params, item_shape), item_shape)
-        if issubclass(head, Adapting):
+        if issubclass(head, TaskAdaptiveAlgorithm):
             return _made(head, head_params, body, body.outputs or way)
         return Model(body, _made(head, head_params, body.feature_dim))

@@ -43,7 +43,7 @@ class Backbone(nn.Module, ABC):
     def for_adapting(self) -> nn.Module:
         """Return an equivalent module for algorithms that adapt to each task, possibly fused.
 
-        Its parameters and buffers are those of `self`, whose batch norm layers are `metabench.models.task_norm.TaskNorm` by then.
+        Its parameters and buffers are those of `self`, whose batch norm layers are `task_norm.TaskNorm` by then.
         It is differentiated as often as `self` can be, but not by the images.
         """
         return self

@@ -8,7 +8,7 @@ from typing import Any
 
 from metabench.errors import UsageError
 from metabench.planning.planner import Selection, plan_each, trains
-from metabench.planning.run_spec import Lacking, Planned, RunSpec, spec_of
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, spec_of
 from metabench.registry.registry import Registry
 
 
@@ -60,7 +60,7 @@ def _identities(runs: Sequence[Planned]) -> list[str]:
 
 def _is_trained(planned: Planned) -> bool:
     run = spec_of(planned)
-    untold = isinstance(planned, Lacking) and run.checkpoint is None
+    untold = isinstance(planned, RejectedRun) and run.checkpoint is None
     return run.recipe is not None or (untold and trains(run.algorithm.spec, run.backbone.spec))
 
 

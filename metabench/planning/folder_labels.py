@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from metabench.planning.run_spec import Choice
+from metabench.registry.resolved import ResolvedPlugin
 
 
-def names_with_places(choices: Sequence[Choice]) -> list[str]:
+def names_with_places(choices: Sequence[ResolvedPlugin]) -> list[str]:
     """Return the name of each choice; where one name means several folders, with the end of the path that differs."""
     paths = [_path(choice) for choice in choices]
     alike: dict[str, set[str]] = defaultdict(set)
@@ -22,9 +22,9 @@ def names_with_places(choices: Sequence[Choice]) -> list[str]:
     ]
 
 
-def _path(choice: Choice) -> str:
+def _path(choice: ResolvedPlugin) -> str:
     """Return where the data are, '' for data that are not in a folder of the user's."""
-    places = [param.name for param in choice.spec.params if param.place and choice.params[param.name]]
+    places = [param.name for param in choice.spec.params if param.is_local_path and choice.params[param.name]]
     if not places:
         return ""
     return os.path.abspath(os.path.expanduser(str(choice.params[places[0]])))  # noqa: PTH100, PTH111 - no I/O

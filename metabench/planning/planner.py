@@ -11,12 +11,12 @@ from typing import Any, TypeVar, get_type_hints
 
 from metabench.errors import UsageError, did_you_mean
 from metabench.planning.compatibility import misfit, refuse_untrained
-from metabench.planning.run_spec import Choice, Lacking, Planned, RunSpec, sound, spec_of
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, sound, spec_of
 from metabench.registry.metric import ACCURACY
 from metabench.registry.params import Value
 from metabench.registry.recipe import Recipe
 from metabench.registry.registry import Chosen, Registry
-from metabench.registry.resolved import resolve_params
+from metabench.registry.resolved import ResolvedPlugin, resolve_params
 from metabench.registry.specs import (
     FIXED_WAY,
     SAME_CLASSES,
@@ -174,7 +174,7 @@ def plan_each(selection: Selection, registry: Registry) -> list[Planned]:
                     source=None if same or not recipe else trained_on,
                     training_protocol=None if teaching is protocol or not recipe else _choice(teaching, cell),
                 )
-                runs.append(Lacking(run, problem) if problem else run)
+                runs.append(RejectedRun(run, problem) if problem else run)
     return distinct(runs)  # a protocol need not know of way and shot
 
 
@@ -197,7 +197,7 @@ def choose_parts(
     backbone: str,
     settings: Mapping[str, Value],
     trained: Mapping[str, Mapping[str, Any]] | None = None,
-) -> tuple[Choice, Choice]:
+) -> tuple[ResolvedPlugin, ResolvedPlugin]:
     """Return the algorithm and the backbone that a user names, without any data set.
 
     Args:
@@ -400,13 +400,13 @@ def _take_weights(combinations: Combinations) -> list[BackboneSpec]:
     return [backbone for backbone in backbones if backbone.has_weights] or backbones
 
 
-def _choice(spec: Spec, overrides: Mapping[str, Value]) -> Choice:
+def _choice(spec: Spec, overrides: Mapping[str, Value]) -> ResolvedPlugin:
     """Resolve the parameters of `spec`; overrides of others that were selected beside it are not its own."""
     own = {param.name for param in spec.params}
-    return Choice(spec, resolve_params(spec, {name: value for name, value in overrides.items() if name in own}))
+    return ResolvedPlugin(spec, resolve_params(spec, {name: value for name, value in overrides.items() if name in own}))
 
 
-def _body(spec: BackboneSpec, settings: Mapping[str, Value], weights: Path | None) -> Choice:
+def _body(spec: BackboneSpec, settings: Mapping[str, Value], weights: Path | None) -> ResolvedPlugin:
     """Resolve a backbone; any may start from a file of weights, whose data nobody knows but the user."""
     choice = _choice(spec, settings)
     if weights is None or "weights" in choice.params:

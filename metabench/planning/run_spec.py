@@ -10,9 +10,9 @@ from typing import Any
 
 from metabench.errors import MetabenchError
 from metabench.registry.metric import Metric
-from metabench.registry.params import Value
 from metabench.registry.recipe import Recipe
-from metabench.registry.specs import TEST, AlgorithmSpec, BackboneSpec, ProtocolSpec, Spec, as_recorded
+from metabench.registry.resolved import ResolvedPlugin
+from metabench.registry.specs import TEST, AlgorithmSpec, BackboneSpec, ProtocolSpec
 from metabench.statistics.stopping import StopRule
 from metabench.utils.hashing import content_key
 
@@ -20,50 +20,7 @@ NO_DIGESTS: Mapping[str, str] = defaultdict(str)
 """Where the digests of the data are not known, or do not matter."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A spec with every one of its parameters resolved."""
-
-    spec: Spec
-    params: Mapping[str, Value]
-    weights: Path | None = None
-    """A file of the user's that a backbone starts from (``--set backbone.weights=FILE``)."""
-    weights_sha256: str = ""
-    trained_on: str = ""
-    """What the user says that those weights have seen."""
-
-    @property
-    def name(self) -> str:
-        """Its name with the value of its argument, as in ``timm:resnet18``."""
-        value = self.recorded[self.spec.argument] if self.spec.argument else ""
-        return f"{self.spec.name}:{value}" if value else self.spec.name
-
-    def inputs(self) -> dict[str, Any]:
-        """Return what goes into a run key."""
-        inputs = {"name": self.name, "version": self.spec.version, "params": self.recorded}
-        if self.spec.file_sha256:
-            inputs["file_sha256"] = self.spec.file_sha256
-        if self.weights_sha256:
-            inputs["weights_sha256"] = self.weights_sha256
-        return inputs
-
-    @property
-    def identity(self) -> list[Any]:
-        """What tells it from every other choice on this machine."""
-        return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params), self.weights_sha256]
-
-    @property
-    def recorded(self) -> dict[str, Value]:
-        """The parameters as records and everything else that may be passed on hold them, see `as_recorded`."""
-        return as_recorded(self.spec, self.params)
-
-    @property
-    def words(self) -> str:
-        """Name and parameters, as files of weights hold them."""
-        return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.recorded.items())})"
-
-
-def metric_of_protocol(choice: Choice) -> Metric:
+def metric_of_protocol(choice: ResolvedPlugin) -> Metric:
     """Return what the episodes of a protocol are scored by."""
     return _protocol_spec(choice).metric
 
@@ -72,10 +29,10 @@ def metric_of_protocol(choice: Choice) -> Metric:
 class RunSpec:
     """One run: everything that can move its numbers, and nothing else."""
 
-    algorithm: Choice
-    backbone: Choice
-    dataset: Choice
-    protocol: Choice
+    algorithm: ResolvedPlugin
+    backbone: ResolvedPlugin
+    dataset: ResolvedPlugin
+    protocol: ResolvedPlugin
     episodes: int
     """How many, or with open sampling or a stop rule, at most how many."""
     episode_seed: int
@@ -88,9 +45,9 @@ class RunSpec:
     checkpoint: Path | None
     checkpoint_sha256: str
     split: str = TEST
-    source: Choice | None = None
+    source: ResolvedPlugin | None = None
     """The data set that is trained on where it is another than `dataset`; None too where nothing is trained."""
-    training_protocol: Choice | None = None
+    training_protocol: ResolvedPlugin | None = None
     """The protocol of training episodes where it is another than `protocol`."""
 
     @property
@@ -99,12 +56,12 @@ class RunSpec:
         return self.split if self.source is None else f"measured {self.split}"
 
     @property
-    def trained_on(self) -> Choice:
+    def trained_on(self) -> ResolvedPlugin:
         """The data set whose training and validation classes are learned from."""
         return self.source or self.dataset
 
     @property
-    def trained_by(self) -> Choice:
+    def trained_by(self) -> ResolvedPlugin:
         """The protocol of the training episodes."""
         return self.training_protocol or self.protocol
 
@@ -223,25 +180,25 @@ class RunSpec:
         return content_key(inputs)
 
 
-def _protocol_spec(choice: Choice) -> ProtocolSpec:
+def _protocol_spec(choice: ResolvedPlugin) -> ProtocolSpec:
     assert isinstance(choice.spec, ProtocolSpec)
     return choice.spec
 
 
 @dataclass(frozen=True)
-class Lacking:
+class RejectedRun:
     """A run that cannot be made: its parts do not go together, or something that it needs is not here."""
 
     run: RunSpec
     error: MetabenchError
 
 
-Planned = RunSpec | Lacking
+Planned = RunSpec | RejectedRun
 
 
 def spec_of(planned: Planned) -> RunSpec:
     """Return the run, whether it can be made or not."""
-    return planned.run if isinstance(planned, Lacking) else planned
+    return planned.run if isinstance(planned, RejectedRun) else planned
 
 
 def sound(planned: Iterable[Planned]) -> list[RunSpec]:
@@ -252,13 +209,13 @@ def sound(planned: Iterable[Planned]) -> list[RunSpec]:
     """
     found = []
     for each in planned:
-        if isinstance(each, Lacking):
+        if isinstance(each, RejectedRun):
             raise each.error
         found.append(each)
     return found
 
 
-def _shapeless(protocol: Choice) -> dict[str, Any]:
+def _shapeless(protocol: ResolvedPlugin) -> dict[str, Any]:
     """A training protocol as it stands in keys: way, shot and query are the recipe's."""
     inputs = protocol.inputs()
     return {**inputs, "params": {k: v for k, v in inputs["params"].items() if k not in ("way", "shot", "query")}}

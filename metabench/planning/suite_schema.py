@@ -24,7 +24,7 @@ class Problem(Exception):
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a block: the field of `metabench.planning.planner.Selection` that it fills, and what turns its value into that."""
+    """A key of a block: the field of `planner.Selection` that it fills, and what turns its value into that."""
 
     field: str
     check: Check

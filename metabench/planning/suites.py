@@ -98,7 +98,7 @@ def plan_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any]
     """Return the runs of a suite, each once, in the order of the file; those that cannot be are among them.
 
     Raises:
-        UsageError: as `metabench.planning.planner.plan_each`, the user chose what the suite settles, or no run of it can be.
+        UsageError: as `planner.plan_each`, the user chose what the suite settles, or no run of it can be.
     """
     selections = [_without_moot(selection, registry) for selection in suite.selections(algorithms, given)]
     found = distinct(run for selection in selections for run in plan_each(selection, registry))

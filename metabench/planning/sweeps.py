@@ -6,22 +6,16 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from metabench.errors import UsageError
 from metabench.planning.effects import chosen, require_effect, require_shape
-from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection, plan
 from metabench.planning.run_spec import RunSpec
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.specs import VALIDATION
-from metabench.statistics.mean_over_cells import rank_over_cells
-from metabench.statistics.seeds import OverSeeds, over_seeds
-from metabench.statistics.shared_episodes import Run
-from metabench.statistics.tied_ranks import Rank
 from metabench.utils.hashing import canonical_json
 
 MOST = 10_000
@@ -60,16 +54,6 @@ class Sweep:
     def runs(self) -> tuple[RunSpec, ...]:
         """All runs on the validation classes."""
         return tuple(run for candidate in self.candidates for run in candidate.runs)
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A candidate and what came of it: `over` its seeds, None with a `problem` where a run failed."""
-
-    candidate: Candidate
-    over: OverSeeds | None
-    rank: Rank | None = None
-    problem: str = ""
 
 
 def combinations(swept: Mapping[str, Sequence[Value]]) -> list[dict[str, Value]]:
@@ -116,42 +100,6 @@ def plan_sweep(selection: Selection, swept: Mapping[str, Sequence[Value]], regis
     return [Sweep(tuple(candidates.values())) for candidates in found.values()]
 
 
-def judge(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Tried]:
-    """Return what came of each candidate, in order, ranked with ties by a paired test on the validation episodes."""
-    left, tried = list(outcomes), []
-    for candidate in sweep.candidates:
-        own, left = left[: len(candidate.runs)], left[len(candidate.runs) :]
-        tried.append(_tried(candidate, [outcome.record for outcome in own]))
-    sound = [index for index, each in enumerate(tried) if each.over is not None]
-    ranks = rank_over_cells([[_runs(tried[index].over)] for index in sound]) if sound else []
-    for index, rank in zip(sound, ranks, strict=True):
-        tried[index] = dataclasses.replace(tried[index], rank=rank)
-    return tried
-
-
-def best_of(tried: Sequence[Tried]) -> Tried | None:
-    """Return the candidate with the best mean score, the first of equals; None where all failed."""
-    sound = [each for each in tried if each.over is not None]
-    return max(sound, key=lambda each: each.over.metric.sign * each.over.score if each.over else 0.0, default=None)
-
-
-def provenance(tried: Sequence[Tried], chosen: Tried) -> dict[str, Any]:
-    """Return what the record of the chosen one says: what was tried, and what chose it."""
-    return {
-        "chosen": dict(chosen.candidate.settings),
-        "chosen_on": VALIDATION,
-        "combinations": len(tried),
-        "tried": [
-            {
-                "settings": dict(each.candidate.settings),
-                "score": None if each.over is None else round(each.over.score, 6),
-                "keys": [] if each.over is None else [record["key"] for record in each.over.records],
-            }
-            for each in tried
-        ],
-    }
-
-
 def _by_task(runs: Sequence[RunSpec], tests: Sequence[RunSpec]) -> dict[str, list[tuple[RunSpec, RunSpec]]]:
     """Group runs and their tests by what they are of; seeds stay together."""
     tasks: dict[str, list[tuple[RunSpec, RunSpec]]] = {}
@@ -167,23 +115,3 @@ def _has(run: RunSpec, setting: str) -> bool:
     if scope == "train":
         return run.recipe is not None
     return name in (run.algorithm if scope == "algo" else run.backbone).params
-
-
-def _tried(candidate: Candidate, records: Sequence[Mapping[str, Any]]) -> Tried:
-    for record in records:
-        if record["status"] != "ok":
-            error = record["error"] or {"message": record["status"]}
-            return Tried(candidate, None, None, error["message"])
-    (over,) = over_seeds(records)
-    return Tried(candidate, over)
-
-
-def _runs(over: OverSeeds | None) -> list[Run]:
-    assert over is not None
-    return [Run.of(record) for record in over.records]
-
-
-def _merit(tried: Tried) -> float:
-    """The larger the better."""
-    assert tried.over is not None
-    return tried.over.metric.sign * tried.over.score

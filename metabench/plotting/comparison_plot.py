@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from metabench.comparison.pairs import Standing, Versus
+from metabench.comparison.pairs import RankedMethods, Versus
 from metabench.plotting.dot_plot import UNBOUNDED, Dot, dot_plot
 from metabench.plotting.rank_diagram import rank_diagram
 from metabench.plotting.stacked import stack
@@ -15,7 +15,7 @@ _WIDTH = 640.0
 _POINTS = (-100.0, 100.0)
 
 
-def draw(found: Sequence[Versus], ranked: Sequence[Standing], min_diff: float | None = None) -> Picture:
+def draw(found: Sequence[Versus], ranked: Sequence[RankedMethods], min_diff: float | None = None) -> Picture:
     """Return one picture: a panel for each data set and protocol, then one for each ranking over data sets.
 
     `min_diff` is the difference in points that would matter; what is smaller is shaded.
@@ -49,7 +49,7 @@ def _dot(pair: Versus) -> Dot:
     return Dot(name, pair.difference.mean, pair.difference.ci95, pair.difference.open95, remark=p, tip=tip)
 
 
-def _ranks(standing: Standing) -> Picture:
+def _ranks(standing: RankedMethods) -> Picture:
     ranks = dict(zip(standing.methods, standing.ranking.mean_ranks, strict=True))
     title = f"mean rank over {len(standing.datasets)} data sets, {standing.protocol}"
     return rank_diagram(ranks, standing.ranking.critical_difference, title)

@@ -11,7 +11,7 @@ from metabench.utils.paths import is_file
 
 
 def tensors_meta(path: Path) -> dict[str, Any]:
-    """Return the JSON that `metabench.models.checkpoints.save_tensors` wrote beside tensors, {} if there is none; reads no tensor.
+    """Return the JSON that `checkpoints.save_tensors` wrote beside tensors, {} if there is none; reads no tensor.
 
     Raises:
         MissingError: there is no file. MetabenchError: it is no safetensors file.

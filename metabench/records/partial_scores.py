@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metabench.records.store import _HEAD, _checked
+from metabench.records.store import HEADER, checked_key
 
 
 class Partial:
@@ -24,7 +24,7 @@ class Partial:
     """
 
     def __init__(self, root: Path, key: str, width: int = 1, scorer: str = "") -> None:
-        self.path = root / "partial" / f"{_checked(key)}.f64"
+        self.path = root / "partial" / f"{checked_key(key)}.f64"
         self._shape, self._bytes = (-1, width) if width > 1 else (-1,), 8 * width
         self._head = bytes.fromhex(scorer) if scorer else None
 
@@ -34,7 +34,7 @@ class Partial:
             raw = self.path.read_bytes()
         except FileNotFoundError:
             raw = b""
-        raw = raw[_HEAD:] if self._head in (None, raw[:_HEAD]) else b""
+        raw = raw[HEADER:] if self._head in (None, raw[:HEADER]) else b""
         whole = raw[: len(raw) // self._bytes * self._bytes]
         return np.frombuffer(whole, dtype="<f8").astype(np.float64).reshape(self._shape)
 
@@ -45,12 +45,12 @@ class Partial:
         with self.path.open("a+b") as stream:
             end = stream.tell()
             stream.seek(0)
-            head = stream.read(_HEAD)
-            if len(head) == _HEAD and self._head in (None, head):
-                stream.truncate(end - (end - _HEAD) % self._bytes)
+            head = stream.read(HEADER)
+            if len(head) == HEADER and self._head in (None, head):
+                stream.truncate(end - (end - HEADER) % self._bytes)
             else:
                 stream.truncate(0)
-                stream.write(self._head or bytes(_HEAD))
+                stream.write(self._head or bytes(HEADER))
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

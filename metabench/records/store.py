@@ -18,7 +18,7 @@ from metabench.errors import UsageError
 from metabench.records.record import NewerSchemaError, RecordError, read_record, validate_record, write_record
 
 _KEY = re.compile("[0-9a-f]{64}")
-_HEAD = 32
+HEADER = 32
 """Bytes at the start of a partial file that say who scores."""
 _PREFIX = re.compile("[0-9a-f]{4,64}")
 
@@ -41,7 +41,7 @@ class Store:
 
     def path(self, key: str) -> Path:
         """Return where the record with this key is or would be."""
-        return self.root / "records" / f"{_checked(key)}.json"
+        return self.root / "records" / f"{checked_key(key)}.json"
 
     def find(self, key: str) -> dict[str, Any] | None:
         """Return the record with this key if its run succeeded, else None.
@@ -115,7 +115,7 @@ class Store:
         """Hold the lock of a key, waiting for another process that holds it; then look with `find` again."""
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{_checked(key)}.lock"):
+        with FileLock(folder / f"{checked_key(key)}.lock"):
             yield
 
     def _read(self, path: Path) -> dict[str, Any] | None:
@@ -140,7 +140,7 @@ class Store:
             self._warn(line)
 
 
-def _checked(key: str) -> str:
+def checked_key(key: str) -> str:
     """A key becomes a file name, so it must be nothing but a key."""
     if not _KEY.fullmatch(key):
         raise UsageError(f"'{key[:80]}' is not a record key (64 hexadecimal digits)")

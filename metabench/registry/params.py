@@ -16,8 +16,8 @@ class Param:
     default: Value
     doc: str
     choices: tuple[Value, ...] = ()
-    place: bool = False
+    is_local_path: bool = False
     """It is a path on the user's machine: records hold its last part and nothing of where that is."""
-    later: bool = False
+    omit_default: bool = False
     """It came to a plugin that had records: at its default, which does what was done before, keys and records leave
     it out, so that those of before stay true."""

@@ -106,7 +106,7 @@ class Registry:
     def _of_places(self, kind: Kind) -> str:
         """Return the name of the plugin of that kind whose argument is a path, '' where none is."""
         specs = self.names(kind).values()
-        return next((s.name for s in specs if any(p.place and p.name == s.argument for p in s.params)), "")
+        return next((s.name for s in specs if any(p.is_local_path and p.name == s.argument for p in s.params)), "")
 
 
 def _is_path(text: str) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from metabench.errors import UsageError, did_you_mean
 from metabench.registry.params import Param, Value
 from metabench.registry.registry import kind_of
-from metabench.registry.specs import Spec, defaults
+from metabench.registry.specs import Spec, as_recorded, defaults
 
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -67,3 +70,46 @@ def _as_type(wanted: type, value: Value) -> Value:
     if wanted is str and isinstance(value, str):
         return value
     raise ValueError
+
+
+@dataclass(frozen=True)
+class ResolvedPlugin:
+    """A spec with every one of its parameters resolved."""
+
+    spec: Spec
+    params: Mapping[str, Value]
+    weights: Path | None = None
+    """A file of the user's that a backbone starts from (``--set backbone.weights=FILE``)."""
+    weights_sha256: str = ""
+    trained_on: str = ""
+    """What the user says that those weights have seen."""
+
+    @property
+    def name(self) -> str:
+        """Its name with the value of its argument, as in ``timm:resnet18``."""
+        value = self.recorded[self.spec.argument] if self.spec.argument else ""
+        return f"{self.spec.name}:{value}" if value else self.spec.name
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what goes into a run key."""
+        inputs = {"name": self.name, "version": self.spec.version, "params": self.recorded}
+        if self.spec.file_sha256:
+            inputs["file_sha256"] = self.spec.file_sha256
+        if self.weights_sha256:
+            inputs["weights_sha256"] = self.weights_sha256
+        return inputs
+
+    @property
+    def identity(self) -> list[Any]:
+        """What tells it from every other choice on this machine."""
+        return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params), self.weights_sha256]
+
+    @property
+    def recorded(self) -> dict[str, Value]:
+        """The parameters as records and everything else that may be passed on hold them, see `as_recorded`."""
+        return as_recorded(self.spec, self.params)
+
+    @property
+    def words(self) -> str:
+        """Name and parameters, as files of weights hold them."""
+        return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.recorded.items())})"

@@ -72,7 +72,7 @@ class AlgorithmSpec(Spec):
     """An algorithm.
 
     `takes` says what it is: ``features``, a `metabench.models.interfaces.FeatureHead`, or ``images``, a
-    `metabench.models.adaptive.Adapting` that has a network of its own for every task.
+    `metabench.models.adaptive.TaskAdaptiveAlgorithm` that has a network of its own for every task.
     """
 
     setting: Literal["inductive", "transductive"] = "inductive"
@@ -234,13 +234,13 @@ class ProtocolSpec(Spec):
     training: str = ""
     """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
     episodes: int = 0
-    """How many there are where they are a list (`metabench.episodes.protocols.ListedProtocol`); 0: drawn without end."""
+    """How many there are where they are a list (`protocols.ListedProtocol`); 0: drawn without end."""
     beside: str = ""
     """The split whose classes stand beside those that are measured: its episodes are drawn from a
-    `metabench.data.joint_split.JointSplit`. Its parameter `reserve` is the share of their images that training never sees."""
+    `joint_split.JointSplit`. Its parameter `reserve` is the share of their images that training never sees."""
     support: str = ""
     """The split that support is drawn from where all queries are of the measured one; both have the same classes, which
-    no other protocol allows. Its episodes are drawn from a `metabench.data.paired_split.PairedSplit`. Nothing is trained, and no
+    no other protocol allows. Its episodes are drawn from a `paired_split.PairedSplit`. Nothing is trained, and no
     interval is for new classes."""
 
 
@@ -248,9 +248,9 @@ AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec
 
 
 def as_recorded(spec: Spec, params: Mapping[str, Value]) -> dict[str, Value]:
-    """Return parameter values as records hold them: of a path only the last part, nothing `later` at its default."""
-    places = {param.name for param in spec.params if param.place}
-    unsaid = {param.name: param.default for param in spec.params if param.later}
+    """Return parameter values as records hold them: of a path the last part, no `omit_default` at its default."""
+    places = {param.name for param in spec.params if param.is_local_path}
+    unsaid = {param.name: param.default for param in spec.params if param.omit_default}
     return {
         name: place_name(value) if name in places and value else value
         for name, value in params.items()

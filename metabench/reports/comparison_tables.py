@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from metabench.comparison.pairs import Standing, Versus
+from metabench.comparison.pairs import RankedMethods, Versus
 from metabench.records.copy_counts import copies_note, marked_name
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import width_text
@@ -24,13 +24,13 @@ _WINS = {
 """The mark of a probability of winning, and what it says, by the pairs of episodes that it is over."""
 
 
-def to_json(found: Sequence[Versus], standings: Sequence[Standing]) -> str:
+def to_json(found: Sequence[Versus], rankings: Sequence[RankedMethods]) -> str:
     """Return one JSON document ``{"pairs": [...], "rankings": [...]}``."""
-    document = {"pairs": [pair.as_row() for pair in found], "rankings": [each.as_row() for each in standings]}
+    document = {"pairs": [pair.as_row() for pair in found], "rankings": [each.as_row() for each in rankings]}
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def to_text(found: Sequence[Versus], standings: Sequence[Standing], markdown: bool = False) -> str:
+def to_text(found: Sequence[Versus], rankings: Sequence[RankedMethods], markdown: bool = False) -> str:
     """Return everything as text for people: the pairs, the footnotes, and the ranking over data sets."""
     clean: Callable[[str], str] = escape if markdown else printable
     several = len({pair.a.cell for pair in found}) > 1
@@ -40,7 +40,7 @@ def to_text(found: Sequence[Versus], standings: Sequence[Standing], markdown: bo
     blocks = [] if several else [clean(f"{alone}, {found[0].a.where}")]
     blocks.append(_table(header, [(*w, *_cells(pair)) for w, pair in zip(where, found, strict=True)], clean))
     blocks.append(("\n\n" if markdown else "\n").join(clean(line) for line in _footnotes(found)))
-    for each in standings:
+    for each in rankings:
         blocks += [clean(line) for line in _standing_lines(each)]
         rows = [_across_cells(each, pair) for pair in each.ranking.pairs]
         across = ("A", "B", f"A - B ({each.metric.step})", "95 % interval", "wins/ties/losses")
@@ -111,7 +111,7 @@ def _footnotes(found: Sequence[Versus]) -> list[str]:
     return [*lines, copies] if copies else lines
 
 
-def _standing_lines(each: Standing) -> list[str]:
+def _standing_lines(each: RankedMethods) -> list[str]:
     found = each.ranking
     names, what = ", ".join(each.datasets), "" if each.metric == ACCURACY else f", {each.metric.name}"
     ranks = sorted(zip(found.mean_ranks, each.methods, strict=True))
@@ -139,7 +139,7 @@ def _interval_text(pair: PairAcross, digits: int) -> str:
     return f"[{pair.low:+.{digits}f}, {pair.high:+.{digits}f}]"
 
 
-def _across_cells(each: Standing, pair: PairAcross) -> tuple[str, ...]:
+def _across_cells(each: RankedMethods, pair: PairAcross) -> tuple[str, ...]:
     digits = each.metric.digits
     return (
         each.methods[pair.first],

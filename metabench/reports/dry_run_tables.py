@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from metabench.execution.dry_run import NOT_MADE, Prospect
 from metabench.planning.folder_labels import names_with_places
+from metabench.planning.forecast import NOT_MADE, RunForecast
 from metabench.reports.text import params_text
 from metabench.reports.text_table import text_table
 from metabench.utils.text import escape, printable
@@ -30,13 +30,13 @@ _HEADER = {"dataset_params": "data", "trained_on": "trained on"}
 _OF_THE_CELL = ("way", "shot", "query", "validation_way", "validation_query")
 
 
-def to_json(found: Sequence[Prospect]) -> str:
+def to_json(found: Sequence[RunForecast]) -> str:
     """Return one JSON document ``{"runs": [...], "seconds": ..., "unknown": ...}``."""
     document = {"runs": _rows(found), **_total(found)}
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
 
 
-def to_text(found: Sequence[Prospect], markdown_form: bool = False) -> str:
+def to_text(found: Sequence[RunForecast], markdown_form: bool = False) -> str:
     """Return a table of the runs, the number in each state, the time, and what is downloaded first or not made."""
     clean: Callable[[str], str] = escape if markdown_form else printable
     data_sets = names_with_places([each.run.dataset for each in found])
@@ -76,18 +76,18 @@ def _tells_apart(name: str, rows: Sequence[dict[str, Any]]) -> bool:
     return any(len(each) > 1 for each in values.values())
 
 
-def _state(each: Prospect) -> str:
+def _state(each: RunForecast) -> str:
     return f"{each.state}: {each.detail}" if each.state == "partial" else each.state
 
 
-def _total(found: Sequence[Prospect]) -> dict[str, Any]:
+def _total(found: Sequence[RunForecast]) -> dict[str, Any]:
     """Seconds of what can be run, and the number of those runs for which they are not known."""
     possible = [each for each in found if each.state not in NOT_MADE]
     seconds = sum(each.seconds or 0.0 for each in possible)
     return {"seconds": round(seconds, 1), "unknown": sum(each.seconds is None for each in possible)}
 
 
-def _counts(found: Sequence[Prospect]) -> str:
+def _counts(found: Sequence[RunForecast]) -> str:
     counts = Counter(each.state for each in found)
     total = _total(found)
     time = "nothing to measure" if counts["cached"] == len(found) else duration(total["seconds"])
@@ -98,17 +98,17 @@ def _counts(found: Sequence[Prospect]) -> str:
     return f"{len(found)} run{'s' if len(found) != 1 else ''}: {states}; {time}"
 
 
-def _downloads(found: Sequence[Prospect]) -> list[str]:
+def _downloads(found: Sequence[RunForecast]) -> list[str]:
     counts = Counter(line for each in found for line in each.downloads)
     return [f"before {count} run{'s' if count > 1 else ''}: {line}" for line, count in counts.items()]
 
 
-def _not_made(found: Sequence[Prospect]) -> list[str]:
+def _not_made(found: Sequence[RunForecast]) -> list[str]:
     reasons = Counter((each.state, each.detail) for each in found if each.state in NOT_MADE)
     return [f"{state} for {count} run{'s' if count > 1 else ''}: {why}" for (state, why), count in reasons.items()]
 
 
-def _rows(found: Sequence[Prospect]) -> list[dict[str, Any]]:
+def _rows(found: Sequence[RunForecast]) -> list[dict[str, Any]]:
     """The runs as rows; ``training`` holds what tells their recipes apart."""
     recipes = [{} if each.run.recipe is None else each.run.recipe.inputs() for each in found]
     names = [name for recipe in recipes for name in recipe if name not in _OF_THE_CELL]
@@ -117,7 +117,7 @@ def _rows(found: Sequence[Prospect]) -> list[dict[str, Any]]:
     return [{**_row(each), "training": text} for each, text in zip(found, training, strict=True)]
 
 
-def _row(each: Prospect) -> dict[str, Any]:
+def _row(each: RunForecast) -> dict[str, Any]:
     run = each.run
     cell = run.protocol.params
     return {

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.planning import arguments
-from metabench.planning.arguments import Converter
 from metabench.reports.rows import csv_text
 from metabench.reports.text_table import text_table
 from metabench.utils.text import printable
@@ -18,22 +16,6 @@ if TYPE_CHECKING:
     from metabench.evaluation.prediction import Prediction
 
 COLUMNS = ("path", "class", "probability", "second", "second_probability")
-_CONVERTERS: Mapping[str, Converter] = {
-    "support": arguments.path,
-    "query": arguments.paths,
-    "algo": arguments.text,
-    "backbone": arguments.text,
-    "checkpoint": arguments.optional(arguments.path),
-    "plugins": arguments.paths,
-    "quiet": arguments.flag,
-    "settings": arguments.optional(arguments.settings),
-    "size": arguments.number,
-    "fit": arguments.text,
-    "colour": arguments.text,
-    "one_by_one": arguments.flag,
-    "skip_bad": arguments.flag,
-    "device": arguments.text,
-}
 
 
 def rows(found: Sequence[Prediction]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from metabench.planning.outcome import Outcome
-from metabench.planning.run_spec import NO_DIGESTS, Lacking
+from metabench.planning.run_spec import NO_DIGESTS, RejectedRun
 from metabench.records.copy_counts import copies_of, copies_words
 from metabench.records.describe import train_dataset
 from metabench.registry.metric import ACCURACY
@@ -170,14 +170,14 @@ def part_text(part: Row) -> str:
     return score_text(part["score"], part["ci95"], None, part["metric"].digits)
 
 
-def outcome_rows(outcomes: Sequence[Outcome | Lacking]) -> list[Row]:
+def outcome_rows(outcomes: Sequence[Outcome | RejectedRun]) -> list[Row]:
     """Return one table row for each outcome; what could not be measured is ``skipped``, and its note says why."""
     cached = {item.record["key"] for item in outcomes if isinstance(item, Outcome) and item.cached}
     records = (item.record if isinstance(item, Outcome) else _skipped(item) for item in outcomes)
     return rows_from_records(records, cached)
 
 
-def _skipped(lacking: Lacking) -> dict[str, Any]:
+def _skipped(lacking: RejectedRun) -> dict[str, Any]:
     """Return what a table shows of a run that could not be made, as if it had a record."""
     error = {"type": type(lacking.error).__name__, "message": str(lacking.error)}
     inputs = lacking.run.inputs(NO_DIGESTS)

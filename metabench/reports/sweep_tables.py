@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from metabench.planning.sweeps import Sweep, Tried, best_of
+from metabench.comparison.sweep_results import CandidateResult, best_of
+from metabench.planning.sweeps import Sweep
 from metabench.registry.metric import ACCURACY
 from metabench.reports.rows import csv_text
 from metabench.reports.seed_tables import seeds_text
@@ -21,7 +22,7 @@ _NOTES = (
 _OF_THE_TASK = ("algorithm", "backbone", "dataset", "protocol", "way", "shot")
 
 
-def to_text(found: Sequence[tuple[Sweep, Sequence[Tried]]], markdown_form: bool = False) -> str:
+def to_text(found: Sequence[tuple[Sweep, Sequence[CandidateResult]]], markdown_form: bool = False) -> str:
     """Return a table for each sweep, with the best combination told."""
     clean = escape if markdown_form else printable
     blocks = []
@@ -34,12 +35,12 @@ def to_text(found: Sequence[tuple[Sweep, Sequence[Tried]]], markdown_form: bool 
     return "\n\n".join([*blocks, ("\n\n" if markdown_form else "\n").join(map(clean, _NOTES))])
 
 
-def documents(found: Sequence[tuple[Sweep, Sequence[Tried]]]) -> list[dict[str, Any]]:
+def documents(found: Sequence[tuple[Sweep, Sequence[CandidateResult]]]) -> list[dict[str, Any]]:
     """Return the sweeps for ``--json``."""
     return [_document(sweep, tried) for sweep, tried in found]
 
 
-def to_csv(found: Sequence[tuple[Sweep, Sequence[Tried]]]) -> str:
+def to_csv(found: Sequence[tuple[Sweep, Sequence[CandidateResult]]]) -> str:
     """Return CSV: a row for each combination."""
     swept = list(dict.fromkeys(name for _, tried in found for each in tried for name in each.candidate.settings))
     rows = []
@@ -52,7 +53,7 @@ def to_csv(found: Sequence[tuple[Sweep, Sequence[Tried]]]) -> str:
     return csv_text(list(rows[0]), rows)
 
 
-def _document(sweep: Sweep, tried: Sequence[Tried]) -> dict[str, Any]:
+def _document(sweep: Sweep, tried: Sequence[CandidateResult]) -> dict[str, Any]:
     run, best = sweep.candidates[0].runs[0], best_of(tried)
     cell = run.protocol.params
     names = (
@@ -71,7 +72,7 @@ def _document(sweep: Sweep, tried: Sequence[Tried]) -> dict[str, Any]:
     }
 
 
-def _combination(each: Tried) -> dict[str, Any]:
+def _combination(each: CandidateResult) -> dict[str, Any]:
     over = each.over
     closed, opened = _widths(each)
     return {
@@ -88,7 +89,7 @@ def _combination(each: Tried) -> dict[str, Any]:
     }
 
 
-def _widths(each: Tried) -> tuple[float | None, float | None]:
+def _widths(each: CandidateResult) -> tuple[float | None, float | None]:
     if each.over is None:
         return None, None
     if len(each.over.records) > 1:
@@ -97,7 +98,7 @@ def _widths(each: Tried) -> tuple[float | None, float | None]:
     return summary["ci95"], summary["open95"]
 
 
-def _table(tried: Sequence[Tried], clean: Callable[[str], str]) -> str:
+def _table(tried: Sequence[CandidateResult], clean: Callable[[str], str]) -> str:
     names = list(tried[0].candidate.settings)
     several = any(len(each.candidate.runs) > 1 for each in tried)
     best = best_of(tried)
@@ -115,7 +116,7 @@ def _table(tried: Sequence[Tried], clean: Callable[[str], str]) -> str:
     return text_table([clean(name) for name in header], body, clean is escape)
 
 
-def _verdict(tried: Sequence[Tried]) -> str:
+def _verdict(tried: Sequence[CandidateResult]) -> str:
     best = best_of(tried)
     if best is None:
         return "no combination could be measured"

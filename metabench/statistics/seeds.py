@@ -69,7 +69,7 @@ def _seed(record: Mapping[str, Any]) -> int | None:
 
 
 def _summarise(runs: Sequence[Mapping[str, Any]]) -> OverSeeds:
-    """Summarise the runs of one group, with the variance over trainings and episodes of `metabench.statistics.means`."""
+    """Summarise the runs of one group, with the variance over trainings and episodes of `means`."""
     means = np.array([score_of(run) for run in runs])
     score = float(means.mean())
     if len(runs) == 1:

@@ -2,9 +2,9 @@
 
 Within one column every two rows are compared by a t test of the means that the column shows (see
 `metabench.statistics.means`): paired by episode as far as both met the same, with the spread of trainings where a row
-has several seeds. All comparisons of the column are corrected together (Holm 1979). Rows that no test can tell apart from the best share rank
-1, and so on; "not significantly different" is not transitive, so a rank may be shared by rows that differ from each
-other.
+has several seeds. All comparisons of the column are corrected together (Holm 1979). Rows that no test can tell apart
+from the best share rank 1, and so on; "not significantly different" is not transitive, so a rank may be shared by rows
+that differ from each other.
 
 Tests of paired and unpaired rows differ in power, so a row that hardly anything is known of may be told from fewer rows
 than a better one. Its rank would then be the better of the two, for no merit of its own. So ranks follow the means: a

@@ -100,7 +100,7 @@ def run_checks(
 
 def _module(targets: Sequence[Target], device: str) -> str:
     """Return a test module with one conformance class for each target: what an author writes by hand."""
-    lines = ["import metabench.testing as kit", ""]
+    lines = ["import metabench.api as kit", ""]
     for index, target in enumerate(targets):
         lines += [
             f"class Test{index}(kit.{target.kind.capitalize()}Conformance):",

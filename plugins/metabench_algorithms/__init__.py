@@ -22,7 +22,12 @@ def metabench_algorithms() -> list[AlgorithmSpec]:
             trains=True,
             own_weights=False,
             params=(
-                Param("per_feature", False, "divide distances by the number of features: learns quicker", later=True),
+                Param(
+                    "per_feature",
+                    False,
+                    "divide distances by the number of features: learns quicker",
+                    omit_default=True,
+                ),
             ),
             recipes=RECIPES,
         ),

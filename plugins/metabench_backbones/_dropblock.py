@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.models.task_context import training_episode
+from metabench.api import training_episode
 
 
 class Drop(nn.Module):

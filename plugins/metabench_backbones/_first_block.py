@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from metabench.models.task_norm import TaskNorm
+from metabench.api import TaskNorm
 
 _PIXELS = 32 * 28 * 28
 """Pixels at once: with 64 channels about what the caches of one core hold."""

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.errors import UsageError
-from metabench.models.interfaces import normalise
+from metabench.api import UsageError, normalise
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the channels of ImageNet's images in [0, 1], as torchvision has them."""

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone
 from metabench_backbones._first_block import first_block, pooled, takes_short_way
 
 

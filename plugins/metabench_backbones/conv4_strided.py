@@ -8,8 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from metabench.models.interfaces import Backbone
-from metabench.models.task_norm import TaskNorm
+from metabench.api import Backbone, TaskNorm
 from metabench_backbones._first_block import first_block, takes_short_way
 
 

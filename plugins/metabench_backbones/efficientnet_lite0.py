@@ -7,9 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from metabench.errors import MetabenchError
-from metabench.models.interfaces import Backbone
-from metabench.utils.hashing import file_sha256
+from metabench.api import Backbone, MetabenchError, file_sha256
 from metabench_backbones._pretrained import Inputs, folded
 
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

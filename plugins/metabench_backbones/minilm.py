@@ -10,9 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metabench.data.text import decode_texts
-from metabench.errors import MissingError, UsageError
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, MissingError, UsageError, decode_texts
 
 LONGEST = 256
 """Word pieces that the authors' configuration reads of a text; what comes after them is left out."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metabench.errors import UsageError
-from metabench.models.interfaces import Backbone, numbers
+from metabench.api import Backbone, UsageError, numbers
 
 
 class Mlp(Backbone):

@@ -10,9 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.data.text import decode_texts
-from metabench.errors import UsageError
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, UsageError, decode_texts
 
 _BETWEEN_WORDS = re.compile(r"[\s!-/:-@\[-`{-~\u2000-\u206f\u3000-\u303f]+")
 """White space and punctuation (ASCII, general, of Chinese and Japanese)."""

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone
 
 
 class Pixels(Backbone):

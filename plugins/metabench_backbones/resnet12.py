@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone
 from metabench_backbones._dropblock import Drop
 from metabench_backbones._pretrained import folded
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.errors import UsageError
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, UsageError
 
 
 class Block(nn.Module):

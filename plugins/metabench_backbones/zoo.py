@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from metabench.errors import MissingError, UsageError, did_you_mean
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, MissingError, UsageError, did_you_mean
 from metabench_backbones._pretrained import Inputs
 
 T = TypeVar("T")

@@ -17,13 +17,24 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data import ClassSplit, DataContext, split_digest
-from metabench.data.archives import Members, open_members
-from metabench.data.array_cache import cached_array
-from metabench.data.downloads import OfficialFile, downloads, find, obtain
-from metabench.data.restricted_pickle import PickledArray, read_pickle
-from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.registry.specs import DatasetSpec
+from metabench.api import (
+    ClassSplit,
+    DataContext,
+    DatasetSpec,
+    Members,
+    MetabenchError,
+    MissingError,
+    OfficialFile,
+    PickledArray,
+    UsageError,
+    cached_array,
+    downloads,
+    find,
+    obtain,
+    open_members,
+    read_pickle,
+    split_digest,
+)
 
 SIDE = 32
 IMAGES = 600

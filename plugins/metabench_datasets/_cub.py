@@ -9,10 +9,7 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from metabench.data.archives import Members
-from metabench.data.resumable_array import first_three
-from metabench.errors import MetabenchError
-from metabench.utils.text import counted
+from metabench.api import Members, MetabenchError, counted, first_three
 from metabench_datasets._class_lists import ClassLists, class_lists
 
 if TYPE_CHECKING:

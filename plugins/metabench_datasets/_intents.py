@@ -11,9 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from metabench.data.downloads import OfficialFile
-from metabench.errors import MetabenchError
-from metabench.registry.specs import Declared, SplitSize
+from metabench.api import Declared, MetabenchError, OfficialFile, SplitSize
 
 ROLES = {"train": "r", "val": "v", "test": "t"}
 """Split to the letter that stands for it in the list of classes."""

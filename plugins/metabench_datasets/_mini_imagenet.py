@@ -11,10 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from metabench.data.resumable_array import first_three
-from metabench.errors import MetabenchError, MissingError
-from metabench.utils.hashing import content_key
-from metabench.utils.text import counted, have
+from metabench.api import MetabenchError, MissingError, content_key, counted, first_three, have
 from metabench_datasets._class_lists import ClassLists
 
 SPLITS = ("train", "val", "test")

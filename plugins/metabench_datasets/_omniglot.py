@@ -12,8 +12,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.archives import Members
-from metabench.errors import MetabenchError
+from metabench.api import Members, MetabenchError
 
 DRAWINGS = 20
 SIDE = 105

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.utils.random_streams import below
+from metabench.api import below
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]

@@ -13,8 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.restricted_pickle import Bytes, PickledArray, Raw, open_pickle
-from metabench.errors import MetabenchError
+from metabench.api import Bytes, MetabenchError, PickledArray, Raw, open_pickle
 
 MOST_STEPS = 40_000_000
 """Of the machine that reads half a million images or labels."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from metabench.registry.specs import DatasetSpec, SplitSize
+from metabench.api import DatasetSpec, SplitSize
 from metabench_datasets._cifar100 import LICENCE, Cifar100Classes
 
 SPEC = DatasetSpec(

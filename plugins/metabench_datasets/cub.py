@@ -14,17 +14,28 @@ from pathlib import Path
 
 import numpy as np
 
-from metabench.data import ClassSplit, DataContext
-from metabench.data.archives import Members, open_members
-from metabench.data.array_cache import open_array
-from metabench.data.downloads import OfficialFile, downloads, find, obtain
-from metabench.data.image_arrays import ImageForm, cached_images
-from metabench.data.prepared_copies import MARK, Prepared
-from metabench.errors import MissingError, UsageError
-from metabench.registry.params import Param
-from metabench.registry.specs import DatasetSpec, SplitSize
-from metabench.utils.atomic_files import write_atomic
-from metabench.utils.hashing import content_key
+from metabench.api import (
+    MARK,
+    ClassSplit,
+    DataContext,
+    DatasetSpec,
+    ImageForm,
+    Members,
+    MissingError,
+    OfficialFile,
+    Param,
+    Prepared,
+    SplitSize,
+    UsageError,
+    cached_images,
+    content_key,
+    downloads,
+    find,
+    obtain,
+    open_array,
+    open_members,
+    write_atomic,
+)
 from metabench_datasets._cub import FRAMES, ROOT, Layout, Listing, framed, official_layout, read_listing
 
 SIDE = 84

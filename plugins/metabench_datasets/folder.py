@@ -12,21 +12,37 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data import ClassSplit, DataContext
-from metabench.data.bit_depth import Depth, measure_depth
-from metabench.data.image_arrays import quiet_decoders
-from metabench.data.image_decoding import COLOURS, FITS, Decoder, Form
-from metabench.data.image_folders import Classes, require_images
-from metabench.data.label_tables import read_layout, read_split_names
-from metabench.data.resumable_array import cached_rows, first_three
-from metabench.data.skipped_files import Skipped, Unread
-from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.registry.params import Param
-from metabench.registry.specs import SAME_CLASSES, DatasetSpec
-from metabench.utils.atomic_files import write_atomic
-from metabench.utils.hashing import content_key
-from metabench.utils.paths import is_folder, is_there
-from metabench.utils.text import are, counted
+from metabench.api import (
+    COLOURS,
+    FITS,
+    SAME_CLASSES,
+    Classes,
+    ClassSplit,
+    DataContext,
+    DatasetSpec,
+    Decoder,
+    Depth,
+    Form,
+    MetabenchError,
+    MissingError,
+    Param,
+    Skipped,
+    Unread,
+    UsageError,
+    are,
+    cached_rows,
+    content_key,
+    counted,
+    first_three,
+    is_folder,
+    is_there,
+    measure_depth,
+    quiet_decoders,
+    read_layout,
+    read_split_names,
+    require_images,
+    write_atomic,
+)
 
 VERSION = 1
 READING = 2
@@ -42,13 +58,18 @@ SPEC = DatasetSpec(
     argument="path",
     local=True,
     params=(
-        Param("path", "", "the folder with the class sub-folders; records hold its name, not where it is", place=True),
+        Param(
+            "path",
+            "",
+            "the folder with the class sub-folders; records hold its name, not where it is",
+            is_local_path=True,
+        ),
         Param("size", 84, "side of the images in pixels, 8 to 1024"),
         Param("fit", "crop", "crop the middle, pad with white, or stretch", FITS),
         Param("colour", "rgb", "three channels, or one", COLOURS),
         Param("min_images", 0, "leave classes with fewer images out"),
         Param("skip_bad", False, "leave files out that cannot be read, as --skip-bad"),
-        Param(SAME_CLASSES, False, "train/ and test/ have the same classes; the protocol says it", later=True),
+        Param(SAME_CLASSES, False, "train/ and test/ have the same classes; the protocol says it", omit_default=True),
     ),
     image_shape=(3, 84, 84),
     sizes={},
@@ -89,7 +110,7 @@ class Folder:
 
     Args:
         path: the folder; relative to where the command is run.
-        size, fit, colour: see `metabench.data.image_decoding.Form`.
+        size, fit, colour: see `metabench.api.Form`.
         min_images: classes with fewer are left out.
         skip_bad: leave files out that cannot be read, instead of refusing.
         same_classes: whether train/ and test/ must have the same classes, and not others; then val/ is not read.

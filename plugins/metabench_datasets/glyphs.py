@@ -13,9 +13,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, DataContext, DatasetSpec, MetabenchError, Param, SplitSize, UsageError
-from metabench.utils.hashing import file_sha256
-from metabench.utils.random_streams import Stream
+from metabench.api import (
+    ClassSplit,
+    DataContext,
+    DatasetSpec,
+    MetabenchError,
+    Param,
+    SplitSize,
+    Stream,
+    UsageError,
+    file_sha256,
+)
 from metabench_datasets import _strokes
 
 VERSION = 1

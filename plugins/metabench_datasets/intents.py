@@ -12,13 +12,20 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data import ClassSplit, DataContext
-from metabench.data.array_cache import cached_array
-from metabench.data.downloads import OfficialFile, downloads, find, obtain
-from metabench.data.text import encode_texts
-from metabench.errors import MissingError, UsageError
-from metabench.registry.params import Param
-from metabench.registry.specs import DatasetSpec
+from metabench.api import (
+    ClassSplit,
+    DataContext,
+    DatasetSpec,
+    MissingError,
+    OfficialFile,
+    Param,
+    UsageError,
+    cached_array,
+    downloads,
+    encode_texts,
+    find,
+    obtain,
+)
 from metabench_datasets._intents import FOLDS, ROLES, IntentSource, declared_folds, intent_classes, read_intents
 
 URL = "https://raw.githubusercontent.com/tdopierre/ProtAugment/6352ababa740133708daed815666b5bf39850d98/data/"

@@ -12,12 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
-from metabench.data import ClassSplit, DataContext
-from metabench.data.array_cache import open_array
-from metabench.data.image_arrays import Files, ImageForm, cached_images
-from metabench.data.prepared_copies import MARK, Prepared
-from metabench.errors import MissingError, UsageError
-from metabench.registry.specs import DatasetSpec, KnownCopy, SplitSize
+from metabench.api import (
+    MARK,
+    ClassSplit,
+    DataContext,
+    DatasetSpec,
+    Files,
+    ImageForm,
+    KnownCopy,
+    MissingError,
+    Prepared,
+    SplitSize,
+    UsageError,
+    cached_images,
+    open_array,
+)
 from metabench_datasets._class_lists import ClassLists, class_lists
 from metabench_datasets._mini_imagenet import SPLITS, Layout, find_layout
 

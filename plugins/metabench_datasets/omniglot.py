@@ -13,13 +13,24 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data import ClassSplit, DataContext, split_digest
-from metabench.data.archives import Members, open_members
-from metabench.data.array_cache import cached_array
-from metabench.data.downloads import OfficialFile, downloads, find, obtain
-from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.registry.params import Param
-from metabench.registry.specs import DatasetSpec, SplitSize
+from metabench.api import (
+    ClassSplit,
+    DataContext,
+    DatasetSpec,
+    Members,
+    MetabenchError,
+    MissingError,
+    OfficialFile,
+    Param,
+    SplitSize,
+    UsageError,
+    cached_array,
+    downloads,
+    find,
+    obtain,
+    open_members,
+    split_digest,
+)
 from metabench_datasets._omniglot import DRAWINGS, Layout, Run, official_layout, read_alphabet
 
 URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"

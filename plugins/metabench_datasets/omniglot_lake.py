@@ -12,13 +12,21 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data import ClassSplit, DataContext
-from metabench.data.archives import Members, open_members
-from metabench.data.array_cache import cached_array
-from metabench.data.downloads import downloads, find
-from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.registry.params import Param
-from metabench.registry.specs import DatasetSpec, SplitSize
+from metabench.api import (
+    ClassSplit,
+    DataContext,
+    DatasetSpec,
+    Members,
+    MetabenchError,
+    MissingError,
+    Param,
+    SplitSize,
+    UsageError,
+    cached_array,
+    downloads,
+    find,
+    open_members,
+)
 from metabench_datasets._omniglot import SIDE, read_drawing
 from metabench_datasets.omniglot import FILTERS, SUBFOLDERS, scaled
 

@@ -7,8 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, DataContext, DatasetSpec, Param, SplitSize, UsageError
-from metabench.utils.random_streams import Stream, unit
+from metabench.api import ClassSplit, DataContext, DatasetSpec, Param, SplitSize, Stream, UsageError, unit
 
 VERSION = 1
 AMPLITUDE, PHASE, INPUT = (0.1, 5.0), (0.0, math.pi), (-5.0, 5.0)

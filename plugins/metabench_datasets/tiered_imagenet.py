@@ -14,15 +14,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data import ClassSplit, DataContext
-from metabench.data.array_cache import cached_array, open_array
-from metabench.data.downloads import find
-from metabench.data.image_arrays import ImageForm, cached_images
-from metabench.data.prepared_copies import MARK, Prepared
-from metabench.data.restricted_pickle import open_pickle
-from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.registry.specs import DatasetSpec, SplitSize
-from metabench.utils.hashing import content_key
+from metabench.api import (
+    MARK,
+    ClassSplit,
+    DataContext,
+    DatasetSpec,
+    ImageForm,
+    MetabenchError,
+    MissingError,
+    Prepared,
+    SplitSize,
+    UsageError,
+    cached_array,
+    cached_images,
+    content_key,
+    find,
+    open_array,
+    open_pickle,
+)
 from metabench_datasets._tiered import MOST_STEPS, PixelRows, Sorted, png_places, read_labels
 
 SIDE = 84

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, Param, UsageError
-from metabench.episodes.batch import Rows
-from metabench.utils.random_streams import choose
-from metabench.utils.text import counted
+from metabench.api import ClassSplit, Param, Rows, UsageError, choose, counted
 
 Words = NDArray[np.uint64]
 

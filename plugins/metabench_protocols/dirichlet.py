@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, Param, ProtocolSpec, UsageError
-from metabench.episodes.batch import EpisodeBatch
-from metabench.utils.random_streams import choose, unit
+from metabench.api import ClassSplit, EpisodeBatch, Param, ProtocolSpec, UsageError, choose, unit
 from metabench_protocols._draw import QUERY, SHOT, WAY, Words, at_least, fewer_shots, images_of, labels, need_classes
 
 Floats = NDArray[np.float64]

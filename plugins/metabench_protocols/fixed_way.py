@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, ProtocolSpec
-from metabench.episodes.batch import EpisodeBatch
-from metabench.utils.random_streams import choose
+from metabench.api import ClassSplit, EpisodeBatch, ProtocolSpec, choose
 from metabench_protocols._draw import QUERY, SHOT, WAY, at_least, images_of, labels, need_classes, need_images
 
 SPEC = ProtocolSpec(

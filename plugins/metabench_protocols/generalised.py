@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, Metric, Param, ProtocolSpec, UsageError
-from metabench.data.joint_split import JointSplit
-from metabench.episodes.batch import EpisodeBatch, Rows
-from metabench.utils.random_streams import choose
+from metabench.api import ClassSplit, EpisodeBatch, JointSplit, Metric, Param, ProtocolSpec, Rows, UsageError, choose
 from metabench_protocols._draw import QUERY, SHOT, WAY, Words, at_least, labels, rows_of
 from metabench_protocols.fixed_way import FixedWay
 

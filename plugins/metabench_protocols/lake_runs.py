@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, Param, ProtocolSpec, UsageError
-from metabench.episodes.batch import EpisodeBatch
-from metabench.utils.random_streams import below
+from metabench.api import ClassSplit, EpisodeBatch, Param, ProtocolSpec, UsageError, below
 from metabench_protocols._draw import labels
 
 WAY, RUNS = 20, 20

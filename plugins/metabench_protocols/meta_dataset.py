@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, Param, ProtocolSpec, UsageError
-from metabench.episodes.batch import EpisodeBatch
-from metabench.utils.random_streams import below, choose, unit
-from metabench.utils.text import counted
+from metabench.api import ClassSplit, EpisodeBatch, Param, ProtocolSpec, UsageError, below, choose, counted, unit
 from metabench_protocols._draw import Words, at_least, images_of
 from metabench_protocols.within_superclass import classes_of_groups, group_members
 

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, Metric, Param, ProtocolSpec
-from metabench.episodes.batch import EpisodeBatch
-from metabench.utils.random_streams import choose
-from metabench.utils.text import counted
+from metabench.api import ClassSplit, EpisodeBatch, Metric, Param, ProtocolSpec, choose, counted
 from metabench_protocols._draw import QUERY, SHOT, WAY, at_least, images_of, labels, need_classes, need_images
 
 if TYPE_CHECKING:

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, Metric, Param, ProtocolSpec, UsageError
-from metabench.episodes.batch import EpisodeBatch
-from metabench.utils.random_streams import below, choose
+from metabench.api import ClassSplit, EpisodeBatch, Metric, Param, ProtocolSpec, UsageError, below, choose
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, Param, ProtocolSpec, UsageError
-from metabench.data.paired_split import PairedSplit
-from metabench.episodes.batch import EpisodeBatch
-from metabench.utils.random_streams import choose
+from metabench.api import ClassSplit, EpisodeBatch, PairedSplit, Param, ProtocolSpec, UsageError, choose
 from metabench_protocols._draw import SHOT, at_least, fewer_shots, labels, need_classes, rows_of
 
 SPEC = ProtocolSpec(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, ProtocolSpec, UsageError
-from metabench.episodes.batch import EpisodeBatch
-from metabench.utils.random_streams import below
+from metabench.api import ClassSplit, EpisodeBatch, ProtocolSpec, UsageError, below
 from metabench_protocols._draw import (
     QUERY,
     SHOT,

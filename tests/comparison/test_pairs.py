@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench.comparison.labels import contestants
-from metabench.comparison.pairs import compare_all, standings, verdict
+from metabench.comparison.labels import labelled_records
+from metabench.comparison.pairs import compare_all, rank_over_datasets, verdict
 from metabench.errors import UsageError
 from metabench.records.record import build_record
 from metabench.reports.comparison_tables import difference_text, p_text, to_json, to_text
@@ -96,17 +96,17 @@ def test_names_are_as_long_as_they_must_be() -> None:
         _record("e", dataset__params={"size": 28}),
         _record("e", dataset__params={"size": 32}),
     ]
-    labels = [each.label for each in contestants(records)]
+    labels = [each.label for each in labelled_records(records)]
     assert labels[:4] == ["a metric=cosine", "a metric=euclidean", "b seed 7", "b seed 8"]
     assert labels[4:6] == ["c train.lr=0.1", "c train.lr=0.001"]
     assert labels[6:8] == ["d k=1 train.lr=0.1", "d k=2 train.lr=0.001"]  # or the difference would look like that of k
     assert labels[8:] == ["e", "e"]  # in cells of their own
-    assert [each.method for each in contestants(records)][2:6] == ["b", "b", "c", "c"]
+    assert [each.method for each in labelled_records(records)][2:6] == ["b", "b", "c", "c"]
 
 
 def test_data_sets_of_one_name_are_told_apart() -> None:
     records = [_record("a"), make_record(BASE.tolist(), dataset__digest="12" * 32)]
-    assert [each.dataset for each in contestants(records)] == ["omniglot 00000000", "omniglot 12121212"]
+    assert [each.dataset for each in labelled_records(records)] == ["omniglot 00000000", "omniglot 12121212"]
 
 
 def test_the_open_width_of_a_difference_is_for_paired_runs() -> None:
@@ -150,7 +150,7 @@ def test_methods_are_ranked_over_data_sets_where_all_were_measured() -> None:
     datasets = ["one", "two", "three"]
     records = [_record(name, shift, dataset) for dataset in datasets for name, shift in (("a", 0), ("b", 3), ("c", 6))]
     records += [_record("d", 9, "one"), _record("a", 1, "one", training__seed=8)]
-    (found,) = standings(compare_all(records))
+    (found,) = rank_over_datasets(compare_all(records))
     assert (found.datasets, found.methods, found.left_out) == (("one", "two", "three"), ("a", "b", "c"), ("d",))
     assert found.ranking.mean_ranks == (3.0, 2.0, 1.0)
     text = to_text(compare_all(records), [found])
@@ -163,9 +163,9 @@ def test_methods_are_ranked_over_data_sets_where_all_were_measured() -> None:
 def test_p_over_few_data_sets_is_exact_and_the_text_says_so() -> None:
     records = [_record(name, shift, dataset) for dataset in ("one", "two") for name, shift in (("a", 0), ("b", 3))]
     found = compare_all(records)
-    text = to_text(found, standings(found))
+    text = to_text(found, rank_over_datasets(found))
     assert "Iman-Davenport: F inf; p of both 0.50 (exact, from all arrangements of the ranks)" in text
-    (ranking,) = json.loads(to_json(found, standings(found)))["rankings"]
+    (ranking,) = json.loads(to_json(found, rank_over_datasets(found)))["rankings"]
     assert (ranking["p_f"], ranking["draws"], ranking["f"]) == (0.5, 0, None)
     (pair,) = ranking["pairs"]
     assert pair["low"] < pair["mean"] < pair["high"]
@@ -178,20 +178,20 @@ def test_data_sets_that_all_say_the_same_give_no_interval() -> None:
         for name, row in (("a", (75, 70, 65, 60)), ("b", (70, 65, 60, 52)))
     ]
     found = compare_all(records)
-    rows = to_text(found, standings(found)).splitlines()
+    rows = to_text(found, rank_over_datasets(found)).splitlines()
     assert any(line.split()[:4] == ["a", "b", "+7.67", "-"] for line in rows)
-    (ranking,) = json.loads(to_json(found, standings(found)))["rankings"]
+    (ranking,) = json.loads(to_json(found, rank_over_datasets(found)))["rankings"]
     assert (ranking["pairs"][0]["low"], ranking["pairs"][0]["high"]) == (None, None)
 
 
 def test_one_data_set_makes_no_ranking() -> None:
-    assert standings(compare_all([_record("a"), _record("b")])) == []
+    assert rank_over_datasets(compare_all([_record("a"), _record("b")])) == []
 
 
 def test_json_holds_everything_as_numbers() -> None:
     records = [_record(name, shift, dataset) for dataset in ("one", "two") for name, shift in (("a", 0), ("b", 3))]
     found = compare_all(records, 1.0)
-    document = json.loads(to_json(found, standings(found)))
+    document = json.loads(to_json(found, rank_over_datasets(found)))
     first = document["pairs"][0]
     assert first["difference"] == pytest.approx(first["score_a"] - first["score_b"])
     assert (first["a"], first["b"], first["dataset"], first["way"], first["shot"]) == ("a", "b", "one", 5, 1)

@@ -9,7 +9,7 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.episodes.batch import EpisodeBatch
-from metabench.evaluation.error_analysis import Watcher
+from metabench.evaluation.error_analysis import ErrorAnalyzer
 from metabench.records.record import build_record, write_record
 from metabench.reports.error_tables import to_plain, to_text
 from tests.conftest import MakeSplit
@@ -19,9 +19,9 @@ from tests.tiny import arguments, record_of, run_json
 
 
 @pytest.fixture
-def watcher(make_split: MakeSplit) -> Watcher:
+def watcher(make_split: MakeSplit) -> ErrorAnalyzer:
     """Four classes of five images; ten episodes of two classes with two queries each, answered by hand."""
-    watcher = Watcher(make_split([5, 5, 5, 5]))
+    watcher = ErrorAnalyzer(make_split([5, 5, 5, 5]))
     first, second = EpisodeBatch(*_episode(0, 1), way=2), EpisodeBatch(*_episode(3, 2), way=2)
     for _ in range(8):
         watcher(first, np.array([[0, 0, 1, 1]]))  # all right
@@ -37,7 +37,7 @@ def _episode(first: int, second: int) -> tuple[Any, ...]:
     return support, np.array([[1, 0]]), query, np.array([[0, 0, 1, 1]])
 
 
-def test_episodes(watcher: Watcher) -> None:
+def test_episodes(watcher: ErrorAnalyzer) -> None:
     found = watcher.result(top=2)
     assert found.episodes == 10
     assert found.accuracy == pytest.approx(100 * (8 + 0.75 + 0.25) / 10)
@@ -49,7 +49,7 @@ def test_episodes(watcher: Watcher) -> None:
     assert found.quantiles["50 %"] == 100.0
 
 
-def test_classes(watcher: Watcher) -> None:
+def test_classes(watcher: ErrorAnalyzer) -> None:
     rows = {row.name: row for row in watcher.result(top=5).classes}
     assert list(rows) == ["c3", "c2", "c0", "c1"], "worst first, all of them in few episodes"
     assert (rows["c3"].accuracy, rows["c3"].ci95, rows["c3"].taken_for) == (0.0, None, "c2")
@@ -63,7 +63,7 @@ def test_classes(watcher: Watcher) -> None:
     assert (rows["c0"].episodes, rows["c0"].queries) == (9, 18)
 
 
-def test_classes_in_few_episodes_come_last(watcher: Watcher) -> None:
+def test_classes_in_few_episodes_come_last(watcher: ErrorAnalyzer) -> None:
     watcher(EpisodeBatch(*_episode(0, 1), way=2), np.array([[0, 0, 1, 1]]))  # the tenth for both
     assert [(row.name, row.episodes) for row in watcher.result(top=5).classes] == [
         ("c0", 10),
@@ -73,13 +73,13 @@ def test_classes_in_few_episodes_come_last(watcher: Watcher) -> None:
     ]
 
 
-def test_confusions_are_of_queries_where_both_were(watcher: Watcher) -> None:
+def test_confusions_are_of_queries_where_both_were(watcher: ErrorAnalyzer) -> None:
     pairs = [(p.truth, p.answer, p.count, p.queries) for p in watcher.result(top=5).confusions]
     assert pairs == [("c3", "c2", 2, 2), ("c2", "c3", 1, 2), ("c0", "c1", 1, 18)]
 
 
 def test_many_confusions_come_before_few(make_split: MakeSplit) -> None:
-    watcher = Watcher(make_split([5, 5, 5, 5]))
+    watcher = ErrorAnalyzer(make_split([5, 5, 5, 5]))
     for answer in ([[0, 0, 1, 1]], [[1, 1, 1, 1]], [[1, 1, 1, 1]], [[1, 1, 1, 1]], [[1, 0, 1, 1]]):
         watcher(EpisodeBatch(*_episode(0, 1), way=2), np.array(answer))
     watcher(EpisodeBatch(*_episode(3, 2), way=2), np.array([[1, 1, 1, 1]]))
@@ -87,7 +87,7 @@ def test_many_confusions_come_before_few(make_split: MakeSplit) -> None:
 
 
 def test_chunks_change_nothing(make_split: MakeSplit) -> None:
-    one, two = Watcher(make_split([5, 5, 5, 5])), Watcher(make_split([5, 5, 5, 5]))
+    one, two = ErrorAnalyzer(make_split([5, 5, 5, 5])), ErrorAnalyzer(make_split([5, 5, 5, 5]))
     parts = [EpisodeBatch(*_episode(*pair), way=2) for pair in ((0, 1), (3, 2), (1, 3))]
     answers = np.array([[0, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 1]])
     both = EpisodeBatch(*(np.concatenate([vars(p)[n] for p in parts]) for n in list(vars(parts[0]))[:4]), way=2)
@@ -97,7 +97,7 @@ def test_chunks_change_nothing(make_split: MakeSplit) -> None:
     assert to_plain(one.result(9)) == to_plain(two.result(9))
 
 
-def test_text_shows_the_worst_of_many_classes(watcher: Watcher) -> None:
+def test_text_shows_the_worst_of_many_classes(watcher: ErrorAnalyzer) -> None:
     text = to_text(watcher.result(2), 2)
     assert "of the worst tenth 25.00 %" in text
     assert "the worst 2 of 4" in text

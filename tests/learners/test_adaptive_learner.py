@@ -12,9 +12,9 @@ import torch
 
 from metabench.cli.main import main
 from metabench.learners import factory
-from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.thread_pool import WorkerPool, sharing_copy
-from metabench.models.adaptive import Adapting, descend
+from metabench.models.adaptive import TaskAdaptiveAlgorithm, descend
 from metabench.models.assembly import build_model
 from metabench.models.checkpoints import load_tensors
 from metabench.models.interfaces import Backbone
@@ -273,12 +273,12 @@ def test_a_class_of_the_other_kind_is_refused(
     monkeypatch.setattr(factory, "load_target", lambda spec: Head if spec.name == "maml" else load_target(spec))
     capsys.readouterr()
     assert main(args(tmp_path, **{"algo.steps": 1})) == 2
-    assert "algorithm 'maml' takes images, so its class must be an Adapting" in capsys.readouterr().err
+    assert "algorithm 'maml' takes images, so its class must be a TaskAdaptiveAlgorithm" in capsys.readouterr().err
 
 
 def test_copies_share_tensors_and_not_structure() -> None:
     model = build_model(Conv4Strided, {"channels": 4}, Maml, {"bn": "running"}, (1, 16, 16), 0, 3)
-    assert isinstance(model, Adapting)
+    assert isinstance(model, TaskAdaptiveAlgorithm)
     other = sharing_copy(model)
     assert other.backbone is not model.backbone
     for mine, theirs in zip(
@@ -289,7 +289,7 @@ def test_copies_share_tensors_and_not_structure() -> None:
 
 def test_workers_use_one_thread_each_and_leave_the_rest_as_it_was() -> None:
     model = build_model(Conv4Strided, {"channels": 4}, Maml, {}, (1, 16, 16), 0, 3)
-    assert isinstance(model, Adapting)
+    assert isinstance(model, TaskAdaptiveAlgorithm)
     before = torch.get_num_threads()
     pool = WorkerPool(model, 3)
     assert list(pool.map(lambda _, item: (item, torch.get_num_threads()), range(9))) == [(i, 1) for i in range(9)]
@@ -319,6 +319,6 @@ def test_the_recipe_of_a_way_and_shot_goes_before_that_of_the_way_and_that_of_th
 def test_a_learner_on_a_cpu_has_a_worker_for_each_thread(set_threads: SetThreads) -> None:
     set_threads(3)
     model = build_model(Conv4Strided, {"channels": 4}, Maml, {}, (1, 16, 16), 0, 3)
-    assert isinstance(model, Adapting)
-    learner = AdaptingLearner(model)
+    assert isinstance(model, TaskAdaptiveAlgorithm)
+    learner = AdaptiveLearner(model)
     assert (learner.at_once, learner.batched, learner.group) == (3, False, 1)

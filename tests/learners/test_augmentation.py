@@ -17,7 +17,7 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.learners import augmentation
-from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.augmentation import AUGMENTS, JITTER, crop_flip, jitter, padding, training_items
 from metabench.learners.base import Learner
 from metabench.learners.feature_learner import FeatureLearner
@@ -133,7 +133,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClassSplit]:
 
 def make_trainer(splits: dict[str, ClassSplit], state: Path, head: Any, recipe: Recipe) -> Trainer:
     model = build_model(Conv4, {"channels": 4}, head, {}, (1, 28, 28), 0, 4)
-    learner: Learner = FeatureLearner(model) if issubclass(head, FeatureHead) else AdaptingLearner(model)  # type: ignore[arg-type]
+    learner: Learner = FeatureLearner(model) if issubclass(head, FeatureHead) else AdaptiveLearner(model)  # type: ignore[arg-type]
     images = {name: to_device(split.images, torch.device("cpu")) for name, split in splits.items()}
     source, val = (EpisodeSource(FixedWay(4, 1, 2), splits[name], [name]) for name in ("train", "val"))
     return Trainer(learner, recipe, images["train"], source, (images["val"], val), state)

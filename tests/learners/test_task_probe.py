@@ -15,8 +15,8 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.learners import adaptive_learner
-from metabench.learners.adaptive_learner import AdaptingLearner
-from metabench.models.adaptive import Adapting
+from metabench.learners.adaptive_learner import AdaptiveLearner
+from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.assembly import build_model
 from metabench.models.interfaces import Backbone
 from metabench.models.task_context import training_episode
@@ -133,10 +133,10 @@ class Net(Backbone):
         return features
 
 
-def learner(layer: type[nn.Module] = nn.Identity, max_memory: int = 0, **params: object) -> AdaptingLearner:
+def learner(layer: type[nn.Module] = nn.Identity, max_memory: int = 0, **params: object) -> AdaptiveLearner:
     model = build_model(Net, {"layer": layer}, Maml, params, (1, 8, 8), 0, 3)
-    assert isinstance(model, Adapting)
-    return AdaptingLearner(model, max_memory=max_memory)
+    assert isinstance(model, TaskAdaptiveAlgorithm)
+    return AdaptiveLearner(model, max_memory=max_memory)
 
 
 @pytest.fixture(scope="module")
@@ -244,10 +244,10 @@ class Looks(nn.Module):
         return x if x.mean() > 0.5 else 2 * x
 
 
-def dense(layer: type[nn.Module], max_memory: int = 0) -> AdaptingLearner:
+def dense(layer: type[nn.Module], max_memory: int = 0) -> AdaptiveLearner:
     model = build_model(Dense, {"layer": layer}, Maml, {}, (1, 8, 8), 0, 3)
-    assert isinstance(model, Adapting)
-    return AdaptingLearner(model, max_memory=max_memory)
+    assert isinstance(model, TaskAdaptiveAlgorithm)
+    return AdaptiveLearner(model, max_memory=max_memory)
 
 
 def test_what_cannot_run_in_groups_runs_task_by_task(source: EpisodeSource) -> None:
@@ -332,10 +332,10 @@ def batch(count: int) -> EpisodeBatch:
     return EpisodeBatch(rows[:, :5], labels, rows[:, 5:], labels.repeat(15, 1), 5)
 
 
-def big(**params: object) -> AdaptingLearner:
+def big(**params: object) -> AdaptiveLearner:
     model = build_model(Conv4Strided, {"channels": 16}, Maml, params, (1, 28, 28), 0, 5)
-    assert isinstance(model, Adapting)
-    return AdaptingLearner(model, formulation="vmap", group=4)  # in this thread, where tensors are counted
+    assert isinstance(model, TaskAdaptiveAlgorithm)
+    return AdaptiveLearner(model, formulation="vmap", group=4)  # in this thread, where tensors are counted
 
 
 def test_evaluation_memory_does_not_grow_with_the_inner_steps() -> None:

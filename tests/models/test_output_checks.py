@@ -137,7 +137,7 @@ def test_an_offset_of_all_features_changes_no_score(home: Path, form: str) -> No
 TRAINED = """
 import torch
 from metabench.api import AlgorithmSpec, Recipe, hookimpl
-from metabench.models.adaptive import Adapting
+from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.interfaces import FeatureHead
 from torch import nn
 
@@ -154,7 +154,7 @@ class Learnt(FeatureHead):
         return (self.scale.sum() - 1) ** 2
 
 
-class Adapted(Adapting):
+class Adapted(TaskAdaptiveAlgorithm):
     def adapt(self, params, support, labels):
         return params
 
@@ -253,7 +253,7 @@ def test_what_is_expected_is_named() -> None:
 
 ODD_TRAINING = """
 from metabench.api import AlgorithmSpec, Recipe, hookimpl
-from metabench.models.adaptive import Adapting
+from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.interfaces import FeatureHead
 from metabench.models.prototypes import prototypes, squared_distances
 
@@ -267,7 +267,7 @@ class Transposed(FeatureHead):
         return scores.mT if self.training else scores
 
 
-class Flat(Adapting):
+class Flat(TaskAdaptiveAlgorithm):
     def adapt(self, params, support, labels):
         return params
 

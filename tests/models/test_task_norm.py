@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
-from metabench.learners.adaptive_learner import AdaptingLearner, tasks_of
-from metabench.models.adaptive import Adapting, Params, gradients, run_task
+from metabench.learners.adaptive_learner import AdaptiveLearner, tasks_of
+from metabench.models.adaptive import Params, TaskAdaptiveAlgorithm, gradients, run_task
 from metabench.models.assembly import build_model
 from metabench.models.task_context import TaskContext, task_context
 from metabench.models.task_norm import (
@@ -105,10 +105,10 @@ def tasks() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return support, torch.arange(3).repeat(2), query, torch.arange(3).repeat(3)
 
 
-def algorithm(bn: str) -> Adapting:
-    target: type[Adapting] = MamlPlusPlus if bn == "per-step" else Maml
+def algorithm(bn: str) -> TaskAdaptiveAlgorithm:
+    target: type[TaskAdaptiveAlgorithm] = MamlPlusPlus if bn == "per-step" else Maml
     model = build_model(Conv4Strided, {"channels": 4}, target, {"steps": 2, "bn": bn}, (1, 16, 16), 0, 3)
-    assert isinstance(model, Adapting)
+    assert isinstance(model, TaskAdaptiveAlgorithm)
     with torch.no_grad():  # as after some training
         buffers = run_task(model, *tasks())[1]
         for name, value in buffers.items():
@@ -136,7 +136,7 @@ def test_single_scores_each_query_with_the_support_set_around_it(formulation: st
     images = (255 * torch.cat([support, query])).to(torch.uint8).permute(0, 2, 3, 1)
     rows = np.arange(15)[None]
     batch = EpisodeBatch(rows[:, :6], labels[None].numpy(), rows[:, 6:], np.zeros((1, 9), np.int64), 3)
-    learner = AdaptingLearner(alone.eval(), formulation=formulation)
+    learner = AdaptiveLearner(alone.eval(), formulation=formulation)
     with torch.inference_mode():
         scores = learner.scores(images, batch)[0]
     support, labels, query, _ = (part[0] for part in tasks_of(together.backbone, images, batch))

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from metabench.api import BackboneSpec, Param, hookimpl
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, BackboneSpec, Param, hookimpl
 
 
 class OddBody(Backbone):

@@ -5,9 +5,7 @@ import sys
 import torch
 from torch import Tensor
 
-from metabench.api import AlgorithmSpec, Param, hookimpl
-from metabench.models.interfaces import FeatureHead
-from metabench.models.prototypes import prototypes, squared_distances
+from metabench.api import AlgorithmSpec, FeatureHead, Param, hookimpl, prototypes, squared_distances
 
 
 class OddHead(FeatureHead):

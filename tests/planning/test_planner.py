@@ -11,7 +11,7 @@ import pytest
 
 from metabench.errors import MissingError, UsageError
 from metabench.planning.planner import Selection, plan, plan_each
-from metabench.planning.run_spec import Lacking, RunSpec
+from metabench.planning.run_spec import RejectedRun, RunSpec
 from metabench.registry.loader import PluginSet
 from metabench.registry.params import Param
 from metabench.registry.recipe import Recipe
@@ -279,7 +279,7 @@ def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> 
 def test_what_does_not_fit_is_told_beside_what_does() -> None:
     sets = ("digits", "letters", "unseen", "intents")
     found = plan_each(Selection(("picky", "floor"), sets, backbones=("net",), seeds=(0, 1)), REGISTRY)
-    sound, lacking = ([each for each in found if isinstance(each, kind)] for kind in (RunSpec, Lacking))
+    sound, lacking = ([each for each in found if isinstance(each, kind)] for kind in (RunSpec, RejectedRun))
     assert [(run.algorithm.name, run.dataset.name, run.seed) for run in sound] == [
         ("picky", "digits", 0), ("picky", "digits", 1), *(("floor", name, 0) for name in sets[:3])
     ]  # fmt: skip

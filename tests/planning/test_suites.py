@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metabench.errors import UsageError
-from metabench.planning.run_spec import Lacking, sound, spec_of
+from metabench.planning.run_spec import RejectedRun, sound, spec_of
 from metabench.planning.suites import find_suite, load_suites, plan_suite, read_suite
 from metabench.registry.loader import SuiteFile
 from metabench.registry.registry import Registry, load_registry
@@ -60,7 +60,7 @@ def test_runs_that_cannot_be_are_told_unless_none_can(tmp_path: Path, registry: 
     text = HEAD + RUNS + RUNS + 'protocols = ["meta-dataset"]\n'
     suite = read_suite(written(tmp_path, text), registry)
     found = plan_suite(suite, ("maml", "chance"), {}, registry)
-    assert [(spec_of(each).protocol.name, isinstance(each, Lacking)) for each in found] == [
+    assert [(spec_of(each).protocol.name, isinstance(each, RejectedRun)) for each in found] == [
         ("fixed-way", False), ("fixed-way", False), ("meta-dataset", True), ("meta-dataset", False)
     ]  # fmt: skip
     hopeless = read_suite(written(tmp_path, HEAD + RUNS + 'protocols = ["meta-dataset"]\n'), registry)

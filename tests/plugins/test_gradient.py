@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
 from metabench.learners import adaptive_learner
-from metabench.learners.adaptive_learner import AdaptingLearner
-from metabench.models.adaptive import Adapting, gradients
+from metabench.learners.adaptive_learner import AdaptiveLearner
+from metabench.models.adaptive import TaskAdaptiveAlgorithm, gradients
 from metabench.models.assembly import build_model
 from metabench.models.interfaces import Backbone
 from metabench.models.prototypes import prototypes, squared_distances
@@ -37,7 +37,7 @@ from tests.conftest import SetThreads
 
 WAY, SHOT, QUERY = 3, 2, 4
 RECIPE = Recipe(way=WAY, shot=SHOT, query=QUERY, episodes=10)
-CASES: dict[str, tuple[type[Adapting], dict[str, object]]] = {
+CASES: dict[str, tuple[type[TaskAdaptiveAlgorithm], dict[str, object]]] = {
     "maml": (Maml, {"steps": 2, "test_steps": 3}),
     "fomaml": (Maml, {"steps": 2, "first_order": True}),
     "maml-support": (Maml, {"steps": 2, "bn": "support"}),
@@ -55,10 +55,12 @@ CASES: dict[str, tuple[type[Adapting], dict[str, object]]] = {
 }
 
 
-def build(name: str, backbone: type[Backbone] = Conv4Strided, double: bool = False, **more: object) -> Adapting:
+def build(
+    name: str, backbone: type[Backbone] = Conv4Strided, double: bool = False, **more: object
+) -> TaskAdaptiveAlgorithm:
     target, params = CASES[name]
     model = build_model(backbone, {"channels": 4}, target, {**params, **more}, (1, 16, 16), 0, WAY)
-    assert isinstance(model, Adapting)
+    assert isinstance(model, TaskAdaptiveAlgorithm)
     return model.double() if double else model
 
 
@@ -79,7 +81,7 @@ def episodes(count: int = 5) -> EpisodeBatch:
 @pytest.mark.parametrize("name", ["maml-running", "reptile-running", "imaml-running"])
 def test_running_averages_advance_towards_the_batch_statistics(name: str, images: Tensor) -> None:
     """Also where the meta-update is no gradient: the mean of an input's first map is what the averages go to."""
-    learner = AdaptingLearner(build(name, lr=1e-4))  # so that all steps see nearly the same maps
+    learner = AdaptiveLearner(build(name, lr=1e-4))  # so that all steps see nearly the same maps
     learner.module.train()
     for _ in range(2):
         learner.backward(images, episodes(), RECIPE, 0)
@@ -99,7 +101,7 @@ def one_task(images: Tensor, double: bool = True) -> tuple[Tensor, ...]:
     return tuple(part[0].double() if double and part.is_floating_point() else part[0] for part in parts)
 
 
-def run_all(learner: AdaptingLearner, images: Tensor) -> dict[str, Tensor]:
+def run_all(learner: AdaptiveLearner, images: Tensor) -> dict[str, Tensor]:
     """Scores, the training loss, every gradient and every buffer."""
     batch = episodes()
     learner.module.eval()
@@ -122,7 +124,7 @@ def test_every_formulation_computes_the_same(
     results = []
     for formulation, threads in (("loop", 1), ("loop", 2), ("vmap", 1)):
         set_threads(threads)
-        learner = AdaptingLearner(build(name, double=double), formulation=formulation, group=2)
+        learner = AdaptiveLearner(build(name, double=double), formulation=formulation, group=2)
         assert learner.at_once == (2 if formulation == "vmap" else threads)
         results.append(run_all(learner, images))
     first, shared, batched = results
@@ -149,7 +151,7 @@ def test_the_short_way_through_the_first_block_learns_the_same(
     found = []
     for least in (0, 1 << 40):
         monkeypatch.setattr(_first_block, "_LEAST", least)
-        found.append(run_all(AdaptingLearner(build(name, backbone, double=True), formulation="loop"), images))
+        found.append(run_all(AdaptiveLearner(build(name, backbone, double=True), formulation="loop"), images))
     assert found[0].keys() == found[1].keys()
     for key in (key for key in found[0] if not key.endswith(("conv.bias", "0.bias"))):
         torch.testing.assert_close(found[0][key], found[1][key], rtol=1e-8, atol=1e-9)
@@ -208,13 +210,13 @@ def test_training_and_evaluation_have_their_own_steps(images: Tensor) -> None:
 def test_a_network_that_asks_for_channels_last_runs_under_vmap(images: Tensor) -> None:
     results = []
     for formulation in ("loop", "vmap"):
-        learner = AdaptingLearner(build("maml", Conv4), formulation=formulation, group=2)
+        learner = AdaptiveLearner(build("maml", Conv4), formulation=formulation, group=2)
         results.append(run_all(learner, images))
     for key in ("scores", "loss", "classifier.weight", "backbone.blocks.0.conv.weight"):
         torch.testing.assert_close(results[0][key], results[1][key], rtol=1e-4, atol=1e-5)
 
 
-def moved(algorithm: Adapting, images: Tensor) -> set[str]:
+def moved(algorithm: TaskAdaptiveAlgorithm, images: Tensor) -> set[str]:
     support, labels, _, _ = one_task(images, double=False)
     start = algorithm.start()
     after = algorithm.adapt(start, support, labels)
@@ -327,7 +329,7 @@ def test_reptile_trains_with_adam_on_batches_by_turns(images: Tensor) -> None:
 
 
 def test_the_second_moments_of_reptile_live_on(images: Tensor) -> None:
-    learner = AdaptingLearner(build("reptile"))
+    learner = AdaptiveLearner(build("reptile"))
     learner.backward(images, episodes(3), RECIPE, 0)
     assert float(learner.module.get_buffer("adam_steps")) == 3
     assert float(learner.module.get_buffer("moment/classifier/weight").abs().sum()) > 0
@@ -442,7 +444,7 @@ def test_every_spec_can_be_built_and_says_its_setting() -> None:
     assert len(specs) == 9
     for spec in specs:
         model = build_model(Conv4Strided, {}, load_target(spec), defaults(spec), (1, 16, 16), 0, 5)
-        assert isinstance(model, Adapting)
+        assert isinstance(model, TaskAdaptiveAlgorithm)
         params = defaults(spec)
         assert spec.setting_with(params) == ("inductive" if spec.name == "maml-plus-plus" else "transductive")
         assert spec.setting_with({**params, "bn": "support"}) == "inductive"

@@ -16,8 +16,8 @@ from metabench.data.downloads import OfficialFile, find
 from metabench.data.text import decode_texts
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.execution.session import Session
-from metabench.planning.run_spec import Choice
 from metabench.registry.registry import load_registry
+from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import DatasetSpec
 from metabench.utils.console import Console
 from metabench.utils.home import Home
@@ -179,7 +179,7 @@ def test_specs_are_of_text() -> None:
 
 def test_the_digests_of_every_class_split_are_known_without_reading(tmp_path: Path) -> None:
     session = Session(Home(tmp_path), Console(quiet=True), "cpu")
-    found = [session.digests(Choice(SPECS[3], {"fold": fold})) for fold in range(1, 6)]
+    found = [session.digests(ResolvedPlugin(SPECS[3], {"fold": fold})) for fold in range(1, 6)]
     assert found == [dict(declared.digests) for _, declared in SPECS[3].forms()]
     assert not (tmp_path / "data").exists()
 
@@ -197,7 +197,7 @@ def real_folders(spec: DatasetSpec) -> tuple[Path, ...]:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_the_real_sentences_are_those_declared(tmp_path: Path, spec: DatasetSpec) -> None:
     home = Home(tmp_path, real_folders(spec))
-    for form in forms(Choice(spec, {"fold": 1})):
+    for form in forms(ResolvedPlugin(spec, {"fold": 1})):
         checks = list(verified(form, home))
         assert {check.status for check in checks[:3]} == {"ok"}
         assert not [check.detail for check in checks if "not declared" in check.detail]

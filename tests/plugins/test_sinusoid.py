@@ -13,7 +13,7 @@ from metabench.api import DataContext, UsageError
 from metabench.cli.main import main
 from metabench.data import split_digest
 from metabench.episodes.source import EpisodeSource
-from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.models.assembly import build_model
 from metabench.models.interfaces import numbers, objective
 from metabench.registry.registry import load_registry, load_target
@@ -117,7 +117,7 @@ def test_both_formulations_agree_on_numbers(name: str) -> None:
         model = build_model(Mlp, {}, load_target(spec), params, (8,), 0).double()
         model.backbone.inputs = lambda items: numbers(items)[:, :1].double()
         model.backbone.targets = lambda items: numbers(items)[:, 1:].double()
-        learner = AdaptingLearner(model, formulation=formulation)
+        learner = AdaptiveLearner(model, formulation=formulation)
         loss = learner.backward(images, batch, recipe, 0)
         slopes = [weight.grad for weight in model.parameters() if weight.grad is not None]
         scores = learner.scores(images, batch)
@@ -130,7 +130,7 @@ def test_the_floor_predicts_the_mean_of_the_support(tmp_path: Path, capsys: pyte
     split = load("test")
     batch = EpisodeSource(Regression(5, 15), split, "x").batch(0, 40)
     model = build_model(Mlp, {}, load_target(load_registry().algorithms["support-mean"]), {}, (8,), 0)
-    found = AdaptingLearner(model).scores(torch.from_numpy(split.images), batch)
+    found = AdaptiveLearner(model).scores(torch.from_numpy(split.images), batch)
     y = numbers(torch.from_numpy(split.images))[:, 1].numpy()
     expected = np.broadcast_to(y[batch.support].mean(1)[:, None], (40, 15))
     np.testing.assert_allclose(found[..., 0].numpy(), expected, rtol=1e-5, atol=1e-6)

@@ -36,7 +36,7 @@ def test_find_by_kind_and_name(registry: Registry, kind: Kind, name: str) -> Non
 def test_a_later_parameter_leaves_keys_alone_at_its_default() -> None:
     protonet = load_registry().find("algorithm", "protonet")
     (param,) = protonet.params
-    assert param.later
+    assert param.omit_default
     assert as_recorded(protonet, {"per_feature": False}) == {}
     assert as_recorded(protonet, {"per_feature": True}) == {"per_feature": True}
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
-from metabench.learners.adaptive_learner import AdaptingLearner
-from metabench.models.adaptive import Adapting, Params
+from metabench.learners.adaptive_learner import AdaptiveLearner
+from metabench.models.adaptive import Params, TaskAdaptiveAlgorithm
 from metabench.runtime.forked_pool import ForkedPool, can_fork
 from metabench_algorithms.gradient.maml import Maml
 from metabench_backbones.conv4_strided import Conv4Strided
@@ -48,12 +48,12 @@ def two_threads(set_threads: SetThreads) -> Iterator[None]:
     yield
 
 
-def algorithm(kind: type[Maml] = Maml) -> Adapting:
+def algorithm(kind: type[Maml] = Maml) -> TaskAdaptiveAlgorithm:
     torch.manual_seed(0)
     return kind(Conv4Strided((1, 16, 16)), 5).eval()
 
 
-def scored(learner: AdaptingLearner, images: Tensor, batch: EpisodeBatch) -> Tensor:
+def scored(learner: AdaptiveLearner, images: Tensor, batch: EpisodeBatch) -> Tensor:
     with torch.inference_mode(), learner.scoring(images):
         return torch.cat([learner.scores(images, batch[:3]), learner.scores(images, batch[3:])])
 
@@ -98,12 +98,12 @@ class Refusing(Maml):
 
 
 def test_processes_score_as_threads_do(two_threads: None, images: Tensor, batch: EpisodeBatch) -> None:
-    learner = AdaptingLearner(algorithm())
+    learner = AdaptiveLearner(algorithm())
     with torch.inference_mode():
         by_threads = learner.scores(images, batch)
     assert torch.equal(scored(learner, images, batch), by_threads)
     assert learner.at_once == 2
-    hungry = AdaptingLearner(algorithm(Hungry))
+    hungry = AdaptiveLearner(algorithm(Hungry))
     scored(hungry, images, batch)
     assert 60 <= hungry.beside_mb < 300  # of two processes, or of one that was quick
 
@@ -111,10 +111,10 @@ def test_processes_score_as_threads_do(two_threads: None, images: Tensor, batch:
 def test_they_are_other_processes_with_the_weights_of_now(
     two_threads: None, images: Tensor, batch: EpisodeBatch
 ) -> None:
-    learner = AdaptingLearner(algorithm(Telling))
+    learner = AdaptiveLearner(algorithm(Telling))
     seen = set(scored(learner, images, batch).flatten().tolist())
     assert PARENT not in seen and 1 <= len(seen) <= 2
-    learner = AdaptingLearner(algorithm())
+    learner = AdaptiveLearner(algorithm())
     before = scored(learner, images, batch)
     with torch.no_grad():
         for value in learner.module.parameters():
@@ -128,7 +128,7 @@ def test_they_are_other_processes_with_the_weights_of_now(
 def test_without_memory_for_several_it_goes_on_here(
     two_threads: None, images: Tensor, batch: EpisodeBatch, kind: type[Maml]
 ) -> None:
-    learner, usual = AdaptingLearner(algorithm(kind)), AdaptingLearner(algorithm())
+    learner, usual = AdaptiveLearner(algorithm(kind)), AdaptiveLearner(algorithm())
     with torch.inference_mode():
         expected = usual.scores(images, batch)
     assert torch.equal(scored(learner, images, batch), expected)
@@ -137,12 +137,12 @@ def test_without_memory_for_several_it_goes_on_here(
 
 def test_an_error_keeps_its_kind_and_words(two_threads: None, images: Tensor, batch: EpisodeBatch) -> None:
     with pytest.raises(UsageError, match=r"^algo\.lr is too small$"):
-        scored(AdaptingLearner(algorithm(Refusing)), images, batch)
+        scored(AdaptiveLearner(algorithm(Refusing)), images, batch)
 
 
 def test_one_core_needs_no_process(set_threads: SetThreads, images: Tensor, batch: EpisodeBatch) -> None:
     set_threads(1)
-    learner = AdaptingLearner(algorithm(Telling))
+    learner = AdaptiveLearner(algorithm(Telling))
     assert set(scored(learner, images, batch).flatten().tolist()) == {float(PARENT)}
 
 
@@ -163,7 +163,7 @@ def test_threads_do_it_beside_a_gpu_and_where_no_process_can_be_had(
     instead: Callable[..., Any],
 ) -> None:
     monkeypatch.setattr(where, instead)
-    assert set(scored(AdaptingLearner(algorithm(Telling)), images, batch).flatten().tolist()) == {float(PARENT)}
+    assert set(scored(AdaptiveLearner(algorithm(Telling)), images, batch).flatten().tolist()) == {float(PARENT)}
 
 
 def test_where_not_all_can_be_had_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

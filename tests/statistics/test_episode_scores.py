@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench.comparison.pairs import compare_all, standings
+from metabench.comparison.pairs import compare_all, rank_over_datasets
 from metabench.leaderboard.folder import Leaderboard
 from metabench.records.record import RecordError, build_record, read_record, validate_record, write_record
 from metabench.registry.metric import ACCURACY, Metric
@@ -149,7 +149,7 @@ def test_lower_is_better_in_ranks_over_data_sets() -> None:
         for data in ("one", "two")
         for name, shift in (("good", 0.0), ("bad", 0.1))
     ]
-    (standing,) = standings(compare_all(records))
+    (standing,) = rank_over_datasets(compare_all(records))
     assert dict(zip(standing.methods, standing.ranking.mean_ranks, strict=True)) == {"good": 1.0, "bad": 2.0}
     assert "mse over 2 data sets" in to_text(compare_all(records), [standing])
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from metabench.api import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from metabench.registry.registry import availability, load_registry
-from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from tests.photos import make_folder
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet

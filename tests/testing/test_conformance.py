@@ -18,7 +18,7 @@ RIGHT = HERE / "right_plugin.py"
 WRONG = HERE / "wrong_plugins" / "ties_by_index.py"
 AUTHOR = f"""
     import sys
-    from metabench.testing import AlgorithmConformance
+    from metabench.api import AlgorithmConformance
 
     class TestMine(AlgorithmConformance):
         algorithm = "soft-nearest"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from metabench.api import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from metabench.registry.registry import load_registry
-from metabench.testing import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from metabench.testing.conformance import Check
 from metabench.testing.runner import KINDS, Result, Target, run_checks
 

@@ -3,8 +3,7 @@
 from torch import nn
 from torch.nn import functional as F
 
-from metabench.api import BackboneSpec, hookimpl
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, BackboneSpec, hookimpl
 
 
 @hookimpl

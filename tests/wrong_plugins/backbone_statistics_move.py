@@ -2,8 +2,7 @@
 
 from torch import nn
 
-from metabench.api import BackboneSpec, hookimpl
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, BackboneSpec, hookimpl
 
 
 @hookimpl

@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from metabench.api import BackboneSpec, hookimpl
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, BackboneSpec, hookimpl
 
 
 @hookimpl

@@ -1,8 +1,6 @@
 """Centres support and queries in place, so that others get the centred ones."""
 
-from metabench.api import AlgorithmSpec, hookimpl
-from metabench.models.interfaces import FeatureHead
-from metabench.models.prototypes import prototypes, squared_distances
+from metabench.api import AlgorithmSpec, FeatureHead, hookimpl, prototypes, squared_distances
 
 
 @hookimpl

@@ -1,7 +1,6 @@
 """Scores queries by themselves and never looks at the support."""
 
-from metabench.api import AlgorithmSpec, hookimpl
-from metabench.models.interfaces import FeatureHead
+from metabench.api import AlgorithmSpec, FeatureHead, hookimpl
 
 
 @hookimpl

@@ -1,8 +1,6 @@
 """Uses the labels of the first episode for the whole batch."""
 
-from metabench.api import AlgorithmSpec, hookimpl
-from metabench.models.interfaces import FeatureHead
-from metabench.models.prototypes import prototypes, squared_distances
+from metabench.api import AlgorithmSpec, FeatureHead, hookimpl, prototypes, squared_distances
 
 
 @hookimpl

@@ -2,9 +2,7 @@
 
 import random
 
-from metabench.api import AlgorithmSpec, Recipe, hookimpl
-from metabench.models.interfaces import FeatureHead
-from metabench.models.prototypes import prototypes, squared_distances
+from metabench.api import AlgorithmSpec, FeatureHead, Recipe, hookimpl, prototypes, squared_distances
 
 
 @hookimpl

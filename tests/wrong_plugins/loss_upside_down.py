@@ -1,8 +1,6 @@
 """Climbs where it should descend."""
 
-from metabench.api import AlgorithmSpec, Recipe, hookimpl
-from metabench.models.interfaces import FeatureHead
-from metabench.models.prototypes import prototypes, squared_distances
+from metabench.api import AlgorithmSpec, FeatureHead, Recipe, hookimpl, prototypes, squared_distances
 
 
 @hookimpl

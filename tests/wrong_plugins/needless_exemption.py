@@ -1,8 +1,6 @@
 """Says that it reads the support as a sequence, and does not."""
 
-from metabench.api import AlgorithmSpec, Exempt, hookimpl
-from metabench.models.interfaces import FeatureHead
-from metabench.models.prototypes import prototypes, squared_distances
+from metabench.api import AlgorithmSpec, Exempt, FeatureHead, hookimpl, prototypes, squared_distances
 
 
 @hookimpl

@@ -1,7 +1,6 @@
 """Predicts a number from the query alone, whatever points of its function it was shown."""
 
-from metabench.api import AlgorithmSpec, hookimpl
-from metabench.models.adaptive import Adapting
+from metabench.api import AlgorithmSpec, TaskAdaptiveAlgorithm, hookimpl
 
 
 @hookimpl
@@ -22,7 +21,7 @@ def metabench_algorithms():
     ]
 
 
-class Wrong(Adapting):
+class Wrong(TaskAdaptiveAlgorithm):
     def __init__(self, backbone, way):
         super().__init__(backbone, way, bn="running")
 

@@ -1,7 +1,6 @@
 """Centres the numbers that it reads by the mean of all queries of an episode."""
 
-from metabench.api import AlgorithmSpec, hookimpl
-from metabench.models.adaptive import Adapting
+from metabench.api import AlgorithmSpec, TaskAdaptiveAlgorithm, hookimpl
 
 
 @hookimpl
@@ -22,7 +21,7 @@ def metabench_algorithms():
     ]
 
 
-class Wrong(Adapting):
+class Wrong(TaskAdaptiveAlgorithm):
     def __init__(self, backbone, way):
         super().__init__(backbone, way, bn="running")
 

@@ -3,9 +3,7 @@
 import numpy as np
 import torch
 
-from metabench.api import AlgorithmSpec, hookimpl
-from metabench.models.interfaces import FeatureHead
-from metabench.models.prototypes import prototypes, squared_distances
+from metabench.api import AlgorithmSpec, FeatureHead, hookimpl, prototypes, squared_distances
 
 
 @hookimpl

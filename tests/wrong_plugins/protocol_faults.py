@@ -4,9 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from metabench.api import Param, ProtocolSpec, UsageError, hookimpl
-from metabench.episodes.batch import EpisodeBatch
-from metabench.utils.random_streams import choose
+from metabench.api import EpisodeBatch, Param, ProtocolSpec, UsageError, choose, hookimpl
 
 WAY, SHOT, QUERY = 3, 2, 4
 

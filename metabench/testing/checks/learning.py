@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from metabench.episodes.source import EpisodeSource
 from metabench.evaluation.scoring import evaluate
 from metabench.execution.session import Session
-from metabench.learners.adaptive_learner import AdaptingLearner
+from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.base import Learner
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import embed, to_device
 from metabench.planning.planner import Selection, plan
-from metabench.planning.run_spec import Choice, RunSpec
+from metabench.planning.run_spec import RunSpec
 from metabench.registry.metric import ACCURACY
 from metabench.registry.registry import load_target
+from metabench.registry.resolved import ResolvedPlugin
 from metabench.runtime.devices import choose_device
 from metabench.testing.checks.state import frozen, moved
 from metabench.testing.conformance import NotApplicable, Violation, check, scratch
@@ -140,7 +141,7 @@ class _Lesson:
         return self.session.split(self.run.dataset, name)
 
 
-def _protocol(choice: Choice, shot: int = 0) -> Any:
+def _protocol(choice: ResolvedPlugin, shot: int = 0) -> Any:
     """Return the protocol with episodes of `WAY` ways where it has any, and `shot`, or its own shots."""
     small = {"way": WAY, "query": QUERY, **({"shot": shot} if shot else {})}
     return load_target(choice.spec)(**{**choice.params, **{k: v for k, v in small.items() if k in choice.params}})
@@ -151,7 +152,7 @@ def _learner(run: RunSpec, session: Session, device: torch.device) -> Learner:
     params, shape = (run.backbone.params, run.algorithm.params), session.split(run.dataset, "test").item_shape
     way = WAY if "way" in run.protocol.params else 0
     model = build_model(backbone, params[0], head, params[1], shape, run.seed, way).to(device)
-    return FeatureLearner(model) if isinstance(model, Model) else AdaptingLearner(model)
+    return FeatureLearner(model) if isinstance(model, Model) else AdaptiveLearner(model)
 
 
 def _silent(progress: object, loss: float) -> None:

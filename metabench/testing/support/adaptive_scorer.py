@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from metabench.episodes.batch import EpisodeBatch
-from metabench.learners.adaptive_learner import AdaptingLearner
-from metabench.models.adaptive import Adapting
+from metabench.learners.adaptive_learner import AdaptiveLearner
+from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.interfaces import Backbone, numbers
 from metabench.registry.recipe import Recipe
 from metabench.testing.support.scorer import Scorer
@@ -37,7 +37,7 @@ class SmallBody(Backbone):
 
 
 class AdaptingScorer(Scorer):
-    """An `Adapting` for every way, on made-up images of 6x6 pixels.
+    """An `TaskAdaptiveAlgorithm` for every way, on made-up images of 6x6 pixels.
 
     One episode runs by itself and several run through ``vmap``, so that a batch and a loop are two computations.
     """
@@ -48,10 +48,10 @@ class AdaptingScorer(Scorer):
 
     ways: ClassVar[tuple[int, ...]] = WAYS
 
-    def __init__(self, target: type[Adapting], params: Mapping[str, Any], device: torch.device) -> None:
+    def __init__(self, target: type[TaskAdaptiveAlgorithm], params: Mapping[str, Any], device: torch.device) -> None:
         self.algorithms = {way: target(self.body(), way, **params).to(device) for way in self.ways}
         self.module = nn.ModuleDict({str(way): algorithm for way, algorithm in self.algorithms.items()})
-        self._learners: dict[tuple[int, str], AdaptingLearner] = {}
+        self._learners: dict[tuple[int, str], AdaptiveLearner] = {}
 
     def logits(self, episodes: Episodes) -> Tensor:
         """Adapt to every episode and score its queries."""
@@ -73,10 +73,10 @@ class AdaptingScorer(Scorer):
         images = (128 + 40 * items).round().clamp(0, 255).to(torch.uint8).flatten(0, 1).permute(0, 2, 3, 1)
         return images, _rows(episodes, episodes.labels, episodes.truth)
 
-    def _learner(self, episodes: Episodes) -> AdaptingLearner:
+    def _learner(self, episodes: Episodes) -> AdaptiveLearner:
         key = (episodes.way, "vmap" if len(episodes) > 1 else "loop")
         if key not in self._learners:
-            self._learners[key] = AdaptingLearner(self.algorithms[episodes.way], formulation=key[1])
+            self._learners[key] = AdaptiveLearner(self.algorithms[episodes.way], formulation=key[1])
         return self._learners[key]
 
 
@@ -103,7 +103,7 @@ class SmallNet(Backbone):
 
 
 class NumbersScorer(AdaptingScorer):
-    """An `Adapting` that predicts numbers, on made-up functions."""
+    """An `TaskAdaptiveAlgorithm` that predicts numbers, on made-up functions."""
 
     item_shape = (1,)
     ways = (1,)

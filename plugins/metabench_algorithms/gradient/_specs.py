@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from metabench.api import AlgorithmSpec, Exempt, Param, Recipe
-from metabench.registry.params import Value
+from metabench.api import AlgorithmSpec, Exempt, Param, Recipe, Value
 
 BN = Param(
     "bn",

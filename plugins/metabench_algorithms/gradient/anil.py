@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.models.adaptive import Params, descend, gradients
-from metabench.models.interfaces import objective
+from metabench.api import Params, descend, gradients, objective
 from metabench_algorithms.gradient.maml import Maml
 
 

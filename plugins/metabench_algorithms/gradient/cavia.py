@@ -7,9 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from metabench.errors import UsageError
-from metabench.models.adaptive import Params, at_least, descend, gradients
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, Params, UsageError, at_least, descend, gradients
 from metabench_algorithms.gradient.maml import Maml
 
 
@@ -22,7 +20,7 @@ class Cavia(Maml):
     of the batch normalisation before it do the same here: at the start a network is what it is without a context.
 
     Args:
-        backbone, way: as for every `Adapting`.
+        backbone, way: as for every `TaskAdaptiveAlgorithm`.
         context: how many context parameters there are.
         layer: the batch norm layer, counted from 1, whose output they modulate; the last where there are fewer.
         lr, steps, test_lr, test_steps, first_order, bn: as for `Maml`.

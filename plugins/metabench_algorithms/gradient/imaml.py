@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.models.adaptive import Adapting, Params, at_least, gradients
-from metabench.models.interfaces import Backbone
-from metabench.models.task_norm import noting_statistics
+from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm, at_least, gradients, noting_statistics
 
 
-class Imaml(Adapting):
+class Imaml(TaskAdaptiveAlgorithm):
     """MAML with a proximal inner problem and the meta-gradient of its solution, whatever path led there.
 
     phi = argmin L(phi; support) + lambda/2 |phi - theta|^2 (equation 3) by gradient descent; its meta-gradient is
@@ -21,7 +19,7 @@ class Imaml(Adapting):
     Memory does not grow with the number of inner steps, in training neither.
 
     Args:
-        backbone, way: as for every `Adapting`.
+        backbone, way: as for every `TaskAdaptiveAlgorithm`.
         lr, steps: of gradient descent on the inner problem.
         regularisation: lambda.
         cg_steps: steps of conjugate gradients.

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.errors import UsageError
-from metabench.models.adaptive import Adapting, Params, at_least, descend, gradients
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm, UsageError, at_least, descend, gradients
 
 
-class Maml(Adapting):
+class Maml(TaskAdaptiveAlgorithm):
     """Learns weights from which a few steps of gradient descent on the support set solve a task (algorithm 2).
 
     Args:
-        backbone, way: as for every `Adapting`.
+        backbone, way: as for every `TaskAdaptiveAlgorithm`.
         lr, steps: of the inner loop in meta-training (alpha in the paper).
         test_lr, test_steps: of the inner loop at evaluation; 0 means as in training.
         first_order: leave second derivatives out (section 5.2).

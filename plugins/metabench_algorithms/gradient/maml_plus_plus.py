@@ -6,14 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.models.adaptive import Adapting, Params, at_least, gradients, training_episode
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm, at_least, gradients, training_episode
 
 _LEAST = 0.03
 """What the weight of a step before the last falls to, times the number of steps (the authors' code)."""
 
 
-class MamlPlusPlus(Adapting):
+class MamlPlusPlus(TaskAdaptiveAlgorithm):
     """MAML with the remedies of section 4.
 
     Multi-step loss (the queries are scored after every step, the last step counting more and more, see
@@ -23,7 +22,7 @@ class MamlPlusPlus(Adapting):
     ``bn=per-step`` the kept ones are used at evaluation, as section 4 describes.
 
     Args:
-        backbone, way: as for every `Adapting`.
+        backbone, way: as for every `TaskAdaptiveAlgorithm`.
         lr: initial learning rate of every layer and step.
         steps: inner steps, in training and at evaluation.
         multi_step_episodes: training episodes after which only the last step counts.

@@ -5,15 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metabench.models.adaptive import Adapting, Params, at_least, gradients
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm, at_least, gradients
 
 
-class MetaSgd(Adapting):
+class MetaSgd(TaskAdaptiveAlgorithm):
     """MAML that also learns an inner learning rate for every weight: theta' = theta - alpha * gradient (equation 3).
 
     Args:
-        backbone, way: as for every `Adapting`.
+        backbone, way: as for every `TaskAdaptiveAlgorithm`.
         lr: initial value of every entry of alpha.
         steps, test_steps: inner steps in training and at evaluation (0: as in training); the paper takes one.
         first_order: leave second derivatives out.

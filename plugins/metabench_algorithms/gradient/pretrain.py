@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metabench.models.interfaces import objective
+from metabench.api import objective
 from metabench_algorithms.gradient.maml import Maml
 
 

@@ -6,9 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from metabench.models.adaptive import Params
-from metabench.models.interfaces import Backbone
-from metabench.models.prototypes import prototypes
+from metabench.api import Backbone, Params, prototypes
 from metabench_algorithms.gradient.maml import Maml
 
 

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.models.adaptive import Adapting, Params, at_least, gradients
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm, at_least, gradients
 
 _BETA2, _EPSILON = 0.999, 1e-8
 
 
-class Reptile(Adapting):
+class Reptile(TaskAdaptiveAlgorithm):
     """Moves the weights towards those that plain training on a task ends at (algorithm 2, batched).
 
     The inner optimiser is Adam with beta1 = 0, as in the authors' code (``models.py``). There its second moment is
@@ -21,7 +20,7 @@ class Reptile(Adapting):
     turn, where the authors shuffle.
 
     Args:
-        backbone, way: as for every `Adapting`.
+        backbone, way: as for every `TaskAdaptiveAlgorithm`.
         lr: inner learning rate.
         steps, inner_batch: inner steps in training, and images in each of them (0: the whole support set).
         test_steps, test_batch: the same at evaluation.

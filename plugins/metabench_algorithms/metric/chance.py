@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.models.interfaces import FeatureHead
+from metabench.api import FeatureHead
 
 
 class Chance(FeatureHead):

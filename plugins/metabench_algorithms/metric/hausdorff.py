@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from metabench.errors import UsageError
-from metabench.models.interfaces import FeatureHead
+from metabench.api import FeatureHead, UsageError
 
 _NUMBERS_AT_ONCE = 1 << 16
 """Distances between points in one step: what stays in the cache of a core."""

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.models.interfaces import FeatureHead
-from metabench.models.prototypes import squared_distances
+from metabench.api import FeatureHead, squared_distances
 
 
 class MatchingNet(FeatureHead):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.models.interfaces import FeatureHead
-from metabench.models.prototypes import distances_to_means
+from metabench.api import FeatureHead, distances_to_means
 
 
 class NearestMean(FeatureHead):

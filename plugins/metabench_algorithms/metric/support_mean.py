@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.models.adaptive import Adapting, Params
-from metabench.models.interfaces import Backbone
+from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm
 
 
-class SupportMean(Adapting):
+class SupportMean(TaskAdaptiveAlgorithm):
     """Predicts for every query the mean of the numbers that it was shown, whatever the query is.
 
     Its network has no say. What learns nothing of the shape of functions from their points does no better than this by

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metabench.errors import MetabenchError
+from metabench.api import MetabenchError
 
 _TOLERANCE = 1e-8
 """Norm of the gradient at the end, relative to the start; rounding aside."""

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.errors import UsageError
-from metabench.models.interfaces import FeatureHead
+from metabench.api import FeatureHead, UsageError
 from metabench_algorithms.transfer._logistic import fit
 
 

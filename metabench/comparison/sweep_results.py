@@ -1,0 +1,76 @@
+"""Results of a sweep: every combination on the validation split, and the chosen one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metabench.planning.outcome import Outcome
+from metabench.planning.sweeps import Candidate, Sweep
+from metabench.registry.specs import VALIDATION
+from metabench.statistics.mean_over_cells import rank_over_cells
+from metabench.statistics.seeds import OverSeeds, over_seeds
+from metabench.statistics.shared_episodes import Run
+from metabench.statistics.tied_ranks import Rank
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """A candidate and what came of it: `over` its seeds, None with a `problem` where a run failed."""
+
+    candidate: Candidate
+    over: OverSeeds | None
+    rank: Rank | None = None
+    problem: str = ""
+
+
+def judge(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[CandidateResult]:
+    """Return what came of each candidate, in order, ranked with ties by a paired test on the validation episodes."""
+    left, tried = list(outcomes), []
+    for candidate in sweep.candidates:
+        own, left = left[: len(candidate.runs)], left[len(candidate.runs) :]
+        tried.append(_tried(candidate, [outcome.record for outcome in own]))
+    sound = [index for index, each in enumerate(tried) if each.over is not None]
+    ranks = rank_over_cells([[_runs(tried[index].over)] for index in sound]) if sound else []
+    for index, rank in zip(sound, ranks, strict=True):
+        tried[index] = dataclasses.replace(tried[index], rank=rank)
+    return tried
+
+
+def best_of(tried: Sequence[CandidateResult]) -> CandidateResult | None:
+    """Return the candidate with the best mean score, the first of equals; None where all failed."""
+    sound = [each for each in tried if each.over is not None]
+    return max(sound, key=lambda each: each.over.metric.sign * each.over.score if each.over else 0.0, default=None)
+
+
+def provenance(tried: Sequence[CandidateResult], chosen: CandidateResult) -> dict[str, Any]:
+    """Return what the record of the chosen one says: what was tried, and what chose it."""
+    return {
+        "chosen": dict(chosen.candidate.settings),
+        "chosen_on": VALIDATION,
+        "combinations": len(tried),
+        "tried": [
+            {
+                "settings": dict(each.candidate.settings),
+                "score": None if each.over is None else round(each.over.score, 6),
+                "keys": [] if each.over is None else [record["key"] for record in each.over.records],
+            }
+            for each in tried
+        ],
+    }
+
+
+def _tried(candidate: Candidate, records: Sequence[Mapping[str, Any]]) -> CandidateResult:
+    for record in records:
+        if record["status"] != "ok":
+            error = record["error"] or {"message": record["status"]}
+            return CandidateResult(candidate, None, None, error["message"])
+    (over,) = over_seeds(records)
+    return CandidateResult(candidate, over)
+
+
+def _runs(over: OverSeeds | None) -> list[Run]:
+    assert over is not None
+    return [Run.of(record) for record in over.records]
