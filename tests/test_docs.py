@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from metabench.cli import catalogue, leaderboard_picture, reference
+from metabench.cli import architecture_picture, catalogue, leaderboard_picture, reference
 from metabench.registry import hookspecs, specs
 from tests.browser import browser, missing
 from tests.pages import Block, Reader, blocks, compare
@@ -79,10 +79,13 @@ LEADERBOARDS = ROOT / "leaderboards"
 GENERATED = {
     "cli.md": reference.page,
     "catalogue.md": lambda: catalogue.page(LEADERBOARDS),
+    "architecture.svg": lambda: architecture_picture.picture(ROOT),
     "leaderboard.svg": lambda: leaderboard_picture.picture(LEADERBOARDS),
 }
 """Files of docs/, and what writes them (CONTRIBUTING.md has the commands)."""
-PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in GENERATED)
+ELSEWHERE = ("troubleshooting.md",)
+"""Pages whose code is run by tests of their own."""
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in (*GENERATED, *ELSEWHERE))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -155,6 +158,25 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+
+def test_files_and_names_on_the_architecture_page_exist() -> None:
+    """``file``: ``name``, ``name`` says where something is."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    places = re.findall(r"`((?:metabench|plugins|tests)/[\w/]*(?:\.py)?)`((?:(?::|,) `\w+`)*)", page)
+    assert len(places) > 25
+    for path, names in places:
+        assert (ROOT / path).exists(), path
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^(?:def|class) {name}\b", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), name
+
+
+def test_every_file_named_in_the_documentation_exists() -> None:
+    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for path in re.findall(
+            r"`((?:metabench|plugins|tests|benchmarks)/[\w/]+\.\w+)`", file.read_text(encoding="utf-8")
+        ):
+            assert (ROOT / path).exists(), f"{file.name}: {path}"
 
 
 REFERENCE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
