@@ -11,9 +11,12 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import metabench
+import metabench.api
 from metabench.cli import architecture_picture, catalogue, leaderboard_picture, reference
 from metabench.registry import hookspecs, specs
 from tests.browser import browser, missing
@@ -169,6 +172,13 @@ def test_files_and_names_on_the_architecture_page_exist() -> None:
         assert (ROOT / path).exists(), path
         for name in re.findall(r"`(\w+)`", names):
             assert re.search(rf"^(?:def|class) {name}\b", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), name
+
+
+@pytest.mark.parametrize("module", [metabench, metabench.api])
+def test_every_public_name_is_on_the_python_page(module: ModuleType) -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    shown = re.findall(rf"^::: {re.escape(module.__name__)}\.(\w+)$", page, flags=re.MULTILINE)
+    assert sorted(shown) == sorted(set(module.__all__) - {"__version__"})
 
 
 def test_every_file_named_in_the_documentation_exists() -> None:
