@@ -17,7 +17,7 @@ import pytest
 
 import metabench
 import metabench.api
-from metabench.cli import architecture_picture, catalogue, leaderboard_picture, reference
+from metabench.cli import architecture_picture, catalogue, leaderboard_picture, python_reference, reference
 from metabench.registry import hookspecs, specs
 from tests.browser import browser, missing
 from tests.pages import Block, Reader, blocks, compare
@@ -81,6 +81,7 @@ def test_the_readme_shows_an_output() -> None:
 LEADERBOARDS = ROOT / "leaderboards"
 GENERATED = {
     "cli.md": reference.page,
+    "api.md": python_reference.page,
     "catalogue.md": lambda: catalogue.page(LEADERBOARDS),
     "architecture.svg": lambda: architecture_picture.picture(ROOT),
     "leaderboard.svg": lambda: leaderboard_picture.picture(LEADERBOARDS),

@@ -15,7 +15,7 @@ import metabench
 from metabench import python_api
 from metabench.errors import MetabenchError, UsageError
 from metabench.planning.planner import Selection
-from metabench.reports import frames, prediction_tables
+from metabench.reports import frames
 from tests.execution.test_launcher import DATA
 from tests.photos import make_folder
 
@@ -37,7 +37,7 @@ def quick(folder: Path, /, **options: Any) -> Any:
     return metabench.run(**{"algo": "chance", "home": folder, "episodes": 5, "settings": DATA, **options})
 
 
-@pytest.mark.parametrize("name", [*python_api._CONVERTERS, "set"])
+@pytest.mark.parametrize("name", [*python_api._RUN_ARGUMENTS, "set"])
 @FEW
 @given(value=VALUES)
 def test_run_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_run_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypa
         assert str(error) and "\n" not in str(error).strip()
 
 
-@pytest.mark.parametrize("name", prediction_tables._CONVERTERS)
+@pytest.mark.parametrize("name", python_api._PREDICT_ARGUMENTS)
 @FEW
 @given(value=VALUES)
 def test_predict_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_load_results_raises_nothing_else(
 
 
 def test_every_field_of_a_selection_is_an_argument() -> None:
-    fields = {python_api._LISTS.get(name, name) for name in python_api._CONVERTERS} | {"algorithms"}
+    fields = {python_api._LISTS.get(name, name) for name in python_api._RUN_ARGUMENTS} | {"algorithms"}
     assert set(Selection.__dataclass_fields__) <= fields
     assert set(frames._CONVERTERS) == {"sources", "per", "home"}
 

@@ -15,7 +15,7 @@ import metabench
 from metabench.cli.main import LazyGroup, main
 from metabench.errors import UsageError
 from metabench.planning.run_spec import Planned, spec_of
-from metabench.python_api import _CONVERTERS
+from metabench.python_api import _RUN_ARGUMENTS
 from metabench.utils.hashing import file_sha256
 from tests.tiny import arguments, record_of, run_json
 
@@ -244,7 +244,7 @@ PYTHON_CHANGES: Mapping[str, Any] = {
 
 
 def test_every_argument_of_python_is_known_here() -> None:
-    assert set(_CONVERTERS) == set(PYTHON_CHANGES) | PYTHON_HOW
+    assert set(_RUN_ARGUMENTS) == set(PYTHON_CHANGES) | PYTHON_HOW
 
 
 @pytest.mark.parametrize(

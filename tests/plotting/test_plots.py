@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from metabench.pictures import Picture
 
 from metabench.plotting.dot_plot import Dot, dot_plot
 from metabench.plotting.histogram import histogram
 from metabench.plotting.line_plot import Curve, curves
 from metabench.plotting.rank_diagram import cliques, rank_diagram
 from metabench.plotting.scatter_plot import Point, pareto, scatter
+from metabench.plotting.svg import Picture
 from metabench.statistics.episode_scores import EpisodeScores
 
 DOTS = [

@@ -6,9 +6,8 @@ import xml.etree.ElementTree as ET
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metabench.pictures import Picture
 
-from metabench.plotting.svg import escape, group, label, line, number, path, shorten, tag, width_of
+from metabench.plotting.svg import Picture, escape, group, label, line, number, path, shorten, tag, width_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
