@@ -144,13 +144,13 @@ def test_the_site_is_whole_and_fetches_nothing(site: Path) -> None:
 
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_a_browser_asks_for_nothing_from_elsewhere(site: Path) -> None:
-    """The pages and the search are opened, and every request that a browser makes goes to the site itself."""
+    """A page of each kind and the search are opened, and every request that a browser makes goes to the site."""
     handler = partial(QuietHandler, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, browser() as page:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         root = f"http://127.0.0.1:{server.server_address[1]}/"
-        for file in sorted(site.glob("*.html")):
-            page.open(f"{root}{file.name}{'?q=episode' if file.name == 'index.html' else ''}")
+        for name in ("index.html?q=episode", "architecture.html", "api.html", "howto-images.html", "404.html"):
+            page.open(root + name)
             asked = page.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
             assert asked and not [address for address in asked if not address.startswith((root, "data:"))]
             assert page.complaints() == []

@@ -21,8 +21,8 @@ What `import metabench` gives a user.
 """
 _AUTHOR = """## metabench.api
 
-What a plugin imports, and nothing else of metabench. Each name is loaded when it is first asked for, so a plugin that only
-declares itself loads no torch. A name that is not here may change at any time.
+What a plugin imports, and nothing else of metabench. Each name is loaded when it is first asked for, so a plugin that
+only declares itself loads no torch. A name that is not here may change at any time.
 """
 _GROUPS = {
     "Specs": ("metabench.registry.",),
