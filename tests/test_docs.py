@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,7 @@ import metabench
 import metabench.api
 from metabench.cli import architecture_picture, catalogue, leaderboard_picture, python_reference, reference
 from metabench.registry import hookspecs, specs
-from tests.browser import browser, missing
+from tests.browser import Browser, browser, missing
 from tests.pages import Block, Reader, blocks, compare
 from tests.sandbox import Sandbox
 
@@ -151,10 +152,21 @@ def test_a_browser_asks_for_nothing_from_elsewhere(site: Path) -> None:
         root = f"http://127.0.0.1:{server.server_address[1]}/"
         for name in ("index.html?q=episode", "architecture.html", "api.html", "howto-images.html", "404.html"):
             page.open(root + name)
-            asked = page.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
-            assert asked and not [address for address in asked if not address.startswith((root, "data:"))]
+            asked = _requests(page)
+            assert not [address for address in asked if not address.startswith((root, "data:"))]
             assert page.complaints() == []
         server.shutdown()
+
+
+def _requests(page: Browser) -> list[str]:
+    """Return the addresses that a page asked for, once its script has asked for the words to search in."""
+    deadline = time.monotonic() + 60
+    while True:
+        asked = page.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
+        if any(address.endswith("/search_index.json") for address in asked):
+            return list(asked)
+        assert time.monotonic() < deadline, asked
+        time.sleep(0.05)
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
