@@ -45,7 +45,7 @@ def _readme() -> list[tuple[str, Block | None]]:
 
 def _run(command: str, home: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(BIN), os.environ["PATH"]])
-    environment = {**os.environ, "METABENCH_HOME": str(home), "PATH": path, "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "METABENCH_HOME": str(home), "PATH": path}
     return subprocess.run(
         command.split(), cwd=home, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
