@@ -29,7 +29,8 @@ FREE = re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|s|min|h|KiB|MiB|GiB|kB|MB|GB)\b")
 """Figures that are not compared: times and sizes, which are those of the machine."""
 
 _BLOCK = re.compile(
-    r"(?:^<!-- approximate: (?P<words>[^\n]*) -->\n+)?^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$",
+    r"(?:^<!-- approximate: (?P<words>[^\n]*) -->\n+)?"
+    r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$",
     flags=re.MULTILINE | re.DOTALL,
 )
 _FIGURE = re.compile(r"(?P<half>± ?)?(?P<digits>\d(?:[\d.,]*\d)?)(?P<percent>%)?")
