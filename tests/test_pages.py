@@ -57,9 +57,8 @@ def test_dots_stand_for_any_lines() -> None:
 
 def test_a_comment_above_a_block_says_which_lines_are_approximate(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(
-        "```sh\nls\n```\n\n<!-- approximate: protonet, conv4 -->\n```text\nx\n```\n\n```text\ny\n```\n\n<!-- approximate: * -->\n```text\nz\n```\n"
-    )
+    shown = ["```sh\nls\n```", "<!-- approximate: protonet, conv4 -->\n```text\nx\n```", "```text\ny\n```"]
+    page.write_text("\n\n".join([*shown, "<!-- approximate: * -->\n```text\nz\n```\n"]))
     shell, marked, plain, last = blocks(page)
     assert (shell.language, shell.approximate) == ("sh", ())
     assert (marked.text, marked.approximate, marked.where) == ("x\n", ("protonet", "conv4"), "page.md, line 6")
