@@ -21,8 +21,7 @@ from metabench.models.checkpoints import load_tensors, load_weights, save_tensor
 from metabench.registry.metric import Metric
 from metabench.training.trainer import Diverged, Progress, Trainer
 from metabench.utils.atomic_files import write_atomic
-from metabench.utils.console import Console
-from metabench.utils.console import ProgressReporter
+from metabench.utils.console import Console, ProgressReporter
 from metabench.utils.hashing import file_sha256
 
 _SECONDS = "seconds.txt"
