@@ -21,7 +21,7 @@ import metabench.api
 from metabench.cli import architecture_picture, catalogue, leaderboard_picture, python_reference, reference
 from metabench.registry import hookspecs, specs
 from tests.browser import Browser, browser, missing
-from tests.pages import Block, Reader, blocks, compare
+from tests.pages import Reader, ReportBlock, blocks, compare
 from tests.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
@@ -31,9 +31,9 @@ BIN = Path(sys.executable).parent
 README = ROOT / "README.md"
 
 
-def _readme() -> list[tuple[str, Block | None]]:
+def _readme() -> list[tuple[str, ReportBlock | None]]:
     """Return the commands of the README in order, each with the block that shows its output, if there is one."""
-    found: list[tuple[str, Block | None]] = []
+    found: list[tuple[str, ReportBlock | None]] = []
     for block in blocks(README):
         if block.language == "sh":
             lines = [line for line in block.text.splitlines() if "tox" not in line]
@@ -64,7 +64,7 @@ def test_the_readme_has_its_two_set_up_commands() -> None:
 
 
 @pytest.mark.parametrize(("command", "shown"), _readme(), ids=lambda value: value if isinstance(value, str) else "")
-def test_readme_command(command: str, shown: Block | None, home: Path) -> None:
+def test_readme_command(command: str, shown: ReportBlock | None, home: Path) -> None:
     """In the order of the README and in one home, as a reader would type them."""
     result = _run(command, home)
     assert result.returncode == 0, result.stderr
@@ -81,11 +81,11 @@ def test_the_readme_shows_an_output() -> None:
 
 LEADERBOARDS = ROOT / "leaderboards"
 GENERATED = {
-    "cli.md": reference.page,
-    "api.md": python_reference.page,
-    "catalogue.md": lambda: catalogue.page(LEADERBOARDS),
-    "architecture.svg": lambda: architecture_picture.picture(ROOT),
-    "leaderboard.svg": lambda: leaderboard_picture.picture(LEADERBOARDS),
+    "cli.md": reference.command_line_page,
+    "api.md": python_reference.python_reference_page,
+    "catalogue.md": lambda: catalogue.catalogue_page(LEADERBOARDS),
+    "architecture.svg": lambda: architecture_picture.draw_architecture(ROOT),
+    "leaderboard.svg": lambda: leaderboard_picture.draw_leaderboard(LEADERBOARDS),
 }
 """Files of docs/, and what writes them (CONTRIBUTING.md has the commands)."""
 ELSEWHERE = ("troubleshooting.md",)

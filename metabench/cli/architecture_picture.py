@@ -20,7 +20,7 @@ _HIDDEN = ("__main__", "errors")
 _WIDTH, _ROW, _NAME, _LEFT = 720.0, 25.0, 104.0, 30.0
 
 
-def picture(root: Path) -> str:
+def draw_architecture(root: Path) -> str:
     """Return the picture, an SVG file of its own.
 
     Args:
@@ -66,4 +66,4 @@ def _row(index: int, name: str, summary: str, light: bool) -> str:
 
 
 if __name__ == "__main__":
-    click.echo(picture(Path()), nl=False)
+    click.echo(draw_architecture(Path()), nl=False)

@@ -16,7 +16,7 @@ DATASET, COLUMN = "omniglot", "5-way 1-shot, query=15"
 _WIDTH = 720.0
 
 
-def picture(leaderboards: Path) -> str:
+def draw_leaderboard(leaderboards: Path) -> str:
     """Return the picture, an SVG file of its own.
 
     Args:
@@ -36,4 +36,4 @@ def picture(leaderboards: Path) -> str:
 
 
 if __name__ == "__main__":
-    click.echo(picture(Path("leaderboards")), nl=False)
+    click.echo(draw_leaderboard(Path("leaderboards")), nl=False)

@@ -41,7 +41,7 @@ _GROUPS = {
 """Headings, and how the modules begin whose names stand below them; the first that fits takes a name."""
 
 
-def page() -> str:
+def python_reference_page() -> str:
     """Return the page, Markdown."""
     parts = [_HEAD, _USER]
     parts += [_entry("metabench", name) for name in metabench.__all__ if not name.startswith("__")]
@@ -65,4 +65,4 @@ def _entry(module: str, name: str) -> str:
 
 
 if __name__ == "__main__":
-    click.echo(page(), nl=False)
+    click.echo(python_reference_page(), nl=False)
