@@ -77,6 +77,7 @@ _MODULES = {
     ),
     "registry.params": "Param Value",
     "registry.recipe": "Recipe",
+    "records.schema": "Record",
     "registry.metric": "Metric",
     # errors
     "errors": "MetabenchError MissingError UsageError did_you_mean",
@@ -167,6 +168,7 @@ __all__ = [
     "ProtocolSpec",
     "Raw",
     "Recipe",
+    "Record",
     "Rows",
     "Skipped",
     "SplitSize",

@@ -57,7 +57,7 @@ def sweep(context: click.Context, /, **options: Any) -> None:
     if options["csv_file"] is not None:
         write_atomic(options["csv_file"], sweep_tables.to_csv(found))
     click.echo(_rendered(found, tests, options))
-    failed = any(best_of(tried) is None for _, tried in found) or any(each.record["status"] != "ok" for each in tests)
+    failed = any(best_of(tried) is None for _, tried in found) or any(each.record.status != "ok" for each in tests)
     context.exit(int(failed))
 
 
@@ -78,7 +78,7 @@ def _tested(found: Judged, session: Session) -> list[Outcome]:
     for _, tried in found:
         if (best := best_of(tried)) is not None:
             entry = provenance(tried, best)
-            outcomes += [marked(each, session, "sweeps", entry) for each in launch(best.candidate.tests, session)]
+            outcomes += [marked(each, session, entry) for each in launch(best.candidate.tests, session)]
     return outcomes
 
 

@@ -11,7 +11,7 @@ from metabench.cli.record_argument import given
 from metabench.cli.rendering import echo_json
 from metabench.cli.reproduce import ready
 from metabench.errors import UsageError
-from metabench.records.copy_counts import copies_note, copies_of, marked_name
+from metabench.records.copy_counts import copies_note, marked_name
 from metabench.utils.text import counted, have
 
 
@@ -32,9 +32,11 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     from metabench.reports.error_tables import to_plain, to_text
 
     found = given(record, home)
-    key = found.record["key"][:12]
-    if found.record["scores"] and "correct" not in found.record["scores"]:
-        raise UsageError(f"run {key} is not scored by right and wrong answers; see 'metabench show --plot'")
+    measured = found.record
+    if measured.scores is not None and not measured.scores.is_counted:
+        raise UsageError(
+            f"run {measured.short_key} is not scored by right and wrong answers; see 'metabench show --plot'"
+        )
     session, weights = ready(found, home, options)
     watchers: list[ErrorAnalyzer] = []
 
@@ -42,19 +44,19 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
         watchers.append(ErrorAnalyzer(split))
         return watchers[0]
 
-    total = len(found.record["scores"]["correct"])
-    result = replay(found.record, session, weights, total, options["any_version"], watcher)
+    total = len(measured.measured)
+    result = replay(measured, session, weights, total, options["any_version"], watcher)
     if result.differing:
         differing = len(result.differing)
         what = f"{differing:,} of {counted(total, 'episode')} {have(differing)} other answers"
         session.console.warn(f"{what} than in the record")
     view = watchers[0].result(top)
     if as_json:
-        echo_json({"key": found.record["key"], **to_plain(view), "copies": copies_of(found.record)})
+        echo_json({"key": measured.key, **to_plain(view), "copies": measured.copies})
         return
-    inputs = found.record["inputs"]
-    shot, way = (inputs["protocol"]["params"].get(name) for name in ("shot", "way"))
-    protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
-    dataset = marked_name(inputs["dataset"]["name"], copies_of(found.record))
-    click.echo(f"{inputs['algorithm']['name']} on {dataset}, {protocol}, run {key}\n")
-    click.echo("\n".join(filter(None, (to_text(view, top), copies_note([found.record])))))
+    inputs = measured.inputs
+    shot, way = (inputs.protocol.params.get(name) for name in ("shot", "way"))
+    protocol = f"{way}-way {shot}-shot" if way and shot else inputs.protocol.name
+    dataset = marked_name(inputs.dataset.name, measured.copies)
+    click.echo(f"{inputs.algorithm.name} on {dataset}, {protocol}, run {measured.short_key}\n")
+    click.echo("\n".join(filter(None, (to_text(view, top), copies_note([measured])))))

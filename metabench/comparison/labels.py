@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from metabench.errors import UsageError
-from metabench.records.copy_counts import copies_of
-from metabench.records.describe import dataset_words
+from metabench.records.inputs import as_plain
+from metabench.records.schema import Record
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.statistics.episode_scores import metric_of, score_of
 from metabench.utils.hashing import canonical_json
 
 
@@ -34,17 +32,17 @@ class LabelledRecord:
     dataset: str
     protocol: str
     score: float
-    record: Mapping[str, Any]
+    record: Record
 
     @property
     def metric(self) -> Metric:
         """What its score is."""
-        return metric_of(self.record["scores"])
+        return self.record.metric
 
     @property
     def copies(self) -> dict[str, int]:
         """The numbers of copies among its items, see `metabench.records.copy_counts`."""
-        return copies_of(self.record)
+        return self.record.copies
 
     @property
     def where(self) -> str:
@@ -52,69 +50,67 @@ class LabelledRecord:
         return self.protocol if self.metric == ACCURACY else f"{self.protocol}, {self.metric.title}"
 
 
-def labelled_records(records: Iterable[Mapping[str, Any]]) -> list[LabelledRecord]:
+def labelled_records(records: Iterable[Record]) -> list[LabelledRecord]:
     """Return the records with names that tell them apart, no longer than need be; each record once.
 
     Raises:
         UsageError: a record has no scores.
     """
-    records = list({record["key"]: record for record in records}.values())
+    records = list({record.key: record for record in records}.values())
     for record in records:
-        if record["scores"] is None:
-            raise UsageError(f"run {record['key'][:12]} is {record['status']} and has no scores; run it again")
-    algorithms = [record["inputs"]["algorithm"]["name"] for record in records]
+        if record.scores is None:
+            raise UsageError(f"run {record.short_key} is {record.status} and has no scores; run it again")
+    algorithms = [record.inputs.algorithm.name for record in records]
     methods = distinguishing_labels(algorithms, [""] * len(records), [_traits(record) for record in records])
     cells = [_cell(record) for record in records]
     trained = distinguishing_labels(algorithms, cells, [training_traits(record) for record in records])
     names = [method + told.removeprefix(name) for method, told, name in zip(methods, trained, algorithms, strict=True)]
     labels = distinguishing_labels(names, cells, [_run_traits(record) for record in records])
     parts = zip(methods, labels, cells, _dataset_names(records), map(_protocol_name, records), strict=True)
-    return [LabelledRecord(*names, score_of(record), record) for names, record in zip(parts, records, strict=True)]
+    return [LabelledRecord(*names, record.score, record) for names, record in zip(parts, records, strict=True)]
 
 
-def _cell(record: Mapping[str, Any]) -> str:
+def _cell(record: Record) -> str:
     """Data set, protocol and metric: only what has them in common can be compared."""
-    inputs = record["inputs"]
-    return canonical_json([inputs["dataset"], inputs["protocol"], asdict(metric_of(record["scores"]))])
+    inputs = record.inputs
+    return canonical_json([as_plain(inputs.dataset), as_plain(inputs.protocol), asdict(record.metric)])
 
 
-def _dataset_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
+def _dataset_names(records: Sequence[Record]) -> list[str]:
     """The name of each record's data set, with the start of its digest where the name means several."""
-    data = [(dataset_words(record["inputs"]["dataset"]), record["inputs"]["dataset"]["digest"]) for record in records]
+    data = [(record.inputs.dataset.label, record.inputs.dataset.digest) for record in records]
     variants: dict[str, set[str]] = defaultdict(set)
     for name, digest in data:
         variants[name].add(digest)
     return [f"{name} {digest[:8]}" if len(variants[name]) > 1 else name for name, digest in data]
 
 
-def _traits(record: Mapping[str, Any]) -> dict[str, str]:
+def _traits(record: Record) -> dict[str, str]:
     """What may tell methods apart, on whatever data set, in the order of preference."""
-    inputs = record["inputs"]
-    evaluation, algorithm, backbone = inputs["evaluation"], inputs["algorithm"], inputs["backbone"]
-    traits = {"backbone": backbone["name"]}
-    traits |= {f"algorithm.{name}": f"{name}={value}" for name, value in sorted(algorithm["params"].items())}
-    traits |= {f"backbone.{name}": f"{name}={value}" for name, value in sorted(backbone["params"].items())}
-    traits |= {"setting": algorithm["setting"], "precision": inputs["precision"]}
-    traits |= {"version": f"v{algorithm['version']}", "backbone version": f"{backbone['name']} v{backbone['version']}"}
-    return traits | {"sampling": f"{evaluation['sampling']} sampling"}
+    algorithm, backbone = record.inputs.algorithm, record.inputs.backbone
+    traits = {"backbone": backbone.name}
+    traits |= {f"algorithm.{name}": f"{name}={value}" for name, value in sorted(algorithm.params.items())}
+    traits |= {f"backbone.{name}": f"{name}={value}" for name, value in sorted(backbone.params.items())}
+    traits |= {"setting": algorithm.setting, "precision": record.inputs.precision}
+    traits |= {"version": f"v{algorithm.version}", "backbone version": f"{backbone.name} v{backbone.version}"}
+    return traits | {"sampling": f"{record.inputs.evaluation.sampling} sampling"}
 
 
-def _run_traits(record: Mapping[str, Any]) -> dict[str, str]:
+def _run_traits(record: Record) -> dict[str, str]:
     """What tells apart runs of one method on one data set."""
-    training, evaluation = record["inputs"]["training"] or {}, record["inputs"]["evaluation"]
-    stop = evaluation["stop"]
+    seed, evaluation = record.inputs.seed, record.inputs.evaluation
     return {
-        "seed": f"seed {training['seed']}" if "seed" in training else "",
-        "episode seed": f"episode seed {evaluation['seed']}",
-        "stop": f"until ± {stop['half_width']:g}" if stop else "",
-        "key": record["key"][:8],
+        "seed": "" if seed is None else f"seed {seed}",
+        "episode seed": f"episode seed {evaluation.seed}",
+        "stop": f"until ± {evaluation.stop.half_width:g}" if evaluation.stop else "",
+        "key": record.key[:8],
     }
 
 
-def training_traits(record: Mapping[str, Any]) -> dict[str, str]:
+def training_traits(record: Record) -> dict[str, str]:
     """The settings of a training; not its seed, nor what follows from the shots of the evaluation."""
-    training = record["inputs"]["training"] or {}
-    settings = {name: value for name, value in sorted(training.items()) if isinstance(value, (int, float, str))}
+    training = record.inputs.training
+    settings = {} if training is None else training.settings
     return {
         name: f"{value} training episodes" if name == "episodes" else f"train.{name}={value}"
         for name, value in settings.items()
@@ -139,8 +135,8 @@ def distinguishing_labels(
     return found
 
 
-def _protocol_name(record: Mapping[str, Any]) -> str:
-    protocol = record["inputs"]["protocol"]
-    way, shot, query = (protocol["params"].get(name) for name in ("way", "shot", "query"))
-    name = f"{way}-way {shot}-shot" if way and shot else str(protocol["name"])
+def _protocol_name(record: Record) -> str:
+    protocol = record.inputs.protocol
+    way, shot, query = (protocol.params.get(name) for name in ("way", "shot", "query"))
+    name = f"{way}-way {shot}-shot" if way and shot else protocol.name
     return name if query in (None, 15) else f"{name} {query}-query"

@@ -7,13 +7,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from metabench.comparison.labels import LabelledRecord, distinguishing_labels, labelled_records, training_traits
+from metabench.comparison.seed_groups import OverSeeds, over_seeds
 from metabench.errors import NothingMeasured
-from metabench.records.copy_counts import copies_of, most
+from metabench.records.copy_counts import most
+from metabench.records.schema import Record
 from metabench.registry.metric import Metric
-from metabench.statistics.seeds import OverSeeds, over_seeds
 from metabench.utils.hashing import canonical_json
 
 
@@ -63,7 +63,7 @@ class LearningCurve:
         return found
 
 
-def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]:
+def learning_curves(records: Iterable[Record]) -> list[LearningCurve]:
     """Return the curves that records make, by data set, protocol and method; a single level is a curve too.
 
     Where several runs tell the same (with more or fewer episodes, say), the one with most episodes counts.
@@ -71,7 +71,7 @@ def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]
     Raises:
         NothingMeasured: no run that succeeded has shots.
     """
-    fine = [r for r in records if r["status"] == "ok" and "shot" in r["inputs"]["protocol"]["params"]]
+    fine = [r for r in records if r.status == "ok" and "shot" in r.inputs.protocol.params]
     if not fine:
         raise NothingMeasured("no run that succeeded has shots; see 'metabench list runs'")
     groups: dict[tuple[str, str, Metric, str], list[LabelledRecord]] = defaultdict(list)
@@ -94,8 +94,8 @@ def _apart(method: str, group: Sequence[LabelledRecord]) -> Mapping[str, Sequenc
     traits = [{**training_traits(each.record), **_asked(each.record)} for each in group]
     ways: dict[int, set[str]] = defaultdict(set)
     for each, found in zip(group, traits, strict=True):
-        ways[each.record["inputs"]["protocol"]["params"]["shot"]].add(canonical_json(found))
-    together = group[0].record["inputs"]["algorithm"]["setting"] == "transductive"
+        ways[_shot(each.record)].add(canonical_json(found))
+    together = group[0].record.inputs.algorithm.setting == "transductive"
     queries = {found["query"] for found in traits}
     if all(len(found) == 1 for found in ways.values()) and not (together and len(queries) > 1):
         return {method: group}
@@ -105,14 +105,18 @@ def _apart(method: str, group: Sequence[LabelledRecord]) -> Mapping[str, Sequenc
     return curves
 
 
-def _asked(record: Mapping[str, Any]) -> dict[str, str]:
+def _asked(record: Record) -> dict[str, str]:
     """What is drawn of the classes of an episode, as traits."""
-    query, evaluation = record["inputs"]["protocol"]["params"].get("query"), record["inputs"]["evaluation"]
+    query, evaluation = record.inputs.protocol.params.get("query"), record.inputs.evaluation
     return {
         "query": f"query={query}" if query else "",
-        "sampling": f"{evaluation['sampling']} sampling",
-        "episode seed": f"episode seed {evaluation['seed']}",
+        "sampling": f"{evaluation.sampling} sampling",
+        "episode seed": f"episode seed {evaluation.seed}",
     }
+
+
+def _shot(record: Record) -> int:
+    return int(record.inputs.protocol.params["shot"])
 
 
 def _in_order(text: str) -> list[tuple[int, str]]:
@@ -120,13 +124,13 @@ def _in_order(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
 
 
-def _protocol(record: Mapping[str, Any]) -> str:
+def _protocol(record: Record) -> str:
     """The name of a protocol whatever its shots and queries."""
-    protocol = record["inputs"]["protocol"]
-    params = {name: value for name, value in protocol["params"].items() if name not in ("shot", "query")}
+    protocol = record.inputs.protocol
+    params = {name: value for name, value in protocol.params.items() if name not in ("shot", "query")}
     way = f"{params.pop('way')}-way" if "way" in params else ""
     rest = ", ".join(f"{name}={value}" for name, value in sorted(params.items()))
-    return " ".join(filter(None, [way, "" if way and not rest else protocol["name"], rest]))
+    return " ".join(filter(None, [way, "" if way and not rest else protocol.name, rest]))
 
 
 def _levels(members: Sequence[LabelledRecord]) -> tuple[Level, ...]:
@@ -143,14 +147,14 @@ def _level(group: OverSeeds) -> Level:
     first = group.records[0]
     alone = len(group.records) == 1
     return Level(
-        shot=first["inputs"]["protocol"]["params"]["shot"],
+        shot=_shot(first),
         score=group.score,
-        ci95=first["summary"]["ci95"] if alone else group.total95,
-        open95=first["summary"]["open95"] if alone else group.total_open95,
-        episodes=first["summary"]["episodes"],
+        ci95=first.summary.ci95 if alone else group.total95,
+        open95=first.summary.open95 if alone else group.total_open95,
+        episodes=first.summary.episodes,
         seeds=group.seeds,
-        keys=tuple(record["key"] for record in group.records),
-        copies=most(map(copies_of, group.records)),
+        keys=tuple(record.key for record in group.records),
+        copies=most(record.copies for record in group.records),
     )
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from metabench.comparison.labels import LabelledRecord, labelled_records
 from metabench.errors import UsageError
+from metabench.records.inputs import as_plain
+from metabench.records.schema import Record
 from metabench.registry.metric import Metric
 from metabench.statistics.dataset_ranking import Ranking, rank_methods
 from metabench.statistics.multiple_testing import holm
-from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference, compare_records
+from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference, compare_runs
 
 LEVEL = 0.05
 
@@ -30,10 +32,10 @@ class Versus:
 
     def as_row(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
-        cell = self.a.record["inputs"]["protocol"]["params"]
+        cell = self.a.record.inputs.protocol.params
         rest = asdict(self.difference)
         return {
-            "dataset": self.a.record["inputs"]["dataset"]["name"],
+            "dataset": self.a.record.inputs.dataset.name,
             **{name: cell.get(name) for name in ("way", "shot", "query")},
             "a": self.a.label,
             "b": self.b.label,
@@ -44,8 +46,8 @@ class Versus:
             **rest,
             "p_holm": self.p_holm,
             "verdict": self.verdict,
-            "key_a": self.a.record["key"],
-            "key_b": self.b.record["key"],
+            "key_a": self.a.record.key,
+            "key_b": self.b.record.key,
             "copies_a": self.a.copies,
             "copies_b": self.b.copies,
         }
@@ -79,7 +81,7 @@ class RankedMethods:
         return {**names, "left_out": list(self.left_out), **{k: v for k, v in found.items() if k != "datasets"}}
 
 
-def compare_all(records: Sequence[Mapping[str, Any]], min_diff: float | None = None) -> list[Versus]:
+def compare_all(records: Sequence[Record], min_diff: float | None = None) -> list[Versus]:
     """Compare every two records of the same cell, in the order given.
 
     Args:
@@ -95,7 +97,7 @@ def compare_all(records: Sequence[Mapping[str, Any]], min_diff: float | None = N
     pairs = [pair for members in cells.values() for pair in itertools.combinations(members, 2)]
     if not pairs:
         raise UsageError(f"there is nothing to compare: {_nothing_in_common(records)}")
-    found = [compare_records(a.record, b.record) for a, b in pairs]
+    found = [compare_runs(a.record.run, b.record.run) for a, b in pairs]
     adjusted = holm([difference.p for difference in found])
     return [
         Versus(a, b, difference, p, verdict(difference, p, min_diff, a.metric.step))
@@ -103,12 +105,12 @@ def compare_all(records: Sequence[Mapping[str, Any]], min_diff: float | None = N
     ]
 
 
-def _nothing_in_common(records: Sequence[Mapping[str, Any]]) -> str:
+def _nothing_in_common(records: Sequence[Record]) -> str:
     """Say why no two records can be compared."""
-    if len({record["key"] for record in records}) == 1:
+    if len({record.key for record in records}) == 1:
         return "there is one record; give two"
     for name in ("dataset", "protocol"):
-        one, *others = (record["inputs"][name] for record in records)
+        one, *others = (as_plain(getattr(record.inputs, name)) for record in records)
         for other in others:
             for what in sorted(one, key=lambda part: part != "name"):
                 if one[what] != other.get(what):
@@ -147,7 +149,7 @@ def rank_over_datasets(found: Sequence[Versus]) -> list[RankedMethods]:
 
     The score of a method with several runs on a data set (seeds) is their mean.
     """
-    everyone = {each.record["key"]: each for pair in found for each in (pair.a, pair.b)}.values()
+    everyone = {each.record.key: each for pair in found for each in (pair.a, pair.b)}.values()
     protocols: dict[tuple[str, Metric], dict[str, dict[str, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )

@@ -9,16 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from metabench.comparison.seed_groups import over_seeds
 from metabench.planning.folder_labels import names_with_places
 from metabench.planning.outcome import Outcome
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, spec_of
-from metabench.records.copy_counts import copies_of, most
+from metabench.records.copy_counts import most
+from metabench.records.schema import Record
 from metabench.registry.metric import Metric
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import FIXED_WAY
 from metabench.statistics.mean_over_cells import rank_over_cells
 from metabench.statistics.means import Seeds, mean_over_cells
-from metabench.statistics.seeds import over_seeds
 from metabench.statistics.shared_episodes import Run
 from metabench.statistics.tied_ranks import Rank
 from metabench.utils.hashing import canonical_json
@@ -127,7 +128,7 @@ def _line(method: str, row: Mapping[str, Sequence[Outcome | RejectedRun]]) -> Li
     for key, each in row.items():
         if why := _problem(each):
             problems[key] = why
-        records = [one.record for one in each if isinstance(one, Outcome) and one.record["status"] == "ok"]
+        records = [one.record for one in each if isinstance(one, Outcome) and one.record.status == "ok"]
         if records:
             results[key] = _result(records)
     return Line(method, results, problems)
@@ -139,23 +140,21 @@ def _problem(results: Sequence[Outcome | RejectedRun]) -> str:
     for each in results:
         if isinstance(each, RejectedRun):
             reasons.append(str(each.error))
-        elif each.record["status"] != "ok":
-            error = each.record["error"] or {"type": each.record["status"], "message": ""}
-            reasons.append(f"{error['type']}: {error['message']}".rstrip(": "))
+        elif each.record.status != "ok":
+            reasons.append(str(each.record.error or each.record.status).rstrip(": "))
     if not reasons:
         return ""
     part = "" if len(results) == 1 or len(reasons) == len(results) else f"{len(reasons)} of {len(results)} seeds: "
     return part + "; ".join(dict.fromkeys(reasons))
 
 
-def _result(records: Sequence[Mapping[str, Any]]) -> Result:
+def _result(records: Sequence[Record]) -> Result:
     (over,) = over_seeds(records)
-    summary = records[0]["summary"]
-    one = len(records) == 1
-    closed, opened = (summary["ci95"], summary["open95"]) if one else (over.total95, over.total_open95)
-    keys = tuple(record["key"] for record in over.records)
-    copies = most(map(copies_of, records))
-    return Result(over.score, closed, opened, keys, tuple(map(Run.of, over.records)), copies)
+    summary = records[0].summary
+    closed, opened = (summary.ci95, summary.open95) if len(records) == 1 else (over.total95, over.total_open95)
+    keys = tuple(record.key for record in over.records)
+    copies = most(record.copies for record in records)
+    return Result(over.score, closed, opened, keys, tuple(record.run for record in over.records), copies)
 
 
 def _methods(runs: Sequence[RunSpec]) -> list[str]:

@@ -17,7 +17,8 @@ from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection, plan_each
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, sound, spec_of
 from metabench.planning.suites import Suite, plan_suite
-from metabench.records.copy_counts import copies_of, copies_words, most
+from metabench.records.copy_counts import copies_words, most
+from metabench.records.schema import SuiteMark, SweepMark
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import defaults
 from metabench.utils.hashing import content_key
@@ -92,9 +93,9 @@ def _launch(
     return [each for each in found if each is not None]
 
 
-def marked(outcome: Outcome, session: Session, name: str, entry: Mapping[str, Any]) -> Outcome:
+def marked(outcome: Outcome, session: Session, entry: SuiteMark | SweepMark) -> Outcome:
     """Say in a record's provenance what it is part of: measured now or before, it is the same run."""
-    record = session.store.mark(outcome.record["key"], name, entry)
+    record = session.store.mark(outcome.record.key, entry)
     return outcome if record is None else Outcome(record, outcome.cached)
 
 
@@ -130,7 +131,7 @@ def _warn_of_copies(runs: Sequence[RunSpec], found: Sequence[Outcome | RejectedR
     counts: dict[tuple[str, str], list[Mapping[str, int]]] = defaultdict(list)
     for run, result in zip(runs, found, strict=True):
         if not isinstance(result, RejectedRun):
-            of_run = session.copies(run) if result is None else copies_of(result.record)
+            of_run = session.copies(run) if result is None else result.record.copies
             counts[f"{run.dataset.name}, {run.split}", _verify(run.dataset)].append(of_run)
     for (where, command), of_runs in counts.items():
         if any(of_runs):
@@ -174,7 +175,7 @@ def planned_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, A
 
 def attempt_suite(suite: Suite, planned: Sequence[Planned], session: Session) -> list[Outcome | RejectedRun]:
     """As `attempt`; the records say of which suite they are."""
+    mark = SuiteMark(**suite.provenance())
     return [
-        marked(result, session, "suites", suite.provenance()) if isinstance(result, Outcome) else result
-        for result in attempt(planned, session)
+        marked(result, session, mark) if isinstance(result, Outcome) else result for result in attempt(planned, session)
     ]

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from metabench.errors import MissingError, UsageError
 from metabench.execution.session import Session
 from metabench.planning.run_spec import RunSpec
+from metabench.records.inputs import Inputs, PluginInputs, as_plain, inputs_of
+from metabench.records.schema import Record
+from metabench.records.scores import ClassSums, Scores, scores_of
 from metabench.registry.loader import Kind
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
-from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.utils.hashing import file_sha256
 from metabench.utils.text import counted, short_digest
 
@@ -59,7 +61,7 @@ class Replay:
 
 
 def replay(
-    record: Mapping[str, Any],
+    record: Record,
     session: Session,
     weights: Path | None,
     episodes: int,
@@ -79,12 +81,12 @@ def replay(
     Raises:
         MissingError: a plugin, its version, the data or the weights are not those of the record.
     """
-    places = session.place_of(record["inputs"]["dataset"]["digest"])
+    places = session.place_of(record.inputs.dataset.digest)
     run = rebuild(record, session.registry, weights, any_version, places)
     digests = session.digests_of(run)
-    _refuse_other_inputs(record["inputs"], run.inputs(digests), any_version)
-    scores = record["scores"]
-    total = len(answers(scores))
+    _refuse_other_inputs(record.inputs, inputs_of(run.inputs(digests)), any_version)
+    scores = record.measured
+    total = len(scores)
     if run.sampling == "closed":  # otherwise the episodes depend on how many there are
         run = dataclasses.replace(run, episodes=min(episodes, total), stop=None)
     from metabench.execution.executor import Executor  # loads torch
@@ -94,19 +96,19 @@ def replay(
         parts = Executor(session).replay(run, digests, watch)
     except UsageError as problem:  # what the user asked for was fine, so it is the record that does not fit
         raise MissingError(f"the run behind the record cannot be made here: {problem}") from None
-    found = parts["scores"]
-    for index, (ours, theirs) in enumerate(zip(queries(found), queries(scores), strict=False)):
+    found = scores_of(parts["scores"])
+    for index, (ours, theirs) in enumerate(zip(found.queries, scores.queries, strict=False)):
         if ours != theirs:
             raise MissingError(f"episode {index} has {counted(ours, 'query')} here and {theirs} in the record")
-    if [part.metric for part in parts_of(found)] != [part.metric for part in parts_of(scores)]:
+    if [part.metric for part in found.parts] != [part.metric for part in scores.parts]:
         raise MissingError("the scores of the record are made of other parts than here")
-    if metric_of(found) != metric_of(scores):
-        raise MissingError(f"the episodes are scored by {metric_of(found)} here and {metric_of(scores)} in the record")
+    if found.metric != scores.metric:
+        raise MissingError(f"the episodes are scored by {found.metric} here and {scores.metric} in the record")
     return _compare(scores, found)
 
 
 def rebuild(
-    record: Mapping[str, Any],
+    record: Record,
     registry: Registry,
     weights: Path | None,
     any_version: bool = False,
@@ -119,30 +121,26 @@ def rebuild(
     Raises:
         MissingError: a plugin is not installed, or in another version, or has other parameters.
     """
-    inputs = record["inputs"]
-    parts: tuple[Kind, ...] = ("algorithm", "backbone", "dataset", "protocol")
-    choices: dict[str, ResolvedPlugin] = {part: _choice(part, inputs[part], registry, any_version) for part in parts}
+    inputs = record.inputs
+    choices = {kind: _choice(kind, plugin, registry, any_version) for kind, plugin in inputs.plugins.items()}
     data = choices["dataset"]
     choices["dataset"] = dataclasses.replace(data, params={**data.params, **(places or {})})
-    evaluation = inputs["evaluation"]
     return RunSpec(
         **choices,
-        episodes=evaluation["episodes"],
-        episode_seed=evaluation["seed"],
-        sampling=evaluation["sampling"],
+        episodes=inputs.evaluation.episodes,
+        episode_seed=inputs.evaluation.seed,
+        sampling=inputs.evaluation.sampling,
         stop=None,
-        precision=inputs["precision"],
+        precision=inputs.precision,
         recipe=None,
-        seed=(inputs["training"] or {}).get("seed", 0),
+        seed=inputs.seed or 0,
         checkpoint=weights,
         checkpoint_sha256="" if weights is None else file_sha256(weights),
-        split=inputs["dataset"]["split"],
+        split=inputs.dataset.split,
     )
 
 
-def find_weights(
-    record: Mapping[str, Any], models: Path, beside: Path | None = None, given: Path | None = None
-) -> Path | None:
+def find_weights(record: Record, models: Path, beside: Path | None = None, given: Path | None = None) -> Path | None:
     """Return the file with a record's weights; None where nothing was trained.
 
     Looked for in this order: `given`; ``weights/<sha256>.safetensors`` of the leaderboard whose record file is
@@ -152,12 +150,11 @@ def find_weights(
         UsageError: `given` has another checksum, or the record needs no weights.
         MissingError: there is none.
     """
-    if record["inputs"]["training"] is None:
+    if record.inputs.training is None:
         if given is not None:
             raise UsageError("--checkpoint: the record is of a run without training, so it needs no weights")
         return None
-    happened = record["training"] or {}
-    sha256, key = str(happened.get("weights_sha256")), str(happened.get("training_key"))
+    sha256, key = record.weights_sha256, "" if record.training is None else record.training.training_key
     if not _HEX.fullmatch(sha256):
         raise MissingError("the record does not say which weights it is of, so it cannot be replayed")
     if given is not None:
@@ -175,35 +172,35 @@ def find_weights(
     raise MissingError(f"no weights {sha256[:12]} at {looked}; name the file with --checkpoint")
 
 
-def _choice(kind: Kind, wanted: Mapping[str, Any], registry: Registry, any_version: bool) -> ResolvedPlugin:
-    name = wanted["name"]
+def _choice(kind: Kind, wanted: PluginInputs, registry: Registry, any_version: bool) -> ResolvedPlugin:
+    name = wanted.name
     try:
         spec, _ = registry.choose(kind, name)
     except UsageError:
         raise MissingError(f"the record needs the {kind} '{name}', which no installed plugin provides") from None
-    if spec.version != wanted["version"] and not any_version:
+    if spec.version != wanted.version and not any_version:
         raise MissingError(
-            f"the record was made with version {wanted['version']} of the {kind} '{name}', and version "
+            f"the record was made with version {wanted.version} of the {kind} '{name}', and version "
             f"{spec.version} is installed; use the release that provenance.metabench names, or try --any-version"
         )
     try:
-        params = resolve_params(spec, wanted["params"])
+        params = resolve_params(spec, wanted.params)
     except UsageError as problem:
         raise MissingError(f"the installed {kind} '{name}' is not that of the record: {problem}") from None
     return ResolvedPlugin(spec, params)
 
 
-def _refuse_other_inputs(wanted: Mapping[str, Any], found: Mapping[str, Any], any_version: bool) -> None:
+def _refuse_other_inputs(wanted: Inputs, ours: Inputs, any_version: bool) -> None:
     """Raise where the run that we can make is not the record's: other data, parameters, declarations."""
-    for part in ("algorithm", "backbone", "dataset", "protocol"):
-        for name in sorted({*wanted[part], *found[part]} - ({"version"} if any_version else set())):
-            theirs, ours = wanted[part].get(name), found[part].get(name)
-            if name == "params":  # one that is newer than the record has its default, and the answers decide
-                ours = {key: value for key, value in ours.items() if key in theirs}
-            if theirs != ours:
+    for kind, plugin in wanted.plugins.items():
+        recorded, here = as_plain(plugin), as_plain(ours.plugins[kind])
+        # A parameter that is newer than the record has its default, and the answers decide.
+        here["params"] = {name: value for name, value in here["params"].items() if name in recorded["params"]}
+        for name in sorted({*recorded, *here} - ({"version"} if any_version else set())):
+            if recorded.get(name) != here.get(name):
                 what = "the data are not those of the record: " if name == "digest" else ""
-                theirs, ours = _differing(theirs, ours)
-                raise MissingError(f"{what}inputs.{part}.{name} is {_brief(theirs)} there and {_brief(ours)} here")
+                theirs, mine = _differing(recorded.get(name), here.get(name))
+                raise MissingError(f"{what}inputs.{kind}.{name} is {_brief(theirs)} there and {_brief(mine)} here")
 
 
 def _differing(theirs: Any, ours: Any) -> tuple[Any, Any]:
@@ -219,9 +216,10 @@ def _brief(value: Any) -> str:
     return repr(short_digest(value) if isinstance(value, str) and _HEX.fullmatch(value) else value)
 
 
-def _compare(scores: Mapping[str, Any], found: Mapping[str, Any]) -> Replay:
-    here, recorded = answers(found), answers(scores)
-    columns = [(here, recorded), *zip(map(_values, parts_of(found)), map(_values, parts_of(scores)), strict=True)]
+def _compare(scores: Scores, found: Scores) -> Replay:
+    here, recorded = found.answers, scores.answers
+    parts = zip(found.parts, scores.parts, strict=True)
+    columns = [(here, recorded), *((ours.values, theirs.values) for ours, theirs in parts)]
     differing = sorted(
         {
             index
@@ -232,26 +230,25 @@ def _compare(scores: Mapping[str, Any], found: Mapping[str, Any]) -> Replay:
     )
     whole = len(here) == len(recorded)
     same_classes = None
-    if whole and scores["classes"] is not None and found["classes"] is not None:
-        mine, theirs = ({**each["classes"]} for each in (found, scores))
-        same_classes = mine.pop("of", "") == theirs.pop("of", "") and all(
-            len(row) == len(mine.get(name, ())) and all(_same(*pair) for pair in zip(mine[name], row, strict=True))
-            for name, row in theirs.items()
-        )
+    if whole and scores.classes is not None and found.classes is not None:
+        same_classes = _same_classes(scores.classes, found.classes)
     return Replay(
         len(here),
         len(recorded),
         differing,
         here[differing[0]] if differing else None,
         recorded[differing[0]] if differing else None,
-        found["episodes_digest"] == scores["episodes_digest"] if whole else None,
+        found.episodes_digest == scores.episodes_digest if whole else None,
         None if differing else same_classes,
     )
 
 
-def _values(part: EpisodeScores) -> Sequence[float]:
-    found: list[float] = part.values.tolist()
-    return found
+def _same_classes(recorded: ClassSums, found: ClassSums) -> bool:
+    rows = [(getattr(each, name) for each in (found, recorded)) for name in ("episodes", "correct", "totals")]
+    return recorded.of == found.of and all(
+        len(ours) == len(theirs) and all(_same(*pair) for pair in zip(ours, theirs, strict=True))
+        for ours, theirs in rows
+    )
 
 
 def _same(here: float, recorded: float) -> bool:

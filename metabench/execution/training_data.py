@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metabench.errors import MetabenchError
 from metabench.planning.run_spec import RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
+from metabench.records.inputs import PluginInputs, TrainingInputs
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedP
         run: that is measured with it.
     """
     for record in session.store.records():
-        training = record.get("training") or {}
-        if training.get("weights_sha256") == sha256 and "digests" in (record["inputs"]["training"] or {}):
-            return _of_record(record["inputs"], run, session)
+        training = record.inputs.training
+        if record.weights_sha256 == sha256 and training is not None and training.digests:
+            return _of_training(training, record.inputs.dataset, run, session)
     file = run.checkpoint or run.backbone.weights
     if file is None or run.dataset.spec.local:
         return []
@@ -38,12 +38,13 @@ def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedP
     return [(run.dataset, split) for split in ("train", "val") if split in session.splits(run.dataset)]
 
 
-def _of_record(inputs: Mapping[str, Any], run: RunSpec, session: Session) -> list[tuple[ResolvedPlugin, str]]:
+def _of_training(
+    training: TrainingInputs, measured: PluginInputs, run: RunSpec, session: Session
+) -> list[tuple[ResolvedPlugin, str]]:
     """Return the splits behind the digests of a training, those that are here and need no download."""
-    training = inputs["training"]
     found = []
-    for split, digest in training["digests"].items():
-        learned_from = _dataset(training.get("dataset", inputs["dataset"]), digest, session)
+    for split, digest in training.digests.items():
+        learned_from = _dataset(training.dataset or measured, digest, session)
         for dataset in (run.dataset, learned_from):
             if dataset is not None and ((session.known_digests(dataset) or {}).get(split) == digest):
                 found.append((dataset, split))
@@ -51,13 +52,13 @@ def _of_record(inputs: Mapping[str, Any], run: RunSpec, session: Session) -> lis
     return found
 
 
-def _dataset(recorded: Mapping[str, Any], digest: str, session: Session) -> ResolvedPlugin | None:
+def _dataset(recorded: PluginInputs, digest: str, session: Session) -> ResolvedPlugin | None:
     """Return the user's own data set behind a record, where it was on this machine."""
     places = session.place_of(digest)
-    spec = session.registry.datasets.get(recorded["name"].partition(":")[0])
+    spec = session.registry.datasets.get(recorded.name.partition(":")[0])
     if spec is None or not places:
         return None
     try:
-        return ResolvedPlugin(spec, resolve_params(spec, {**recorded["params"], **places}))
+        return ResolvedPlugin(spec, resolve_params(spec, {**recorded.params, **places}))
     except MetabenchError:  # parameters of another version
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,8 @@ from metabench.leaderboard.curated import Invalidated, Overlap, contamination
 from metabench.leaderboard.entries import Cell, Entry
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import Row, group
-from metabench.records.copy_counts import BETWEEN_SPLITS, copies_of, copies_words, most
+from metabench.records.copy_counts import BETWEEN_SPLITS, copies_words, most
+from metabench.records.inputs import DatasetInputs
 from metabench.reports.text import params_text
 from metabench.statistics.tied_ranks import Rank, rank
 
@@ -29,7 +29,7 @@ class Section:
         overlaps: what is known of pre-training data.
     """
 
-    dataset: Mapping[str, Any]
+    dataset: DatasetInputs
     rows: Sequence[Row]
     claims: Sequence[Published]
     overlaps: Sequence[Overlap]
@@ -63,23 +63,23 @@ class Section:
     def title(self) -> str:
         """What tells this test data from others of the same name; not escaped."""
         data = self.dataset
-        params = f", {params_text(data['params'])}" if data["params"] else ""
-        told = {_pixels(entry, data["name"]) for row in self.rows for entry in row.entries} - {""}
+        params = f", {params_text(data.params)}" if data.params else ""
+        told = {entry.record.provenance.pixels.get(data.name, "") for row in self.rows for entry in row.entries} - {""}
         pixels = f"; pixels: {'; '.join(sorted(told))}" if told else ""
         copies = f"; copies: {copies_words(self.copies)}" if self.copies else ""
-        beside = "".join(f" beside the classes of {split}" for split in data.get("beside", ()))
-        digest = data["digest"][:12]
-        return f"{data['split']} split{beside}, version {data['version']}{params}, digest {digest}{pixels}{copies}"
+        beside = "".join(f" beside the classes of {split}" for split in data.beside)
+        digest = data.digest[:12]
+        return f"{data.split} split{beside}, version {data.version}{params}, digest {digest}{pixels}{copies}"
 
     @cached_property
     def copies(self) -> dict[str, int]:
         """The numbers of copies in the test data, by kind; every record of them that counted them has the same."""
-        counted = (copies_of(entry.record) for row in self.rows for entry in row.entries)
+        counted = (entry.record.copies for row in self.rows for entry in row.entries)
         return most({kind: n for kind, n in counts.items() if kind != BETWEEN_SPLITS} for counts in counted)
 
     def copies_behind(self, row: Row) -> dict[str, int]:
         """Return the numbers of copies behind a row: those in the test data, and what its training had, too."""
-        return most([self.copies, *(copies_of(entry.record) for entry in row.entries)])
+        return most([self.copies, *(entry.record.copies for entry in row.entries)])
 
     @property
     def floorless(self) -> list[Cell]:
@@ -88,7 +88,7 @@ class Section:
 
     def contamination(self, row: Row) -> str:
         """See `curated.contamination`."""
-        return contamination(row.first.inputs["backbone"]["trained_on"], self.dataset["name"], self.overlaps)
+        return contamination(row.first.inputs.backbone.trained_on, self.dataset.name, self.overlaps)
 
     def claim(self, row: Row, cell: Cell) -> Published | None:
         """Return the paper's claim for a cell of a row: same algorithm, backbone, data set, way and shot.
@@ -96,7 +96,7 @@ class Section:
         Where the claim is for a number of queries, that is the same, too.
         """
         inputs = row.first.inputs
-        names = tuple(inputs[part]["name"] for part in ("algorithm", "backbone", "dataset"))
+        names = (inputs.algorithm.name, inputs.backbone.name, inputs.dataset.name)
         asked = tuple(param for param in cell.params if param.startswith("query="))
         for params in (asked, ()):
             if claim := self._papers.get((*names, replace(cell, params=params))):
@@ -134,20 +134,14 @@ class Board:
 def _order(item: tuple[str, Sequence[Entry]]) -> tuple[bool, str]:
     """Test classes by themselves before those that have others beside them."""
     variant, members = item
-    return "beside" in members[0].inputs["dataset"], variant
-
-
-def _pixels(entry: Entry, dataset: str) -> str:
-    """Return what a record says of the pixels of a data set, '' where they are the official ones."""
-    told = entry.record["provenance"].get("pixels")
-    return str(told.get(dataset, "")) if isinstance(told, dict) else ""
+    return bool(members[0].inputs.dataset.beside), variant
 
 
 def _with_origins(entries: Sequence[Entry]) -> list[Entry]:
     """Say where weights from a file were trained, where a run with that training is among the entries."""
-    made = [(entry, (entry.record["training"] or {}).get("weights_sha256")) for entry in entries]
-    trained = {str(weights): entry.inputs for entry, weights in made if weights and entry.seed is not None}
-    taken = [str((entry.inputs["training"] or {}).get("checkpoint", "")) for entry in entries]
+    made = [(entry.record.weights_sha256, entry) for entry in entries]
+    trained = {weights: entry.inputs for weights, entry in made if weights and entry.seed is not None}
+    taken = [entry.checkpoint for entry in entries]
     return [replace(entry, origin=trained.get(weights)) for entry, weights in zip(entries, taken, strict=True)]
 
 
@@ -162,7 +156,7 @@ def boards(
     invalid: dict[str, list[tuple[Entry, Invalidated]]] = defaultdict(list)
     claimed: dict[str, list[Published]] = defaultdict(list)
     for entry in _with_origins(list(entries)):
-        name = entry.inputs["dataset"]["name"]
+        name = entry.inputs.dataset.name
         if entry.key in invalidated:
             invalid[name].append((entry, invalidated[entry.key]))
         else:
@@ -173,8 +167,8 @@ def boards(
         Board(
             name,
             [
-                Section(json.loads(variant), group(members), claimed[name], overlaps)
-                for variant, members in sorted(measured[name].items(), key=_order)
+                Section(members[0].inputs.dataset, group(members), claimed[name], overlaps)
+                for _, members in sorted(measured[name].items(), key=_order)
             ],
             claimed[name],
             invalid[name],

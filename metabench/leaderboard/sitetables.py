@@ -15,7 +15,6 @@ from metabench.leaderboard.rows import Result, Row
 from metabench.leaderboard.sitefigures import FigureNames, figures
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import score_text, width_text
-from metabench.statistics.episode_scores import answers, score_of
 from metabench.statistics.tied_ranks import rank_text
 
 
@@ -57,7 +56,7 @@ def _head(title: str, number: bool = False, order: str | None = None) -> str:
 
 def _row(section: Section, row: Row, prefix: str) -> str:
     inputs = row.first.inputs
-    name, *params = page_text.named(inputs["algorithm"]).split("\n")
+    name, *params = page_text.named(inputs.algorithm).split("\n")
     who = el("span", text(page_text.short(name))) + (" " + el("span", "floor", cls="tag") if row.floor else "")
     if mark := page_text.mark(section, row) + page_text.copy_mark(section, row):
         who += el("span", text(mark), cls="mark")
@@ -95,7 +94,7 @@ def _claim(claim: Published, result: Result) -> str:
 
 
 def _backbone(section: Section, row: Row) -> str:
-    name, *params = page_text.named(row.first.inputs["backbone"]).split("\n")
+    name, *params = page_text.named(row.first.inputs.backbone).split("\n")
     before, _, met = page_text.pre_training(section, row).partition("\n")
     doubtful = el("small", el("span", text(met), cls="mark")) if page_text.mark(section, row) else _small(met)
     return el("td", text(page_text.short(name)) + _small(*params, before) + doubtful, cls="wide", data_v=name)
@@ -108,8 +107,8 @@ def _setting(row: Row) -> str:
 def _episodes(row: Row) -> str:
     inputs = row.first.inputs
     protocols = [protocol.replace("\n", ", ") for protocol in page_text.protocols(row)]
-    precision = "" if inputs["precision"] == "float32" else inputs["precision"]
-    count = max(len(answers(entry.record["scores"])) for entry in row.entries)
+    precision = "" if inputs.precision == "float32" else inputs.precision
+    count = max(len(entry.record.measured) for entry in row.entries)
     return el("td", text(page_text.episodes(row)) + _small(*protocols, precision), cls="wide", data_v=str(count))
 
 
@@ -141,14 +140,14 @@ def _invalid(board: Board, prefix: str) -> str:
     header = [el("th", name, scope="col") for name in ("Algorithm", "Column", what, "Invalid since", "Reason")]
     rows = []
     for entry, item in board.invalid:
-        half, digits = entry.record["summary"]["ci95"], entry.cell.metric.digits
+        half, digits = entry.record.summary.ci95, entry.cell.metric.digits
         cells = [
             text(entry.cell.title),
-            _link(entry, score_text(score_of(entry.record), half, digits=digits), prefix),
+            _link(entry, score_text(entry.record.score, half, digits=digits), prefix),
             item.date.isoformat(),
             text(item.reason),
         ]
-        name = page_text.short(page_text.named(entry.inputs["algorithm"]))
+        name = page_text.short(page_text.named(entry.inputs.algorithm))
         rows.append(el("tr", el("th", text(name), scope="row") + "".join(el("td", cell) for cell in cells)))
     lead = el("p", "These records count for nothing above.", cls="data")
     return el("h3", "Invalidated records") + lead + table(header, rows, f"{board.name}: invalidated records")

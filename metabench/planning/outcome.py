@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from metabench.records.schema import Record
 
 
 @dataclass(frozen=True)
 class Outcome:
     """A run's record, and whether it was there already."""
 
-    record: Mapping[str, Any]
+    record: Record
     cached: bool

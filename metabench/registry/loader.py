@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
 
@@ -21,6 +21,9 @@ from metabench.errors import did_you_mean
 from metabench.registry import hookspecs
 from metabench.registry.local_files import LooseFile, broken, import_file, localised
 from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec
+
+if TYPE_CHECKING:
+    from metabench.records.schema import Record
 
 GROUP = "metabench"
 Kind = Literal["algorithm", "dataset", "backbone", "protocol"]
@@ -84,7 +87,7 @@ class PluginSet:
         """Return what all sound plugins provide of one kind, clashing names included."""
         return tuple(item for item in self.provided if item.kind == kind)
 
-    def run_finished(self, record: Mapping[str, Any], path: str) -> list[str]:
+    def run_finished(self, record: Record, path: str) -> list[str]:
         """Tell every plugin about a finished run; return one warning for each one that raised.
 
         Each plugin gets a deep copy of its own, so none can change the record or what others see of it.
@@ -93,7 +96,7 @@ class PluginSet:
         for name, plugin in self.manager.list_name_plugin():
             hook = _only(self.manager, "metabench_run_finished", plugin)
             try:
-                hook(record=MappingProxyType(copy.deepcopy(dict(record))), path=path)
+                hook(record=copy.deepcopy(record), path=path)
             except Exception as error:
                 warnings.append(f"plugin {name} failed in metabench_run_finished: {one_line(error)}")
         return warnings

@@ -85,7 +85,7 @@ def _combination(each: CandidateResult) -> dict[str, Any]:
         "seed_sd": None if over is None else over.seed_sd,
         "rank": None if each.rank is None else each.rank.place,
         "problem": each.problem,
-        "keys": [] if over is None else [record["key"] for record in over.records],
+        "keys": [] if over is None else [record.key for record in over.records],
     }
 
 
@@ -94,8 +94,8 @@ def _widths(each: CandidateResult) -> tuple[float | None, float | None]:
         return None, None
     if len(each.over.records) > 1:
         return each.over.total95, each.over.total_open95
-    summary = each.over.records[0]["summary"]
-    return summary["ci95"], summary["open95"]
+    summary = each.over.records[0].summary
+    return summary.ci95, summary.open95
 
 
 def _table(tried: Sequence[CandidateResult], clean: Callable[[str], str]) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -71,15 +69,14 @@ def compare_scores(a: ArrayLike, b: ArrayLike, paired: bool, higher_is_better: b
     return found if higher_is_better else replace(found, a_beats_b=1.0 - found.a_beats_b)
 
 
-def compare_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
-    """Compare two records with scores of one metric: paired where they met the same episodes, else Welch with a note.
+def compare_runs(first: Run, second: Run) -> Difference:
+    """Compare two runs with scores of one metric: paired where they met the same episodes, else Welch with a note.
 
     Runs of one stream that ended at different episodes are compared on those that both met, and the note says so.
 
     Raises:
         ValueError: they are of different metrics.
     """
-    first, second = Run.of(a), Run.of(b)
     one, two, shared = first.scores, second.scores, first.shared(second)
     if one.metric != two.metric:
         raise ValueError(f"{one.metric.name} and {two.metric.name} cannot be compared")

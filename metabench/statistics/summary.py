@@ -6,9 +6,7 @@ sampler: episodes drawn again from this test set. The *open* one is about the da
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -17,7 +15,7 @@ import numpy as np
 
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.statistics.class_jackknife import class_level
-from metabench.statistics.episode_scores import EpisodeScores, Floats, parts_of
+from metabench.statistics.episode_scores import EpisodeScores, Floats
 from metabench.statistics.stopping import StopRule
 
 FEW_EPISODES = 30
@@ -71,15 +69,6 @@ class Summary:
     def as_part(self) -> dict[str, float | None]:
         """Return what a record says of it where it is a part of another score."""
         return {"mean": round(self.mean, 6), "ci95": _rounded(self.ci95)}
-
-
-def summary_of(scores: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Summary:
-    """Summarise the ``scores`` of a record whose inputs say ``evaluation``."""
-    stop = evaluation["stop"]
-    rule = None if stop is None else StopRule.from_inputs(stop)
-    summary = summarise(EpisodeScores.of(scores), evaluation["sampling"], rule)
-    parts = tuple(summarise(part, evaluation["sampling"]) for part in parts_of(scores))
-    return dataclasses.replace(summary, parts=parts) if parts else summary
 
 
 def summarise(scores: EpisodeScores, sampling: str = "closed", stop: StopRule | None = None) -> Summary:
