@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from metabench.records.record import Record, build_record, decode_record, record_json
 
 INPUTS: dict[str, Any] = {
@@ -66,6 +68,17 @@ def plain_of(record: Record) -> dict[str, Any]:
     return plain
 
 
-def record_of(plain: Mapping[str, Any]) -> Record:
+def decoded(plain: Any) -> Record:
     """Return the record of plain values, checked as a file is."""
     return decode_record(json.dumps(plain, ensure_ascii=False).encode(errors="surrogatepass"))
+
+
+def changed(record: Record, **parts: Any) -> Record:
+    """Return a record with other parts, given as plain values: ``cost={"seconds": 2.0}``."""
+    return decoded({**plain_of(record), **parts})
+
+
+def cut_short(record: Record, episodes: int) -> Record:
+    """Return a record as if it had been asked for more episodes, which its own checks do not allow for."""
+    evaluation = replace(record.inputs.evaluation, episodes=episodes)
+    return replace(record, inputs=replace(record.inputs, evaluation=evaluation))

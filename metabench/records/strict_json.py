@@ -75,7 +75,7 @@ class _Reader:
         end = 0
         for count, token in enumerate(iter(_TOKEN.scanner(text).match, None), 1):
             end = token.end()
-            key, string, colon, row, opening, closing, word, comma = token.groups()
+            key, string, colon, row, opening, _, word, comma = token.groups()
             if key is not None:
                 self._enter_key(key)
             elif word is not None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.rows import Result, group
 from metabench.statistics.multiple_testing import ALPHA, holm, holm_rejects
-from metabench.statistics.pairwise_tests import compare_records
+from metabench.statistics.pairwise_tests import compare_runs
+from metabench.statistics.shared_episodes import Run
 from metabench.statistics.tied_ranks import compare_all, places, rank, rank_text
 from tests.record_factory import make_record
 
@@ -27,8 +28,8 @@ def _results(*rows: list[int], digests: tuple[str, ...] = ()) -> list[Result]:
     return found
 
 
-def _records(results: list[Result]) -> list[dict]:
-    return [dict(result.entries[0].record) for result in results]
+def _records(results: list[Result]) -> list[Run]:
+    return [result.entries[0].record.run for result in results]
 
 
 def _noisy(mean: float, seed: int, episodes: int = 200) -> list[int]:
@@ -49,7 +50,7 @@ def test_every_pair_is_compared_as_two_records_are(rows: list[list[int]], digest
     gaps, p = compare_all(results)
     records = _records(results)
     for i, j in itertools.permutations(range(len(rows)), 2):
-        found = compare_records(records[i], records[j])
+        found = compare_runs(records[i], records[j])
         assert gaps[i, j] == pytest.approx(found.mean, abs=1e-9)
         both_constant = found.note.endswith("neither varies between episodes")
         if both_constant:  # there the exact permutation test, here the sign-flip one: neither can reject so few
