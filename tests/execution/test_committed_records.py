@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ import torch
 from metabench.cli.main import main
 from metabench.cli.reproduce import ROUNDING
 from metabench.leaderboard.curated import read_invalidated
-from metabench.records.record import read_record
+from metabench.records.record import Record, read_record
 from metabench.registry.registry import availability, load_registry
 from metabench.runtime.devices import emulates
 from metabench.runtime.provenance import provenance
@@ -27,7 +26,7 @@ BOARD = ROOT / "leaderboards"
 DATA = Path(os.environ.get("METABENCH_DATA") or ROOT.parent / "shared/data")
 INVALID = read_invalidated(BOARD / "invalidated.toml")
 RECORDS = [
-    path for path in sorted((BOARD / "records").glob("*.json")) if read_record(path)["key"] not in INVALID
+    path for path in sorted((BOARD / "records").glob("*.json")) if read_record(path).key not in INVALID
 ]  # fmt: skip
 
 
@@ -51,8 +50,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
-def _weights(record: dict[str, Any]) -> Path | None:
-    return BOARD / "weights" / f"{record['training']['weights_sha256']}.safetensors" if record["training"] else None
+def _weights(record: Record) -> Path | None:
+    return BOARD / "weights" / f"{record.weights_sha256}.safetensors" if record.training else None
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
@@ -62,7 +61,7 @@ def test_the_weights_of_a_record_are_committed(path: Path) -> None:
 
 
 def _of_text(path: Path) -> bool:
-    spec = load_registry().datasets.get(read_record(path)["inputs"]["dataset"]["name"])
+    spec = load_registry().datasets.get(read_record(path).inputs.dataset.name)
     return spec is not None and spec.kind == "text"
 
 
@@ -75,7 +74,7 @@ def test_a_record_of_text_replays(path: Path, home: Path, capsys: pytest.Capture
     """Its first episodes: there are many such records, and all of them score features that cannot be trained."""
     if not (DATA / "text").is_dir():
         pytest.skip("no folder text in METABENCH_DATA or ../shared/data")
-    backbone = load_registry().find("backbone", read_record(path)["inputs"]["backbone"]["name"])
+    backbone = load_registry().find("backbone", read_record(path).inputs.backbone.name)
     if lacking := availability(backbone):
         pytest.skip(f"{backbone.name} {lacking}")
     words = ["reproduce", str(path), "--home", str(home), "--data", str(DATA), "--json", "--quiet", "--no-download"]
@@ -92,15 +91,15 @@ def test_a_record_of_text_replays(path: Path, home: Path, capsys: pytest.Capture
 def test_a_record_replays(path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All episodes again from the committed weights, but of what takes minutes: the same images and integers."""
     record = read_record(path)
-    data, algorithm = record["inputs"]["dataset"]["name"], record["inputs"]["algorithm"]
-    cell = record["inputs"]["protocol"]["params"]
+    data, algorithm = record.inputs.dataset.name, record.inputs.algorithm
+    cell = record.inputs.protocol.params
     slow = algorithm["name"] in SLOW and algorithm["params"]["test_steps"] > 10
     slow |= algorithm["name"] == LARGE[0] and cell.get("way", 1) * cell["shot"] >= LARGE[1]
     if data in NEEDED:
         NEEDED[data]()  # skips where it is missing
     if data == "omniglot" and not (DATA / "images_evaluation.zip").is_file():
         pytest.skip("no Omniglot zips in METABENCH_DATA or ../shared/data")
-    if emulates(torch.device("cpu"), record["inputs"]["precision"]):
+    if emulates(torch.device("cpu"), record.inputs.precision):
         pytest.skip("this processor has no bfloat16 arithmetic: 2,000 episodes would take hours")
     words = ["reproduce", str(path), "--home", str(home), "--json", "--quiet", "--no-download", "--device", "cpu"]
     words += ["--data", str(DATA)] if DATA.is_dir() else []
@@ -115,7 +114,7 @@ def test_a_record_replays(path: Path, home: Path, capsys: pytest.CaptureFixture[
     assert found["episodes"] == found["total"]
     assert found["same_episodes"] is True
     # Another processor rounds differently, which may turn a near tie, but no more than that.
-    elsewhere = record["provenance"]["cpu"] != provenance(torch.device("cpu"))["cpu"]
-    coarse = elsewhere and record["inputs"]["precision"] == "bfloat16"
+    elsewhere = record.provenance.cpu != provenance(torch.device("cpu"))["cpu"]
+    coarse = elsewhere and record.inputs.precision == "bfloat16"
     assert len(found["differing"]) <= (COARSE if coarse else ROUNDING) * found["total"]
     assert (code == 0) == (not found["differing"] and found["same_classes"] is True)

@@ -24,8 +24,8 @@ from metabench.execution import executor
 from metabench.models.checkpoints import load_tensors
 from metabench.models.embedding import embed
 from metabench.records.partial_scores import Partial
+from metabench.records.scores import scores_of
 from metabench.registry.loader import PluginSet
-from metabench.statistics.episode_scores import shares
 from metabench.training import trainer
 from metabench.training.trainer import Trainer
 from metabench.utils.signals import stop_on_signal
@@ -154,7 +154,7 @@ def test_a_process_stopped_anywhere_goes_on_and_ends_the_same(
     assert steps == ([] if where == "evaluation" else list(range(5 if asked else 4, 8)))
     check_same(home, row, whole)
     for scores in partial:
-        assert shares(record_of(home, row)["scores"]).tolist()[: len(scores)] == scores
+        assert scores_of(record_of(home, row)["scores"]).shares.tolist()[: len(scores)] == scores
     assert not list((home / "partial").glob("*"))
     assert not list((home / "models").glob("*/state.safetensors"))
 
@@ -390,7 +390,7 @@ def test_plugins_hear_of_what_was_measured_and_cannot_break_it(
     heard: list[tuple[str, str]] = []
 
     def finished(plugins: PluginSet, record: Any, path: str) -> list[str]:
-        heard.append((record["status"], path))
+        heard.append((record.status, path))
         return ["plugin 'x' raised"]
 
     monkeypatch.setattr(PluginSet, "run_finished", finished)

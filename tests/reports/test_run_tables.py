@@ -20,12 +20,12 @@ FAILED = build_record(
 
 def test_a_row_says_what_was_measured_and_how() -> None:
     record = make_record(algorithm__params={"b": 2, "a": "x"})
-    (row,) = rows_from_records([record], {record["key"]})
+    (row,) = rows_from_records([record], {record.key})
     assert tuple(sorted(row)) == tuple(sorted(COLUMNS))
     assert row["accuracy"] == pytest.approx(98.666667)
-    assert row["ci95"] == record["summary"]["ci95"]
+    assert row["ci95"] == record.summary.ci95
     expected = {"algorithm": "protonet", "backbone": "conv4", "dataset": "omniglot", "way": 5, "shot": 1}
-    expected |= {"query": 15, "episodes": 4, "seed": 7, "status": "ok", "key": record["key"], "cached": True}
+    expected |= {"query": 15, "episodes": 4, "seed": 7, "status": "ok", "key": record.key, "cached": True}
     expected |= {"params": "a=x, b=2", "backbone_params": "channels=64", "note": "few episodes"}
     assert {name: row[name] for name in expected} == expected
 
