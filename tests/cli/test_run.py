@@ -249,7 +249,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
             patch.setattr(executor, "save_tensors", full)
         else:
             patch.setattr(executor, "_FLUSH_SECONDS", -1.0)
-            patch.setattr(store.Partial, "append", full)
+            patch.setattr("metabench.records.partial_scores.Partial.append", full)
         message = fails(capsys, arguments(tmp_path), 1)
     assert message == (
         "error: no space left on device while writing some/file; free some space and run the same command again"

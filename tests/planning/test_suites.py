@@ -207,7 +207,7 @@ def test_a_plugin_brings_suites(tmp_path: Path) -> None:
     plugin = written(
         tmp_path,
         "from pathlib import Path\n\nfrom metabench.api import hookimpl\n\n\n@hookimpl\n"
-        'def metabench_suites():\n    return [Path(__file__).parent.parent / "mine.toml"]\n',
+        'def metabench_suites():\n    return [Path(__file__).parent / "mine.toml"]\n',
         "brings.py",
     )
     registry = load_registry([plugin])

@@ -215,7 +215,7 @@ def test_an_interrupted_run_goes_on_with_its_parts(
         return values(self, *args)
 
     monkeypatch.setattr("metabench.execution.executor._FLUSH_SECONDS", -1.0)
-    monkeypatch.setattr("metabench.learners.base.chunk_size", lambda *args: 10)
+    monkeypatch.setattr("metabench.learners.feature_learner.chunk_size", lambda *args: 10)
     monkeypatch.setattr(Generalised, "values", stopping)
     assert main(arguments(tmp_path / "b", *WORDS, algo="nearest-mean")) == 130
     (saved,) = (tmp_path / "b" / "partial").glob("*.f64")

@@ -71,7 +71,7 @@ def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(*args: object, **kwargs: object) -> None:
         raise FileNotFoundError("git")
 
-    monkeypatch.setattr(devices.subprocess, "run", absent)
+    monkeypatch.setattr("metabench.runtime.provenance.subprocess.run", absent)
     assert provenance(torch.device("cpu"))["git"] == ""
 
 
@@ -84,7 +84,7 @@ def test_memory_is_plausible_and_the_allocator_goes_on() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc")
 def test_the_peak_of_memory_is_of_what_came_since_it_was_forgotten() -> None:
     code = (
-        "from metabench.runtime.devices import *\n"
+        "from metabench.runtime.memory_limits import *\n"
         "from metabench.runtime.memory import resident_bytes\n"
         "import torch\n"
         "keep_freed_memory()\n"
