@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from metabench.models.prototypes import distances_to_means, prototypes, squared_distances
     from metabench.models.task_context import training_episode
     from metabench.models.task_norm import TaskNorm, noting_statistics
+    from metabench.records.schema import Record
     from metabench.registry.metric import Metric
     from metabench.registry.params import Param, Value
     from metabench.registry.recipe import Recipe

@@ -244,7 +244,7 @@ def _compare(scores: Scores, found: Scores) -> Replay:
 
 
 def _same_classes(recorded: ClassSums, found: ClassSums) -> bool:
-    rows = [(getattr(each, name) for each in (found, recorded)) for name in ("episodes", "correct", "totals")]
+    rows = [(getattr(found, name), getattr(recorded, name)) for name in ("episodes", "correct", "totals")]
     return recorded.of == found.of and all(
         len(ours) == len(theirs) and all(_same(*pair) for pair in zip(ours, theirs, strict=True))
         for ours, theirs in rows

@@ -119,10 +119,12 @@ def decode_record(raw: bytes) -> Record:
 
 def _path_first(message: str) -> str:
     """Return msgspec's "Expected `int`, got `str` - at `$.a.b`" as "$.a.b: expected `int`, got `str`"."""
-    what, _, path = printable(message).rpartition(" - at ")
+    what, _, place = printable(message).rpartition(" - at ")
     if not what:
-        what, path = path, "$"
-    return f"{path.strip('`')}: {what[0].lower()}{what[1:_LONGEST_FAULT]}"
+        what, place = place, "$"
+    path = place.removeprefix("`key` in ").strip("`")
+    what = f"{what[0].lower()}{what[1:_LONGEST_FAULT]}"
+    return f"{path}: {what}{' as the key' if place.startswith('`key`') else ''}"
 
 
 def upgrade(plain: dict[str, Any]) -> dict[str, Any]:

@@ -236,7 +236,7 @@ def test_what_a_score_is_made_of_is_summarised_beside_it() -> None:
         ("scores.parts", {}, "$.scores.parts: expected `array`, got `object`"),
         ("scores.parts", [], "$.scores.parts: expected `array` of length >= 1"),
         ("scores.parts", [1], "$.scores.parts[0]: expected `object`, got `int`"),
-        ("scores.parts", [PART] * 9, "$.scores.parts: expected `array` of length 1 to 8"),
+        ("scores.parts", [PART] * 9, "$.scores.parts: expected `array` of length <= 8"),
         ("scores.parts.0", {"metric": {}}, "$.scores.parts[0].metric: object missing required field `name`"),
         ("scores.parts.0.values", [1, 2, 3], "$.scores.parts[0].values is not a list of 4"),
         ("scores.parts.0.values", [1, 2, 3, None], "$.scores.parts[0].values[3]: expected `int | float`, got `null`"),

@@ -89,7 +89,7 @@ def test_each_interval_says_what_it_speaks_of() -> None:
     opened = make_record((75, 74, 73, 72, 75, 73) * 2, classes=classes)
     apart = make_record((75, 74, 73, 72), evaluation__sampling="open")
     text = terminal(rows_from_records([opened, apart]))
-    assert f"(open ± {opened['summary']['open95']:.2f})" in text
+    assert f"(open ± {opened.summary.open95:.2f})" in text
     assert "over 12 episodes of this test set (closed" in text
     assert "over 4 episodes that share no image" in text
     assert "open ±: 95 % interval for new classes and new examples" in text

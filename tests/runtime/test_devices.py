@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from metabench.errors import MissingError, UsageError
-from metabench.runtime import devices
 from metabench.runtime.devices import check_device_name, choose_device
 from metabench.runtime.memory_limits import forget_peak_memory, keep_freed_memory, peak_memory_mb, return_freed_memory
 from metabench.runtime.provenance import provenance
