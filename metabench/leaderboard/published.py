@@ -8,12 +8,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
 
 from metabench.errors import UsageError
 from metabench.leaderboard.entries import NAME, RESERVED, Cell
+from metabench.records.strict_json import type_fault
 
 KINDS = ("paper", "replication")
 PUBLISHED_COLUMNS = ("algorithm", "backbone", "dataset", "way", "shot", "query", "accuracy", "ci95", "source", "kind")
+Positive = Annotated[int, Meta(ge=1)]
 _PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?")
 
 
@@ -71,38 +77,65 @@ def read_published(path: Path) -> list[Published]:
         return []
     reader = csv.DictReader(text.splitlines())
     if tuple(reader.fieldnames or ()) != PUBLISHED_COLUMNS:
-        raise UsageError(f"{path}: the first line must be {','.join(PUBLISHED_COLUMNS)}")
+        raise UsageError(f"cannot read {path}: the first line must be {','.join(PUBLISHED_COLUMNS)}")
     claims: list[Published] = []
     places = set()
     for row in reader:
+        where = f"cannot read {path}: line {reader.line_num}"
         try:
-            claims.append(_claim(row))
-        except (TypeError, ValueError) as problem:
-            raise UsageError(f"{path}, line {reader.line_num}: {problem}") from None
+            claims.append(_claim(_line(row)))
+        except msgspec.ValidationError as problem:
+            raise UsageError(f"{where}: {type_fault(problem).removeprefix('$.')}") from None
+        except ValueError as problem:
+            raise UsageError(f"{where}: {problem}") from None
         if claims[-1].place in places:
-            raise UsageError(f"{path}, line {reader.line_num}: repeats a claim of the same source")
+            raise UsageError(f"{where}: repeats a claim of the same source")
         places.add(claims[-1].place)
     return sorted(claims, key=lambda claim: claim.place)
 
 
-def _claim(row: Mapping[str, str]) -> Published:
-    for name in ("algorithm", "backbone", "dataset"):
-        if not NAME.fullmatch(row[name]):
-            raise ValueError(f"the {name} {row[name][:80]!r} is no plugin name")
-    if row["dataset"].lower() in RESERVED:
-        raise ValueError(f"a leaderboard cannot have a data set named {row['dataset']!r}")
-    if row["kind"] not in KINDS:
+class _Line(Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of the file; a column that is left empty has its default."""
+
+    algorithm: str
+    backbone: str
+    dataset: str
+    way: Positive
+    shot: Positive
+    accuracy: str
+    kind: str
+    query: Positive | None = None
+    ci95: str = ""
+    source: str = ""
+
+
+def _line(row: Mapping[str, str | None]) -> _Line:
+    if None in row:
+        raise ValueError(f"has more columns than {len(PUBLISHED_COLUMNS)}")
+    return msgspec.convert({name: text for name, text in row.items() if text}, _Line, strict=False)
+
+
+def _claim(line: _Line) -> Published:
+    for kind, name in (("algorithm", line.algorithm), ("backbone", line.backbone), ("dataset", line.dataset)):
+        if not NAME.fullmatch(name):
+            raise ValueError(f"the {kind} {name[:80]!r} is no plugin name")
+    if line.dataset.lower() in RESERVED:
+        raise ValueError(f"a leaderboard cannot have a data set named {line.dataset!r}")
+    if line.kind not in KINDS:
         raise ValueError(f"the kind must be one of {', '.join(KINDS)}")
-    if not row["source"].strip():
+    if not line.source.strip():
         raise ValueError("a claim needs a source")
-    way, shot, query = int(row["way"]), int(row["shot"]), int(row["query"] or 1)
-    if min(way, shot, query) < 1:
-        raise ValueError("way, shot and query start at 1")
-    cell = Cell("", way, shot, params=(f"query={query}",) if row["query"] else ())
-    for name in ("accuracy", "ci95"):
-        if (row[name] or name == "accuracy") and not (_PERCENT.fullmatch(row[name]) and float(row[name]) <= 100):
-            raise ValueError(f"{name} {row[name][:80]!r} is no percentage")
-    text = f"{row['accuracy']} ± {row['ci95']}" if row["ci95"] else row["accuracy"]
-    margin = float(row["ci95"]) if row["ci95"] else 0.5 * 10.0 ** -len(row["accuracy"].partition(".")[2])
-    named = (row["algorithm"], row["backbone"], row["dataset"])
-    return Published(*named, cell, float(row["accuracy"]), margin, text, row["source"].strip(), row["kind"])
+    for column, text in (("accuracy", line.accuracy), ("ci95", line.ci95)):
+        if text and not (_PERCENT.fullmatch(text) and float(text) <= 100):
+            raise ValueError(f"{column} {text[:80]!r} is no percentage")
+    return Published(
+        algorithm=line.algorithm,
+        backbone=line.backbone,
+        dataset=line.dataset,
+        cell=Cell("", line.way, line.shot, params=() if line.query is None else (f"query={line.query}",)),
+        accuracy=float(line.accuracy),
+        margin=float(line.ci95) if line.ci95 else 0.5 * 10.0 ** -len(line.accuracy.partition(".")[2]),
+        text=f"{line.accuracy} ± {line.ci95}" if line.ci95 else line.accuracy,
+        source=line.source.strip(),
+        kind=line.kind,
+    )

@@ -17,13 +17,12 @@ from metabench.records.checks import RecordError, check_record
 from metabench.records.inputs import EvaluationInputs, Inputs, as_plain
 from metabench.records.schema import SCHEMA, Record
 from metabench.records.scores import scores_of, summary_of
-from metabench.records.strict_json import JsonFault, check_json
+from metabench.records.strict_json import LONGEST_FAULT, JsonFault, check_json, type_fault
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.hashing import canonical_json, content_key
 from metabench.utils.text import printable
 
 MAX_BYTES = 32 * 2**20
-_LONGEST_FAULT = 200
 
 UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Pure functions by the schema they start from; each returns the plain values of a record of the next schema."""
@@ -108,23 +107,13 @@ def decode_record(raw: bytes) -> Record:
             raw = canonical_json(upgrade(msgspec.json.decode(raw))).encode()
         record = msgspec.json.decode(raw, type=Record)
     except msgspec.ValidationError as problem:
-        raise RecordError(_path_first(str(problem))) from None
+        raise RecordError(type_fault(problem)) from None
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as problem:
-        raise RecordError(f"$ is not JSON ({printable(str(problem))[:_LONGEST_FAULT]})") from None
+        raise RecordError(f"$ is not JSON ({printable(str(problem))[:LONGEST_FAULT]})") from None
     except JsonFault as fault:
         raise RecordError(str(fault)) from None
     check_record(record)
     return record
-
-
-def _path_first(message: str) -> str:
-    """Return msgspec's "Expected `int`, got `str` - at `$.a.b`" as "$.a.b: expected `int`, got `str`"."""
-    what, _, place = printable(message).rpartition(" - at ")
-    if not what:
-        what, place = place, "$"
-    path = place.removeprefix("`key` in ").strip("`")
-    what = f"{what[0].lower()}{what[1:_LONGEST_FAULT]}"
-    return f"{path}: {what}{' as the key' if place.startswith('`key`') else ''}"
 
 
 def upgrade(plain: dict[str, Any]) -> dict[str, Any]:

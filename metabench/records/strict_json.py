@@ -7,11 +7,16 @@ import math
 import re
 from dataclasses import dataclass
 
+import msgspec
+
+from metabench.utils.text import printable
+
 MAX_DEPTH = 12
 MAX_VALUES = 200_000
 """Values and keys of a document; a row of numbers, however long, counts as one."""
 MAX_STRING = 20_000
 MAX_KEY = 200
+LONGEST_FAULT = 200
 
 _SPACE = r"[ \t\n\r]*+"
 _TOKEN = re.compile(
@@ -73,7 +78,8 @@ class _Reader:
 
     def read(self, text: str) -> None:
         end = 0
-        for count, token in enumerate(iter(_TOKEN.scanner(text).match, None), 1):
+        scanner = _TOKEN.scanner(text)  # type: ignore[attr-defined]  # typeshed lacks it
+        for count, token in enumerate(iter(scanner.match, None), 1):
             end = token.end()
             key, string, colon, row, opening, _, word, comma = token.groups()
             if key is not None:
@@ -150,3 +156,13 @@ def _word_fault(word: str) -> str:
         return "" if math.isfinite(float(word)) else "is not a finite number"
     except ValueError:
         return ""
+
+
+def type_fault(problem: msgspec.ValidationError) -> str:
+    """Return what msgspec says with the path first, as in ``$.scores.correct[3]: expected `int`, got `float```."""
+    what, _, place = printable(str(problem)).rpartition(" - at ")
+    if not what:
+        what, place = place, "$"
+    is_key = place.startswith("`key` in ")
+    path = place.removeprefix("`key` in ").strip("`")
+    return f"{path}: {what[0].lower()}{what[1:LONGEST_FAULT]}{' as the key' if is_key else ''}"
