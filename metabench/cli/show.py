@@ -76,14 +76,14 @@ def _show_record(record: Record, as_json: bool) -> None:
 
 def _plot(record: Record, file: str) -> None:
     """Write the distribution of a run's scores as SVG and say where."""
+    from metabench.comparison.labels import way_shot
     from metabench.plotting.histogram import histogram
     from metabench.utils.atomic_files import write_atomic
 
     inputs, scores = record.inputs, record.scores
     if scores is None:
         raise UsageError(f"run {record.short_key} is {record.status}: there are no scores to draw")
-    way, shot = (inputs.protocol.params.get(name) for name in ("way", "shot"))
-    protocol = f"{way}-way {shot}-shot" if way and shot else inputs.protocol.name
+    protocol = way_shot(inputs.protocol.params) or inputs.protocol.name
     title = f"{inputs.algorithm.name} on {inputs.domain}, {protocol}"
     lead = f"{scores.metric.name} {score(record)}; {_episode_size(scores)}"
     picture = histogram(scores.per_episode, title, lead, _step(scores))

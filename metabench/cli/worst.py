@@ -27,6 +27,7 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     RECORD is the path of a record file, or the first digits of the key of a stored run. Its episodes are replayed from
     its weights, which takes seconds where the images were embedded before; nothing is stored.
     """
+    from metabench.comparison.labels import way_shot
     from metabench.evaluation.error_analysis import ErrorAnalyzer
     from metabench.execution.replay import replay
     from metabench.reports.error_tables import to_plain, to_text
@@ -55,8 +56,7 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
         echo_json({"key": measured.key, **to_plain(view), "copies": measured.copies})
         return
     inputs = measured.inputs
-    shot, way = (inputs.protocol.params.get(name) for name in ("shot", "way"))
-    protocol = f"{way}-way {shot}-shot" if way and shot else inputs.protocol.name
+    protocol = way_shot(inputs.protocol.params) or inputs.protocol.name
     dataset = marked_name(inputs.dataset.name, measured.copies)
     click.echo(f"{inputs.algorithm.name} on {dataset}, {protocol}, run {measured.short_key}\n")
     click.echo("\n".join(filter(None, (to_text(view, top), copies_note([measured])))))

@@ -1,4 +1,4 @@
-"""Labels of records: what tells the rows of a table apart."""
+"""Labels of records, protocols and datasets: as short as they can be and still distinguish the rows of a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from metabench.errors import UsageError
-from metabench.records.inputs import as_plain
+from metabench.records.inputs import Value, as_plain
 from metabench.records.schema import Record
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.utils.hashing import canonical_json
@@ -18,10 +18,10 @@ class LabelledRecord:
     """A record in a comparison.
 
     Attributes:
-        method: algorithm, and what else tells the methods given apart; the same on every data set.
-        label: `method`, in what else the trainings of one algorithm differ there, and what tells apart runs (the
+        method: algorithm, and what else distinguishes the methods given; the same on every dataset.
+        label: `method`, in what else the trainings of one algorithm differ there, and what distinguishes runs (the
             training seed, or the key).
-        cell: data set and protocol, as text; what is compared has it in common.
+        cell: dataset and protocol, as text; what is compared has it in common.
         dataset, protocol: the parts of `cell`.
         score: mean over episodes, in the unit of `metric`.
     """
@@ -36,7 +36,7 @@ class LabelledRecord:
 
     @property
     def metric(self) -> Metric:
-        """What its score is."""
+        """The metric of the score."""
         return self.record.metric
 
     @property
@@ -51,7 +51,7 @@ class LabelledRecord:
 
 
 def labelled_records(records: Iterable[Record]) -> list[LabelledRecord]:
-    """Return the records with names that tell them apart, no longer than need be; each record once.
+    """Return the records with distinct names, no longer than need be; every record once.
 
     Raises:
         UsageError: a record has no scores.
@@ -64,20 +64,20 @@ def labelled_records(records: Iterable[Record]) -> list[LabelledRecord]:
     methods = distinguishing_labels(algorithms, [""] * len(records), [_traits(record) for record in records])
     cells = [_cell(record) for record in records]
     trained = distinguishing_labels(algorithms, cells, [training_traits(record) for record in records])
-    names = [method + told.removeprefix(name) for method, told, name in zip(methods, trained, algorithms, strict=True)]
+    names = [method + more.removeprefix(name) for method, more, name in zip(methods, trained, algorithms, strict=True)]
     labels = distinguishing_labels(names, cells, [_run_traits(record) for record in records])
     parts = zip(methods, labels, cells, _dataset_names(records), map(_protocol_name, records), strict=True)
     return [LabelledRecord(*names, record.score, record) for names, record in zip(parts, records, strict=True)]
 
 
 def _cell(record: Record) -> str:
-    """Data set, protocol and metric: only what has them in common can be compared."""
+    """Return dataset, protocol and metric as text: only records that have them in common can be compared."""
     inputs = record.inputs
     return canonical_json([as_plain(inputs.dataset), as_plain(inputs.protocol), asdict(record.metric)])
 
 
 def _dataset_names(records: Sequence[Record]) -> list[str]:
-    """The name of each record's data set, with the start of its digest where the name means several."""
+    """Return the name of each record's dataset, with the start of its digest where the name means several."""
     data = [(record.inputs.dataset.label, record.inputs.dataset.digest) for record in records]
     variants: dict[str, set[str]] = defaultdict(set)
     for name, digest in data:
@@ -86,7 +86,7 @@ def _dataset_names(records: Sequence[Record]) -> list[str]:
 
 
 def _traits(record: Record) -> dict[str, str]:
-    """What may tell methods apart, on whatever data set, in the order of preference."""
+    """Return what may distinguish methods, on whatever dataset, in the order of preference."""
     algorithm, backbone = record.inputs.algorithm, record.inputs.backbone
     traits = {"backbone": backbone.name}
     traits |= {f"algorithm.{name}": f"{name}={value}" for name, value in sorted(algorithm.params.items())}
@@ -97,7 +97,7 @@ def _traits(record: Record) -> dict[str, str]:
 
 
 def _run_traits(record: Record) -> dict[str, str]:
-    """What tells apart runs of one method on one data set."""
+    """Return what distinguishes runs of one method on one dataset."""
     seed, evaluation = record.inputs.seed, record.inputs.evaluation
     return {
         "seed": "" if seed is None else f"seed {seed}",
@@ -108,7 +108,7 @@ def _run_traits(record: Record) -> dict[str, str]:
 
 
 def training_traits(record: Record) -> dict[str, str]:
-    """The settings of a training; not its seed, nor what follows from the shots of the evaluation."""
+    """Return the settings of a training; not its seed, nor what follows from the shots of the evaluation."""
     training = record.inputs.training
     settings = {} if training is None else training.settings
     return {
@@ -122,21 +122,38 @@ def distinguishing_labels(
     names: Sequence[str], groups: Sequence[str], traits: Sequence[Mapping[str, str]]
 ) -> list[str]:
     """Append to the names the traits, one after the other, in which those differ that share group and name."""
-    found = list(names)
-    for trait in dict.fromkeys(name for each in traits for name in each):
+    labels = list(names)
+    for trait in dict.fromkeys(name for own in traits for name in own):
         sharing: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for index, place in enumerate(zip(groups, found, strict=True)):
+        for index, place in enumerate(zip(groups, labels, strict=True)):
             sharing[place].append(index)
         for members in sharing.values():
             values = [traits[index].get(trait, "") for index in members]
             if len(set(values)) > 1:
                 for index, value in zip(members, values, strict=True):
-                    found[index] = f"{found[index]} {value}".rstrip()
-    return found
+                    labels[index] = f"{labels[index]} {value}".rstrip()
+    return labels
 
 
 def _protocol_name(record: Record) -> str:
     protocol = record.inputs.protocol
-    way, shot, query = (protocol.params.get(name) for name in ("way", "shot", "query"))
-    name = f"{way}-way {shot}-shot" if way and shot else protocol.name
+    name, query = way_shot(protocol.params) or protocol.name, protocol.params.get("query")
     return name if query in (None, 15) else f"{name} {query}-query"
+
+
+def way_shot(params: Mapping[str, Value]) -> str:
+    """Return ``5-way 1-shot``; '' where the protocol has no such parameters or draws them anew."""
+    way, shot = params.get("way"), params.get("shot")
+    return f"{way}-way {shot}-shot" if way and shot else ""
+
+
+def with_differing_params(names: Sequence[str], params: Sequence[Mapping[str, Value]]) -> list[str]:
+    """Append to the names the parameters in which those differ that share a name, as in ``folder size=84``."""
+    values: dict[tuple[str, str], set[Value]] = defaultdict(set)
+    for name, own in zip(names, params, strict=True):
+        for param, value in own.items():
+            values[name, param].add(value)
+    return [
+        " ".join([name, *(f"{param}={value}" for param, value in own.items() if len(values[name, param]) > 1)])
+        for name, own in zip(names, params, strict=True)
+    ]

@@ -7,8 +7,8 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from metabench.comparison.labels import way_shot, with_differing_params
 from metabench.comparison.seed_groups import over_seeds
 from metabench.planning.folder_labels import names_with_places
 from metabench.planning.outcome import Outcome
@@ -18,8 +18,9 @@ from metabench.records.schema import Record
 from metabench.registry.metric import Metric
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import FIXED_WAY
+from metabench.statistics.mean_moments import Seeds
 from metabench.statistics.mean_over_cells import rank_over_cells
-from metabench.statistics.means import Seeds, mean_over_cells
+from metabench.statistics.means import mean_over_cells
 from metabench.statistics.shared_episodes import Run
 from metabench.statistics.tied_ranks import Rank
 from metabench.utils.hashing import canonical_json
@@ -177,28 +178,13 @@ def _keys(runs: Sequence[RunSpec]) -> list[str]:
 def _cells(runs: Sequence[RunSpec]) -> list[Cell]:
     """Name the cell of each run, no longer than need be."""
     choices = [run.dataset for run in runs]
-    datasets = _told_apart(choices, names_with_places(choices))
+    datasets = with_differing_params(names_with_places(choices), [choice.recorded for choice in choices])
     titles = [f"{dataset}\n{_title(run.protocol)}" for dataset, run in zip(datasets, runs, strict=True)]
-    names = [name.split("\n") for name in _told_apart([run.protocol for run in runs], titles)]
+    names = [name.split("\n") for name in with_differing_params(titles, [run.protocol.recorded for run in runs])]
     return [Cell(key, dataset, protocol) for key, (dataset, protocol) in zip(_keys(runs), names, strict=True)]
 
 
 def _title(protocol: ResolvedPlugin) -> str:
     """``5-way 1-shot``, after the name of any protocol but the default."""
-    way, shot = protocol.params.get("way"), protocol.params.get("shot")
-    cell = f"{way}-way {shot}-shot" if way and shot else ""
+    cell = way_shot(protocol.params)
     return " ".join(filter(None, ["" if cell and protocol.name == FIXED_WAY else protocol.name, cell]))
-
-
-def _told_apart(choices: Sequence[ResolvedPlugin], names: Sequence[str]) -> list[str]:
-    """Append to the names the parameters in which choices differ that share a name."""
-    values: dict[tuple[str, str], set[Any]] = defaultdict(set)
-    for choice, name in zip(choices, names, strict=True):
-        for param, value in choice.recorded.items():
-            values[name, param].add(value)
-    return [
-        " ".join(
-            [name, *(f"{param}={value}" for param, value in choice.recorded.items() if len(values[name, param]) > 1)]
-        )
-        for choice, name in zip(choices, names, strict=True)
-    ]

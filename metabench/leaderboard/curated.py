@@ -120,7 +120,7 @@ def contamination(trained_on: str, dataset: str, overlaps: Sequence[Overlap]) ->
 def _read(path: Path, kind: type[File]) -> File:
     """Return the content of a TOML file, or of an empty one where there is no file."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), kind, builtin_types=(datetime.date,))
     except FileNotFoundError:
         return kind()
     except msgspec.ValidationError as problem:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metabench.statistics.multiple_testing import holm
 from metabench.statistics.rank_distribution import RankSums, rank_sums, squares, widths
-from metabench.statistics.summary import t_quantile
+from metabench.statistics.student_t import t_quantile
 
 Floats = NDArray[np.float64]
 
@@ -125,10 +125,9 @@ def rank_methods(
 
 def row_ranks(scores: Floats) -> Floats:
     """Return the ranks (N, k) within each row of scores (N, k), 1 for the largest, ties sharing their mean rank."""
-    above = (scores[:, None, :] > scores[:, :, None]).sum(2)
-    equal = (scores[:, None, :] == scores[:, :, None]).sum(2)
-    ranks: Floats = above + (equal + 1) / 2
-    return ranks
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(-scores, axis=1))
 
 
 def mean_ranks(scores: Floats) -> Floats:
@@ -137,7 +136,10 @@ def mean_ranks(scores: Floats) -> Floats:
 
 
 def friedman(scores: Floats) -> tuple[float, float]:
-    """Return Friedman's chi-squared statistic of (N, k) scores, without and with the correction for ties."""
+    """Return Friedman's chi-squared statistic of (N, k) scores, without and with the correction for ties.
+
+    `scipy.stats.friedmanchisquare` refuses two methods and has the second one only.
+    """
     n, k = scores.shape
     ranks = mean_ranks(scores)
     chi2 = 12 * n / (k * (k + 1)) * (float(ranks @ ranks) - k * (k + 1) ** 2 / 4)
@@ -159,25 +161,10 @@ def iman_davenport(chi2: float, datasets: int, methods: int) -> float:
 
 def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:
     """Return Nemenyi's critical difference of mean ranks of `methods` on `datasets`."""
-    return range_quantile(1 - alpha, methods) * math.sqrt(methods * (methods + 1) / (12 * datasets))
+    from scipy.stats import studentized_range
 
-
-def range_quantile(level: float, k: int) -> float:
-    """Return the `level` quantile of the range of k standard normal values (studentised, infinitely many df).
-
-    P(range <= q) is k times the integral of phi(z) (Phi(z) - Phi(z - q))^(k-1): the trapezoid rule is exact to
-    rounding for so smooth a function, and bisection a hundred times faster than scipy's general quantile.
-    """
-    from scipy.special import ndtr
-
-    z = np.linspace(-9, 9, 1801)
-    density = k * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (z[1] - z[0])
-    low, high = 0.0, 20.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        below_it = float(density @ (ndtr(z) - ndtr(z - middle)) ** (k - 1)) < level
-        low, high = (middle, high) if below_it else (low, middle)
-    return (low + high) / 2
+    quantile = float(studentized_range.ppf(1 - alpha, methods, np.inf))
+    return quantile * math.sqrt(methods * (methods + 1) / (12 * datasets))
 
 
 def wilcoxon(differences: Sequence[float]) -> float:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from metabench.statistics.episode_scores import EpisodeScores, Floats
 from metabench.statistics.shared_episodes import Run
-from metabench.statistics.summary import FEW_EPISODES, open_half_width, t_quantile
+from metabench.statistics.student_t import satterthwaite, t_quantile, two_sided_p
+from metabench.statistics.summary import FEW_EPISODES, open_half_width
 
 NO_DIFFERENCE = "no difference observed"
 UNPAIRED = "different episodes, so not paired: Welch's test"
@@ -91,7 +92,7 @@ def compare_runs(first: Run, second: Run) -> Difference:
 
 
 def _open_half_width(one: EpisodeScores, two: EpisodeScores, closed: float | None) -> float | None:
-    """The class-level interval of the difference of two rows of scores on the same episodes: no less than `closed`."""
+    """Return the class-level half-width of the difference of two rows on the same episodes: no less than `closed`."""
     if one.classes is None or two.classes is None or not np.array_equal(one.classes[0], two.classes[0]):
         return None
     values = one.values - two.values
@@ -134,14 +135,13 @@ def _welch(a: Floats, b: Floats) -> Difference:
         # Two constants: the permutation test, whose smallest p-value is one over the ways to split the scores.
         ways = math.exp(math.lgamma(len(a) + len(b) + 1) - math.lgamma(len(a) + 1) - math.lgamma(len(b) + 1))
         return Difference(mean, None, min(1.0, 2 / ways), fewer, "welch", wins, "neither varies between episodes")
-    df = variance**2 / sum(part**2 / (len(x) - 1) for part, x in zip(parts, (a, b), strict=True))
+    uncertainty = sum(part**2 / (len(x) - 1) for part, x in zip(parts, (a, b), strict=True))
+    df = float(satterthwaite(variance, uncertainty, 1.0))
     return _student(mean, math.sqrt(variance), df, fewer, "welch", wins)
 
 
 def _student(mean: float, sem: float, df: float, episodes: int, method: str, wins: float) -> Difference:
-    from scipy.special import stdtr
-
-    p = 2.0 * float(stdtr(df, -abs(mean) / sem))
+    p = float(two_sided_p(mean / sem, df))
     note = "few episodes" if episodes < FEW_EPISODES else ""
     return Difference(mean, t_quantile(df, 0.95) * sem, p, episodes, method, wins, note)
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.episode_scores import EpisodeScores
-from metabench.statistics.means import Estimate, mean_over_cells, total_variance
+from metabench.statistics.means import mean_over_cells
 from metabench.statistics.shared_episodes import Run
 from metabench.statistics.summary import within
+from metabench.statistics.total_variance import Estimate, total_variance
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from metabench.registry.metric import ACCURACY, Metric
 from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.episode_scores import EpisodeScores, Floats
 from metabench.statistics.stopping import StopRule
+from metabench.statistics.student_t import t_quantile
 
 FEW_EPISODES = 30
 """Below this many episodes the t interval leans on near-normal scores; the summary then says so."""
@@ -184,10 +185,3 @@ def _clopper_pearson(mean: float, n: int) -> float:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
-
-
-def t_quantile(df: float, level: float) -> float:
-    """Return the quantile of Student's t that leaves ``(1 - level) / 2`` above it."""
-    from scipy.special import stdtrit  # scipy.stats takes ten times as long to import
-
-    return float(stdtrit(df, 0.5 + level / 2))

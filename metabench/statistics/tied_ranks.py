@@ -25,7 +25,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metabench.statistics.means import Seeds, compare_means
+from metabench.statistics.mean_moments import Seeds
+from metabench.statistics.means import compare_means
 from metabench.statistics.multiple_testing import Matrix, holm_rejects
 
 

@@ -28,7 +28,7 @@ def test_invalidated_records_are_read_by_key(tmp_path: Path) -> None:
         (GOOD.replace("reason", "reasn"), "$.invalidated[0]: object contains unknown field `reasn`"),
         (GOOD.replace("reason", "#"), "$.invalidated[0]: object missing required field `reason`"),
         (GOOD + 'who = "me"\n', "$.invalidated[0]: object contains unknown field `who`"),
-        (GOOD.replace("2026-11-24", '"tomorrow"'), "$.invalidated[0].date: invalid RFC3339 encoded date"),
+        (GOOD.replace("2026-11-24", '"2026-11-24"'), "$.invalidated[0].date: expected `date`, got `str`"),
         (GOOD.replace("2026-11-24", "2026-11-24T00:00:00"), "$.invalidated[0].date: expected `date`, got `datetime`"),
         (GOOD.replace(KEY, KEY[:12]), "$.invalidated[0].key: expected `str` matching regex '^[0-9a-f]{64}"),
         (GOOD.replace(KEY, KEY.upper()), "$.invalidated[0].key: expected `str` matching regex '^[0-9a-f]{64}"),

@@ -21,7 +21,7 @@ from metabench.reports.run_tables import markdown, terminal, to_csv, to_json
 from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.dataset_ranking import rank_methods
 from metabench.statistics.pairwise_tests import compare_runs
-from metabench.statistics.summary import t_quantile
+from metabench.statistics.student_t import t_quantile
 from tests.record_factory import decoded, make_inputs, make_record, plain_of
 
 MSE = Metric("mse", "", higher_is_better=False, digits=3)

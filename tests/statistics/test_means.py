@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from metabench.comparison.seed_groups import over_seeds
 from metabench.statistics.episode_scores import EpisodeScores
-from metabench.statistics.means import Seeds, compare_means, mean_over_cells
+from metabench.statistics.mean_moments import Seeds
+from metabench.statistics.means import compare_means, mean_over_cells
 from metabench.statistics.shared_episodes import Run
 from metabench.statistics.summary import summarise
 from tests.record_factory import make_record

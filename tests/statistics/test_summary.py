@@ -10,7 +10,8 @@ from metabench.registry.metric import Metric
 from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.episode_scores import EpisodeScores
 from metabench.statistics.stopping import StopRule
-from metabench.statistics.summary import RunningMean, Summary, farthest, summarise, t_quantile
+from metabench.statistics.student_t import t_quantile
+from metabench.statistics.summary import RunningMean, Summary, farthest, summarise
 from tests.raw_data import needs_raw_data, raw_scores
 
 
