@@ -1,4 +1,4 @@
-"""What more shots buy: runs that differ in the number of shots as curves, in tables and as a picture."""
+"""Learning curves over shots: runs that differ in the number of shots, for tables and a picture."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _apart(method: str, group: Sequence[LabelledRecord]) -> Mapping[str, Sequenc
 
 
 def _asked(record: Record) -> dict[str, str]:
-    """What is drawn of the classes of an episode, as traits."""
+    """Return what is drawn of the classes of an episode, as traits."""
     query, evaluation = record.inputs.protocol.params.get("query"), record.inputs.evaluation
     return {
         "query": f"query={query}" if query else "",
@@ -120,12 +120,12 @@ def _shot(record: Record) -> int:
 
 
 def _in_order(text: str) -> list[tuple[int, str]]:
-    """A key that puts 5-way before 20-way."""
+    """Return a sort key that puts 5-way before 20-way."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
 
 
 def _protocol(record: Record) -> str:
-    """The name of a protocol whatever its shots and queries."""
+    """Return the name of a protocol whatever its shots and queries."""
     protocol = record.inputs.protocol
     params = {name: value for name, value in protocol.params.items() if name not in ("shot", "query")}
     way = f"{params.pop('way')}-way" if "way" in params else ""

@@ -145,7 +145,11 @@ class Store:
 
 
 def checked_key(key: str) -> str:
-    """A key becomes a file name, so it must be nothing but a key."""
+    """Return a key, which becomes a file name, if it is nothing but a key.
+
+    Raises:
+        UsageError: it is something else.
+    """
     if not _KEY.fullmatch(key):
         raise UsageError(f"'{key[:80]}' is not a record key (64 hexadecimal digits)")
     return key
