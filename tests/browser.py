@@ -6,11 +6,12 @@ import json
 import shutil
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from tests.waiting import wait_until
 
 _FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 _SECONDS = 60.0
@@ -83,7 +84,7 @@ def browser() -> Iterator[Browser]:
         port = probe.getsockname()[1]
     driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait(port)
+        wait_until(lambda: _answers(port), _SECONDS)
         page = Browser(port)
         yield page
         page.close()
@@ -92,13 +93,9 @@ def browser() -> Iterator[Browser]:
         driver.wait(timeout=_SECONDS)
 
 
-def _wait(port: int) -> None:
-    deadline = time.monotonic() + _SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=5):
-                return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=5):
+            return True
+    except OSError:
+        return False

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import settings
 
 from metabench.data import ClassSplit
 from metabench.registry.registry import clear_registry
+from tests.replays import choose_replays
 
 # Tests are small and several run at once: more threads would only wait for each other. Before torch loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,6 +27,35 @@ MakeSplit = Callable[[list[int]], ClassSplit]
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is not a failure
 settings.load_profile("untimed")
+
+RECORDS = Path(__file__).parent.parent / "leaderboards" / "records"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--replay",
+        choices=["changed", "all"],
+        default="changed",
+        help="committed records replayed with all their episodes: those that a change adds or alters, or all",
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.scheduling import make_scheduler  # needs xdist
+
+    return make_scheduler(config, log)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return str(choose_replays(config.getoption("--replay"), RECORDS))
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the workers of one run share, so that what is made of real data is made once."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def _commands() -> list[str]:
 
 def _run(command: str, home: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(BIN), os.environ["PATH"]])
-    environment = {**os.environ, "METABENCH_HOME": str(home), "PATH": path, "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "METABENCH_HOME": str(home), "PATH": path}
     folder = ROOT if "leaderboard" in command else home  # what `metabench new` writes is not for the repository
     return subprocess.run(
         command.split(), cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False

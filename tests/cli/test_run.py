@@ -10,7 +10,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from metabench.cli.main import main
 from metabench.execution import executor
 from metabench.records import store
 from tests.tiny import SETTINGS, arguments, record_of, run_json
+from tests.waiting import wait_until
 
 COLUMNS = [
     "algorithm",
@@ -305,9 +305,8 @@ def test_a_real_process_killed_in_training_ends_the_same(
     settings = {"train.episodes": 100, "train.validate_every": 20}
     args = arguments(tmp_path / "cut", settings=settings)
     process = _start(args, "from metabench.training import trainer; trainer._SAVE_SECONDS = -1.0")
-    while not list((tmp_path / "cut" / "models").glob("*/state.safetensors")):
-        assert process.poll() is None
-        time.sleep(0.05)
+    models = tmp_path / "cut" / "models"
+    wait_until(lambda: list(models.glob("*/state.safetensors")) or process.poll() is not None)
     process.send_signal(number)
     process.communicate(timeout=120)
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)

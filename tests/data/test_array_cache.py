@@ -1,11 +1,11 @@
 import threading
-import time
 
 import numpy as np
 import pytest
 
 from metabench.data.array_cache import cached_array, open_array
 from metabench.errors import MetabenchError
+from tests.waiting import count_lock_requests, wait_until
 
 SHAPE = (50, 4, 4, 1)
 
@@ -79,13 +79,14 @@ def test_what_a_killed_process_left_is_cleared_and_not_used(tmp_path):
     assert leftovers(tmp_path) == ["val.npy.partial"]
 
 
-def test_two_at_once_build_once(tmp_path):
+def test_two_at_once_build_once(tmp_path, monkeypatch):
     path, builds, started = tmp_path / "train.npy", [], threading.Event()
+    requests = count_lock_requests(monkeypatch)
 
     def slow(out):
         builds.append(1)
         started.set()
-        time.sleep(0.3)  # the other one has every chance to come in
+        wait_until(lambda: len(requests) == 2, 10)  # the other one has every chance to come in
         fill(out)
 
     first = threading.Thread(target=cached_array, args=(path, SHAPE, slow))

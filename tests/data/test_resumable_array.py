@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from metabench.data.array_cache import open_array
 from metabench.data.parallel_rows import Unusable
 from metabench.data.resumable_array import cached_rows, first_three, refuse_bad
 from metabench.errors import MetabenchError
+from tests.waiting import count_lock_requests, wait_until
 
 SHAPE = (40, 8, 8, 1)
 
@@ -53,8 +53,14 @@ def interrupted(path, **how):
     """Leave a draft of which some blocks are done; returns their rows."""
     with pytest.raises(KeyboardInterrupt):
         prepare(path, Maker(30), **how)
-    noted = path.with_name(path.name + ".partial.done").read_bytes().splitlines()[1:]
-    return {4 * int(line.split()[0]) + offset for line in noted for offset in range(4)}
+    return noted_rows(path)
+
+
+def noted_rows(path):
+    """Return the rows of an array of which the journal says that they are done."""
+    journal = path.with_name(path.name + ".partial.done")
+    lines = journal.read_bytes().splitlines()[1:] if journal.exists() else []
+    return {row for line in lines for row in range(4 * int(line.split()[0]), 4 * int(line.split()[0]) + 4)}
 
 
 def test_makes_every_row_once_and_publishes_a_read_only_map(tmp_path):
@@ -94,24 +100,30 @@ def test_killed_anywhere_goes_on_where_it_stood(tmp_path):
     """SIGKILL, at several moments, then to the end: the work adds up and the array is right."""
     shape = (150, 8, 8, 1)
     code = (
-        "import sys, time, numpy as np; from pathlib import Path; import metabench.data.resumable_array as rows\n"
+        "import itertools, os, threading, numpy as np; from pathlib import Path\n"
+        "import metabench.data.resumable_array as rows\n"
         "rows._BLOCK_BYTES, rows.cores = 256, lambda: 2\n"
+        "begun = itertools.count()\n"
         "def make(index):\n"
-        "    time.sleep(0.003); print(index, flush=True); return np.full((8, 8, 1), index, np.uint8)\n"
+        "    if next(begun) >= 36:\n"
+        "        threading.Event().wait()\n"  # so that the work is not done before it is killed
+        "    os.write(1, b'%d\\n' % index); return np.full((8, 8, 1), index, np.uint8)\n"
         f"rows.cached_rows(Path({str(tmp_path / 'a.npy')!r}), {shape}, 'plan', make, lambda out, bad: None)\n"
     )
-    lines = 0
+    noted = set()
     for attempt in range(3):
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-            lines += sum(1 for _ in zip(range(20 + attempt), process.stdout, strict=False))
+            made = [int(process.stdout.readline()) for _ in range(20 + attempt)]
+            wait_until(lambda before=noted: noted_rows(tmp_path / "a.npy") > before)
             process.send_signal(signal.SIGKILL)
-            lines += len(process.stdout.readlines())
+            made += map(int, process.stdout)
         assert process.returncode == -signal.SIGKILL and not (tmp_path / "a.npy").exists()
+        assert not noted & set(made)
+        noted = noted_rows(tmp_path / "a.npy")
     make = Maker()
     array = cached_rows(tmp_path / "a.npy", shape, "plan", make, lambda out, bad: None)
     np.testing.assert_array_equal(array[:, 0, 0, 0], np.arange(150))
-    # A kill loses the two blocks in work, and what was made but not yet noted.
-    assert len(make.made) < 150 - 20 and len(make.made) + lines <= 150 + 3 * 4 * 4
+    assert sorted(make.made) == sorted(set(range(150)) - noted)  # a kill loses what was not yet noted, no more
 
 
 @pytest.mark.parametrize("damage", ["pixels", "no journal", "cut journal", "cut draft", "other plan", "junk"])
@@ -188,12 +200,12 @@ def test_a_row_of_the_wrong_shape_is_a_fault(tmp_path):
         prepare(tmp_path / "a.npy", lambda index: np.zeros((1, 1, 1), np.uint8))
 
 
-def test_two_at_once_do_the_work_once(tmp_path):
-    started, make = threading.Event(), Maker()
+def test_two_at_once_do_the_work_once(tmp_path, monkeypatch):
+    started, make, requests = threading.Event(), Maker(), count_lock_requests(monkeypatch)
 
     def slow(index):
         started.set()
-        time.sleep(0.005)
+        wait_until(lambda: len(requests) == 2, 10)
         return make(index)
 
     first = threading.Thread(target=prepare, args=(tmp_path / "a.npy", slow))

@@ -20,20 +20,15 @@ from metabench.utils.hashing import file_sha256
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
 from tests.plugins.test_omniglot_lake import real_runs
+from tests.replays import Replays, choose_replays, most_differing
 
 ROOT = Path(__file__).parent.parent.parent
 BOARD = ROOT / "leaderboards"
 DATA = Path(os.environ.get("METABENCH_DATA") or ROOT.parent / "shared/data")
-INVALID = read_invalidated(BOARD / "invalidated.toml")
-RECORDS = [
-    path for path in sorted((BOARD / "records").glob("*.json")) if read_record(path).key not in INVALID
-]  # fmt: skip
+INVALID = {key[:12] for key in read_invalidated(BOARD / "invalidated.toml")}
+RECORDS = [path for path in sorted((BOARD / "records").glob("*.json")) if path.stem[-12:] not in INVALID]
 
 
-SLOW = ("reptile",)
-"""Algorithms that take minutes with 50 inner steps and more: of theirs, 100 episodes are measured again."""
-LARGE = ("maml", 100)
-"""An algorithm that adapts the whole network takes minutes from so many support images on: the same."""
 COARSE = 0.25
 """A share of differing episodes that is let pass in bfloat16 on another processor than the record's: each inner step
 rounds to three digits, there otherwise than here."""
@@ -46,8 +41,13 @@ NEEDED = {
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+def home(shared_folder: Path) -> Path:
+    return shared_folder / "real-home"
+
+
+@pytest.fixture(scope="module")
+def replays(request: pytest.FixtureRequest) -> Replays:
+    return choose_replays(request.config.getoption("--replay"), BOARD / "records")
 
 
 def _weights(record: Record) -> Path | None:
@@ -60,61 +60,42 @@ def test_the_weights_of_a_record_are_committed(path: Path) -> None:
     assert weights is None or file_sha256(weights) == weights.stem
 
 
-def _of_text(path: Path) -> bool:
-    spec = load_registry().datasets.get(read_record(path).inputs.dataset.name)
-    return spec is not None and spec.kind == "text"
-
-
-TEXT = [path for path in RECORDS if _of_text(path)]
-
-
 @pytest.mark.realdata
-@pytest.mark.parametrize("path", TEXT, ids=lambda path: path.stem)
-def test_a_record_of_text_replays(path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its first episodes: there are many such records, and all of them score features that cannot be trained."""
-    if not (DATA / "text").is_dir():
-        pytest.skip("no folder text in METABENCH_DATA or ../shared/data")
-    backbone = load_registry().find("backbone", read_record(path).inputs.backbone.name)
-    if lacking := availability(backbone):
-        pytest.skip(f"{backbone.name} {lacking}")
-    words = ["reproduce", str(path), "--home", str(home), "--data", str(DATA), "--json", "--quiet", "--no-download"]
-    code = main([*words, "--device", "cpu", "--episodes", "100"])
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_record_replays(path: Path, home: Path, replays: Replays, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first episodes again from the committed weights, or all of them: the same images and integers."""
+    record = read_record(path)
+    _skip_without_its_data(record)
+    closed = record.inputs.evaluation.sampling == "closed"  # else the episodes depend on how many there are
+    episodes = replays.episodes(path) if closed else None
+    words = ["reproduce", str(path), "--home", str(home), "--json", "--quiet", "--no-download", "--device", "cpu"]
+    words += ["--data", str(DATA)] if DATA.is_dir() else []
+    code = main([*words, "--episodes", str(episodes or record.inputs.evaluation.episodes)])
     output = capsys.readouterr()
     assert code in (0, 1), output.err
     found = json.loads(output.out)
-    assert found["episodes"] == 100
-    assert len(found["differing"]) <= 1 + ROUNDING * 100
+    assert found["episodes"] == min(episodes or found["total"], found["total"])
+    whole = found["episodes"] == found["total"]
+    if whole:
+        assert found["same_episodes"] is True
+    # Another processor rounds differently, which may turn a near tie, but no more than that.
+    elsewhere = record.provenance.cpu != provenance(torch.device("cpu"))["cpu"]
+    share = COARSE if elsewhere and record.inputs.precision == "bfloat16" else ROUNDING
+    assert len(found["differing"]) <= most_differing(share, found["episodes"], whole)
+    assert (code == 0) == (not found["differing"] and (found["same_classes"] is True or not whole))
 
 
-@pytest.mark.realdata
-@pytest.mark.parametrize("path", [path for path in RECORDS if path not in TEXT], ids=lambda path: path.stem)
-def test_a_record_replays(path: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All episodes again from the committed weights, but of what takes minutes: the same images and integers."""
-    record = read_record(path)
-    data, algorithm = record.inputs.dataset.name, record.inputs.algorithm
-    cell = record.inputs.protocol.params
-    slow = algorithm["name"] in SLOW and algorithm["params"]["test_steps"] > 10
-    slow |= algorithm["name"] == LARGE[0] and cell.get("way", 1) * cell["shot"] >= LARGE[1]
+def _skip_without_its_data(record: Record) -> None:
+    registry = load_registry()
+    data = record.inputs.dataset.name
     if data in NEEDED:
         NEEDED[data]()  # skips where it is missing
     if data == "omniglot" and not (DATA / "images_evaluation.zip").is_file():
         pytest.skip("no Omniglot zips in METABENCH_DATA or ../shared/data")
+    if registry.find("dataset", data).kind == "text" and not (DATA / "text").is_dir():
+        pytest.skip("no folder text in METABENCH_DATA or ../shared/data")
+    backbone = registry.find("backbone", record.inputs.backbone.name)
+    if lacking := availability(backbone):
+        pytest.skip(f"{backbone.name} {lacking}")
     if emulates(torch.device("cpu"), record.inputs.precision):
         pytest.skip("this processor has no bfloat16 arithmetic: 2,000 episodes would take hours")
-    words = ["reproduce", str(path), "--home", str(home), "--json", "--quiet", "--no-download", "--device", "cpu"]
-    words += ["--data", str(DATA)] if DATA.is_dir() else []
-    code = main([*words, "--episodes", "100" if slow else "1000000"])
-    output = capsys.readouterr()
-    assert code in (0, 1), output.err
-    found = json.loads(output.out)
-    if slow:
-        assert found["episodes"] == 100
-        assert len(found["differing"]) <= 1 + ROUNDING * 100
-        return
-    assert found["episodes"] == found["total"]
-    assert found["same_episodes"] is True
-    # Another processor rounds differently, which may turn a near tie, but no more than that.
-    elsewhere = record.provenance.cpu != provenance(torch.device("cpu"))["cpu"]
-    coarse = elsewhere and record.inputs.precision == "bfloat16"
-    assert len(found["differing"]) <= (COARSE if coarse else ROUNDING) * found["total"]
-    assert (code == 0) == (not found["differing"] and found["same_classes"] is True)

@@ -4,7 +4,6 @@ import json
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from metabench.records.partial_scores import Partial
 from metabench.records.record import NewerSchemaError, Record, RecordError, build_record
 from metabench.records.store import Store
 from tests.record_factory import make_inputs, make_record, plain_of
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 KEY = "ab" * 32
@@ -141,18 +141,18 @@ def test_a_key_cannot_leave_the_store(store: Store, bad: str) -> None:
 
 
 WORKER = """
-import sys, time
+import sys
 from pathlib import Path
 from metabench.records.store import Store
 from tests.record_factory import make_record
+from tests.waiting import wait_until
 
 root, record = Path(sys.argv[1]), make_record()
 store = Store(root)
 with store.lock(record.key):
     (root / "held").touch()
     assert store.find(record.key) is None
-    while not (root / "go").exists():
-        time.sleep(0.01)
+    wait_until((root / "go").exists)
     store.put(record)
 """
 
@@ -162,11 +162,8 @@ def test_a_second_process_waits_and_finds_the_result(store: Store) -> None:
     record = make_record()
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(store.root)], cwd=ROOT)
     try:
-        deadline = time.monotonic() + 60
-        while not (store.root / "held").exists():
-            assert worker.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: (store.root / "held").exists() or worker.poll() is not None)
+        assert worker.poll() is None
         # The worker now waits for our word while holding the lock; a lock that does not lock fails here.
         assert store.find(record.key) is None
         (store.root / "go").touch()

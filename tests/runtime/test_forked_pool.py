@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from metabench.runtime.forked_pool import ForkedPool, can_fork
 from metabench_algorithms.gradient.maml import Maml
 from metabench_backbones.conv4_strided import Conv4Strided
 from tests.conftest import SetThreads
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="evaluates in threads here")
 PARENT = os.getpid()
@@ -178,7 +178,7 @@ def test_where_not_all_can_be_had_none_is_left(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "fork", second_fails)
     with pytest.raises(BlockingIOError):
         ForkedPool(str, 2)
-    assert _ended(made)
+    _wait_for_the_end(made)
 
 
 def test_they_end_with_the_block() -> None:
@@ -196,19 +196,15 @@ def _runs(process: int) -> bool:
         return False
 
 
-def _ended(processes: list[int]) -> bool:
-    """Whether all have, after half a minute at most."""
-    end = time.monotonic() + 30
-    while any(map(_runs, processes)) and time.monotonic() < end:
-        time.sleep(0.05)
-    return not any(map(_runs, processes))
+def _wait_for_the_end(processes: list[int]) -> None:
+    wait_until(lambda: not any(map(_runs, processes)), seconds=30)
 
 
 def test_a_killed_run_leaves_no_process_behind() -> None:
     code = (
-        "import os, time\n"
+        "import os, signal\n"
         "from metabench.runtime.forked_pool import ForkedPool\n"
-        "pool = ForkedPool(lambda _: os.write(1, b'%d\\n' % os.getpid()) and time.sleep(60), 2)\n"
+        "pool = ForkedPool(lambda _: os.write(1, b'%d\\n' % os.getpid()) and signal.pause(), 2)\n"
         "list(pool.map(range(2)))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:
@@ -216,4 +212,4 @@ def test_a_killed_run_leaves_no_process_behind() -> None:
         workers = [int(run.stdout.readline()) for _ in range(2)]
         assert all(map(_runs, workers))
         run.kill()
-    assert _ended(workers)
+    _wait_for_the_end(workers)

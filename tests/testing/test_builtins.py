@@ -9,6 +9,7 @@ import pytest
 
 from metabench.api import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from metabench.registry.registry import availability, load_registry
+from metabench.testing.checks import learning
 from tests.photos import make_folder
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
@@ -17,6 +18,12 @@ from tests.plugins.test_omniglot_lake import real_runs
 from tests.plugins.test_tiered_imagenet import real_tiered
 from tests.raw_data import FOLDER
 from tests.vision_libraries import usable
+
+
+@pytest.fixture(autouse=True)
+def fewer_test_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200, for time: what has to exceed the same t value with half of them has to gain more."""
+    monkeypatch.setattr(learning, "EPISODES", 100)
 
 
 class TestProtoNet(AlgorithmConformance):
@@ -201,9 +208,9 @@ class TestMiniImagenet(DatasetConformance):
     dataset = "mini-imagenet"
 
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         monkeypatch.setenv("METABENCH_DATA", str(real_mini_imagenet()))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "mini-imagenet-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 @pytest.mark.realdata
@@ -211,16 +218,16 @@ class TestOmniglot(DatasetConformance):
     dataset = "omniglot"
 
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         monkeypatch.setenv("METABENCH_DATA", str(real_data()))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "omniglot-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 class Cifar100Kit(DatasetConformance):
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         monkeypatch.setenv("METABENCH_DATA", str(real_cifar()))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "cifar-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 @pytest.mark.realdata
@@ -291,11 +298,11 @@ class TestLakeRuns(ProtocolConformance):
 @pytest.mark.realdata
 class RealText(DatasetConformance):
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         if not (FOLDER / "text").is_dir():
             pytest.skip("no folder text in METABENCH_DATA")
         monkeypatch.setenv("METABENCH_DATA", str(FOLDER))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "text-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 class TestClinc150(RealText):
@@ -324,11 +331,11 @@ class TestCub(DatasetConformance):
     dataset = "cub"
 
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         if not any((FOLDER / name).exists() for name in ("CUB_200_2011.tgz", "CUB_200_2011")):
             pytest.skip("no CUB_200_2011 in METABENCH_DATA")
         monkeypatch.setenv("METABENCH_DATA", str(FOLDER))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "cub-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 @pytest.mark.realdata
@@ -336,9 +343,9 @@ class TestTieredImagenet(DatasetConformance):
     dataset = "tiered-imagenet"
 
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         monkeypatch.setenv("METABENCH_DATA", str(real_tiered()))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "tiered-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 @pytest.mark.realdata
@@ -346,9 +353,9 @@ class TestOmniglotLake(DatasetConformance):
     dataset = "omniglot-lake"
 
     @pytest.fixture(autouse=True)
-    def data(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def data(self, monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> None:
         monkeypatch.setenv("METABENCH_DATA", str(real_runs()))
-        monkeypatch.setenv("METABENCH_HOME", str(tmp_path_factory.getbasetemp() / "lake-home"))
+        monkeypatch.setenv("METABENCH_HOME", str(shared_folder / "real-home"))
 
 
 def test_nothing_built_in_is_left_out() -> None:
