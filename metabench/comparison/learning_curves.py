@@ -55,12 +55,12 @@ class LearningCurve:
 
         Episodes of different shots are drawn independently, so their variances add up.
         """
-        found = []
+        steps = []
         for fewer, more in zip(self.levels, self.levels[1:], strict=False):
             known = fewer.ci95 is not None and more.ci95 is not None
             half = math.hypot(fewer.ci95 or 0.0, more.ci95 or 0.0) if known else None
-            found.append((fewer, more, more.score - fewer.score, half))
-        return found
+            steps.append((fewer, more, more.score - fewer.score, half))
+        return steps
 
 
 def learning_curves(records: Iterable[Record]) -> list[LearningCurve]:
@@ -75,14 +75,14 @@ def learning_curves(records: Iterable[Record]) -> list[LearningCurve]:
     if not fine:
         raise NothingMeasured("no run that succeeded has shots; see 'metabench list runs'")
     groups: dict[tuple[str, str, Metric, str], list[LabelledRecord]] = defaultdict(list)
-    for each in labelled_records(fine):
-        groups[each.dataset, _protocol(each.record), each.metric, each.method].append(each)
-    found = [
+    for run in labelled_records(fine):
+        groups[run.dataset, _protocol(run.record), run.metric, run.method].append(run)
+    curves = [
         LearningCurve(name, dataset, protocol, metric, _levels(members))
         for (dataset, protocol, metric, method), group in groups.items()
         for name, members in _apart(method, group).items()
     ]
-    return sorted(found, key=lambda curve: (curve.dataset, _in_order(curve.protocol), curve.metric.name, curve.method))
+    return sorted(curves, key=lambda curve: (curve.dataset, _in_order(curve.protocol), curve.metric.name, curve.method))
 
 
 def _apart(method: str, group: Sequence[LabelledRecord]) -> Mapping[str, Sequence[LabelledRecord]]:
@@ -91,17 +91,17 @@ def _apart(method: str, group: Sequence[LabelledRecord]) -> Mapping[str, Sequenc
     A recipe may depend on the shots, and the number of queries on the images that are left, so what differs between
     shots alone can still be one method; but not in the number of queries where those help each other.
     """
-    traits = [{**training_traits(each.record), **_asked(each.record)} for each in group]
+    traits = [{**training_traits(run.record), **_asked(run.record)} for run in group]
     ways: dict[int, set[str]] = defaultdict(set)
-    for each, found in zip(group, traits, strict=True):
-        ways[_shot(each.record)].add(canonical_json(found))
+    for run, own in zip(group, traits, strict=True):
+        ways[_shot(run.record)].add(canonical_json(own))
     together = group[0].record.inputs.algorithm.setting == "transductive"
-    queries = {found["query"] for found in traits}
-    if all(len(found) == 1 for found in ways.values()) and not (together and len(queries) > 1):
+    queries = {own["query"] for own in traits}
+    if all(len(own) == 1 for own in ways.values()) and not (together and len(queries) > 1):
         return {method: group}
     curves: dict[str, list[LabelledRecord]] = defaultdict(list)
-    for each, name in zip(group, distinguishing_labels([method] * len(group), [""] * len(group), traits), strict=True):
-        curves[name].append(each)
+    for run, name in zip(group, distinguishing_labels([method] * len(group), [""] * len(group), traits), strict=True):
+        curves[name].append(run)
     return curves
 
 
@@ -135,7 +135,7 @@ def _protocol(record: Record) -> str:
 
 def _levels(members: Sequence[LabelledRecord]) -> tuple[Level, ...]:
     best: dict[int, tuple[tuple[int, int, str], Level]] = {}
-    for group in over_seeds(each.record for each in members):
+    for group in over_seeds(run.record for run in members):
         level = _level(group)
         weight = (level.episodes, level.seeds, canonical_json(level.keys))
         if level.shot not in best or weight > best[level.shot][0]:

@@ -66,19 +66,19 @@ class RankedMethods:
 
     def as_row(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
-        found = asdict(self.ranking)
-        for pair in found["pairs"]:
+        ranking = asdict(self.ranking)
+        for pair in ranking["pairs"]:
             pair["first"], pair["second"] = self.methods[pair["first"]], self.methods[pair["second"]]
-        if found["f"] == float("inf"):
-            found["f"] = None
-        mean_ranks = dict(zip(self.methods, found.pop("mean_ranks"), strict=True))
+        if ranking["f"] == float("inf"):
+            ranking["f"] = None
+        mean_ranks = dict(zip(self.methods, ranking.pop("mean_ranks"), strict=True))
         names = {
             "protocol": self.protocol,
             "metric": self.metric.name,
             "datasets": list(self.datasets),
             "mean_ranks": mean_ranks,
         }
-        return {**names, "left_out": list(self.left_out), **{k: v for k, v in found.items() if k != "datasets"}}
+        return {**names, "left_out": list(self.left_out), **{k: v for k, v in ranking.items() if k != "datasets"}}
 
 
 def compare_all(records: Sequence[Record], min_diff: float | None = None) -> list[Versus]:
@@ -97,11 +97,11 @@ def compare_all(records: Sequence[Record], min_diff: float | None = None) -> lis
     pairs = [pair for members in cells.values() for pair in itertools.combinations(members, 2)]
     if not pairs:
         raise UsageError(f"there is nothing to compare: {_nothing_in_common(records)}")
-    found = [compare_runs(a.record.run, b.record.run) for a, b in pairs]
-    adjusted = holm([difference.p for difference in found])
+    differences = [compare_runs(a.record.run, b.record.run) for a, b in pairs]
+    adjusted = holm([difference.p for difference in differences])
     return [
         Versus(a, b, difference, p, verdict(difference, p, min_diff, a.metric.step))
-        for (a, b), difference, p in zip(pairs, found, adjusted, strict=True)
+        for (a, b), difference, p in zip(pairs, differences, adjusted, strict=True)
     ]
 
 
@@ -144,17 +144,17 @@ def verdict(difference: Difference, p: float, min_diff: float | None, unit: str 
     return f"different; whether by {min_diff:g} {unit} is open"
 
 
-def rank_over_datasets(found: Sequence[Versus]) -> list[RankedMethods]:
+def rank_over_datasets(pairs: Sequence[Versus]) -> list[RankedMethods]:
     """Rank the methods over data sets, once for each protocol that has two methods on two data sets.
 
     The score of a method with several runs on a data set (seeds) is their mean.
     """
-    everyone = {each.record.key: each for pair in found for each in (pair.a, pair.b)}.values()
+    everyone = {run.record.key: run for pair in pairs for run in (pair.a, pair.b)}.values()
     protocols: dict[tuple[str, Metric], dict[str, dict[str, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
-    for each in everyone:
-        protocols[each.protocol, each.metric][each.dataset][each.method].append(each.score)
+    for run in everyone:
+        protocols[run.protocol, run.metric][run.dataset][run.method].append(run.score)
     result = []
     for (protocol, metric), scores in protocols.items():
         methods = list(dict.fromkeys(name for row in scores.values() for name in row))

@@ -95,12 +95,12 @@ def report(planned: Sequence[Planned], results: Sequence[Outcome | RejectedRun])
     Algorithms are compared over the cells that all of them have. One that has none is shown and not ranked, and nothing
     is where these cells are of different metrics.
     """
-    runs = [spec_of(each) for each in planned]
+    runs = [spec_of(run) for run in planned]
     methods, cells = _methods(runs), _cells(runs)
-    found: dict[str, dict[str, list[Outcome | RejectedRun]]] = defaultdict(lambda: defaultdict(list))
+    by_method: dict[str, dict[str, list[Outcome | RejectedRun]]] = defaultdict(lambda: defaultdict(list))
     for method, cell, result in zip(methods, cells, results, strict=True):
-        found[method][cell.key].append(result)
-    lines = [_line(method, row) for method, row in found.items()]
+        by_method[method][cell.key].append(result)
+    lines = [_line(method, row) for method, row in by_method.items()]
     columns = tuple({cell.key: cell for cell in cells}.values())
     ranked = [line for line in lines if line.results]
     common = tuple(cell for cell in columns if all(cell.key in line.results for line in ranked))
@@ -126,10 +126,12 @@ def _metrics(lines: Sequence[Line], cells: Sequence[Cell]) -> set[Metric]:
 
 def _line(method: str, row: Mapping[str, Sequence[Outcome | RejectedRun]]) -> Line:
     results, problems = {}, {}
-    for key, each in row.items():
-        if why := _problem(each):
+    for key, outcomes in row.items():
+        if why := _problem(outcomes):
             problems[key] = why
-        records = [one.record for one in each if isinstance(one, Outcome) and one.record.status == "ok"]
+        records = [
+            outcome.record for outcome in outcomes if isinstance(outcome, Outcome) and outcome.record.status == "ok"
+        ]
         if records:
             results[key] = _result(records)
     return Line(method, results, problems)
@@ -138,11 +140,11 @@ def _line(method: str, row: Mapping[str, Sequence[Outcome | RejectedRun]]) -> Li
 def _problem(results: Sequence[Outcome | RejectedRun]) -> str:
     """Say why a cell is not measured, or in how many of its seeds; empty if it is."""
     reasons = []
-    for each in results:
-        if isinstance(each, RejectedRun):
-            reasons.append(str(each.error))
-        elif each.record.status != "ok":
-            reasons.append(str(each.record.error or each.record.status).rstrip(": "))
+    for result in results:
+        if isinstance(result, RejectedRun):
+            reasons.append(str(result.error))
+        elif result.record.status != "ok":
+            reasons.append(str(result.record.error or result.record.status).rstrip(": "))
     if not reasons:
         return ""
     part = "" if len(results) == 1 or len(reasons) == len(results) else f"{len(reasons)} of {len(results)} seeds: "

@@ -32,17 +32,19 @@ def judge(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[CandidateResult]:
     for candidate in sweep.candidates:
         own, left = left[: len(candidate.runs)], left[len(candidate.runs) :]
         tried.append(_tried(candidate, [outcome.record for outcome in own]))
-    sound = [index for index, each in enumerate(tried) if each.over is not None]
-    ranks = rank_over_cells([[_runs(tried[index].over)] for index in sound]) if sound else []
-    for index, rank in zip(sound, ranks, strict=True):
+    measured = [index for index, result in enumerate(tried) if result.over is not None]
+    ranks = rank_over_cells([[_runs(tried[index].over)] for index in measured]) if measured else []
+    for index, rank in zip(measured, ranks, strict=True):
         tried[index] = dataclasses.replace(tried[index], rank=rank)
     return tried
 
 
 def best_of(tried: Sequence[CandidateResult]) -> CandidateResult | None:
     """Return the candidate with the best mean score, the first of equals; None where all failed."""
-    sound = [each for each in tried if each.over is not None]
-    return max(sound, key=lambda each: each.over.metric.sign * each.over.score if each.over else 0.0, default=None)
+    measured = [result for result in tried if result.over is not None]
+    return max(
+        measured, key=lambda result: result.over.metric.sign * result.over.score if result.over else 0.0, default=None
+    )
 
 
 def provenance(tried: Sequence[CandidateResult], chosen: CandidateResult) -> SweepMark:

@@ -22,7 +22,7 @@ def tensors_meta(path: Path) -> dict[str, Any]:
         raise MissingError(f"no checkpoint at {path}")
     try:
         with safe_open(path, framework="np") as stream:
-            found: dict[str, Any] = json.loads((stream.metadata() or {}).get("metabench", "{}"))
-            return found
+            meta: dict[str, Any] = json.loads((stream.metadata() or {}).get("metabench", "{}"))
+            return meta
     except (OSError, SafetensorError, ValueError) as error:
         raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error})") from error

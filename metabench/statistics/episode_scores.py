@@ -69,7 +69,7 @@ class EpisodeScores:
         sums = [run.classes for run in runs]
         classes = None
         if first.classes is not None and None not in sums:
-            classes = first.classes[0], np.mean([each[1] for each in sums if each], axis=0)
+            classes = first.classes[0], np.mean([part[1] for part in sums if part], axis=0)
         values = np.mean([run.values for run in runs], axis=0)
         return cls(values, first.metric, sum(run.queries for run in runs), first.digest, classes)
 

@@ -66,13 +66,13 @@ class Moments:
 
 def _same_trainings(methods: Sequence[Sequence[Seeds]]) -> dict[Hashable, list[tuple[int, int]]]:
     """Group (method, cell) by the trained models that were measured there, where these are several."""
-    found: dict[Hashable, list[tuple[int, int]]] = defaultdict(list)
+    groups: dict[Hashable, list[tuple[int, int]]] = defaultdict(list)
     for method, cells in enumerate(methods):
         for cell, seeds in enumerate(cells):
             weights = tuple(run.weights for run in seeds)
             if len(seeds) > 1:
-                found[weights if all(weights) else (method, cell)].append((method, cell))
-    return found
+                groups[weights if all(weights) else (method, cell)].append((method, cell))
+    return groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +95,13 @@ class Spread:
     def of(cls, methods: Sequence[Sequence[Seeds]], unit: float = 1.0) -> Spread:
         """Return the spread of k methods over the same cells, with scores in units of `unit`."""
         size, cells = len(methods), len(methods[0])
-        found = cls(np.zeros(size), np.zeros(size), np.zeros((size, size)), np.zeros((size, size)))
+        spread = cls(np.zeros(size), np.zeros(size), np.zeros((size, size)), np.zeros((size, size)))
         for members in _same_trainings(methods).values():
             sums: dict[int, Floats] = defaultdict(lambda: np.zeros(1))
             for method, cell in members:
                 sums[method] = sums[method] + run_means(methods[method][cell]) / unit / cells
-            found._add(np.array(list(sums)), np.stack(list(sums.values())))
-        return found
+            spread._add(np.array(list(sums)), np.stack(list(sums.values())))
+        return spread
 
     def _add(self, methods: NDArray[np.int64], sums: Floats) -> None:
         """Add the part of one group of trained models: sums (methods, n) of the cells' means by seed."""

@@ -50,8 +50,8 @@ def mean_over_cells(cells: Sequence[Seeds]) -> Estimate | None:
     across, closed = across + constant, closed + constant
     shared = np.maximum(0.0, across) / count**2
     shared_df = satterthwaite(shared.sum(), (shared**2 / df).sum(), df.min())
-    found = total_variance(spread.own[0], spread.below[0], shared.sum(), shared_df, closed.sum() / count**2)
-    return Estimate(sign * float(np.mean([m.means[0] for m in moments])), float(found[0]), float(found[1]))
+    variance, freedom = total_variance(spread.own[0], spread.below[0], shared.sum(), shared_df, closed.sum() / count**2)
+    return Estimate(sign * float(np.mean([m.means[0] for m in moments])), float(variance), float(freedom))
 
 
 def _constant_variance(seeds: Seeds) -> float:

@@ -62,12 +62,12 @@ def compare_scores(a: ArrayLike, b: ArrayLike, paired: bool, higher_is_better: b
     """
     first, second = _row(a), _row(b)
     if not paired:
-        found = replace(_welch(first, second), a_beats_b_over=INDEPENDENT_EPISODES)
+        difference = replace(_welch(first, second), a_beats_b_over=INDEPENDENT_EPISODES)
     elif len(first) != len(second):
         raise ValueError(f"paired scores need the same episodes, not {len(first)} and {len(second)}")
     else:
-        found = _paired(first - second)
-    return found if higher_is_better else replace(found, a_beats_b=1.0 - found.a_beats_b)
+        difference = _paired(first - second)
+    return difference if higher_is_better else replace(difference, a_beats_b=1.0 - difference.a_beats_b)
 
 
 def compare_runs(first: Run, second: Run) -> Difference:
@@ -82,13 +82,13 @@ def compare_runs(first: Run, second: Run) -> Difference:
     if one.metric != two.metric:
         raise ValueError(f"{one.metric.name} and {two.metric.name} cannot be compared")
     if one.paired(two):
-        found = compare_scores(one.values, two.values, True, one.metric.higher_is_better)
-        return replace(found, open95=_open_half_width(one, two, found.ci95))
+        difference = compare_scores(one.values, two.values, True, one.metric.higher_is_better)
+        return replace(difference, open95=_open_half_width(one, two, difference.ci95))
     rows = (one.values[:shared], two.values[:shared]) if shared else (one.values, two.values)
-    found = compare_scores(*rows, shared > 0, one.metric.higher_is_better)
-    told = PREFIX.format("episode" if shared == 1 else f"{shared:,} episodes") if shared else UNPAIRED
-    more = "" if found.note == NO_DIFFERENCE else found.note  # the verdict says it
-    return replace(found, note="; ".join(filter(None, (told, more))))
+    difference = compare_scores(*rows, shared > 0, one.metric.higher_is_better)
+    basis = PREFIX.format("episode" if shared == 1 else f"{shared:,} episodes") if shared else UNPAIRED
+    more = "" if difference.note == NO_DIFFERENCE else difference.note  # the verdict says it
+    return replace(difference, note="; ".join(filter(None, (basis, more))))
 
 
 def _open_half_width(one: EpisodeScores, two: EpisodeScores, closed: float | None) -> float | None:

@@ -59,7 +59,7 @@ def covariances(runs: Sequence[Run]) -> tuple[Floats, Bools]:
             shared = runs[one[0]].shared(runs[two[0]]) if i != j else rows[i].shape[1]
             if shared < 2:
                 continue
-            a, b = (_centred(each[:, :shared]) for each in (rows[i], rows[j]))
+            a, b = (_centred(matrix[:, :shared]) for matrix in (rows[i], rows[j]))
             block = a @ b.T / (shared - 1) / max(rows[i].shape[1], rows[j].shape[1])
             result[np.ix_(one, two)], result[np.ix_(two, one)] = block, block.T
             together[np.ix_(one, two)] = together[np.ix_(two, one)] = True

@@ -122,10 +122,10 @@ def open_half_width(
     """
     if scores.classes is None:
         return None
-    found = class_level(scores.values, *scores.classes)
-    if found is None:
+    variances = class_level(scores.values, *scores.classes)
+    if variances is None:
         return None
-    half = max(t_quantile(found.df, 0.95) * found.standard_error, closed or 0.0)
+    half = max(t_quantile(variances.df, 0.95) * variances.standard_error, closed or 0.0)
     return within(half, float(scores.values.mean()), ends)
 
 

@@ -66,13 +66,13 @@ def rank_text(rank: Rank | None) -> str:
 def rank(results: Sequence[Rankable]) -> list[Rank | None]:
     """Return the rank of each result of a column; None for one of a single episode."""
     able = [index for index, result in enumerate(results) if result.is_rankable]
-    found: list[Rank | None] = [None] * len(results)
+    ranks: list[Rank | None] = [None] * len(results)
     if able:
         gaps, p = compare_all([results[index] for index in able])
         merits = [results[index].merit for index in able]
         for index, place in zip(able, places(merits, gaps, p), strict=True):
-            found[index] = place
-    return found
+            ranks[index] = place
+    return ranks
 
 
 def compare_all(results: Sequence[Rankable]) -> tuple[Matrix, Matrix]:
