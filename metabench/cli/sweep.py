@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from metabench.cli import run_options
-from metabench.comparison.sweep_results import CandidateResult, best_of, judge, provenance
+from metabench.comparison.sweep_results import CandidateResult, best_of, judge, sweep_mark
 from metabench.execution.dry_run import survey
 from metabench.execution.launcher import launch, marked
 from metabench.execution.session import Session
@@ -77,7 +77,7 @@ def _tested(found: Judged, session: Session) -> list[Outcome]:
     outcomes = []
     for _, tried in found:
         if (best := best_of(tried)) is not None:
-            entry = provenance(tried, best)
+            entry = sweep_mark(tried, best)
             outcomes += [marked(each, session, entry) for each in launch(best.candidate.tests, session)]
     return outcomes
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from metabench.errors import UsageError
-from metabench.records.inputs import Value, as_plain
+from metabench.records.inputs import as_plain
 from metabench.records.schema import Record
 from metabench.registry.metric import ACCURACY, Metric
+from metabench.registry.params import Value
 from metabench.utils.hashing import canonical_json
 
 

@@ -42,7 +42,7 @@ class Level:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """One method on one data set, its levels by ascending shots."""
+    """One method on one dataset, its levels by ascending shots."""
 
     method: str
     dataset: str
@@ -64,9 +64,9 @@ class LearningCurve:
 
 
 def learning_curves(records: Iterable[Record]) -> list[LearningCurve]:
-    """Return the curves that records make, by data set, protocol and method; a single level is a curve too.
+    """Return the curves that records make, by dataset, protocol and method; a single level is a curve too.
 
-    Where several runs tell the same (with more or fewer episodes, say), the one with most episodes counts.
+    Where several runs measure the same (with more or fewer episodes, say), the one with most episodes counts.
 
     Raises:
         NothingMeasured: no run that succeeded has shots.

@@ -1,4 +1,4 @@
-"""Records against each other: every pair within a cell (data set and protocol), and methods over data sets."""
+"""Records against each other: every pair within a cell (dataset and protocol), and methods over datasets."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Versus:
 
 @dataclass(frozen=True)
 class RankedMethods:
-    """Methods ranked over the data sets that all of them were measured on, for one protocol."""
+    """Methods ranked over the datasets that all of them were measured on, for one protocol."""
 
     protocol: str
     metric: Metric
@@ -86,7 +86,7 @@ def compare_all(records: Sequence[Record], min_diff: float | None = None) -> lis
 
     Args:
         records: valid records with scores.
-        min_diff: the difference, in points or the metric's unit, that would matter; the verdict then tells size.
+        min_diff: the difference, in points or the metric's unit, that would matter; the verdict then covers size too.
 
     Raises:
         UsageError: a record without scores, or no two records with a cell in common.
@@ -128,7 +128,7 @@ def _differing(one: Any, other: Any) -> str:
 def verdict(difference: Difference, p: float, min_diff: float | None, unit: str = "points") -> str:
     """Say whether A and B differ (p is adjusted already), and by how much compared with `min_diff`.
 
-    Of size the interval speaks: beyond `min_diff` with all of it, short of it with all of it, or neither.
+    The interval decides on the size: beyond `min_diff` with all of it, short of it with all of it, or neither.
     """
     if difference.method == "identical":
         return NO_DIFFERENCE
@@ -145,9 +145,9 @@ def verdict(difference: Difference, p: float, min_diff: float | None, unit: str 
 
 
 def rank_over_datasets(pairs: Sequence[Versus]) -> list[RankedMethods]:
-    """Rank the methods over data sets, once for each protocol that has two methods on two data sets.
+    """Rank the methods over datasets, once for each protocol that has two methods on two datasets.
 
-    The score of a method with several runs on a data set (seeds) is their mean.
+    The score of a method with several runs on a dataset (seeds) is their mean.
     """
     everyone = {run.record.key: run for pair in pairs for run in (pair.a, pair.b)}.values()
     protocols: dict[tuple[str, Metric], dict[str, dict[str, list[float]]]] = defaultdict(

@@ -1,4 +1,4 @@
-"""What a suite says: every algorithm in every cell, its mean over the cells, and its rank with ties."""
+"""Report of a suite: every algorithm in every cell, its mean over the cells, and its rank with ties."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from metabench.utils.hashing import canonical_json
 
 @dataclass(frozen=True)
 class Cell:
-    """A data set and a protocol: what all algorithms are measured on alike."""
+    """A dataset and a protocol that all algorithms are measured on."""
 
     key: str
     dataset: str
@@ -36,8 +36,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What an algorithm did in a cell.
+class SuiteResult:
+    """The result of an algorithm in a cell.
 
     Attributes:
         score: mean over seeds and episodes, in the unit of the metric: percent for accuracy.
@@ -57,7 +57,7 @@ class Result:
 
     @property
     def metric(self) -> Metric:
-        """What the score is."""
+        """The metric of the score."""
         return self.runs[0].scores.metric
 
 
@@ -73,7 +73,7 @@ class Line:
     """
 
     method: str
-    results: Mapping[str, Result]
+    results: Mapping[str, SuiteResult]
     problems: Mapping[str, str]
     rank: Rank | None = None
     mean: float | None = None
@@ -151,13 +151,13 @@ def _problem(results: Sequence[Outcome | RejectedRun]) -> str:
     return part + "; ".join(dict.fromkeys(reasons))
 
 
-def _result(records: Sequence[Record]) -> Result:
+def _result(records: Sequence[Record]) -> SuiteResult:
     (over,) = over_seeds(records)
     summary = records[0].summary
     closed, opened = (summary.ci95, summary.open95) if len(records) == 1 else (over.total95, over.total_open95)
     keys = tuple(record.key for record in over.records)
     copies = most(record.copies for record in records)
-    return Result(over.score, closed, opened, keys, tuple(record.run for record in over.records), copies)
+    return SuiteResult(over.score, closed, opened, keys, tuple(record.run for record in over.records), copies)
 
 
 def _methods(runs: Sequence[RunSpec]) -> list[str]:

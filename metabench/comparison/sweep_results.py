@@ -18,7 +18,7 @@ from metabench.statistics.tied_ranks import Rank
 
 @dataclass(frozen=True)
 class CandidateResult:
-    """A candidate and what came of it: `over` its seeds, None with a `problem` where a run failed."""
+    """A candidate with its result `over` its seeds; None with a `problem` where a run failed."""
 
     candidate: Candidate
     over: OverSeeds | None
@@ -27,7 +27,7 @@ class CandidateResult:
 
 
 def judge(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[CandidateResult]:
-    """Return what came of each candidate, in order, ranked with ties by a paired test on the validation episodes."""
+    """Return the result of every candidate, in order, ranked with ties by a paired test on the validation episodes."""
     left, tried = list(outcomes), []
     for candidate in sweep.candidates:
         own, left = left[: len(candidate.runs)], left[len(candidate.runs) :]
@@ -47,7 +47,7 @@ def best_of(tried: Sequence[CandidateResult]) -> CandidateResult | None:
     )
 
 
-def provenance(tried: Sequence[CandidateResult], chosen: CandidateResult) -> SweepMark:
+def sweep_mark(tried: Sequence[CandidateResult], chosen: CandidateResult) -> SweepMark:
     """Return the mark for the record of the chosen candidate: all that was tried, and what chose it."""
     return SweepMark(
         chosen=dict(chosen.candidate.settings),

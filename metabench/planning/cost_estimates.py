@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from metabench.planning.run_spec import RunSpec
-from metabench.records.inputs import Inputs, Value
+from metabench.records.inputs import Inputs
 from metabench.records.schema import Record, TrainingOutcome
+from metabench.registry.params import Value
 from metabench.utils.hashing import canonical_json
 
 Costs = dict[str, list[float]]

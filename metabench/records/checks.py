@@ -23,7 +23,7 @@ _TAKEN = frozenset(("mean", "sd", "ci95", "interval", "open95", "episodes", "not
 
 
 class RecordError(MetabenchError):
-    """A record is malformed, or does not hold together."""
+    """Error of a record that is malformed or contradicts itself."""
 
 
 def need(condition: bool, path: str, fault: str) -> None:

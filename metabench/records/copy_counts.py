@@ -39,18 +39,18 @@ def copies_words(counts: Mapping[str, int], explained: bool = False) -> str:
 
 
 def copies_line(counts_of: Mapping[str, Mapping[str, int]]) -> str:
-    """Return the line below a table that explains the mark; '' where no data set has copies."""
+    """Return the line below a table that explains the mark; '' where no dataset has copies."""
     listed = "; ".join(f"{name} {copies_words(counts, explained=True)}" for name, counts in counts_of.items() if counts)
     return f"{MARK}: items whose bytes equal another's, the first of each not counted: {listed}" if listed else ""
 
 
 def marked_name(name: str, *counts: Mapping[str, int]) -> str:
-    """Return the name of a data set, with the mark where any of `counts` is not empty."""
+    """Return the name of a dataset, with the mark where any of `counts` is not empty."""
     return f"{name} {MARK}" if any(counts) else name
 
 
 def copies_note(records: Iterable[Record]) -> str:
-    """Return `copies_line` for the data sets of records; '' where none has copies."""
+    """Return `copies_line` for the datasets of records; '' where none has copies."""
     by_dataset: dict[str, list[Mapping[str, int]]] = {}
     for record in records:
         by_dataset.setdefault(record.inputs.dataset.name, []).append(record.copies)

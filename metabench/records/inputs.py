@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from metabench.registry.loader import Kind
+from metabench.registry.params import Value
 from metabench.registry.specs import TEST
 from metabench.statistics.stopping import StopRule
 from metabench.utils.hashing import canonical_json, content_key
@@ -21,7 +22,6 @@ MAX_EPISODES = 1_000_000
 
 Number = int | float
 """Of JSON: 1 and 1.0 are different bytes, so neither becomes the other."""
-Value = bool | int | float | str
 Short = Annotated[str, Meta(max_length=200)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Digests = Annotated[dict[str, Short], Meta(min_length=1)]
@@ -98,7 +98,7 @@ class EvaluationInputs(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrainingInputs(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What determines trained weights: a `metabench.registry.recipe.Recipe` with seed and data, or a file.
+    """Inputs that determine trained weights: a `metabench.registry.recipe.Recipe` with seed and data, or a file.
 
     Attributes:
         checkpoint: SHA-256 of a file of weights; then nothing else is known here.

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from metabench.records.checks import RecordError, check_record
-from metabench.records.inputs import EvaluationInputs, Inputs, as_plain
+from metabench.records.inputs import EvaluationInputs, as_plain
 from metabench.records.schema import SCHEMA, Record
 from metabench.records.scores import scores_of, summary_of
 from metabench.records.strict_json import LONGEST_FAULT, JsonFault, check_json, type_fault
@@ -29,7 +29,7 @@ UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 
 class NewerSchemaError(RecordError):
-    """A record was written by a newer metabench: valid perhaps, but this one cannot judge it."""
+    """Error of a record that a newer metabench wrote: valid perhaps, but this one cannot judge it."""
 
 
 class _Head(msgspec.Struct):
@@ -153,7 +153,6 @@ def write_record(path: Path, record: Record) -> None:
 __all__ = [
     "MAX_BYTES",
     "SCHEMA",
-    "Inputs",
     "NewerSchemaError",
     "Record",
     "RecordError",

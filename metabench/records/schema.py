@@ -11,9 +11,10 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from metabench.records.inputs import Inputs, Number, Short, Value
+from metabench.records.inputs import Inputs, Number, Short
 from metabench.records.scores import Scores
 from metabench.registry.metric import ACCURACY, Metric
+from metabench.registry.params import Value
 from metabench.statistics.shared_episodes import Run
 
 SCHEMA: Final = 1
@@ -33,7 +34,7 @@ class RunError(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrainingOutcome(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What happened in training; no part of the key.
+    """The course of a training; no part of the key.
 
     Attributes:
         weights_sha256: digest of the file of weights that was evaluated.
@@ -58,7 +59,7 @@ class TrainingOutcome(Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class Cost(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a run took: seconds (all, training, embedding, scoring), episodes scored per second, peak memory in MB.
+    """The cost of a run: seconds (all, training, embedding, scoring), episodes scored per second, peak memory in MB.
 
     `parameters` is the number of weights. None where the record does not say.
     """
@@ -98,7 +99,7 @@ class SweepMark(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provenance(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where a record was made, and of what; no part of the key.
+    """The origin of a record: software, hardware, data; no part of the key.
 
     Attributes:
         git: revision of the source tree, with ``+`` where that was changed; '' for an installed package.
@@ -207,7 +208,7 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     @property
     def metric(self) -> Metric:
-        """What its scores are; accuracy where it has none."""
+        """The metric of its scores; accuracy where it has none."""
         return ACCURACY if self.scores is None else self.scores.metric
 
     @cached_property

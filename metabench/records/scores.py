@@ -19,7 +19,7 @@ from metabench.statistics.summary import Summary, summarise
 MAX_CLASSES = 1_000_000
 MAX_QUERIES = 1_000_000
 MAX_VALUE = 1e30
-"""Of a metric; what is larger has diverged, and its square must still be a number."""
+"""Largest value of a metric; a larger one has diverged, and its square must still be a number."""
 MAX_PARTS = 8
 
 Count = Annotated[int, Meta(ge=0, le=MAX_EPISODES * MAX_QUERIES)]
@@ -93,12 +93,12 @@ class Scores(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 
     @property
     def is_counted(self) -> bool:
-        """Whether the record holds correct answers, not values of a metric."""
+        """True where the record holds correct answers, not values of a metric."""
         return self.metric_field is None
 
     @property
     def answers(self) -> Sequence[float]:
-        """What the record holds for each episode: counts, or values."""
+        """The counts or values that the record holds, one for each episode."""
         return self.correct if self.is_counted else self.values
 
     @property

@@ -24,7 +24,7 @@ HEADER = 32
 """Bytes at the start of a partial file that say who scores."""
 _PREFIX = re.compile("[0-9a-f]{4,64}")
 _LISTS: dict[type[SuiteMark | SweepMark], str] = {SuiteMark: "suites", SweepMark: "sweeps"}
-"""Where provenance keeps marks of a kind."""
+"""The list of the provenance that holds marks of a kind."""
 
 
 class Store:

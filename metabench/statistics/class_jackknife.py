@@ -1,4 +1,4 @@
-"""The *open* interval: what the mean would do with other classes and other images, from ordinary episodes.
+"""The *open* interval: the mean for other classes and other images, from ordinary episodes.
 
 A few-shot score is an average over episodes of `way` classes each. Given the test set, episodes are drawn
 independently: that part of the uncertainty is the closed interval's. What the test set itself adds is that its
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from metabench.statistics.episode_scores import Floats
 
 FEWEST_DF = 2.0
 """Student's t with fewer degrees of freedom has no variance: an interval from it is wide and says nothing."""

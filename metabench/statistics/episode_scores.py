@@ -77,7 +77,7 @@ class EpisodeScores:
         return len(self.values)
 
     def paired(self, other: EpisodeScores) -> bool:
-        """Whether both are of the same episodes."""
+        """Return whether both are of the same episodes."""
         return bool(self.digest) and self.digest == other.digest and len(self) == len(other)
 
     @property

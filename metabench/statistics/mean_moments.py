@@ -1,4 +1,4 @@
-"""What the runs of several methods give to the variances of their means and of the differences of these."""
+"""Moments of the runs of several methods, from which variances of their means and differences are made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Seeds = Sequence[Run]
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What the runs of k methods in one cell say, as merits (larger is better).
+    """Means and covariances of the runs of k methods in one cell, as merits (larger is better).
 
     Attributes:
         means: (k,) mean over seeds and episodes.
@@ -77,7 +77,7 @@ def _same_trainings(methods: Sequence[Sequence[Seeds]]) -> dict[Hashable, list[t
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """What the spread of seeds adds to the variance of k means, and how certain that is.
+    """The part of the variance of k means that the spread of seeds adds, and its uncertainty.
 
     Attributes:
         own: (k,) part of the variance of each mean; 0 with a single seed everywhere.

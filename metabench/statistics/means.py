@@ -31,7 +31,7 @@ _ROUNDING = 1e-13
 
 
 def is_rankable(seeds: Seeds) -> bool:
-    """Whether the runs have two episodes each: of a single one nothing is known but its score."""
+    """Return whether every run has at least two episodes: a single one has no spread."""
     return all(len(run.scores) > 1 for run in seeds)
 
 

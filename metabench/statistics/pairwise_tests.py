@@ -1,4 +1,4 @@
-"""Is A better than B? Two rows of per-episode scores, the difference of their means, and how sure it is."""
+"""Tests of two rows of per-episode scores: the difference of their means, its interval and its p-value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_DIFFERENCE = "no difference observed"
 UNPAIRED = "different episodes, so not paired: Welch's test"
 PREFIX = "difference on the first {}, which both met; the scores are over all of each"
 SAME_EPISODE, INDEPENDENT_EPISODES = "same episode", "independent episodes"
-"""Of which pairs of new episodes `Difference.a_beats_b` is the probability."""
+"""Pairs of new episodes of which `Difference.a_beats_b` is the probability."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which episodes runs have in common.
+"""Episodes that runs have in common, and the covariances of their means.
 
 Episode i is a pure function of what names its stream and of i. Two runs of one stream that ended at different episodes,
 each by its own width say, have met the same ones as far as the shorter run goes.

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from metabench.statistics.episode_scores import Floats
 
 ALPHA = 0.05
 BOUNDS = ("asymptotic", "bernstein")
@@ -124,6 +124,6 @@ def tightest_rho2(t: int, alpha: float = ALPHA) -> float:
 
 
 def closes(rule: StopRule, shares: Sequence[float] | Floats, most: int) -> bool:
-    """Whether the run that follows `rule` ends with exactly these shares of correct answers."""
+    """Return whether the run that follows `rule` ends with exactly these shares of correct answers."""
     end = rule.reached(shares)
     return end == len(shares) or (end is None and len(shares) == most)

@@ -1,4 +1,4 @@
-"""What a row of per-episode scores says, and how sure that is.
+"""Summary of a row of per-episode scores: its mean and two intervals.
 
 Two intervals stand beside each mean score (Lafargue et al. 2024, arXiv 2409.02850). The *closed* one is about the
 sampler: episodes drawn again from this test set. The *open* one is about the data: other classes, other images.

@@ -13,7 +13,7 @@ from metabench.leaderboard.rows import Result, group
 from metabench.statistics.multiple_testing import ALPHA, holm, holm_rejects
 from metabench.statistics.pairwise_tests import compare_runs
 from metabench.statistics.shared_episodes import Run
-from metabench.statistics.tied_ranks import compare_all, places, rank, rank_text
+from metabench.statistics.tied_ranks import compare_rows, places, rank, rank_text
 from tests.record_factory import make_record
 
 
@@ -47,7 +47,7 @@ COUNTS = st.lists(st.integers(0, 75), min_size=4, max_size=4)
 )
 def test_every_pair_is_compared_as_two_records_are(rows: list[list[int]], digests: list[str]) -> None:
     results = _results(*rows, digests=tuple(digests))
-    gaps, p = compare_all(results)
+    gaps, p = compare_rows(results)
     records = _records(results)
     for i, j in itertools.permutations(range(len(rows)), 2):
         found = compare_runs(records[i], records[j])
@@ -85,7 +85,7 @@ def test_not_told_apart_is_not_transitive() -> None:
     base = np.full(200, 50)
     noise = np.random.default_rng(1).integers(-20, 21, 200)
     results = _results((base + 1 + shift).tolist(), (base + 1 + noise).tolist(), (base + shift).tolist())
-    _, p = compare_all(results)
+    _, p = compare_rows(results)
     assert p[0, 2] < 0.001
     assert min(p[0, 1], p[1, 2]) > 0.05
     assert [str(place) for place in rank(results)] == ["1=", "1=", "2"]
@@ -116,7 +116,7 @@ def test_a_row_that_hardly_anything_is_known_of_does_not_overtake_a_better_one()
     results = _results(best.tolist(), second.tolist(), third.tolist(), digests=("ab" * 32, "ab" * 32, "cd" * 32))
     third_mean = results[2].merit
     assert third_mean < results[1].merit < results[0].merit
-    _, p = compare_all(results)
+    _, p = compare_rows(results)
     assert p[0, 1] < 0.001
     assert p[0, 2] > 0.05
     assert [str(place) for place in rank(results)] == ["1", "2=", "2="]
