@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from metabench.leaderboard.entries import Cell
+from metabench.leaderboard.entries import Column
 from metabench.leaderboard.published import Published
 from metabench.statistics.dataset_ranking import critical_difference, friedman, iman_davenport
 from metabench.statistics.rank_distribution import rank_sums, squares
@@ -96,7 +96,7 @@ def marks(repetitions: int) -> list[str]:
 
 
 def _marked(papers: Floats, ours: Floats, margin: float, half: float) -> str:
-    claims = [Published("a", "b", "d", Cell("", 5, 1), value, margin, "", "s", "paper") for value in papers.tolist()]
+    claims = [Published("a", "b", "d", Column("", 5, 1), value, margin, "", "s", "paper") for value in papers.tolist()]
     marked = [claim.misses(value, half) for claim, value in zip(claims, ours.tolist(), strict=True)]
     apart = np.abs(papers - ours) > margin + half
     return f"{100 * np.mean(apart):.1f} % | {100 * np.mean(marked):.1f} %"

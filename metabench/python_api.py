@@ -16,7 +16,7 @@ from metabench.planning.arguments import Converter, converted
 from metabench.planning.planner import LISTS, Selection
 from metabench.planning.suites import find_suite
 from metabench.registry.registry import load_registry
-from metabench.reports.prediction_tables import COLUMNS, rows
+from metabench.reports.prediction_tables import PREDICTION_COLUMNS, prediction_rows
 from metabench.reports.rows import outcome_rows, to_frame
 from metabench.utils.console import Console
 from metabench.utils.home import Home
@@ -162,4 +162,5 @@ def predict(
     registry, console = load_registry(asked.pop("plugins")), Console(quiet=asked.pop("quiet"))
     found = label(request_of(registry, **asked), console)
     every = [{f"p({name})": share for name, share in each.probabilities.items()} for each in found]
-    return pd.concat([pd.DataFrame(rows(found), columns=list(COLUMNS)), pd.DataFrame(every)], axis=1)
+    rows = pd.DataFrame(prediction_rows(found), columns=list(PREDICTION_COLUMNS))
+    return pd.concat([rows, pd.DataFrame(every)], axis=1)

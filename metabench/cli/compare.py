@@ -33,8 +33,8 @@ def compare(
     ranked over the data sets.
     """
     from metabench.comparison.pairs import compare_all, rank_over_datasets
-    from metabench.plotting.comparison_plot import draw
-    from metabench.reports.comparison_tables import to_json, to_text
+    from metabench.plotting.comparison_plot import comparison_picture
+    from metabench.reports.comparison_tables import comparison_json, comparison_text
     from metabench.utils.atomic_files import write_atomic
 
     if as_json and as_markdown:
@@ -47,7 +47,7 @@ def compare(
     found = compare_all([given(word, home).record for word in records], min_diff)
     ranked = rank_over_datasets(found)
     if plot is not None:
-        write_atomic(plot, draw(found, ranked, min_diff).file())
-    click.echo(to_json(found, ranked) if as_json else to_text(found, ranked, as_markdown))
+        write_atomic(plot, comparison_picture(found, ranked, min_diff).file())
+    click.echo(comparison_json(found, ranked) if as_json else comparison_text(found, ranked, as_markdown))
     if plot is not None:
         click.echo(f"wrote {plot}", err=True)

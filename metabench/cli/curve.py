@@ -41,9 +41,9 @@ def curve(
     nothing but their shots are one curve. 'metabench run --plot FILE.svg' draws what it has just measured.
     """
     from metabench.comparison.learning_curves import learning_curves
-    from metabench.plotting.learning_curve_plot import draw
+    from metabench.plotting.learning_curve_plot import learning_curve_picture
     from metabench.records.loading import load_records
-    from metabench.reports.curve_tables import to_csv, to_json, to_text
+    from metabench.reports.curve_tables import curve_csv, curve_json, curve_text
     from metabench.utils.atomic_files import write_atomic
 
     if as_json and as_markdown:
@@ -58,10 +58,10 @@ def curve(
         raise NothingMeasured(f"no run has {asked}; see 'metabench list runs'")
     found = learning_curves(records)
     if plot is not None:
-        write_atomic(plot, draw(found).file())
+        write_atomic(plot, learning_curve_picture(found).file())
     if csv_file is not None:
-        write_atomic(csv_file, to_csv(found))
-    click.echo(to_json(found) if as_json else to_text(found, as_markdown))
+        write_atomic(csv_file, curve_csv(found))
+    click.echo(curve_json(found) if as_json else curve_text(found, as_markdown))
     for path in filter(None, (plot, csv_file)):
         click.echo(f"wrote {path}", err=True)
 

@@ -126,15 +126,15 @@ def _lines(found: Changes, against: str) -> list[str]:
 def html(folder: Path, out: Path | None, as_json: bool) -> None:
     """Write the one page with tables and pictures ('build' does it too)."""
     from metabench.leaderboard import Leaderboard
-    from metabench.leaderboard.folder import SITE
+    from metabench.leaderboard.folder import HTML_PAGE
     from metabench.utils.atomic_files import write_atomic
 
     _need_folder(folder)
-    target = out or folder / SITE
+    target = out or folder / HTML_PAGE
     if not is_folder(target.absolute().parent):
         raise UsageError(f"--out {target}: there is no folder {target.absolute().parent}")
     prefix = Path(os.path.relpath(folder.absolute(), target.absolute().parent)).as_posix()
-    write_atomic(target, Leaderboard(folder).site("" if prefix == "." else f"{prefix}/"))
+    write_atomic(target, Leaderboard(folder).html("" if prefix == "." else f"{prefix}/"))
     _show("wrote", [target], as_json)
 
 

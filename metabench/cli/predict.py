@@ -12,7 +12,7 @@ from metabench.cli.plugin_option import current_registry
 from metabench.cli.run_options import parse_settings
 from metabench.data.image_decoding import COLOURS, FITS
 from metabench.execution.prediction_request import ALGORITHM, request_of
-from metabench.reports.prediction_tables import to_csv, to_json, to_text
+from metabench.reports.prediction_tables import prediction_csv, prediction_json, prediction_text
 from metabench.utils.console import Console
 
 _PATH = click.Path(path_type=Path)
@@ -51,6 +51,6 @@ def predict(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -
     console = Console(quiet=quiet)
     found = label(request_of(current_registry(), **options), console)
     if csv_file is not None:
-        write_atomic(csv_file, to_csv(found))
+        write_atomic(csv_file, prediction_csv(found))
         console.note(f"wrote {csv_file}")
-    click.echo(to_json(found) if as_json else to_text(found))
+    click.echo(prediction_json(found) if as_json else prediction_text(found))

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from metabench.registry.registry import Registry
-from metabench.reports.text_table import aligned, display_width
+from metabench.reports.text_table import terminal_columns
 
 
 def plain(value: Any) -> Any:
@@ -38,9 +38,7 @@ def cell(value: Any) -> str:
 
 def columns(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return rows as left-aligned text columns under their header."""
-    table = [list(header), *([cell(value) for value in row] for row in rows)]
-    widths = [max(map(display_width, column)) for column in zip(*table, strict=True)]
-    return "\n".join(aligned(row, widths) for row in table)
+    return terminal_columns(header, ([cell(value) for value in row] for row in rows))
 
 
 def warn_of_broken(registry: Registry) -> None:

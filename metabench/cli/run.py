@@ -20,12 +20,12 @@ from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.planning.suites import Suite, find_suite
-from metabench.plotting.learning_curve_plot import draw
+from metabench.plotting.learning_curve_plot import learning_curve_picture
 from metabench.registry.specs import SAMPLINGS
-from metabench.reports import suite_tables
-from metabench.reports.rows import Row, outcome_rows
-from metabench.reports.run_tables import markdown, terminal, to_csv, to_json, with_dataset_labels
-from metabench.reports.seed_tables import seed_rows, seeds_markdown, seeds_terminal
+from metabench.reports.rows import TableRow, outcome_rows
+from metabench.reports.run_tables import run_csv, run_json, run_text, with_dataset_labels
+from metabench.reports.seed_tables import seed_rows, seed_text
+from metabench.reports.suite_tables import suite_csv, suite_json, suite_text
 from metabench.statistics.stopping import BOUNDS
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.console import Console
@@ -92,7 +92,7 @@ def _run(runs: Sequence[RunSpec], session: Session, options: Mapping[str, Any]) 
     outcomes = launch(runs, session)
     rows = outcome_rows(outcomes)
     if options["csv_file"] is not None:
-        to_csv(rows, options["csv_file"])
+        write_atomic(options["csv_file"], run_csv(rows))
     _draw(outcomes, options["plot"], session.console)
     _say_places(rows, session)
     click.echo(_rendered(rows, seed_rows(outcome.record for outcome in outcomes), options))
@@ -108,19 +108,19 @@ def _run_suite(suite: Suite, runs: Sequence[Planned], session: Session, options:
     found = report(runs, results)
     outcomes = [result for result in results if isinstance(result, Outcome)]
     if options["csv_file"] is not None:
-        write_atomic(options["csv_file"], suite_tables.to_csv(found))
+        write_atomic(options["csv_file"], suite_csv(found))
     _draw(outcomes, options["plot"], session.console)
     if options["as_json"]:
         seeds = seed_rows(outcome.record for outcome in outcomes)
-        click.echo(suite_tables.to_json(suite, found, outcome_rows(outcomes), seeds))
+        click.echo(suite_json(suite, found, outcome_rows(outcomes), seeds))
     else:
-        click.echo(suite_tables.to_text(suite, found, options["as_markdown"]))
+        click.echo(suite_text(suite, found, options["as_markdown"]))
     codes = [result.error.exit_code for result in results if isinstance(result, RejectedRun)]
     failed = any(outcome.record.status != "ok" for outcome in outcomes)
     return 1 if failed else min(codes, default=0)
 
 
-def _say_places(rows: Sequence[Row], session: Session) -> None:
+def _say_places(rows: Sequence[TableRow], session: Session) -> None:
     """Say which folder each data set is whose name means several."""
     labels = {
         label["dataset"]: row["dataset_digest"]
@@ -137,16 +137,16 @@ def _draw(outcomes: Sequence[Outcome], path: Path | None, console: Console) -> N
     if path is None:
         return
     try:
-        write_atomic(path, draw(learning_curves(outcome.record for outcome in outcomes)).file())
+        write_atomic(path, learning_curve_picture(learning_curves(outcome.record for outcome in outcomes)).file())
         console.note(f"wrote {path}")
     except (NothingMeasured, UsageError) as error:
         console.warn(f"--plot {path}: {error}")
 
 
-def _rendered(rows: Sequence[Row], seeds: Sequence[Row], options: Mapping[str, Any]) -> str:
+def _rendered(rows: Sequence[TableRow], seeds: Sequence[TableRow], options: Mapping[str, Any]) -> str:
     """Return the rows in the form asked for; where something was trained several times, with the rows over seeds."""
     if options["as_json"]:
-        return to_json(rows, seeds)
-    render, render_seeds = (markdown, seeds_markdown) if options["as_markdown"] else (terminal, seeds_terminal)
+        return run_json(rows, seeds)
+    markdown = options["as_markdown"]
     several = any(len(row["seeds"]) > 1 for row in seeds)
-    return "\n\n".join([render(rows), render_seeds(seeds)]) if several else render(rows)
+    return "\n\n".join([run_text(rows, markdown), *([seed_text(seeds, markdown)] if several else [])])

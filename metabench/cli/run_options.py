@@ -14,7 +14,7 @@ from metabench.errors import UsageError
 from metabench.execution.session import Session
 from metabench.planning.forecast import NOT_MADE, RunForecast
 from metabench.planning.planner import EPISODES, MOST_UNTIL, PRECISIONS
-from metabench.reports import dry_run_tables
+from metabench.reports.dry_run_tables import dry_run_json, dry_run_text
 from metabench.runtime.memory_limits import parse_bytes
 from metabench.utils.console import Console
 from metabench.utils.home import Home
@@ -169,8 +169,6 @@ def session_of(context: click.Context, options: Mapping[str, Any]) -> Session:
 
 def tell(found: Sequence[RunForecast], options: Mapping[str, Any]) -> int:
     """Print a survey (``--dry-run``) and return the exit code: 3 where something is missing, 2 where runs cannot be."""
-    text = (
-        dry_run_tables.to_json(found) if options["as_json"] else dry_run_tables.to_text(found, options["as_markdown"])
-    )
+    text = dry_run_json(found) if options["as_json"] else dry_run_text(found, options["as_markdown"])
     click.echo(text)
     return min((NOT_MADE[each.state] for each in found if each.state in NOT_MADE), default=0)

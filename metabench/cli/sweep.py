@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,10 +15,11 @@ from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import Selection
 from metabench.planning.sweeps import Sweep, plan_sweep
-from metabench.reports import sweep_tables
 from metabench.reports.rows import outcome_rows
-from metabench.reports.run_tables import markdown, terminal
-from metabench.reports.seed_tables import seed_rows, seeds_markdown, seeds_terminal
+from metabench.reports.run_tables import run_text
+from metabench.reports.seed_tables import seed_rows, seed_text
+from metabench.reports.sweep_tables import sweep_csv, sweep_documents, sweep_text
+from metabench.reports.text_table import json_text
 from metabench.utils.atomic_files import write_atomic
 
 
@@ -55,7 +55,7 @@ def sweep(context: click.Context, /, **options: Any) -> None:
     found = _judged(sweeps, launch(runs, session))
     tests = _tested(found, session) if options["test"] else []
     if options["csv_file"] is not None:
-        write_atomic(options["csv_file"], sweep_tables.to_csv(found))
+        write_atomic(options["csv_file"], sweep_csv(found))
     click.echo(_rendered(found, tests, options))
     failed = any(best_of(tried) is None for _, tried in found) or any(each.record.status != "ok" for each in tests)
     context.exit(int(failed))
@@ -85,11 +85,10 @@ def _tested(found: Judged, session: Session) -> list[Outcome]:
 def _rendered(found: Judged, tests: Sequence[Outcome], options: Mapping[str, Any]) -> str:
     rows, seeds = outcome_rows(tests), seed_rows(outcome.record for outcome in tests)
     if options["as_json"]:
-        document = {"sweeps": sweep_tables.documents(found), "rows": rows, "seeds": seeds}
-        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
-    blocks = [sweep_tables.to_text(found, options["as_markdown"])]
+        return json_text({"sweeps": sweep_documents(found), "rows": rows, "seeds": seeds})
+    markdown = options["as_markdown"]
+    blocks = [sweep_text(found, markdown)]
     if rows:
-        render, render_seeds = (markdown, seeds_markdown) if options["as_markdown"] else (terminal, seeds_terminal)
-        blocks += ["on the test classes, what was chosen:", render(rows)]
-        blocks += [render_seeds(seeds)] if any(len(row["seeds"]) > 1 for row in seeds) else []
+        blocks += ["on the test classes, what was chosen:", run_text(rows, markdown)]
+        blocks += [seed_text(seeds, markdown)] if any(len(row["seeds"]) > 1 for row in seeds) else []
     return "\n\n".join(blocks)

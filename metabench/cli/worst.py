@@ -30,14 +30,13 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     from metabench.comparison.labels import way_shot
     from metabench.evaluation.error_analysis import ErrorAnalyzer
     from metabench.execution.replay import replay
-    from metabench.reports.error_tables import to_plain, to_text
+    from metabench.reports.error_tables import error_document, error_text
 
     found = given(record, home)
     measured = found.record
     if measured.scores is not None and not measured.scores.is_counted:
-        raise UsageError(
-            f"run {measured.short_key} is not scored by right and wrong answers; see 'metabench show --plot'"
-        )
+        short = measured.short_key
+        raise UsageError(f"run {short} is not scored by right and wrong answers; see 'metabench show --plot'")
     session, weights = ready(found, home, options)
     watchers: list[ErrorAnalyzer] = []
 
@@ -53,10 +52,10 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
         session.console.warn(f"{what} than in the record")
     view = watchers[0].result(top)
     if as_json:
-        echo_json({"key": measured.key, **to_plain(view), "copies": measured.copies})
+        echo_json({"key": measured.key, **error_document(view), "copies": measured.copies})
         return
     inputs = measured.inputs
     protocol = way_shot(inputs.protocol.params) or inputs.protocol.name
     dataset = marked_name(inputs.dataset.name, measured.copies)
     click.echo(f"{inputs.algorithm.name} on {dataset}, {protocol}, run {measured.short_key}\n")
-    click.echo("\n".join(filter(None, (to_text(view, top), copies_note([measured])))))
+    click.echo("\n".join(filter(None, (error_text(view, top), copies_note([measured])))))

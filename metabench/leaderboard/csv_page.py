@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from metabench.leaderboard.board import Board, Section
-from metabench.leaderboard.entries import Cell
-from metabench.leaderboard.rows import Row
-from metabench.records.copy_counts import most
+from metabench.leaderboard.entries import Column
+from metabench.leaderboard.rows import BoardRow
+from metabench.records.copy_counts import copies_words, most
 from metabench.registry.metric import ACCURACY
-from metabench.reports.rows import csv_text
+from metabench.reports.text_table import csv_text
 from metabench.utils.hashing import canonical_json
 
-COLUMNS = (
+_COLUMNS = (
     "algorithm",
     "algorithm_version",
     "algorithm_params",
@@ -60,10 +60,10 @@ COLUMNS = (
 )
 
 
-def data_csv(board: Board) -> str:
-    """Return the CSV of one data set.
+def board_csv(board: Board) -> str:
+    """Return the CSV of one dataset.
 
-    What is not scored by accuracy has two columns, `metric` and `score`, for it; `copies` is there where some are.
+    Where a row is not scored by accuracy, `metric` and `score` replace `accuracy`; `copies` is there if any exist.
     """
     data = [
         _datum(section, row, cell) for section in board.sections for row in section.rows for cell in sorted(row.cells)
@@ -71,11 +71,11 @@ def data_csv(board: Board) -> str:
     scored = ("accuracy",) if all(datum["metric"] == ACCURACY.name for datum in data) else ("metric", "score")
     known = ("copies",) if any(datum["copies"] for datum in data) else ()
     parts = {"accuracy": scored, "copies": known}
-    columns = [part for name in COLUMNS for part in parts.get(name, (name,))]
+    columns = [part for name in _COLUMNS for part in parts.get(name, (name,))]
     return csv_text(columns, data)
 
 
-def _datum(section: Section, row: Row, cell: Cell) -> dict[str, Any]:
+def _datum(section: Section, row: BoardRow, cell: Column) -> dict[str, Any]:
     result, claim = row.cells[cell], section.claim(row, cell)
     entry = result.entries[0]
     inputs, rank = entry.inputs, section.ranks[row.identity, cell]
@@ -104,7 +104,7 @@ def _datum(section: Section, row: Row, cell: Cell) -> dict[str, Any]:
         "interval": result.kind,
         "open95": _number(result.open95),
         "note": result.note,
-        "copies": most([section.copies, *(run.record.copies for run in result.entries)]),
+        "copies": copies_words(most([section.copies, *(run.record.copies for run in result.entries)])),
         "episodes": inputs.evaluation.episodes,
         "episode_seed": inputs.evaluation.seed,
         "seeds": " ".join(str(run.seed) for run in result.entries if run.seed is not None),

@@ -17,13 +17,13 @@ from metabench.registry.specs import FIXED_WAY, TEST
 from metabench.utils.hashing import canonical_json
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")
-"""Files of the folder that a data set's page must not replace."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Files of the folder that a dataset's page must not replace."""
+FILE_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, order=True)
-class Cell:
-    """A column of a page: what episodes are like.
+class Column:
+    """A column of a page: one kind of episodes.
 
     These are way and shot, the protocol's name unless it is the usual one (`FIXED_WAY`), the metric, and the protocol's
     other parameters and version, as ``query=15``. Where a protocol draws way or shot anew, or has none, that one is 0.
@@ -38,7 +38,7 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """What stands above the column, where no other differs from it in `params` alone."""
+        """The heading of the column, where no other differs from it in `params` alone."""
         numbers = [f"{self.way}-way"] * (self.way > 0) + [f"{self.shot}-shot"] * (self.shot > 0)
         title = " ".join(filter(None, [self.protocol, *numbers]))
         return title if self.metric == ACCURACY else f"{title}, {self.metric.title}"
@@ -50,7 +50,7 @@ class Cell:
 
     @property
     def word(self) -> str:
-        """The same for file names, as in ``5w1s``."""
+        """The title for file names, as in ``5w1s``."""
         numbers = f"{self.way}w" * (self.way > 0) + f"{self.shot}s" * (self.shot > 0)
         return "-".join(filter(None, [self.protocol, numbers]))
 
@@ -60,7 +60,7 @@ class Entry:
     """A measured record and the name of its file in ``records/``.
 
     Attributes:
-        origin: the inputs of the run that trained the weights which this one had from a file; None where not known.
+        origin: the inputs of the run that trained the weights which this one had from a file; None if unknown.
     """
 
     record: Record
@@ -78,14 +78,14 @@ class Entry:
         return self.record.key
 
     @cached_property
-    def cell(self) -> Cell:
+    def cell(self) -> Column:
         """The column it belongs to."""
         protocol = self.inputs.protocol
         way, shot = int(protocol.params.get("way", 0)), int(protocol.params.get("shot", 0))
         usual = protocol.name == FIXED_WAY and way and shot
         others = {name: value for name, value in protocol.params.items() if name not in ("way", "shot")}
         params = (*(f"{name}={others[name]}" for name in sorted(others)), f"version={protocol.version}")
-        return Cell("" if usual else protocol.name, way, shot, self.record.metric, params)
+        return Column("" if usual else protocol.name, way, shot, self.record.metric, params)
 
     @cached_property
     def variant(self) -> str:
@@ -94,12 +94,12 @@ class Entry:
 
     @property
     def training(self) -> TrainingInputs | None:
-        """How the weights were trained, here or where they came from; None where nothing was."""
+        """The training of the weights, here or where they came from; None where nothing was trained."""
         return (self.origin or self.inputs).training
 
     @property
     def seed(self) -> int | None:
-        """The seed of the training; None where nothing was trained, or nobody knows."""
+        """The seed of the training; None where nothing was trained or it is unknown."""
         return (self.origin or self.inputs).seed
 
     @property
@@ -109,7 +109,7 @@ class Entry:
 
     @property
     def stream(self) -> str:
-        """What determines the episodes: records that agree in it must have the same `episodes_digest`."""
+        """Everything that determines the episodes: records that agree in it must have the same `episodes_digest`."""
         parts = (self.inputs.dataset, self.inputs.protocol, structs.replace(self.inputs.evaluation, stop=None))
         return canonical_json([*map(as_plain, parts), len(self.record.measured)])
 
@@ -129,14 +129,29 @@ def admit(record: Record) -> None:
     """
     short = record.short_key
     if record.status != "ok":
-        raise MetabenchError(f"record {short} is {record.status}: only a run that succeeded can be added")
+        raise MetabenchError(
+            f"cannot add the record {short}: its run is {record.status}. Only a run that succeeded can be added."
+        )
     if (split := record.inputs.dataset.split) != TEST:
-        raise MetabenchError(f"record {short} measures the split '{split[:20]}', for choosing: only {TEST} is a result")
+        raise MetabenchError(
+            f"cannot add the record {short}: it measures the split '{split[:20]}', which is for choosing. "
+            f"Measure the split {TEST}."
+        )
     plugins = record.inputs.plugins
     if record.provenance.local or any(plugin.file_sha256 for plugin in plugins.values()):
-        raise MetabenchError(f"record {short} was made with local code or data that others do not have")
+        raise MetabenchError(
+            f"cannot add the record {short}: it was made with local code or data that others do not have. "
+            "Use installed plugins and datasets by name."
+        )
     for kind, plugin in plugins.items():
-        if not NAME.fullmatch(plugin.name):
-            raise RecordError(f"record {short}: the {kind} name {plugin.name[:80]!r} is not fit for a leaderboard")
+        if not FILE_SAFE_NAME.fullmatch(plugin.name):
+            raise RecordError(
+                f"cannot add the record {short}: the {kind} name {plugin.name[:80]!r} is not fit for a file name. "
+                "Use letters, digits, '.', '_' and '-'."
+            )
     if record.inputs.dataset.name.lower() in RESERVED:
-        raise RecordError(f"record {short}: a leaderboard cannot have a data set of that name")
+        dataset = record.inputs.dataset.name
+        raise RecordError(
+            f"cannot add the record {short}: a leaderboard cannot have a dataset named {dataset!r}, which is the name "
+            "of one of its files. Rename the dataset."
+        )

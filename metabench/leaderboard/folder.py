@@ -1,4 +1,4 @@
-"""The folder of a leaderboard: adding records, building its pages, telling whether they are stale."""
+"""The folder of a leaderboard: add records, build its pages, find stale ones."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 
 from metabench.errors import MetabenchError, UsageError
 from metabench.leaderboard.board import Board, boards
-from metabench.leaderboard.csv_page import data_csv
+from metabench.leaderboard.csv_page import board_csv
 from metabench.leaderboard.curated import Invalidated, Overlap, read_invalidated, read_overlaps
 from metabench.leaderboard.entries import Entry, admit, file_name
-from metabench.leaderboard.html_page import site
-from metabench.leaderboard.markdown_page import MARKER, index, page
+from metabench.leaderboard.html_page import html_page
+from metabench.leaderboard.markdown_page import MARKER, board_markdown, index_markdown
 from metabench.leaderboard.published import Published, read_published
 from metabench.records.checks import RecordError, check_record
 from metabench.records.record import read_record, write_record
 from metabench.records.schema import Record
 from metabench.utils.atomic_files import write_atomic
 
-SITE = "index.html"
+HTML_PAGE = "index.html"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Contents:
     overlaps: Sequence[Overlap]
 
     def boards(self) -> list[Board]:
-        """Group it into rows with ranks, a board for each data set."""
+        """Return a board for each dataset, with rows and ranks."""
         return boards(self.entries, self.claims, self.invalidated, self.overlaps)
 
 
@@ -69,7 +69,7 @@ class Leaderboard:
         return targets
 
     def build(self) -> list[Path]:
-        """Write every page that is not up to date, remove pages without a data set; return what changed."""
+        """Write every page that is not up to date, remove pages without a dataset; return the changed files."""
         pages = self.render()
         changed = self.stale(pages)
         for path in changed:
@@ -91,16 +91,16 @@ class Leaderboard:
         Raises:
             MetabenchError: a record or a curated file is wrong; the message names the file.
         """
-        found, removed = self._boards()
-        pages = {"README.md": index(found, removed), SITE: site(found, removed)}
-        for board in found:
-            pages[f"{board.name}.md"] = page(board)
-            pages[f"{board.name}.csv"] = data_csv(board)
+        all_boards, removed = self._boards()
+        pages = {"README.md": index_markdown(all_boards, removed), HTML_PAGE: html_page(all_boards, removed)}
+        for board in all_boards:
+            pages[f"{board.name}.md"] = board_markdown(board)
+            pages[f"{board.name}.csv"] = board_csv(board)
         return pages
 
-    def site(self, prefix: str) -> str:
+    def html(self, prefix: str) -> str:
         """Return the HTML page; `prefix` leads from it to this folder."""
-        return site(*self._boards(), prefix)
+        return html_page(*self._boards(), prefix)
 
     def _boards(self) -> tuple[list[Board], list[Invalidated]]:
         contents = self.contents()
@@ -123,26 +123,26 @@ class Leaderboard:
         streams: dict[str, Entry] = {}
         for path in sorted((self.folder / "records").glob("*.json")):
             if path.is_symlink():
-                raise RecordError(f"{path}: a record is a file, not a link")
+                raise RecordError(f"cannot read {path}: it is a link. Put the record itself there.")
             record = read_record(path)
             try:
                 admit(record)
             except MetabenchError as problem:
                 raise type(problem)(f"{path}: {problem}") from None
             if path.name != file_name(record):
-                raise RecordError(f"{path}: the file must be named {file_name(record)}")
+                raise RecordError(f"cannot use {path}: the file must be named {file_name(record)}. Rename it.")
             entry = Entry(record, path.name)
             other = streams.setdefault(entry.stream, entry)
             if other.record.measured.episodes_digest != record.measured.episodes_digest:
                 raise RecordError(
-                    f"{path}: protocol, data and seed are those of {other.file}, so the episodes must be, and "
-                    "episodes_digest says that they are not; one of the two records is wrong"
+                    f"cannot use {path}: protocol, data and seed are those of {other.file}, but the episodes differ "
+                    "(episodes_digest). One of the two records is wrong: measure both again."
                 )
             entries.append(entry)
         return entries
 
     def _orphans(self, pages: Mapping[str, str]) -> list[Path]:
-        """Generated pages of data sets that are gone; files without our mark are not ours to remove."""
+        """Return generated pages of datasets that are gone; files without the marker belong to the user."""
         orphans = []
         for path in self.folder.glob("*.md"):
             if path.name not in pages and (_text(path) or "").startswith(MARKER):
@@ -154,9 +154,15 @@ def _refuse_unknown(entries: Sequence[Entry], invalidated: Mapping[str, Invalida
     present = {entry.key for entry in entries}
     for key, item in invalidated.items():
         if item.removed and key in present:
-            raise UsageError(f"{path}: {key[:12]} is said to be removed, but its record is in the folder")
+            raise UsageError(
+                f"cannot use {path}: the record {key[:12]} is listed as removed, but it is in the folder. "
+                "Remove its file, or the field removed."
+            )
         if not item.removed and key not in present:
-            raise UsageError(f"{path}: no record has the key {key[:12]}; if its file was removed, say removed = true")
+            raise UsageError(
+                f"cannot use {path}: no record has the key {key[:12]}. Correct the key; if the file was removed, "
+                "set removed = true."
+            )
 
 
 def _text(path: Path) -> str | None:
@@ -168,9 +174,12 @@ def _text(path: Path) -> str | None:
 
 def _same_scores(old: Record, new: Record, path: Path) -> None:
     if old.key != new.key:
-        raise RecordError(f"{path}: another record has this name; keys that agree in 12 digits")
+        raise RecordError(
+            f"cannot add the record {new.short_key}: {path} is another record, whose key has the same 12 digits. "
+            "Open an issue: file names need more digits."
+        )
     if old.scores != new.scores:
         raise MetabenchError(
-            f"{path}: this run is on the leaderboard with other scores; find out which are right, and if the "
-            "new ones are, remove that file first"
+            f"cannot add the record {new.short_key}: {path} has the same run with other scores. Find out which are "
+            "right; if the new ones are, remove that file first."
         )

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from metabench.leaderboard import page_text
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.curated import Invalidated
-from metabench.leaderboard.entries import Cell
+from metabench.leaderboard.entries import Column
 from metabench.leaderboard.published import Published
-from metabench.leaderboard.rows import Row
+from metabench.leaderboard.rows import BoardRow
 from metabench.records.inputs import PluginInputs
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import score_text
+from metabench.reports.text_table import markdown_table
 from metabench.statistics.tied_ranks import rank_text
 from metabench.utils.text import escape
 
@@ -45,8 +46,8 @@ The same rows as data: [`{name}.csv`]({name}.csv); with pictures: [`index.html`]
 {sections}{claims}{invalid}"""
 
 
-def page(board: Board) -> str:
-    """Return the Markdown of one data set."""
+def board_markdown(board: Board) -> str:
+    """Return the Markdown of one dataset."""
     notes = _Footnotes()
     sections = "".join(_section(section, notes) for section in board.sections)
     claims = f"\n## Published values\n\n{_published(board.claims, notes)}\n" if board.claims else ""
@@ -62,7 +63,7 @@ def page(board: Board) -> str:
     return MARKER + text + notes.text()
 
 
-def index(boards: Sequence[Board], removed: Sequence[Invalidated]) -> str:
+def index_markdown(boards: Sequence[Board], removed: Sequence[Invalidated]) -> str:
     """Return the index page."""
     rows = [[f"[{b.name}]({b.name}.md)", str(b.records), str(len(b.claims))] for b in boards]
     table = _table(["Data set", "Records", "Published values"], rows) if rows else "There are none yet."
@@ -98,15 +99,15 @@ def _section(section: Section, notes: _Footnotes) -> str:
     return f"\n## {_short(section.title)}\n\n{table}{note}\n"
 
 
-def _who(section: Section, row: Row) -> list[str]:
+def _who(section: Section, row: BoardRow) -> list[str]:
     inputs = row.first.inputs
     name, *params = page_text.named(inputs.algorithm).split("\n")
     name = _lines(name + page_text.mark(section, row) + page_text.copy_mark(section, row), *params)
-    backbone = _lines(page_text.named(inputs.backbone), page_text.pre_training(section, row))
+    backbone = _lines(page_text.named(inputs.backbone), page_text.pre_training_text(section, row))
     return [f"*{name}*<br>floor" if row.floor else name, backbone, _lines(row.setting, page_text.statistics(row))]
 
 
-def _how(section: Section, row: Row) -> list[str]:
+def _how(section: Section, row: BoardRow) -> list[str]:
     inputs = row.first.inputs
     how = _lines(*page_text.protocols(row))
     if inputs.precision != "float32":
@@ -114,7 +115,7 @@ def _how(section: Section, row: Row) -> list[str]:
     return [page_text.seeds(section, row), _short(page_text.episodes(row)), how, _short(page_text.training(row))]
 
 
-def _value(section: Section, row: Row, cell: Cell, notes: _Footnotes) -> str:
+def _value(section: Section, row: BoardRow, cell: Column, notes: _Footnotes) -> str:
     result = row.cells.get(cell)
     if result is None:
         return ""
@@ -124,19 +125,19 @@ def _value(section: Section, row: Row, cell: Cell, notes: _Footnotes) -> str:
     text += "".join(f"<br>{escape(remark)}" for remark in page_text.remarks(result))
     claim = section.claim(row, cell)
     if claim is not None:
-        text += f"<br>paper {claim.text}{notes.cite(claim.source)}, {page_text.gap(claim, result)}"
+        text += f"<br>paper {claim.text}{notes.cite(claim.source)}, {page_text.claim_gap(claim, result)}"
     return text
 
 
 def _published(claims: Sequence[Published], notes: _Footnotes) -> str:
     cells = sorted({claim.cell for claim in claims})
-    table: dict[tuple[str, ...], dict[Cell, str]] = defaultdict(dict)
+    table: dict[tuple[str, ...], dict[Column, str]] = defaultdict(dict)
     for claim in claims:
         row = (claim.algorithm, claim.backbone, claim.kind, claim.source)
         table[row][claim.cell] = claim.text
     rows = [
-        [escape(row[0]), escape(row[1]), row[2] + notes.cite(row[3]), *(found.get(c, "") for c in cells)]
-        for row, found in sorted(table.items())
+        [escape(row[0]), escape(row[1]), row[2] + notes.cite(row[3]), *(values.get(c, "") for c in cells)]
+        for row, values in sorted(table.items())
     ]
     return _table(["Algorithm", "Backbone", "Kind", *(cell.full_title for cell in cells)], rows)
 
@@ -160,7 +161,7 @@ def _invalid(board: Board) -> str:
 
 
 def _scored(board: Board) -> str:
-    """What stands above scores of several columns."""
+    """Return the heading above scores of several columns."""
     metrics = {entry.cell.metric for entry, _ in board.invalid}
     return "Accuracy" if metrics == {ACCURACY} else "Score"
 
@@ -178,6 +179,5 @@ def _short(text: str) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table without padding, so that one longer cell does not change every line."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Return a Markdown table without padding, so that one longer cell does not change every line."""
+    return markdown_table(header, rows, aligned=False)

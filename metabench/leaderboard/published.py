@@ -14,10 +14,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from metabench.errors import UsageError
-from metabench.leaderboard.entries import NAME, RESERVED, Cell
+from metabench.leaderboard.entries import FILE_SAFE_NAME, RESERVED, Column
 from metabench.records.strict_json import type_fault
 
-KINDS = ("paper", "replication")
+CLAIM_KINDS = ("paper", "replication")
 PUBLISHED_COLUMNS = ("algorithm", "backbone", "dataset", "way", "shot", "query", "accuracy", "ci95", "source", "kind")
 Positive = Annotated[int, Meta(ge=1)]
 _PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?")
@@ -39,7 +39,7 @@ class Published:
     algorithm: str
     backbone: str
     dataset: str
-    cell: Cell
+    cell: Column
     accuracy: float
     margin: float
     text: str
@@ -47,7 +47,7 @@ class Published:
     kind: str
 
     @property
-    def place(self) -> tuple[str, str, str, Cell, str, str]:
+    def place(self) -> tuple[str, str, str, Column, str, str]:
         """What sorts claims and tells them apart."""
         return (self.dataset, self.algorithm, self.backbone, self.cell, self.kind, self.source)
 
@@ -87,9 +87,9 @@ def read_published(path: Path) -> list[Published]:
         except msgspec.ValidationError as problem:
             raise UsageError(f"{where}: {type_fault(problem).removeprefix('$.')}") from None
         except ValueError as problem:
-            raise UsageError(f"{where}: {problem}") from None
+            raise UsageError(f"{where}: {problem}. Correct the line.") from None
         if claims[-1].place in places:
-            raise UsageError(f"{where}: repeats a claim of the same source")
+            raise UsageError(f"{where}: it repeats a claim of the same source. Remove one.")
         places.add(claims[-1].place)
     return sorted(claims, key=lambda claim: claim.place)
 
@@ -117,22 +117,22 @@ def _line(row: Mapping[str, str | None]) -> _Line:
 
 def _claim(line: _Line) -> Published:
     for kind, name in (("algorithm", line.algorithm), ("backbone", line.backbone), ("dataset", line.dataset)):
-        if not NAME.fullmatch(name):
-            raise ValueError(f"the {kind} {name[:80]!r} is no plugin name")
+        if not FILE_SAFE_NAME.fullmatch(name):
+            raise ValueError(f"the {kind} {name[:80]!r} is not a plugin name")
     if line.dataset.lower() in RESERVED:
-        raise ValueError(f"a leaderboard cannot have a data set named {line.dataset!r}")
-    if line.kind not in KINDS:
-        raise ValueError(f"the kind must be one of {', '.join(KINDS)}")
+        raise ValueError(f"a leaderboard cannot have a dataset named {line.dataset!r}")
+    if line.kind not in CLAIM_KINDS:
+        raise ValueError(f"the kind must be one of {', '.join(CLAIM_KINDS)}")
     if not line.source.strip():
         raise ValueError("a claim needs a source")
     for column, text in (("accuracy", line.accuracy), ("ci95", line.ci95)):
         if text and not (_PERCENT.fullmatch(text) and float(text) <= 100):
-            raise ValueError(f"{column} {text[:80]!r} is no percentage")
+            raise ValueError(f"{column} {text[:80]!r} is not a percentage")
     return Published(
         algorithm=line.algorithm,
         backbone=line.backbone,
         dataset=line.dataset,
-        cell=Cell("", line.way, line.shot, params=() if line.query is None else (f"query={line.query}",)),
+        cell=Column("", line.way, line.shot, params=() if line.query is None else (f"query={line.query}",)),
         accuracy=float(line.accuracy),
         margin=float(line.ci95) if line.ci95 else 0.5 * 10.0 ** -len(line.accuracy.partition(".")[2]),
         text=f"{line.accuracy} ± {line.ci95}" if line.ci95 else line.accuracy,

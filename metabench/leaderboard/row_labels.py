@@ -1,4 +1,4 @@
-"""Short names for rows in pictures: the algorithm, and only what tells it from others of the same name."""
+"""Short names for rows in pictures: the algorithm, and only what distinguishes it from others of the same name."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from metabench.leaderboard import page_text
-from metabench.leaderboard.rows import Row
+from metabench.leaderboard.rows import BoardRow
 from metabench.registry.loader import Kind
 from metabench.reports.text import params_text
 
 
-def _params(kind: Kind) -> Callable[[Row], dict[str, str]]:
-    def read(row: Row) -> dict[str, str]:
+def _params(kind: Kind) -> Callable[[BoardRow], dict[str, str]]:
+    def read(row: BoardRow) -> dict[str, str]:
         values = row.first.inputs.plugins[kind].params
         return {name: params_text({name: value}) for name, value in values.items()}
 
     return read
 
 
-_WHAT: tuple[Callable[[Row], dict[str, str]], ...] = (
+_PROPERTIES: tuple[Callable[[BoardRow], dict[str, str]], ...] = (
     lambda row: {"backbone": row.first.inputs.backbone.name},
     _params("algorithm"),
     _params("backbone"),
@@ -36,28 +36,28 @@ _WHAT: tuple[Callable[[Row], dict[str, str]], ...] = (
 )
 
 
-def names(rows: Sequence[Row]) -> dict[str, str]:
+def row_labels(rows: Sequence[BoardRow]) -> dict[str, str]:
     """Return a name for each row by its identity, all different."""
-    same: dict[str, list[Row]] = defaultdict(list)
+    same: dict[str, list[BoardRow]] = defaultdict(list)
     for row in rows:
         same[row.first.inputs.algorithm.name].append(row)
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for name, members in same.items():
-        found |= _tell_apart(name, members)
-    return found
+        labels |= _distinguished(name, members)
+    return labels
 
 
-def _tell_apart(name: str, rows: Sequence[Row]) -> dict[str, str]:
-    """Add what differs, one property after the other, to those that still have the same name."""
+def _distinguished(name: str, rows: Sequence[BoardRow]) -> dict[str, str]:
+    """Add properties that differ, one after the other, to rows that still have the same name."""
     parts: dict[str, list[str]] = {row.identity: [name] for row in rows}
-    for what in _WHAT:
-        clashing: dict[str, list[Row]] = defaultdict(list)
+    for properties_of in _PROPERTIES:
+        clashing: dict[str, list[BoardRow]] = defaultdict(list)
         for row in rows:
             clashing[", ".join(parts[row.identity])].append(row)
         for members in clashing.values():
             if len(members) == 1:
                 continue
-            values = {row.identity: what(row) for row in members}
+            values = {row.identity: properties_of(row) for row in members}
             for key in sorted({key for value in values.values() for key in value}):
                 if len({value.get(key) for value in values.values()}) > 1:
                     for row in members:

@@ -15,7 +15,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from metabench.comparison.seed_groups import over_seeds
-from metabench.leaderboard.entries import Cell, Entry
+from metabench.leaderboard.entries import Column, Entry
 from metabench.records.inputs import TrainingInputs, as_plain
 from metabench.records.schema import Record
 from metabench.registry.metric import Metric
@@ -27,12 +27,12 @@ from metabench.utils.hashing import canonical_json, content_key
 
 _OF_THE_CELL = ("way", "shot", "query", "episodes")
 STATISTICS = "bn"
-"""The algorithm parameter that says which batch statistics normalise in evaluation."""
+"""The algorithm parameter for the batch statistics that normalise in evaluation."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a row says in one column.
+class CellResult:
+    """The result of a row in one column.
 
     Attributes:
         entries: the runs, one for each seed of the training.
@@ -41,7 +41,7 @@ class Result:
         kind: what `ci95` is, see `metabench.statistics.summary.Summary`.
         open95: half-width of the interval for new classes and examples; None where the scores cannot tell.
         seed_sd: sample standard deviation of the score between seeds; None for one seed.
-        note: what a reader must know.
+        note: a remark for readers; '' without one.
         total95, total_open95: half-widths that hold for another training too (`metabench.statistics.seeds`); None for
             one seed.
     """
@@ -58,7 +58,7 @@ class Result:
 
     @property
     def metric(self) -> Metric:
-        """What the score is."""
+        """The metric of the score."""
         return self.entries[0].cell.metric
 
     @property
@@ -68,17 +68,17 @@ class Result:
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
-        """The runs as what means and tests are made of."""
+        """The runs in the form that means and tests take."""
         return tuple(entry.record.run for entry in self.entries)
 
     @property
     def is_rankable(self) -> bool:
-        """Whether there is a rank to have: not with a single episode."""
+        """True if the result can have a rank, which a single episode cannot."""
         return is_rankable(self.runs)
 
     @cached_property
     def digest(self) -> str:
-        """The digest of the episodes. Empty where seeds had different ones."""
+        """The digest of the episodes. '' where seeds had different ones."""
         digests = {entry.record.measured.episodes_digest for entry in self.entries}
         return digests.pop() if len(digests) == 1 else ""
 
@@ -89,16 +89,16 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """A row of a page: runs that differ only in their column and in the seed of their training."""
 
-    cells: Mapping[Cell, Result]
+    cells: Mapping[Column, CellResult]
     identity: str
-    """What the runs of the row share, as a digest: the same row in another state of the folder has the same."""
+    """Digest of what the runs of the row share; the same row has the same in any state of the folder."""
 
     @property
     def first(self) -> Entry:
-        """The entry that speaks for what all entries of the row share."""
+        """The first entry, for what all entries of the row share."""
         return self.cells[min(self.cells)].entries[0]
 
     @property
@@ -108,13 +108,13 @@ class Row:
 
     @cached_property
     def floor(self) -> bool:
-        """Whether nothing was learned: no training, no weights from a file, no pre-training."""
+        """True if nothing was learned: no training, no weights from a file, no pre-training."""
         inputs = self.first.inputs
         return inputs.training is None and not inputs.backbone.trained_on
 
     @property
     def statistics(self) -> str:
-        """Which batch statistics normalise in evaluation; empty where the algorithm does not say."""
+        """The batch statistics that normalise in evaluation; '' where the algorithm does not say."""
         return str(self.first.inputs.algorithm.params.get(STATISTICS, ""))
 
     @property
@@ -130,7 +130,7 @@ class Row:
         return max(len(result.entries) for result in self.cells.values()) if trained else 0
 
 
-def group(entries: Iterable[Entry]) -> list[Row]:
+def group_rows(entries: Iterable[Entry]) -> list[BoardRow]:
     """Return the rows of one variant, best first.
 
     Runs of one row agree in everything but their column, which is of the protocol's parameters, way and shot of the
@@ -142,7 +142,7 @@ def group(entries: Iterable[Entry]) -> list[Row]:
     return _sorted(_divided(list(entries), (_coarse_key, _length_key, _exact_key, _own_key)))
 
 
-def _divided(entries: Sequence[Entry], keys: Sequence[Callable[[Entry], str]]) -> list[Row]:
+def _divided(entries: Sequence[Entry], keys: Sequence[Callable[[Entry], str]]) -> list[BoardRow]:
     """Return rows of entries with the same first key, divided by the next one where they do not fit together."""
     key, *finer = keys
     groups: dict[str, list[Entry]] = defaultdict(list)
@@ -155,9 +155,9 @@ def _divided(entries: Sequence[Entry], keys: Sequence[Callable[[Entry], str]]) -
 
 
 def _fit_together(members: Sequence[Entry]) -> bool:
-    """Whether the runs of each cell differ in the seed of the training alone, and do differ in it."""
-    seen: dict[Cell, set[int | None]] = defaultdict(set)
-    trainings: dict[Cell, str] = {}
+    """Return whether the runs of each cell differ in the seed of the training, and in nothing else."""
+    seen: dict[Column, set[int | None]] = defaultdict(set)
+    trainings: dict[Column, str] = {}
     for entry in members:
         key = _exact_key(entry)
         if trainings.setdefault(entry.cell, key) != key or entry.seed in seen[entry.cell]:
@@ -188,21 +188,21 @@ def _key(entry: Entry, training: TrainingInputs | None, drop: Callable[[str], bo
     return canonical_json({**as_plain(entry.inputs), "protocol": entry.inputs.protocol.name, "training": kept})
 
 
-def _row(members: Sequence[Entry], key: str) -> Row:
-    by_cell: dict[Cell, list[Entry]] = defaultdict(list)
+def _row(members: Sequence[Entry], key: str) -> BoardRow:
+    by_cell: dict[Column, list[Entry]] = defaultdict(list)
     for entry in members:
         by_cell[entry.cell].append(entry)
-    return Row({cell: _result(same) for cell, same in by_cell.items()}, content_key(key))
+    return BoardRow({cell: _result(same) for cell, same in by_cell.items()}, content_key(key))
 
 
-def _result(entries: Sequence[Entry]) -> Result:
+def _result(entries: Sequence[Entry]) -> CellResult:
     runs = tuple(sorted(entries, key=lambda entry: (entry.seed or 0, entry.key)))
     if len(runs) == 1:
         only = runs[0].record.summary
-        return Result(runs, only.mean, only.ci95, only.interval, only.open95, None, only.note)
+        return CellResult(runs, only.mean, only.ci95, only.interval, only.open95, None, only.note)
     (over,) = over_seeds(map(_with_training, runs))
     total = over.total95, over.total_open95
-    return Result(runs, over.score, *_together(runs), over.seed_sd, _note(runs), *total)
+    return CellResult(runs, over.score, *_together(runs), over.seed_sd, _note(runs), *total)
 
 
 def _with_training(entry: Entry) -> Record:
@@ -216,7 +216,7 @@ def _note(runs: Sequence[Entry]) -> str:
 
 
 def _different(runs: Sequence[Run]) -> str:
-    """Say in how far seeds met different episodes."""
+    """Return a note on how far seeds met different episodes; '' if all met the same."""
     shared = min(one.shared(two) for one, two in itertools.pairwise(runs))
     if all(runs[0].scores.paired(run.scores) for run in runs):
         return ""
@@ -224,7 +224,7 @@ def _different(runs: Sequence[Run]) -> str:
 
 
 def _together(runs: Sequence[Entry]) -> tuple[float | None, str, float | None]:
-    """The closed half-width of the mean over seeds, its kind, and the open half-width.
+    """Return the closed half-width of the mean over seeds, its kind, and the open half-width.
 
     On the same episodes the seeds' scores are averaged episode by episode and class by class. Otherwise, and where
     runs stopped by their width, the closed intervals are put together with the correlation that shared episodes give
@@ -232,7 +232,7 @@ def _together(runs: Sequence[Entry]) -> tuple[float | None, str, float | None]:
     """
     measured, evaluation = [entry.record.run for entry in runs], runs[0].inputs.evaluation
     scores = [run.scores for run in measured]
-    if evaluation.stop is None and all(scores[0].paired(each) for each in scores):
+    if evaluation.stop is None and all(scores[0].paired(other) for other in scores):
         summary = summarise(EpisodeScores.mean(scores), evaluation.sampling)
         return summary.ci95, summary.kind, summary.open95
     summaries = [entry.record.summary for entry in runs]
@@ -243,19 +243,19 @@ def _together(runs: Sequence[Entry]) -> tuple[float | None, str, float | None]:
 
 
 def _half_width_of_mean(halves: NDArray[np.float64], runs: Sequence[Run]) -> float:
-    """The half-width of the mean of runs with these half-widths."""
+    """Return the half-width of the mean of runs with these half-widths."""
     products, together = covariances(runs)
     sd = np.sqrt(np.diag(products))
-    # Nothing is known of the correlation where a run does not vary.
+    # The correlation is undefined where a run does not vary.
     correlation = np.divide(products, np.outer(sd, sd), out=together.astype(np.float64), where=np.outer(sd, sd) > 0)
     return math.sqrt(max(0.0, float(halves @ correlation @ halves))) / len(runs)
 
 
-def _sorted(rows: list[Row]) -> list[Row]:
-    """By merit in the first column, then the next; a row without a value there, or of one episode, comes last."""
+def _sorted(rows: list[BoardRow]) -> list[BoardRow]:
+    """Sort by merit in the first column, then the next; rows without a value there, or of one episode, come last."""
     columns = sorted({cell for row in rows for cell in row.cells})
 
-    def order(row: Row) -> tuple[Any, ...]:
+    def order(row: BoardRow) -> tuple[Any, ...]:
         known = [row.cells.get(cell) for cell in columns]
         merits = [result.merit if result is not None and result.is_rankable else -math.inf for result in known]
         return (*(-merit for merit in merits), row.first.key)

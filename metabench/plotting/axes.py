@@ -1,4 +1,4 @@
-"""The frame of pictures with two axes: grid lines, ticks, and what the axes mean."""
+"""The frame of pictures with two axes: grid lines, ticks and axis names."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def margin(up: Scale) -> float:
     return 8 + max(width_of(tick_text(value), 11) for value in up.ticks())
 
 
-def frame(across: Scale, up: Scale, x_ticks: Sequence[float], left: float, x_name: str, y_name: str) -> str:
-    """Return grid, ticks and axis names; `left` is where the lines start."""
+def frame(scales: tuple[Scale, Scale], x_ticks: Sequence[float], left: float, x_name: str, y_name: str) -> str:
+    """Return grid, ticks and axis names for the scales to the right and upwards; the lines start at `left`."""
+    across, up = scales
     parts = []
     for value in up.ticks():
         y = up(value)

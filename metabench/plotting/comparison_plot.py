@@ -15,17 +15,19 @@ _WIDTH = 640.0
 _POINTS = (-100.0, 100.0)
 
 
-def draw(found: Sequence[Versus], ranked: Sequence[RankedMethods], min_diff: float | None = None) -> Picture:
-    """Return one picture: a panel for each data set and protocol, then one for each ranking over data sets.
+def comparison_picture(
+    pairs: Sequence[Versus], ranked: Sequence[RankedMethods], min_diff: float | None = None
+) -> Picture:
+    """Return one picture: a panel for each dataset and protocol, then one for each ranking over datasets.
 
-    `min_diff` is the difference in points that would matter; what is smaller is shaded.
+    `min_diff` is the smallest difference in points that matters; smaller ones are shaded.
     """
     panels: dict[str, list[Versus]] = defaultdict(list)
-    for pair in found:
+    for pair in pairs:
         panels[f"{pair.a.dataset}, {pair.a.where}"].append(pair)
-    pictures = [_panel(name, pairs, min_diff) for name, pairs in panels.items()]
+    pictures = [_panel(name, members, min_diff) for name, members in panels.items()]
     pictures += [_ranks(standing) for standing in ranked]
-    opened = any(pair.difference.open95 is not None for pair in found)
+    opened = any(pair.difference.open95 is not None for pair in pairs)
     notes = [
         "thick: 95 % interval over episodes" + ("; thin: for new classes and examples" if opened else ""),
         "p: of no difference, corrected for all pairs (Holm)",
@@ -39,7 +41,9 @@ def _panel(name: str, pairs: Sequence[Versus], min_diff: float | None) -> Pictur
     axis = f"difference in {metric.name}, {unit}" + (f"; grey: less than {min_diff:g}" if min_diff else "")
     bounds = _POINTS if metric.unit == "%" else UNBOUNDED
     dots = [_dot(pair) for pair in pairs]
-    return dot_plot(dots, name, axis, bounds, zero=True, width=_WIDTH, band=min_diff or 0.0, digits=metric.digits)
+    return dot_plot(
+        dots, name, axis, bounds=bounds, zero=True, width=_WIDTH, band=min_diff or 0.0, digits=metric.digits
+    )
 
 
 def _dot(pair: Versus) -> Dot:

@@ -1,4 +1,4 @@
-"""A dot plot: one line for each row, its value, two intervals, and what was claimed."""
+"""Dot plot: one line for each row with its value, two intervals and a published value."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metabench.plotting.scale import Scale, padded, tick_text
-from metabench.plotting.svg import Picture, group, label, line, path, shorten, tag, width_of
+from metabench.plotting.svg import Picture, group, label, line, polyline, shorten, tag, width_of
 
-WIDTH = 400.0
+_WIDTH = 400.0
 _ROW, _TOP, _BOTTOM = 25.0, 10.0, 40.0
 UNBOUNDED = (-math.inf, math.inf)
 
@@ -19,14 +19,14 @@ class Dot:
     """A row of a dot plot.
 
     Attributes:
-        name: what stands at its left.
+        name: the label at the left.
         value: in the unit of the axis.
-        closed, opened: half-widths of the inner and the outer interval, None where there is none.
+        closed, opened: half-widths of the inner and the outer interval; None without one.
         claim: a published value.
         claim_margin: half-width of its interval.
         floor: drawn paler, and not allowed to stretch the axis.
         remark: a word after the value (a rank).
-        tip: shown when one points at it.
+        tip: the tool tip.
     """
 
     name: str
@@ -51,9 +51,10 @@ def dot_plot(
     dots: Sequence[Dot],
     title: str,
     axis: str,
+    *,
     bounds: tuple[float, float] = (0.0, 100.0),
     zero: bool = False,
-    width: float = WIDTH,
+    width: float = _WIDTH,
     band: float = 0.0,
     digits: int = 2,
 ) -> Picture:
@@ -64,8 +65,8 @@ def dot_plot(
     Args:
         dots: the rows.
         title: of the picture.
-        axis: what stands below the axis.
-        bounds: what values can be at all.
+        axis: the text below the axis.
+        bounds: the range of possible values.
         zero: values are differences: with a sign, and a line at 0.
         width: of the picture, in pixels.
         band: shade the values from -band to band (differences too small to matter).
@@ -117,7 +118,7 @@ def _marks(dot: Dot, scale: Scale, y: float) -> str:
     parts = []
     if not scale.inside(dot.value):
         x, tip = (scale.start + 8, scale.start + 1) if dot.value < scale.low else (scale.end - 8, scale.end - 1)
-        return path([(tip, y), (x, y - 4), (x, y + 4)], "dot", closed=True)
+        return polyline([(tip, y), (x, y - 4), (x, y + 4)], "dot", closed=True)
     if dot.opened is not None:
         ends = scale.clip(dot.value - dot.opened), scale.clip(dot.value + dot.opened)
         parts += [line(*_across(ends, y), "open"), *(line(x, y - 4, x, y + 4, "open") for x in ends)]
@@ -128,7 +129,7 @@ def _marks(dot: Dot, scale: Scale, y: float) -> str:
         x = scale(dot.claim)
         ends = scale.clip(dot.claim - dot.claim_margin), scale.clip(dot.claim + dot.claim_margin)
         parts.append(line(*_across(ends, y), "paper"))
-        parts.append(path([(x - 4.5, y), (x, y - 4.5), (x + 4.5, y), (x, y + 4.5)], "paper", closed=True))
+        parts.append(polyline([(x - 4.5, y), (x, y - 4.5), (x + 4.5, y), (x, y + 4.5)], "paper", closed=True))
     parts.append(tag("circle", cls="dot", cx=scale(dot.value), cy=y, r=4))
     return "".join(parts)
 

@@ -1,4 +1,4 @@
-"""The distribution of one run's scores over its episodes: what a mean and its interval leave out."""
+"""Histogram of one run's scores over its episodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metabench.registry.metric import Metric
 from metabench.statistics.episode_scores import EpisodeScores, Floats
 from metabench.utils.text import counted
 
-WIDTH, HEIGHT = 560.0, 320.0
+_WIDTH, _HEIGHT = 560.0, 320.0
 _TOP, _BOTTOM, _LEFT, _RIGHT = 66.0, 44.0, 44.0, 14.0
 _BARS = 50
 WORST = 0.1
@@ -24,15 +24,15 @@ def histogram(scores: EpisodeScores, title: str, subtitle: str, step: float = 0.
 
     Args:
         scores: of the episodes.
-        step: how far apart neighbouring scores are (100 / queries of an accuracy); 0 where they can be anything.
+        step: distance of neighbouring scores (100 / queries of an accuracy); 0 for continuous scores.
     """
     values, metric = np.sort(scores.values), scores.metric
     best_last = values if metric.higher_is_better else values[::-1]
     worst = best_last[: math.ceil(WORST * len(values))]
     edges = _edges(values, step)
     every, bad = (np.histogram(part, edges)[0] for part in (values, worst))
-    across = Scale(float(edges[0]), float(edges[-1]), _LEFT, WIDTH - _RIGHT)
-    up = Scale(0, float(every.max()) * 1.05, HEIGHT - _BOTTOM, _TOP)
+    across = Scale(float(edges[0]), float(edges[-1]), _LEFT, _WIDTH - _RIGHT)
+    up = Scale(0, float(every.max()) * 1.05, _HEIGHT - _BOTTOM, _TOP)
     bounds = (0.0, 100.0) if metric.unit == "%" else (-math.inf, math.inf)
     lead = f"{subtitle}; sideways: {metric.axis}; upwards: episodes"
     parts = [label(0, 16, title, "strong"), label(0, 34, lead, "small muted"), _grid(across, up, bounds)]
@@ -49,18 +49,18 @@ def histogram(scores: EpisodeScores, title: str, subtitle: str, step: float = 0.
         label(x, _TOP - 8, f"mean {shown(mean)}", "small papertext", "middle"),
     ]
     quantiles = [shown(value) for value in np.percentile(values, [5, 25, 50, 75, 95])]
-    parts.append(label(0, HEIGHT - 2, f"dark: the worst tenth of the episodes, mean {shown(low)}", "small muted"))
+    parts.append(label(0, _HEIGHT - 2, f"dark: the worst tenth of the episodes, mean {shown(low)}", "small muted"))
     middle = f"half of all lie in {quantiles[1]} to {quantiles[3]}"
-    parts.append(label(WIDTH, HEIGHT - 2, middle, "small muted", "end"))
+    parts.append(label(_WIDTH, _HEIGHT - 2, middle, "small muted", "end"))
     described = (
         f"{counted(len(values), 'episode')}; mean {shown(mean)}; 5, 25, 50, 75 and 95 % quantiles "
         f"{', '.join(quantiles)}; mean of the worst tenth {shown(low)}"
     )
-    return Picture(WIDTH, HEIGHT, title, described, "".join(parts))
+    return Picture(_WIDTH, _HEIGHT, title, described, "".join(parts))
 
 
 def _edges(values: Floats, step: float) -> Floats:
-    """Where the bars begin and end: between the scores there can be, so that none is on an edge."""
+    """Return the edges of the bars: between the possible scores, so that none is on an edge."""
     low, high = float(values[0]), float(values[-1])
     width = math.ceil(round((high - low) / step + 1) / _BARS) * step if step else (high - low) / _BARS
     width = width or max(abs(low), 1.0) / _BARS

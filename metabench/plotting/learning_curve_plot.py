@@ -13,15 +13,17 @@ from metabench.plotting.svg import Picture
 _WIDTH = 560.0
 
 
-def draw(found: Sequence[LearningCurve]) -> Picture:
-    """Return one picture: a panel for each data set and protocol, the score over shots with its interval.
+def learning_curve_picture(learning_curves: Sequence[LearningCurve]) -> Picture:
+    """Return one picture: a panel for each dataset and protocol, the score over shots with its interval.
 
     Raises:
         UsageError: no method has more than one number of shots.
     """
-    several = [curve for curve in found if len(curve.levels) > 1]
+    several = [curve for curve in learning_curves if len(curve.levels) > 1]
     if not several:
-        raise UsageError("a curve needs a method with at least two numbers of shots, as in --shots 1,2,5,10")
+        raise UsageError(
+            "cannot draw a curve: no method has at least two numbers of shots. Measure more: --shots 1,2,5,10."
+        )
     pictures = [
         curves([_line(curve) for curve in members], f"{dataset}, {protocol}", "shots", metric.axis, _WIDTH)
         for (dataset, protocol, metric), members in panels(several).items()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from metabench.plotting.axes import BOTTOM, HEIGHT, TOP, WIDTH, frame, margin, upwards
 from metabench.plotting.scale import Scale, apart
-from metabench.plotting.svg import Picture, group, label, path, shorten, tag, width_of
+from metabench.plotting.svg import Picture, group, label, polyline, shorten, tag, width_of
 
-COLOURS = 6
+_COLOURS = 6
 
 
 @dataclass(frozen=True)
@@ -32,30 +32,38 @@ def curves(rows: Sequence[Curve], title: str, x_name: str, y_name: str, width: f
     up = upwards([value for pair in ends for value in pair], 1.0)
     left = margin(up)
     across = Scale(xs[0], xs[-1], left + 8, width - right - 8, log=True)
-    parts = [frame(across, up, xs, left, x_name, y_name)]
+    scales = across, up
+    parts = [frame(scales, xs, left, x_name, y_name)]
     last = [row.points[max(row.points)][0] for row in rows]
     places = apart([up(value) for value in last], 14, TOP, HEIGHT - BOTTOM)
     number = 0
     for row, y in zip(rows, places, strict=True):
-        style = "sf" if row.floor else f"s{number % COLOURS}"
-        dash = " df" if row.floor else f" d{number // COLOURS % 2}"
+        style = "sf" if row.floor else f"s{number % _COLOURS}"
+        dash = " df" if row.floor else f" d{number // _COLOURS % 2}"
         number += not row.floor
-        parts.append(_curve(row, across, up, style, dash, y, width))
+        drawn = _curve(row, scales, dash) + _end_label(row, scales, y, width)
+        parts.append(group(drawn, _in_words(row), style))
     return Picture(width, HEIGHT, title, "; ".join(map(_in_words, rows)), "".join(parts))
 
 
-def _curve(row: Curve, across: Scale, up: Scale, style: str, dash: str, y: float, width: float) -> str:
+def _curve(row: Curve, scales: tuple[Scale, Scale], dash: str) -> str:
+    """Return the band, the line and the points of a row."""
+    across, up = scales
     points = [(across(x), *row.points[x]) for x in sorted(row.points)]
     upper = [(x, up.clip(value + (half or 0))) for x, value, half in points]
     lower = [(x, up.clip(value - (half or 0))) for x, value, half in reversed(points)]
-    parts = [path([*upper, *lower], "band", closed=True)]
-    parts.append(path([(x, up(value)) for x, value, _ in points], f"line c{dash}"))
-    parts += [tag("circle", cls="f", cx=x, cy=up(value), r=3.5) for x, value, _ in points]
-    x, value = points[-1][0], points[-1][1]
-    edge = across.end + 8
+    band = polyline([*upper, *lower], "band", closed=True)
+    line = polyline([(x, up(value)) for x, value, _ in points], f"line c{dash}")
+    return "".join([band, line, *(tag("circle", cls="f", cx=x, cy=up(value), r=3.5) for x, value, _ in points)])
+
+
+def _end_label(row: Curve, scales: tuple[Scale, Scale], y: float, width: float) -> str:
+    """Return the name of a row at the height `y` behind its last point, and the line that leads there."""
+    across, up = scales
+    last, edge = max(row.points), across.end + 8
     name = label(edge + 12, y + 4, shorten(row.name, width - edge - 14, 11), "small muted" if row.floor else "small")
-    leader = path([(x + 5, up(value)), (edge + 1, y), (edge + 9, y)], "c thin")
-    return group("".join([*parts, leader, name]), _in_words(row), style)
+    start = (across(last) + 5, up(row.points[last][0]))
+    return polyline([start, (edge + 1, y), (edge + 9, y)], "c thin") + name
 
 
 def _in_words(row: Curve) -> str:

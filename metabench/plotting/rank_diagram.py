@@ -1,4 +1,4 @@
-"""A critical-difference diagram (Demsar 2006): mean ranks on a line, bars over those that are not told apart."""
+"""Critical-difference diagram (Demsar 2006): mean ranks on a line, bars over those that do not differ."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 
 from metabench.plotting.scale import Scale
-from metabench.plotting.svg import Picture, label, line, path, shorten, width_of
+from metabench.plotting.svg import Picture, label, line, polyline, shorten, width_of
 
-WIDTH = 480.0
+_WIDTH = 480.0
 _STEP = 20.0
 
 
 def cliques(mean_ranks: Sequence[float], distance: float) -> list[tuple[int, int]]:
     """Return the longest runs (first, last) of sorted mean ranks that span less than the critical distance."""
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     for first, low in enumerate(mean_ranks):
         last = max(index for index, value in enumerate(mean_ranks) if value - low < distance)
-        if last > first and (not found or last > found[-1][1]):
-            found.append((first, last))
-    return found
+        if last > first and (not runs or last > runs[-1][1]):
+            runs.append((first, last))
+    return runs
 
 
 def rank_diagram(mean_ranks: Mapping[str, float], distance: float, title: str) -> Picture:
@@ -31,17 +31,17 @@ def rank_diagram(mean_ranks: Mapping[str, float], distance: float, title: str) -
     room = 5 + max(width_of(f"{value:.2f}", 11) for value in values)
     side = min(190.0, 18 + room + max(width_of(name) for name in names))
     low, high = math.floor(values[0]), max(math.ceil(values[-1]), math.floor(values[0]) + 1)
-    scale = Scale(low, high, side, WIDTH - side)
+    scale = Scale(low, high, side, _WIDTH - side)
     top = 46.0
     under = top + 14 + 9 * len(groups)
     parts = [_ruler(scale, top), _distance(scale, distance)]
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
         left = index < half
         y = under + _STEP * (index if left else len(names) - 1 - index) + 6
-        end = side - 8 if left else WIDTH - side + 8
-        parts.append(path([(scale(value), top), (scale(value), y), (end, y)], "rule"))
+        end = side - 8 if left else _WIDTH - side + 8
+        parts.append(polyline([(scale(value), top), (scale(value), y), (end, y)], "rule"))
         words, anchor = shorten(name, side - 16 - room), "end" if left else "start"
-        near, far = (side - 12, side - 12 - room) if left else (WIDTH - side + 12, WIDTH - side + 12 + room)
+        near, far = (side - 12, side - 12 - room) if left else (_WIDTH - side + 12, _WIDTH - side + 12 + room)
         parts.append(label(near, y + 4, f"{value:.2f}", "small muted", anchor))
         parts.append(label(far, y + 4, words, "", anchor))
     for index, (first, last) in enumerate(groups):
@@ -49,7 +49,7 @@ def rank_diagram(mean_ranks: Mapping[str, float], distance: float, title: str) -
         parts.append(line(scale(values[first]) - 3, y, scale(values[last]) + 3, y, "clique"))
     described = "; ".join(f"{name} {value:.2f}" for name, value in zip(names, values, strict=True))
     return Picture(
-        WIDTH, under + _STEP * half + 6, title, f"critical difference {distance:.3f}; {described}", "".join(parts)
+        _WIDTH, under + _STEP * half + 6, title, f"critical difference {distance:.3f}; {described}", "".join(parts)
     )
 
 
@@ -62,7 +62,7 @@ def _ruler(scale: Scale, y: float) -> str:
 
 
 def _distance(scale: Scale, distance: float) -> str:
-    """The critical difference as a bar of its length, where it fits; always in words."""
+    """Return the critical difference as a bar of its length, where it fits, and in words."""
     words = f"critical difference {distance:.3f}" if distance < 1 else f"critical difference {distance:.2f}"
     length = scale(scale.low + distance) - scale.start
     if length > scale.end - scale.start:

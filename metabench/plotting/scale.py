@@ -1,4 +1,4 @@
-"""From numbers to places: linear and logarithmic scales with round ticks, and labels that keep apart."""
+"""Linear and logarithmic scales from numbers to pixels, with round ticks; labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps `low`..`high` to the pixels `start`..`end` (which may run backwards)."""
+    """A map from `low`..`high` to the pixels `start`..`end` (which may run backwards)."""
 
     low: float
     high: float
@@ -25,7 +25,7 @@ class Scale:
         return self.start + (self.end - self.start) * (value - low) / (high - low)
 
     def inside(self, value: float) -> bool:
-        """Whether a value lies in the domain."""
+        """Return whether a value lies in the domain."""
         return self.low <= value <= self.high
 
     def clip(self, value: float) -> float:
@@ -43,13 +43,13 @@ class Scale:
     def _log_ticks(self, about: int) -> list[float]:
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for digits in ((1, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,)):
-            found = [round(digit * 10.0**decade, 12) for decade in decades for digit in digits]
-            found = [value for value in found if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)]
-            if len(found) <= about:
+            values = [round(digit * 10.0**decade, 12) for decade in decades for digit in digits]
+            values = [value for value in values if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)]
+            if len(values) <= about:
                 break
-        if len(found) < 2:  # less than an octave
+        if len(values) < 2:  # less than an octave
             return Scale(self.low, self.high, self.start, self.end).ticks(about)
-        return found[:: math.ceil(len(found) / about)]
+        return values[:: math.ceil(len(values) / about)]
 
 
 def _round_step(step: float) -> float:

@@ -1,4 +1,4 @@
-"""Points in a plane, with the front of those that nothing beats in both directions."""
+"""Scatter plot with the Pareto front: points that no other beats in both directions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from metabench.plotting.axes import BOTTOM, HEIGHT, WIDTH, frame, margin, upwards
 from metabench.plotting.scale import Scale
-from metabench.plotting.svg import Picture, group, label, path, shorten, tag, width_of
+from metabench.plotting.svg import Picture, group, label, polyline, shorten, tag, width_of
 
 Box = tuple[float, float, float, float]
 _NAMED = 24  # more points than this get no names and tips but those of the front
@@ -31,7 +31,7 @@ def scatter(points: Sequence[Point], title: str, x_name: str, y_name: str) -> Pi
     left = margin(up)
     across = Scale(min(costs) / 1.6, max(costs) * 1.6, left + 8, WIDTH - 14, log=True)
     front = pareto(points)
-    parts = [frame(across, up, across.ticks(6), left, x_name, y_name), _front(front, across, up)]
+    parts = [frame((across, up), across.ticks(6), left, x_name, y_name), _front(front, across, up)]
     taken = [(across(p.cost) - 6, up(p.value) - 6, across(p.cost) + 6, up(p.value) + 6) for p in points]
     for point in sorted(points, key=lambda p: (p not in front, -p.value)):
         x, y = across(point.cost), up(point.value)
@@ -47,11 +47,11 @@ def scatter(points: Sequence[Point], title: str, x_name: str, y_name: str) -> Pi
 
 def pareto(points: Sequence[Point]) -> list[Point]:
     """Return the points that no other beats or equals at the same or a lower cost, cheapest first."""
-    found: list[Point] = []
+    front: list[Point] = []
     for point in sorted(points, key=lambda p: (p.cost, -p.value)):
-        if not found or point.value > found[-1].value:
-            found.append(point)
-    return found
+        if not front or point.value > front[-1].value:
+            front.append(point)
+    return front
 
 
 def _front(front: Sequence[Point], across: Scale, up: Scale) -> str:
@@ -60,11 +60,11 @@ def _front(front: Sequence[Point], across: Scale, up: Scale) -> str:
         if steps:
             steps.append((across(point.cost), steps[-1][1]))
         steps.append((across(point.cost), up(point.value)))
-    return path(steps, "front") if len(steps) > 1 else ""
+    return polyline(steps, "front") if len(steps) > 1 else ""
 
 
 def _name(point: Point, x: float, y: float, edge: float, taken: list[Box]) -> str:
-    """The name beside a point where there is room: right, left, above or below; nothing where there is none."""
+    """Return the name beside a point where there is room: right, left, above or below; '' without room."""
     text = shorten(point.name, 150, 11)
     width = width_of(text, 11)
     for left, base in ((x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 9), (x - width / 2, y + 17)):

@@ -1,4 +1,4 @@
-"""Several pictures as one, each under its heading."""
+"""Several pictures stacked into one, each under its heading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The few SVG elements that pictures are made of. Every string and number goes through here, escaped."""
+"""The few SVG elements of pictures. Every string and number passes through here and is escaped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Picture:
     Attributes:
         width, height: in CSS pixels at full size.
         title: what it shows, one line.
-        description: the same numbers in words, for those who do not see it.
+        description: the same numbers in words, for screen readers.
         body: SVG elements.
     """
 
@@ -32,11 +32,11 @@ class Picture:
     body: str
 
     def inline(self, name: str) -> str:
-        """Return it as a part of an HTML page whose style sheet holds `style`; `name` makes its ids unique."""
+        """Return the picture as part of an HTML page with the style sheet `style`; `name` makes its ids unique."""
         return self._svg(name, "", 0)
 
     def file(self) -> str:
-        """Return it as a file of its own, light, in what every program knows that reads SVG."""
+        """Return the picture as a file of its own: light colours, and only SVG that all converters know."""
         x = -_AIR
         backdrop = tag("rect", cls="backdrop", x=x, y=x, width=self.width - 2 * x, height=self.height - 2 * x)
         before = f"<style>{_plain_style()}</style>{backdrop}"
@@ -44,8 +44,10 @@ class Picture:
 
     def _svg(self, name: str, before: str, air: float, **more: str) -> str:
         width, height = self.width + 2 * air, self.height + 2 * air
-        box = " ".join(map(number, (-air, -air, width, height)))
-        words = tag("title", escape(self.title), id=f"{name}-t") + tag("desc", escape(self.description), id=f"{name}-d")
+        box = " ".join(map(coordinate, (-air, -air, width, height)))
+        words = tag("title", escape_xml(self.title), id=f"{name}-t") + tag(
+            "desc", escape_xml(self.description), id=f"{name}-d"
+        )
         return tag(
             "svg",
             words + before + self.body,
@@ -81,7 +83,7 @@ def _plain_style() -> str:
             ]
         else:
             rules.append(line)
-    return re.sub(r"var\(--(\w+)\)", lambda found: values[found[1]], "\n".join(rules))
+    return re.sub(r"var\(--(\w+)\)", lambda name: values[name[1]], "\n".join(rules))
 
 
 def tag(name: str, content: str = "", /, **attributes: str | float | None) -> str:
@@ -97,7 +99,7 @@ def tag(name: str, content: str = "", /, **attributes: str | float | None) -> st
         if value is None or (key == "cls" and not value):
             continue
         key = "class" if key == "cls" else key.replace("_", "-")
-        words.append(f'{key}="{escape(value) if isinstance(value, str) else number(value)}"')
+        words.append(f'{key}="{escape_xml(value) if isinstance(value, str) else coordinate(value)}"')
     start = "<" + " ".join(words)
     return f"{start}>{content}</{name}>" if content else f"{start}/>"
 
@@ -109,29 +111,29 @@ def line(x1: float, y1: float, x2: float, y2: float, cls: str) -> str:
 
 def label(x: float, y: float, content: str, cls: str = "", anchor: str = "start") -> str:
     """Return a text whose base line starts (or is centred, or ends) at a point; `content` is not markup."""
-    return tag("text", escape(content), cls=cls, x=x, y=y, text_anchor=None if anchor == "start" else anchor)
+    return tag("text", escape_xml(content), cls=cls, x=x, y=y, text_anchor=None if anchor == "start" else anchor)
 
 
 def group(content: str, tip: str = "", cls: str = "") -> str:
-    """Return elements as one, with the words that show when one points at it."""
-    return tag("g", (tag("title", escape(tip)) if tip else "") + content, cls=cls)
+    """Return elements as one group, with a tool tip."""
+    return tag("g", (tag("title", escape_xml(tip)) if tip else "") + content, cls=cls)
 
 
-def path(points: list[tuple[float, float]], cls: str, closed: bool = False) -> str:
+def polyline(points: list[tuple[float, float]], cls: str, closed: bool = False) -> str:
     """Return a line through points."""
-    steps = "L".join(f"{number(x)} {number(y)}" for x, y in points)
+    steps = "L".join(f"{coordinate(x)} {coordinate(y)}" for x, y in points)
     return tag("path", cls=cls, d=f"M{steps}{'Z' if closed else ''}")
 
 
-def escape(text: str) -> str:
+def escape_xml(text: str) -> str:
     """Return `text` as the content of an element or of a quoted attribute: one line, no markup, no controls."""
     return html.escape(printable(text), quote=True)
 
 
-def number(value: float) -> str:
+def coordinate(value: float) -> str:
     """Return a coordinate with at most two decimals.
 
-    >>> number(3.0), number(0.126), number(-0.001)
+    >>> coordinate(3.0), coordinate(0.126), coordinate(-0.001)
     ('3', '0.13', '0')
     """
     text = f"{value:.2f}".rstrip("0").rstrip(".")

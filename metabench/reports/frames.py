@@ -50,7 +50,7 @@ def load_results(*sources: str | Path, per: Per = "run", home: str | Path | None
     """
     asked = converted("load_results", {"sources": sources, "per": per, "home": home}, _CONVERTERS)
     if asked["per"] not in ("run", "episode"):
-        raise UsageError(f"per is 'run' or 'episode', not {per!r}")
+        raise UsageError(f"cannot load results per {per!r}: per must be 'run' or 'episode'.")
     records = load_records(*asked["sources"], home=asked["home"])
     return _runs(records) if per == "run" else _episodes(records)
 
@@ -62,7 +62,7 @@ def write_frame(frame: pd.DataFrame, path: Path, form: str) -> None:
         MissingError: Parquet needs pyarrow.
     """
     if form == "parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise MissingError("--parquet needs pyarrow; pip install 'metabench[parquet]'")
+        raise MissingError("cannot write Parquet: pyarrow not found. Run pip install 'metabench[parquet]'.")
     with replacing(path) as temporary:
         if form == "csv":
             _without_formulas(frame).to_csv(temporary, index=False, lineterminator="\n")
@@ -73,7 +73,7 @@ def write_frame(frame: pd.DataFrame, path: Path, form: str) -> None:
 
 
 def _runs(records: Sequence[Record]) -> pd.DataFrame:
-    """What `tables.to_frame` holds, and what a record knows besides."""
+    """Return the frame of `rows.to_frame` with further columns from the records."""
     import pandas as pd
 
     frame = to_frame(rows_from_records(records)).drop(columns=["cached", "status"])
@@ -99,23 +99,23 @@ def _episodes(records: Sequence[Record]) -> pd.DataFrame:
     for name in ("key", "algorithm", "backbone", "dataset", "metric"):
         runs[name] = runs[name].astype("category")  # one word per run, not one per episode
     scores = [record.measured for record in records]
-    lengths = np.array([len(row) for row in scores])
+    lengths = np.array([len(score) for score in scores])
     frame = runs.loc[runs.index.repeat(lengths)].reset_index(drop=True)
     frame["episode"] = np.concatenate([np.arange(length) for length in lengths])
-    frame["score"] = np.concatenate([row.per_episode.values for row in scores])
-    counts = [row.correct if row.is_counted else (None,) * len(row) for row in scores]
+    frame["score"] = np.concatenate([score.per_episode.values for score in scores])
+    counts = [score.correct if score.is_counted else (None,) * len(score) for score in scores]
     frame["correct"] = pd.array([count for row in counts for count in row], dtype="Int64")
-    frame["n_query"] = np.concatenate([row.queries for row in scores])
+    frame["n_query"] = np.concatenate([score.queries for score in scores])
     frame["accuracy"] = frame["score"].where(frame["correct"].notna())
-    parts = [{part.metric.name: part.values for part in row.parts_per_episode} for row in scores]
-    for name in dict.fromkeys(name for each in parts for name in each):
-        columns = [each.get(name, np.full(length, np.nan)) for each, length in zip(parts, lengths, strict=True)]
+    parts = [{part.metric.name: part.values for part in score.parts_per_episode} for score in scores]
+    for name in dict.fromkeys(name for values in parts for name in values):
+        columns = [values.get(name, np.full(length, np.nan)) for values, length in zip(parts, lengths, strict=True)]
         frame[name] = np.concatenate(columns)
     return frame
 
 
 def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
-    """Texts that a spreadsheet would run as a formula get a leading apostrophe."""
+    """Return a frame whose texts that a spreadsheet would run as a formula have a leading apostrophe."""
     import pandas as pd
 
     safe = frame.copy()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +12,13 @@ from metabench.records.inputs import TrainingInputs, inputs_of
 from metabench.records.schema import SCHEMA, Cost, Provenance, Record, RunError
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import params_text, score_text
-from metabench.utils.text import inert
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
-COLUMNS = (
+RUN_COLUMNS = (
     "algorithm",
     "params",
     "setting",
@@ -61,8 +58,8 @@ _OF_THE_CELL = ("way", "shot", "query")
 _INTEGERS = ("way", "shot", "query", "episodes", "episode_seed", "seed")
 
 
-def rows_from_records(records: Iterable[Record], cached: Collection[str] = ()) -> list[Row]:
-    """Return one row (see `COLUMNS`) per record, in the order given.
+def rows_from_records(records: Iterable[Record], cached: Collection[str] = ()) -> list[TableRow]:
+    """Return one row (see `RUN_COLUMNS`) per record, in the order given.
 
     Args:
         records: valid records of any status.
@@ -76,11 +73,11 @@ def rows_from_records(records: Iterable[Record], cached: Collection[str] = ()) -
     return [_row(record, record.key in cached) for record in records]
 
 
-def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
+def to_frame(rows: Sequence[TableRow]) -> pd.DataFrame:
     """Return the rows as a data frame; integers stay integers where some are missing."""
     import pandas as pd
 
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
     for name, text in _TEXTS.items():
         frame[name] = frame[name].map(text).astype("object")
     frame["metric"] = frame["metric"].map(lambda metric: None if metric is None else str(metric)).astype("object")
@@ -88,18 +85,12 @@ def to_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return frame.astype({**dict.fromkeys(_INTEGERS, "Int64"), **numbers})
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return CSV text; a text cell that a spreadsheet would run as a formula gets a leading apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        flat = {name: text(row[name]) for name, text in _TEXTS.items() if name in row}
-        writer.writerow([inert({**row, **flat}[name]) for name in columns])
-    return out.getvalue()
+def flat_row(row: TableRow) -> TableRow:
+    """Return a row whose values are all single: lists and mappings as the text that CSV files and frames hold."""
+    return {**row, **{name: text(row[name]) for name, text in _TEXTS.items()}}
 
 
-def _row(record: Record, cached: bool) -> Row:
+def _row(record: Record, cached: bool) -> TableRow:
     inputs, error = record.inputs, record.error
     summary = None if record.scores is None else record.summary
     cell, metric = inputs.protocol.params, None if record.scores is None else record.metric
@@ -146,13 +137,13 @@ def _training(training: TrainingInputs) -> str:
     return params_text({name: value for name, value in training.settings.items() if name != "seed"})
 
 
-def _parts(record: Record) -> list[Row]:
+def _parts(record: Record) -> list[TableRow]:
     known = record.summary.parts
     metrics = [part.metric.metric for part in record.measured.parts]
     return [{"metric": metric, "score": known[metric.name].mean, "ci95": known[metric.name].ci95} for metric in metrics]
 
 
-def parts_text(parts: Sequence[Row]) -> str:
+def parts_text(parts: Sequence[TableRow]) -> str:
     """Return ``novel 31.20 ± 0.41, base 60.02 ± 0.33``."""
     return ", ".join(f"{part['metric']} {part_text(part)}" for part in parts)
 
@@ -161,12 +152,12 @@ _TEXTS: Mapping[str, Callable[[Any], str]] = {"parts": parts_text, "copies": cop
 """Columns that are no single value, and the text that stands for one in CSV files and data frames."""
 
 
-def part_text(part: Row) -> str:
+def part_text(part: TableRow) -> str:
     """Return the score of one part with its interval."""
     return score_text(part["score"], part["ci95"], None, part["metric"].digits)
 
 
-def outcome_rows(outcomes: Sequence[Outcome | RejectedRun]) -> list[Row]:
+def outcome_rows(outcomes: Sequence[Outcome | RejectedRun]) -> list[TableRow]:
     """Return one table row for each outcome; what could not be measured is ``skipped``, and its note says why."""
     cached = {item.record.key for item in outcomes if isinstance(item, Outcome) and item.cached}
     records = (item.record if isinstance(item, Outcome) else _skipped(item) for item in outcomes)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from metabench.records.copy_counts import MARK, copies_line, most
 from metabench.registry.metric import Metric
 from metabench.registry.specs import FIXED_WAY
-from metabench.reports.rows import COLUMNS, Row, csv_text, part_text
+from metabench.reports.rows import RUN_COLUMNS, TableRow, flat_row, part_text
 from metabench.reports.text import score_text
-from metabench.reports.text_table import text_table
-from metabench.utils.atomic_files import write_atomic
-from metabench.utils.text import counted, escape, printable
+from metabench.reports.text_table import Notes, Table, csv_text, json_text, report_text
+from metabench.utils.text import counted
 
 ALWAYS = ("algorithm", "backbone", "dataset", "way", "shot")
-"""What every table shows of a row, and below what it shows where rows differ in it."""
+"""Columns that every table shows; below, those that it shows where rows differ in them."""
 IF_VARIED = (
     "params",
     "setting",
@@ -32,42 +29,31 @@ IF_VARIED = (
     "precision",
 )
 IF_NEEDED = ("dataset_params", "protocol_params", "training")
-"""What a table shows of rows, so far as they differ in it, that are the same in everything else."""
+"""Columns that a table shows, as far as they differ, for rows that are the same in all others."""
 UNSAID = {"protocol": {FIXED_WAY}, "setting": {"inductive"}}
-"""What goes without saying; anything else is shown even where all rows have it."""
-_REASON = 100  # characters of a failure's reason in a cell; a longer one stands below the table
-_WHOLE_REASON = 2_000  # as long as `metabench run` keeps one; a stranger's record may hold more
+"""Values that are not shown where all rows have them; any other value is always shown."""
+_MAX_CELL_REASON = 100  # characters of a failure's reason in a cell; a longer one is below the table
+_MAX_REASON = 2_000  # as long as `metabench run` keeps one; a record from elsewhere may hold more
 
 
-def terminal(rows: Sequence[Row]) -> str:
-    """Return a plain table for people, with a last line that says what the interval is."""
-    header, body = _compact(rows)
-    clean = [[printable(cell) for cell in line] for line in body]
-    table = text_table(header, clean)
-    return "\n".join([table, "", *map(printable, _long_reasons(rows)), *_footnotes(rows)]).rstrip("\n")
+def run_text(rows: Sequence[TableRow], markdown: bool = False) -> str:
+    """Return a table for people, with notes that say what its intervals are; Markdown ends with a line end."""
+    text = report_text([_table(rows), Notes([*_long_reasons(rows), *_footnotes(rows)])], markdown)
+    return text + "\n" * markdown
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Return the same table as Markdown, every cell escaped."""
-    header, body = _compact(rows)
-    safe = [[escape(cell) for cell in line] for line in body]
-    table = text_table(header, safe, markdown=True)
-    return "\n\n".join([table, *map(escape, _long_reasons(rows)), *_footnotes(rows)]) + "\n"
+def run_csv(rows: Sequence[TableRow]) -> str:
+    """Return the rows as CSV."""
+    return csv_text(RUN_COLUMNS, [flat_row(row) for row in rows])
 
 
-def to_csv(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as CSV, all or nothing."""
-    write_atomic(path, csv_text(COLUMNS, rows))
+def run_json(rows: Sequence[TableRow], seeds: Sequence[TableRow] = ()) -> str:
+    """Return one JSON document ``{"rows": [...], "seeds": [...]}``: the runs, and their means over seeds."""
+    return json_text({"rows": list(rows), "seeds": list(seeds)})
 
 
-def to_json(rows: Sequence[Row], seeds: Sequence[Row] = ()) -> str:
-    """Return one JSON document ``{"rows": [...], "seeds": [...]}``: the runs, and what they say over seeds."""
-    document = {"rows": list(rows), "seeds": list(seeds)}
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
-
-
-def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """The columns that identify a row, those that tell these rows apart, and the score."""
+def _table(rows: Sequence[TableRow]) -> Table:
+    """Return the columns that identify a row, those in which these rows differ, and the score."""
     rows = with_dataset_labels(rows)
     varied = [name for name in IF_VARIED if len({row[name] for row in rows} | UNSAID.get(name, set())) > 1]
     names = [*ALWAYS, *varied]
@@ -75,18 +61,18 @@ def _compact(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     metrics = {row["metric"] for row in rows if row["status"] == "ok"}
     several = len(metrics) > 1
     parts = list(dict.fromkeys(part["metric"] for row in rows for part in row["parts"]))
-    body = []
+    cells = []
     for index, row in enumerate(rows):
         made_of = {part["metric"]: part_text(part) for part in row["parts"]}
         shown = [made_of.get(part, "-") for part in parts]
-        told = [texts[index] for texts in needed.values()]
-        body.append([*(cell_text(row, name) for name in names), *told, _result(row, several), *shown])
+        differing = [texts[index] for texts in needed.values()]
+        cells.append([*(cell_text(row, name) for name in names), *differing, _result(row, several), *shown])
     title = metrics.pop().title if len(metrics) == 1 else "score"
-    return [*names, *needed, title, *(part.title for part in parts)], body
+    return Table([*names, *needed, title, *(part.title for part in parts)], cells, plain_header=True)
 
 
-def with_dataset_labels(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with the start of its digest after the name of a data set, where the name means several."""
+def with_dataset_labels(rows: Sequence[TableRow]) -> list[TableRow]:
+    """Return the rows with the start of its digest after the name of a dataset, where the name means several."""
     digests: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for row in rows:
         digests[_named_data(row)].add(row["dataset_digest"])
@@ -97,19 +83,20 @@ def with_dataset_labels(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _named_data(row: Row) -> tuple[str, ...]:
+def _named_data(row: TableRow) -> tuple[str, ...]:
     return row["dataset"], row["dataset_params"], row["split"]
 
 
 def needed_columns(
-    rows: Sequence[Row], names: Sequence[str], needed: Sequence[str] = IF_NEEDED
+    rows: Sequence[TableRow], names: Sequence[str], needed: Sequence[str] = IF_NEEDED
 ) -> dict[str, list[str]]:
     """Return those columns in which rows differ that are the same in those of `names`, a text for each row."""
-    found: dict[str, list[str]] = {}
+    columns: dict[str, list[str]] = {}
     for name in needed:
         groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for index, row in enumerate(rows):
-            groups[*(cell_text(row, each) for each in names), *(texts[index] for texts in found.values())].append(index)
+            same = *(cell_text(row, shown) for shown in names), *(texts[index] for texts in columns.values())
+            groups[same].append(index)
         texts = [""] * len(rows)
         for members in groups.values():
             items = [rows[index][name].split(", ") for index in members]
@@ -117,14 +104,14 @@ def needed_columns(
             for index, own in zip(members, items, strict=True):
                 texts[index] = ", ".join(item for item in own if item not in common)
         if any(texts):
-            found[name] = texts
-    return found
+            columns[name] = texts
+    return columns
 
 
-def cell_text(row: Row, name: str) -> str:
-    """Return what a table shows of a row in one column; the data set is ``A -> B`` where that is what happened.
+def cell_text(row: TableRow, name: str) -> str:
+    """Return what a table shows of a row in one column; the dataset is ``A -> B`` where the training was on another.
 
-    A pre-trained backbone has a ``+`` and what it was trained on, a data set with copies a mark.
+    A pre-trained backbone has a ``+`` and what it was trained on, a dataset with copies a mark.
     """
     if name == "backbone" and row["trained_on"]:
         return f"{row['backbone']} + {row['trained_on']}"
@@ -134,10 +121,12 @@ def cell_text(row: Row, name: str) -> str:
     return "-" if row[name] is None else str(row[name])
 
 
-def _result(row: Row, name_metric: bool) -> str:
+def _result(row: TableRow, name_metric: bool) -> str:
     if row["status"] != "ok":
         reason = _reason(row)
-        return reason if len(reason) <= _REASON else f"{row['status']}: {str(row['note']).partition(':')[0]}, see below"
+        if len(reason) <= _MAX_CELL_REASON:
+            return reason
+        return f"{row['status']}: {str(row['note']).partition(':')[0]}, see below"
     metric: Metric = row["metric"]
     text = score_text(row["score"], row["ci95"], row["open95"], metric.digits)
     text += f" {metric.title}" if name_metric else ""
@@ -154,19 +143,19 @@ _KINDS = {
 }
 
 
-def _reason(row: Row) -> str:
+def _reason(row: TableRow) -> str:
     """Return why there is no score."""
     return f"{row['status']}: {row['note']}" if row["note"] else str(row["status"])
 
 
-def _long_reasons(rows: Sequence[Row]) -> list[str]:
+def _long_reasons(rows: Sequence[TableRow]) -> list[str]:
     """Return the reasons that are too long for a cell, each once for all rows."""
-    reasons = dict.fromkeys(_reason(row)[:_WHOLE_REASON] for row in rows if row["status"] != "ok")
-    return [reason for reason in reasons if len(reason) > _REASON]
+    reasons = dict.fromkeys(_reason(row)[:_MAX_REASON] for row in rows if row["status"] != "ok")
+    return [reason for reason in reasons if len(reason) > _MAX_CELL_REASON]
 
 
-def _footnotes(rows: Sequence[Row]) -> list[str]:
-    """Say which population each interval that stands in the table speaks of."""
+def _footnotes(rows: Sequence[TableRow]) -> list[str]:
+    """Return lines that say which population each kind of interval in the table is about."""
     measured = [row for row in rows if row["status"] == "ok"]
     lines = []
     for kind, line in _KINDS.items():
@@ -190,9 +179,9 @@ def _footnotes(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _copies(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
-    """Return the numbers of copies of every data set."""
-    found: dict[str, list[Mapping[str, int]]] = defaultdict(list)
+def _copies(rows: Sequence[TableRow]) -> dict[str, dict[str, int]]:
+    """Return the numbers of copies of every dataset."""
+    copies: dict[str, list[Mapping[str, int]]] = defaultdict(list)
     for row in rows:
-        found[row["dataset"]].append(row["copies"])
-    return {name: most(counts) for name, counts in found.items()}
+        copies[row["dataset"]].append(row["copies"])
+    return {name: most(counts) for name, counts in copies.items()}

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metabench.comparison.suite_report import Cell, Line, Report
 from metabench.planning.suites import Suite
 from metabench.records.copy_counts import MARK, copies_line, most
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.reports.rows import Row, csv_text
+from metabench.reports.rows import TableRow
 from metabench.reports.text import score_text
-from metabench.reports.text_table import text_table
-from metabench.utils.text import escape, printable
+from metabench.reports.text_table import Block, Notes, Table, csv_text, json_text, report_text
 
-_MOST_BESIDE = 4  # cells beside the means; more get a table for each data set
+_MAX_CELLS_BESIDE_MEANS = 4  # more get a table for each dataset
 _NOTES = (
     "±: 95 % interval over episodes of these test sets; of several seeds, for another training too",
     "rank: one more than the number of algorithms that are significantly better in the mean (paired by episode where "
@@ -25,38 +23,36 @@ _NOTES = (
 )
 
 
-def to_text(suite: Suite, found: Report, markdown_form: bool = False) -> str:
-    """Return the report for people: standings, cells, what is missing and why, and what the numbers are."""
-    clean = escape if markdown_form else printable
-    cells = found.cells if len(found.cells) <= _MOST_BESIDE else ()
-    blocks = [clean(f"{suite.id}: {suite.summary}"), _table(_standings(found, cells), clean)]
+def suite_text(suite: Suite, report: Report, markdown: bool = False) -> str:
+    """Return the report for people: standings, cells, reasons for missing cells, and the meaning of the numbers."""
+    cells = report.cells if len(report.cells) <= _MAX_CELLS_BESIDE_MEANS else ()
+    blocks: list[Block] = [f"{suite.id}: {suite.summary}", _standings(report, cells)]
     if not cells:
-        measured = [cell for cell in found.cells if any(cell.key in line.results for line in found.lines)]
+        measured = [cell for cell in report.cells if any(cell.key in line.results for line in report.lines)]
         for dataset, group in _by_dataset(measured).items():
-            blocks.append(_table(_cell_table(found.lines, dataset, group), clean))
-    lines = [*_coverage(found), *_problems(found), *_copies(found), *_NOTES]
-    return "\n\n".join([*blocks, ("\n\n" if markdown_form else "\n").join(map(clean, lines))])
+            blocks.append(_cell_table(report.lines, dataset, group))
+    notes = [*_coverage(report), *_problems(report), *_copies(report), *_NOTES]
+    return report_text([*blocks, Notes(notes)], markdown)
 
 
-def to_json(suite: Suite, found: Report, rows: Sequence[Row], seeds: Sequence[Row]) -> str:
+def suite_json(suite: Suite, report: Report, rows: Sequence[TableRow], seeds: Sequence[TableRow]) -> str:
     """Return one JSON document: the suite, its standings, and the runs as ``metabench run --json`` has them."""
-    document = {
-        "suite": {**suite.provenance(), "cells": [_cell_name(cell) for cell in found.cells]},
-        "common": [_cell_name(cell) for cell in found.common],
-        "standings": [_line_document(found, line) for line in found.lines],
+    return json_text({
+        "suite": {**suite.provenance(), "cells": [_cell_name(cell) for cell in report.cells]},
+        "common": [_cell_name(cell) for cell in report.common],
+        "standings": [_line_document(report, line) for line in report.lines],
         "rows": list(rows),
         "seeds": list(seeds),
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    })  # fmt: skip
 
 
-def to_csv(found: Report) -> str:
+def suite_csv(report: Report) -> str:
     """Return the standings as CSV: a row for each algorithm, accuracy and half-width of every cell as columns."""
     rows = []
-    for line in found.lines:
+    for line in report.lines:
         row: dict[str, Any] = {"rank": None if line.rank is None else line.rank.place, "algorithm": line.method}
         row |= {"mean": line.mean, "ci95": line.ci95, "cells": len(line.results)}
-        for cell in found.cells:
+        for cell in report.cells:
             result = line.results.get(cell.key)
             row[_cell_name(cell)] = None if result is None else result.score
             row[f"{_cell_name(cell)} ci95"] = None if result is None else result.ci95
@@ -64,39 +60,39 @@ def to_csv(found: Report) -> str:
     return csv_text(list(rows[0]), rows)
 
 
-def _standings(found: Report, cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
-    one = len({cell.dataset for cell in cells}) == 1
-    metric = _metric(found)
+def _standings(report: Report, cells: Sequence[Cell]) -> Table:
+    same_dataset = len({cell.dataset for cell in cells}) == 1
+    metric = _metric(report)
     header = [
         "rank",
         "algorithm",
         f"mean ({metric.unit or metric.name})",
         "cells",
-        *(cell.protocol if one else _cell_name(cell) for cell in cells),
+        *(cell.protocol if same_dataset else _cell_name(cell) for cell in cells),
     ]
-    body = [
+    rows = [
         [
             "-" if line.rank is None else str(line.rank),
             line.method,
             "-" if line.mean is None else score_text(line.mean, line.ci95, digits=metric.digits),
-            f"{len(line.results)} of {len(found.cells)}",
+            f"{len(line.results)} of {len(report.cells)}",
             *(_result(line, cell) for cell in cells),
         ]
-        for line in found.lines
+        for line in report.lines
     ]
-    return header, body
+    return Table(header, rows)
 
 
-def _metric(found: Report) -> Metric:
-    """The metric of the means."""
-    cells = ((line, cell) for line in found.lines for cell in found.common)
+def _metric(report: Report) -> Metric:
+    """Return the metric of the means."""
+    cells = ((line, cell) for line in report.lines for cell in report.common)
     metrics = (line.results[cell.key].metric for line, cell in cells if cell.key in line.results)
     return next(metrics, ACCURACY)
 
 
-def _cell_table(lines: Sequence[Line], dataset: str, cells: Sequence[Cell]) -> tuple[list[str], list[list[str]]]:
-    body = [[line.method, *(_result(line, cell) for cell in cells)] for line in lines]
-    return [dataset, *(cell.protocol for cell in cells)], body
+def _cell_table(lines: Sequence[Line], dataset: str, cells: Sequence[Cell]) -> Table:
+    rows = [[line.method, *(_result(line, cell) for cell in cells)] for line in lines]
+    return Table([dataset, *(cell.protocol for cell in cells)], rows)
 
 
 def _result(line: Line, cell: Cell) -> str:
@@ -109,20 +105,20 @@ def _result(line: Line, cell: Cell) -> str:
     return text + "*" * (cell.key in line.problems) + f" {MARK}" * bool(result.copies)
 
 
-def _coverage(found: Report) -> list[str]:
-    if len(found.common) == len(found.cells):
+def _coverage(report: Report) -> list[str]:
+    if len(report.common) == len(report.cells):
         return []
-    if not found.common:
+    if not report.common:
         return ["no cells, or cells of different metrics, are measured with every algorithm: there are no ranks"]
-    names = ", ".join(map(_cell_name, found.common))
-    return [f"mean and rank are over {len(found.common)} of {len(found.cells)} cells: {names}"]
+    names = ", ".join(map(_cell_name, report.common))
+    return [f"mean and rank are over {len(report.common)} of {len(report.cells)} cells: {names}"]
 
 
-def _problems(found: Report) -> list[str]:
-    """What is not measured, each reason once, with the algorithms and cells that it stopped."""
+def _problems(report: Report) -> list[str]:
+    """Return a line for each reason why cells are not measured, with the algorithms and datasets concerned."""
     reasons: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for line in found.lines:
-        for cell in found.cells:
+    for line in report.lines:
+        for cell in report.cells:
             if why := line.problems.get(cell.key):
                 reasons[why][cell.dataset].append(line.method)
     return [
@@ -132,18 +128,18 @@ def _problems(found: Report) -> list[str]:
     ]
 
 
-def _copies(found: Report) -> list[str]:
-    """Say how many copies the data of the cells hold."""
+def _copies(report: Report) -> list[str]:
+    """Return the line that says how many copies the data of the cells hold, if any."""
     counts: dict[str, list[Mapping[str, int]]] = defaultdict(list)
-    for cell in found.cells:
-        counts[cell.dataset] += [line.results[cell.key].copies for line in found.lines if cell.key in line.results]
+    for cell in report.cells:
+        counts[cell.dataset] += [line.results[cell.key].copies for line in report.lines if cell.key in line.results]
     line = copies_line({dataset: most(of_cells) for dataset, of_cells in counts.items()})
     return [line] if line else []
 
 
-def _line_document(found: Report, line: Line) -> dict[str, Any]:
+def _line_document(report: Report, line: Line) -> dict[str, Any]:
     cells = []
-    for cell in found.cells:
+    for cell in report.cells:
         result, problem = line.results.get(cell.key), line.problems.get(cell.key, "")
         names = ("score", "ci95", "open95", "keys")
         known = dict.fromkeys(names) if result is None else {name: getattr(result, name) for name in names}
@@ -164,9 +160,3 @@ def _by_dataset(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 def _cell_name(cell: Cell) -> str:
     return f"{cell.dataset} {cell.protocol}"
-
-
-def _table(table: tuple[list[str], list[list[str]]], clean: Callable[[str], str]) -> str:
-    header, body = table
-    rows = [[clean(text) for text in row] for row in body]
-    return text_table([clean(text) for text in header], rows, clean is escape)

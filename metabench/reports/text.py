@@ -7,7 +7,7 @@ from typing import Any
 
 
 def score_text(score: float, ci95: float | None, open95: float | None = None, digits: int = 2) -> str:
-    """Return ``98.21 ± 0.08 (open ± 0.31)``, without what is None.
+    """Return ``98.21 ± 0.08 (open ± 0.31)``, without widths that are None.
 
     >>> score_text(100.0, 0.0025)
     '100.00 ± 0.002'

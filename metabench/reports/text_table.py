@@ -1,43 +1,109 @@
-"""Tables as text: for a terminal, aligned by the width of what it shows, or as Markdown."""
+"""The one renderer of tables: the same rows as terminal text, Markdown, CSV or JSON.
+
+Reports give plain strings. What is shown to people is cleaned here: control characters go, and in Markdown every
+character with a meaning is escaped. CSV cells that a spreadsheet would run as a formula are made inert.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metabench.utils.text import escape, inert, printable
 
 _GAP = "  "
-_MORE = 2
-"""Columns that a header is wider than its text."""
+_HEADER_PADDING = 2
+"""Columns that a header is wider than its text, above a line of dashes."""
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
-    """Return a left-aligned table whose cells are clean text of one line.
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of plain text.
+
+    Attributes:
+        header: one text for each column.
+        rows: as many cells each as there are columns.
+        plain_header: the header holds names of metabench itself, such as ``episode_seed``, which are not escaped.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    plain_header: bool = False
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Lines of small print: lines of one block in a terminal, a paragraph each in Markdown."""
+
+    lines: Sequence[str]
+
+
+Block = str | Table | Notes
+"""A part of a report; a string is a heading or a paragraph of one line."""
+
+
+def report_text(blocks: Iterable[Block], markdown: bool = False) -> str:
+    """Return a report for people, with an empty line between its blocks; blocks without content are left out."""
+    return "\n\n".join(filter(None, (_block_text(block, markdown) for block in blocks)))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return CSV text; a text cell that a spreadsheet would run as a formula gets a leading apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([inert(row[name]) for name in columns])
+    return out.getvalue()
+
+
+def json_text(document: Any) -> str:
+    """Return an indented JSON document; values that JSON does not know are written as their text.
+
+    Raises:
+        ValueError: a number that is infinite or not a number.
+    """
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+
+
+def terminal_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a left-aligned table of clean texts with a line of dashes under its header."""
+    lines = [[text.strip() for text in line] for line in (header, *rows)]
+    widths = _widths(lines)
+    widths = [max(width, display_width(text) + _HEADER_PADDING) for width, text in zip(widths, lines[0], strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(_aligned(line, widths) for line in lines)
+
+
+def terminal_columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return clean texts as left-aligned columns under their header, without a line between."""
+    lines = [header, *rows]
+    widths = _widths(lines)
+    return "\n".join(_aligned(line, widths) for line in lines)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], aligned: bool = True) -> str:
+    """Return a Markdown table of cells that are Markdown already.
 
     Args:
-        header: of each column.
-        rows: of cells, as many as there are columns.
-        markdown: as Markdown, else for a terminal, with a line of dashes under the header.
+        aligned: fill cells up to the width of their column; else one longer cell does not change every line.
     """
-    if markdown:
+    if aligned:
         from tabulate import tabulate
 
         return tabulate(rows, headers=list(header), tablefmt="github", disable_numparse=True)
-    lines = [[text.strip() for text in line] for line in (header, *rows)]
-    widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
-    widths = [max(width, display_width(text) + _MORE) for width, text in zip(widths, lines[0], strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(aligned(line, widths) for line in lines)
-
-
-def aligned(texts: Sequence[str], widths: Sequence[int]) -> str:
-    """Return texts beside each other, each filled up to its width in columns of a terminal."""
-    padded = (text + " " * (width - display_width(text)) for text, width in zip(texts, widths, strict=True))
-    return _GAP.join(padded).rstrip()
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def display_width(text: str) -> int:
-    """Return how many columns of a terminal a text takes: two for 字 or 🔥, none for an accent of its own.
+    r"""Return how many columns of a terminal a text takes: two for 字 or 🔥, none for an accent of its own.
 
-    >>> [display_width(text) for text in ("plain", "日本語", "ring🔥", "n\\u0303andu\\u0301")]
+    >>> [display_width(text) for text in ("plain", "日本語", "ring🔥", "n\u0303andu\u0301")]
     [5, 6, 6, 5]
     """
     if text.isascii():
@@ -45,3 +111,23 @@ def display_width(text: str) -> int:
     from rich.cells import cell_len  # which only other letters need
 
     return cell_len(text)
+
+
+def _block_text(block: Block, markdown: bool) -> str:
+    clean: Callable[[str], str] = escape if markdown else printable
+    if isinstance(block, str):
+        return clean(block)
+    if isinstance(block, Notes):
+        return ("\n\n" if markdown else "\n").join(map(clean, block.lines))
+    header = list(block.header) if block.plain_header else [clean(text) for text in block.header]
+    rows = [[clean(text) for text in row] for row in block.rows]
+    return markdown_table(header, rows) if markdown else terminal_table(header, rows)
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(display_width, column)) for column in zip(*lines, strict=True)]
+
+
+def _aligned(texts: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (text + " " * (width - display_width(text)) for text, width in zip(texts, widths, strict=True))
+    return _GAP.join(padded).rstrip()

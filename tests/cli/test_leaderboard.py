@@ -67,7 +67,7 @@ def test_a_failed_run_is_refused(folder: Path, capsys: pytest.CaptureFixture[str
     failed = build_record(make_inputs(), "failed", error={"type": "X", "message": "y"})
     Store(folder.parent / "home").put(failed)
     assert main(["leaderboard", "add", failed.key]) == 1
-    assert "only a run that succeeded" in capsys.readouterr().err
+    assert "Only a run that succeeded" in capsys.readouterr().err
     assert not folder.exists()
 
 

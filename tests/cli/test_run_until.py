@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import metabench.evaluation.scoring
 from metabench.cli.main import main
 from metabench.records.partial_scores import Partial
 from metabench.records.scores import scores_of
@@ -57,7 +56,7 @@ def test_the_end_does_not_depend_on_chunks_or_on_where_it_was_stopped(
 ) -> None:
     (whole,) = run_json(capsys, _until(tmp_path / "whole"))
     scores = record_of(tmp_path / "whole", whole)["scores"]
-    monkeypatch.setattr(metabench.evaluation.scoring, "chunk_size", lambda *_: chunk)
+    monkeypatch.setattr("metabench.learners.feature_learner.chunk_size", lambda *_: chunk)
     monkeypatch.setattr("metabench.execution.executor.scorer_digest", lambda *_: "")
     for done in (0, 77, whole["episodes"] - 1, whole["episodes"]):
         home = tmp_path / str(done)

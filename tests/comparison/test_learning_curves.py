@@ -11,9 +11,9 @@ import pytest
 from metabench.cli.main import main
 from metabench.comparison.learning_curves import learning_curves
 from metabench.errors import NothingMeasured, UsageError
-from metabench.plotting.learning_curve_plot import draw
+from metabench.plotting.learning_curve_plot import learning_curve_picture
 from metabench.records.record import Record, build_record, write_record
-from metabench.reports.curve_tables import rows, to_text
+from metabench.reports.curve_tables import curve_rows, curve_text
 from tests.record_factory import make_inputs, make_record
 from tests.tiny import arguments
 
@@ -46,7 +46,7 @@ def test_a_gain_is_a_difference_with_both_uncertainties() -> None:
     fewer, more, gain, half = curve.gains()[0]
     assert gain == pytest.approx(more.score - fewer.score)
     assert half == pytest.approx(math.hypot(fewer.ci95 or 0, more.ci95 or 0))
-    assert [row["gain"] is None for row in rows([curve])] == [True, False, False]
+    assert [row["gain"] is None for row in curve_rows([curve])] == [True, False, False]
 
 
 def test_queries_may_differ_and_ways_may_not() -> None:
@@ -106,21 +106,21 @@ def test_runs_without_scores_are_left_out() -> None:
 
 
 def test_text_has_accuracies_and_gains() -> None:
-    text = to_text(learning_curves([record(shot) for shot in SCORES]))
+    text = curve_text(learning_curves([record(shot) for shot in SCORES]))
     assert "omniglot, 5-way: accuracy (%)" in text
     assert "58.67 ±" in text
     assert "1 to 2" in text
     assert "+10.67 ±" in text
-    assert "| 2 to 5" in to_text(learning_curves([record(shot) for shot in SCORES]), markdown=True)
+    assert "| 2 to 5" in curve_text(learning_curves([record(shot) for shot in SCORES]), markdown=True)
 
 
 def test_the_picture_names_every_curve() -> None:
     records = [record(shot, algorithm__name=name) for shot in SCORES for name in ("a", "b")]
-    picture = draw(learning_curves(records))
+    picture = learning_curve_picture(learning_curves(records))
     texts = [e.text for e in ET.fromstring(picture.file()).iter() if e.tag.endswith("}text")]
     assert {"a", "b", "1", "2", "5", "omniglot, 5-way"} <= set(texts)
     with pytest.raises(UsageError, match="two numbers of shots"):
-        draw(learning_curves([record(1)]))
+        learning_curve_picture(learning_curves([record(1)]))
 
 
 def test_the_command(curves_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,5 +163,5 @@ def test_a_run_draws_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([*words, "--shots", "1"]) == 0, "the measurement is not lost"
     said = capsys.readouterr()
     assert "nearest-mean" in said.out
-    assert "a curve needs a method with at least two numbers of shots" in said.err
+    assert "no method has at least two numbers of shots" in said.err
     assert main([*arguments(tmp_path, algo="nearest-mean"), "--plot", str(tmp_path / "no" / "c.svg")]) == 2

@@ -12,7 +12,7 @@ from metabench.comparison.labels import labelled_records
 from metabench.comparison.pairs import compare_all, rank_over_datasets, verdict
 from metabench.errors import UsageError
 from metabench.records.record import Record, build_record
-from metabench.reports.comparison_tables import difference_text, p_text, to_json, to_text
+from metabench.reports.comparison_tables import comparison_json, comparison_text, difference_text, p_text
 from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference
 from tests.record_factory import make_inputs, make_record
 
@@ -79,8 +79,8 @@ def test_equal_scores_are_no_difference_observed() -> None:
     (pair,) = compare_all([_record("a"), _record("a", precision="bfloat16")], 1.0)
     assert pair.verdict == NO_DIFFERENCE
     assert [pair.a.label, pair.b.label] == ["a float32", "a bfloat16"]
-    assert "+0.00" in to_text([pair], [])
-    assert to_text([pair], []).count(NO_DIFFERENCE) == 1
+    assert "+0.00" in comparison_text([pair], [])
+    assert comparison_text([pair], []).count(NO_DIFFERENCE) == 1
 
 
 def test_names_are_as_long_as_they_must_be() -> None:
@@ -125,7 +125,7 @@ def test_the_open_width_of_a_difference_is_for_paired_runs() -> None:
     assert pair.difference.ci95 <= pair.difference.open95 < 3 * pair.difference.ci95
     apart = make_record(b, classes(b), algorithm__name="b", episodes_digest="ef" * 32)
     assert compare_all([one, apart])[0].difference.open95 is None
-    assert "not paired" in to_text(compare_all([one, apart]), [])
+    assert "not paired" in comparison_text(compare_all([one, apart]), [])
 
 
 def test_winning_says_of_which_episodes_it_speaks() -> None:
@@ -135,14 +135,14 @@ def test_winning_says_of_which_episodes_it_speaks() -> None:
     same = "A wins: probability that A is better than B on the same new episode, a tie counting half"
     independent = "A wins ‡: probability that A on one new episode is better than B on another, independent one"
     for markdown in (False, True):
-        assert same in to_text(compare_all([a, b]), [], markdown)
-        assert "‡" not in to_text(compare_all([a, b]), [], markdown)
-        mixed = to_text(compare_all([a, b, apart]), [], markdown)
+        assert same in comparison_text(compare_all([a, b]), [], markdown)
+        assert "‡" not in comparison_text(compare_all([a, b]), [], markdown)
+        mixed = comparison_text(compare_all([a, b, apart]), [], markdown)
         assert same in mixed
         assert independent in mixed
         assert mixed.count(" ‡") == 3  # two rows of Welch's test and the footnote
-        assert same not in to_text(compare_all([a, apart]), [], markdown)
-    pairs = json.loads(to_json(compare_all([a, b, apart]), []))["pairs"]
+        assert same not in comparison_text(compare_all([a, apart]), [], markdown)
+    pairs = json.loads(comparison_json(compare_all([a, b, apart]), []))["pairs"]
     assert [pair["a_beats_b_over"] for pair in pairs] == ["same episode", *["independent episodes"] * 2]
 
 
@@ -153,7 +153,7 @@ def test_methods_are_ranked_over_data_sets_where_all_were_measured() -> None:
     (found,) = rank_over_datasets(compare_all(records))
     assert (found.datasets, found.methods, found.left_out) == (("one", "two", "three"), ("a", "b", "c"), ("d",))
     assert found.ranking.mean_ranks == (3.0, 2.0, 1.0)
-    text = to_text(compare_all(records), [found])
+    text = comparison_text(compare_all(records), [found])
     assert "5-way 1-shot over 3 data sets (one, two, three): only 3 data sets: a rough guide" in text
     assert "mean ranks: c 1.00, b 2.00, a 3.00; critical difference 1.91 (Nemenyi, 5 %)" in text
     assert "left out: d" in text
@@ -163,9 +163,9 @@ def test_methods_are_ranked_over_data_sets_where_all_were_measured() -> None:
 def test_p_over_few_data_sets_is_exact_and_the_text_says_so() -> None:
     records = [_record(name, shift, dataset) for dataset in ("one", "two") for name, shift in (("a", 0), ("b", 3))]
     found = compare_all(records)
-    text = to_text(found, rank_over_datasets(found))
+    text = comparison_text(found, rank_over_datasets(found))
     assert "Iman-Davenport: F inf; p of both 0.50 (exact, from all arrangements of the ranks)" in text
-    (ranking,) = json.loads(to_json(found, rank_over_datasets(found)))["rankings"]
+    (ranking,) = json.loads(comparison_json(found, rank_over_datasets(found)))["rankings"]
     assert (ranking["p_f"], ranking["draws"], ranking["f"]) == (0.5, 0, None)
     (pair,) = ranking["pairs"]
     assert pair["low"] < pair["mean"] < pair["high"]
@@ -178,9 +178,9 @@ def test_data_sets_that_all_say_the_same_give_no_interval() -> None:
         for name, row in (("a", (75, 70, 65, 60)), ("b", (70, 65, 60, 52)))
     ]
     found = compare_all(records)
-    rows = to_text(found, rank_over_datasets(found)).splitlines()
+    rows = comparison_text(found, rank_over_datasets(found)).splitlines()
     assert any(line.split()[:4] == ["a", "b", "+7.67", "-"] for line in rows)
-    (ranking,) = json.loads(to_json(found, rank_over_datasets(found)))["rankings"]
+    (ranking,) = json.loads(comparison_json(found, rank_over_datasets(found)))["rankings"]
     assert (ranking["pairs"][0]["low"], ranking["pairs"][0]["high"]) == (None, None)
 
 
@@ -191,7 +191,7 @@ def test_one_data_set_makes_no_ranking() -> None:
 def test_json_holds_everything_as_numbers() -> None:
     records = [_record(name, shift, dataset) for dataset in ("one", "two") for name, shift in (("a", 0), ("b", 3))]
     found = compare_all(records, 1.0)
-    document = json.loads(to_json(found, rank_over_datasets(found)))
+    document = json.loads(comparison_json(found, rank_over_datasets(found)))
     first = document["pairs"][0]
     assert first["difference"] == pytest.approx(first["score_a"] - first["score_b"])
     assert (first["a"], first["b"], first["dataset"], first["way"], first["shot"]) == ("a", "b", "one", 5, 1)
@@ -203,7 +203,7 @@ def test_json_holds_everything_as_numbers() -> None:
 
 
 def test_a_strangers_name_does_nothing() -> None:
-    text = to_text(compare_all([_record("a|b\n\x1b[31m"), _record("<b>")]), [], markdown=True)
+    text = comparison_text(compare_all([_record("a|b\n\x1b[31m"), _record("<b>")]), [], markdown=True)
     assert "\x1b" not in text
     assert "<b>" not in text
     assert r"a\|b" in text

@@ -10,7 +10,7 @@ import scipy.stats
 
 from metabench.comparison.seed_groups import over_seeds
 from metabench.records.record import Record, build_record
-from metabench.reports.seed_tables import seed_rows, seeds_markdown, seeds_terminal, seeds_text
+from metabench.reports.seed_tables import seed_rows, seed_spread, seed_text
 from tests.record_factory import cut_short, make_inputs, make_record
 
 RANDOM = np.random.default_rng(0)
@@ -107,14 +107,14 @@ def test_one_training_tells_nothing_of_another() -> None:
     (group,) = over_seeds(_runs((0,)))
     assert (group.seeds, group.seed_sd, group.total95, group.total_open95) == (1, None, None, None)
     (row,) = seed_rows(_runs((0,)))
-    assert seeds_text(len(row["seeds"]), row["seed_sd"]) == "1 (-)"
+    assert seed_spread(len(row["seeds"]), row["seed_sd"]) == "1 (-)"
 
 
 def test_without_training_there_is_no_seed_and_the_interval_stays() -> None:
     record = make_record((70, 71, 72, 75), training=None)
     (group,) = over_seeds([record])
     assert (group.seeds, group.total95) == (0, record.summary.ci95)
-    assert seeds_text(0, None) == "-"
+    assert seed_spread(0, None) == "-"
 
 
 def test_seeds_on_different_episodes_carry_their_variance_in_the_spread() -> None:
@@ -151,7 +151,7 @@ def test_equal_seeds_at_the_ceiling_have_the_width_of_one() -> None:
 
 def test_the_table() -> None:
     runs = [*_runs((0, 3, 6)), *_runs((0,), algorithm__name="a|b")]
-    text = seeds_terminal(seed_rows(runs))
+    text = seed_text(seed_rows(runs))
     lines = text.splitlines()
     assert lines[0].split() == ["algorithm", "backbone", "dataset", "way", "shot", "seeds", "(sd)",
                                 "accuracy", "over", "seeds", "(%)"]  # fmt: skip
@@ -159,7 +159,7 @@ def test_the_table() -> None:
     assert "±" in lines[2]
     assert "1 (-)" in lines[3]
     assert "±" not in lines[3]
-    assert r"a\|b" in seeds_markdown(seed_rows(runs))
+    assert r"a\|b" in seed_text(seed_rows(runs), markdown=True)
 
 
 def test_a_row_holds_what_json_prints() -> None:

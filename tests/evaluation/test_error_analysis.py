@@ -11,7 +11,7 @@ from metabench.cli.main import main
 from metabench.episodes.batch import EpisodeBatch
 from metabench.evaluation.error_analysis import ErrorAnalyzer
 from metabench.records.record import build_record, write_record
-from metabench.reports.error_tables import to_plain, to_text
+from metabench.reports.error_tables import error_document, error_text
 from tests.conftest import MakeSplit
 from tests.record_factory import make_inputs
 from tests.records.test_values_of_a_metric import valued
@@ -94,11 +94,11 @@ def test_chunks_change_nothing(make_split: MakeSplit) -> None:
     one(both, answers)
     for part, answer in zip(parts, answers, strict=True):
         two(part, answer[None])
-    assert to_plain(one.result(9)) == to_plain(two.result(9))
+    assert error_document(one.result(9)) == error_document(two.result(9))
 
 
 def test_text_shows_the_worst_of_many_classes(watcher: ErrorAnalyzer) -> None:
-    text = to_text(watcher.result(2), 2)
+    text = error_text(watcher.result(2), 2)
     assert "of the worst tenth 25.00 %" in text
     assert "the worst 2 of 4" in text
     assert "2 of 2" in text

@@ -9,7 +9,7 @@ import pytest
 from metabench.cli.main import main
 from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.page_text import training
-from metabench.leaderboard.rows import group
+from metabench.leaderboard.rows import group_rows
 from metabench.registry.registry import clear_registry
 from tests.record_factory import decoded
 from tests.tiny import arguments, record_of, run_json
@@ -64,7 +64,7 @@ def test_from_one_data_set_to_another(tmp_path: Path, stripes: str, capsys: pyte
     assert "glyphs -> stripes" in capsys.readouterr().out
     assert main(["list", "runs", "--home", str(home)]) == 0
     assert "glyphs -> stripes" in capsys.readouterr().out
-    (row,) = group([Entry(decoded(theirs), "file.json")])
+    (row,) = group_rows([Entry(decoded(theirs), "file.json")])
     assert training(row).startswith("glyphs -> stripes, seed 0")
     assert main(["reproduce", cross["key"][:12], "--home", str(home), *plugin]) == 0
     assert "reproduced: the first 50 of 60 episodes" in capsys.readouterr().out

@@ -6,21 +6,21 @@ from pathlib import Path
 
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import boards
-from metabench.leaderboard.csv_page import data_csv
+from metabench.leaderboard.csv_page import board_csv
 from metabench.leaderboard.curated import Overlap
-from metabench.leaderboard.entries import Cell, Entry, file_name
+from metabench.leaderboard.entries import Column, Entry, file_name
 from metabench.leaderboard.published import Published
 from metabench.records.record import Record, read_record
-from tests.leaderboard.test_markdown_page import FLOOR
+from tests.leaderboard.samples import FLOOR
 from tests.record_factory import changed, make_record
 
-CLAIM = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 99.9, 0.05, "99.9", "A, B 2017", "paper")
+CLAIM = Published("protonet", "conv4", "omniglot", Column("", 5, 1), 99.9, 0.05, "99.9", "A, B 2017", "paper")
 
 
 def _rows(*records: Record, overlaps: tuple[Overlap, ...] = ()) -> list[dict[str, str]]:
     entries = [Entry(record, file_name(record)) for record in records]
     (board,) = boards(entries, [CLAIM], {}, overlaps)
-    return list(csv.DictReader(io.StringIO(data_csv(board))))
+    return list(csv.DictReader(io.StringIO(board_csv(board))))
 
 
 def test_a_line_for_every_row_and_column() -> None:

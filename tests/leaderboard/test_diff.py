@@ -152,7 +152,7 @@ def test_a_folder_that_is_new_in_this_contribution(board: Leaderboard, tmp_path:
 
 def test_what_cannot_be_compared(board: Leaderboard, tmp_path_factory: pytest.TempPathFactory) -> None:
     for ref in ("nonsense", "--output=x", ""):
-        with pytest.raises(UsageError, match="no such revision"):
+        with pytest.raises(UsageError, match="revision not found"):
             changes(board.folder, ref)
     with pytest.raises(UsageError, match="not in a git repository"):
         changes(tmp_path_factory.mktemp("alone"), "HEAD")

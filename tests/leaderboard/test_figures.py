@@ -18,7 +18,7 @@ from metabench.leaderboard.figures import (
 )
 from metabench.records.schema import Record
 from metabench.statistics.dataset_ranking import critical_difference, mean_ranks
-from tests.leaderboard.test_markdown_page import FLOOR
+from tests.leaderboard.samples import FLOOR
 from tests.record_factory import changed, make_record
 
 

@@ -111,8 +111,8 @@ def test_the_same_run_with_other_scores_is_refused(board: Leaderboard) -> None:
         (make_record(backbone__name="<script>"), "not fit"),
         (make_record(dataset__name="a/b"), "not fit"),
         (make_record(dataset__name="x\n"), "not fit"),
-        (make_record(dataset__name="ReadMe"), "cannot have a data set"),
-        (make_record(dataset__name="published"), "cannot have a data set"),
+        (make_record(dataset__name="ReadMe"), "cannot have a dataset"),
+        (make_record(dataset__name="published"), "cannot have a dataset"),
         (make_record(protocol__name="[x](y)"), "not fit"),
     ],
 )
@@ -153,7 +153,7 @@ def test_the_committed_leaderboard_is_up_to_date() -> None:
 
 def test_records_that_disagree_about_the_same_episodes_are_refused(board: Leaderboard) -> None:
     board.add([make_record(), make_record(algorithm__name="other", episodes_digest="ef" * 32)])
-    with pytest.raises(RecordError, match="episodes_digest says that they are not"):
+    with pytest.raises(RecordError, match="but the episodes differ"):
         board.build()
 
 
@@ -161,7 +161,7 @@ def test_a_link_is_no_record(board: Leaderboard, tmp_path: Path) -> None:
     (path,) = board.add([make_record()])
     path.rename(tmp_path / "elsewhere.json")
     path.symlink_to(tmp_path / "elsewhere.json")
-    with pytest.raises(RecordError, match="not a link"):
+    with pytest.raises(RecordError, match="it is a link"):
         board.build()
 
 
@@ -192,23 +192,23 @@ def _ranks(board: Leaderboard) -> dict[str, str]:
 def test_a_key_that_fits_no_record_cannot_be_invalidated(board: Leaderboard) -> None:
     board.add([make_record()])
     _invalidate(board, "0" * 64)
-    with pytest.raises(UsageError, match=r"no record has the key 0{12}; .* removed = true"):
+    with pytest.raises(UsageError, match=r"no record has the key 0{12}\. .* removed = true"):
         board.build()
     _invalidate(board, "0" * 64, "removed = true\n")
     board.build()
     for name in ("README.md", "index.html"):
         assert "Removed records" in (board.folder / name).read_text(encoding="utf-8")
     _invalidate(board, make_record().key, "removed = true\n")
-    with pytest.raises(UsageError, match="its record is in the folder"):
+    with pytest.raises(UsageError, match="is listed as removed, but it is in the folder"):
         board.build()
 
 
 def test_what_was_measured_for_choosing_is_no_result(board: Leaderboard) -> None:
     record = make_record(dataset__split="val")
-    with pytest.raises(MetabenchError, match="measures the split 'val', for choosing: only test is a result"):
+    with pytest.raises(MetabenchError, match="measures the split 'val', which is for choosing"):
         board.add([record])
     (board.folder / "records").mkdir()
     path = board.folder / "records" / f"protonet-omniglot-5w1s-{record.short_key}.json"
     write_record(path, record)
-    with pytest.raises(MetabenchError, match=f"{path.name}: record .* only test is a result"):
+    with pytest.raises(MetabenchError, match=f"{path.name}: .*which is for choosing"):
         board.build()

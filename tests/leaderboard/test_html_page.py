@@ -8,19 +8,20 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from jinja2 import UndefinedError
 
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import Board, boards
-from metabench.leaderboard.entries import Cell, Entry, file_name
-from metabench.leaderboard.html_page import site
+from metabench.leaderboard.entries import Column, Entry, file_name
+from metabench.leaderboard.html_page import html_page, template_environment
 from metabench.leaderboard.published import Published
 from metabench.records.schema import Record
 from tests.browser import Browser, browser, missing
-from tests.leaderboard.test_markdown_page import FLOOR, TEXTS, _storable, hostile_records
+from tests.leaderboard.samples import FLOOR, TEXTS, hostile_records
 from tests.record_factory import changed, make_record
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
-CLAIM = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 99.9, 0.05, "99.9", "A & B 2017", "paper")
+CLAIM = Published("protonet", "conv4", "omniglot", Column("", 5, 1), 99.9, 0.05, "99.9", "A & B 2017", "paper")
 
 
 def _boards(*records: Record, claims: tuple[Published, ...] = ()) -> list[Board]:
@@ -74,7 +75,7 @@ def _read(page: str) -> Reader:
 
 
 def test_the_page_is_whole_and_refers_to_nothing_outside() -> None:
-    reader = _read(site(_boards(*_several(), claims=(CLAIM,)), []))
+    reader = _read(html_page(_boards(*_several(), claims=(CLAIM,)), []))
     ids = [value for name, value in reader.values if name == "id"]
     assert len(ids) == len(set(ids))
     for name, value in reader.values:
@@ -88,11 +89,11 @@ def test_the_page_is_whole_and_refers_to_nothing_outside() -> None:
 
 def test_the_same_records_give_the_same_bytes_in_any_order() -> None:
     records = _several()
-    assert site(_boards(*records), []) == site(_boards(*records[::-1]), [])
+    assert html_page(_boards(*records), []) == html_page(_boards(*records[::-1]), [])
 
 
 def test_what_the_table_shows() -> None:
-    words = _read(site(_boards(*_several(), claims=(CLAIM,)), [])).words
+    words = _read(html_page(_boards(*_several(), claims=(CLAIM,)), [])).words
     text = "\n".join(words)
     for shown in ("99.00", "± 0.25", "paper 99.9, \u22120.90", "▼", "floor", "second", "5-way 5-shot", "80, seed 0"):
         assert shown in text, shown
@@ -102,7 +103,7 @@ def test_what_the_table_shows() -> None:
 
 
 def test_a_single_episode_has_no_rank_and_sorts_as_no_value() -> None:
-    page = site(_boards(make_record((75,), algorithm__name="once"), make_record((70, 71) * 20)), [])
+    page = html_page(_boards(make_record((75,), algorithm__name="once"), make_record((70, 71) * 20)), [])
     assert 'title="rank -">-</span>' in page
     (cell,) = re.findall(r'<td[^>]*>(?:(?!</td>).)*title="rank -"', page)
     assert 'data-v=""' in cell
@@ -110,21 +111,21 @@ def test_a_single_episode_has_no_rank_and_sorts_as_no_value() -> None:
 
 def test_copies_are_marked_and_explained() -> None:
     copied = changed(make_record(), provenance={"copies": {"between_classes": 3}})
-    words = _read(site(_boards(copied), [])).words
+    words = _read(html_page(_boards(copied), [])).words
     assert "†" in " ".join(words) and any("; copies: 3 in another class" in word for word in words)
     assert any("† marks test data that hold an item more than once" in word for word in words)
-    assert "†" not in site(_boards(make_record()), [])
+    assert "†" not in html_page(_boards(make_record()), [])
 
 
 def test_where_the_links_lead_is_up_to_the_caller(tmp_path: Path) -> None:
-    page = site(_boards(make_record()), [], "../a b/")
+    page = html_page(_boards(make_record()), [], "../a b/")
     assert 'href="../a%20b/records/protonet-omniglot-5w1s-' in page
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(TEXTS.map(_storable))
+@given(TEXTS)
 def test_strings_of_a_record_are_text_in_html(text: str) -> None:
-    safe, hostile = (_read(site(_boards(*hostile_records(words, "z"), *_several()), [])) for words in ("x", text))
+    safe, hostile = (_read(html_page(_boards(*hostile_records(words, "z"), *_several()), [])) for words in ("x", text))
     # An empty or cut text may leave out a line of small print, but no text adds an element or an attribute.
     trim = [[tag for tag in reader.shape if tag[0] not in ("small", "br")] for reader in (safe, hostile)]
     assert trim[0] == trim[1]
@@ -132,14 +133,57 @@ def test_strings_of_a_record_are_text_in_html(text: str) -> None:
 
 
 @settings(max_examples=20)
-@given(TEXTS.map(_storable))
+@given(TEXTS)
 def test_sources_are_text_in_html(text: str) -> None:
     shapes = []
     for words in ("x", " ".join(text.split()) or "x"):
-        claim = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 98.8, 0.05, "98.8", words, "paper")
-        reader = _read(site(_boards(make_record(), claims=(claim,)), []))
+        claim = Published("protonet", "conv4", "omniglot", Column("", 5, 1), 98.8, 0.05, "98.8", words, "paper")
+        reader = _read(html_page(_boards(make_record(), claims=(claim,)), []))
         shapes.append([tag for tag in reader.shape if tag[0] != "br"])
     assert shapes[0] == shapes[1]
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"' onload='x",
+    "{{ 7 * 7 }}{% raw %}",
+    "</style><b>",
+    "&lt;",
+    "a\x1b[31m\u202eb",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_names_are_shown_as_they_are(text: str) -> None:
+    reader = _read(html_page(_boards(*hostile_records(text, "z")), []))
+    shown = "".join(reader.words)
+    assert text.replace("\x1b", " ").replace("\u202e", " ") in shown
+    assert [tag for tag, _ in reader.shape].count("script") == 1
+    assert "b" not in [tag for tag, _ in reader.shape]
+    assert not [name for name, _ in reader.values if name.startswith("on")]
+
+
+def test_templates_escape_every_value_and_refuse_what_is_missing() -> None:
+    environment = template_environment()
+    assert environment.autoescape is True
+    for name in environment.list_templates(extensions=["j2"]):
+        source, *_ = environment.loader.get_source(environment, name)
+        assert not re.search(r"\|\s*safe|autoescape|Markup", source), name
+    assert environment.from_string('<p title="{{ x }}">{{ x }}</p>').render(x="<'\"\x07>") == (
+        '<p title="&lt;&#x27;&quot; &gt;">&lt;&#x27;&quot; &gt;</p>'
+    )
+    assert environment.from_string("{{ x|lines }}").render(x="<b>\n\n&") == "&lt;b&gt;<br>&amp;"
+    with pytest.raises(UndefinedError, match="'nothing' is undefined"):
+        environment.from_string("{{ nothing }}").render()
+    with pytest.raises(TypeError, match="cannot show None"):
+        environment.from_string("{{ x }}").render(x=None)
+
+
+def test_the_layout_of_a_template_is_not_in_the_page() -> None:
+    source = "<ul>\n  {% for x in xs %}\n    <li>two\n      words</li>\n\n  {% endfor %}\n</ul>\n"
+    assert template_environment().from_string(source).render(xs="ab") == (
+        "<ul><li>two words</li>\n<li>two words</li>\n</ul>"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,32 +1,21 @@
 from __future__ import annotations
 
-import datetime
 import re
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from markdown_it import MarkdownIt
 
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import boards
-from metabench.leaderboard.curated import Invalidated, Overlap
-from metabench.leaderboard.entries import Cell, Entry, file_name
-from metabench.leaderboard.markdown_page import page
+from metabench.leaderboard.curated import Overlap
+from metabench.leaderboard.entries import Column, Entry, file_name
+from metabench.leaderboard.markdown_page import board_markdown
 from metabench.leaderboard.published import Published, read_published
 from metabench.records.record import Record, build_record
+from tests.leaderboard.samples import FLOOR, markdown_of
 from tests.leaderboard.test_published import HEADER
 from tests.record_factory import changed, make_record, plain_of
 
-FLOOR: dict[str, Any] = {
-    "algorithm__name": "chance",
-    "backbone__name": "pixels",
-    "backbone__params": {},
-    "training": None,
-}
 CLAIMS = (
     "protonet,conv4,omniglot,5,1,,98.8,,A & B 2017 Table 1,paper\n"
     "protonet,conv4,omniglot,5,1,,98.2,0.1,someone's README,replication\n"
@@ -40,12 +29,6 @@ def board(tmp_path: Path) -> Leaderboard:
     return Leaderboard(tmp_path)
 
 
-def _text(*records: Record, overlaps: tuple[Overlap, ...] = (), claims: tuple[Published, ...] = ()) -> str:
-    entries = [Entry(record, file_name(record)) for record in records]
-    (found,) = boards(entries, claims, {}, overlaps)
-    return page(found)
-
-
 def _table(text: str, title: str = "## test split") -> list[dict[str, str]]:
     """The rows of the first table below a heading, by column."""
     lines = re.search(r"(^\|.*\n)+", text.split(title, 1)[1], re.MULTILINE).group().splitlines()
@@ -54,7 +37,7 @@ def _table(text: str, title: str = "## test split") -> list[dict[str, str]]:
 
 
 def test_a_single_episode_has_no_interval_and_no_rank() -> None:
-    text = _text(
+    text = markdown_of(
         make_record((8,), algorithm__name="once", episodes_digest="ab" * 32),
         make_record((67, 68) * 20, algorithm__name="high"),
         make_record((37, 38) * 20, algorithm__name="low"),
@@ -67,7 +50,7 @@ def test_a_single_episode_has_no_interval_and_no_rank() -> None:
 
 def test_columns_say_what_tells_them_apart() -> None:
     few = {"protocol__params__query": 1}
-    text = _text(
+    text = markdown_of(
         make_record(),
         make_record((74, 75, 74, 75), **few),
         make_record((75, 75, 74, 75), protocol__params__shot=5),
@@ -81,8 +64,8 @@ def test_columns_say_what_tells_them_apart() -> None:
     assert all("rank 1" in first[name] for name in list(first)[3:6]) and "rank 2" in floor["5-way 1-shot, query=15"]
     assert first["Protocol"].count("query=") == 2 and floor["Protocol"].count("query=") == 1
     assert "No floor row is measured for: 5-way 1-shot, query=1; 5-way 5-shot." in text
-    claim = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 98.8, 0.05, "98.8", "A", "paper")
-    (row,) = _table(_text(make_record(), make_record(**few), claims=(claim,)))
+    claim = Published("protonet", "conv4", "omniglot", Column("", 5, 1), 98.8, 0.05, "98.8", "A", "paper")
+    (row,) = _table(markdown_of(make_record(), make_record(**few), claims=(claim,)))
     assert all("paper 98.8" in row[f"5-way 1-shot, query={query}"] for query in (1, 15))
 
 
@@ -94,10 +77,10 @@ def test_a_checkpoint_says_where_it_was_trained() -> None:
     entries = [Entry(record, file_name(record)) for record in (trained, taken, elsewhere)]
     glyphs, omniglot = boards(entries, (), {}, ())
     how = "seed 7, 60-way, 100 episodes"
-    assert {row["Training"] for row in _table(page(omniglot))} == {how, f"checkpoint {weights[:12]}, {how}"}
-    (row,) = _table(page(glyphs))
+    assert {row["Training"] for row in _table(board_markdown(omniglot))} == {how, f"checkpoint {weights[:12]}, {how}"}
+    (row,) = _table(board_markdown(glyphs))
     assert row["Training"] == f"checkpoint {weights[:12]}, omniglot -&gt; glyphs, {how}"
-    (row,) = _table(_text(taken))
+    (row,) = _table(markdown_of(taken))
     assert row["Training"] == f"checkpoint {weights[:12]}"
 
 
@@ -108,15 +91,17 @@ def test_trained_weights_that_came_from_a_file_are_in_the_row_of_their_training(
         records.append(changed(make_record((75, 74, 74 - seed, 75), training__seed=seed), training=weights))
         counts = (5, 4, 5 - seed, 5)
         records.append(make_record(counts, training={"checkpoint": weights["weights_sha256"]}, **few))
-    (row,) = _table(_text(*records))
+    (row,) = _table(markdown_of(*records))
     assert row["Training"] == "seeds 0, 1, 2, 60-way, 100 episodes"
     assert all("with seeds ± " in row[f"5-way 1-shot, query={query}"] for query in (1, 15))
-    assert len(_table(_text(*records, make_record(training={"checkpoint": f"{0:064}"})))) == 4, "once more in one cell"
+    assert len(_table(markdown_of(*records, make_record(training={"checkpoint": f"{0:064}"})))) == 4, (
+        "once more in one cell"
+    )
 
 
 def test_a_claim_for_a_number_of_queries_stands_beside_no_other(tmp_path: Path) -> None:
     (tmp_path / "published.csv").write_text(f"{HEADER}protonet,conv4,omniglot,5,1,1,98.8,,A,paper\n")
-    text = _text(
+    text = markdown_of(
         make_record(),
         make_record(protocol__params__query=1),
         claims=tuple(read_published(tmp_path / "published.csv")),
@@ -173,35 +158,37 @@ def test_a_published_value_out_of_reach_is_marked(board: Leaderboard) -> None:
 
 
 def test_the_page_explains_what_it_shows_and_nothing_else() -> None:
-    plain = _text(make_record())
+    plain = markdown_of(make_record())
     assert "one more than the number of rows that are significantly better" in " ".join(plain.split())
     for word in ("open ±", "Seeds is", "Transductive", "‡", "▲", "Floor rows"):
         assert word not in plain
-    assert "Transductive rows" in " ".join(_text(make_record(algorithm__setting="transductive")).split())
-    assert "‡ marks" in " ".join(_text(make_record(backbone__trained_on="x")).split())
-    assert "Floor rows" in " ".join(_text(make_record(**FLOOR)).split())
+    assert "Transductive rows" in " ".join(markdown_of(make_record(algorithm__setting="transductive")).split())
+    assert "‡ marks" in " ".join(markdown_of(make_record(backbone__trained_on="x")).split())
+    assert "Floor rows" in " ".join(markdown_of(make_record(**FLOOR)).split())
 
 
 def test_pixels_that_are_not_the_official_ones_stand_beside_the_digest() -> None:
     told = {"omniglot": "squeezed <b>", "mini-imagenet": "stretched"}
     record = changed(make_record(), provenance={"metabench": "0.1.0", "pixels": told})
-    assert "digest abababababab; pixels: squeezed &lt;b&gt;\n" in _text(record) and "stretched" not in _text(record)
-    assert "pixels" not in _text(make_record())
+    assert "digest abababababab; pixels: squeezed &lt;b&gt;\n" in markdown_of(
+        record
+    ) and "stretched" not in markdown_of(record)
+    assert "pixels" not in markdown_of(make_record())
 
 
 def test_copies_are_marked_beside_every_row_of_the_test_data_and_explained() -> None:
     trained = changed(make_record(), provenance={"copies": {"within_class": 3, "between_splits": 2}})
     floor = make_record((15, 16, 14, 15), **FLOOR)  # its record does not say: the test data are the same
-    text = _text(trained, floor)
+    text = markdown_of(trained, floor)
     assert "digest abababababab; copies: 3 within a class\n" in text
     rows = _table(text)
     assert rows[0]["Algorithm"].startswith("protonet †") and "*chance †*" in rows[1]["Algorithm"]
     assert "† 2 in training too" in rows[0]["5-way 1-shot"] and "†" not in rows[1]["5-way 1-shot"]
     assert "† marks test data that hold an item more than once" in " ".join(text.split())
-    alone = _text(changed(make_record(), provenance={"copies": {"between_splits": 2}}), floor)
+    alone = markdown_of(changed(make_record(), provenance={"copies": {"between_splits": 2}}), floor)
     rows = _table(alone)
     assert "copies:" not in alone and "†" in rows[0]["Algorithm"] and "†" not in rows[1]["Algorithm"]
-    assert "†" not in _text(make_record(), floor) and "copies" not in _text(make_record(), floor)
+    assert "†" not in markdown_of(make_record(), floor) and "copies" not in markdown_of(make_record(), floor)
 
 
 def test_base_classes_beside_the_others_are_a_table_of_their_own_that_says_its_parts() -> None:
@@ -220,7 +207,7 @@ def test_base_classes_beside_the_others_are_a_table_of_their_own_that_says_its_p
         keep = {name: plain[name] for name in ("cost", "provenance")}
         return build_record(plain["inputs"], "ok", scores={**scores, "parts": parts}, **keep)
 
-    text = _text(make_record(), joint(0), joint(1))
+    text = markdown_of(make_record(), joint(0), joint(1))
     first, second = re.findall("^## (.*)$", text, flags=re.MULTILINE)
     assert "beside" not in first and second.startswith("test split beside the classes of train, version 1")
     assert "novel 30.50, base 63.00" in text
@@ -228,7 +215,7 @@ def test_base_classes_beside_the_others_are_a_table_of_their_own_that_says_its_p
 
 def test_seeds_and_their_spread_have_a_column() -> None:
     (row,) = _table(
-        _text(
+        markdown_of(
             make_record((74, 75) * 50, training__seed=0),
             make_record((72, 73) * 50, training__seed=1),
             make_record((75, 74) * 50, training__seed=0, protocol__params__shot=5, training__shot=5),
@@ -243,7 +230,7 @@ def test_seeds_and_their_spread_have_a_column() -> None:
 
 def test_statistics_over_queries_are_transductive_whatever_the_spec_says() -> None:
     rows = _table(
-        _text(
+        markdown_of(
             make_record(algorithm__params={"bn": "transductive"}),
             make_record((70, 71, 72, 70), algorithm__params={"bn": "running"}),
         )
@@ -270,104 +257,5 @@ def test_pre_training_is_marked(trained_on: str, shown: str) -> None:
         Overlap("places", "omniglot", "none", "for the test"),
         Overlap("a crawl", "other", "images", "of another data set"),
     )
-    (row,) = _table(_text(make_record(backbone__trained_on=trained_on), overlaps=overlaps))
+    (row,) = _table(markdown_of(make_record(backbone__trained_on=trained_on), overlaps=overlaps))
     assert row["Backbone"] == f"conv4<br>channels=64<br>pre-trained on {trained_on}<br>{shown}"
-
-
-class _Shape(HTMLParser):
-    """The tags of a document with their attributes, and its text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, tuple[str, ...]]] = []
-        self.words: list[str] = []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, tuple(sorted(name for name, _ in attributes))))
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-def _shape(markdown: str) -> list[tuple[str, tuple[str, ...]]]:
-    renderer = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    parser = _Shape()
-    parser.feed(renderer.render(markdown))
-    parser.close()
-    return [tag for tag in parser.tags if tag[0] != "br"]
-
-
-def hostile_records(text: str, name: str = "omniglot") -> list[Record]:
-    """Records with a stranger's text wherever a record takes text that a page shows."""
-    return [
-        make_record(
-            dataset__name=name,
-            algorithm__params={"p": text, "bn": text},
-            algorithm__setting=text[:200],
-            backbone__trained_on=text[:200] or "x",
-            backbone__params={text[:200]: 1},
-            dataset__digest=text[:200],
-            dataset__params={"p": text},
-            protocol__params__p=text,
-            precision=text[:200] or "x",
-            training={"checkpoint": text[:200] or "x"},
-        )
-    ]
-
-
-PIECES = (
-    *(
-        "|",
-        "`",
-        "``",
-        "\n",
-        "\r",
-        "\t",
-        "#",
-        "*",
-        "_",
-        "~~",
-        "\\",
-        "\\|",
-        "'",
-        '"',
-        "=",
-        "---",
-        "$x$",
-        ":smile:",
-        "{{x}}",
-    ),
-    *("<script>alert(1)</script>", "</td>", "<!--", "-->", "&lt;", "&#60;", "\u202e", "\x00", "\x1b[31m"),
-    *("[x](//e)", "![i](//e)", "[^1]", "https://e.example", "www.e.example", "a@b.cd"),
-)
-TEXTS = st.one_of(
-    st.text(max_size=60),
-    st.lists(st.sampled_from([*PIECES, "<img src=x onerror=y>", "    ", "\u2028"]), max_size=8).map("".join),
-)
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "ignore").decode()
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(TEXTS.map(_storable))
-def test_strings_of_a_record_are_text_in_markdown(text: str) -> None:
-    safe, hostile = _text(*hostile_records("x")), _text(*hostile_records(text))
-    assert hostile.count("\n") >= safe.count("\n")  # explanations are wrapped; a title may not be
-    assert _shape(hostile) == _shape(safe)
-    assert not re.search(r"(?<![&#\w])(https?|ftp)://|(?<!&)\bwww\.|\w@\w", hostile.replace("(records/", ""))
-
-
-@settings(max_examples=30)
-@given(TEXTS.map(_storable))
-def test_reasons_and_sources_are_text_in_markdown(text: str) -> None:
-    reason = " ".join(text.split()) or "x"
-    record = make_record()
-    shapes = []
-    for words in ("x", reason):
-        claim = Published("protonet", "conv4", "omniglot", Cell("", 5, 1), 98.8, 0.05, "98.8", words, "paper")
-        invalid = {record.key: Invalidated(record.key, words, datetime.date(2026, 11, 24))}
-        (found,) = boards([Entry(record, file_name(record))], [claim], invalid, ())
-        shapes.append(_shape(page(found)))
-    assert shapes[0] == shapes[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metabench.errors import UsageError
-from metabench.leaderboard.entries import Cell
+from metabench.leaderboard.entries import Column
 from metabench.leaderboard.published import Published, read_published
 
 HEADER = "algorithm,backbone,dataset,way,shot,query,accuracy,ci95,source,kind\n"
@@ -15,20 +15,20 @@ HEADER = "algorithm,backbone,dataset,way,shot,query,accuracy,ci95,source,kind\n"
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("protonet,conv4,omniglot,5,1,,101,,s,paper", "accuracy '101' is no percentage"),
-        ("protonet,conv4,omniglot,5,1,,nan,,s,paper", "accuracy 'nan' is no percentage"),
+        ("protonet,conv4,omniglot,5,1,,101,,s,paper", "accuracy '101' is not a percentage"),
+        ("protonet,conv4,omniglot,5,1,,nan,,s,paper", "accuracy 'nan' is not a percentage"),
         ("protonet,conv4,omniglot,5,1,,,,s,paper", "missing required field `accuracy`"),
-        ("protonet,conv4,omniglot,5,1,,98,x,s,paper", "ci95 'x' is no percentage"),
+        ("protonet,conv4,omniglot,5,1,,98,x,s,paper", "ci95 'x' is not a percentage"),
         ("protonet,conv4,omniglot,0,1,,98,,s,paper", "line 2: way: expected `int` >= 1"),
         ("protonet,conv4,omniglot,5,1,0,98,,s,paper", "line 2: query: expected `int` >= 1"),
         ("protonet,conv4,omniglot,five,1,,98,,s,paper", "line 2: way: expected `int`, got `str`"),
         ("protonet,conv4,omniglot,5,1,,98,,,paper", "needs a source"),
         ("protonet,conv4,omniglot,5,1,,98,,s,rumour", "kind must be one of paper, replication"),
-        ("proto net,conv4,omniglot,5,1,,98,,s,paper", "no plugin name"),
+        ("proto net,conv4,omniglot,5,1,,98,,s,paper", "not a plugin name"),
         ("protonet,conv4,omniglot,5,1,,98,,s,paper,more", "line 2: has more columns than 10"),
-        ("protonet,conv4,readme,5,1,,98,,s,paper", "cannot have a data set"),
+        ("protonet,conv4,readme,5,1,,98,,s,paper", "cannot have a dataset"),
         ("protonet,conv4", "line 2: .*missing required field `dataset`"),
-        ("protonet,conv4,omniglot,5,1,,98,,s,paper\nprotonet,conv4,omniglot,5,1,,97,,s,paper", "line 3: repeats"),
+        ("protonet,conv4,omniglot,5,1,,98,,s,paper\nprotonet,conv4,omniglot,5,1,,97,,s,paper", "line 3: it repeats"),
     ],
 )
 def test_a_bad_claim_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -75,7 +75,7 @@ def test_the_error_and_the_power_of_the_marks(distance: float, low: float, high:
     ours = random.normal(50 + distance * 0.5**0.5, 0.5, 20_000)
     half = 1.96 * 0.5
     marked = [
-        Published("a", "b", "d", Cell("", 5, 1), paper, half, "", "s", "paper").misses(value, half)
+        Published("a", "b", "d", Column("", 5, 1), paper, half, "", "s", "paper").misses(value, half)
         for paper, value in zip(papers.tolist(), ours.tolist(), strict=True)
     ]
     assert low < np.mean(marked) < high

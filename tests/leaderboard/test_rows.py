@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from metabench.leaderboard import page_text
-from metabench.leaderboard.entries import Cell, Entry, file_name
-from metabench.leaderboard.row_labels import names
-from metabench.leaderboard.rows import Row, group
+from metabench.leaderboard.entries import Column, Entry, file_name
+from metabench.leaderboard.row_labels import row_labels
+from metabench.leaderboard.rows import BoardRow, group_rows
 from metabench.records.schema import Record
 from metabench.statistics.episode_scores import EpisodeScores
 from metabench.statistics.summary import summarise
 from tests.record_factory import cut_short, make_record
 
-ONE = Cell("", 5, 1, params=("query=15", "version=1"))
+ONE = Column("", 5, 1, params=("query=15", "version=1"))
 
 
-def _rows(*records: Record) -> list[Row]:
-    return group([Entry(record, file_name(record)) for record in records])
+def _rows(*records: Record) -> list[BoardRow]:
+    return group_rows([Entry(record, file_name(record)) for record in records])
 
 
 def test_runs_that_differ_in_more_than_column_and_seed_have_their_own_rows() -> None:
@@ -36,7 +36,7 @@ def test_runs_that_differ_in_more_than_column_and_seed_have_their_own_rows() -> 
         make_record(training={"checkpoint": "ef" * 32}),
     )
     assert len(rows) == len({row.identity for row in rows}) == 10
-    assert len(set(names(rows).values())) == 10, "every difference is visible in pictures"
+    assert len(set(row_labels(rows).values())) == 10, "every difference is visible in pictures"
 
 
 def test_every_parameter_of_the_protocol_makes_a_column() -> None:
@@ -179,7 +179,7 @@ def test_names_say_only_what_tells_rows_apart() -> None:
         make_record((72, 75), algorithm__name="deep"),
         make_record((71, 75), algorithm__name="deep", backbone__name="resnet"),
     )
-    assert [names(rows)[row.identity] for row in rows] == [
+    assert [row_labels(rows)[row.identity] for row in rows] == [
         "protonet, metric=cosine",
         "protonet, metric=euclidean",
         "other",

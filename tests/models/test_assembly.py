@@ -8,7 +8,6 @@ from safetensors.torch import save_file
 
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.learners.feature_learner import FeatureLearner
-from metabench.models import assembly as model_module
 from metabench.models.assembly import Model, build_model
 from metabench.models.checkpoints import load_tensors, load_weights, save_tensors
 from metabench.models.interfaces import FeatureHead
@@ -150,7 +149,7 @@ def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
 
     with pytest.raises(TypeError):
         save_tensors(path, build(2).state_dict(), {"no JSON": object()})
-    monkeypatch.setattr(model_module, "save_file", half)
+    monkeypatch.setattr("metabench.models.checkpoints.save_file", half)
     with pytest.raises(OSError, match="disk full"):
         save_tensors(path, build(2).state_dict(), {"episode": 2})
     assert path.read_bytes() == before

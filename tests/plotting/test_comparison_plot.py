@@ -10,7 +10,7 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.comparison.pairs import compare_all, rank_over_datasets
-from metabench.plotting.comparison_plot import draw
+from metabench.plotting.comparison_plot import comparison_picture
 from metabench.records.record import write_record
 from metabench.records.schema import Record
 from tests.comparison.test_pairs import _record
@@ -27,7 +27,7 @@ def _classes(svg: str) -> list[str]:
 
 def test_every_pair_has_its_difference_and_p() -> None:
     found = compare_all([_record("a"), _record("b", 2.0), _record("c", -3.0)])
-    picture = draw(found, [])
+    picture = comparison_picture(found, [])
     texts = _texts(picture.file())
     assert {"omniglot, 5-way 1-shot", "a - b", "a - c", "b - c"} <= set(texts)
     for pair in found:
@@ -38,7 +38,7 @@ def test_every_pair_has_its_difference_and_p() -> None:
 
 
 def test_what_would_not_matter_is_shaded() -> None:
-    picture = draw(compare_all([_record("a"), _record("b", 2.0)]), [], 0.5)
+    picture = comparison_picture(compare_all([_record("a"), _record("b", 2.0)]), [], 0.5)
     assert _classes(picture.file()).count("zone") == 1
     assert any("grey: less than 0.5" in text for text in _texts(picture.file()))
 
@@ -46,7 +46,7 @@ def test_what_would_not_matter_is_shaded() -> None:
 def test_data_sets_have_a_panel_each_and_their_mean_ranks_one() -> None:
     records = [_record(name, shift, data) for data in ("one", "two", "three") for name, shift in (("a", 0), ("b", 3))]
     found = compare_all(records)
-    texts = _texts(draw(found, rank_over_datasets(found)).file())
+    texts = _texts(comparison_picture(found, rank_over_datasets(found)).file())
     assert {"one, 5-way 1-shot", "two, 5-way 1-shot", "mean rank over 3 data sets, 5-way 1-shot"} <= set(texts)
 
 

@@ -69,7 +69,7 @@ def test_floors_alone_are_drawn_as_they_are() -> None:
 
 
 def test_differences_have_their_sign_and_a_zero_line() -> None:
-    picture = dot_plot([Dot("a", 0.5, 0.2), Dot("b", -0.1, 0.2)], "t", "points", (-100.0, 100.0), zero=True)
+    picture = dot_plot([Dot("a", 0.5, 0.2), Dot("b", -0.1, 0.2)], "t", "points", bounds=(-100.0, 100.0), zero=True)
     assert {"+0.50", "-0.10"} <= set(_texts(picture))
     assert len(_elements(picture, "rule")) == 1
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabench.plotting.svg import Picture, escape, group, label, line, number, path, shorten, tag, width_of
+from metabench.plotting.svg import Picture, coordinate, escape_xml, group, label, line, polyline, shorten, tag, width_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -45,17 +45,17 @@ def test_any_text_is_text(text: str) -> None:
 
 
 def test_controls_and_direction_marks_are_not_kept() -> None:
-    assert escape("a\u202eb\x00c\nd") == "a b c d"
+    assert escape_xml("a\u202eb\x00c\nd") == "a b c d"
 
 
 @pytest.mark.parametrize(("value", "text"), [(1.0, "1"), (-0.001, "0"), (12.345, "12.35"), (100, "100"), (0.1, "0.1")])
 def test_coordinates_are_short(value: float, text: str) -> None:
-    assert number(value) == text
+    assert coordinate(value) == text
 
 
 def test_a_path_goes_through_its_points() -> None:
-    assert path([(0, 0), (1.5, 2)], "rule") == '<path class="rule" d="M0 0L1.5 2"/>'
-    assert path([(0, 0), (1, 2)], "rule", closed=True).endswith('Z"/>')
+    assert polyline([(0, 0), (1.5, 2)], "rule") == '<path class="rule" d="M0 0L1.5 2"/>'
+    assert polyline([(0, 0), (1, 2)], "rule", closed=True).endswith('Z"/>')
 
 
 def test_a_long_name_is_cut_to_its_room() -> None:

@@ -14,10 +14,10 @@ from metabench.leaderboard.folder import Leaderboard
 from metabench.records.record import Record, RecordError, build_record, read_record, write_record
 from metabench.records.scores import metric_as_plain
 from metabench.registry.metric import Metric
-from metabench.reports.comparison_tables import to_text
+from metabench.reports.comparison_tables import comparison_text
 from metabench.reports.frames import load_results
 from metabench.reports.rows import rows_from_records, to_frame
-from metabench.reports.run_tables import markdown, terminal, to_csv, to_json
+from metabench.reports.run_tables import run_csv, run_json, run_text
 from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.dataset_ranking import rank_methods
 from metabench.statistics.pairwise_tests import compare_runs
@@ -113,18 +113,18 @@ def test_counts_may_be_out_of_different_numbers() -> None:
 
 def test_tables_show_the_metric_and_its_digits(tmp_path: Path) -> None:
     rows = rows_from_records([valued()])
-    assert terminal(rows).splitlines()[0].split()[-1] == "mse"
-    assert f"{VALUES.mean():.3f} ± " in markdown(rows)
-    assert "%" not in terminal(rows).splitlines()[2]
-    both = terminal(rows_from_records([valued(), make_record()]))
+    assert run_text(rows).splitlines()[0].split()[-1] == "mse"
+    assert f"{VALUES.mean():.3f} ± " in run_text(rows, markdown=True)
+    assert "%" not in run_text(rows).splitlines()[2]
+    both = run_text(rows_from_records([valued(), make_record()]))
     assert both.splitlines()[0].split()[-1] == "score"
     assert " mse" in both
     assert " accuracy (%)" in both
     frame = to_frame(rows)
     assert (frame["metric"][0], frame["accuracy"].isna()[0]) == ("mse", True)
     assert frame["score"][0] == pytest.approx(VALUES.mean(), abs=1e-6)
-    assert '"metric": "mse"' in to_json(rows)
-    to_csv(rows, tmp_path / "t.csv")
+    assert '"metric": "mse"' in run_json(rows)
+    (tmp_path / "t.csv").write_text(run_csv(rows))
     assert ",mse," in (tmp_path / "t.csv").read_text()
 
 
@@ -135,7 +135,7 @@ def test_lower_is_better_in_a_comparison() -> None:
     assert (found.method, found.a_beats_b) == ("paired-t", 1.0)
     (pair,) = compare_all([good, bad], min_diff=0.05)
     assert pair.verdict == "different and at least 0.05 mse"
-    text = to_text([pair], [])
+    text = comparison_text([pair], [])
     assert "A - B (mse)" in text
     assert "%)" not in text.splitlines()[0]
     with pytest.raises(ValueError, match="mse and accuracy cannot be compared"):
@@ -155,7 +155,7 @@ def test_lower_is_better_in_ranks_over_data_sets() -> None:
     ]
     (standing,) = rank_over_datasets(compare_all(records))
     assert dict(zip(standing.methods, standing.ranking.mean_ranks, strict=True)) == {"good": 1.0, "bad": 2.0}
-    assert "mse over 2 data sets" in to_text(compare_all(records), [standing])
+    assert "mse over 2 data sets" in comparison_text(compare_all(records), [standing])
 
 
 def test_seeds_of_values_are_summarised_in_their_unit() -> None:

@@ -66,7 +66,7 @@ def test_what_cannot_be_loaded(home: Path, tmp_path: Path) -> None:
         load_results(tmp_path / "absent.json")
     with pytest.raises(UsageError, match="not a record key"):
         load_results("nonsense", home=str(home))
-    with pytest.raises(UsageError, match="per is 'run' or 'episode'"):
+    with pytest.raises(UsageError, match="per must be 'run' or 'episode'"):
         load_results(home=str(home), per="image")  # type: ignore[arg-type]
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(RecordError, match=r"bad\.json"):

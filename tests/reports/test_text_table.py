@@ -11,7 +11,16 @@ from tabulate import tabulate
 
 from metabench.cli.main import main
 from metabench.cli.rendering import columns
-from metabench.reports.text_table import display_width, text_table
+from metabench.reports.text_table import (
+    Notes,
+    Table,
+    csv_text,
+    display_width,
+    json_text,
+    markdown_table,
+    report_text,
+    terminal_table,
+)
 from tests.photos import make_folder
 
 WORDS = ("plain", "日本語", "中文 字", "ring🔥", "ñandú", unicodedata.normalize("NFD", "ñandú"))
@@ -22,7 +31,7 @@ def starts(line: str) -> list[int]:
     return [display_width(line[: place + 2]) for place in range(len(line) - 2) if line[place : place + 3] == "  |"]
 
 
-@pytest.mark.parametrize("make", [text_table, columns])
+@pytest.mark.parametrize("make", [terminal_table, columns])
 def test_aligned_by_what_is_shown(make) -> None:
     lines = make(("class", "|value"), [(word, "|1") for word in WORDS]).splitlines()
     places = {tuple(starts(line)) for line in lines if "|" in line}
@@ -42,7 +51,51 @@ def test_as_tabulate_does_it_where_every_letter_takes_one_column(lines: list[lis
     header, *rows = [[text.strip() for text in line] for line in lines]
     want = tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True)
     if rows:
-        assert text_table(header, rows).splitlines() == [line.rstrip() for line in want.splitlines()]
+        assert terminal_table(header, rows).splitlines() == [line.rstrip() for line in want.splitlines()]
+
+
+TABLE = Table(("name_a", "b"), [("x|y_z", "<b>"), ("\x1b[31m", "1")])
+
+
+def test_a_report_is_cleaned_for_a_terminal() -> None:
+    text = report_text(["head_ing", TABLE, Notes(["one", "two\x07"]), Notes([])])
+    assert text == (
+        "head_ing\n\n"
+        "name_a    b\n"
+        "--------  ---\n"
+        "x|y_z     <b>\n"
+        "[31m      1\n\n"
+        "one\ntwo "
+    )  # fmt: skip
+
+
+def test_a_report_is_escaped_in_markdown() -> None:
+    assert report_text(["head_ing", TABLE, Notes(["one", "two*"])], markdown=True) == (
+        "head\\_ing\n\n"
+        "| name\\_a   | b         |\n"
+        "|-----------|-----------|\n"
+        "| x\\|y\\_z   | &lt;b&gt; |\n"
+        "| \\[31m     | 1         |\n\n"
+        "one\n\ntwo\\*"
+    )
+    assert report_text([Table(("name_a",), [("a_b",)], plain_header=True)], markdown=True).splitlines() == [
+        "| name_a   |", "|----------|", "| a\\_b     |",
+    ]  # fmt: skip
+
+
+def test_a_markdown_table_without_padding_keeps_its_lines_when_a_cell_grows() -> None:
+    short, long = (markdown_table(("a", "b"), [("1", cell), ("2", "x")], aligned=False) for cell in ("y", "y" * 9))
+    assert short == "| a | b |\n| --- | --- |\n| 1 | y |\n| 2 | x |"
+    assert sum(a != b for a, b in zip(short.splitlines(), long.splitlines(), strict=True)) == 1
+
+
+def test_csv_runs_no_formula_and_json_holds_no_nan() -> None:
+    assert csv_text(("a", "b"), [{"a": "=1+1", "b": None, "more": 0}, {"a": "x,y", "b": -1.5}]) == (
+        'a,b\n\'=1+1,\n"x,y",-1.5\n'
+    )
+    assert json.loads(json_text({"é": [1, None], "path": Path("x")})) == {"é": [1, None], "path": "x"}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        json_text({"a": float("nan")})
 
 
 def test_tables_of_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

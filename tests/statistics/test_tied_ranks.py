@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabench.leaderboard.entries import Entry
-from metabench.leaderboard.rows import Result, group
+from metabench.leaderboard.rows import CellResult, group_rows
 from metabench.statistics.multiple_testing import ALPHA, holm, holm_rejects
 from metabench.statistics.pairwise_tests import compare_runs
 from metabench.statistics.shared_episodes import Run
@@ -17,18 +17,18 @@ from metabench.statistics.tied_ranks import compare_rows, places, rank, rank_tex
 from tests.record_factory import make_record
 
 
-def _results(*rows: list[int], digests: tuple[str, ...] = ()) -> list[Result]:
+def _results(*rows: list[int], digests: tuple[str, ...] = ()) -> list[CellResult]:
     """One result per row of correct answers out of 75, in the order given."""
     found = []
     for number, row in enumerate(rows):
         digest = digests[number] if digests else "cd" * 32
         record = make_record(tuple(row), algorithm__name=f"a{number}", episodes_digest=digest)
-        (line,) = group([Entry(record, "")])
+        (line,) = group_rows([Entry(record, "")])
         found += line.cells.values()
     return found
 
 
-def _records(results: list[Result]) -> list[Run]:
+def _records(results: list[CellResult]) -> list[Run]:
     return [result.entries[0].record.run for result in results]
 
 
@@ -154,9 +154,9 @@ def test_ranks_of_rows_of_any_length_follow_their_means(rows: list[list[int]], d
     assert [place is None for place in rank(results)] == [len(row) == 1 for row in rows]
 
 
-def _seeded(name: str, rows: list[list[int]]) -> Result:
+def _seeded(name: str, rows: list[list[int]]) -> CellResult:
     records = [make_record(tuple(row), algorithm__name=name, training__seed=seed) for seed, row in enumerate(rows)]
-    (line,) = group([Entry(record, "") for record in records])
+    (line,) = group_rows([Entry(record, "") for record in records])
     (result,) = line.cells.values()
     return result
 
