@@ -109,7 +109,7 @@ def test_without_training(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     found = answer(capsys, [*args, *more])
     assert [(one["shot"], len(one["combinations"])) for one in found["sweeps"]] == [(1, 2), (5, 2)]
     assert splits(tmp_path) == {"val": 4}
-    assert all(record["inputs"]["training"] is None for record in records(tmp_path))
+    assert all(record.inputs.training is None for record in records(tmp_path))
 
 
 def test_seeds_count_together(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ def test_seeds_count_together(capsys: pytest.CaptureFixture[str], tmp_path: Path
     by_key = {record.key: record for record in records(tmp_path)}
     for each in found["sweeps"][0]["combinations"]:
         runs = [by_key[key] for key in each["keys"]]
-        assert [run["inputs"]["training"]["seed"] for run in runs] == [0, 1]
-        assert each["score"] == pytest.approx(sum(run["summary"]["accuracy"] for run in runs) / 2, abs=1e-5)
+        assert [run.inputs.seed for run in runs] == [0, 1]
+        assert each["score"] == pytest.approx(sum(run.score for run in runs) / 2, abs=1e-5)
         assert each["seed_sd"] is not None
 
 
@@ -164,7 +164,7 @@ def test_a_recipe_that_trains_on_validation_does_so_only_for_the_test(
 
     monkeypatch.setattr("metabench.planning.sweeps.plan", on_both)
     answer(capsys, sweep(tmp_path, "--set", "train.lr=0.001,0.01", "--test"))
-    trained = {record.inputs.dataset.split: record["inputs"]["training"]["train_on"] for record in records(tmp_path)}
+    trained = {record.inputs.dataset.split: record.inputs.training.train_on for record in records(tmp_path)}
     assert trained == {"val": "train", "test": "train+val"}
 
 
@@ -179,7 +179,7 @@ def test_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert [row["best"] for row in rows].count("True") == 1
     assert {row["train.lr"] for row in rows} == {"0.001", "0.01"}
-    assert {row["keys"] for row in rows} < {record["key"] for record in records(tmp_path)}  # the test's is not one
+    assert {row["keys"] for row in rows} < {record.key for record in records(tmp_path)}  # the test's is not one
     assert all(float(row["open95"]) > 0 for row in rows)
     assert main(sweep(tmp_path, *SWEPT, "--markdown")) == 0
     assert "| 4 | 0.001 |" in " ".join(capsys.readouterr().out.split())
@@ -221,7 +221,7 @@ def test_what_it_measured_is_no_result(capsys: pytest.CaptureFixture[str], tmp_p
     for record in records(tmp_path):
         with pytest.raises(MetabenchError, match="which is for choosing"):
             board.add([record])
-    assert main(["leaderboard", "add", records(tmp_path)[0]["key"][:12], "--home", str(tmp_path / "home")]) == 1
+    assert main(["leaderboard", "add", records(tmp_path)[0].short_key, "--home", str(tmp_path / "home")]) == 1
     assert "Measure the split test" in capsys.readouterr().err
     assert main(["list", "runs", "--home", str(tmp_path / "home")]) == 0
     assert capsys.readouterr().out.count("glyphs (val)") == 2
