@@ -26,7 +26,7 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.open_sampling import DisjointSource
 from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
-from metabench.evaluation.scoring import predict
+from metabench.evaluation.scoring import winning_classes
 from metabench.learners.feature_learner import batch_logits
 from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.student_t import t_quantile
@@ -75,7 +75,7 @@ def score(features: torch.Tensor, source: EpisodeSource, start: int, stop: int) 
     batch = source.batch(start, stop)
     head = ProtoNet(features.shape[1])
     with torch.inference_mode():
-        winners = predict(batch_logits(head, features, batch), lambda: source.tie_words(start, stop))
+        winners = winning_classes(batch_logits(head, features, batch), lambda: source.tie_words(start, stop))
     return batch, (winners.numpy() == batch.query_labels).sum(1)
 
 

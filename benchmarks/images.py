@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from metabench.data import DataContext
-from metabench.data.image_arrays import Files, ImageForm, cached_images
+from metabench.data.image_arrays import FileReader, ImageDecoder, ImageSource, cached_images
 from metabench.data.resumable_array import cores
 from metabench.episodes.source import EpisodeSource
 from metabench.learners.feature_learner import FeatureLearner
@@ -63,11 +63,10 @@ def portions(files: list[Path]) -> list[list[Path]]:
 
 def ours(files: list[Path], folder: Path, processes: bool) -> None:
     """Decode files into a published memory map, in processes or, as where the reader cannot be sent, in threads."""
-    names, here = [str(file) for file in files], Files(files)
+    names, here = [str(file) for file in files], FileReader(files)
     read = here if processes else lambda row: here(row)
-    cached_images(
-        folder / "images.npy", ImageForm(84), names, read, DataContext(folder), plan="", what="images", remedy="",
-    )  # fmt: skip
+    source = ImageSource(names, read, "images", "")
+    cached_images(folder / "images.npy", ImageDecoder(84), source, DataContext(folder), plan="")
 
 
 def cpu_seconds() -> float:

@@ -54,7 +54,8 @@ def compare(shape: tuple[int, int, int]) -> tuple[list[dict[str, float]], list[d
         for precision in DTYPES:
             model = build_model(Conv4, {}, ProtoNet, {}, (shape[2], *shape[:2]), 0)
             learner = FeatureLearner(model, precision)
-            trainers[precision] = Trainer(learner, RECIPE, images, source, None, Path(folder) / precision, precision)
+            state = Path(folder) / precision
+            trainers[precision] = Trainer(learner, RECIPE, images, source, None, state, precision=precision)
         for index in range(ROUNDS + 1):
             found = [
                 {

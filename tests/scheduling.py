@@ -8,8 +8,8 @@ from xdist.scheduler import LoadFileScheduling
 
 ONE_BY_ONE = "test_a_record_replays["
 """Tests that share nothing within a process and are long: each goes to whoever is free."""
-BY_CLASS = "test_builtins.py"
-"""A file of classes that share nothing: each class goes to whoever is free."""
+BY_CLASS = ("test_builtins.py", "test_builtin_algorithms.py")
+"""Files of classes that share nothing: each class goes to whoever is free."""
 FIRST = "test_docs.py"
 """The file that takes longest, because its tests go on from each other: were it begun late, all would wait for it."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from metabench.data import ClassSplit
 from metabench.episodes.batch import EpisodeBatch
 from metabench.registry.metric import Metric
-from metabench.utils.random_streams import below, choose
+from metabench.utils.random_streams import choose, integers_below
 
 LOSS = Metric("brier", "", higher_is_better=False, digits=3)
 
@@ -29,7 +29,7 @@ class Uneven:
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
         """Draw as many episodes as have the shape of the first."""
-        shapes = below(words[:, 0], np.uint64(12)).astype(int)
+        shapes = integers_below(words[:, 0], np.uint64(12)).astype(int)
         run = int(np.argmax(shapes != shapes[0])) or len(shapes)
         words, way, query = words[:run], 2 + int(shapes[0]) % 4, 1 + int(shapes[0]) // 4
         classes = choose(words[:, 1:6], len(split.names))[:, :way]

@@ -1,4 +1,4 @@
-"""``metabench check``: the conformance kit on named plugins."""
+"""``metabench check``: run the conformance kit on plugins."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from metabench.cli.plugin_option import current_registry, plugin_files
 from metabench.cli.rendering import cell, columns, echo_json, warn_of_broken
 from metabench.cli.run_options import parse_settings
 from metabench.errors import MissingError, UsageError, did_you_mean
-from metabench.registry.loader import Kind
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry, availability
 from metabench.registry.resolved import resolve_params
-from metabench.registry.specs import AnySpec
+from metabench.registry.specs import AnySpec, Kind
 from metabench.runtime.devices import check_device_name
-from metabench.testing.runner import KINDS, Result, Target, run_checks
+from metabench.testing.runner import CHECKED_KINDS, CheckResult, CheckTarget, run_checks
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 
@@ -31,8 +30,10 @@ _WIDTH = 100
 
 @click.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--all", "everything", is_flag=True, help="Check everything that is installed and whose data are here.")
-@click.option("--kind", type=click.Choice(KINDS), help="Only plugins of this kind.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Check everything that is installed and whose data are available."
+)
+@click.option("--kind", type=click.Choice(CHECKED_KINDS), help="Only plugins of this kind.")
 @click.option("-k", "--only", multiple=True, metavar="CHECK", help="Run only this check; may be repeated.")
 @click.option(
     "--set", "settings", multiple=True, callback=parse_settings, metavar="SCOPE.NAME=VALUE",
@@ -44,11 +45,11 @@ _WIDTH = 100
 @home_option
 @json_option
 @click.pass_context
-def check(context: click.Context, /, names: tuple[str, ...], everything: bool, **options: Any) -> None:
+def check_command(context: click.Context, /, names: tuple[str, ...], everything: bool, **options: Any) -> None:
     """Check that plugins keep the rules that make their numbers comparable.
 
-    NAME is an algorithm, a data set, a backbone or a protocol. Without one, all that the files given with --plugin
-    provide is checked. Exit code 0 if every check passed, 1 if one failed, 3 if something needed is missing.
+    NAME is an algorithm, a dataset, a backbone or a protocol. Without NAME, everything that the files given with
+    --plugin provide is checked. Exit code 0 if every check passed, 1 if one failed, 3 if something needed is missing.
     """
     check_device_name(options["device"])
     registry, home = current_registry(), Home.resolve(options["home"], options["data"])
@@ -80,42 +81,49 @@ def check(context: click.Context, /, names: tuple[str, ...], everything: bool, *
 def _chosen(
     registry: Registry, names: Sequence[str], kind: Kind | None, everything: bool
 ) -> list[tuple[Kind, AnySpec]]:
-    """Return the specs to check; UsageError for a name that nothing has, MissingError for what cannot be used."""
-    kinds = (kind,) if kind else KINDS
+    """Return the specs to check.
+
+    Raises:
+        UsageError: an unknown name, or nothing to check.
+        MissingError: a named plugin cannot be used.
+    """
+    kinds = (kind,) if kind else CHECKED_KINDS
     if names and everything:
         raise UsageError("give names or --all, not both")
     if names:
-        found = [pair for name in dict.fromkeys(names) for pair in _called(registry, name, kinds)]
-        for of, spec in found:
+        named = [pair for name in dict.fromkeys(names) for pair in _called(registry, name, kinds)]
+        for spec_kind, spec in named:
             if lacking := availability(spec):
-                raise MissingError(f"{of} '{spec.name}' {lacking}")
-        return found
-    specs = [(of, spec) for of in kinds for spec in registry.names(of).values()]
+                raise MissingError(f"{spec_kind} '{spec.name}' {lacking}")
+        return named
+    specs = [(spec_kind, spec) for spec_kind in kinds for spec in registry.names(spec_kind).values()]
     if everything:
-        for of, spec in specs:
+        for spec_kind, spec in specs:
             if lacking := availability(spec):
-                click.echo(f"left out: {of} '{spec.name}' {lacking}", err=True)
-        return [(of, spec) for of, spec in specs if not availability(spec)]
-    loose = [(of, spec) for of, spec in specs if spec.file_sha256]
-    if not loose:
+                click.echo(f"left out: {spec_kind} '{spec.name}' {lacking}", err=True)
+        return [pair for pair in specs if not availability(pair[1])]
+    local = [pair for pair in specs if pair[1].file_sha256]
+    if not local:
         raise UsageError("name what to check, or give a file with --plugin FILE.py, or --all; see 'metabench list'")
-    return loose
+    return local
 
 
 def _called(registry: Registry, name: str, kinds: Sequence[Kind]) -> Iterator[tuple[Kind, AnySpec]]:
-    """Yield every plugin of that name."""
-    claimed = [of for of in kinds if name in registry.names(of) or (of, name) in registry.clashes]
+    """Yield every plugin of that name; raise UsageError where there is none."""
+    claimed = [kind for kind in kinds if name in registry.names(kind) or (kind, name) in registry.clashes]
     if not claimed:
-        known = {other for of in kinds for other in registry.names(of)}
-        raise UsageError(
-            f"there is no {' or '.join(kinds)} called '{name}'{did_you_mean(name, known)}{registry.broken_hint}"
-        )
-    yield from ((of, registry.find(of, name)) for of in claimed)
+        known = {other for kind in kinds for other in registry.names(kind)}
+        raise UsageError(f"unknown {' or '.join(kinds)} '{name}'{did_you_mean(name, known)}{registry.broken_hint}")
+    yield from ((kind, registry.find(kind, name)) for kind in claimed)
 
 
-def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]) -> list[Target]:
-    """Pair each spec with the parameter values that are meant for it."""
-    by_kind: dict[Kind, dict[str, Value]] = {kind: {} for kind in KINDS}
+def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]) -> list[CheckTarget]:
+    """Pair each spec with the settings of its kind.
+
+    Raises:
+        UsageError: an unknown scope, a bad value, or a setting of a kind that is not checked.
+    """
+    by_kind: dict[Kind, dict[str, Value]] = {kind: {} for kind in CHECKED_KINDS}
     for setting, value in settings.items():
         scope, _, name = setting.partition(".")
         if scope not in _SCOPES:
@@ -125,15 +133,15 @@ def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]
     for kind, spec in chosen:
         values = resolve_params(spec, by_kind[kind])
         changed = {name: values[name] for name in by_kind[kind]}
-        targets.append(Target(kind, spec.name, changed, plugin_files()))
-    unused = [kind for kind, values in by_kind.items() if values and kind not in {of for of, _ in chosen}]
+        targets.append(CheckTarget(kind, spec.name, changed, plugin_files()))
+    unused = [kind for kind, values in by_kind.items() if values and kind not in {checked for checked, _ in chosen}]
     if unused:
         raise UsageError(f"--set has values for a {unused[0]}, but none is checked")
     return targets
 
 
-def _table(target: Target, results: Sequence[Result]) -> str:
-    """Return the checks of one plugin, and for each failed one what to do."""
+def _table(target: CheckTarget, results: Sequence[CheckResult]) -> str:
+    """Return the checks of one plugin as text, with a remedy for each that failed."""
     own = [result for result in results if (result.kind, result.name) == (target.kind, target.name)]
     counts = {status: sum(result.status == status for result in own) for status in ("passed", "failed", "missing")}
     total = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -142,7 +150,7 @@ def _table(target: Target, results: Sequence[Result]) -> str:
     rows = [(result.check, result.status, cell(result.reason or result.promise)) for result in own]
     table = columns(("check", "result", "what it makes sure of, or why it does not apply"), rows)
     lines += [f"  {line}" for line in table.splitlines()]
-    same: dict[str, list[Result]] = defaultdict(list)
+    same: dict[str, list[CheckResult]] = defaultdict(list)
     for result in own:
         if result.status == "failed":
             same[result.found].append(result)
@@ -153,8 +161,8 @@ def _table(target: Target, results: Sequence[Result]) -> str:
             *textwrap.wrap(f"failed: {names} of {target.name}", _WIDTH, break_on_hyphens=False),
             *_paragraph("found", cell(found)),
         ]
-        if len(failed) > 1:  # what they say that it means is beside the point
-            lines += _paragraph("to fix", f"Mend this first: {len(failed)} checks cannot tell anything before.")
+        if len(failed) > 1:  # one fault behind several checks: their own remedies would mislead
+            lines += _paragraph("to fix", f"Fix this first: {len(failed)} checks fail for this reason.")
             continue
         for label, text in (("means", failed[0].means), ("to fix", failed[0].fix)):
             lines += _paragraph(label, cell(text)) if text else []

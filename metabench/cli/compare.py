@@ -1,4 +1,4 @@
-"""``metabench compare``: is A better than B?"""
+"""``metabench compare``: test whether runs differ."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from metabench.errors import UsageError
 @click.command("compare")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD RECORD...")
 @click.option("--min-diff", type=float, metavar="POINTS", help="The difference that would matter to you.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw it, too.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Also draw the comparison."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
 @home_option
-def compare(
+def compare_command(
     records: tuple[str, ...],
     min_diff: float | None,
     plot: Path | None,
@@ -26,11 +28,11 @@ def compare(
     as_markdown: bool,
     home: str | None,
 ) -> None:
-    """Compare runs with each other: every two that have data set, way, shot and query in common.
+    """Compare runs with each other: every two that have dataset, way, shot and query in common.
 
     RECORD is the first digits of the key of a stored run ('metabench list runs'), or a record file. Runs on the same
-    episodes are compared episode by episode. Where the same methods were measured on several data sets, they are also
-    ranked over the data sets.
+    episodes are compared episode by episode. Where the same methods were measured on several datasets, they are also
+    ranked over the datasets.
     """
     from metabench.comparison.pairs import compare_all, rank_over_datasets
     from metabench.plotting.comparison_plot import comparison_picture

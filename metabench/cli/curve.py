@@ -1,4 +1,4 @@
-"""``metabench curve``: what more shots buy."""
+"""``metabench curve``: accuracy over the number of shots."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from metabench.records.schema import Record
 
 
-@click.command()
+@click.command("curve")
 @click.argument("sources", nargs=-1, metavar="[RECORD|FOLDER|KEY]...")
 @click.option("--algo", default="", help="Only these algorithms, separated by commas.")
-@click.option("--dataset", default="", help="Only these data sets.")
+@click.option("--dataset", default="", help="Only these datasets.")
 @click.option("--ways", default="", help="Only these numbers of classes.")
 @plot_option
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a CSV file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
 @home_option
-def curve(
+def curve_command(
     sources: tuple[str, ...],
     algo: str,
     dataset: str,
@@ -35,10 +35,10 @@ def curve(
     as_markdown: bool,
     home: str | None,
 ) -> None:
-    """Show accuracy over the number of shots, and what each further step buys.
+    """Show accuracy over the number of shots, and the gain of each further step.
 
-    Of all runs in the store, or of the record files, folders (a leaderboard is one) and keys named. Runs that differ in
-    nothing but their shots are one curve. 'metabench run --plot FILE.svg' draws what it has just measured.
+    The runs are all in the store, or those of the record files, folders (a leaderboard is one) and keys named. Runs
+    that differ in nothing but their shots are one curve. 'metabench run --plot FILE.svg' draws what it has measured.
     """
     from metabench.comparison.learning_curves import learning_curves
     from metabench.plotting.learning_curve_plot import learning_curve_picture

@@ -1,4 +1,4 @@
-"""``metabench doctor``: is everything here that a run needs, and if not, what to do."""
+"""``metabench doctor``: check the installation, the folders and the data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import click
 
-from metabench.cli.datasets import form_name, forms, verified
-from metabench.cli.options import home_option, json_option
+from metabench.cli.datasets.class_splits import class_split_name, class_splits
+from metabench.cli.datasets.verification import verify_splits
+from metabench.cli.options import data_option, home_option, json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import cell, columns, echo_json
-from metabench.data.availability import USABLE, look
+from metabench.data.availability import USABLE, dataset_status
 from metabench.errors import MetabenchError
 from metabench.planning.suites import load_suites
 from metabench.registry.loader import one_line
@@ -27,14 +28,18 @@ from metabench.registry.specs import DatasetSpec, defaults
 from metabench.utils.home import Home
 
 _FOR_WORK = ("dev", "docs")
-"""Extras for those who work on metabench itself."""
+"""Extras for developers of metabench."""
 
 
 @dataclass(frozen=True)
-class Check:
-    """One thing looked at. ``missing`` is something one can do without; ``broken`` is a fault.
+class Diagnosis:
+    """One thing that was checked.
 
-    `facts` are for ``--json``: of a data set, its state, where it was looked for and whether it was verified.
+    Attributes:
+        what: its name.
+        status: ``missing`` for something that can be done without, ``broken`` for a fault.
+        detail: one line about the status.
+        facts: for ``--json``; of a dataset its state, the folders it was looked for in, and whether it was verified.
     """
 
     what: str
@@ -46,19 +51,19 @@ class Check:
 @click.command("doctor")
 @json_option
 @home_option
-@click.option("--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA).")
-@click.option("--verify", is_flag=True, help="Read the data sets that are here in full and compare their digests.")
+@data_option
+@click.option("--verify", is_flag=True, help="Also read the available datasets in full and compare their digests.")
 @click.pass_context
-def doctor(context: click.Context, as_json: bool, home: str | None, data: str | None, verify: bool) -> None:
+def doctor_command(context: click.Context, as_json: bool, home: str | None, data: str | None, verify: bool) -> None:
     """Check the installation, the home folder, the plugins, the extras and the data; exit code 1 if any is broken.
 
-    Of every data set, and every class split (fold) of it, it tells where it is looked for, whether it is there,
-    prepared or not, and what to do if it is not. Nothing is decoded unless --verify is given.
+    For every dataset and class split (fold) the table says where it is looked for, whether it is there, prepared or
+    not, and what to do if it is not. Nothing is decoded unless --verify is given.
     """
     place, registry = Home.resolve(home, data), current_registry()
     checks = [*_versions(), _device(), _home(place), *_plugins(registry), *_extras()]
     for spec in registry.datasets.values():
-        checks += [_dataset(form, place, verify) for form in forms(ResolvedPlugin(spec, defaults(spec)))]
+        checks += [_dataset(form, place, verify) for form in class_splits(ResolvedPlugin(spec, defaults(spec)))]
     if as_json:
         echo_json(checks)
     else:
@@ -69,48 +74,48 @@ def doctor(context: click.Context, as_json: bool, home: str | None, data: str | 
         context.exit(1)
 
 
-def _versions() -> Iterator[Check]:
-    yield Check("python", "ok", platform.python_version())
+def _versions() -> Iterator[Diagnosis]:
+    yield Diagnosis("python", "ok", platform.python_version())
     for name in ("metabench", "torch", "numpy"):
         try:
-            yield Check(name, "ok", importlib.metadata.version(name))
+            yield Diagnosis(name, "ok", importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
-            yield Check(name, "broken", "not installed; pip install metabench")
+            yield Diagnosis(name, "broken", "not installed; pip install metabench")
 
 
-def _device() -> Check:
+def _device() -> Diagnosis:
     try:
         from metabench.runtime.devices import choose_device
 
-        return Check("device", "ok", str(choose_device("auto")))
+        return Diagnosis("device", "ok", str(choose_device("auto")))
     except Exception as error:  # a damaged torch fails in many ways
-        return Check("device", "broken", f"torch does not work ({one_line(error)}); install it again")
+        return Diagnosis("device", "broken", f"torch does not work ({one_line(error)}); install it again")
 
 
-def _home(home: Home) -> Check:
+def _home(home: Home) -> Diagnosis:
     try:
         home.ensure()
     except MetabenchError as error:
-        return Check("home", "broken", str(error))
-    return Check("home", "ok", f"{home.root}, {shutil.disk_usage(home.root).free / 1e9:.1f} GB free")
+        return Diagnosis("home", "broken", str(error))
+    return Diagnosis("home", "ok", f"{home.root}, {shutil.disk_usage(home.root).free / 1e9:.1f} GB free")
 
 
-def _plugins(registry: Registry) -> Iterator[Check]:
+def _plugins(registry: Registry) -> Iterator[Diagnosis]:
     for info in registry.plugins.infos:
         status: Literal["ok", "broken"] = "broken" if info.status == "broken" else "ok"
-        yield Check(f"plugin {info.origin}", status, info.error or ", ".join(info.provides))
+        yield Diagnosis(f"plugin {info.origin}", status, info.error or ", ".join(info.provides))
     for (kind, name), origins in registry.clashes.items():
         detail = f"provided by {' and '.join(origins)}; keep one of them"
-        yield Check(f"{kind} {name}", "broken", detail)
+        yield Diagnosis(f"{kind} {name}", "broken", detail)
     for problem in load_suites(registry)[1]:
-        yield Check("suite", "broken", problem)
+        yield Diagnosis("suite", "broken", problem)
     for item in registry.plugins.provided:
         if why := availability(item.spec):
-            yield Check(f"{item.kind} {item.spec.name}", "missing", why)
+            yield Diagnosis(f"{item.kind} {item.spec.name}", "missing", why)
 
 
-def _extras() -> Iterator[Check]:
-    """Tell of each extra whether what it brings is installed."""
+def _extras() -> Iterator[Diagnosis]:
+    """Yield for each extra whether its packages are installed."""
     packages: dict[str, list[str]] = defaultdict(list)
     for line in importlib.metadata.requires("metabench") or ():
         if found := re.match(r"([A-Za-z0-9._-]+).*extra == ['\"]([A-Za-z0-9_-]+)['\"]", line):
@@ -119,7 +124,7 @@ def _extras() -> Iterator[Check]:
         if extra not in _FOR_WORK:
             missing = [name for name in names if not _installed(name)]
             why = f"needs {', '.join(missing)}; pip install 'metabench[{extra}]'"
-            yield Check(f"extra {extra}", "missing" if missing else "ok", why if missing else ", ".join(names))
+            yield Diagnosis(f"extra {extra}", "missing" if missing else "ok", why if missing else ", ".join(names))
 
 
 def _installed(package: str) -> bool:
@@ -129,36 +134,37 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _dataset(chosen: ResolvedPlugin, home: Home, verify: bool) -> Check:
-    """Tell what is there of a data set, and with `verify` whether it is what it should be."""
+def _dataset(chosen: ResolvedPlugin[DatasetSpec], home: Home, verify: bool) -> Diagnosis:
+    """Return the status of a dataset; with `verify`, check its digests too."""
     spec = chosen.spec
-    assert isinstance(spec, DatasetSpec)
-    what, cache = f"data set {form_name(chosen)}", home.dataset_cache(spec.cache_name)
+    what, cache = f"data set {class_split_name(chosen)}", home.dataset_cache(spec.cache_name)
     if nameless(spec):
-        return Check(what, "ok", f"yours: {spec.name}:{spec.argument.upper()}", {"state": "yours"})
-    found = look(spec, chosen.params, home)
+        return Diagnosis(what, "ok", f"yours: {spec.name}:{spec.argument.upper()}", {"state": "yours"})
+    found = dataset_status(spec, chosen.params, home)
     looked = [str(folder) for folder in (*home.sources, cache)]
     facts = {"state": found.presence, "looked": looked, "folder": str(cache), "verified": None}
     if found.presence not in USABLE or found.presence == "downloadable":
         status: Literal["missing", "broken"] = "broken" if found.presence == "broken" else "missing"
         where = f" (looked in {', '.join(looked)})" if status == "missing" and "looked in" not in found.detail else ""
         when = " at the first use; --data DIR takes your own copy" if found.presence == "downloadable" else ""
-        return Check(what, status, found.detail + when + where, facts)
+        return Diagnosis(what, status, found.detail + when + where, facts)
     words = {
         "built in": "made by the code itself",
         "prepared": f"prepared in {cache}",
         "not prepared": "files found; they are decoded at the first use",
     }[found.presence]
-    return _verified(what, words, chosen, home, facts) if verify else Check(what, "ok", words, facts)
+    return _verified(what, words, chosen, home, facts) if verify else Diagnosis(what, "ok", words, facts)
 
 
-def _verified(what: str, words: str, chosen: ResolvedPlugin, home: Home, facts: Mapping[str, Any]) -> Check:
-    """Read a data set in full; what differs from what it declares is a fault."""
-    checks = list(verified(chosen, home))
-    faults = [each.detail for each in checks if each.failed or each.status in ("rejected", "missing")]
+def _verified(
+    what: str, words: str, chosen: ResolvedPlugin[DatasetSpec], home: Home, facts: Mapping[str, Any]
+) -> Diagnosis:
+    """Return the status of a dataset read in full; a difference from its spec is a fault."""
+    checks = list(verify_splits(chosen, home))
+    faults = [check.detail for check in checks if check.failed or check.status in ("rejected", "missing")]
     if faults:
-        return Check(what, "broken", "; ".join(faults), {**facts, "verified": False})
-    notes = [f"{each.split}: {each.detail}" for each in checks if each.detail]
-    known = not any(each.status == "unverified" for each in checks)
+        return Diagnosis(what, "broken", "; ".join(faults), {**facts, "verified": False})
+    notes = [f"{check.split}: {check.detail}" for check in checks if check.detail]
+    known = not any(check.status == "unverified" for check in checks)
     said = "verified" if known else "no digest to verify it by"
-    return Check(what, "ok", "; ".join([f"{words}, {said}", *notes]), {**facts, "verified": known or None})
+    return Diagnosis(what, "ok", "; ".join([f"{words}, {said}", *notes]), {**facts, "verified": known or None})

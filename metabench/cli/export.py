@@ -1,4 +1,4 @@
-"""``metabench export``: results for other tools."""
+"""``metabench export``: write results for other tools."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import click
 
 from metabench.cli.options import check_file, home_option, json_option
 from metabench.errors import UsageError
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command("export")
 @click.argument("sources", nargs=-1, metavar="[RECORD|FOLDER|KEY]...")
 @click.option("--csv", type=_FILE, help="Write a CSV file.")
 @click.option("--jsonl", type=_FILE, help="Write one JSON object per line.")
@@ -22,7 +22,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--per-episode", is_flag=True, help="One row for each episode instead of one for each run.")
 @home_option
 @json_option
-def export(sources: tuple[str, ...], per_episode: bool, home: str | None, as_json: bool, **files: Path | None) -> None:
+def export_command(
+    sources: tuple[str, ...], per_episode: bool, home: str | None, as_json: bool, **files: Path | None
+) -> None:
     """Write the results of runs that succeeded to a file, or several files.
 
     Without arguments all runs in the store are written; otherwise those of the record files, folders (a leaderboard
@@ -42,4 +44,4 @@ def export(sources: tuple[str, ...], per_episode: bool, home: str | None, as_jso
         written = {form: path.as_posix() for form, path in targets.items()}
         click.echo(json.dumps({"rows": len(frame), "written": written}, indent=2))
     else:
-        click.echo("\n".join(f"wrote {counted(len(frame), 'row')} to {path}" for path in targets.values()))
+        click.echo("\n".join(f"wrote {pluralise(len(frame), 'row')} to {path}" for path in targets.values()))

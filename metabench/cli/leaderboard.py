@@ -14,6 +14,7 @@ import click
 
 from metabench.cli.record_argument import given
 from metabench.errors import MetabenchError, UsageError
+from metabench.utils.atomic_files import replacing
 from metabench.utils.hashing import file_sha256
 from metabench.utils.home import Home
 from metabench.utils.paths import is_folder
@@ -36,17 +37,17 @@ _DIR = click.option(
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
 
 
-@click.group()
-def leaderboard() -> None:
+@click.group("leaderboard")
+def leaderboard_group() -> None:
     """Build and check leaderboards from records."""
 
 
-@leaderboard.command()
+@leaderboard_group.command("add")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
 @_DIR
 @click.option("--home", help="Folder of the store that keys are looked up in.")
 @_JSON
-def add(records: tuple[str, ...], folder: Path, home: str | None, as_json: bool) -> None:
+def add_records(records: tuple[str, ...], folder: Path, home: str | None, as_json: bool) -> None:
     """Copy records to the leaderboard, all or none, with the weights that the store has for them.
 
     RECORD is the path of a record file, or the first digits of the key of a stored run.
@@ -71,17 +72,17 @@ def _copy_weights(record: Record, models: Path, folder: Path) -> Path | None:
     if source.stat().st_size > MAX_WEIGHTS or file_sha256(source) != sha256:
         return None
     target = folder / "weights" / f"{sha256}.safetensors"
-    target.parent.mkdir(exist_ok=True)
-    shutil.copyfile(source, target)
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
     return target
 
 
-@leaderboard.command()
+@leaderboard_group.command("check")
 @_DIR
 @click.option("--against", required=True, metavar="REF", help="A git revision, such as main or HEAD~1.")
 @_JSON
 @click.pass_context
-def check(context: click.Context, /, folder: Path, against: str, as_json: bool) -> None:
+def check_contribution(context: click.Context, /, folder: Path, against: str, as_json: bool) -> None:
     """Print what a contribution adds or changes.
 
     Exit code 1 if a record was removed or altered that invalidated.toml does not list, if weights belong to no
@@ -119,11 +120,11 @@ def _lines(found: Changes, against: str) -> list[str]:
     return [printable(line) for line in [*lines, *(f"note: {remark}" for remark in found.remarks)]]
 
 
-@leaderboard.command()
+@leaderboard_group.command("html")
 @_DIR
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The page.  [default: DIR/index.html]")
 @_JSON
-def html(folder: Path, out: Path | None, as_json: bool) -> None:
+def write_page(folder: Path, out: Path | None, as_json: bool) -> None:
     """Write the one page with tables and pictures ('build' does it too)."""
     from metabench.leaderboard import Leaderboard
     from metabench.leaderboard.folder import HTML_PAGE
@@ -143,11 +144,11 @@ def _need_folder(folder: Path) -> None:
         raise UsageError(f"there is no folder {folder}; name the leaderboard's folder with --dir")
 
 
-@leaderboard.command()
+@leaderboard_group.command("build")
 @_DIR
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a page is not what it should be.")
 @_JSON
-def build(folder: Path, check: bool, as_json: bool) -> None:
+def build_pages(folder: Path, check: bool, as_json: bool) -> None:
     """Generate the pages from the records and the published values."""
     from metabench.leaderboard import Leaderboard
 

@@ -1,4 +1,4 @@
-"""``metabench list`` and ``plugins``: what is installed and what has been measured."""
+"""``metabench list`` and ``plugins``: list plugins, what they provide, and stored runs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ from metabench.cli.options import home_option, json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import cell, columns, echo_json, plain, warn_of_broken
 from metabench.records.copy_counts import copies_note, marked_name
-from metabench.registry.loader import SPEC_CLASSES, Kind
-from metabench.registry.registry import Registry, availability, kind_of
-from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, Spec, defaults
+from metabench.registry.registry import Registry, availability
+from metabench.registry.specs import (
+    SPEC_CLASSES,
+    AlgorithmSpec,
+    AnySpec,
+    BackboneSpec,
+    DatasetSpec,
+    Kind,
+    Spec,
+    defaults,
+    kind_of,
+)
 from metabench.utils.home import Home
 
 if TYPE_CHECKING:
     from metabench.records.schema import Record
 
-KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
+_KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
 
 
 def _summary(spec: Spec) -> str:
@@ -49,23 +58,23 @@ def _protocol_row(spec: Spec) -> tuple[Any, ...]:
 
 _TABLES: Mapping[str, tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]] = {
     "algorithms": (("algorithm", "setting", "trains", "backbone", "summary"), _algorithm_row),
-    "datasets": (("data set", "kind", "shape", "classes", "items", "files", "summary"), _dataset_row),
+    "datasets": (("dataset", "kind", "shape", "classes", "items", "files", "summary"), _dataset_row),
     "backbones": (("backbone", "takes", "trains", "trained on", "summary"), _backbone_row),
     "protocols": (("protocol", "defaults", "summary"), _protocol_row),
 }
 
 
 @click.command("list")
-@click.argument("what", required=False, type=click.Choice([*KINDS, "runs"]))
+@click.argument("what", required=False, type=click.Choice([*_KINDS, "runs"]))
 @json_option
 @home_option
-def list_(what: str | None, as_json: bool, home: str | None) -> None:
-    """List what is installed (every kind, or the one that is named), or the stored runs."""
+def list_command(what: str | None, as_json: bool, home: str | None) -> None:
+    """List what is installed (every kind, or the one named), or the stored runs."""
     if what == "runs":
         _list_runs(Home.resolve(home), as_json)
         return
     registry = current_registry()
-    chosen = {name: list(registry.names(KINDS[name]).values()) for name in ([what] if what else KINDS)}
+    chosen = {name: list(registry.names(_KINDS[name]).values()) for name in ([what] if what else _KINDS)}
     warn_of_broken(registry)
     if as_json:
         echo_json({name: [described(spec) for spec in specs] for name, specs in chosen.items()})
@@ -74,10 +83,10 @@ def list_(what: str | None, as_json: bool, home: str | None) -> None:
 
 
 def described(spec: AnySpec) -> dict[str, Any]:
-    """Return a spec as JSON would hold it, with its kind and what it lacks."""
+    """Return a spec as JSON holds it, with its kind and the reason why it is unavailable."""
     facts = plain(spec)
     if isinstance(spec, DatasetSpec):
-        facts["items"] = facts.pop("kind")  # what its items are; "kind" says what it is itself
+        facts["items"] = facts.pop("kind")  # the kind of its items; "kind" is that of the plugin
     return {"kind": kind_of(spec), "unavailable": availability(spec), **facts}
 
 
@@ -97,7 +106,7 @@ def _list_runs(home: Home, as_json: bool) -> None:
         "status",
         "algorithm",
         "backbone",
-        "data set",
+        "dataset",
         "protocol",
         "seed",
         "episodes",
@@ -196,7 +205,7 @@ def _score_with_unit(record: Record) -> str:
 
 @click.command("plugins")
 @json_option
-def plugins(as_json: bool) -> None:
+def plugins_command(as_json: bool) -> None:
     """List every installed plugin: what it provides, or why it cannot be used."""
     registry = current_registry()
     if as_json:

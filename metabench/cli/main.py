@@ -1,4 +1,4 @@
-"""The command ``metabench``: finds the subcommand, and turns whatever goes wrong into one line."""
+"""The command ``metabench``: imports the subcommand, and reports any error in one line."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ import click
 from metabench.errors import MetabenchError, UsageError, did_you_mean
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "run": ("metabench.cli.run:run", "Measure algorithms on few-shot episodes."),
-    "sweep": ("metabench.cli.sweep:sweep", "Choose parameters on the validation classes."),
-    "suites": ("metabench.cli.suites:suites", "List the suites, or show what one measures."),
-    "predict": ("metabench.cli.predict:predict", "Label new images from a few examples."),
-    "compare": ("metabench.cli.compare:compare", "Tell whether one run is better than another."),
-    "curve": ("metabench.cli.curve:curve", "Show what more shots buy."),
-    "worst": ("metabench.cli.worst:worst", "Show a run's worst episodes, classes and confusions."),
-    "list": ("metabench.cli.list:list_", "List what is installed, or the runs that are stored."),
-    "show": ("metabench.cli.show:show", "Show one plugin or one stored run in full."),
-    "plugins": ("metabench.cli.list:plugins", "List the installed plugins and what is wrong with them."),
-    "doctor": ("metabench.cli.doctor:doctor", "Check the installation, the home folder and the data."),
-    "new": ("metabench.cli.new:new", "Write the first file of a plugin, or a package."),
-    "check": ("metabench.cli.check:check", "Check that a plugin keeps to the rules."),
-    "datasets": ("metabench.cli.datasets:datasets", "Get, prepare and check data sets."),
-    "reproduce": ("metabench.cli.reproduce:reproduce", "Replay a record's episodes and compare the answers."),
-    "export": ("metabench.cli.export:export", "Write results as CSV, JSON lines or Parquet."),
-    "leaderboard": ("metabench.cli.leaderboard:leaderboard", "Build and check leaderboards from records."),
+    "run": ("metabench.cli.run:run_command", "Measure algorithms on few-shot episodes."),
+    "sweep": ("metabench.cli.sweep:sweep_command", "Choose parameters on the validation classes."),
+    "suites": ("metabench.cli.suites:suites_command", "List the suites, or show what one measures."),
+    "predict": ("metabench.cli.predict:predict_command", "Label new images from a few examples."),
+    "compare": ("metabench.cli.compare:compare_command", "Compare runs: is one better than another?"),
+    "curve": ("metabench.cli.curve:curve_command", "Show accuracy over the number of shots."),
+    "worst": ("metabench.cli.worst:worst_command", "Show a run's worst episodes, classes and confusions."),
+    "list": ("metabench.cli.list:list_command", "List what is installed, or the runs that are stored."),
+    "show": ("metabench.cli.show:show_command", "Show one plugin or one stored run in full."),
+    "plugins": ("metabench.cli.list:plugins_command", "List the installed plugins and what is wrong with them."),
+    "doctor": ("metabench.cli.doctor:doctor_command", "Check the installation, the home folder and the data."),
+    "new": ("metabench.cli.new:new_command", "Write the first file of a plugin, or a package."),
+    "check": ("metabench.cli.check:check_command", "Check that plugins keep the rules."),
+    "datasets": ("metabench.cli.datasets:datasets_group", "Get, prepare and check datasets."),
+    "reproduce": ("metabench.cli.reproduce:reproduce_command", "Replay a record's episodes and compare the answers."),
+    "export": ("metabench.cli.export:export_command", "Write results as CSV, JSON lines or Parquet."),
+    "leaderboard": ("metabench.cli.leaderboard:leaderboard_group", "Build and check leaderboards from records."),
 }
-"""Subcommand to where it is and one line about it: ``--help`` imports none of them."""
+"""Subcommand to its function and one line about it: ``--help`` imports none of them."""
 INTERRUPTED = 130
 _COMPLETE = "_METABENCH_COMPLETE"
 PLUGIN_FILES = "metabench.plugin_files"
-"""Key of `click.Context.meta`, which all contexts of one command line share."""
+"""Key of plugin files in `click.Context.meta`, which all contexts of one command line share."""
 
 
 def _set_verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
-    """Make ``-v`` after a subcommand the same as before it: a parameter of the whole command line."""
+    """Set ``-v`` for the whole command line, wherever it is written."""
     root = context.find_root()
     if value and root is not context:
         root.params["verbose"] = True
 
 
 def _add_plugins(context: click.Context, _: click.Parameter, value: tuple[Path, ...]) -> None:
-    """Collect plugin files from wherever on the command line they stand; `cli.loose` reads them."""
+    """Collect plugin files from anywhere on the command line; `cli.plugin_option` reads them."""
     context.meta.setdefault(PLUGIN_FILES, []).extend(value)
 
 
@@ -62,7 +62,7 @@ def _plugin_option() -> click.Option:
 
 
 def _accept_everywhere(command: click.Command) -> None:
-    """Let a subcommand take ``-v`` and ``--plugin`` too, where people type them."""
+    """Add ``-v`` and ``--plugin`` to a subcommand and its children."""
     if not any("-v" in param.opts for param in command.params):
         command.params.append(
             click.Option(
@@ -77,14 +77,14 @@ def _accept_everywhere(command: click.Command) -> None:
 
 
 class LazyGroup(click.Group):
-    """A group whose subcommands are imported when they are called, not when they are listed."""
+    """A command group that imports a subcommand when it is called, not when it is listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """Import a subcommand; UsageError with a suggestion if there is none of that name."""
+        """Import a subcommand; raise UsageError with a suggestion for an unknown name."""
         if cmd_name not in COMMANDS:
             raise UsageError(f"unknown command '{cmd_name}'{did_you_mean(cmd_name, COMMANDS)}")
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BrokenPipeError:
-        code = 1  # whoever reads has seen enough: nothing to say
+        code = 1  # the reader has closed the pipe, as `head` does
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; run the same command again to resume", err=True)
         code = INTERRUPTED
@@ -142,7 +142,7 @@ def _complete_in_shell() -> None:
     if instruction := os.environ.get(_COMPLETE):
         from click.shell_completion import shell_complete
 
-        with suppress(MetabenchError):  # words that are wrong complete to nothing
+        with suppress(MetabenchError):  # wrong words have no completion
             if not shell_complete(cli, {}, "metabench", _COMPLETE, instruction):
                 raise click.exceptions.Exit(0)
             wanted = "bash_source, zsh_source or fish_source"
@@ -157,10 +157,10 @@ def entry() -> None:
 
 
 def _wait_briefly() -> None:
-    """Let threads that wait for others sleep soon: torch's spin for milliseconds, on cores that others could use.
+    """Make waiting threads sleep soon: those of torch spin for milliseconds, on cores that others could use.
 
-    Training with other work on all cores takes 1.4 times as long without it; by itself it is as quick. It counts only
-    before torch is loaded.
+    Without it, training beside other work on all cores takes 1.4 times as long; alone it is as quick. It has an effect
+    only before torch is loaded.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -194,7 +194,7 @@ def _explain(error: Exception) -> tuple[int, str]:
 
 
 def _settle_stdout() -> None:
-    """Drop output that cannot be written, or the interpreter complains about it once more when it exits."""
+    """Drop output that cannot be written: the interpreter would report it once more when it exits."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""``metabench new``: the first file of a plugin, or a whole package."""
+"""``metabench new``: write the first file of a plugin, or a whole package."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from metabench.cli.options import json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import echo_json
 from metabench.errors import UsageError
-from metabench.registry.scaffold import KINDS, Names, create, derive, kind_named
+from metabench.registry.scaffold import PluginNames, create, derive, kind_named
+from metabench.registry.specs import PLUGIN_KINDS
 
 
-@click.command()
-@click.argument("kind", metavar="|".join(KINDS))
+@click.command("new")
+@click.argument("kind", metavar="|".join(PLUGIN_KINDS))
 @click.argument("name")
 @click.option("--package", is_flag=True, help="Write a package that pip installs: entry point, README, tests, tox.")
 @click.option(
     "--dir", "folder", default=".", show_default=True, type=click.Path(file_okay=False, path_type=Path),
-    help="Where to write; made if it is not there.",
+    help="Where to write; created if it does not exist.",
 )  # fmt: skip
 @json_option
-def new(kind: str, name: str, package: bool, folder: Path, as_json: bool) -> None:
+def new_command(kind: str, name: str, package: bool, folder: Path, as_json: bool) -> None:
     """Write a plugin that works, to start from: one commented file called after NAME, and its test.
 
     It passes 'metabench check' as it is. Files that are there already are never touched.
@@ -46,8 +47,8 @@ def new(kind: str, name: str, package: bool, folder: Path, as_json: bool) -> Non
     click.echo("\nnext:\n" + "\n".join(f"  {command}" for command in made.commands))
 
 
-def _refuse_taken(names: Names) -> None:
-    """Two plugins of one name: neither would be used."""
+def _refuse_taken(names: PluginNames) -> None:
+    """Raise UsageError for a name that another plugin has: neither would be used."""
     for item in current_registry().plugins.of(names.kind):
         if item.spec.name == names.name:
             raise UsageError(f"{item.origin} has {names.kind} '{names.name}' already; take another NAME")

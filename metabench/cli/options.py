@@ -8,37 +8,39 @@ from pathlib import Path
 import click
 
 from metabench.errors import UsageError
-from metabench.utils.paths import is_folder, is_possible
+from metabench.utils.paths import is_folder, is_valid_path
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-
 
 home_option = click.option(
     "--home",
     metavar="DIR",
-    help="Where runs are stored (default: METABENCH_HOME, then the platform's place).",
+    help="Where runs are stored (default: METABENCH_HOME, then the platform's data folder).",
 )
 
+data_option = click.option(
+    "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
+)
 
 plot_option = click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the curves, too."
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Also draw the learning curves."
 )
 
 
 def check_file(flag: str, path: Path | None) -> None:
-    """Raise UsageError where a file that is to be written has no folder, or a name that none can have."""
+    """Raise UsageError for an output file whose folder does not exist, or whose name is impossible."""
     if path is None:
         return
     if not is_folder(path.absolute().parent):
-        raise UsageError(f"{flag} {path}: there is no folder {path.absolute().parent}")
-    if not is_possible(path):
+        raise UsageError(f"{flag} {path}: folder {path.absolute().parent} not found")
+    if not is_valid_path(path):
         raise UsageError(f"{flag} {path}: no file can have this name; give a shorter one")
     if flag == "--plot" and path.suffix.lower() != ".svg":
         raise UsageError(f"--plot {path}: pictures are SVG; give a name that ends in .svg")
 
 
 def replay_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what every command takes that replays a record."""
+    """Add the options of every command that replays a record."""
     for option in reversed(
         (
             click.option("--checkpoint", type=click.Path(path_type=Path), help="The weights of the record."),
@@ -48,7 +50,7 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--device", help="auto, cpu, cuda or cuda:N.  [default: cpu if the record was made on one, else auto]"
             ),
-            click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]"),
+            click.option("--data", help="A folder with your own copies of datasets.  [default: METABENCH_DATA]"),
             click.option("--no-download", is_flag=True, help="Never use the network."),
             click.option("--quiet", "-q", is_flag=True, help="No progress."),
             home_option,

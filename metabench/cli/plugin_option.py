@@ -1,4 +1,4 @@
-"""The registry of this command line: what is installed, and the files given with ``--plugin``."""
+"""Registry of this command line: the installed plugins, and the files given with ``--plugin``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metabench.registry.registry import Registry, load_registry
 
 
 def current_registry() -> Registry:
-    """Return the registry that the running command is to use.
+    """Return the registry of the running command.
 
     Raises:
         UsageError, MissingError: a file of ``--plugin`` cannot be used.

@@ -10,15 +10,15 @@ import click
 from metabench.cli.options import check_file
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.run_options import parse_settings
-from metabench.data.image_decoding import COLOURS, FITS
-from metabench.execution.prediction_request import ALGORITHM, request_of
+from metabench.data.image_decoding import COLOUR_MODES, FIT_MODES, ImagePreprocessing
+from metabench.execution.prediction_request import ALGORITHM, prediction_request
 from metabench.reports.prediction_tables import prediction_csv, prediction_json, prediction_text
 from metabench.utils.console import Console
 
 _PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command("predict")
 @click.option("--support", required=True, type=_PATH, metavar="DIR", help="Examples: class folders, or a labels.csv.")
 @click.option("--query", multiple=True, required=True, type=_PATH, metavar="PATH", help="Images, or folders of them.")
 @click.option("--algo", default="", help=f"The algorithm.  [default: that of --checkpoint, else {ALGORITHM}]")
@@ -29,27 +29,29 @@ _PATH = click.Path(path_type=Path)
     help="Set a parameter: algo.*, backbone.*; see 'metabench show NAME'.",
 )  # fmt: skip
 @click.option("--size", default=84, show_default=True, help="Side that images are brought to, in pixels.")
-@click.option("--fit", default=FITS[0], show_default=True, type=click.Choice(FITS), help="How: see 'show folder'.")
-@click.option("--colour", default=COLOURS[0], show_default=True, type=click.Choice(COLOURS), help="Channels.")
-@click.option("--one-by-one", is_flag=True, help="Look at each query alone, whatever the algorithm would do.")
+@click.option(
+    "--fit", default=FIT_MODES[0], show_default=True, type=click.Choice(FIT_MODES), help="How: see 'show folder'."
+)
+@click.option("--colour", default=COLOUR_MODES[0], show_default=True, type=click.Choice(COLOUR_MODES), help="Channels.")
+@click.option("--one-by-one", is_flag=True, help="Label each query alone, even with a transductive algorithm.")
 @click.option("--skip-bad", is_flag=True, help="Leave unreadable files out.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a CSV file.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-def predict(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
+def predict_command(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Label new images from a few examples of each class.
 
     The support folder has one sub-folder of images for each class, or a labels.csv. Needs a pre-trained --backbone, or
     the weights of a trained run (--checkpoint, which says itself what was trained; give the --size and --colour of its
     images).
     """
-    from metabench.evaluation.prediction import predict as label
+    from metabench.evaluation.prediction import label_images
     from metabench.utils.atomic_files import write_atomic
 
     check_file("--csv", csv_file)
-    console = Console(quiet=quiet)
-    found = label(request_of(current_registry(), **options), console)
+    console, form = Console(quiet=quiet), ImagePreprocessing(*(options.pop(name) for name in ("size", "fit", "colour")))
+    found = label_images(prediction_request(current_registry(), form=form, **options), console)
     if csv_file is not None:
         write_atomic(csv_file, prediction_csv(found))
         console.note(f"wrote {csv_file}")

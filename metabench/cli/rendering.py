@@ -1,4 +1,4 @@
-"""How commands print: tables, JSON, warnings."""
+"""Output of commands: tables, JSON, warnings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def echo_json(value: Any) -> None:
 
 
 def cell(value: Any) -> str:
-    """Return `value` as text for a terminal: one line, and no escape codes from a stranger's record."""
+    """Return `value` as text for a terminal: one line, without control characters that a record may hold."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "".join(char if char.isprintable() else "?" for char in str(value))
@@ -42,7 +42,7 @@ def columns(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def warn_of_broken(registry: Registry) -> None:
-    """Say on stderr, a line each, which plugins and names are left out."""
+    """Write one line to stderr for each plugin and name that is left out."""
     for info in registry.plugins.broken:
         click.echo(f"warning: plugin {cell(info.origin)} is broken: {cell(info.error)}", err=True)
     for (kind, name), origins in registry.clashes.items():

@@ -16,41 +16,41 @@ from metabench.cli.rendering import echo_json
 from metabench.errors import MetabenchError
 from metabench.utils.console import Console
 from metabench.utils.home import Home
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 if TYPE_CHECKING:
     from metabench.execution.session import Session
     from metabench.records.schema import Record
 
-ROUNDING = 0.005
+ROUNDING_SHARE = 0.005
 """A share of differing episodes up to this can come from another processor's rounding of near ties."""
 
 
-@click.command()
+@click.command("reproduce")
 @click.argument("record", metavar="RECORD")
 @click.option(
     "--episodes", default=50, show_default=True, type=click.IntRange(1), help="How many to replay, from the first on."
 )
 @replay_options
 @click.pass_context
-def reproduce(context: click.Context, /, record: str, as_json: bool, home: str | None, **options: Any) -> None:
+def reproduce_command(context: click.Context, /, record: str, as_json: bool, home: str | None, **options: Any) -> None:
     """Replay the episodes of RECORD from its weights and compare the answers.
 
     RECORD is the path of a record file, or the first digits of the key of a stored run. The weights are looked
     for in the folder weights/ of the record's leaderboard and in the store. Exit code 0: the same answers; 1: others;
     3: something needed is missing.
     """
-    from metabench.execution.replay import replay
+    from metabench.execution.replay import replay_record
 
     found = given(record, home)
     session, weights = ready(found, home, options)
-    result = replay(found.record, session, weights, options["episodes"], options["any_version"])
+    result = replay_record(found.record, session, weights, options["episodes"], any_version=options["any_version"])
     if as_json:
         echo_json(_plain(found.record, result, weights))
     else:
         click.echo(_words(found.record, result))
     if not result.reproduced:
-        if 0 < len(result.differing) <= ROUNDING * result.episodes and result.same_episodes is not False:
+        if 0 < len(result.differing) <= ROUNDING_SHARE * result.episodes and result.same_episodes is not False:
             click.echo("so few can come from another processor's rounding, which decides near ties", err=True)
         context.exit(1)
 
@@ -90,11 +90,11 @@ def _words(record: Record, result: Any) -> str:
     if result.same_episodes is False:
         return f"differs: the images of the episodes are not those of the record ({what})"
     if result.differing:
-        count = f"{len(result.differing):,} of {counted(result.episodes, 'episode')}"
+        count = f"{len(result.differing):,} of {pluralise(result.episodes, 'episode')}"
         what_is = "correct" if record.measured.is_counted else record.metric.name
         first = f"episode {result.differing[0]}, {result.here} {what_is} here and {result.recorded} in the record"
         return f"differs in {count}; the first is {first} ({what})"
     if not result.reproduced:
         return f"differs: the sums by class are not those of the record ({what})"
     which = "all" if result.episodes == result.total else f"the first {result.episodes:,} of"
-    return f"reproduced: {which} {counted(result.total, 'episode')} have the same answers ({what})"
+    return f"reproduced: {which} {pluralise(result.total, 'episode')} have the same answers ({what})"

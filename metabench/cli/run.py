@@ -1,4 +1,4 @@
-"""``metabench run``."""
+"""``metabench run``: measure algorithms on few-shot episodes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from metabench.cli.options import check_file, plot_option
 from metabench.comparison.learning_curves import learning_curves
 from metabench.comparison.suite_report import report
 from metabench.errors import NothingMeasured, UsageError
-from metabench.execution.dry_run import survey
-from metabench.execution.launcher import attempt_suite, launch, planned, planned_suite
+from metabench.execution.dry_run import forecast_runs
+from metabench.execution.launcher import attempt_suite, launch, planned_runs, planned_suite_runs
 from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
-from metabench.planning.planner import Selection
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
+from metabench.planning.selection import Selection
 from metabench.planning.suites import Suite, find_suite
 from metabench.plotting.learning_curve_plot import learning_curve_picture
 from metabench.registry.specs import SAMPLINGS
@@ -31,17 +31,20 @@ from metabench.utils.atomic_files import write_atomic
 from metabench.utils.console import Console
 
 
-@click.command()
-@click.option("--algo", required=True, callback=run_options.names, help="Algorithms, separated by commas.")
-@click.option("--suite", metavar="NAME|FILE", help="Measure all that a suite names; see 'metabench suites'.")
+@click.command("run")
+@click.option("--algo", required=True, callback=run_options.parse_names, help="Algorithms, separated by commas.")
+@click.option("--suite", metavar="NAME|FILE", help="Measure everything in a suite; see 'metabench suites'.")
 @run_options.what_to_measure
-@click.option("--until-ci", type=float, metavar="POINTS", help="Go on until the half-width is at most this.")
+@click.option(
+    "--until-ci", type=float, metavar="POINTS", help="Stop when the half-width of the interval is at most this."
+)
 @click.option(
     "--bound",
     default=BOUNDS[0],
     show_default=True,
     type=click.Choice(BOUNDS),
-    help="What --until-ci goes by: narrow and valid for many episodes, or wide and valid for any number.",
+    help="Confidence sequence behind --until-ci: asymptotic (narrower, needs many episodes) or bernstein (wider, valid "
+    "at any number).",
 )
 @click.option(
     "--sampling",
@@ -66,24 +69,24 @@ from metabench.utils.console import Console
 @run_options.how_to_run
 @plot_option
 @click.pass_context
-def run(context: click.Context, /, **options: Any) -> None:
+def run_command(context: click.Context, /, **options: Any) -> None:
     """Measure how well algorithms learn from few examples.
 
-    Every combination of the lists is one run. A run that was made before is not made again; an
-    interrupted one goes on where it stopped. In a suite, what cannot be measured stops nothing else.
+    Every combination of the lists is one run. A run whose result is in the store is not measured again; an interrupted
+    one continues where it stopped. In a suite, a run that cannot be executed does not stop the others.
     """
     run_options.check_output(options)
     check_file("--plot", options["plot"])
     session = run_options.session_of(context, options)
     suite = find_suite(options["suite"], session.registry) if options["suite"] else None
     if suite is not None:
-        of_suite = planned_suite(suite, options["algo"], run_options.typed_fields(context, options), session)
+        of_suite = planned_suite_runs(suite, options["algo"], run_options.typed_fields(context, options), session)
         if options["dry_run"]:
-            context.exit(run_options.tell(survey(of_suite, session), options))
+            context.exit(run_options.tell(forecast_runs(of_suite, session), options))
         context.exit(_run_suite(suite, of_suite, session, options))
-    runs = planned(Selection(**run_options.fields(options), algorithms=options["algo"]), session)
+    runs = planned_runs(Selection(**run_options.fields(options), algorithms=options["algo"]), session)
     if options["dry_run"]:
-        context.exit(run_options.tell(survey(runs, session), options))
+        context.exit(run_options.tell(forecast_runs(runs, session), options))
     context.exit(_run(runs, session, options))
 
 
@@ -121,14 +124,14 @@ def _run_suite(suite: Suite, runs: Sequence[Planned], session: Session, options:
 
 
 def _say_places(rows: Sequence[TableRow], session: Session) -> None:
-    """Say which folder each data set is whose name means several."""
+    """Name the folder of each dataset whose name means several."""
     labels = {
         label["dataset"]: row["dataset_digest"]
         for row, label in zip(rows, with_dataset_labels(rows), strict=True)
         if label["dataset"] != row["dataset"]
     }
     for label, digest in labels.items():
-        for path in session.place_of(digest).values():
+        for path in session.loader.places.find(digest).values():
             session.console.note(f"{label}: {path}")
 
 

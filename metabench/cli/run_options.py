@@ -1,4 +1,4 @@
-"""What ``run`` and ``sweep`` have in common: the options that choose runs, and what comes of them."""
+"""Options that ``run`` and ``sweep`` share, and what they make of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metabench.cli.plugin_option import current_registry
 from metabench.errors import UsageError
 from metabench.execution.session import Session
 from metabench.planning.forecast import NOT_MADE, RunForecast
-from metabench.planning.planner import EPISODES, MOST_UNTIL, PRECISIONS
+from metabench.planning.selection import EPISODES, MOST_UNTIL, PRECISIONS
 from metabench.reports.dry_run_tables import dry_run_json, dry_run_text
 from metabench.runtime.memory_limits import parse_bytes
 from metabench.utils.console import Console
@@ -23,13 +23,13 @@ from metabench.utils.paths import is_folder
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
-    """Parse names separated by commas."""
+def parse_names(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
+    """Return the names in a list separated by commas."""
     return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
-def numbers(least: int) -> Callable[[click.Context, click.Parameter, str], tuple[int, ...]]:
-    """Return a callback that parses whole numbers separated by commas; none where the option was left out."""
+def parse_numbers(least: int) -> Callable[[click.Context, click.Parameter, str], tuple[int, ...]]:
+    """Return a callback that parses whole numbers separated by commas; it returns () where the option is not given."""
 
     def parse(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, ...]:
         flag = option.opts[0]
@@ -48,7 +48,7 @@ def numbers(least: int) -> Callable[[click.Context, click.Parameter, str], tuple
 
 
 def parse_settings(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
-    """Parse the values of ``--set`` options."""
+    """Return the settings of ``--set`` options, name to text."""
     settings = {}
     for item in value:
         name, equals, text = item.partition("=")
@@ -59,19 +59,21 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
 
 
 _WHAT = (
-    click.option("--dataset", default="glyphs", show_default=True, callback=names, help="Data sets."),
-    click.option("--train-dataset", default="", metavar="NAME", help="Train and validate on this one: cross-domain."),
-    click.option("--backbone", default="", callback=names, help="Backbones.  [default: the algorithm's own]"),
-    click.option("--ways", callback=numbers(2), help="Classes in an episode.  [default: the protocol's, 5]"),
-    click.option("--shots", callback=numbers(1), help="Support images of a class.  [default: the protocol's, 1]"),
+    click.option("--dataset", default="glyphs", show_default=True, callback=parse_names, help="Datasets."),
+    click.option(
+        "--train-dataset", default="", metavar="NAME", help="Train and validate on this dataset instead (cross-domain)."
+    ),
+    click.option("--backbone", default="", callback=parse_names, help="Backbones.  [default: the algorithm's own]"),
+    click.option("--ways", callback=parse_numbers(2), help="Classes in an episode.  [default: the protocol's, 5]"),
+    click.option("--shots", callback=parse_numbers(1), help="Support images of a class.  [default: the protocol's, 1]"),
     click.option("--query", type=int, help="Query images of a class.  [default: the protocol's, 15]"),
     click.option(
         "--episodes",
         type=int,
         help=f"Episodes to measure.  [default: {EPISODES:,}; with --until-ci at most {MOST_UNTIL:,}]",
     ),
-    click.option("--protocol", default="", show_default="the data set's, fixed-way", help="How episodes are drawn."),
-    click.option("--seed", "seeds", default="0", show_default=True, callback=numbers(0), help="Training seeds."),
+    click.option("--protocol", default="", show_default="the dataset's, fixed-way", help="How episodes are drawn."),
+    click.option("--seed", "seeds", default="0", show_default=True, callback=parse_numbers(0), help="Training seeds."),
     click.option("--episode-seed", default=0, show_default=True, help="Seed of the measured episodes."),
     click.option("--train-episodes", type=int, help="Short for --set train.episodes=N."),
 )
@@ -87,10 +89,12 @@ _HOW = (
         help="Numbers in the backbone.",
     ),
     click.option("--home", help="Where results are kept.  [default: METABENCH_HOME, else the user's data folder]"),
-    click.option("--data", help="A folder with your own copies of data sets.  [default: METABENCH_DATA]"),
-    click.option("--rerun", is_flag=True, help="Measure again what is in the store (trained weights are kept)."),
+    click.option("--data", help="A folder with your own copies of datasets.  [default: METABENCH_DATA]"),
+    click.option(
+        "--rerun", is_flag=True, help="Measure again even if the result is in the store (trained weights are kept)."
+    ),
     click.option("--no-download", is_flag=True, help="Never use the network."),
-    click.option("--dry-run", is_flag=True, help="Only tell what is known, to do or missing, and how long it takes."),
+    click.option("--dry-run", is_flag=True, help="Only list what is stored, to do or missing, and how long it takes."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
     click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table."),
     click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the table to a CSV file."),
@@ -105,12 +109,12 @@ _FIELDS = {"dataset": "datasets", "backbone": "backbones"} | {
 
 
 def what_to_measure(command: Command) -> Command:
-    """Add the options that choose data sets, episodes and seeds."""
+    """Add the options that choose datasets, episodes and seeds."""
     return _with(_WHAT, command)
 
 
 def how_to_run(command: Command) -> Command:
-    """Add the options that say where, and in what form results are printed."""
+    """Add the options for device, folders and output."""
     return _with(_HOW, command)
 
 
@@ -133,7 +137,7 @@ def fields(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def typed_fields(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those fields that stand on the command line."""
+    """Return the fields that are given on the command line."""
     default = click.core.ParameterSource.DEFAULT
     typed = {field for name, field in _FIELDS.items() if context.get_parameter_source(name) is not default}
     found = fields(options)
@@ -141,7 +145,7 @@ def typed_fields(context: click.Context, options: Mapping[str, Any]) -> dict[str
 
 
 def check_output(options: Mapping[str, Any]) -> None:
-    """Refuse what could not be written, before hours of work."""
+    """Raise UsageError for output that cannot be written, before hours of work."""
     csv_file: Path | None = options["csv_file"]
     if options["as_json"] and options["as_markdown"]:
         raise UsageError("--json and --markdown exclude each other")
@@ -168,7 +172,7 @@ def session_of(context: click.Context, options: Mapping[str, Any]) -> Session:
 
 
 def tell(found: Sequence[RunForecast], options: Mapping[str, Any]) -> int:
-    """Print a survey (``--dry-run``) and return the exit code: 3 where something is missing, 2 where runs cannot be."""
+    """Print a dry run and return the exit code: 3 where something is missing, 2 where runs are impossible."""
     text = dry_run_json(found) if options["as_json"] else dry_run_text(found, options["as_markdown"])
     click.echo(text)
     return min((NOT_MADE[each.state] for each in found if each.state in NOT_MADE), default=0)

@@ -16,10 +16,19 @@ from metabench.cli.plugin_option import current_registry
 from metabench.cli.record_argument import given
 from metabench.cli.rendering import cell, columns, echo_json, plain
 from metabench.errors import UsageError, did_you_mean
-from metabench.registry.loader import SPEC_CLASSES
-from metabench.registry.registry import availability, kind_of
-from metabench.registry.specs import FOLD, AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec, defaults
-from metabench.utils.text import counted
+from metabench.registry.registry import availability
+from metabench.registry.specs import (
+    FOLD,
+    SPEC_CLASSES,
+    AlgorithmSpec,
+    AnySpec,
+    BackboneSpec,
+    DatasetSpec,
+    ProtocolSpec,
+    defaults,
+    kind_of,
+)
+from metabench.utils.text import pluralise
 
 if TYPE_CHECKING:
     from metabench.records.schema import Record
@@ -37,7 +46,7 @@ if TYPE_CHECKING:
 )
 @json_option
 @home_option
-def show(name: str, plot: str | None, as_json: bool, home: str | None) -> None:
+def show_command(name: str, plot: str | None, as_json: bool, home: str | None) -> None:
     """Show every plugin called NAME, or a run: the path of its record, or the first digits of its key."""
     if plot is not None:
         _plot(given(name, home).record, plot)
@@ -96,8 +105,8 @@ def _plot(record: Record, file: str) -> None:
 def _episode_size(scores: Scores) -> str:
     n_query = scores.n_query
     if isinstance(n_query, int):
-        return f"{counted(len(scores), 'episode')} of {counted(n_query, 'query')}"
-    return f"{counted(len(n_query), 'episode')} of {min(n_query)} to {max(n_query)} queries"
+        return f"{pluralise(len(scores), 'episode')} of {pluralise(n_query, 'query')}"
+    return f"{pluralise(len(n_query), 'episode')} of {min(n_query)} to {max(n_query)} queries"
 
 
 def _step(scores: Scores) -> float:
@@ -154,7 +163,7 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     if isinstance(spec, AlgorithmSpec):
         lines += _block(("exempt from", "why"), [(e.check, e.reason + _conditions(e.when)) for e in spec.exempt])
         for dataset, recipe in spec.recipes.items():
-            label = f"any other data set {dataset[1:]}".rstrip() if dataset.startswith("*") else dataset
+            label = f"any other dataset {dataset[1:]}".rstrip() if dataset.startswith("*") else dataset
             settings = [(name, value) for name, value in plain(recipe).items() if value != ""]
             lines += _block((f"recipe for {label}", ""), settings)
     return lines

@@ -1,4 +1,4 @@
-"""``metabench sweep``."""
+"""``metabench sweep``: choose parameters on the validation classes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import click
 
 from metabench.cli import run_options
 from metabench.comparison.sweep_results import CandidateResult, best_of, judge, sweep_mark
-from metabench.execution.dry_run import survey
+from metabench.execution.dry_run import forecast_runs
 from metabench.execution.launcher import launch, marked
 from metabench.execution.session import Session
 from metabench.planning.outcome import Outcome
-from metabench.planning.planner import Selection
+from metabench.planning.selection import Selection
 from metabench.planning.sweeps import Sweep, plan_sweep
 from metabench.reports.rows import outcome_rows
 from metabench.reports.run_tables import run_text
@@ -23,8 +23,8 @@ from metabench.reports.text_table import json_text
 from metabench.utils.atomic_files import write_atomic
 
 
-@click.command()
-@click.option("--algo", required=True, callback=run_options.names, help="Algorithms, separated by commas.")
+@click.command("sweep")
+@click.option("--algo", required=True, callback=run_options.parse_names, help="Algorithms, separated by commas.")
 @run_options.what_to_measure
 @click.option(
     "--set",
@@ -37,12 +37,12 @@ from metabench.utils.atomic_files import write_atomic
 @click.option("--test", is_flag=True, help="Measure the chosen combination on the test classes.")
 @run_options.how_to_run
 @click.pass_context
-def sweep(context: click.Context, /, **options: Any) -> None:
+def sweep_command(context: click.Context, /, **options: Any) -> None:
     """Choose parameters on the validation classes.
 
-    Every combination of the values is trained and measured on episodes of the validation classes, for each algorithm,
-    data set, way and shot by itself. The test classes are not looked at, unless --test measures the chosen one there.
-    What was measured before is not measured again, and a combination that fails is told and is not chosen.
+    Every combination of the values is trained and measured on episodes of the validation classes, separately for each
+    algorithm, dataset, way and shot. The test classes are used only where --test measures the chosen combination.
+    Results in the store are not measured again; a combination that fails is reported and not chosen.
     """
     run_options.check_output(options)
     session = run_options.session_of(context, options)
@@ -51,7 +51,7 @@ def sweep(context: click.Context, /, **options: Any) -> None:
     sweeps = plan_sweep(Selection(**fields, algorithms=options["algo"]), swept, session.registry)
     runs = [run for each in sweeps for run in each.runs]
     if options["dry_run"]:
-        context.exit(run_options.tell(survey(runs, session), options))
+        context.exit(run_options.tell(forecast_runs(runs, session), options))
     found = _judged(sweeps, launch(runs, session))
     tests = _tested(found, session) if options["test"] else []
     if options["csv_file"] is not None:

@@ -12,16 +12,16 @@ from metabench.cli.rendering import echo_json
 from metabench.cli.reproduce import ready
 from metabench.errors import UsageError
 from metabench.records.copy_counts import copies_note, marked_name
-from metabench.utils.text import counted, have
+from metabench.utils.text import has_or_have, pluralise
 
 
-@click.command()
+@click.command("worst")
 @click.argument("record", metavar="RECORD")
 @click.option(
     "--top", default=10, show_default=True, type=click.IntRange(1), help="How many episodes, classes, confusions."
 )
 @replay_options
-def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any) -> None:
+def worst_command(record: str, top: int, as_json: bool, home: str | None, **options: Any) -> None:
     """Show the worst tenth of the episodes of RECORD, the accuracy of each class, and what is taken for what.
 
     RECORD is the path of a record file, or the first digits of the key of a stored run. Its episodes are replayed from
@@ -29,7 +29,7 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
     """
     from metabench.comparison.labels import way_shot
     from metabench.evaluation.error_analysis import ErrorAnalyzer
-    from metabench.execution.replay import replay
+    from metabench.execution.replay import replay_record
     from metabench.reports.error_tables import error_document, error_text
 
     found = given(record, home)
@@ -45,10 +45,10 @@ def worst(record: str, top: int, as_json: bool, home: str | None, **options: Any
         return watchers[0]
 
     total = len(measured.measured)
-    result = replay(measured, session, weights, total, options["any_version"], watcher)
+    result = replay_record(measured, session, weights, total, any_version=options["any_version"], watcher=watcher)
     if result.differing:
         differing = len(result.differing)
-        what = f"{differing:,} of {counted(total, 'episode')} {have(differing)} other answers"
+        what = f"{differing:,} of {pluralise(total, 'episode')} {has_or_have(differing)} other answers"
         session.console.warn(f"{what} than in the record")
     view = watchers[0].result(top)
     if as_json:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 
 from metabench.comparison.labels import way_shot, with_differing_params
 from metabench.comparison.seed_groups import over_seeds
-from metabench.planning.folder_labels import names_with_places
+from metabench.planning.folder_labels import folder_labels
 from metabench.planning.outcome import Outcome
-from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, spec_of
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, run_of
 from metabench.records.copy_counts import most
 from metabench.records.schema import Record
 from metabench.registry.metric import Metric
 from metabench.registry.resolved import ResolvedPlugin
-from metabench.registry.specs import FIXED_WAY
+from metabench.registry.specs import FIXED_WAY, ProtocolSpec
 from metabench.statistics.mean_moments import Seeds
 from metabench.statistics.mean_over_cells import rank_over_cells
 from metabench.statistics.means import mean_over_cells
@@ -95,7 +95,7 @@ def report(planned: Sequence[Planned], results: Sequence[Outcome | RejectedRun])
     Algorithms are compared over the cells that all of them have. One that has none is shown and not ranked, and nothing
     is where these cells are of different metrics.
     """
-    runs = [spec_of(run) for run in planned]
+    runs = [run_of(run) for run in planned]
     methods, cells = _methods(runs), _cells(runs)
     by_method: dict[str, dict[str, list[Outcome | RejectedRun]]] = defaultdict(lambda: defaultdict(list))
     for method, cell, result in zip(methods, cells, results, strict=True):
@@ -180,13 +180,13 @@ def _keys(runs: Sequence[RunSpec]) -> list[str]:
 def _cells(runs: Sequence[RunSpec]) -> list[Cell]:
     """Name the cell of each run, no longer than need be."""
     choices = [run.dataset for run in runs]
-    datasets = with_differing_params(names_with_places(choices), [choice.recorded for choice in choices])
+    datasets = with_differing_params(folder_labels(choices), [choice.recorded for choice in choices])
     titles = [f"{dataset}\n{_title(run.protocol)}" for dataset, run in zip(datasets, runs, strict=True)]
     names = [name.split("\n") for name in with_differing_params(titles, [run.protocol.recorded for run in runs])]
     return [Cell(key, dataset, protocol) for key, (dataset, protocol) in zip(_keys(runs), names, strict=True)]
 
 
-def _title(protocol: ResolvedPlugin) -> str:
+def _title(protocol: ResolvedPlugin[ProtocolSpec]) -> str:
     """``5-way 1-shot``, after the name of any protocol but the default."""
     cell = way_shot(protocol.params)
     return " ".join(filter(None, ["" if cell and protocol.name == FIXED_WAY else protocol.name, cell]))

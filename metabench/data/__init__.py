@@ -1,6 +1,6 @@
-"""Data sets as uint8 arrays in class order."""
+"""Datasets as uint8 arrays in class order."""
 
 from metabench.data.context import DataContext
-from metabench.data.split import ClassSplit, image_digest, merge, split_digest
+from metabench.data.split import ClassSplit, image_digest, merge_splits, split_digest
 
-__all__ = ["ClassSplit", "DataContext", "image_digest", "merge", "split_digest"]
+__all__ = ["ClassSplit", "DataContext", "image_digest", "merge_splits", "split_digest"]

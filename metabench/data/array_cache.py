@@ -60,25 +60,25 @@ def made_once(path: Path, shape: tuple[int, ...], draft: Path, make: Callable[[P
     Raises:
         MetabenchError: the folder cannot be written; or whatever `make` raises.
     """
-    found = open_array(path, shape)
-    if found is not None:
-        return found
+    array = open_array(path, shape)
+    if array is not None:
+        return array
     from filelock import FileLock  # here, because opening what is there needs no lock
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(draft.with_suffix(".lock")):
-            found = open_array(path, shape)
-            if found is None:
+            array = open_array(path, shape)
+            if array is None:
                 make(draft)
     except OSError as error:
         raise MetabenchError(
             f"{path}: cannot be written ({error.strerror or error}); free space or choose another --home"
         ) from error
-    found = open_array(path, shape) if found is None else found
-    if found is None:
+    array = open_array(path, shape) if array is None else array
+    if array is None:
         raise MetabenchError(f"{path}: changed while it was written; run again")
-    return found
+    return array
 
 
 def create_array(draft: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What is there of a data set, found out without decoding anything."""
+"""Status of a dataset on this machine, determined without decoding anything."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ USABLE: tuple[Presence, ...] = ("built in", "prepared", "not prepared", "downloa
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found of a data set.
+class DatasetStatus:
+    """Status of a dataset on this machine.
 
     Attributes:
         presence: ``not prepared`` where the official files are there; ``downloadable`` where they are not, and are
@@ -34,18 +34,20 @@ class Found:
 
 
 class _Preparing(Exception):
-    """A data set has found its files and begins to decode them."""
+    """A dataset has found its files and begins to decode them."""
 
 
-def look(spec: DatasetSpec, params: Mapping[str, Value], home: Home, allow_download: bool = True) -> Found:
-    """Tell whether a data set can be used: its loader begins to load every split, and is stopped when it decodes.
+def dataset_status(
+    spec: DatasetSpec, params: Mapping[str, Value], home: Home, allow_download: bool = True
+) -> DatasetStatus:
+    """Return whether a dataset can be used: its loader begins to load every split, and is stopped when it decodes.
 
     Nothing is downloaded; `allow_download` says whether that would be done where files are missing.
     """
     if lacking := availability(spec):
-        return Found("unavailable", lacking)
+        return DatasetStatus("unavailable", lacking)
     if not spec.download:
-        return Found("built in")
+        return DatasetStatus("built in")
     cache, wanted = home.dataset_cache(spec.cache_name), list[str]()
     context = DataContext(cache, home.sources, allow_download=False, progress=_stop, wants=wanted.append)
     try:
@@ -53,14 +55,14 @@ def look(spec: DatasetSpec, params: Mapping[str, Value], home: Home, allow_downl
         for split in dataset.splits(context) if hasattr(dataset, "splits") else spec.splits:
             valid_split(dataset.load(split, context), split, spec.name, spec, params, dataset)
     except _Preparing:
-        return Found("not prepared")
+        return DatasetStatus("not prepared")
     except MissingError as error:
         if wanted and allow_download:
-            return Found("downloadable", f"{' and '.join(dict.fromkeys(wanted))} will be downloaded")
-        return Found("missing", str(error))
-    except Exception as error:  # a data set is a plugin: whatever it raises is one line here
-        return Found("broken", str(error) if isinstance(error, MetabenchError) else one_line(error))
-    return Found("prepared")
+            return DatasetStatus("downloadable", f"{' and '.join(dict.fromkeys(wanted))} will be downloaded")
+        return DatasetStatus("missing", str(error))
+    except Exception as error:  # a dataset is a plugin: whatever it raises is one line here
+        return DatasetStatus("broken", str(error) if isinstance(error, MetabenchError) else one_line(error))
+    return DatasetStatus("prepared")
 
 
 def _stop(text: str, done: int, total: int) -> None:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from metabench.data.image_formats import formats_of
 from metabench.data.parallel_rows import Unusable
 from metabench.data.resumable_array import cores
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 if TYPE_CHECKING:
-    from PIL.Image import Image  # not at run time: data sets are listed without Pillow
+    from PIL.Image import Image  # not at run time: datasets are listed without Pillow
 
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits per channel that cameras, microscopes and scanners have."""
@@ -25,8 +25,8 @@ FULL = DEPTHS[-1]
 
 
 @dataclass(frozen=True)
-class Depth:
-    """How many of their bits the 16-bit images of a folder use.
+class BitDepth:
+    """Number of bits that the 16-bit images of a folder use.
 
     Attributes:
         images: how many images have more than 8 bits per channel.
@@ -47,10 +47,10 @@ class Depth:
         if not self.images:
             return ""
         scale = f"{'all ' if self.images > 1 else ''}taken as {self.bits} bits (divided by {1 << (self.bits - 8)})"
-        return f"{counted(self.images, 'image')} of more than 8 bits, the largest value {self.largest}: {scale}"
+        return f"{pluralise(self.images, 'image')} of more than 8 bits, the largest value {self.largest}: {scale}"
 
 
-def measure_depth(paths: Sequence[Path], report: Callable[[int, int], None] = lambda done, total: None) -> Depth:
+def measure_depth(paths: Sequence[Path], report: Callable[[int, int], None] = lambda done, total: None) -> BitDepth:
     """Return the depth of all images together; of those with 8 bits only the header is read.
 
     Files that cannot be read do not count; decoding them says why.
@@ -69,7 +69,7 @@ def measure_depth(paths: Sequence[Path], report: Callable[[int, int], None] = la
             report(done, len(paths))
     finally:
         pool.shutdown(cancel_futures=True)
-    return Depth(images, largest)
+    return BitDepth(images, largest)
 
 
 def is_grey_16(image: Image) -> bool:

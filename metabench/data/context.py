@@ -1,4 +1,4 @@
-"""What a dataset is given to load itself with: folders, downloads, progress."""
+"""Context of a dataset's loader: folders, download permission, progress."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class DataContext:
-    """Where a data set may look and write, and how it reports progress.
+    """Folders that a dataset may read and write, and its callbacks.
 
     Attributes:
-        cache: a folder of the data set's own for what it decodes; created on demand.
+        cache: a folder of the dataset's own for what it decodes; created on demand.
         sources: folders that may hold the user's own copies of official files, in order of preference.
         allow_download: whether missing files may be fetched.
         progress: ``progress(text, done, total)``, may be called as often as wanted.

@@ -33,12 +33,12 @@ class OfficialFile:
     checksum: str
 
 
-def downloads(context: DataContext) -> Path:
+def download_folder(context: DataContext) -> Path:
     """Return the folder that downloaded files are kept in."""
     return context.cache / "downloads"
 
 
-def find(names: Iterable[str], context: DataContext, subfolders: Iterable[str] = ("",)) -> Path | None:
+def find_source(names: Iterable[str], context: DataContext, subfolders: Iterable[str] = ("",)) -> Path | None:
     """Return the first of `names` that exists in a subfolder of a source, else among our downloads.
 
     `names` may be files or folders, in order of preference within one folder.
@@ -46,20 +46,20 @@ def find(names: Iterable[str], context: DataContext, subfolders: Iterable[str] =
     wanted = tuple(names)
     below = tuple(subfolders)
     folders = [source / sub for source in context.sources for sub in below]
-    for folder in [*folders, downloads(context)]:
+    for folder in [*folders, download_folder(context)]:
         for name in wanted:
             if (folder / name).exists():
                 return folder / name
     return None
 
 
-def obtain(file: OfficialFile, context: DataContext) -> tuple[Path | None, str]:
-    """Return the path of a file that `find` has not found, downloaded if that is allowed; or None and why, in words."""
+def download_if_allowed(file: OfficialFile, context: DataContext) -> tuple[Path | None, str]:
+    """Return the path of a file that no source holds, downloaded where allowed; or None and the reason in words."""
     context.wants(file.name)
     if not context.allow_download:
         return None, "not found"
     try:
-        return fetch(file, context), ""
+        return download(file, context), ""
     except MissingError as error:
         return None, f"not found, and {error}"
 
@@ -69,7 +69,7 @@ def mirrors() -> tuple[str, ...]:
     return tuple(os.environ.get(MIRROR_VARIABLE, "").split())
 
 
-def fetch(file: OfficialFile, context: DataContext) -> Path:
+def download(file: OfficialFile, context: DataContext) -> Path:
     """Download `file` into `downloads(context)` and return its path; an earlier download is kept.
 
     Mirrors come first, then the official addresses. The checksum is verified before the file gets its
@@ -79,7 +79,7 @@ def fetch(file: OfficialFile, context: DataContext) -> Path:
         MissingError: no address answered.
         MetabenchError: an address answered with other bytes, and none with the right ones.
     """
-    folder = downloads(context)
+    folder = download_folder(context)
     if (folder / file.name).exists():
         return folder / file.name
     failures: list[str] = []
@@ -132,7 +132,7 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
 
 
 class _Progress:
-    """What pooch expects of a progress bar, passed on to a `DataContext.progress` callback."""
+    """Progress bar for pooch that reports to a `DataContext.progress` callback."""
 
     def __init__(self, text: str, report: Callable[[str, int, int], None]) -> None:
         self.text, self.report = text, report
@@ -149,7 +149,7 @@ class _Progress:
         self.done = 0
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: pooch closes its bar."""
 
 
 def _reason(error: OSError) -> str:

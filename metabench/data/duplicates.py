@@ -1,4 +1,4 @@
-"""Items that a data set holds more than once: equal in every byte of the prepared array."""
+"""Items that a dataset holds more than once: equal in every byte of the prepared array."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from metabench.data.split import ClassSplit
 
-Place = tuple[str, int]
+SplitRow = tuple[str, int]
 """Split and row."""
 _BLOCK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
-class Items:
+class ItemDigests:
     """The items of a split without their content.
 
     Attributes:
@@ -31,10 +31,10 @@ class Items:
     classes: NDArray[np.int64]
 
 
-def items_of(split: ClassSplit, report: Callable[[int], None] = lambda done: None) -> Items:
+def items_of(split: ClassSplit, report: Callable[[int], None] = lambda done: None) -> ItemDigests:
     """Return digest and class of every item of a split; see `item_digests`."""
     classes = np.repeat(np.arange(len(split.counts)), split.counts)
-    return Items(item_digests(split.images, report), classes)
+    return ItemDigests(item_digests(split.images, report), classes)
 
 
 def item_digests(images: NDArray[np.uint8], report: Callable[[int], None] = lambda done: None) -> NDArray[np.uint64]:
@@ -53,7 +53,7 @@ def item_digests(images: NDArray[np.uint8], report: Callable[[int], None] = lamb
     return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
 
 
-def count_copies(items: Items) -> tuple[int, int]:
+def count_copies(items: ItemDigests) -> tuple[int, int]:
     """Return the copies within a class and those in another class, in both not counting the first of each item."""
     if len(items.digests) == 0:
         return 0, 0
@@ -64,24 +64,24 @@ def count_copies(items: Items) -> tuple[int, int]:
     return int((~other_item & ~other_class).sum()), int(other_class.sum())
 
 
-def duplicates(splits: Mapping[str, ClassSplit]) -> dict[str, list[Place]]:
+def duplicates(splits: Mapping[str, ClassSplit]) -> dict[str, list[SplitRow]]:
     """Return the places of every item (by its `image_digest`) that is there more than once; reads all items."""
     if not splits:
         return {}
     digests = np.concatenate([item_digests(data.images) for data in splits.values()])
     names, starts = list(splits), np.cumsum([0, *(len(data.images) for data in splits.values())])
     _, number, counts = np.unique(digests, return_inverse=True, return_counts=True)
-    found: dict[str, list[Place]] = defaultdict(list)
+    places: dict[str, list[SplitRow]] = defaultdict(list)
     for index in np.flatnonzero(counts[number] > 1):
         owner = int(np.searchsorted(starts, index, side="right")) - 1
-        found[f"{digests[index]:016x}"].append((names[owner], int(index - starts[owner])))
-    return dict(found)
+        places[f"{digests[index]:016x}"].append((names[owner], int(index - starts[owner])))
+    return dict(places)
 
 
-def by_splits(found: Mapping[str, list[Place]]) -> dict[tuple[str, ...], list[str]]:
+def by_splits(duplicated: Mapping[str, list[SplitRow]]) -> dict[tuple[str, ...], list[str]]:
     """Return the digests of images by the splits that they are in, which is one where it holds all of them."""
     grouped: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for digest, places in found.items():
+    for digest, places in duplicated.items():
         grouped[tuple(dict.fromkeys(split for split, _ in places))].append(digest)
     return dict(grouped)
 

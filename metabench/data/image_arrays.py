@@ -1,4 +1,4 @@
-"""Data sets of many encoded images: each checked and decoded once, in parallel, into one array."""
+"""Decode datasets of many image files, in parallel and once, into one array."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from metabench.data.context import DataContext
 from metabench.data.parallel_rows import Unusable
 from metabench.data.resumable_array import cached_rows, refuse_bad
+from metabench.utils.bounded_files import read_bounded
 
 if TYPE_CHECKING:
-    from PIL.Image import Image  # not at run time: data sets are listed without Pillow
+    from PIL.Image import Image  # not at run time: datasets are listed without Pillow
 
+IMAGE_BYTES = 64 << 20
+"""The most that the file of one image may have."""
 _FORMATS = ("JPEG", "PNG")
 _MODES = {"RGB": ("RGB", "L", "CMYK"), "L": ("L",)}
 """Mode wanted to the modes of files that Pillow converts without a choice of ours: no transparency, no palette."""
@@ -27,8 +30,8 @@ _CHANNELS = {"RGB": 3, "L": 1}
 
 
 @dataclass(frozen=True)
-class ImageForm:
-    """How the images of a data set are decoded.
+class ImageDecoder:
+    """Decoder of the images of a dataset: size, fit and colour mode.
 
     Attributes:
         size: side of the decoded images, which are square.
@@ -73,66 +76,77 @@ class ImageForm:
 
 
 @dataclass(frozen=True)
-class Files:
+class FileReader:
     """Reads files by their number."""
 
     paths: Sequence[Path]
 
     def __call__(self, row: int) -> bytes:
-        """Return the bytes of a file; OSError if it cannot be read."""
-        return self.paths[row].read_bytes()
+        """Return the bytes of a file; OSError if it cannot be read, `Unusable` if it is too large for an image."""
+        return read_bounded(self.paths[row], IMAGE_BYTES, Unusable)
 
 
 @dataclass(frozen=True)
-class _Decoder:
+class _RowDecoder:
     """Makes the rows of `cached_images`."""
 
     read: Callable[[int], bytes]
-    form: ImageForm | Callable[[int], ImageForm]
+    decoder: ImageDecoder | Callable[[int], ImageDecoder]
 
-    def form_of(self, row: int) -> ImageForm:
-        return self.form if isinstance(self.form, ImageForm) else self.form(row)
+    def decoder_of(self, row: int) -> ImageDecoder:
+        return self.decoder if isinstance(self.decoder, ImageDecoder) else self.decoder(row)
 
     def __call__(self, row: int) -> NDArray[np.uint8]:
         try:
             data = self.read(row)
         except OSError as error:
             raise Unusable(f"cannot be read: {error.strerror or error}") from error
-        return self.form_of(row).decode(data)
+        return self.decoder_of(row).decode(data)
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """The image files of a split, in the order of the rows.
+
+    Attributes:
+        names: of the files, for messages.
+        read: returns the bytes of the file of a row; called by several threads, or by several processes if it can be
+            pickled, as `FileReader` can.
+        what: the subject of messages: ``"mini-imagenet train: images"``.
+        remedy: what to do about files that cannot be used.
+    """
+
+    names: Sequence[str]
+    read: Callable[[int], bytes]
+    what: str
+    remedy: str
 
 
 def cached_images(
     path: Path,
-    form: ImageForm | Callable[[int], ImageForm],
-    names: Sequence[str],
-    read: Callable[[int], bytes],
+    decoder: ImageDecoder | Callable[[int], ImageDecoder],
+    source: ImageSource,
     context: DataContext,
     *,
     plan: str,
-    what: str,
-    remedy: str,
     draft: Path | None = None,
 ) -> NDArray[np.uint8]:
     """Return the decoded images at `path`, uint8 (N, height, width, channels); see `resumable_array.cached_rows`.
 
     Args:
         path: of the array, in ``context.cache``.
-        form: of all images; or of the one in a row, where they differ in `fit` only.
-        names: of the files, for messages, in the order of the rows.
-        read: returns the bytes of the file of a row; called by several threads, or if it can be pickled, as `Files`
-            can, by several processes.
-        context: whose progress is told.
-        plan: what identifies the files and the form.
-        what: they are, as messages begin: ``"mini-imagenet train: images"``.
-        remedy: what to do about files that cannot be used.
+        decoder: of all images; or of the one in a row, where they differ in `fit` only.
+        source: the files.
+        context: whose progress callback is called.
+        plan: identifies the files and the decoder.
         draft: the file they are decoded into, one beside `path` where not given.
 
     Raises:
         MetabenchError: images cannot be used: how many, the first three and why; or `path` cannot be written.
     """
-    make = _Decoder(read, form)
-    shape = (len(names), *make.form_of(0).shape)
-    finish = refuse_bad(what, names.__getitem__, remedy)
+    make = _RowDecoder(source.read, decoder)
+    shape = (len(source.names), *make.decoder_of(0).shape)
+    finish = refuse_bad(source.what, source.names.__getitem__, source.remedy)
     with quiet_decoders():
         return cached_rows(
             path, shape, plan, make, finish, lambda done, total: context.progress("decoding", done, total), draft

@@ -17,16 +17,16 @@ from metabench.data.parallel_rows import Unusable
 from metabench.errors import UsageError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image  # not at run time: data sets are listed without Pillow
+    from PIL.Image import Image  # not at run time: datasets are listed without Pillow
 
-FITS = ("crop", "pad", "stretch")
-COLOURS = ("rgb", "grey")
+FIT_MODES = ("crop", "pad", "stretch")
+COLOUR_MODES = ("rgb", "grey")
 _PAPER = 255  # what transparent pixels lie on, and what is beside a padded image
 
 
 @dataclass(frozen=True)
-class Form:
-    """How images of any size come to one.
+class ImagePreprocessing:
+    """Preprocessing that brings images of any size to one size and colour mode.
 
     Attributes:
         size: height and width, 8 to 1024 pixels.
@@ -42,7 +42,7 @@ class Form:
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 1024:
             raise UsageError(f"size is a whole number of pixels from 8 to 1024, not {self.size}")
-        for name, word, known in (("fit", self.fit, FITS), ("colour", self.colour, COLOURS)):
+        for name, word, known in (("fit", self.fit, FIT_MODES), ("colour", self.colour, COLOUR_MODES)):
             if word not in known:
                 raise UsageError(f"{name} is one of {', '.join(known)}, not '{word}'")
 
@@ -52,7 +52,7 @@ class Form:
         return self.size, self.size, 3 if self.colour == "rgb" else 1
 
 
-def decode(path: Path, form: Form, bits: int = FULL) -> NDArray[np.uint8]:
+def decode_image(path: Path, form: ImagePreprocessing, bits: int = FULL) -> NDArray[np.uint8]:
     """Return an image as uint8 ``form.shape``: upright by its EXIF orientation, transparent pixels white.
 
     Of an animation or a file with several pages it is the first.
@@ -60,7 +60,7 @@ def decode(path: Path, form: Form, bits: int = FULL) -> NDArray[np.uint8]:
     Args:
         path: of the file.
         form: of the result.
-        bits: how many bits images of 16 bits use; the upper 8 of those are kept. See `metabench.data.bit_depth.Depth`.
+        bits: how many bits images of 16 bits use; the upper 8 of those are kept, see `BitDepth`.
 
     Raises:
         Unusable: damaged, empty, not an image, of 32 bits, or too large to be one (179 million pixels).
@@ -84,21 +84,21 @@ def decode(path: Path, form: Form, bits: int = FULL) -> NDArray[np.uint8]:
     except Image.DecompressionBombError as error:
         raise Unusable("has more than 179 million pixels; save it smaller") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged bytes
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise Unusable(shorten(said, 80, placeholder=" ...").strip(" .") or type(error).__name__) from error
+        message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Unusable(shorten(message, 80, placeholder=" ...").strip(" .") or type(error).__name__) from error
 
 
 @dataclass(frozen=True)
-class Decoder:
+class ImageFileDecoder:
     """Makes the rows of `metabench.data.resumable_array.cached_rows` of files."""
 
     paths: Sequence[Path]
-    form: Form
+    form: ImagePreprocessing
     bits: int = FULL
 
     def __call__(self, row: int) -> NDArray[np.uint8]:
         """Decode a file."""
-        return decode(self.paths[row], self.form, self.bits)
+        return decode_image(self.paths[row], self.form, self.bits)
 
 
 def _opaque(image: Image, colour: str, bits: int) -> Image:
@@ -119,7 +119,7 @@ def _opaque(image: Image, colour: str, bits: int) -> Image:
     return image.convert(mode)
 
 
-def _fitted(image: Image, form: Form) -> Image:
+def _fitted(image: Image, form: ImagePreprocessing) -> Image:
     from PIL.Image import Resampling
     from PIL.ImageOps import fit, pad
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from metabench.data.image_formats import ending_of, is_image, remedy_for
 from metabench.data.resumable_array import first_three
-from metabench.data.skipped_files import IRREGULAR, LINKED, Skipped, is_hidden, kind_of_file
+from metabench.data.skipped_files import IRREGULAR, LINKED, SkippedFiles, is_hidden, kind_of_file
 from metabench.errors import MissingError, UsageError
 from metabench.utils.hashing import content_key
 from metabench.utils.paths import is_file
-from metabench.utils.text import counted, have
+from metabench.utils.text import has_or_have, pluralise
 
 LAYOUT = "The images of each class belong into a sub-folder of its name"
 INSIDE = "in folders inside class folders"
@@ -40,7 +40,7 @@ class ImageFile:
 
 
 @dataclass(frozen=True)
-class Classes:
+class ClassFiles:
     """The class sub-folders of a folder.
 
     Attributes:
@@ -53,7 +53,7 @@ class Classes:
 
     folder: Path
     files: Mapping[str, Sequence[ImageFile]]
-    skipped: Skipped = field(default_factory=Skipped)
+    skipped: SkippedFiles = field(default_factory=SkippedFiles)
     small: tuple[int, int] = (0, 0)
     table: Path | None = None
 
@@ -77,7 +77,7 @@ class Classes:
         """Return classes with their images."""
         return self.files.items()
 
-    def without_small(self, least: int) -> Classes:
+    def without_small(self, least: int) -> ClassFiles:
         """Return the classes with at least so many images."""
         kept = {name: files for name, files in self.items() if len(files) >= least}
         return replace(self, files=kept, small=(len(self.files) - len(kept), least))
@@ -104,13 +104,13 @@ def visible(folder: Path, what: str) -> list[os.DirEntry[str]]:
     return sorted(shown, key=lambda entry: entry.name)
 
 
-def read_classes(folder: Path, what: str) -> Classes:
+def read_classes(folder: Path, what: str) -> ClassFiles:
     """List the class sub-folders of a folder and their images; nothing is opened.
 
     Raises:
         MissingError, UsageError: the folder cannot be read or has no sub-folders; messages name `what`.
     """
-    skipped = Skipped(folder)
+    skipped = SkippedFiles(folder)
     files: dict[str, list[ImageFile]] = {}
     entries = visible(folder, what)
     for entry in entries:
@@ -120,12 +120,12 @@ def read_classes(folder: Path, what: str) -> Classes:
             skipped.add(BESIDE, entry.path)
     if not files:
         here = sum(is_image(entry.name) for entry in entries)
-        lying = f" ({counted(here, 'image')} {'lies' if here == 1 else 'lie'} in it directly)" if here else ""
+        lying = f" ({pluralise(here, 'image')} {'lies' if here == 1 else 'lie'} in it directly)" if here else ""
         raise UsageError(f"cannot read {what}: {folder} has no sub-folders{lying}. {LAYOUT}{_unread_table(skipped)}")
-    return Classes(folder, files, skipped)
+    return ClassFiles(folder, files, skipped)
 
 
-def require_images(classes: Classes, what: str, option: str = "") -> None:
+def require_images(classes: ClassFiles, what: str, option: str = "") -> None:
     """Refuse classes without images and fewer than two classes, with what was skipped and what helps.
 
     Args:
@@ -141,13 +141,13 @@ def require_images(classes: Classes, what: str, option: str = "") -> None:
         with_others = classes.skipped.sub_folders()
         first = next((name for name in empty if name in with_others), empty[0])
         others = len(empty) - 1  # whose reasons may be others
-        more = f"; {counted(others, 'other class')} {have(others)} none either"
+        more = f"; {pluralise(others, 'other class')} {has_or_have(others)} none either"
         cause, remedy = _why_empty(classes, first, option)
         raise UsageError(f"cannot read {what}: class '{first}' has no images{cause}{more if others else ''}. {remedy}")
     small, least = classes.small
     if len(classes.files) < 2 and small:
         raise UsageError(
-            f"cannot read {what}: {counted(small, 'class')} {have(small)} fewer than "
+            f"cannot read {what}: {pluralise(small, 'class')} {has_or_have(small)} fewer than "
             f"min_images={least} images, which leaves {len(classes.files) or 'none'}, and at least two classes are "
             "needed. Lower min_images, or add images"
         )
@@ -159,7 +159,7 @@ def require_images(classes: Classes, what: str, option: str = "") -> None:
         )
 
 
-def _why_empty(classes: Classes, name: str, option: str) -> tuple[str, str]:
+def _why_empty(classes: ClassFiles, name: str, option: str) -> tuple[str, str]:
     """Return what lies in a class folder without images, and what to do."""
     skipped, folder = classes.skipped.below(name), classes.folder
     leave = f", or leave such classes out with {option}" if option else ""
@@ -176,14 +176,14 @@ def _why_empty(classes: Classes, name: str, option: str) -> tuple[str, str]:
     return "", f"Put some into {folder / name}{leave}"
 
 
-def why_none(skipped: Skipped) -> tuple[str, str]:
+def why_none(skipped: SkippedFiles) -> tuple[str, str]:
     """Return what lies where no image can be read, and what makes it readable; skipped files must be there."""
     fixes = sorted({remedy for reason in skipped.files if (remedy := remedy_for(reason))})
     remedy = f"Run '{' and '.join(fixes)}' to read them" if fixes else "Convert them to PNG, JPEG or TIFF"
     return f" that can be read, but {skipped.counts}", remedy
 
 
-def _unread_table(skipped: Skipped) -> str:
+def _unread_table(skipped: SkippedFiles) -> str:
     """Return a sentence that a table of labels is not read, where one seems to be there."""
     tables = [Path(name).name for name in skipped.files.get(BESIDE, ()) if ending_of(name) in TABLES]
     return (
@@ -201,7 +201,7 @@ def _label(entry: os.DirEntry[str], taken: Mapping[str, object]) -> str:
     return label
 
 
-def _images(folder: Path, what: str, skipped: Skipped) -> list[ImageFile]:
+def _images(folder: Path, what: str, skipped: SkippedFiles) -> list[ImageFile]:
     """Return the images in a class folder, and note what else is in it."""
     images = []
     for entry in visible(folder, what):
@@ -216,7 +216,7 @@ def _images(folder: Path, what: str, skipped: Skipped) -> list[ImageFile]:
     return images
 
 
-def images_below(paths: Sequence[Path], what: str) -> tuple[list[ImageFile], Skipped]:
+def images_below(paths: Sequence[Path], what: str) -> tuple[list[ImageFile], SkippedFiles]:
     """Return the images that are named or lie anywhere below named folders, and the other files there.
 
     Raises:
@@ -224,7 +224,7 @@ def images_below(paths: Sequence[Path], what: str) -> tuple[list[ImageFile], Ski
         UsageError: a file that is named is no image.
     """
     images: dict[Path, ImageFile] = {}
-    skipped = Skipped()
+    skipped = SkippedFiles()
     for path in paths:
         if is_file(path):
             if not is_image(path.name):

@@ -70,7 +70,7 @@ def remedy_for(ending: str) -> str:
 
 
 def _is_available(name: str) -> bool:
-    from PIL import features  # here, because data sets are listed without Pillow
+    from PIL import features  # here, because datasets are listed without Pillow
 
     if name == "HEIF":
         return _has_heif()

@@ -1,4 +1,4 @@
-"""Base classes beside the measured ones (generalised few-shot), and the images of theirs that training never sees.
+"""Base classes together with the measured ones (generalised few-shot), and their images held out from training.
 
 A *reserve* is a share of the images of each class of a split. It is chosen once and for all by the content of the
 split: what training draws from and what is asked about later can be told apart by anybody who has the data, and images
@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit, image_digest
-from metabench.data.split import Rows
+from metabench.data.split import RowIndices
 from metabench.errors import UsageError
 from metabench.utils.random_streams import Stream
 
 Mask = NDArray[np.bool_]
 
 
-def reserved(split: ClassSplit, digest: str, share: float) -> Mask:
+def reserve_mask(split: ClassSplit, digest: str, share: float) -> Mask:
     """Return which images (N,) of a split are reserved: `share` of each class, rounded, and at least one.
 
     Args:
@@ -56,13 +56,13 @@ def with_copies(images: NDArray[np.uint8], mask: Mask) -> Mask:
 
 def starts_of(split: ClassSplit, mask: Mask) -> NDArray[np.int64]:
     """Return the class boundaries (C + 1,) among the images of a mask (N,)."""
-    found: NDArray[np.int64] = np.concatenate([[0], np.cumsum(mask)])[split.starts]
-    return found
+    boundaries: NDArray[np.int64] = np.concatenate([[0], np.cumsum(mask)])[split.starts]
+    return boundaries
 
 
 @dataclass(frozen=True)
 class JointSplit(ClassSplit):
-    """The classes that are measured, and base classes beside them.
+    """Measured classes together with base classes (generalised few-shot).
 
     Everything that a `ClassSplit` has is of the measured classes. The rows of episodes go on after their images: first
     those images of base classes that training may see, then the reserve, each class by class.
@@ -77,7 +77,7 @@ class JointSplit(ClassSplit):
     reserve_starts: NDArray[np.int64] = dataclasses.field(kw_only=True)
     base_names: tuple[str, ...] = dataclasses.field(kw_only=True)
 
-    def class_of(self, rows: Rows) -> Rows:
+    def class_of(self, rows: RowIndices) -> RowIndices:
         """Return the class of each row: a number below ``len(names)``, or that and the number of a base class."""
         novel = np.searchsorted(self.starts, rows, side="right") - 1
         base, asked = (np.searchsorted(s, rows, side="right") - 1 for s in (self.base_starts, self.reserve_starts))
@@ -86,8 +86,8 @@ class JointSplit(ClassSplit):
         )
 
 
-def joined(measured: ClassSplit, base: ClassSplit, mask: Mask) -> JointSplit:
-    """Return the measured classes with base classes beside them, of which the images of a mask are the reserve."""
+def join_splits(measured: ClassSplit, base: ClassSplit, mask: Mask) -> JointSplit:
+    """Return the measured classes together with base classes, whose images in `mask` are the reserve."""
     first = int(measured.starts[-1])
     base_starts = first + starts_of(base, ~mask)
     return JointSplit(
@@ -101,6 +101,6 @@ def joined(measured: ClassSplit, base: ClassSplit, mask: Mask) -> JointSplit:
     )
 
 
-def base_rows(mask: Mask) -> Rows:
+def base_rows(mask: Mask) -> RowIndices:
     """Return which row of the base split stands at each row of a `JointSplit` after those of the measured classes."""
     return np.concatenate([np.flatnonzero(~mask), np.flatnonzero(mask)])

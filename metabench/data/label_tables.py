@@ -10,17 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metabench.data.image_folders import Classes, ImageFile, images_below, read_classes, visible
+from metabench.data.image_folders import ClassFiles, ImageFile, images_below, read_classes, visible
 from metabench.data.image_formats import is_image
 from metabench.data.resumable_array import first_three
-from metabench.data.skipped_files import Skipped, kind_of_file
+from metabench.data.skipped_files import SkippedFiles, kind_of_file
 from metabench.data.split_folders import NAMES, read_splits, split_of
 from metabench.errors import MissingError, UsageError
-from metabench.utils.text import counted
+from metabench.utils.bounded_files import TABLE_BYTES, read_bounded
+from metabench.utils.text import pluralise
 
 TABLE = "labels.csv"
 """Its name, in any case of letters."""
-COLUMNS: Mapping[str, tuple[str, ...]] = {
+COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "path": ("filename", "path", "file", "image", "filepath", "imagepath", "imagefile", "imagename"),
     "label": ("label", "class", "classname", "category"),
     "split": ("split", "set", "subset"),
@@ -30,7 +31,7 @@ _DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     """A line of a table.
 
     Attributes:
@@ -57,7 +58,7 @@ class LabelTable:
     """
 
     path: Path
-    rows: Sequence[Row]
+    rows: Sequence[LabelRow]
     has_splits: bool
 
     @property
@@ -69,15 +70,15 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a folder is divided.
+    """Splits and classes of a folder.
 
     Attributes:
         splits: the classes of each split.
         skipped: every file that is not read, with names relative to the folder.
     """
 
-    splits: Mapping[str, Classes]
-    skipped: Skipped
+    splits: Mapping[str, ClassFiles]
+    skipped: SkippedFiles
 
 
 def read_layout(root: Path, what: str) -> Layout:
@@ -88,9 +89,9 @@ def read_layout(root: Path, what: str) -> Layout:
     """
     if table := find_table(root, what):
         return _layout_of(table, what)
-    found = read_splits(root, what)
-    every = {split: read_labelled(place, what) for split, place in found.places.items()}
-    return Layout(every, found.skipped.joined((classes.skipped for classes in every.values()), root))
+    folders = read_splits(root, what)
+    every = {split: read_labelled(place, what) for split, place in folders.places.items()}
+    return Layout(every, folders.skipped.joined((classes.skipped for classes in every.values()), root))
 
 
 def read_split_names(root: Path, what: str) -> tuple[str, ...]:
@@ -99,7 +100,7 @@ def read_split_names(root: Path, what: str) -> tuple[str, ...]:
     return table.splits if table else tuple(read_splits(root, what).places)
 
 
-def read_labelled(folder: Path, what: str) -> Classes:
+def read_labelled(folder: Path, what: str) -> ClassFiles:
     """List the classes of a folder that is not divided into splits, as `read_layout`.
 
     Raises:
@@ -153,7 +154,7 @@ def find_table(folder: Path, what: str) -> LabelTable | None:
 def _lines(path: Path, what: str) -> list[tuple[int, list[str]]]:
     """Return the fields of each line that is not blank, with its number; the first has the names of the columns."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bounded(path, TABLE_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise MissingError(f"cannot read {what}: {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -171,24 +172,24 @@ def _lines(path: Path, what: str) -> list[tuple[int, list[str]]]:
 
 
 def _columns(header: Sequence[str]) -> dict[str, list[int]]:
-    """Return the places of the columns of each kind of `COLUMNS` that is there."""
+    """Return the places of the columns of each kind of `COLUMN_NAMES` that is there."""
     plain = [title.lower().replace("_", "").replace("-", "").replace(" ", "") for title in header]
-    found = {kind: [i for i, title in enumerate(plain) if title in titles] for kind, titles in COLUMNS.items()}
-    return {kind: places for kind, places in found.items() if places}
+    columns = {kind: [i for i, title in enumerate(plain) if title in titles] for kind, titles in COLUMN_NAMES.items()}
+    return {kind: places for kind, places in columns.items() if places}
 
 
 def _absent(columns: Iterable[str]) -> str:
     absent = [kind for kind in ("path", "label") if kind not in columns]
-    return " and none of ".join(f"{kind}s (such as {' or '.join(COLUMNS[kind][:2])})" for kind in absent)
+    return " and none of ".join(f"{kind}s (such as {' or '.join(COLUMN_NAMES[kind][:2])})" for kind in absent)
 
 
 def _row(
     table: Path, line: int, fields: Sequence[str], header: Sequence[str], place: Mapping[str, int], what: str
-) -> Row:
+) -> LabelRow:
     where = f"cannot read {what}: {table}, line {line}"
     if len(fields) != len(header):
         raise UsageError(
-            f"{where} has {counted(len(fields), 'field')}, and the first line {len(header)}. "
+            f"{where} has {pluralise(len(fields), 'field')}, and the first line {len(header)}. "
             "Put fields that hold a comma into quotes"
         )
     values = {name: fields[index] for name, index in place.items()}
@@ -198,7 +199,7 @@ def _row(
     split = split_of(values["split"]) if "split" in values else "test"
     if not split:
         raise UsageError(f"{where} names the split {values['split']!r}. Use {', '.join(NAMES)}")
-    return Row(line, values["path"], " ".join(values["label"].split()), split)
+    return LabelRow(line, values["path"], " ".join(values["label"].split()), split)
 
 
 def _layout_of(table: LabelTable, what: str) -> Layout:
@@ -212,7 +213,7 @@ def _layout_of(table: LabelTable, what: str) -> Layout:
         )
     images, others = images_below([root], what)
     files = _files(table, {image.path: image for image in images}, what)
-    skipped = Skipped(root)
+    skipped = SkippedFiles(root)
     for reason, names in others.files.items():
         for name in names:
             if Path(name) != table.path:
@@ -229,36 +230,36 @@ def _layout_of(table: LabelTable, what: str) -> Layout:
         classes = {
             label: sorted(parts[split][label], key=lambda file: file.path.parts) for label in sorted(parts[split])
         }
-        splits[split] = Classes(root, classes, skipped, table=table.path)
+        splits[split] = ClassFiles(root, classes, skipped, table=table.path)
     return Layout(splits, skipped)
 
 
-def _files(table: LabelTable, listed: Mapping[Path, ImageFile], what: str) -> dict[Row, ImageFile]:
+def _files(table: LabelTable, listed: Mapping[Path, ImageFile], what: str) -> dict[LabelRow, ImageFile]:
     """Return the file of each row.
 
     Raises:
         MissingError: some are not there. UsageError: some lie elsewhere, are no images, or are in two rows.
     """
     root = table.path.parent
-    found: dict[Row, ImageFile] = {}
-    rows_of: dict[Path, Row] = {}
+    files: dict[LabelRow, ImageFile] = {}
+    rows_of: dict[Path, LabelRow] = {}
     wrong: dict[str, list[str]] = defaultdict(list)
     for row in table.rows:
         path = _place(root, row.path)
-        said = f"{row.path} (line {row.line})"
+        location = f"{row.path} (line {row.line})"
         if not path.is_relative_to(root):
-            wrong["outside"].append(said)
+            wrong["outside"].append(location)
         elif path in rows_of:
             wrong["twice"].append(f"{row.path} (lines {rows_of[path].line} and {row.line})")
         elif path not in listed and not path.is_file():  # a hidden file, or one in a linked folder, is not listed
-            wrong["absent"].append(said)
+            wrong["absent"].append(location)
         elif not is_image(path.name):
             wrong["other"].append(f"{row.path} ({kind_of_file(path.name)})")
         else:
             rows_of[path] = row
-            found[row] = listed[path] if path in listed else _seen(path)
+            files[row] = listed[path] if path in listed else _seen(path)
     _refuse(wrong, table, what)
-    return found
+    return files
 
 
 def _place(root: Path, written: str) -> Path:

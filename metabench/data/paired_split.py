@@ -1,4 +1,4 @@
-"""Two splits of the same classes: support is drawn from one, and all queries are of the other, which is measured."""
+"""Two splits of the same classes: one for the support sets, and the measured one for all queries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metabench.errors import UsageError
 
 @dataclass(frozen=True)
 class PairedSplit(ClassSplit):
-    """The classes that are measured, with further images of the same classes for support alone.
+    """Measured classes with further images of the same classes for support alone.
 
     Everything that a `ClassSplit` has is of the measured images. The rows of episodes go on after them: those of
     support, class by class.
@@ -31,7 +31,7 @@ class PairedSplit(ClassSplit):
         return np.where(rows < self.starts[-1], asked, given)
 
 
-def paired(measured: ClassSplit, support: ClassSplit) -> PairedSplit:
+def pair_splits(measured: ClassSplit, support: ClassSplit) -> PairedSplit:
     """Return the measured split with the images of another split of the same classes for support.
 
     Raises:

@@ -67,7 +67,7 @@ def made_blocks(
 
 
 def _forked(make: Make, work: Callable[[range], Made], processes: int) -> ForkedPool | None:
-    """Return processes; None where they are not worth it, not to be had, or `make` holds what they cannot share."""
+    """Return processes; None where they are not worth it or not available, or `make` holds what they cannot share."""
     if processes < 2 or not can_fork():
         return None
     try:

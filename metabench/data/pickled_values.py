@@ -1,4 +1,4 @@
-"""What the pickle reader makes of byte strings and NumPy arrays: descriptions that are checked before use."""
+"""Values that the pickle reader returns for byte strings and NumPy arrays: descriptions, checked before use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_DIMENSIONS = 8
 
 
 @dataclass(frozen=True)
-class Raw:
+class LazyBytes:
     """A long byte string, left where it is in the file until it is wanted."""
 
     stream: BinaryIO
@@ -29,12 +29,12 @@ class Raw:
         return self.stream.read(self.length)
 
 
-Bytes = bytes | Raw
+PickledBytes = bytes | LazyBytes
 
 
 @dataclass
 class Dtype:
-    """The type of an array's numbers: a code such as ``u1`` and their byte order."""
+    """Number type of an array: a code such as ``u1``, and the byte order."""
 
     code: str
     order: str = "<"
@@ -63,7 +63,7 @@ class PickledArray:
     shape: tuple[int, ...] = ()
     dtype: Dtype | None = None
     fortran: bool = False
-    data: Bytes = b""
+    data: PickledBytes = b""
 
     def build(self, state: Any) -> None:
         """Take the state of ``numpy.ndarray.__setstate__``: version, shape, type, order, data."""
@@ -74,10 +74,10 @@ class PickledArray:
         """Check and keep what the array is made of; ValueError where that is no array of numbers."""
         if isinstance(data, str):  # Python 2's byte strings
             data = data.encode("latin-1")
-        if not isinstance(dtype, Dtype) or not isinstance(data, (bytes, Raw)):
+        if not isinstance(dtype, Dtype) or not isinstance(data, (bytes, LazyBytes)):
             raise ValueError("an array of something other than numbers")
         sizes = isinstance(shape, tuple) and all(type(size) is int and size >= 0 for size in shape)
-        length = data.length if isinstance(data, Raw) else len(data)
+        length = data.length if isinstance(data, LazyBytes) else len(data)
         if not sizes or len(shape) > _MOST_DIMENSIONS or math.prod(shape) * dtype.numpy.itemsize != length:
             raise ValueError(f"an array whose size is not that of its {length} bytes")
         self.shape, self.dtype, self.fortran, self.data = shape, dtype, fortran, data
@@ -86,14 +86,14 @@ class PickledArray:
         """Return the array itself, read-only; ValueError for one that was never filled."""
         if self.dtype is None:
             raise ValueError("an array without content")
-        data = self.data.read() if isinstance(self.data, Raw) else self.data
+        data = self.data.read() if isinstance(self.data, LazyBytes) else self.data
         flat = np.frombuffer(data, self.dtype.numpy)
         return flat.reshape(self.shape, order="F" if self.fortran else "C")
 
 
 @dataclass(frozen=True)
 class Call:
-    """What stands for a function or class that pickles of arrays name; `make` takes the arguments given to it."""
+    """Stand-in for a function or class that pickles of arrays name; `make` takes its arguments."""
 
     make: Callable[..., Any]
 

@@ -15,10 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from metabench.data.pickled_values import KNOWN, Bytes, Call, Dtype, PickledArray, Raw
+from metabench.data.pickled_values import KNOWN, Call, Dtype, LazyBytes, PickledArray, PickledBytes
 from metabench.errors import MetabenchError
-
-__all__ = ["Bytes", "PickledArray", "Raw", "open_pickle", "read_pickle"]
 
 MOST_STEPS = 4_000_000
 """Steps of the machine, each of which makes at most one small object: what bounds the memory."""
@@ -32,12 +30,12 @@ def read_pickle(stream: BinaryIO, name: object, most_steps: int = MOST_STEPS) ->
     """Return what a pickle of protocol 0 to 5 holds.
 
     Args:
-        stream: seekable, and left open: the `Raw` and `PickledArray` in the result read from it later.
+        stream: seekable, and left open: the `LazyBytes` and `PickledArray` in the result read from it later.
         name: of the file, for messages.
         most_steps: how long the program may be.
 
     Returns:
-        None, bool, int, float, str, bytes (`Raw` where long), `PickledArray`, and lists, tuples and dicts of
+        None, bool, int, float, str, bytes (`LazyBytes` where long), `PickledArray`, and lists, tuples and dicts of
         these; keys are text, bytes or numbers. Byte strings of Python 2 are text, each byte a character.
 
     Raises:
@@ -64,7 +62,7 @@ def open_pickle(path: Path, most_steps: int = MOST_STEPS) -> Iterator[Any]:
 
 
 class _Refused(Exception):
-    """The pickle holds what no data set needs."""
+    """The pickle holds what no dataset needs."""
 
 
 class _Stop(Exception):
@@ -124,7 +122,7 @@ class _Machine:
         text = self.line()
         return {"00": False, "01": True}[text] if text in ("00", "01") else self.digits(text)
 
-    def string(self, length: int) -> Bytes:
+    def string(self, length: int) -> PickledBytes:
         """Read a byte string, or where it is long, only where it is."""
         if length <= _SHORT:
             return self.take(length)
@@ -132,7 +130,7 @@ class _Machine:
         if length > self.end - offset:
             raise ValueError("it is cut short")
         self.stream.seek(length, 1)
-        return Raw(self.stream, offset, length)
+        return LazyBytes(self.stream, offset, length)
 
     def marked(self) -> list[Any]:
         """Take what stands above the last mark."""
@@ -189,7 +187,7 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
     return dict(zip(keys, items[1::2], strict=True))
 
 
-def _text(value: Bytes) -> Any:
+def _text(value: PickledBytes) -> Any:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 

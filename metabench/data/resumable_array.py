@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from metabench.data.array_cache import create_array, made_once, open_array, publish, sync
 from metabench.data.parallel_rows import Make, made_blocks
 from metabench.errors import MetabenchError
+from metabench.utils.atomic_files import replacing
 
 Finish = Callable[[NDArray[np.uint8], Mapping[int, str]], None]
-Report = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 
 MOST_BAD = 100
 """So many unusable rows end the work: more of them would tell nothing new."""
@@ -65,9 +66,8 @@ class Journal:
     def start(self, blocks: Mapping[int, int]) -> None:
         """Begin anew with the blocks that are known to be good."""
         lines = [self._head(), *(b"%d %d" % item for item in blocks.items())]
-        fresh = self.path.with_name(self.path.name + ".new")
-        fresh.write_bytes(b"\n".join(lines) + b"\n")
-        fresh.replace(self.path)
+        with replacing(self.path, durable=False) as temporary:
+            temporary.write_bytes(b"\n".join(lines) + b"\n")
 
     def _head(self) -> bytes:
         return json.dumps(self.plan).encode()
@@ -79,7 +79,7 @@ def cached_rows(
     plan: str,
     make: Make,
     finish: Finish,
-    report: Report = lambda done, total: None,
+    report: ReportProgress = lambda done, total: None,
     draft: Path | None = None,
     most_bad: int | None = None,
 ) -> NDArray[np.uint8]:
@@ -133,9 +133,9 @@ def refuse_bad(what: str, names: Callable[[int], str], remedy: str) -> Finish:
 
 def first_three(names: Iterable[str]) -> str:
     """Return three names, and how many more there are."""
-    found = list(names)
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return ", ".join(found[:3]) + more
+    listed = list(names)
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return ", ".join(listed[:3]) + more
 
 
 def cores() -> int:
@@ -164,7 +164,7 @@ def _fill(
     done: Mapping[int, int],
     make: Make,
     journal: Journal,
-    report: Report,
+    report: ReportProgress,
     most_bad: int,
 ) -> dict[int, str]:
     """Make the blocks that are not done and note each; return the reasons of the unusable rows."""

@@ -14,11 +14,11 @@ _NO_ENDING = "without an ending"
 
 
 @dataclass(frozen=True)
-class Unread:
-    """Files of a data set that are not read for one reason.
+class UnreadFiles:
+    """Files of a dataset that are not read for one reason.
 
     Attributes:
-        split: that they are in, ``-`` for the whole data set.
+        split: that they are in, ``-`` for the whole dataset.
         status: ``skipped``, by their names and places; ``unreadable``, by what is in them.
         reason: in words.
         files: their names.
@@ -38,7 +38,7 @@ class Unread:
         return f"{kind}{self.reason}{_hint(self.reason, self.files)}"
 
 
-class Skipped:
+class SkippedFiles:
     """Files that are not read, by the reason.
 
     Args:
@@ -74,17 +74,17 @@ class Skipped:
                 if not is_hidden(name):
                     self.add(reason if is_image(name) else kind_of_file(name), Path(place, name))
 
-    def below(self, folder: str) -> Skipped:
+    def below(self, folder: str) -> SkippedFiles:
         """Return those in one sub-folder."""
-        part = Skipped(self.folder)
+        part = SkippedFiles(self.folder)
         for reason, names in self.files.items():
             if inside := [name for name in names if name.startswith(f"{folder}/")]:
                 part.files[reason] = inside
         return part
 
-    def joined(self, others: Iterable[Skipped], folder: Path) -> Skipped:
+    def joined(self, others: Iterable[SkippedFiles], folder: Path) -> SkippedFiles:
         """Return these and others, with names relative to a folder above them all."""
-        whole = Skipped(folder)
+        whole = SkippedFiles(folder)
         for part in (self, *others):
             for reason, names in part.files.items():
                 for name in names:
@@ -97,7 +97,7 @@ class Skipped:
 
     @property
     def counts(self) -> str:
-        """How many there are for each reason: ``3 .txt, 2 beside the class folders``."""
+        """Number of files for each reason: ``3 .txt, 2 beside the class folders``."""
         return ", ".join(_numbered(reason, names) for reason, names in sorted(self.files.items()))
 
     @property

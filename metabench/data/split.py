@@ -1,4 +1,4 @@
-"""What a data set hands to the harness."""
+"""Split of a dataset: items sorted by class, and its digests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ClassSplit:
             text in UTF-8, filled up with zeros.
         starts: int64 (classes + 1,); class c owns rows ``starts[c] .. starts[c+1]``.
         names: the name of each class.
-        groups: for each class what it belongs to (its alphabet, its superclass); empty where the data set has no such
+        groups: for each class what it belongs to (its alphabet, its superclass); empty where the dataset has no such
             thing. No part of the digest.
     """
 
@@ -44,14 +44,14 @@ class ClassSplit:
 
     @property
     def item_shape(self) -> tuple[int, ...]:
-        """Of one item, as a backbone is told: (channels, height, width) of images, (bytes,) of text."""
+        """Shape of one item as a backbone gets it: (channels, height, width) of images, (bytes,) of text."""
         shape = self.images.shape[1:]
         return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
 
     def class_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of the class of each row."""
-        found: NDArray[np.int64] = np.searchsorted(self.starts, rows, side="right") - 1
-        return found
+        classes: NDArray[np.int64] = np.searchsorted(self.starts, rows, side="right") - 1
+        return classes
 
 
 def _as_int64(values: Any) -> Any:
@@ -72,7 +72,7 @@ def _as_texts(values: Any) -> Any:
     return values
 
 
-def merge(first: ClassSplit, second: ClassSplit, images: NDArray[np.uint8] | None = None) -> ClassSplit:
+def merge_splits(first: ClassSplit, second: ClassSplit, images: NDArray[np.uint8] | None = None) -> ClassSplit:
     """Return the classes of both splits as one split, those of `first` first; `images` are all theirs, if at hand."""
     images = np.concatenate([first.images, second.images]) if images is None else images
     starts = np.concatenate([first.starts, second.starts[1:] + len(first.images)])
@@ -95,4 +95,4 @@ def split_digest(split: ClassSplit) -> str:
     return digest.hexdigest()
 
 
-Rows = NDArray[np.int64]
+RowIndices = NDArray[np.int64]

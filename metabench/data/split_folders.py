@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabench.data.image_folders import LAYOUT, visible
-from metabench.data.skipped_files import Skipped
+from metabench.data.skipped_files import SkippedFiles
 from metabench.errors import UsageError
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -29,7 +29,7 @@ class SplitFolders:
     """
 
     places: Mapping[str, Path]
-    skipped: Skipped
+    skipped: SkippedFiles
 
 
 def read_splits(root: Path, what: str) -> SplitFolders:
@@ -43,7 +43,9 @@ def read_splits(root: Path, what: str) -> SplitFolders:
     named = [(split, Path(entry.path)) for entry in entries if entry.is_dir() and (split := split_of(entry.name))]
     if not any(entry.is_dir() for _, folder in named for entry in visible(folder, what)):
         _refuse_flat(named, [entry.name for entry in entries if entry.is_dir()], what)
-        return SplitFolders({"test": root}, Skipped(root))  # sub-folders of that name, if any, hold images: classes
+        return SplitFolders(
+            {"test": root}, SkippedFiles(root)
+        )  # sub-folders of that name, if any, hold images: classes
     places: dict[str, Path] = {}
     for split, folder in named:
         if split in places:
@@ -58,7 +60,7 @@ def read_splits(root: Path, what: str) -> SplitFolders:
         raise UsageError(
             f"cannot read {what}: it has {have} but no test/, whose classes are measured. Add test/{other}"
         )
-    skipped = Skipped(root)
+    skipped = SkippedFiles(root)
     for entry in entries:
         if not entry.is_dir():
             skipped.add(f"beside {have}", entry.path)

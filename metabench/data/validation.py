@@ -1,4 +1,4 @@
-"""The rules for what a data set's ``load`` returns: for every run, and for ``metabench check``."""
+"""The rules for what a dataset's ``load`` returns: for every run, and for ``metabench check``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def valid_split(
         problem = layout_problem(loaded, spec.kind) or shape_problem(loaded, spec, shape) or size_problem(loaded, size)
         if not problem:
             return loaded
-    raise MetabenchError(f"cannot load {split} of data set '{dataset}': {problem}.")
+    raise MetabenchError(f"cannot load {split} of dataset '{dataset}': {problem}.")
 
 
 def item_shape(spec: DatasetSpec, params: Mapping[str, Value], loader: object) -> tuple[int, ...] | None:
@@ -74,22 +74,22 @@ def shape_problem(data: ClassSplit, spec: DatasetSpec, shape: tuple[int, ...] | 
     Args:
         shape: the promised one, 0 where it varies; None: images have 1 or 3 channels, or as many as the spec declares.
     """
-    found = data.item_shape
+    actual = data.item_shape
     if shape is not None:
-        fits = len(found) == len(shape) and all(want in (0, have) for want, have in zip(shape, found, strict=True))
+        fits = len(actual) == len(shape) and all(want in (0, have) for want, have in zip(shape, actual, strict=True))
     elif spec.kind == "images":
-        fits = 0 in spec.image_shape[:1] or found[0] in (1, 3, *spec.image_shape[:1])
+        fits = 0 in spec.image_shape[:1] or actual[0] in (1, 3, *spec.image_shape[:1])
     else:
         fits = True
     if fits:
         return ""
     wanted = "(1 or 3, height, width)" if shape is None else f"{_shape(shape)} ({_SHAPES[spec.kind]})"
     text = (
-        f"items have shape {_shape(found)}, expected {wanted}; the array is {_shape(data.images.shape)}, expected "
+        f"items have shape {_shape(actual)}, expected {wanted}; the array is {_shape(data.images.shape)}, expected "
         f"{LAYOUTS[spec.kind]}"
     )
     first = data.images.shape[1]
-    if spec.kind == "images" and found[0] != first and first in (1, 3, *(shape or spec.image_shape)[:1]):
+    if spec.kind == "images" and actual[0] != first and first in (1, 3, *(shape or spec.image_shape)[:1]):
         return f"{text}. Put the channels last with .transpose(0, 2, 3, 1)"
     where = "the spec's image_shape" if shape == spec.image_shape else "an image_shape of the loader"
     return f"{text}. Mend the array, or declare its shape by {where}"
@@ -97,11 +97,11 @@ def shape_problem(data: ClassSplit, spec: DatasetSpec, shape: tuple[int, ...] | 
 
 def size_problem(data: ClassSplit, size: SplitSize | None) -> str:
     """Return how the numbers of classes and items differ from the declared ones (None: unknown), '' if they do not."""
-    found = len(data.names), len(data.images)
-    if size is None or found == (size.classes, size.images):
+    actual = len(data.names), len(data.images)
+    if size is None or actual == (size.classes, size.images):
         return ""
     return (
-        f"it has {found[0]} classes and {found[1]} items, declared are {size.classes} and {size.images}. "
+        f"it has {actual[0]} classes and {actual[1]} items, declared are {size.classes} and {size.images}. "
         "Mend the data, or sizes in the spec"
     )
 
@@ -136,17 +136,17 @@ def _array_problem(images: object, kind: str) -> str:
         remedy = "Pass np.asarray(images)" if hasattr(images, "__array__") else "Pass a NumPy array"
         return f"images are {_article(images)}, expected a NumPy array, uint8 {layout}. {remedy}"
     assert isinstance(images, np.ndarray)
-    found = f"{kind} are {images.dtype} {_shape(images.shape)}, expected uint8 {layout}"
+    actual = f"{kind} are {images.dtype} {_shape(images.shape)}, expected uint8 {layout}"
     if images.dtype != np.uint8:
         repair = next((text for name, text in _REPAIRS.items() if name in str(images.dtype)), "Convert to np.uint8")
-        return f"{found}. {repair}"
+        return f"{actual}. {repair}"
     if images.ndim != wanted:
         channel = kind == "images" and images.ndim == 3
-        return f"{found}. {'Add the channel axis with images[..., None]' if channel else f'Give it {wanted} axes'}"
+        return f"{actual}. {'Add the channel axis with images[..., None]' if channel else f'Give it {wanted} axes'}"
     if 0 in images.shape:
-        return f"{found}. Return at least one class with one item"
+        return f"{actual}. Return at least one class with one item"
     if kind == "functions" and images.shape[1] % 4:
-        return f"{found}. Use the bytes of float32 numbers"
+        return f"{actual}. Use the bytes of float32 numbers"
     return ""
 
 

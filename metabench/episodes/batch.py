@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metabench.data.split import Rows
+from metabench.data.split import RowIndices
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class EpisodeBatch:
         way: number of classes in each episode.
     """
 
-    support: Rows
-    support_labels: Rows
-    query: Rows
-    query_labels: Rows
+    support: RowIndices
+    support_labels: RowIndices
+    query: RowIndices
+    query_labels: RowIndices
     way: int
 
     def __len__(self) -> int:

@@ -39,8 +39,12 @@ def require_episodes(
                 raise MetabenchError(f"{owner} returned {part} as {kind}, expected an int64 array (episodes, items)")
         if rows.shape != labels.shape or len(rows) != len(batch) or not rows.shape[1]:
             raise MetabenchError(f"{owner} returned {name} {rows.shape} with labels {labels.shape}")
-    if not values:
-        return
+    if values:
+        _require_values(batch, owner, starts)
+
+
+def _require_values(batch: EpisodeBatch, owner: str, starts: NDArray[np.int64]) -> None:
+    """Raise MetabenchError where rows or labels of some of the episodes are wrong."""
     some = slice(int(batch.query[0, 0]) % min(_EVERY, len(batch)), None, _EVERY)
     for name, least in (("support", 0), ("query", -1)):  # -1: a query of a class that is not in the support set
         labels = getattr(batch, f"{name}_labels")[some]

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
-from metabench.data.split import Rows
+from metabench.data.split import RowIndices
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.protocols import DisjointProtocol, EpisodeProtocol
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.utils.random_streams import Stream
 
-Ints = NDArray[np.int64]
+_Ints = NDArray[np.int64]
 
 
 class DisjointSource(EpisodeSource):
@@ -70,8 +70,8 @@ class DisjointSource(EpisodeSource):
         yield batch
 
 
-def _most_episodes(uses: Ints, way: int) -> int:
-    """The largest T for which T episodes of `way` distinct classes exist: sum_c min(uses_c, T) >= way * T.
+def _most_episodes(uses: _Ints, way: int) -> int:
+    """Return the largest T for which T episodes of `way` distinct classes exist: sum_c min(uses_c, T) >= way * T.
 
     That this is enough is the theorem of Gale and Ryser on 0-1 matrices with given margins.
     """
@@ -85,8 +85,8 @@ def _most_episodes(uses: Ints, way: int) -> int:
     return low
 
 
-def _quotas(uses: Ints, way: int, episodes: int, words: NDArray[np.uint64]) -> Ints:
-    """How often each class is used: as evenly as `uses` allows, the remainder to classes chosen by `words`."""
+def _quotas(uses: _Ints, way: int, episodes: int, words: NDArray[np.uint64]) -> _Ints:
+    """Return how often each class is used: as evenly as `uses` allows, the remainder to classes chosen by `words`."""
     needed, low, high = way * episodes, 0, episodes
     while low < high:  # the largest level that does not need more than there is
         middle = (low + high + 1) // 2
@@ -97,7 +97,7 @@ def _quotas(uses: Ints, way: int, episodes: int, words: NDArray[np.uint64]) -> I
     return quotas
 
 
-def _classes(quotas: Ints, way: int, episodes: int, name: Any) -> Ints:
+def _classes(quotas: _Ints, way: int, episodes: int, name: Any) -> _Ints:
     """Deal the classes out to episodes (T, way): always those with most uses left, ties at random."""
     left, dealt = quotas.copy(), np.empty((episodes, way), dtype=np.int64)
     stream = Stream(["deal", name], len(quotas))
@@ -114,7 +114,7 @@ def _classes(quotas: Ints, way: int, episodes: int, name: Any) -> Ints:
     return np.take_along_axis(dealt, np.argsort(label_words, axis=1, kind="stable"), axis=1)
 
 
-def _rows(classes: Ints, split: ClassSplit, per_class: int, name: Any) -> Rows:
+def _rows(classes: _Ints, split: ClassSplit, per_class: int, name: Any) -> RowIndices:
     """Give each use of a class the next images of a random order of its images, (T, way, per_class)."""
     total = int(split.starts[-1])
     words = Stream(["images", name], total).words(0, 1)[0]
@@ -126,5 +126,5 @@ def _rows(classes: Ints, split: ClassSplit, per_class: int, name: Any) -> Rows:
     turn = np.empty(len(flat), dtype=np.int64)
     turn[by_class] = np.arange(len(flat)) - np.repeat(np.cumsum(used) - used, used)
     places = (split.starts[flat] + turn * per_class)[:, None] + np.arange(per_class)
-    rows: Rows = shuffled[places].reshape(*classes.shape, per_class)
+    rows: RowIndices = shuffled[places].reshape(*classes.shape, per_class)
     return rows

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
-from metabench.data.split import Rows
+from metabench.data.split import RowIndices
 from metabench.episodes.batch import EpisodeBatch
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class EpisodeProtocol(Protocol):
-    """How episodes are drawn from a split. An implementation is constructed with its parameters."""
+    """Protocol by which episodes are drawn from a split; an implementation is constructed with its parameters."""
 
     n_query: int
     """Queries in one episode; where episodes differ, the most that one can have. `check` may set it for a split."""
@@ -61,7 +61,7 @@ class DisjointProtocol(EpisodeProtocol, Protocol):
     per_class: int
     """Images of each of them, support and query."""
 
-    def arrange(self, rows: Rows) -> EpisodeBatch:
+    def arrange(self, rows: RowIndices) -> EpisodeBatch:
         """Make image rows (B, way, per_class), distinct and each line of one class, into B episodes."""
         ...
 

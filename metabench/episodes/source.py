@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from metabench.data import ClassSplit
 from metabench.data.paired_split import PairedSplit
-from metabench.data.split import Rows
+from metabench.data.split import RowIndices
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.checks import require_episodes
 from metabench.episodes.protocols import EpisodeProtocol, GroupedProtocol, ListedProtocol
@@ -81,12 +81,12 @@ class EpisodeSource:
         """Return the words that break ties between scores: (episodes, n_query), for as many as there can be at most."""
         return self._ties.words(start, stop)[:, :n_query]
 
-    def query_orders(self, start: int, stop: int, n_query: int) -> Rows:
+    def query_orders(self, start: int, stop: int, n_query: int) -> RowIndices:
         """Return the order (episodes, n_query) in which the queries of each episode are shown to an algorithm.
 
         Protocols draw queries class by class, so their position would tell their label.
         """
-        orders: Rows = self._orders.words(start, stop)[:, :n_query].argsort(axis=1)  # no ties in 64 random bits
+        orders: RowIndices = self._orders.words(start, stop)[:, :n_query].argsort(axis=1)  # no ties in 64 random bits
         return orders
 
     def chunks(

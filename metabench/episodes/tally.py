@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.split import Rows
+from metabench.data.split import RowIndices
 from metabench.episodes.batch import EpisodeBatch
 from metabench.records.scores import metric_as_plain, parts_as_plain
 from metabench.registry.metric import ACCURACY, Metric
@@ -17,7 +17,7 @@ from metabench.statistics.episode_scores import first_column
 
 
 class EpisodeTally:
-    """What is kept of consecutive episodes: which they were, and which classes took part.
+    """Digest, classes and query counts of consecutive episodes.
 
     Args:
         starts: int64 (C + 1,) class boundaries of the split, see `ClassSplit`.
@@ -32,9 +32,9 @@ class EpisodeTally:
         self._hash = hashlib.sha256()
         self._starts, self._groups = starts, groups
         self._units = len(starts) - 1 if groups is None else int(groups.max()) + 1
-        self._members: list[Rows] = []
-        self._ways: list[Rows] = []
-        self._queries: list[Rows] = []
+        self._members: list[RowIndices] = []
+        self._ways: list[RowIndices] = []
+        self._queries: list[RowIndices] = []
 
     def update(self, batch: EpisodeBatch) -> None:
         """Add the episodes of `batch`, which must follow those added before."""
@@ -54,7 +54,7 @@ class EpisodeTally:
         return self._hash.hexdigest()
 
     @property
-    def queries(self) -> Rows:
+    def queries(self) -> RowIndices:
         """Queries in each episode, (episodes,)."""
         return np.concatenate([np.zeros(0, np.int64), *self._queries])
 

@@ -1,1 +1,1 @@
-"""Scoring episodes, labelling new items, and finding where a run goes wrong."""
+"""Scoring episodes, labelling new images, and analysing errors."""

@@ -1,7 +1,7 @@
-"""Where a run goes wrong: its worst episodes, its worst classes, and which classes it takes for which.
+"""Error analysis of a run: its worst episodes, its worst classes, and the classes that it confuses.
 
-A record keeps the number of correct answers of each episode and no more. The rest comes from replaying the episodes,
-which costs seconds, since their images are embedded already.
+A record keeps only the number of correct answers of each episode. The rest comes from replaying the episodes, which
+costs seconds, since their images are embedded already.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.statistics.student_t import t_quantile
 
 SHARE = 0.1
-"""The share of episodes that are the worst: the lowest decile."""
+"""Share of episodes that count as the worst: the lowest decile."""
 FEW_EPISODES = 10
-"""Classes that were in fewer episodes come after the others: nearly anything can happen in so few."""
+"""Classes that were in fewer episodes are listed last, since their means are mostly chance."""
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """How the queries of one class fare, in percent.
+    """Results for the queries of one class, in percent.
 
     Attributes:
-        accuracy: mean over the episodes that the class is in, of the share of its queries that are right.
-        ci95: half-width of its 95 % Student-t interval over those episodes; None for one episode, or equal ones.
-        precision: of all queries that were answered with this class, the share that is of it; None if there are none.
-        in_worst: the share of its episodes that are among the worst tenth.
-        taken_for: the class that most of its wrong queries are taken for, '' if none is wrong.
+        accuracy: share of correct queries, averaged over the episodes with the class.
+        ci95: half-width of the 95 % Student-t interval over those episodes; None for one episode, or equal ones.
+        precision: share of the queries answered with this class that belong to it; None where no query was.
+        in_worst: share of the class's episodes that are among the worst tenth.
+        taken_for: the most frequent wrong answer to its queries, '' where all are correct.
     """
 
     name: str
@@ -47,9 +47,9 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Queries of class `truth` that are taken for `answer`: `count` of the `queries` where both were in the episode.
+    """A confusion: `count` of `queries` of class `truth` were answered with `answer`, where both were in the episode.
 
-    They are ranked by what the share is at least (the lower end of its 95 % interval), so that chance does not lead.
+    Confusions are ranked by the lower end of the share's 95 % interval, so that small counts do not lead.
     """
 
     truth: str
@@ -70,13 +70,15 @@ class BadEpisode:
 
 @dataclass(frozen=True)
 class WorstCase:
-    """The whole view.
+    """The error analysis of a run.
 
     Attributes:
         accuracy: mean over episodes, in percent.
         worst_tenth: mean over the lowest tenth of the episodes.
-        quantiles: of the episodes' accuracy: the lowest, 5, 10, 25 and 50 %.
-        bad: the worst episodes. classes: worst first, those in few episodes last. confusions: most frequent first.
+        quantiles: of the accuracy of episodes: the lowest, 5, 10, 25 and 50 %.
+        bad: the worst episodes.
+        classes: worst first, those in few episodes last.
+        confusions: most frequent first.
     """
 
     episodes: int
@@ -89,10 +91,10 @@ class WorstCase:
 
 
 class ErrorAnalyzer:
-    """Adds up answers as episodes are replayed.
+    """A tally of answers as episodes are replayed.
 
     Args:
-        split: what the episodes are drawn from.
+        split: source of the episodes.
     """
 
     def __init__(self, split: ClassSplit) -> None:
@@ -120,7 +122,7 @@ class ErrorAnalyzer:
         self._right.append(right.mean(1))
 
     def result(self, top: int) -> WorstCase:
-        """Return the view, with the `top` worst episodes and most frequent confusions."""
+        """Return the analysis, with the `top` worst episodes and most frequent confusions."""
         scores = 100.0 * np.concatenate(self._right)
         order = np.argsort(scores, kind="stable")
         worst = order[: math.ceil(SHARE * len(scores))]
@@ -140,20 +142,20 @@ class ErrorAnalyzer:
         return tuple(self._names[index] for index in classes)
 
     def _classes(self, worst: Ints) -> tuple[ClassRow, ...]:
-        episode = np.repeat(np.arange(len(self._members)), [len(each) for each in self._members])
+        episode = np.repeat(np.arange(len(self._members)), [len(members) for members in self._members])
         member, rate = np.concatenate(self._members), np.concatenate(self._rates)
-        found = []
+        class_rows = []
         for index in np.flatnonzero(np.bincount(member, minlength=len(self._names))):
             mine = (member == index) & ~np.isnan(rate)
             if mine.any():
                 bad = np.isin(episode[mine], worst)
-                found.append(self._row(int(index), 100.0 * rate[mine], 100.0 * float(bad.mean())))
-        return tuple(sorted(found, key=lambda row: (row.episodes < FEW_EPISODES, row.accuracy, row.name)))
+                class_rows.append(self._row(int(index), 100.0 * rate[mine], 100.0 * float(bad.mean())))
+        return tuple(sorted(class_rows, key=lambda row: (row.episodes < FEW_EPISODES, row.accuracy, row.name)))
 
     def _row(self, index: int, rates: NDArray[np.float64], in_worst: float) -> ClassRow:
         count = len(rates)
         sd = float(rates.std(ddof=1)) if count > 1 else 0.0
-        half = t_quantile(count - 1, 0.95) * sd / math.sqrt(count) if sd else None  # equal ones tell no width
+        half = t_quantile(count - 1, 0.95) * sd / math.sqrt(count) if sd else None  # equal values have no width
         given = int(self._answered[:, index].sum())
         wrong = self._answered[index].copy()
         hits, wrong[index] = int(wrong[index]), 0
@@ -181,7 +183,7 @@ class ErrorAnalyzer:
 
 
 def _at_least(counts: Ints, queries: Ints) -> NDArray[np.float64]:
-    """Return the lower end of Wilson's 95 % interval for a share: seven of ten come before two of two."""
+    """Return the lower end of Wilson's 95 % interval for a share, which ranks seven of ten above two of two."""
     z, share = 1.96, counts / queries
     middle, half = share + z**2 / (2 * queries), z * np.sqrt(share * (1 - share) / queries + z**2 / (4 * queries**2))
     return np.asarray((middle - half) / (1 + z**2 / queries), dtype=np.float64)

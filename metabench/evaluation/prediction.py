@@ -1,4 +1,4 @@
-"""Labelling new images from a few examples: one episode, whose support set and queries are the user's files."""
+"""Labelling new images from a few examples: one episode whose support set and queries are the user's files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from torch import Tensor
 
 from metabench.data.bit_depth import measure_depth
 from metabench.data.image_arrays import quiet_decoders
-from metabench.data.image_decoding import Form, decode
-from metabench.data.image_folders import Classes, ImageFile, images_below, require_images, why_none
+from metabench.data.image_decoding import ImagePreprocessing, decode_image
+from metabench.data.image_folders import ClassFiles, ImageFile, images_below, require_images, why_none
 from metabench.data.label_tables import read_labelled
 from metabench.data.parallel_rows import Unusable
 from metabench.data.resumable_array import first_three
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import MetabenchError, UsageError
-from metabench.evaluation.scoring import checked_outputs
-from metabench.evaluation.scoring import predict as winners
+from metabench.evaluation.scoring import checked_outputs, winning_classes
 from metabench.learners.base import Learner
 from metabench.learners.factory import make_learner
 from metabench.models.assembly import Model
@@ -33,30 +32,33 @@ from metabench.runtime.devices import choose_device
 from metabench.runtime.torch_state import standard_torch
 from metabench.utils.console import Console
 from metabench.utils.random_streams import Stream
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 _AT_ONCE = 512
-"""Queries decoded and scored together where the answers do not depend on it: what memory they take is bounded."""
+"""Queries decoded and scored together, where answers do not depend on each other: bounds the memory they take."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is to be labelled, and how.
+class PredictionRequest:
+    """A request to label images.
 
     Attributes:
         support: a folder with one sub-folder of images for each class.
         query: image files, and folders of them at any depth.
-        form: how images come to one shape, which is that of the training where there was one.
-        one_by_one: look at every query by itself, with an algorithm that would look at all of them together.
+        algorithm, backbone: with their parameters.
+        checkpoint: file of trained weights; None where the backbone needs none.
+        form: size, fit and channels of images, which must be those of the training.
+        one_by_one: label every query alone, with an algorithm that would use all of them together.
         skip_bad: leave files out that cannot be read.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     """
 
     support: Path
     query: Sequence[Path]
-    algorithm: ResolvedPlugin
-    backbone: ResolvedPlugin
+    algorithm: ResolvedPlugin[AlgorithmSpec]
+    backbone: ResolvedPlugin[BackboneSpec]
     checkpoint: Path | None = None
-    form: Form = field(default_factory=Form)
+    form: ImagePreprocessing = field(default_factory=ImagePreprocessing)
     one_by_one: bool = False
     skip_bad: bool = False
     device: str = "auto"
@@ -64,13 +66,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A query and what it is taken for.
+    """A query with its label.
 
     Attributes:
-        path: as it was found.
+        path: of the image.
         label: the class with the highest score.
-        probability: the softmax of the scores; the algorithm's own, and not calibrated.
-        second, second_probability: the class that comes next.
+        probability: softmax of the scores; it is not calibrated.
+        second, second_probability: the class with the next highest score.
         probabilities: of every class.
     """
 
@@ -82,60 +84,70 @@ class Prediction:
     probabilities: dict[str, float]
 
 
+@dataclass(frozen=True)
+class _Support:
+    """Class names, images (S, H, W, C) and labels (S,) of a support set."""
+
+    names: list[str]
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
 @standard_torch()
-def predict(request: Request, console: Console) -> list[Prediction]:
-    """Label the queries, in the order of their paths.
+def label_images(request: PredictionRequest, console: Console) -> list[Prediction]:
+    """Return a label for each query, in the order of their paths.
 
     Raises:
-        UsageError, MissingError: folders or files that cannot be used, an algorithm that nobody has trained.
+        UsageError, MissingError: folders or files cannot be used, or the algorithm is untrained.
         MetabenchError: images cannot be read.
     """
     _refuse_untrained(request)
     classes, queries = _classes(request, console), _queries(request, console)
     bits = _bits([*classes.images, *queries], console)
-    names, support, labels = _support(classes, request, bits, console)
+    support = _support(classes, request, bits, console)
+    names = support.names
     height, width, channels = request.form.shape
     device = choose_device(request.device)
     shape = (channels, height, width)
-    learner = make_learner(request.algorithm, request.backbone, shape, 0, len(names), device)
+    learner = make_learner(request.algorithm, request.backbone, shape, device, way=len(names))
     _load(learner, request, len(names), console)
     spec = request.algorithm.spec
-    assert isinstance(spec, AlgorithmSpec)
     together = spec.setting_with(request.algorithm.params) == "transductive" and not request.one_by_one
     if together and len(queries) > 1:
         console.note(f"{spec.name} looks at the {len(queries)} queries together; --one-by-one looks at each alone")
-    found: list[Prediction] = []
+    labelled: list[Prediction] = []
     size = len(queries) if together else _AT_ONCE
     with console.progress("labelling", len(queries)) as bar, quiet_decoders():
         for start in range(0, len(queries), size):
             files, images = _decoded(queries[start : start + size], request, bits, "--query", console)
-            scores = _scores(learner, support, labels, images, len(names), device, request.one_by_one)
-            found += _named(files, scores, names)
+            scores = _scores(learner, support, images, device, request.one_by_one)
+            labelled += _named(files, scores, names)
             bar.update(min(start + size, len(queries)))
-    return found
+    return labelled
 
 
-def _refuse_untrained(request: Request) -> None:
+def _refuse_untrained(request: PredictionRequest) -> None:
     algorithm, backbone = request.algorithm.spec, request.backbone.spec
-    assert isinstance(algorithm, AlgorithmSpec)
-    assert isinstance(backbone, BackboneSpec)
     if backbone.takes != "images":
-        raise UsageError(f"backbone '{backbone.name}' takes {backbone.takes}, not images; use another --backbone")
+        raise UsageError(
+            f"cannot label images with backbone '{backbone.name}': it takes {backbone.takes}. Use another --backbone"
+        )
     if request.checkpoint is not None:
         return
     if algorithm.takes != "features":
         raise UsageError(
-            f"{algorithm.name} has to be trained first: 'metabench run --algo {algorithm.name}' on other classes, then "
-            "--checkpoint with its weights; or use an algorithm that needs no training ('metabench list algorithms')"
+            f"cannot label images with {algorithm.name}: it is untrained. Train it on other classes with 'metabench "
+            f"run --algo {algorithm.name}' and pass its weights with --checkpoint, or use an algorithm that needs no "
+            "training ('metabench list algorithms')"
         )
     if backbone.trains and not (backbone.trained_on or request.backbone.weights):
         raise UsageError(
-            f"backbone '{request.backbone.name}' starts at random and has learned nothing; give --checkpoint FILE, or "
-            "a pre-trained --backbone ('metabench list backbones')"
+            f"cannot label images with backbone '{request.backbone.name}': it is untrained. Pass --checkpoint FILE, or "
+            "use a pre-trained --backbone ('metabench list backbones')"
         )
 
 
-def _classes(request: Request, console: Console) -> Classes:
+def _classes(request: PredictionRequest, console: Console) -> ClassFiles:
     classes = read_labelled(request.support, "--support")
     require_images(classes, "--support")
     if classes.skipped:
@@ -144,7 +156,7 @@ def _classes(request: Request, console: Console) -> Classes:
 
 
 def _bits(files: Sequence[ImageFile], console: Console) -> int:
-    """Return how many bits all images of more than 8, examples and queries, are taken to have."""
+    """Return the bits of a channel that all images of more than 8 bits, examples and queries, are taken to have."""
     with quiet_decoders():
         depth = measure_depth([file.path for file in files])
     if depth.note:
@@ -152,10 +164,8 @@ def _bits(files: Sequence[ImageFile], console: Console) -> int:
     return depth.bits
 
 
-def _support(
-    classes: Classes, request: Request, bits: int, console: Console
-) -> tuple[list[str], NDArray[np.uint8], NDArray[np.int64]]:
-    """Return class names, images (S, H, W, C) and labels (S,)."""
+def _support(classes: ClassFiles, request: PredictionRequest, bits: int, console: Console) -> _Support:
+    """Return the support set; images that cannot be read are left out where the request says so."""
     with quiet_decoders():
         files, images = _decoded(classes.images, request, bits, "--support", console)
     kept = {file.path for file in files}
@@ -163,17 +173,17 @@ def _support(
     for name, count in counts.items():
         if not count:
             raise UsageError(f"cannot read --support: no image of class '{name}' can be read. Replace or repair some")
-    return list(counts), images, np.repeat(np.arange(len(counts)), list(counts.values()))
+    return _Support(list(counts), images, np.repeat(np.arange(len(counts)), list(counts.values())))
 
 
-def _queries(request: Request, console: Console) -> list[ImageFile]:
+def _queries(request: PredictionRequest, console: Console) -> list[ImageFile]:
     images, skipped = images_below(request.query, "--query")
     if skipped:
         console.note(f"--query: {skipped.note}")
     examples = request.support.resolve()
     queries = [file for file in images if examples not in file.path.resolve().parents]
     if len(queries) < len(images):
-        console.note(f"--query: left out {counted(len(images) - len(queries), 'image')} of the support folder")
+        console.note(f"--query: left out {pluralise(len(images) - len(queries), 'image')} of the support folder")
     if not queries:
         places = ", ".join(map(str, request.query))
         cause, remedy = why_none(skipped) if skipped else ("", "Give images, or folders of them")
@@ -182,7 +192,7 @@ def _queries(request: Request, console: Console) -> list[ImageFile]:
 
 
 def _decoded(
-    files: Sequence[ImageFile], request: Request, bits: int, flag: str, console: Console
+    files: Sequence[ImageFile], request: PredictionRequest, bits: int, flag: str, console: Console
 ) -> tuple[list[ImageFile], NDArray[np.uint8]]:
     """Return the files that can be read, and their images (N, H, W, C)."""
     good: list[ImageFile] = []
@@ -190,12 +200,12 @@ def _decoded(
     images = np.empty((len(files), *request.form.shape), dtype=np.uint8)
     for file in files:
         try:
-            images[len(good)] = decode(file.path, request.form, bits)
+            images[len(good)] = decode_image(file.path, request.form, bits)
             good.append(file)
         except Unusable as problem:
             bad.append(f"{file.path} ({problem})")
     if bad:
-        what = f"{len(bad)} of {counted(len(files), 'image')}"
+        what = f"{len(bad)} of {pluralise(len(files), 'image')}"
         if not request.skip_bad:
             listing = f"; 'metabench datasets verify folder:{request.support}' lists all" if flag == "--support" else ""
             listing = listing if len(bad) > 3 else ""
@@ -207,7 +217,7 @@ def _decoded(
     return good, images[: len(good)]
 
 
-def _load(learner: Learner, request: Request, way: int, console: Console) -> None:
+def _load(learner: Learner, request: PredictionRequest, way: int, console: Console) -> None:
     if request.checkpoint is not None:
         try:
             meta = load_weights(learner.module, request.checkpoint)
@@ -219,29 +229,26 @@ def _load(learner: Learner, request: Request, way: int, console: Console) -> Non
             console.note(f"weights made for {meta['made_for']}")
     elif isinstance(learner.module, Model) and any(True for _ in learner.module.head.parameters()):
         name = request.algorithm.name
-        raise UsageError(f"{name} has weights of its own that nobody has trained; give --checkpoint, or another --algo")
+        raise UsageError(
+            f"cannot label images with {name}: its own weights are untrained. Pass --checkpoint, or use another --algo"
+        )
 
 
 def _scores(
-    learner: Learner,
-    support: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    query: NDArray[np.uint8],
-    way: int,
-    device: torch.device,
-    one_by_one: bool,
+    learner: Learner, support: _Support, query: NDArray[np.uint8], device: torch.device, one_by_one: bool
 ) -> Tensor:
-    """Return the scores (Q, way) of query images."""
+    """Return the scores (Q, way) of query images (Q, H, W, C)."""
+    way = len(support.names)
     if not len(query):
         return torch.empty(0, way)
-    images = torch.from_numpy(np.concatenate([support, query])).to(device)
+    images = torch.from_numpy(np.concatenate([support.images, query])).to(device)
     body = learner.frozen if learner.frozen is not None else learner.embedder
     data = images if body is None else embed(body, images, owner=learner.backbone)
     learner.module.eval()
-    rows = len(support) + np.arange(len(query))
+    rows = len(support.images) + np.arange(len(query))
     groups = rows[:, None] if one_by_one else rows[None]
     with torch.inference_mode():
-        batches = _episodes(learner, data, labels, groups, way)
+        batches = _episodes(learner, data, support.labels, groups, way)
         scores = torch.cat([checked_outputs(learner, data, batch) for batch in batches])
     return scores.reshape(-1, way).float().cpu()
 
@@ -262,12 +269,12 @@ def _episodes(
 
 
 def _named(files: Sequence[ImageFile], scores: Tensor, names: Sequence[str]) -> list[Prediction]:
-    first = winners(scores[None], lambda: Stream("predict", len(files)).words(0, 1))[0].tolist()
+    first = winning_classes(scores[None], lambda: Stream("predict", len(files)).words(0, 1))[0].tolist()
     shares = scores.double().softmax(-1).numpy()
-    found = []
+    named = []
     for file, best, share in zip(files, first, shares, strict=True):
         rest = [index for index in np.argsort(-share, kind="stable") if index != best]
         every = dict(zip(names, map(float, share), strict=True))
         second = names[rest[0]]
-        found.append(Prediction(file.path, names[best], every[names[best]], second, every[second], every))
-    return found
+        named.append(Prediction(file.path, names[best], every[names[best]], second, every[second], every))
+    return named

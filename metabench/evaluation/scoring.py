@@ -1,11 +1,10 @@
-"""Scoring episodes in large chunks on the device: one number out for each, whatever the chunk size."""
+"""Scoring episodes in large chunks on the device; scores do not depend on the chunk size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,23 +16,21 @@ from metabench.episodes.protocols import ValuedProtocol
 from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.learners.augmentation import own_items
+from metabench.learners.base import Learner
 from metabench.models.embedding import embed
-from metabench.models.output_checks import OutputError, gap, require_finite, require_tensor
+from metabench.models.output_checks import OutputError, require_finite, require_tensor, score_gap
 from metabench.statistics.episode_scores import Floats
-from metabench.utils.random_streams import below
-
-if TYPE_CHECKING:
-    from metabench.learners.base import Learner
+from metabench.utils.random_streams import integers_below
 
 Watch = Callable[[EpisodeBatch, NDArray[np.int64]], None]
-"""Is shown episodes and the labels (B, Q) that their queries were given."""
+"""Takes episodes and the labels (B, Q) that their queries were given."""
 
 
-def predict(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tensor:
+def winning_classes(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tensor:
     """Return the winning class (B, Q) of scores (B, Q, way).
 
-    Equal largest scores are broken at random, each with the same chance, by `tie_words()` (B, Q): the first
-    index would favour some class, and labels follow the order of the support set.
+    Ties are broken uniformly at random by `tie_words()` (B, Q): the first index would favour some class, and labels
+    follow the order of the support set.
     """
     largest = logits.max(-1)
     tied = logits == largest.values[..., None]
@@ -41,7 +38,7 @@ def predict(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tens
     if int(n_tied.max()) == 1:
         return largest.indices
     counts = n_tied.cpu().numpy().astype(np.uint64)
-    which = torch.from_numpy(below(tie_words(), counts)).to(logits.device)
+    which = torch.from_numpy(integers_below(tie_words(), counts)).to(logits.device)
     # The (which+1)-th of the tied classes: its running count is the first to exceed `which`.
     return (tied.cumsum(-1) > which[..., None]).to(torch.uint8).argmax(-1)
 
@@ -49,10 +46,10 @@ def predict(logits: Tensor, tie_words: Callable[[], NDArray[np.uint64]]) -> Tens
 def answer(
     learner: Learner, data: Tensor, source: EpisodeSource, start: int, batch: EpisodeBatch
 ) -> tuple[Tensor, Tensor]:
-    """Return the checked outputs of a learner for the queries of episodes from `start` on, and the truth about them.
+    """Return the checked outputs of a learner for the queries of episodes from `start` on, and their targets.
 
-    The learner meets the queries of each episode in an order of their own and without their labels, and its outputs are
-    put back: position tells nothing. Both are as in `metabench.learners.base.Learner`.
+    Outputs and targets are as in `metabench.learners.base.Learner`. The learner gets the queries of each episode in a
+    random order and without their labels, so that their position reveals nothing; its outputs are put back in order.
 
     Raises:
         OutputError: an output of another shape, type or device than promised, or one that is not finite.
@@ -82,10 +79,10 @@ def checked_outputs(learner: Learner, data: Tensor, batch: EpisodeBatch, start: 
 
 
 _INDEPENDENT = 0.05
-"""Largest difference that rounding makes between two batches, as a share of the spread of scores, with room."""
+"""Largest difference between two batches that counts as rounding, as a share of the spread of scores."""
 
 
-def require_independence(
+def require_independent_scores(
     learner: Learner, data: Tensor, source: EpisodeSource, start: int, batch: EpisodeBatch, outputs: Tensor
 ) -> None:
     """Raise OutputError where the scores of an episode depend on other episodes, or on other queries undeclared.
@@ -109,7 +106,7 @@ def require_independence(
     query[:, kept:] = query[:, :1]
     again = checked_outputs(learner, data, replace(first, query=query), start)[:, :kept]
     before = outputs[:, torch.from_numpy(order[0, :kept]).to(outputs.device)]
-    apart = gap(again, before)
+    apart = score_gap(again, before)
     if apart > _INDEPENDENT:
         others = "queries or episodes" if learner.inductive else "episodes"
         raise OutputError(
@@ -119,10 +116,15 @@ def require_independence(
 
 
 def rehearse(learner: Learner, images: Tensor, source: EpisodeSource) -> None:
-    """Raise OutputError where an output is not what was promised, from one episode: before hours of training.
+    """Score one episode before hours of training, so that an output of another shape or type is noticed.
 
     Args:
-        images: those of ``source.split``, as `learner` is trained on them.
+        learner: about to be trained.
+        images: of ``source.split``, as `learner` is trained on them.
+        source: training episodes.
+
+    Raises:
+        OutputError: an output is not what was promised.
     """
     few, batch = own_items(images, source.batch(0, 1))
     if learner.embedder is not None:
@@ -135,14 +137,17 @@ def rehearse(learner: Learner, images: Tensor, source: EpisodeSource) -> None:
 def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tensor) -> tuple[Floats, Tensor]:
     """Return the score (B,) of each of the episodes from `start` on, and the answers to their queries.
 
-    The score is the share of correct answers, in [0, 1], and the answers are labels (B, Q); or the score is the value
-    of the metric that the protocol has, with its parts (B, 1 + parts) if any, and the answers are the outputs.
+    The score is the share of correct answers, in [0, 1], and the answers are labels (B, Q). Where the protocol has a
+    metric of its own, the score is its value, with its parts (B, 1 + parts) if it has any, and the answers are the
+    outputs.
 
     Args:
+        source: the episodes.
+        start: index of the first one.
         outputs, truth: of the queries, as in `metabench.learners.base.Learner`.
 
     Raises:
-        OutputError: the protocol returned values of another shape or type than promised, or some that are not finite.
+        OutputError: the protocol returned values of another shape or type than promised, or not finite ones.
     """
     if isinstance(source.protocol, ValuedProtocol):
         values, owner = source.protocol.values(outputs, truth), f"{type(source.protocol).__name__}.values"
@@ -155,7 +160,7 @@ def score_batch(source: EpisodeSource, start: int, outputs: Tensor, truth: Tenso
         if not torch.allclose(alone[0], values[-1], rtol=1e-3, atol=1e-6):
             raise OutputError(f"{owner} gives episode {start + len(outputs) - 1} another value beside other episodes")
         return values.double().cpu().numpy(), outputs
-    winners = predict(outputs, partial(source.tie_words, start, start + len(outputs), outputs.shape[1]))
+    winners = winning_classes(outputs, partial(source.tie_words, start, start + len(outputs), outputs.shape[1]))
     return ((winners == truth).sum(1).double() / truth.shape[1]).cpu().numpy(), winners
 
 
@@ -166,25 +171,26 @@ def evaluate(
     episodes: int,
     done: Floats,
     report: Callable[[Floats], bool | None],
+    *,
     chunk: int | None = None,
     stops: Sequence[int] = (),
     watch: Watch | None = None,
 ) -> EpisodeTally:
-    """Score episodes ``len(done) <= i < episodes``; hand each chunk's scores to `report`.
+    """Score episodes ``len(done) <= i < episodes``, pass the scores of each chunk to `report`, and return their tally.
 
     Args:
+        learner: in place on its device.
         data: what `learner` scores (`metabench.learners.base.Learner`), of the images of ``source.split``.
-        done: scores (see `score_batch`) of the episodes scored before (resume).
+        source: the episodes.
+        episodes: number of episodes in all.
+        done: scores (see `score_batch`) of the episodes scored before.
         report: called with the scores of consecutive episodes; may raise to stop, or return True to end here.
-        chunk: episodes at once; chosen by size where not given. It does not change a score.
-        stops: numbers of episodes, ascending, at which `report` is asked whatever the chunks are.
+        chunk: episodes at once; None chooses by size. It does not change a score.
+        stops: numbers of episodes, ascending, after which `report` is called whatever the chunk size.
         watch: called with each batch of episodes and the answers to its queries.
 
-    Returns:
-        Which episodes were scored.
-
     Raises:
-        OutputError: a plugin returned something else than its interface promises, naming the episode.
+        OutputError: a plugin returned something else than its interface promises; names the episode.
     """
     tally = source.tally()
     size = chunk or learner.chunk_size(data, source.batch(0, 1))
@@ -195,7 +201,7 @@ def evaluate(
         for start, batch in source.chunks(episodes, size, len(done), stops):
             outputs, truth = answer(learner, data, source, start, batch)
             if start == len(done) or start + len(batch) == episodes:  # what is kept in between shows at the end
-                require_independence(learner, data, source, start, batch, outputs)
+                require_independent_scores(learner, data, source, start, batch, outputs)
             scores, answers = score_batch(source, start, outputs, truth)
             tally.update(batch)
             if watch is not None:

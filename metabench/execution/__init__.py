@@ -1,1 +1,1 @@
-"""Carrying out a plan: sessions, weights, features, scores, replays."""
+"""Running what is planned: sessions, launches, executing one run, replaying a record."""

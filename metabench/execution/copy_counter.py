@@ -1,4 +1,4 @@
-"""Counting the copies among the items that a run measures, once for each prepared split."""
+"""Counting copies among the items of a run, once for each prepared split."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metabench.data.duplicates import Items, count_copies, items_of
+from metabench.data.duplicates import ItemDigests, count_copies, items_of
 from metabench.execution.training_data import seen_by
 from metabench.planning.run_spec import RunSpec
 from metabench.records.copy_counts import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
 from metabench.registry.resolved import ResolvedPlugin
+from metabench.registry.specs import DatasetSpec
 from metabench.utils.atomic_files import replacing
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CopyCounter:
-    """Counts copies by the digests of items, which it computes once and keeps on disk by the digest of the split.
+    """A counter of copies by the digests of items, which are kept on disk by the digest of their split.
 
     Args:
         session: loads the splits and knows their digests.
@@ -27,17 +28,17 @@ class CopyCounter:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._items: dict[str, Items] = {}
+        self._items: dict[str, ItemDigests] = {}
         self._counts: dict[tuple[str, ...], dict[str, int]] = {}
-        self._seen: dict[str, list[tuple[ResolvedPlugin, str]]] = {}
+        self._seen: dict[str, list[tuple[ResolvedPlugin[DatasetSpec], str]]] = {}
 
     def count(self, run: RunSpec) -> dict[str, int]:
-        """Return the number of copies of each kind in a run (see `copy_counts`), those that are not 0.
+        """Return the number of copies of each kind in a run (see `copy_counts`), without those that are 0.
 
-        ``within_class`` and ``between_classes`` are of the measured split. ``between_splits`` are its items that
-        stand in a split which the run trains on, chooses weights by or takes support from, or which weights that the
-        user gave have seen, as far as that is known here (see `training_data.seen_by`). Where support is of
-        another split, copies within a class of the measured one do no harm.
+        ``within_class`` and ``between_classes`` are of the measured split. ``between_splits`` are its items that are
+        also in a split which the run trains on, chooses weights by or takes support from, or which the user's weights
+        have seen, where that is known here (see `training_data.seen_by`). Where support is drawn from another split,
+        copies within a class of the measured one do no harm.
         """
         learned = [(run.trained_on, split) for split in learned_from(run)]
         learned += [(run.dataset, run.support)] if run.support else []
@@ -45,27 +46,27 @@ class CopyCounter:
         if weights:
             if weights not in self._seen:
                 self._seen[weights] = seen_by(weights, run, self._session)
-            measured_digest = self._session.digests(run.dataset)[run.split]
+            measured_digest = self._session.loader.digests(run.dataset)[run.split]
             learned += [
                 (dataset, split)
                 for dataset, split in self._seen[weights]
-                if split != "val" or self._session.digests(dataset)[split] != measured_digest  # val is chosen by
+                if split != "val" or self._session.loader.digests(dataset)[split] != measured_digest
             ]
         places = [(run.dataset, run.split), *learned]
-        key = (run.support, *(self._session.digests(dataset)[split] for dataset, split in places))
+        key = (run.support, *(self._session.loader.digests(dataset)[split] for dataset, split in places))
         if key not in self._counts:
             measured, *others = (self._items_of(dataset, split) for dataset, split in places)
             within, between = count_copies(measured)
             within = 0 if run.support else within
             seen = np.concatenate([items.digests for items in others]) if others else np.array([], np.uint64)
             shared = len(np.intersect1d(measured.digests, seen))
-            found = {WITHIN_CLASS: within, BETWEEN_CLASSES: between, BETWEEN_SPLITS: shared}
-            self._counts[key] = {kind: number for kind, number in found.items() if number}
+            counts = {WITHIN_CLASS: within, BETWEEN_CLASSES: between, BETWEEN_SPLITS: shared}
+            self._counts[key] = {kind: number for kind, number in counts.items() if number}
         return self._counts[key]
 
-    def _items_of(self, dataset: ResolvedPlugin, split: str) -> Items:
+    def _items_of(self, dataset: ResolvedPlugin[DatasetSpec], split: str) -> ItemDigests:
         """Return the digests of the items of a split, from memory, disk or the split."""
-        digest = self._session.digests(dataset)[split]
+        digest = self._session.loader.digests(dataset)[split]
         if digest not in self._items:
             path = self._session.home.dataset_cache(dataset.spec.cache_name) / f"items-{digest[:16]}.npy"
             items = _read(path)
@@ -75,14 +76,14 @@ class CopyCounter:
             self._items[digest] = items
         return self._items[digest]
 
-    def _computed(self, dataset: ResolvedPlugin, split: str) -> Items:
-        data = self._session.split(dataset, split)
+    def _computed(self, dataset: ResolvedPlugin[DatasetSpec], split: str) -> ItemDigests:
+        data = self._session.loader.split(dataset, split)
         with self._session.console.progress(f"comparing items of {dataset.name}", len(data.images)) as bar:
             return items_of(data, bar.update)
 
 
 def learned_from(run: RunSpec) -> list[str]:
-    """Return the splits whose items decide about the weights of a run; without the measured one, which is chosen by."""
+    """Return the splits that a run trains on or chooses weights by, without the measured split."""
     if run.recipe is None:
         return []
     validated = ["val"] if run.recipe.train_on == "train" else []
@@ -90,16 +91,16 @@ def learned_from(run: RunSpec) -> list[str]:
     return [split for split in splits if run.source is not None or split != run.split]
 
 
-def _read(path: Path) -> Items | None:
+def _read(path: Path) -> ItemDigests | None:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     if array.ndim != 2 or len(array) != 2 or array.dtype != np.uint64:
         return None
-    return Items(array[0], array[1].astype(np.int64))
+    return ItemDigests(array[0], array[1].astype(np.int64))
 
 
-def _write(path: Path, items: Items) -> None:
+def _write(path: Path, items: ItemDigests) -> None:
     with replacing(path, durable=False) as temporary, temporary.open("wb") as stream:
         np.save(stream, np.stack([items.digests, items.classes.astype(np.uint64)]))

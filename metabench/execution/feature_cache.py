@@ -1,48 +1,91 @@
-"""Features on disk, by content key."""
+"""The tensors that a learner is trained and scored on, embedded once for all runs that share weights."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-import tokenize
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.models.embedding import shared_tensor
-from metabench.runtime.memory import device_memory
-from metabench.utils.atomic_files import replacing
+from metabench.execution.feature_files import load_features, room_for_features, save_features
+from metabench.execution.session import Session
+from metabench.models.embedding import embed, embedded_width, require_item_independence, to_device
+from metabench.models.fingerprints import weights_digest
+from metabench.models.interfaces import Backbone
+from metabench.planning.run_spec import RunSpec
+from metabench.utils.hashing import content_key
+
+CPU = torch.device("cpu")
+_SPLITS_KEPT = 3
+"""Splits whose features stay in memory for the next run."""
 
 
-def room_for_features(shape: tuple[int, int], device: torch.device, folder: Path, max_memory: int = 0) -> Tensor:
-    """Return an uninitialised float32 tensor: in memory, or on a CPU, where a quarter of what is free is too small for
-    it, in a file of `folder` that is gone with the tensor.
+@dataclass(frozen=True)
+class SplitImages:
+    """The images (N, H, W, C) of a split, and its digest."""
+
+    images: NDArray[np.uint8]
+    digest: str
+
+
+class FeatureCache:
+    """Features of splits in memory and on disk.
 
     Args:
-        max_memory: bytes that the process may take; 0: what there is.
+        session: holds the folder of features, the memory budget and the console.
+        device: that features are moved to.
     """
-    used, limit = device_memory(torch.device("cpu"))
-    if device.type != "cpu" or 4 * 4 * shape[0] * shape[1] <= (max_memory or limit) - used:
-        return torch.empty(shape, device=device)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and death when the map is written
-            os.posix_fallocate(file.fileno(), 0, 4 * shape[0] * shape[1])
-        return shared_tensor(np.memmap(file, np.float32, "w+", shape=shape))
 
+    def __init__(self, session: Session, device: torch.device) -> None:
+        self.device = device
+        self._session = session
+        self._kept: dict[str, Tensor] = {}
 
-def load_features(path: Path, shape: tuple[int, int]) -> Tensor | None:
-    """Return cached features as a memory map, or None where there are none of this shape (absent or damaged)."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError):
-        return None  # what NumPy's header parser raises on damaged bytes
-    return shared_tensor(array) if array.shape == shape and array.dtype == np.float32 else None
+    def embedded(self, run: RunSpec, backbone: Backbone, split: SplitImages) -> Tensor:
+        """Return the features (N, D) of a split, from memory, disk or the backbone."""
+        key = self._key(run, backbone, split.digest)
+        if key not in self._kept:
+            features = self._computed(run, backbone, split.images, key)
+            if len(self._kept) == _SPLITS_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = features.to(self.device)
+        return self._kept[key]
 
+    def concatenated(self, first: Tensor, second: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """Return the features of a split, followed by `rows` of the features of another."""
+        shape = (len(first) + len(rows), first.shape[1])
+        both = room_for_features(shape, self.device, self._session.home.features, self._session.memory)
+        both[: len(first)] = first
+        torch.index_select(second, 0, torch.from_numpy(rows).to(second.device), out=both[len(first) :])
+        return both
 
-def save_features(path: Path, features: Tensor) -> None:
-    """Write features; they may be large, and what a power cut takes is made anew."""
-    with replacing(path, durable=False) as temporary, temporary.open("wb") as stream:
-        np.save(stream, features.cpu().numpy())
+    def _key(self, run: RunSpec, backbone: Backbone, digest: str) -> str:
+        return content_key(
+            {
+                "backbone": run.backbone.inputs(),
+                "weights": weights_digest(backbone),
+                "images": digest,
+                "precision": run.precision,
+                "device": self.device.type,
+                "torch": torch.__version__,
+            }
+        )
+
+    def _computed(self, run: RunSpec, backbone: Backbone, images: NDArray[np.uint8], key: str) -> Tensor:
+        """Return features from disk, or from the backbone; without weights embedding is cheaper than reading."""
+        has_weights = any(True for _ in backbone.parameters())
+        path = self._session.home.features / f"{key}.npy"
+        shape = (len(images), embedded_width(backbone))
+        features = load_features(path, shape) if has_weights else None
+        if features is not None:
+            return features
+        features = room_for_features(shape, self.device, path.parent, self._session.memory)
+        items, owner = to_device(images, CPU), f"backbone '{run.backbone.name}'"
+        with self._session.console.progress(f"embedding {run.dataset.name}", len(images)) as bar:
+            embed(backbone, items, run.precision, bar.update, features, owner)
+        require_item_independence(backbone, items, features, run.precision, owner)
+        if has_weights:
+            save_features(path, features)
+        return features

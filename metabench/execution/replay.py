@@ -1,4 +1,4 @@
-"""Measure a record's episodes again from its weights and compare every answer."""
+"""Measuring the episodes of a record again from its weights, and comparing every answer."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metabench.errors import MissingError, UsageError
+from metabench.execution.run_data import measured_split, run_digests
 from metabench.execution.session import Session
 from metabench.planning.run_spec import RunSpec
 from metabench.records.inputs import Inputs, PluginInputs, as_plain, inputs_of
 from metabench.records.schema import Record
 from metabench.records.scores import ClassSums, Scores, scores_of
-from metabench.registry.loader import Kind
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
+from metabench.registry.specs import Kind
 from metabench.utils.hashing import file_sha256
-from metabench.utils.text import counted, short_digest
+from metabench.utils.text import pluralise, short_digest
 
 if TYPE_CHECKING:
     from metabench.data import ClassSplit
@@ -29,19 +30,19 @@ if TYPE_CHECKING:
 
 _HEX = re.compile("[0-9a-f]{64}")
 ROUNDING = 1e-4
-"""How far a value measured again may be off, relative or absolute: another processor adds in another order."""
+"""Largest relative or absolute difference of a value measured again: another processor adds in another order."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """How a record's answers compare with those measured now.
+    """A comparison of a record's answers with those measured now.
 
     Attributes:
-        episodes: how many were replayed, from the first on.
-        total: how many the record has.
-        differing: numbers of the episodes with another number of correct answers, or a value that rounding does not
+        episodes: number of episodes replayed, from the first on.
+        total: number of episodes in the record.
+        differing: indices of the episodes with another number of correct answers, or a value that rounding does not
             explain (`ROUNDING`).
-        here, recorded: what there is in the first of them; None where none differs.
+        here, recorded: the answers of the first differing episode; None where no episode differs.
         same_episodes: whether the images of all episodes are those of the record; None where not all were replayed.
         same_classes: whether the sums by class agree too; None likewise.
     """
@@ -56,15 +57,16 @@ class Replay:
 
     @property
     def reproduced(self) -> bool:
-        """Whether nothing differs."""
+        """Return whether nothing differs."""
         return not self.differing and self.same_episodes is not False and self.same_classes is not False
 
 
-def replay(
+def replay_record(
     record: Record,
     session: Session,
     weights: Path | None,
     episodes: int,
+    *,
     any_version: bool = False,
     watcher: Callable[[ClassSplit], Watch] | None = None,
 ) -> Replay:
@@ -72,18 +74,18 @@ def replay(
 
     Args:
         record: of a run that succeeded.
-        session: where the data are.
-        weights: the model's weights, as `find_weights` found them; None where nothing was trained.
-        episodes: at least 1; the record's number if that is less.
-        any_version: take the installed versions of plugins for those of the record.
-        watcher: given the classes that were measured, returns what is shown every answer.
+        session: has the data.
+        weights: file of the model's weights, see `find_weights`; None where nothing was trained.
+        episodes: number of episodes, at least 1; at most the record's number is replayed.
+        any_version: accept other versions of plugins than those of the record.
+        watcher: takes the measured classes, and returns a function that takes every answer.
 
     Raises:
         MissingError: a plugin, its version, the data or the weights are not those of the record.
     """
-    places = session.place_of(record.inputs.dataset.digest)
+    places = session.loader.places.find(record.inputs.dataset.digest)
     run = rebuild(record, session.registry, weights, any_version, places)
-    digests = session.digests_of(run)
+    digests = run_digests(run, session.loader)
     _refuse_other_inputs(record.inputs, inputs_of(run.inputs(digests)), any_version)
     scores = record.measured
     total = len(scores)
@@ -92,19 +94,18 @@ def replay(
     from metabench.execution.executor import Executor  # loads torch
 
     try:
-        watch = None if watcher is None else watcher(session.measured(run))
-        parts = Executor(session).replay(run, digests, watch)
+        watch = None if watcher is None else watcher(measured_split(run, session.loader))
+        measured = scores_of(Executor(session).replay_run(run, watch).scores)
     except UsageError as problem:  # what the user asked for was fine, so it is the record that does not fit
-        raise MissingError(f"the run behind the record cannot be made here: {problem}") from None
-    found = scores_of(parts["scores"])
-    for index, (ours, theirs) in enumerate(zip(found.queries, scores.queries, strict=False)):
+        raise MissingError(f"cannot replay the record here: {problem}") from None
+    for index, (ours, theirs) in enumerate(zip(measured.queries, scores.queries, strict=False)):
         if ours != theirs:
-            raise MissingError(f"episode {index} has {counted(ours, 'query')} here and {theirs} in the record")
-    if [part.metric for part in found.parts] != [part.metric for part in scores.parts]:
+            raise MissingError(f"episode {index} has {pluralise(ours, 'query')} here and {theirs} in the record")
+    if [part.metric for part in measured.parts] != [part.metric for part in scores.parts]:
         raise MissingError("the scores of the record are made of other parts than here")
-    if found.metric != scores.metric:
-        raise MissingError(f"the episodes are scored by {found.metric} here and {scores.metric} in the record")
-    return _compare(scores, found)
+    if measured.metric != scores.metric:
+        raise MissingError(f"the episodes are scored by {measured.metric} here and {scores.metric} in the record")
+    return _compare(scores, measured)
 
 
 def rebuild(
@@ -116,13 +117,20 @@ def rebuild(
 ) -> RunSpec:
     """Return the run behind a record, to be evaluated with `weights`.
 
-    `places` are the parameters of the data set that say where it lies on this machine.
+    Args:
+        record: names the plugins and their parameters.
+        registry: the installed plugins.
+        weights: file of the model's weights; None where nothing was trained.
+        any_version: accept other versions of plugins than those of the record.
+        places: path parameters of the dataset on this machine.
 
     Raises:
         MissingError: a plugin is not installed, or in another version, or has other parameters.
     """
     inputs = record.inputs
-    choices = {kind: _choice(kind, plugin, registry, any_version) for kind, plugin in inputs.plugins.items()}
+    choices: dict[str, ResolvedPlugin[Any]] = {
+        kind: _choice(kind, plugin, registry, any_version) for kind, plugin in inputs.plugins.items()
+    }
     data = choices["dataset"]
     choices["dataset"] = dataclasses.replace(data, params={**data.params, **(places or {})})
     return RunSpec(
@@ -143,12 +151,12 @@ def rebuild(
 def find_weights(record: Record, models: Path, beside: Path | None = None, given: Path | None = None) -> Path | None:
     """Return the file with a record's weights; None where nothing was trained.
 
-    Looked for in this order: `given`; ``weights/<sha256>.safetensors`` of the leaderboard whose record file is
-    `beside`; the model in the store. It is only taken if its SHA-256 is that of the record.
+    The search order is `given`, then ``weights/<sha256>.safetensors`` of the leaderboard whose record file is
+    `beside`, then `models`. A file is only returned if its SHA-256 is that of the record.
 
     Raises:
         UsageError: `given` has another checksum, or the record needs no weights.
-        MissingError: there is none.
+        MissingError: no file has the weights.
     """
     if record.inputs.training is None:
         if given is not None:
@@ -172,7 +180,7 @@ def find_weights(record: Record, models: Path, beside: Path | None = None, given
     raise MissingError(f"no weights {sha256[:12]} at {looked}; name the file with --checkpoint")
 
 
-def _choice(kind: Kind, wanted: PluginInputs, registry: Registry, any_version: bool) -> ResolvedPlugin:
+def _choice(kind: Kind, wanted: PluginInputs, registry: Registry, any_version: bool) -> ResolvedPlugin[Any]:
     name = wanted.name
     try:
         spec, _ = registry.choose(kind, name)
@@ -190,10 +198,10 @@ def _choice(kind: Kind, wanted: PluginInputs, registry: Registry, any_version: b
     return ResolvedPlugin(spec, params)
 
 
-def _refuse_other_inputs(wanted: Inputs, ours: Inputs, any_version: bool) -> None:
-    """Raise where the run that we can make is not the record's: other data, parameters, declarations."""
+def _refuse_other_inputs(wanted: Inputs, rebuilt: Inputs, any_version: bool) -> None:
+    """Raise MissingError where the run rebuilt here has other data, parameters or declarations than the record."""
     for kind, plugin in wanted.plugins.items():
-        recorded, here = as_plain(plugin), as_plain(ours.plugins[kind])
+        recorded, here = as_plain(plugin), as_plain(rebuilt.plugins[kind])
         # A parameter that is newer than the record has its default, and the answers decide.
         here["params"] = {name: value for name, value in here["params"].items() if name in recorded["params"]}
         for name in sorted({*recorded, *here} - ({"version"} if any_version else set())):
@@ -204,7 +212,7 @@ def _refuse_other_inputs(wanted: Inputs, ours: Inputs, any_version: bool) -> Non
 
 
 def _differing(theirs: Any, ours: Any) -> tuple[Any, Any]:
-    """Return two values; of dictionaries only the entries in which they differ."""
+    """Return two values; of two dictionaries only the entries that differ."""
     if not isinstance(theirs, Mapping) or not isinstance(ours, Mapping):
         return theirs, ours
     same = {name for name in theirs if name in ours and theirs[name] == ours[name]}
@@ -216,10 +224,11 @@ def _brief(value: Any) -> str:
     return repr(short_digest(value) if isinstance(value, str) and _HEX.fullmatch(value) else value)
 
 
-def _compare(scores: Scores, found: Scores) -> Replay:
-    here, recorded = found.answers, scores.answers
-    parts = zip(found.parts, scores.parts, strict=True)
-    columns = [(here, recorded), *((ours.values, theirs.values) for ours, theirs in parts)]
+def _compare(recorded: Scores, measured: Scores) -> Replay:
+    """Return the comparison of the scores of a record with those measured now."""
+    here, there = measured.answers, recorded.answers
+    parts = zip(measured.parts, recorded.parts, strict=True)
+    columns = [(here, there), *((ours.values, theirs.values) for ours, theirs in parts)]
     differing = sorted(
         {
             index
@@ -228,31 +237,31 @@ def _compare(scores: Scores, found: Scores) -> Replay:
             if not _same(*pair)
         }
     )
-    whole = len(here) == len(recorded)
-    same_classes = None
-    if whole and scores.classes is not None and found.classes is not None:
-        same_classes = _same_classes(scores.classes, found.classes)
+    is_whole = len(here) == len(there)
     return Replay(
         len(here),
-        len(recorded),
+        len(there),
         differing,
         here[differing[0]] if differing else None,
-        recorded[differing[0]] if differing else None,
-        found.episodes_digest == scores.episodes_digest if whole else None,
-        None if differing else same_classes,
+        there[differing[0]] if differing else None,
+        measured.episodes_digest == recorded.episodes_digest if is_whole else None,
+        _same_classes(recorded.classes, measured.classes) if is_whole and not differing else None,
     )
 
 
-def _same_classes(recorded: ClassSums, found: ClassSums) -> bool:
-    rows = [(getattr(found, name), getattr(recorded, name)) for name in ("episodes", "correct", "totals")]
-    return recorded.of == found.of and all(
+def _same_classes(recorded: ClassSums | None, measured: ClassSums | None) -> bool | None:
+    """Return whether the sums by class agree; None where one side has none."""
+    if recorded is None or measured is None:
+        return None
+    rows = [(getattr(measured, name), getattr(recorded, name)) for name in ("episodes", "correct", "totals")]
+    return recorded.of == measured.of and all(
         len(ours) == len(theirs) and all(_same(*pair) for pair in zip(ours, theirs, strict=True))
         for ours, theirs in rows
     )
 
 
 def _same(here: float, recorded: float) -> bool:
-    """Whether a count is the same, or a value but for the rounding of another machine."""
+    """Return whether two counts are equal, or two values up to the rounding of another machine."""
     if isinstance(here, int) and isinstance(recorded, int):
         return here == recorded
     return math.isclose(here, recorded, rel_tol=ROUNDING, abs_tol=ROUNDING)

@@ -1,4 +1,4 @@
-"""Fingerprints of who scores a run, and what a checkpoint was made for."""
+"""The fingerprint of what scores a run, and the description that its weights carry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metabench.utils.hashing import content_key, file_sha256
 
 
 def scorer_digest(learner: Learner, source: EpisodeSource) -> str:
-    """Return what tells those apart who may score episodes of one run: other weights, or a plugin that was edited."""
+    """Return a SHA-256 of the weights and the plugin files that score the episodes of a run."""
     module = learner.module
     kinds = {type(part) for part in (*module.children(), module, source.protocol, learner.frozen)}
     modules = {getattr(sys.modules.get(kind.__module__), "__file__", None) for kind in kinds}
@@ -23,7 +23,7 @@ def scorer_digest(learner: Learner, source: EpisodeSource) -> str:
 
 
 def made_for(run: RunSpec) -> dict[str, Any]:
-    """What a file of weights says of itself: in words, and for `metabench predict` by name and parameter."""
+    """Return what a file of weights says of its run: in words, and for `metabench predict` as names and parameters."""
     return {
         "made_for": f"{run.algorithm.words} on {run.backbone.words}, data {run.trained_on.words}",
         "algorithm": {"name": run.algorithm.name, "params": run.algorithm.recorded},

@@ -1,4 +1,4 @@
-"""The data that a file of weights was trained on, as far as the store or the file says which they are."""
+"""The data that a file of weights was trained on, where the store or the file names them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from metabench.planning.run_spec import RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.records.inputs import PluginInputs, TrainingInputs
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
+from metabench.registry.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from metabench.execution.session import Session
 
 
-def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedPlugin, str]]:
-    """Return the splits that weights learned from or were chosen by; empty where nothing here says it.
+def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedPlugin[DatasetSpec], str]]:
+    """Return the splits that weights were trained on or chosen by; empty where that is unknown here.
 
-    A record in the store says it of the weights that its run made, by the digests of the data. A file from elsewhere
-    names its data only, which is enough where those are the measured ones and have published digests.
+    A record in the store names the data of the weights that its run trained by their digests. A file from elsewhere
+    has only the name of its data, which is enough where they are the measured data and have published digests.
 
     Args:
         sha256: of the file.
-        run: that is measured with it.
+        run: measured with the weights.
+        session: has the store and the data.
     """
     for record in session.store.records():
         training = record.inputs.training
@@ -35,26 +37,26 @@ def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedP
     named = str(tensors_meta(Path(file)).get("made_for", ""))
     if not named.endswith(f", data {run.dataset.words}"):
         return []
-    return [(run.dataset, split) for split in ("train", "val") if split in session.splits(run.dataset)]
+    return [(run.dataset, split) for split in ("train", "val") if split in session.loader.splits(run.dataset)]
 
 
 def _of_training(
     training: TrainingInputs, measured: PluginInputs, run: RunSpec, session: Session
-) -> list[tuple[ResolvedPlugin, str]]:
-    """Return the splits behind the digests of a training, those that are here and need no download."""
-    found = []
+) -> list[tuple[ResolvedPlugin[DatasetSpec], str]]:
+    """Return the splits behind the digests of a training that are here and need no download."""
+    splits = []
     for split, digest in training.digests.items():
         learned_from = _dataset(training.dataset or measured, digest, session)
         for dataset in (run.dataset, learned_from):
-            if dataset is not None and ((session.known_digests(dataset) or {}).get(split) == digest):
-                found.append((dataset, split))
+            if dataset is not None and ((session.loader.known_digests(dataset) or {}).get(split) == digest):
+                splits.append((dataset, split))
                 break
-    return found
+    return splits
 
 
-def _dataset(recorded: PluginInputs, digest: str, session: Session) -> ResolvedPlugin | None:
-    """Return the user's own data set behind a record, where it was on this machine."""
-    places = session.place_of(digest)
+def _dataset(recorded: PluginInputs, digest: str, session: Session) -> ResolvedPlugin[DatasetSpec] | None:
+    """Return the user's own dataset behind a record; None where it was never on this machine."""
+    places = session.loader.places.find(digest)
     spec = session.registry.datasets.get(recorded.name.partition(":")[0])
     if spec is None or not places:
         return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -18,6 +17,7 @@ from msgspec import Meta, Struct, structs
 
 from metabench.errors import UsageError
 from metabench.records.strict_json import type_fault
+from metabench.utils.bounded_files import read_toml
 
 MAX_REASON = 500
 OVERLAPS = ("none", "classes", "images")
@@ -120,12 +120,12 @@ def contamination(trained_on: str, dataset: str, overlaps: Sequence[Overlap]) ->
 def _read(path: Path, kind: type[File]) -> File:
     """Return the content of a TOML file, or of an empty one where there is no file."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), kind, builtin_types=(datetime.date,))
+        return msgspec.convert(read_toml(path), kind, builtin_types=(datetime.date,))
     except FileNotFoundError:
         return kind()
     except msgspec.ValidationError as problem:
         raise UsageError(f"cannot read {path}: {type_fault(problem)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except ValueError as problem:
         raise UsageError(f"cannot read {path}: {problem}") from None
 
 

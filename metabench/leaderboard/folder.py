@@ -18,6 +18,7 @@ from metabench.records.checks import RecordError, check_record
 from metabench.records.record import read_record, write_record
 from metabench.records.schema import Record
 from metabench.utils.atomic_files import write_atomic
+from metabench.utils.bounded_files import TABLE_BYTES, read_bounded
 
 HTML_PAGE = "index.html"
 
@@ -167,7 +168,7 @@ def _refuse_unknown(entries: Sequence[Entry], invalidated: Mapping[str, Invalida
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_bytes().decode()  # not read_text, which would hide foreign line ends
+        return read_bounded(path, TABLE_BYTES).decode()  # not read_text, which would hide foreign line ends
     except (FileNotFoundError, UnicodeDecodeError):
         return None
 

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from metabench.errors import UsageError
 from metabench.leaderboard.entries import FILE_SAFE_NAME, RESERVED, Column
 from metabench.records.strict_json import type_fault
+from metabench.utils.bounded_files import SOURCE_BYTES, read_bounded
 
 CLAIM_KINDS = ("paper", "replication")
 PUBLISHED_COLUMNS = ("algorithm", "backbone", "dataset", "way", "shot", "query", "accuracy", "ci95", "source", "kind")
@@ -72,9 +73,11 @@ def read_published(path: Path) -> list[Published]:
         UsageError: a malformed line; the message names it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, SOURCE_BYTES).decode()
     except FileNotFoundError:
         return []
+    except UnicodeDecodeError as error:
+        raise UsageError(f"cannot read {path}: it is not UTF-8 ({error}). Save it as CSV in UTF-8.") from None
     reader = csv.DictReader(text.splitlines())
     if tuple(reader.fieldnames or ()) != PUBLISHED_COLUMNS:
         raise UsageError(f"cannot read {path}: the first line must be {','.join(PUBLISHED_COLUMNS)}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from metabench.leaderboard import page_text
 from metabench.leaderboard.rows import BoardRow
-from metabench.registry.loader import Kind
+from metabench.registry.specs import Kind
 from metabench.reports.text import params_text
 
 

@@ -1,7 +1,7 @@
-"""Augmenting training images where they are, many at once, each in its own way: no worker processes, no Python loop.
+"""Augmenting training images on their device, many at once and every image differently, without worker processes.
 
-What is drawn comes from a generator of each call, seeded by one number of torch's training stream: a resumed training
-augments as one that was never stopped, and the same numbers are drawn on a CPU and on a GPU.
+Random numbers come from a generator per call, which is seeded by one number of torch's training stream: a resumed
+training augments as one that was never stopped, and a CPU and a GPU draw the same numbers.
 """
 
 from __future__ import annotations
@@ -21,40 +21,42 @@ _GREY = (0.299, 0.587, 0.114)
 
 
 def padding(side: int) -> int:
-    """Return how far a crop may be shifted: 8 pixels at 84, 4 at 32, as Lee et al. 2019 have it."""
+    """Return the largest shift of a crop in pixels: 8 at 84, 4 at 32, as in Lee et al. 2019."""
     return -(-2 * side // 21)
 
 
 def training_items(images: Tensor, batch: EpisodeBatch, augment: str) -> tuple[Tensor, EpisodeBatch]:
     """Return the items of a batch of training episodes, augmented, and the batch with its rows in them.
 
-    Every image of every episode is augmented by itself. With ``none`` all stays as it is.
+    Every image of every episode is augmented on its own. ``none`` changes nothing.
 
     Args:
         images: uint8 (N, H, W, C) of the training split.
+        batch: training episodes.
         augment: one of `AUGMENTS`.
     """
     if augment == "none":
         return images, batch
     generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-    found, batch = own_items(images, batch)
-    found = crop_flip(found, generator)
+    items, batch = own_items(images, batch)
+    items = crop_flip(items, generator)
     if augment == "crop-flip-jitter":
-        found = jitter(found, generator)
-    return found, batch
+        items = jitter(items, generator)
+    return items, batch
 
 
 def own_items(images: Tensor, batch: EpisodeBatch) -> tuple[Tensor, EpisodeBatch]:
     """Return the items of a batch of episodes one after the other, and the batch with its rows in them.
 
     Args:
-        images: (N, ...) that the rows of `batch` mean.
+        images: (N, ...), indexed by the rows of `batch`.
+        batch: episodes.
     """
     n_support = batch.support.shape[1]
     rows = np.concatenate([batch.support, batch.query], axis=1)
     here = np.arange(rows.size, dtype=rows.dtype).reshape(rows.shape)
-    found = images[torch.from_numpy(rows.reshape(-1)).to(images.device)]
-    return found, replace(batch, support=here[:, :n_support], query=here[:, n_support:])
+    items = images[torch.from_numpy(rows.reshape(-1)).to(images.device)]
+    return items, replace(batch, support=here[:, :n_support], query=here[:, n_support:])
 
 
 def crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -73,8 +75,8 @@ def crop_flip(images: Tensor, generator: torch.Generator) -> Tensor:
         + rows.clamp(0, height - 1)[:, :, None] * width
         + columns.clamp(0, width - 1)[:, None]
     )
-    found = images.reshape(count * height * width, -1).index_select(0, index.flatten().to(images.device))
-    return found.view(images.shape) * inside[..., None].to(images.device)
+    shifted = images.reshape(count * height * width, -1).index_select(0, index.flatten().to(images.device))
+    return shifted.view(images.shape) * inside[..., None].to(images.device)
 
 
 def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -83,12 +85,12 @@ def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
         (1 + JITTER * (2 * torch.rand(len(images), 1, 1, 1, generator=generator) - 1)).to(images.device)
         for _ in range(3)
     )
-    found = (images.float() * brightness).clamp_(0, 255)
-    middle = _grey(found).mean((1, 2), keepdim=True)
-    found = middle.lerp(found, contrast).clamp_(0, 255)
+    changed = (images.float() * brightness).clamp_(0, 255)
+    middle = _grey(changed).mean((1, 2), keepdim=True)
+    changed = middle.lerp(changed, contrast).clamp_(0, 255)
     if images.shape[-1] == 3:
-        found = _grey(found).lerp(found, saturation).clamp_(0, 255)
-    return found.round_().to(torch.uint8)
+        changed = _grey(changed).lerp(changed, saturation).clamp_(0, 255)
+    return changed.round_().to(torch.uint8)
 
 
 def _grey(images: Tensor) -> Tensor:

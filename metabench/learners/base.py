@@ -1,4 +1,4 @@
-"""What the harness trains and scores, whatever kind of algorithm it is: weights, scores of episodes, gradients."""
+"""The interface through which every kind of algorithm is trained and scored."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.models.interfaces import Backbone
 from metabench.registry.recipe import Recipe
+from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
 
 
 class Learner(ABC):
     """An algorithm with its weights, ready to be trained and scored.
 
-    `data` below is what `scores` looks up by image row: features where `embedder` says what makes them of the
-    images, else the images themselves, uint8 (N, H, W, C).
+    `data` below is what `scores` indexes by image row: features (N, D) where there is an `embedder`, else the images,
+    uint8 (N, H, W, C).
 
     Attributes:
         module: holds all weights, under the names that they have in a checkpoint.
         embedder: the backbone that embeds every image once for all episodes; None where each task has its own.
-        frozen: a backbone that has nothing to learn and is no part of `module`. Where there is one, what the methods
-            below take for images are its features, float32 (N, D), made once for training and evaluation.
-        beside_mb: memory in MiB that processes beside this one took at most.
-        algorithm, backbone: how messages name the two plugins.
+        frozen: a backbone that has nothing to learn and is no part of `module`. Where there is one, the methods below
+            take its features, float32 (N, D), for images; they are computed once for training and evaluation.
+        beside_mb: peak memory in MiB of the processes beside this one.
+        algorithm, backbone: names of the two plugins in messages.
         inductive: whether the score of a query must not depend on the other queries.
     """
 
@@ -46,21 +47,21 @@ class Learner(ABC):
         """Return the scores (B, Q, way) of a batch of episodes; called in evaluation mode and without gradients."""
 
     def width(self, batch: EpisodeBatch) -> int:
-        """Return how many numbers `scores` has for each query: one for each class, or those that are predicted."""
+        """Return the numbers per query in `scores`: one for each class, or the predicted ones."""
         return batch.way
 
     @contextmanager
     def scoring(self, data: Tensor) -> Iterator[None]:
-        """Score within this block `data` alone, by weights that stay as they are: copies of both may be made."""
+        """Promise that within this block only `data` is scored and no weight changes, so that both may be copied."""
         yield
 
     def truth(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
-        """Return what `scores` should be close to: the labels (B, Q) of the queries, or numbers (B, Q, D)."""
+        """Return the targets of `scores`: the labels (B, Q) of the queries, or numbers (B, Q, D)."""
         return torch.from_numpy(batch.query_labels).to(data.device)
 
     @abstractmethod
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
-        """Return how many episodes like the one in `batch` are scored at once."""
+        """Return the number of episodes like the one in `batch` that are scored at once."""
 
     @abstractmethod
     def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
@@ -68,23 +69,31 @@ class Learner(ABC):
 
         Args:
             images: uint8 (N, H, W, C) of the training split.
-            episode: training episodes that came before this batch.
+            batch: training episodes.
+            recipe: says how to augment.
+            episode: number of training episodes before this batch.
         """
 
     def check(
-        self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8], accepted: bool = False
+        self,
+        recipe: Recipe | None,
+        source: EpisodeSource,
+        images: NDArray[np.uint8],
+        memory: MemoryBudget = NO_LIMIT,
     ) -> str:
-        """Raise UsageError for what can be known to fail before hours of work; return a note for the user, or ''.
+        """Return a note for the user, or '', once nothing is known to fail after hours of work.
 
         Args:
             recipe: None where nothing is trained.
-            source: of training episodes (of the test's where nothing is trained), of `images` (N, H, W, C), which are
-                images even where the others take features.
-            accepted: that there is memory for it was found before. It is not refused for want of it now, when what
-                earlier work has freed may count as taken.
+            source: training episodes (test episodes where nothing is trained).
+            images: uint8 (N, H, W, C) of ``source.split``, even where the other methods take features.
+            memory: that tasks may take.
+
+        Raises:
+            UsageError: training or scoring would fail.
         """
         return ""
 
     def trainable(self) -> bool:
-        """Whether there is anything to learn."""
+        """Return whether there is anything to learn."""
         return any(parameter.requires_grad for parameter in self.module.parameters())

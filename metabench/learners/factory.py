@@ -1,9 +1,10 @@
-"""From the names of an algorithm and a backbone to a learner, on its device."""
+"""Building a learner from an algorithm and a backbone, and checking it before a run."""
 
 from __future__ import annotations
 
 import torch
 
+from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.base import Learner
@@ -11,38 +12,62 @@ from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Embedded, Model, build_frozen, build_model
 from metabench.models.checkpoints import load_body
 from metabench.models.embedding import embedded_width
+from metabench.planning.run_spec import RunSpec
+from metabench.registry.recipe import Recipe
 from metabench.registry.registry import load_target
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec
+from metabench.runtime.memory_budget import MemoryBudget
 
 
-def make_learner(
-    algorithm: ResolvedPlugin,
-    backbone: ResolvedPlugin,
-    item_shape: tuple[int, ...],
-    seed: int,
-    way: int,
-    device: torch.device,
-    precision: str = "float32",
-    max_memory: int = 0,
-) -> Learner:
-    """Build with weights that depend on `seed` alone.
-
-    A backbone that has nothing to learn stays outside of the model, as `Learner.frozen`, and features take its place.
+def make_run_learner(run: RunSpec, item_shape: tuple[int, ...], device: torch.device) -> Learner:
+    """Return the learner of a run, with weights that depend on its seed alone.
 
     Args:
+        run: its protocol says how many classes a task has.
         item_shape: (channels, height, width) of images, see `metabench.data.ClassSplit.item_shape`.
-        way: classes of a task, for a network with a classifier; 0 where there is none.
-        max_memory: bytes that tasks may take; 0: what there is.
+        device: holds the weights.
 
     Raises:
         UsageError: the algorithm's class is not of the kind that its spec says.
     """
-    spec, of_body = algorithm.spec, backbone.spec
+    way = int(run.protocol.params.get("way", 0))
+    return make_learner(
+        run.algorithm, run.backbone, item_shape, device, way=way, seed=run.seed, precision=run.precision
+    )
+
+
+def make_learner(
+    algorithm: ResolvedPlugin[AlgorithmSpec],
+    backbone: ResolvedPlugin[BackboneSpec],
+    item_shape: tuple[int, ...],
+    device: torch.device,
+    *,
+    way: int,
+    seed: int = 0,
+    precision: str = "float32",
+) -> Learner:
+    """Return a learner with weights that depend on `seed` alone.
+
+    A backbone that has nothing to learn stays outside of the model, as `Learner.frozen`, and features take its place.
+
+    Args:
+        algorithm: with its parameters.
+        backbone: with its parameters, and its weights if it has any.
+        item_shape: (channels, height, width) of images, see `metabench.data.ClassSplit.item_shape`.
+        device: holds the weights.
+        way: classes of a task, for a network with a classifier; 0 where there is none.
+        seed: of the initial weights.
+        precision: of the network.
+
+    Raises:
+        UsageError: the algorithm's class is not of the kind that its spec says.
+    """
+    spec, backbone_spec = algorithm.spec, backbone.spec
     assert isinstance(spec, AlgorithmSpec)
-    assert isinstance(of_body, BackboneSpec)
-    body, params, frozen = load_target(of_body), backbone.params, None
-    if not of_body.trains:
+    assert isinstance(backbone_spec, BackboneSpec)
+    body, params, frozen = load_target(backbone_spec), backbone.params, None
+    if not backbone_spec.trains:
         frozen = build_frozen(body, params, item_shape).to(device)
         if backbone.weights is not None:
             load_body(frozen, backbone.weights)
@@ -57,7 +82,21 @@ def make_learner(
     if isinstance(model, Model):
         learner = FeatureLearner(model, precision, frozen)
     else:
-        learner = AdaptiveLearner(model, precision, max_memory, frozen=frozen, device=device)
+        learner = AdaptiveLearner(model, precision, frozen=frozen, device=device)
     learner.algorithm, learner.backbone = f"algorithm '{algorithm.name}'", f"backbone '{backbone.name}'"
     learner.inductive = spec.setting_with(algorithm.params) == "inductive"
     return learner
+
+
+def check_learner(
+    run: RunSpec, learner: Learner, recipe: Recipe | None, source: EpisodeSource, memory: MemoryBudget
+) -> str:
+    """Return what `Learner.check` says of the learner of a run, on the episodes and images of `source`.
+
+    Raises:
+        UsageError: the learner cannot be trained or scored; names algorithm and backbone.
+    """
+    try:
+        return learner.check(recipe, source, source.split.images, memory)
+    except UsageError as error:
+        raise UsageError(f"{run.algorithm.name} on backbone '{run.backbone.name}' {error}") from error

@@ -1,8 +1,6 @@
-"""The learner of heads on features."""
+"""Training and scoring heads on features."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,20 +9,16 @@ from torch import Tensor
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
-from metabench.models.interfaces import FeatureHead
-from metabench.models.output_checks import require_tensor
-
-if TYPE_CHECKING:
-    from metabench.learners.base import Learner
-
 from metabench.errors import UsageError
 from metabench.learners.augmentation import training_items
 from metabench.learners.base import Learner
 from metabench.models.assembly import Model
 from metabench.models.embedding import autocast
-from metabench.models.interfaces import Backbone
+from metabench.models.interfaces import Backbone, FeatureHead
+from metabench.models.output_checks import require_tensor
 from metabench.models.task_context import TaskContext, task_context
 from metabench.registry.recipe import Recipe
+from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
 
 
 class FeatureLearner(Learner):
@@ -39,15 +33,15 @@ class FeatureLearner(Learner):
         self.body = model.backbone.for_training()
 
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
-        """Score by features."""
+        """Return the scores (B, Q, way) of the head on gathered features."""
         return batch_logits(self.module.head, data, batch)
 
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
-        """By the number of feature values."""
+        """Return the number of episodes whose gathered features fit the cache."""
         return chunk_size(batch, data.shape[1], data.device)
 
     def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
-        """Support and query pass the backbone together (one batch norm batch)."""
+        """Leave the gradient of the mean loss; support and query pass the backbone as one batch-norm batch."""
         images, batch = training_items(images, batch, recipe.augment)
         n_support = batch.support.shape[1]
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
@@ -64,20 +58,28 @@ class FeatureLearner(Learner):
         return loss.detach()
 
     def check(
-        self, recipe: Recipe | None, source: EpisodeSource, images: NDArray[np.uint8], accepted: bool = False
+        self,
+        recipe: Recipe | None,
+        source: EpisodeSource,
+        images: NDArray[np.uint8],
+        memory: MemoryBudget = NO_LIMIT,
     ) -> str:
-        """Refuse to train what has no weights."""
+        """Return ''.
+
+        Raises:
+            UsageError: it is to be trained and has no weights.
+        """
         if recipe is not None and not self.trainable():
             raise UsageError("has nothing to learn; use a backbone that learns, or --algo nearest-mean")
         return ""
 
 
 _FLOATS_PER_CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
-"""Gathered feature values in one chunk: about the cache of a CPU core, or a share of a GPU's memory."""
+"""Gathered feature values in one chunk: about the cache of a CPU core, or a share of the memory of a GPU."""
 
 
 def chunk_size(batch: EpisodeBatch, feature_dim: int, device: torch.device) -> int:
-    """Return how many episodes like the one in `batch` make a chunk."""
+    """Return the number of episodes like the one in `batch` that make a chunk."""
     rows = batch.support.shape[1] + batch.query.shape[1]
     budget = _FLOATS_PER_CHUNK.get(device.type, _FLOATS_PER_CHUNK["cuda"])
     return int(max(1, min(4096, budget // (rows * feature_dim))))

@@ -1,4 +1,4 @@
-"""One task on trial before a run: does the network lend itself to adapting, and how much memory does it take?"""
+"""Probing one task before a run: whether the network can be adapted, and the memory that a task takes."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ _NO_SECOND = (
 )
 
 
-def try_task(
+def probe_task(
     algorithm: TaskAdaptiveAlgorithm,
     work: Callable[[TaskAdaptiveAlgorithm], Any],
     task: tuple[Tensor, ...],
     learns: bool,
 ) -> int:
-    """Do `work` on a copy of `algorithm` and return the bytes of tensors that it took.
+    """Return the peak bytes of tensors that `work` on a copy of `algorithm` takes.
 
     Args:
+        algorithm: stays unchanged.
+        work: on the task.
         task: support images (S, C, H, W), labels (S,), query images, their labels.
-        learns: whether `work` is to learn from the task by the gradient of its loss.
+        learns: whether `work` learns from the task by the gradient of its loss.
 
     Raises:
-        UsageError: the backbone keeps state that a forward pass changes; or learning differentiates twice what
-            cannot be, with the layer that cannot.
+        UsageError: the backbone keeps state that a forward pass changes; or learning needs a second derivative that a
+            layer, which is named, does not have.
     """
     trial, images = copy.deepcopy(algorithm), task[0]
     _refuse_state(trial, images)
@@ -58,7 +60,7 @@ def try_task(
 
 
 def _refuse_state(algorithm: TaskAdaptiveAlgorithm, images: Tensor) -> None:
-    """A forward pass must change nothing: tasks share the network."""
+    """Raise UsageError where a forward pass changes state: tasks share the network."""
     network = algorithm.backbone
     before = {name: value.detach().clone() for name, value in network.state_dict().items()}
     weights = {name.removeprefix("backbone."): value for name, value in algorithm.start().items()}
@@ -80,7 +82,7 @@ def _refuse_state(algorithm: TaskAdaptiveAlgorithm, images: Tensor) -> None:
 
 
 def _attributes(network: nn.Module) -> dict[str, Any]:
-    """Return what layers keep beside their state dict: buffers that are not saved, and plain attributes."""
+    """Return the state of layers outside their state dict: buffers that are not saved, and plain attributes."""
     plain = {
         f"{name}.{key}" if name else key: value
         for name, part in network.named_modules()
@@ -98,7 +100,7 @@ def _same(was: Any, now: Any) -> bool:
 
 
 def second_order_culprit(network: nn.Module, images: Tensor) -> str:
-    """Return the name and type of the first layer without a second derivative, '' if every one has it."""
+    """Return the name and type of the first layer without a second derivative, '' if there is none."""
     seen: list[tuple[str, nn.Module, Tensor]] = []
     leaves = [(name, module) for name, module in network.named_modules() if not list(module.children())]
     handles = [

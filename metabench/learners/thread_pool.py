@@ -1,4 +1,4 @@
-"""Where tasks run: single-threaded workers on the cores of a CPU, and what ``vmap`` needs."""
+"""Workers for tasks: single threads on the cores of a CPU, and a mode for ``vmap``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metabench.models.adaptive import TaskAdaptiveAlgorithm
 
 
 class PlainLayout(TorchFunctionMode):
-    """Ignores a wish for channels-last memory: it changes no value, and ``vmap`` does not know it."""
+    """A mode that ignores requests for channels-last memory, which change no value and which ``vmap`` does not know."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Drop ``memory_format`` from ``contiguous`` and ``to``."""
@@ -28,15 +28,15 @@ class PlainLayout(TorchFunctionMode):
 
 
 class WorkerPool:
-    """Threads that each use one core, with a copy of the algorithm each.
+    """Threads that use one core and one copy of the algorithm each.
 
-    Small operations gain little from being split over threads, while whole tasks share out perfectly. A copy
-    shares every tensor with the original: only the structure is its own, since a functional call puts other
-    tensors into a module for as long as it lasts.
+    Small operations gain little from being split over threads, while whole tasks divide perfectly. A copy shares every
+    tensor with the original; only its structure is its own, since a functional call replaces the tensors of a module
+    while it runs.
 
     Args:
         algorithm: on its device.
-        size: threads. One is a thread of its own too: the same bits come out as from several.
+        size: number of threads. A single one is also a thread of its own, so that the same bits come out.
     """
 
     def __init__(self, algorithm: TaskAdaptiveAlgorithm, size: int) -> None:

@@ -1,4 +1,4 @@
-"""The base of algorithms that adapt a network to each task (the MAML family), written for ONE task.
+"""Base class of algorithms that adapt a network to each task (the MAML family), written for ONE task.
 
 The harness runs many tasks at once, on threads or through `torch.func.vmap`; an algorithm cannot tell which.
 """
@@ -19,24 +19,24 @@ from metabench.models.interfaces import Backbone, objective
 from metabench.models.output_checks import OutputError, require_tensor
 from metabench.models.second_order import quick_second_order
 from metabench.models.task_context import context_now, training_episode
-from metabench.models.task_norm import MODES, averages, forward_pass, noting_statistics, replace_norms
+from metabench.models.task_norm import MODES, collect_statistics, forward_pass, replace_norms, running_averages
 
 __all__ = [
-    "Params",
     "TaskAdaptiveAlgorithm",
-    "at_least",
-    "descend",
+    "Weights",
+    "gradient_step",
     "gradients",
+    "require_at_least",
     "run_task",
     "run_update",
     "training_episode",
 ]
 
-Params = dict[str, Tensor]
+Weights = dict[str, Tensor]
 """Weights of a network by name."""
 
 
-def gradients(loss: Callable[[Params], Tensor], params: Params, first_order: bool = False) -> Params:
+def gradients(loss: Callable[[Weights], Tensor], params: Weights, first_order: bool = False) -> Weights:
     """Return the gradient of ``loss(params)`` with respect to every entry of `params`.
 
     The gradient can be differentiated again (second order) where the harness trains; it cannot with
@@ -63,11 +63,11 @@ def gradients(loss: Callable[[Params], Tensor], params: Params, first_order: boo
         plain = constant or context.precision != "float32"
         with nullcontext() if plain else quick_second_order(next(iter(params.values())).device):
             value = loss(params)
-        found = torch.autograd.grad(value, list(params.values()), create_graph=not constant)
-    return dict(zip(params, found, strict=True))
+        derivatives = torch.autograd.grad(value, list(params.values()), create_graph=not constant)
+    return dict(zip(params, derivatives, strict=True))
 
 
-def descend(params: Params, slopes: Mapping[str, Tensor], lr: float | Tensor) -> Params:
+def gradient_step(params: Weights, slopes: Mapping[str, Tensor], lr: float | Tensor) -> Weights:
     """Return `params` after one step of gradient descent; what `slopes` lacks stays as it is."""
     moving = [name for name in params if name in slopes]
     if isinstance(lr, Tensor) or context_now().batched or not moving:
@@ -78,7 +78,7 @@ def descend(params: Params, slopes: Mapping[str, Tensor], lr: float | Tensor) ->
 
 
 class TaskAdaptiveAlgorithm(nn.Module, ABC):
-    """An algorithm that adapts a network to each task; constructed as ``Class(backbone, way, **params)``.
+    """Algorithm that adapts a network to each task; constructed as ``Class(backbone, way, **params)``.
 
     A subclass writes `adapt` for ONE task, as a function of its arguments: it holds nothing between tasks. Meta-learned
     quantities of its own (learning rates, say) are `nn.Parameter`s of the module; `params` are those of
@@ -103,7 +103,7 @@ class TaskAdaptiveAlgorithm(nn.Module, ABC):
         self._places: dict[str, list[tuple[dict[str, Any], str]]] | None = None
 
     @abstractmethod
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         """Return the weights adapted to a task.
 
         Args:
@@ -112,7 +112,7 @@ class TaskAdaptiveAlgorithm(nn.Module, ABC):
             labels: int64 (S,) in ``[0, way)``, or float (S, way) numbers; `interfaces.objective` fits both.
         """
 
-    def predict(self, params: Params, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
+    def predict(self, params: Weights, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
         """Return the scores (Q, way) of queries (Q, C, H, W) by weights that `adapt` returned.
 
         Args:
@@ -133,7 +133,7 @@ class TaskAdaptiveAlgorithm(nn.Module, ABC):
         params = self.adapt(self.start(), support, labels)
         return objective(self.predict(params, support, labels, query), truth)
 
-    def update(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> tuple[Tensor, Params] | None:
+    def update(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> tuple[Tensor, Weights] | None:
         """Return (loss, update) where the meta-update is not the gradient of `task_loss`; None where it is.
 
         The update is, for the name of a parameter, what the optimiser takes for its gradient, and for the name of
@@ -141,7 +141,7 @@ class TaskAdaptiveAlgorithm(nn.Module, ABC):
         """
         return None
 
-    def start(self) -> Params:
+    def start(self) -> Weights:
         """Return the weights that every task starts from: those of `backbone` and `classifier`."""
         return {
             name: value
@@ -153,18 +153,18 @@ class TaskAdaptiveAlgorithm(nn.Module, ABC):
         """Return the number of inner steps; a subclass with several says how many."""
         return 1
 
-    def features(self, params: Params, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
+    def features(self, params: Weights, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
         """Return the features (N, D) of images by the weights `params`; `support` as in `task_norm.Pass`."""
         # A cache would keep weights converted without gradients for where they are wanted.
         half = autocast(images.device, context_now().precision, cache=False)
         with forward_pass(step, support), self._weights_of_backbone(params), half:
-            found = self._body[0](images)
+            features = self._body[0](images)
         shape = (len(images), self.backbone.feature_dim)
-        found = require_tensor(found, shape, f"backbone {type(self.backbone).__name__}", images.device)
-        return found.to(torch.promote_types(found.dtype, torch.float32))
+        features = require_tensor(features, shape, f"backbone {type(self.backbone).__name__}", images.device)
+        return features.to(torch.promote_types(features.dtype, torch.float32))
 
     @contextmanager
-    def _weights_of_backbone(self, params: Params) -> Iterator[None]:
+    def _weights_of_backbone(self, params: Weights) -> Iterator[None]:
         """Put `params` into the backbone, as `torch.func.functional_call` does in several times as long."""
         if self._places is None:
             self._places = places_of(self, "backbone.")
@@ -180,45 +180,45 @@ class TaskAdaptiveAlgorithm(nn.Module, ABC):
             for (held, key, _), value in zip(replaced, before, strict=True):
                 held[key] = value
 
-    def classify(self, params: Params, features: Tensor) -> Tensor:
+    def classify(self, params: Weights, features: Tensor) -> Tensor:
         """Return the scores (N, way) of features by the weights `params`."""
         return nn.functional.linear(features, params["classifier.weight"], params["classifier.bias"])
 
-    def logits(self, params: Params, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
+    def logits(self, params: Weights, images: Tensor, step: int = 0, support: int = 0) -> Tensor:
         """Return the scores (N, way) of images by the weights `params`."""
         return self.classify(params, self.features(params, images, step, support))
 
-    def loss(self, params: Params, images: Tensor, labels: Tensor, step: int = 0) -> Tensor:
+    def loss(self, params: Weights, images: Tensor, labels: Tensor, step: int = 0) -> Tensor:
         """Return the inner loss, a scalar: cross-entropy of `logits`, or where labels are numbers, squared error."""
         return objective(self.logits(params, images, step), labels)
 
 
 def run_task(
     algorithm: TaskAdaptiveAlgorithm, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
-) -> tuple[Tensor, Params]:
+) -> tuple[Tensor, Weights]:
     """Return the meta-training loss of one task and the new values of buffers that move with it."""
-    with noting_statistics() as seen:
+    with collect_statistics() as seen:
         loss = algorithm.task_loss(support, labels, query, truth)
     require_tensor(loss, (), f"{type(algorithm).__name__}.task_loss", query.device)
-    return loss, averages(list(algorithm.norms), seen)
+    return loss, running_averages(list(algorithm.norms), seen)
 
 
 def run_update(
     algorithm: TaskAdaptiveAlgorithm, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor
-) -> tuple[Tensor, Params]:
+) -> tuple[Tensor, Weights]:
     """Return what `update` of the algorithm does, and the new values of buffers that move with the task."""
-    with noting_statistics() as seen:
-        found = algorithm.update(support, labels, query, truth)
+    with collect_statistics() as seen:
+        result = algorithm.update(support, labels, query, truth)
     owner = f"{type(algorithm).__name__}.update"
-    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], dict):
-        raise OutputError(f"{owner} returned a {type(found).__name__}, expected a loss and a dictionary of updates")
-    require_tensor(found[0], (), owner, query.device)
+    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
+        raise OutputError(f"{owner} returned a {type(result).__name__}, expected a loss and a dictionary of updates")
+    require_tensor(result[0], (), owner, query.device)
     held = dict(algorithm.named_parameters()) | dict(algorithm.named_buffers())
-    for name, value in found[1].items():
+    for name, value in result[1].items():
         if name not in held:
             raise OutputError(f"{owner} returned an update of '{name}', which is no parameter or buffer")
         require_tensor(value, tuple(held[name].shape), f"{owner}['{name}']", query.device)
-    return found[0], found[1] | averages(list(algorithm.norms), seen)
+    return result[0], result[1] | running_averages(list(algorithm.norms), seen)
 
 
 def places_of(network: nn.Module, prefix: str) -> dict[str, list[tuple[dict[str, Any], str]]]:
@@ -232,7 +232,7 @@ def places_of(network: nn.Module, prefix: str) -> dict[str, list[tuple[dict[str,
     return {name: held_in[id(value)] for name, value in named if name.startswith(prefix)}
 
 
-def at_least(name: str, value: float, least: float) -> None:
+def require_at_least(name: str, value: float, least: float) -> None:
     """Raise UsageError where a parameter is too small."""
     if not value >= least:
         raise UsageError(f"algo.{name} must be at least {least}, not {value}")

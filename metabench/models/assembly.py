@@ -26,7 +26,7 @@ class Model(nn.Module):
 
 
 class Embedded(Backbone):
-    """Stands in for a backbone that has nothing to learn, where its features are the items.
+    """Stand-in for a frozen backbone whose features are the items.
 
     Constructed as ``Embedded(shape, outputs)`` with `shape` = (numbers,) of an item as `embedding.embed` makes
     them: its features, and the `outputs` numbers that are to be predicted of it.
@@ -50,7 +50,7 @@ class Embedded(Backbone):
 
 
 def build_frozen(backbone: type[Backbone], params: Mapping[str, Any], item_shape: tuple[int, ...]) -> Backbone:
-    """Build a backbone that has nothing to learn; what is random in it is the same in every run."""
+    """Build a frozen backbone; its random parts are the same in every run."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return _checked(_made(backbone, params, item_shape), item_shape).eval()
@@ -65,7 +65,7 @@ def _made(kind: Callable[..., M], params: Mapping[str, Any], *arguments: Any) ->
             raise
         given = ", ".join(f"{name}={value}" for name, value in params.items())
         what, why = getattr(kind, "__name__", "it"), str(error)[:200] or type(error).__name__
-        raise UsageError(f"{what}({given}) cannot be: {why}; change its --set") from error
+        raise UsageError(f"cannot construct {what}({given}): {why}. Change the value passed with --set.") from error
 
 
 def _checked(body: Backbone, item_shape: tuple[int, ...]) -> Backbone:

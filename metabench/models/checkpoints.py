@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.records.checkpoint_metadata import parse_metadata
 from metabench.utils.atomic_files import replacing
 from metabench.utils.paths import is_file
 
@@ -32,7 +33,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise MissingError(f"no checkpoint at {path}")
     try:
         with safe_open(path, framework="pt") as stream:
-            meta = json.loads((stream.metadata() or {}).get("metabench", "{}"))
+            meta = parse_metadata(stream.metadata())
             return {key: stream.get_tensor(key) for key in stream.keys()}, meta  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
         raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error})") from error
@@ -53,17 +54,17 @@ def load_body(body: nn.Module, path: Path) -> None:
             "Leave out backbone.weights, or choose another --backbone."
         )
     inner = {name.removeprefix("backbone."): value for name, value in tensors.items() if name.startswith("backbone.")}
-    found, own = inner or tensors, body.state_dict()
+    weights, own = inner or tensors, body.state_dict()
     for name in own:
-        if name.endswith("num_batches_tracked") and name not in found:
-            found[name] = own[name]  # a counter, which other tools leave out
-        theirs = tuple(found[name].shape) if name in found else "absent"
+        if name.endswith("num_batches_tracked") and name not in weights:
+            weights[name] = own[name]  # a counter, which other tools leave out
+        theirs = tuple(weights[name].shape) if name in weights else "absent"
         if theirs != tuple(own[name].shape):
             raise UsageError(
-                f"the weights in {path} do not fit this backbone: {name} is {theirs} there and "
-                f"{tuple(own[name].shape)} here; check --backbone and its --set"
+                f"cannot load weights from {path}: {name} is {theirs} there and {tuple(own[name].shape)} in this "
+                "backbone. Check --backbone and its --set."
             )
-    body.load_state_dict({name: found[name] for name in own})
+    body.load_state_dict({name: weights[name] for name in own})
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:

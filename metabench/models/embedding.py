@@ -28,7 +28,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def to_device(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Return a data set's items as one uint8 tensor on `device`; on a CPU it is the array itself: do not change it.
+    """Return a dataset's items as one uint8 tensor on `device`; on a CPU it is the array itself: do not change it.
 
     A memory map stays one: an item is read from the file when an episode needs it, and a set larger than memory works.
     """
@@ -62,7 +62,7 @@ def embed(
     out: Tensor | None = None,
     owner: str = "the backbone",
 ) -> Tensor:
-    """Return the float32 features (N, feature_dim) of a data set's items, uint8 (N, ...), a batch at a time.
+    """Return the float32 features (N, feature_dim) of a dataset's items, uint8 (N, ...), a batch at a time.
 
     They are on the device of the items, or in `out`, on the device of which the backbone must be. Where numbers are to
     be predicted of an item, they stand behind its features (`embedded_width`). Items are batched in a random order, the
@@ -99,7 +99,7 @@ def embed(
 
 
 def checked_targets(backbone: Backbone, items: Tensor, owner: str) -> Tensor:
-    """Return the numbers (N, outputs) that are to be predicted of items; OutputError where they are something else."""
+    """Return the numbers (N, outputs) to be predicted of items; OutputError for anything else."""
     owner = f"the targets of {owner}"
     shape = (len(items), backbone.outputs)
     numbers = require_tensor(backbone.targets(items), shape, owner, items.device, (torch.float32, torch.float64))
@@ -118,7 +118,7 @@ _ROUNDING = 1e-5
 _PROBED = 8
 
 
-def require_independence(
+def require_item_independence(
     backbone: Backbone, images: Tensor, features: Tensor, precision: str = "float32", owner: str = "the backbone"
 ) -> None:
     """Raise OutputError where the features of an item depend on the items beside it, or on chance.

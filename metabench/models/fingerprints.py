@@ -1,4 +1,4 @@
-"""What tells apart weights, and who scores with them: their digests, and what a file of weights says of itself."""
+"""Digests of the weights of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Base classes of what algorithms and backbones are made of (torch); the specs stay free of torch."""
+"""Base classes of algorithms on features and of backbones (torch); the specs stay free of torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metabench.models.output_checks import require_tensor
 
 
 class Backbone(nn.Module, ABC):
-    """Images, or other items, to feature vectors.
+    """Network that maps images, or other items, to feature vectors.
 
     Constructed as ``Class(item_shape, **params)`` with `item_shape` = (channels, height, width) of images.
     ``forward`` maps what `inputs` makes of them, float images (N, C, H, W) in [0, 1] unless overridden, to features
@@ -23,14 +23,14 @@ class Backbone(nn.Module, ABC):
     """How many numbers are to be predicted of an item; 0 where its class is."""
 
     def inputs(self, items: Tensor) -> Tensor:
-        """Return what `forward` takes of a data set's items, uint8 (N, H, W, C), or (N, bytes) of text.
+        """Return the input of `forward` for a dataset's items, uint8 (N, H, W, C), or (N, bytes) of text.
 
-        It learns nothing and is the place to resize, to shift to the statistics of pre-training, to split into words.
+        Preprocess raw items (resize, normalise, tokenise) here. There must be no learnable parameters.
         """
         return normalise(items)
 
     def targets(self, items: Tensor) -> Tensor:
-        """Return the numbers (N, `outputs`) that are to be predicted of a data set's items."""
+        """Return the numbers (N, `outputs`) that are to be predicted of a dataset's items."""
         raise NotImplementedError(f"{type(self).__name__} predicts no numbers")
 
     def for_training(self) -> nn.Module:
@@ -54,14 +54,14 @@ class Backbone(nn.Module, ABC):
 
 
 class FeatureHead(nn.Module, ABC):
-    """An algorithm that works on feature vectors; constructed as ``Class(feature_dim, **params)``.
+    """Algorithm that works on feature vectors; constructed as ``Class(feature_dim, **params)``.
 
     It must hold no state between episodes. The harness embeds, batches, trains and scores.
     """
 
     @abstractmethod
     def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
-        """Score queries; the query labels are not to be had.
+        """Return logits for the queries. Query labels are not available here.
 
         Args:
             support: (B, S, D) features. labels: int64 (B, S) in ``[0, way)``. query: (B, Q, D).
@@ -78,13 +78,13 @@ class FeatureHead(nn.Module, ABC):
         return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1))
 
 
-def numbers(items: Tensor) -> Tensor:
+def decode_numbers(items: Tensor) -> Tensor:
     """Return the float32 numbers (N, D) in items of functions, uint8 (N, 4 D), little-endian."""
     return items.contiguous().view(torch.float32)
 
 
 def objective(outputs: Tensor, truth: Tensor, reduction: str = "mean") -> Tensor:
-    """Return what a task asks to be small: cross-entropy of labels, squared error of numbers.
+    """Return the loss of a task: cross-entropy of labels, or squared error of numbers.
 
     Args:
         outputs: (N, way) scores, or (N, D) predicted numbers.

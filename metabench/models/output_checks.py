@@ -23,11 +23,11 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class OutputError(MetabenchError):
-    """A plugin returned something else than its interface promises."""
+    """Error for a plugin that returned something its interface does not allow."""
 
 
 class NotFiniteError(OutputError):
-    """A plugin returned nan or infinite numbers."""
+    """Error for a plugin that returned nan or infinite numbers."""
 
 
 def require_tensor(
@@ -88,7 +88,7 @@ def require_range(low: float, high: float, owner: str) -> None:
         )
 
 
-def gap(a: Tensor, b: Tensor) -> float:
+def score_gap(a: Tensor, b: Tensor) -> float:
     """Return the largest difference of two scores (B, Q, way), as a share of the spread between classes.
 
     What is added to all classes of a query does not count: it changes no prediction. Of numbers (B, Q, 1) it is a share

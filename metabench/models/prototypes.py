@@ -12,7 +12,7 @@ from metabench.models.task_context import context_now
 _MANY = 50
 """Classes from which on a product with one-hot labels costs more than sorting them."""
 
-Chosen = tuple[Tensor, Tensor]
+PointIndices = tuple[Tensor, Tensor]
 
 
 def prototypes(support: Tensor, labels: Tensor, way: int) -> Tensor:
@@ -30,7 +30,7 @@ def class_sums(support: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tenso
 
 
 def _sums(support: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
-    """Do as `class_sums` in time that does not grow with the number of classes, but cannot be vmapped."""
+    """Return the same as `class_sums`, in time that does not grow with the number of classes; cannot be vmapped."""
     episodes, _, dim = support.shape
     owner = (labels + way * torch.arange(episodes, device=labels.device)[:, None]).flatten()
     counts = torch.bincount(owner, minlength=episodes * way)
@@ -55,7 +55,7 @@ def distances_to_means(query: Tensor, support: Tensor, labels: Tensor, way: int)
         distances = (n.square() * squares - 2 * n * products + sums.square().sum(-1)[:, None]) / n.square()
         return distances, squares
 
-    def differ(query: Tensor, support: Tensor, chosen: Chosen) -> Tensor:
+    def differ(query: Tensor, support: Tensor, chosen: PointIndices) -> Tensor:
         sums, counts = class_sums(support, labels, way)
         n = counts[chosen[0], :, None]
         return (n * query[chosen][:, None] - sums[chosen[0]]).square().sum(-1) / n[..., 0].square()
@@ -76,7 +76,7 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
         squares = a.square().sum(-1, keepdim=True)
         return squares - 2 * products + b.square().sum(-1)[:, None, :], squares
 
-    def differ(a: Tensor, b: Tensor, chosen: Chosen) -> Tensor:
+    def differ(a: Tensor, b: Tensor, chosen: PointIndices) -> Tensor:
         return (a[chosen][:, None] - b[chosen[0]]).square().sum(-1)
 
     return _without_cancellation(expand, differ, a, b)
@@ -88,7 +88,7 @@ _CANCELLED = 2.0**-10
 
 def _without_cancellation(
     expand: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    differ: Callable[[Tensor, Tensor, Chosen], Tensor],
+    differ: Callable[[Tensor, Tensor, PointIndices], Tensor],
     points: Tensor,
     others: Tensor,
 ) -> Tensor:

@@ -62,8 +62,8 @@ def _conv(
     if isinstance(padding, str) or input.ndim != 4 or input.numel() < _LEAST:
         return None
     s, p, d = (value if isinstance(value, Sequence) else (value, value) for value in (stride, padding, dilation))
-    found: Tensor = _Conv.apply(input, weight, bias, (s, p, d, False, (0, 0), groups))  # type: ignore[no-untyped-call]
-    return found
+    output: Tensor = _Conv.apply(input, weight, bias, (s, p, d, False, (0, 0), groups))  # type: ignore[no-untyped-call]
+    return output
 
 
 def _norm(
@@ -78,8 +78,8 @@ def _norm(
 ) -> Tensor | None:
     if running_mean is not None or weight is None or bias is None or input.numel() < _LEAST:
         return None
-    found: Tensor = _Norm.apply(input, weight, bias, eps)  # type: ignore[no-untyped-call]
-    return found
+    output: Tensor = _Norm.apply(input, weight, bias, eps)  # type: ignore[no-untyped-call]
+    return output
 
 
 class _Conv(torch.autograd.Function):
@@ -91,8 +91,8 @@ class _Conv(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Any:
-        found = _ConvBackward.apply(slope, *ctx.saved_tensors, ctx.how, ctx.bias, ctx.needs_input_grad[:3])  # type: ignore[no-untyped-call]
-        return (*found, None)
+        slopes = _ConvBackward.apply(slope, *ctx.saved_tensors, ctx.how, ctx.bias, ctx.needs_input_grad[:3])  # type: ignore[no-untyped-call]
+        return (*slopes, None)
 
 
 class _ConvBackward(torch.autograd.Function):
@@ -129,9 +129,9 @@ class _ConvBackward(torch.autograd.Function):
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Any:
-        found, mean, inverse = _aten.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
+        output, mean, inverse = _aten.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
         ctx.save_for_backward(x, weight, mean, inverse)
-        return found
+        return output
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Any:
@@ -182,13 +182,13 @@ class _NormBackward(torch.autograd.Function):
 
 
 def _norm_slopes(slope: Tensor, x: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor) -> tuple[Tensor, ...]:
-    found: tuple[Tensor, ...] = _aten.native_batch_norm_backward(
+    slopes: tuple[Tensor, ...] = _aten.native_batch_norm_backward(
         slope, x, weight, None, None, mean, inverse, True, 0.0, [True, True, True]
     )
-    return found
+    return slopes
 
 
 def _affine(x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor) -> Tensor:
     """Return ``scale * (x - mean) + shift`` by channel, in the one pass that normalising by known statistics takes."""
-    found: Tensor = _aten.native_batch_norm(x, scale, shift, mean, torch.ones_like(mean), False, 0.0, 0.0)[0]
-    return found
+    output: Tensor = _aten.native_batch_norm(x, scale, shift, mean, torch.ones_like(mean), False, 0.0, 0.0)[0]
+    return output

@@ -1,4 +1,4 @@
-"""What the harness tells the code of a task beside its arguments; each thread has its own."""
+"""Settings of a task that its code gets beside its arguments; each thread has its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What the harness tells the code of a task."""
+    """Settings that the harness gives the code of a task."""
 
     batched: bool = False
     """Whether tasks run under ``vmap``."""
@@ -27,7 +27,7 @@ _CONTEXT: ContextVar[TaskContext] = ContextVar("task", default=TaskContext())  #
 
 @contextmanager
 def task_context(context: TaskContext) -> Iterator[None]:
-    """Set what `gradients` and `training_episode` see."""
+    """Set the context that `gradients` and `training_episode` read."""
     token = _CONTEXT.set(context)
     try:
         yield
@@ -36,10 +36,10 @@ def task_context(context: TaskContext) -> Iterator[None]:
 
 
 def context_now() -> TaskContext:
-    """Return what was set last; outside any task, the defaults."""
+    """Return the context in force; outside any task, the defaults."""
     return _CONTEXT.get()
 
 
 def training_episode() -> int:
-    """Return how many training episodes came before, for what changes during meta-training."""
+    """Return the number of training episodes so far, for settings that change during meta-training."""
     return _CONTEXT.get().episode

@@ -33,7 +33,7 @@ MOMENTUM = 0.1
 
 @dataclass
 class Pass:
-    """What a forward pass is: which inner step, and how many leading rows are the support set (0: all are alike)."""
+    """State of a forward pass: its inner step, and the number of leading support rows (0: no distinction)."""
 
     step: int = 0
     support: int = 0
@@ -46,7 +46,7 @@ _PASS: ContextVar[Pass | None] = ContextVar("pass", default=None)
 
 @contextmanager
 def forward_pass(step: int = 0, support: int = 0) -> Iterator[None]:
-    """Say what the forward passes within are; statistics go where the surrounding task notes them."""
+    """Set inner step and support rows of the forward passes within; statistics go to the surrounding collection."""
     around = _PASS.get()
     token = _PASS.set(Pass(step, support, around.seen if around else None))
     try:
@@ -56,7 +56,7 @@ def forward_pass(step: int = 0, support: int = 0) -> Iterator[None]:
 
 
 @contextmanager
-def noting_statistics() -> Iterator[dict[str, list[tuple[int, Tensor, Tensor]]]]:
+def collect_statistics() -> Iterator[dict[str, list[tuple[int, Tensor, Tensor]]]]:
     """Collect the batch statistics of all passes within."""
     seen: dict[str, list[tuple[int, Tensor, Tensor]]] = {}
     token = _PASS.set(Pass(seen=seen))
@@ -67,7 +67,7 @@ def noting_statistics() -> Iterator[dict[str, list[tuple[int, Tensor, Tensor]]]]
 
 
 class TaskNorm(nn.Module):
-    """Takes the place of a batch norm layer; `weight` and `bias` keep their names.
+    """Replacement of a batch norm layer; `weight` and `bias` keep their names.
 
     Args:
         norm: the layer replaced.
@@ -98,7 +98,7 @@ class TaskNorm(nn.Module):
             self.register_buffer("running_var", variance.expand(shape).clone())
 
     def of_pass(self, rows: int) -> bool:
-        """Return whether this pass over `rows` items is normalised by its own statistics, of which nothing is kept.
+        """Return whether this pass over `rows` items is normalised by its own statistics, and none are kept.
 
         A quicker layer may then do the same; never under ``vmap``.
         """
@@ -152,15 +152,15 @@ def replace_norms(network: nn.Module, mode: str, steps: int, prefix: str) -> lis
     Args:
         prefix: what stands before the layers' names in the names of the buffers.
     """
-    found: list[TaskNorm] = []
+    norms: list[TaskNorm] = []
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             _refuse_other_forward(module, name)
             norm = TaskNorm(module, f"{prefix}{name}", mode, steps)
             parent, _, attribute = name.rpartition(".")
             setattr(network.get_submodule(parent), attribute, norm)
-            found.append(norm)
-    return found
+            norms.append(norm)
+    return norms
 
 
 _AFTER = ("drop", "act")
@@ -168,7 +168,7 @@ _AFTER = ("drop", "act")
 
 
 def _refuse_other_forward(norm: nn.modules.batchnorm._BatchNorm, name: str) -> None:
-    """Raise UsageError for a batch norm that does something else beside, which `TaskNorm` would leave out."""
+    """Raise UsageError for a batch norm with further computations, which `TaskNorm` would leave out."""
     kind = type(norm)
     plain = kind.forward in (nn.modules.batchnorm._BatchNorm.forward, nn.SyncBatchNorm.forward)
     children = [child for child, _ in norm.named_children()]
@@ -180,7 +180,7 @@ def _refuse_other_forward(norm: nn.modules.batchnorm._BatchNorm, name: str) -> N
     )
 
 
-def averages(norms: list[TaskNorm], seen: dict[str, list[tuple[int, Tensor, Tensor]]]) -> dict[str, Tensor]:
+def running_averages(norms: list[TaskNorm], seen: dict[str, list[tuple[int, Tensor, Tensor]]]) -> dict[str, Tensor]:
     """Return the new value of every running average, by buffer name, after the passes in `seen`."""
     new: dict[str, Tensor] = {}
     for norm in norms:

@@ -1,1 +1,1 @@
-"""From what a user asks for to fully resolved runs; no torch."""
+"""Plans: from the user's request to fully resolved runs; no torch."""

@@ -1,4 +1,4 @@
-"""Arguments of the Python functions: whatever is passed becomes a plain value, or one line says what is taken."""
+"""Arguments of the Python functions: each is converted to a plain value, or refused in one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from metabench.errors import UsageError, did_you_mean
 from metabench.registry.params import Value
-from metabench.utils.paths import is_possible
+from metabench.utils.paths import is_valid_path
 
 Converter = Callable[[str, Any], Any]
 
@@ -19,14 +19,16 @@ _OTHER_NAMES = {
     "shot": "shots", "way": "ways", "seed": "seeds", "train_episodes": "settings", "skip_bad": "settings",
     "weights": "checkpoint",
 }  # fmt: skip
-"""What people write, from the command line or elsewhere, to the argument that does it."""
+"""Names that people try, from the command line or elsewhere, to the argument that they mean."""
 
 
-def converted(function: str, arguments: Mapping[str, Any], converters: Mapping[str, Converter]) -> dict[str, Any]:
+def convert_arguments(
+    function: str, arguments: Mapping[str, Any], converters: Mapping[str, Converter]
+) -> dict[str, Any]:
     """Return the arguments as plain values.
 
     Raises:
-        UsageError: an argument that is not among `converters`, or a value of another kind, naming the argument.
+        UsageError: an unknown argument, or a value of another kind; the message names the argument.
     """
     for name, value in arguments.items():
         if name not in converters:
@@ -43,49 +45,49 @@ def _hint(name: str, value: Any, known: Mapping[str, Converter]) -> str:
     return f"; did you mean '{other}'?"
 
 
-def text(name: str, value: Any) -> str:
-    """Return text; a path or a torch.device as its text."""
-    found = str(value) if isinstance(value, Path) or type(value).__module__ == "torch" else value
-    if not isinstance(found, str):
+def as_text(name: str, value: Any) -> str:
+    """Return text; a path or a torch.device is converted."""
+    plain = str(value) if isinstance(value, Path) or type(value).__module__ == "torch" else value
+    if not isinstance(plain, str):
         raise _wrong(name, "a text", value)
-    return _printable(name, found)
+    return _printable(name, plain)
 
 
-def path(name: str, value: Any) -> Path:
+def as_path(name: str, value: Any) -> Path:
     """Return a path."""
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
         raise _wrong(name, "a path", value)
-    if not is_possible(os.fspath(value)):
+    if not is_valid_path(os.fspath(value)):
         raise UsageError(
             f"{name} takes a path, and no file can have this one: it is too long or holds a null character"
         )
     return Path(value)
 
 
-def paths(name: str, value: Any) -> tuple[Path, ...]:
+def as_paths(name: str, value: Any) -> tuple[Path, ...]:
     """Return one path or several."""
-    return tuple(path(name, item) for item in _several(value))
+    return tuple(as_path(name, item) for item in _several(value))
 
 
-def path_text(name: str, value: Any) -> str:
+def as_path_text(name: str, value: Any) -> str:
     """Return a path as text."""
-    return "" if isinstance(value, str) and not value else str(path(name, value))
+    return "" if isinstance(value, str) and not value else str(as_path(name, value))
 
 
-def names(name: str, value: Any) -> tuple[str, ...]:
+def as_names(name: str, value: Any) -> tuple[str, ...]:
     """Return one name or several."""
-    found = _several(value)
-    for item in found:
+    several = _several(value)
+    for item in several:
         if not isinstance(item, (str, Path)):
             raise UsageError(
-                f"{name} takes names, not {_kind(item)}; an algorithm, data set or backbone of your own is a plugin: "
+                f"{name} takes names, not {_kind(item)}; an algorithm, dataset or backbone of your own is a plugin: "
                 "'metabench new' writes its file, and plugins=FILE takes it"
             )
-    return tuple(_printable(name, str(item)) for item in found)
+    return tuple(_printable(name, str(item)) for item in several)
 
 
-def number(name: str, value: Any) -> int:
-    """Return a whole number; one of numpy, too."""
+def as_number(name: str, value: Any) -> int:
+    """Return a whole number, of Python or numpy."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -94,14 +96,14 @@ def number(name: str, value: Any) -> int:
         raise UsageError(f"{name} takes whole numbers, not {_shown(value)}") from None
 
 
-def numbers(name: str, value: Any) -> tuple[int, ...]:
+def as_numbers(name: str, value: Any) -> tuple[int, ...]:
     """Return one whole number or several."""
     several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)) and _has_length(value)
-    return tuple(number(name, item) for item in (value if several else (value,)))
+    return tuple(as_number(name, item) for item in (value if several else (value,)))
 
 
-def real(name: str, value: Any) -> float:
-    """Return a number; one of numpy, too."""
+def as_real(name: str, value: Any) -> float:
+    """Return a number, of Python or numpy."""
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, (int, float)):
         raise _wrong(name, "a number", value)
@@ -111,27 +113,27 @@ def real(name: str, value: Any) -> float:
         raise UsageError(f"{name} takes a number, and this one is too large") from None
 
 
-def flag(name: str, value: Any) -> bool:
-    """Return true or false; one of numpy, too."""
+def as_flag(name: str, value: Any) -> bool:
+    """Return true or false, of Python or numpy."""
     plain = _plain(value)
     if not isinstance(plain, bool):
         raise _wrong(name, "True or False", value)
     return plain
 
 
-def settings(name: str, value: Any) -> dict[str, Value]:
+def as_settings(name: str, value: Any) -> dict[str, Value]:
     """Return settings, ``scope.name`` to value."""
     if not isinstance(value, Mapping):
         raise _wrong(name, 'a dictionary such as {"train.lr": 0.001}', value)
-    found: dict[str, Value] = {}
+    plain_settings: dict[str, Value] = {}
     for key, item in value.items():
         if not isinstance(key, str):
             raise _wrong(name, 'names such as "train.lr"', key)
         plain = str(item) if isinstance(item, Path) else _plain(item)
         if not isinstance(plain, (bool, int, float, str)):
             raise _wrong(f"{name}[{key!r}]", "a text, a number, True or False", item)
-        found[_printable(name, key)] = _printable(name, plain) if isinstance(plain, str) else plain
-    return found
+        plain_settings[_printable(name, key)] = _printable(name, plain) if isinstance(plain, str) else plain
+    return plain_settings
 
 
 def optional(converter: Converter) -> Converter:
@@ -148,17 +150,17 @@ def _several(value: Any) -> Sequence[Any]:
 
 
 def _has_length(value: Iterable[Any]) -> bool:
-    """Whether it can be iterated over: an array without dimensions only looks so."""
+    """Return whether a value can be iterated over; an array without dimensions only seems so."""
     return getattr(value, "shape", None) != ()
 
 
 def _plain(value: Any) -> Any:
-    """Return a scalar of numpy as Python's own."""
+    """Return a numpy scalar as a Python scalar."""
     return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
 def _printable(name: str, value: str) -> str:
-    """Refuse text that no file holds: half of a pair of UTF-16, or a null character."""
+    """Return text; raise UsageError for text that no file can hold: a lone surrogate, or a null character."""
     try:
         value.encode()
     except UnicodeEncodeError:

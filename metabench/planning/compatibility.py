@@ -1,4 +1,4 @@
-"""Do the parts of a run go together? What can be told from their specs alone."""
+"""Compatibility of the parts of a run, as far as their specs alone decide it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import NoReturn
 
 from metabench.errors import UsageError
 from metabench.registry.registry import Registry
-from metabench.registry.specs import SAME_CLASSES, AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec, Spec
+from metabench.registry.specs import SAME_CLASSES, AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
 
 
-def misfit(
+def incompatibility(
     protocol: ProtocolSpec,
     measured: tuple[DatasetSpec, str],
     learner: tuple[AlgorithmSpec, BackboneSpec, DatasetSpec],
@@ -19,19 +19,20 @@ def misfit(
     """Return why parts cannot be together in any run; None where they can.
 
     Args:
-        measured: the data set and its split.
-        learner: algorithm, backbone and the data set that it learns from.
+        protocol: of the measured episodes.
+        measured: the dataset and its split.
+        learner: algorithm, backbone and the dataset that it learns from.
         registry: what could be used instead.
     """
     (dataset, split), (algorithm, backbone, learned_from) = measured, learner
     checks: tuple[Callable[[], None], ...] = (
-        lambda: _refuse_other_answers(algorithm, dataset, registry),
-        lambda: _refuse_other_input(learned_from, backbone, registry),
-        lambda: _refuse_other_input(dataset, backbone, registry),
-        lambda: _refuse_other_items(protocol, dataset, registry),
-        lambda: _refuse_other_ways(algorithm, dataset, protocol),
-        lambda: _refuse_beside(algorithm, dataset, protocol),
-        lambda: _refuse_other_classes(algorithm, dataset, protocol),
+        lambda: _check_answers(algorithm, dataset, registry),
+        lambda: _check_input(learned_from, backbone, registry),
+        lambda: _check_input(dataset, backbone, registry),
+        lambda: _check_items(protocol, dataset, registry),
+        lambda: _check_ways(algorithm, dataset, protocol),
+        lambda: _check_beside(algorithm, dataset, protocol),
+        lambda: _check_same_classes(algorithm, dataset, protocol),
     )
     try:
         for check in checks:
@@ -43,13 +44,11 @@ def misfit(
     return None
 
 
-def refuse_untrained(algorithm: Spec, backbone: Spec, dataset: str) -> None:
-    """Raise UsageError where an algorithm cannot be used without meta-training, for which a data set has no classes.
+def refuse_untrained(algorithm: AlgorithmSpec, backbone: BackboneSpec, dataset: str) -> None:
+    """Raise UsageError for an algorithm that needs meta-training, for which a dataset has no classes.
 
-    On features of a backbone that was trained before, or has nothing to train, it can: they are used as they are.
+    Features of a backbone that is pre-trained, or has nothing to train, can be used as they are.
     """
-    assert isinstance(algorithm, AlgorithmSpec)
-    assert isinstance(backbone, BackboneSpec)
     if algorithm.takes == "features" and (backbone.trained_on or not backbone.trains):
         return
     other = "a pre-trained --backbone, " if algorithm.takes == "features" else ""
@@ -59,74 +58,8 @@ def refuse_untrained(algorithm: Spec, backbone: Spec, dataset: str) -> None:
     )
 
 
-def _refuse_other_input(dataset: DatasetSpec, backbone: BackboneSpec, registry: Registry) -> None:
-    if dataset.kind != backbone.takes:
-        fitting = [name for name, spec in registry.backbones.items() if spec.takes == dataset.kind]
-        raise UsageError(
-            f"backbone '{backbone.name}' takes {backbone.takes}, and the items of '{dataset.name}' are {dataset.kind}; "
-            f"use --backbone {' or '.join(fitting) or 'of a plugin for ' + dataset.kind}"
-        )
-
-
-def _refuse_other_items(protocol: ProtocolSpec, dataset: DatasetSpec, registry: Registry) -> None:
-    if dataset.kind not in protocol.takes:
-        fitting = [name for name, spec in registry.protocols.items() if dataset.kind in spec.takes]
-        raise UsageError(
-            f"protocol '{protocol.name}' is for {' and '.join(protocol.takes)}, and the items of '{dataset.name}' "
-            f"are {dataset.kind}; use --protocol {' or '.join(fitting) or 'of a plugin for ' + dataset.kind}"
-        )
-
-
-def _refuse_other_answers(algorithm: AlgorithmSpec, dataset: DatasetSpec, registry: Registry) -> None:
-    wanted = _asked_for(dataset)
-    if wanted not in algorithm.answers:
-        fitting = [name for name, spec in registry.algorithms.items() if wanted in spec.answers]
-        others = [name for name, spec in registry.datasets.items() if _asked_for(spec) in algorithm.answers]
-        elsewhere = f", or --dataset {' or '.join(others)}" if len(others) <= 3 else ""
-        raise UsageError(
-            f"{algorithm.name} predicts {algorithm.answers[0]}, and '{dataset.name}' asks for {wanted}; "
-            f"use --algo {' or '.join(fitting)}{elsewhere}"
-        )
-
-
-def _asked_for(dataset: DatasetSpec) -> str:
-    return "numbers" if dataset.kind == "functions" else "labels"
-
-
-def _refuse_other_ways(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: ProtocolSpec) -> None:
-    one_way = algorithm.takes == "images" and dataset.kind != "functions"  # numbers are of no class
-    if one_way and "way" not in {param.name for param in protocol.params}:
-        raise UsageError(
-            f"{algorithm.name} is made for one number of classes, and episodes of '{protocol.name}' differ in it"
-        )
-
-
-def _refuse_beside(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: ProtocolSpec) -> None:
-    if protocol.beside and algorithm.takes == "images":
-        raise UsageError(
-            f"{algorithm.name} adapts a network of so many outputs, and '{protocol.name}' adds all base classes to "
-            "them; take an algorithm on features ('metabench show NAME' says what one takes)"
-        )
-    if protocol.beside and protocol.beside not in dataset.splits:
-        refuse_without(protocol, dataset.name)
-
-
-def _refuse_other_classes(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: ProtocolSpec) -> None:
-    if protocol.support and SAME_CLASSES not in {param.name for param in dataset.params}:
-        raise UsageError(
-            f"protocol '{protocol.name}' takes support and queries from two splits of the same classes, and each split "
-            f"of '{dataset.name}' has classes of its own; use --dataset folder:PATH"
-        )
-    if protocol.support and algorithm.takes == "images":
-        raise UsageError(
-            f"{algorithm.name} adapts a network to images, and '{protocol.name}' is for features; take an algorithm on "
-            "features ('metabench show NAME' says what one takes)"
-        )
-
-
-def refuse_without(protocol: Spec, dataset: str) -> NoReturn:
-    """Raise UsageError since a data set lacks the split that a protocol wants beside the measured one."""
-    assert isinstance(protocol, ProtocolSpec)
+def refuse_missing_split(protocol: ProtocolSpec, dataset: str) -> NoReturn:
+    """Raise UsageError for a dataset without the split that a protocol needs beside the measured one."""
     if protocol.support:
         raise UsageError(
             f"protocol '{protocol.name}' takes support from {protocol.support}/, and '{dataset}' has none; put classes "
@@ -135,3 +68,68 @@ def refuse_without(protocol: Spec, dataset: str) -> NoReturn:
     raise UsageError(
         f"protocol '{protocol.name}' asks about the classes of '{protocol.beside}' too, and '{dataset}' has none"
     )
+
+
+def _check_input(dataset: DatasetSpec, backbone: BackboneSpec, registry: Registry) -> None:
+    if dataset.kind != backbone.takes:
+        fitting = [name for name, spec in registry.backbones.items() if spec.takes == dataset.kind]
+        raise UsageError(
+            f"backbone '{backbone.name}' takes {backbone.takes}, and the items of '{dataset.name}' are {dataset.kind}; "
+            f"use --backbone {' or '.join(fitting) or 'of a plugin for ' + dataset.kind}"
+        )
+
+
+def _check_items(protocol: ProtocolSpec, dataset: DatasetSpec, registry: Registry) -> None:
+    if dataset.kind not in protocol.takes:
+        fitting = [name for name, spec in registry.protocols.items() if dataset.kind in spec.takes]
+        raise UsageError(
+            f"protocol '{protocol.name}' is for {' and '.join(protocol.takes)}, and the items of '{dataset.name}' "
+            f"are {dataset.kind}; use --protocol {' or '.join(fitting) or 'of a plugin for ' + dataset.kind}"
+        )
+
+
+def _check_answers(algorithm: AlgorithmSpec, dataset: DatasetSpec, registry: Registry) -> None:
+    wanted = _answers_of(dataset)
+    if wanted not in algorithm.answers:
+        fitting = [name for name, spec in registry.algorithms.items() if wanted in spec.answers]
+        others = [name for name, spec in registry.datasets.items() if _answers_of(spec) in algorithm.answers]
+        elsewhere = f", or --dataset {' or '.join(others)}" if len(others) <= 3 else ""
+        raise UsageError(
+            f"{algorithm.name} predicts {algorithm.answers[0]}, and '{dataset.name}' asks for {wanted}; "
+            f"use --algo {' or '.join(fitting)}{elsewhere}"
+        )
+
+
+def _answers_of(dataset: DatasetSpec) -> str:
+    return "numbers" if dataset.kind == "functions" else "labels"
+
+
+def _check_ways(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: ProtocolSpec) -> None:
+    one_way = algorithm.takes == "images" and dataset.kind != "functions"  # numbers have no classes
+    if one_way and "way" not in {param.name for param in protocol.params}:
+        raise UsageError(
+            f"{algorithm.name} is made for one number of classes, and episodes of '{protocol.name}' differ in it"
+        )
+
+
+def _check_beside(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: ProtocolSpec) -> None:
+    if protocol.beside and algorithm.takes == "images":
+        raise UsageError(
+            f"{algorithm.name} adapts a network with a fixed number of outputs, and '{protocol.name}' adds all base "
+            "classes to them; use an algorithm on features ('metabench show NAME' says what one takes)"
+        )
+    if protocol.beside and protocol.beside not in dataset.splits:
+        refuse_missing_split(protocol, dataset.name)
+
+
+def _check_same_classes(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: ProtocolSpec) -> None:
+    if protocol.support and SAME_CLASSES not in {param.name for param in dataset.params}:
+        raise UsageError(
+            f"protocol '{protocol.name}' takes support and queries from two splits of the same classes, and each split "
+            f"of '{dataset.name}' has classes of its own; use --dataset folder:PATH"
+        )
+    if protocol.support and algorithm.takes == "images":
+        raise UsageError(
+            f"{algorithm.name} adapts a network to images, and '{protocol.name}' is for features; use an algorithm on "
+            "features ('metabench show NAME' says what one takes)"
+        )

@@ -1,4 +1,4 @@
-"""How long a run will take, by what similar runs in the store took."""
+"""Estimates of how long a run takes, from similar runs in the store."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _EPISODE = ("way", "shot", "query")
 
 
 class Estimates:
-    """What training, embedding and scoring took.
+    """Times that training, embedding and scoring took.
 
-    Runs are similar if algorithm, backbone and data set are the same; those that agree in the parameters of the
-    algorithm as well speak first. Training and scoring are scaled by the images in an episode and the number of
-    episodes. The median of the runs counts.
+    Runs are similar if algorithm, backbone and dataset are the same; runs with the same parameters of the algorithm
+    are preferred. Training and scoring are scaled by the images in an episode and the number of episodes. The
+    estimate is the median over similar runs.
     """
 
     def __init__(self, records: Iterable[Record]) -> None:
@@ -48,14 +48,14 @@ class Estimates:
             self.embedding[name].append(_positive(cost.embedding_seconds))
 
     def train(self, run: RunSpec) -> float | None:
-        """Return the seconds of the whole training; None where nothing is known."""
+        """Return the seconds of the whole training; None where nothing similar was measured."""
         if run.recipe is None:
             return 0.0
         rate = _median(self.training, run)
         return None if rate is None else rate * run.recipe.episodes * _images(vars(run.recipe))
 
     def measure(self, run: RunSpec) -> float | None:
-        """Return the seconds of embedding and of scoring all episodes; None where nothing is known."""
+        """Return the seconds of embedding and of scoring all episodes; None where nothing similar was measured."""
         rate = _median(self.scoring, run)
         if rate is None:
             return None
@@ -96,7 +96,7 @@ def _training_rate(inputs: Inputs, trained: TrainingOutcome) -> float:
 
 
 def _images(params: Mapping[str, Any]) -> int:
-    """Images in an episode; 1 where a protocol draws their number anew, so that episodes count instead."""
+    """Return the images in an episode; 1 where their number varies, so that episodes are counted instead."""
     way, shot, query = (params.get(name) for name in _EPISODE)
     return way * (shot + query) if way and shot and query else 1
 

@@ -1,4 +1,4 @@
-"""Refuse what a user chose and what changes none of the runs: nothing that is asked for is ignored in silence."""
+"""Refusal of options that change none of the runs: nothing that a user asks for is ignored in silence."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metabench.errors import UsageError
-from metabench.planning.planner import Selection, plan_each, trains
-from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, spec_of
+from metabench.planning.planner import plan_each
+from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, run_of
+from metabench.planning.selection import Selection
+from metabench.planning.training_recipe import trains
 from metabench.registry.registry import Registry
 
 
@@ -23,8 +25,8 @@ def require_effect(given: Mapping[str, Any], runs: Sequence[Planned]) -> None:
     """Raise UsageError for a choice that changes none of the runs.
 
     Args:
-        given: fields of `Selection` that the user chose, not those that a suite settles.
-        runs: all that came of it; those that cannot be made count where they would have been trained.
+        given: fields of `Selection` that the user chose, without those that a suite settles.
+        runs: the plan; rejected runs count where they would have been trained.
     """
     _require_weights_to_load(given, runs)
     if any(_is_trained(planned) for planned in runs):
@@ -41,34 +43,33 @@ def require_effect(given: Mapping[str, Any], runs: Sequence[Planned]) -> None:
 
 
 def require_shape(selection: Selection, runs: Sequence[Planned], registry: Registry) -> None:
-    """Raise UsageError for ways or shots that neither the episodes nor the training of any run take up."""
+    """Raise UsageError for ways or shots that neither the episodes nor the training of any run use."""
     for name, param, flag in (("ways", "way", "--ways"), ("shots", "shot", "--shots")):
         values = getattr(selection, name)
-        if not values or any(param in spec_of(planned).protocol.params for planned in runs):
+        if not values or any(param in run_of(planned).protocol.params for planned in runs):
             continue
         other: dict[str, Any] = {name: tuple(value + 1 for value in values)}
         others = dataclasses.replace(selection, **other)
-        mine, theirs = (_identities(plan_each(each, registry)) for each in (selection, others))
-        if mine == theirs:
-            protocol = spec_of(runs[0]).protocol.name
+        if _identities(plan_each(selection, registry)) == _identities(plan_each(others, registry)):
+            protocol = run_of(runs[0]).protocol.name
             raise UsageError(f"cannot apply {flag}: protocol '{protocol}' has its own {name}. Leave {flag} out.")
 
 
 def _identities(runs: Sequence[Planned]) -> list[str]:
-    return [spec_of(planned).identity for planned in runs]
+    return [run_of(planned).identity for planned in runs]
 
 
 def _is_trained(planned: Planned) -> bool:
-    run = spec_of(planned)
-    untold = isinstance(planned, RejectedRun) and run.checkpoint is None
-    return run.recipe is not None or (untold and trains(run.algorithm.spec, run.backbone.spec))
+    run = run_of(planned)
+    is_trainable = run.checkpoint is None and trains(run.algorithm.spec, run.backbone.spec)
+    return run.recipe is not None or (isinstance(planned, RejectedRun) and is_trainable)
 
 
 def _require_weights_to_load(given: Mapping[str, Any], runs: Sequence[Planned]) -> None:
     checkpoint = given.get("checkpoint")
-    if checkpoint is None or any(_loads(spec_of(planned)) for planned in runs):
+    if checkpoint is None or any(_loads(run_of(planned)) for planned in runs):
         return
-    run = spec_of(runs[0])
+    run = run_of(runs[0])
     raise UsageError(
         f"cannot load --checkpoint: {run.algorithm.name} learns nothing and backbone '{run.backbone.name}' has no "
         "weights. Name the backbone of the weights with --backbone."
@@ -82,7 +83,7 @@ def _loads(run: RunSpec) -> bool:
 def _why_untrained(given: Mapping[str, Any], runs: Sequence[Planned]) -> str:
     if given.get("checkpoint") is not None:
         return "with --checkpoint nothing is trained"
-    run = spec_of(runs[0])
+    run = run_of(runs[0])
     algorithm, backbone = run.algorithm, run.backbone
     if trains(algorithm.spec, backbone.spec):
         return f"'{run.trained_on.name}' has no classes to train {algorithm.name} on"

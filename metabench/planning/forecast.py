@@ -1,4 +1,4 @@
-"""Forecast of a run before it is made: its state, its key, and how long it takes."""
+"""Forecast of a run before it is executed: its state, its key, and how long it takes."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from metabench.planning.run_spec import RunSpec
 
 State = Literal["cached", "partial", "to do", "missing", "impossible"]
 
-
 NOT_MADE: Mapping[State, int] = {"missing": MissingError.exit_code, "impossible": UsageError.exit_code}
-"""States in which a run is not made, with the exit code that says so."""
+"""States in which a run is not executed, with the exit code for each."""
 
 
 @dataclass(frozen=True)
 class RunForecast:
-    """A run before it is made.
+    """A run before it is executed.
 
     Attributes:
-        state: ``cached``, its record is there; ``partial``, it goes on where it stopped; ``missing``, something that it
-            needs is not here; ``impossible``, its parts do not go together.
+        state: ``cached``, its record is in the store; ``partial``, it continues where it stopped; ``missing``,
+            something that it needs is not here; ``impossible``, its parts are incompatible.
         key: of the run; empty where the digests of its data are not known yet.
-        detail: how far it is, or what is missing and how to get it, or why it cannot be.
-        seconds: what is left to do takes about this long, without downloads; None where nothing similar was measured.
-        downloads: what is downloaded for it first, by data set; empty if nothing is.
+        detail: how much of it is done, what is missing and how to get it, or why it is impossible.
+        seconds: estimated time of the rest, without downloads; None where nothing similar was measured.
+        downloads: datasets that are downloaded for it first.
     """
 
     run: RunSpec

@@ -1,4 +1,4 @@
-"""The outcome of one planned run: its record, or why there is none."""
+"""Outcome of a run: its record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from metabench.records.schema import Record
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run's record, and whether it was there already."""
+    """The record of a run, and whether it was in the store already."""
 
     record: Record
     cached: bool

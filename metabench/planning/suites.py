@@ -1,13 +1,12 @@
-"""Suites: a TOML file that says what is measured, so that the results of many algorithms stand side by side.
+"""Suites: TOML files that say what is measured, so that the results of many algorithms can be compared.
 
-A suite is named ``name@version``. What it says once it is released stays as it is; another choice is another version.
+A suite is named ``name@version``. Once released it stays as it is; another choice is another version.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,38 +14,38 @@ from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError, UsageError, did_you_mean
-from metabench.planning.planner import Selection, distinct, plan_each
-from metabench.planning.run_spec import Planned, RunSpec, sound
-from metabench.planning.suite_schema import KEYS, Problem, check_block, check_parameters
-from metabench.registry.loader import NAME
+from metabench.planning.planner import distinct, plan_each
+from metabench.planning.run_spec import Planned, RunSpec, require_valid
+from metabench.planning.selection import Selection
+from metabench.planning.suite_schema import Problem, SuiteBlock, SuiteDocument, read_blocks, read_table
 from metabench.registry.registry import Registry
+from metabench.utils.bounded_files import read_toml
 from metabench.utils.hashing import content_key
 
-_TEXTS = ("name", "summary", "reference")
-OPEN = ("backbones", "seeds", "precision", "checkpoint")
-"""Fields of `Selection` that a user may choose beside a suite, where it does not; and settings, but of its data."""
-_OF_THE_CELL = ("data.", "protocol.")
-_TOP = dict.fromkeys((*_TEXTS, "version", "runs", *KEYS))
+USER_FIELDS = ("backbones", "seeds", "precision", "checkpoint")
+"""Fields of `Selection` that a user may set for a suite that does not; also settings, but not of its data."""
+_SUITE_SCOPES = ("data.", "protocol.")
+"""Settings that are left to the suite."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """What is measured.
+    """A fixed choice of datasets, protocols, ways and shots.
 
     Attributes:
-        name, version: together its identity.
+        name, version: its identity.
         summary: one line for lists.
         reference: where the choice comes from; may be empty.
-        blocks: the keys (`suite_schema.KEYS`) of every ``[[runs]]``, with those above the first as their defaults.
-        where: the file it came from.
+        blocks: its ``[[runs]]``, completed by the defaults above them.
+        path: the file it was read from.
     """
 
     name: str
     version: int
     summary: str
     reference: str
-    blocks: tuple[Mapping[str, Any], ...]
-    where: Path
+    blocks: tuple[SuiteBlock, ...]
+    path: Path
 
     @property
     def id(self) -> str:
@@ -55,59 +54,59 @@ class Suite:
 
     @cached_property
     def sha256(self) -> str:
-        """Of what it measures, however the file is written."""
-        return content_key([self.id, self.blocks])
+        """Digest of what it measures, however the file is written."""
+        return content_key([self.id, [block.given() for block in self.blocks]])
 
     def provenance(self) -> dict[str, Any]:
-        """Return what a record says of the suite that it belongs to."""
+        """Return the entry for the records of its runs."""
         return {"name": self.name, "version": self.version, "sha256": self.sha256}
 
     def selections(self, algorithms: Sequence[str], given: Mapping[str, Any]) -> list[Selection]:
-        """Return what the suite asks for of some algorithms, one selection for every block and protocol.
+        """Return what the suite measures of some algorithms, one selection for every block and protocol.
 
         Args:
-            given: `OPEN` fields and ``settings`` that the user chose. Seeds replace those of the suite, settings are
-                added to its own; what else it says stands.
+            algorithms: names of the algorithms.
+            given: `USER_FIELDS` and ``settings`` that the user chose. Seeds replace those of the suite, settings are
+                added to its own.
 
         Raises:
             UsageError: the suite settles what the user chose.
         """
-        found = []
+        selections = []
         for block in self.blocks:
-            fields = {KEYS[key].field: value for key, value in block.items() if key != "protocols"}
-            self._refuse(fields, given)
+            fields = block.given()
+            protocols = fields.pop("protocols", ("",))
+            self._refuse_settled(fields, given)
             settings = {**fields.pop("settings", {}), **given.get("settings", {})}
             fields |= {**given, "settings": settings, "algorithms": tuple(algorithms)}
-            found += [Selection(**fields, protocol=name) for name in block.get("protocols", ("",))]
-        return found
+            selections += [Selection(**fields, protocol=name) for name in protocols]
+        return selections
 
-    def _refuse(self, fields: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    def _refuse_settled(self, fields: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         chosen = [name for name in given if name != "settings"]
-        settled = [name for name in chosen if name not in OPEN or (name in fields and name != "seeds")]
+        settled = [name for name in chosen if name not in USER_FIELDS or (name in fields and name != "seeds")]
         own = fields.get("settings", {})
-        settled += [
-            name for name in given.get("settings", {}) if name in own or name.startswith(("data.", "protocol."))
-        ]
+        settled += [name for name in given.get("settings", {}) if name in own or name.startswith(_SUITE_SCOPES)]
         if settled:
             raise UsageError(
-                f"suite {self.id} settles {', '.join(settled)}; leave that to it, or copy {self.where} and change it"
+                f"suite {self.id} settles {', '.join(settled)}; leave that to it, or copy {self.path} and change it"
             )
 
 
 def plan_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any], registry: Registry) -> list[Planned]:
-    """Return the runs of a suite, each once, in the order of the file; those that cannot be are among them.
+    """Return the runs of a suite, each once, in the order of the file; rejected ones are among them.
 
     Raises:
-        UsageError: as `planner.plan_each`, the user chose what the suite settles, or no run of it can be.
+        UsageError: as `planner.plan_each`, the user chose what the suite settles, or every run is rejected.
     """
-    selections = [_without_moot(selection, registry) for selection in suite.selections(algorithms, given)]
-    found = distinct(run for selection in selections for run in plan_each(selection, registry))
-    return found if any(isinstance(each, RunSpec) for each in found) else [*sound(found)]
+    selections = [_without_training_data(selection, registry) for selection in suite.selections(algorithms, given)]
+    runs = distinct(run for selection in selections for run in plan_each(selection, registry))
+    return runs if any(isinstance(run, RunSpec) for run in runs) else [*require_valid(runs)]
 
 
-def _without_moot(selection: Selection, registry: Registry) -> Selection:
-    """Leave out where a suite trains, if nothing is: floors and checkpoints belong into its table too."""
-    trained = (registry.choose("algorithm", name)[0].trains for name in selection.algorithms)
+def _without_training_data(selection: Selection, registry: Registry) -> Selection:
+    """Leave out the training dataset of a suite if nothing is trained: baselines and checkpoints are measured too."""
+    trained = (registry.choose("algorithm", name).spec.trains for name in selection.algorithms)
     if selection.checkpoint is None and any(trained):
         return selection
     return dataclasses.replace(selection, train_dataset="")
@@ -120,18 +119,22 @@ def read_suite(path: Path, registry: Registry) -> Suite:
         UsageError: one line that names the file, the key and what is wrong with it.
     """
     try:
-        return _parsed(tomllib.loads(path.read_text(encoding="utf-8")), path, registry)
+        document = read_table(read_toml(path), SuiteDocument)
+        blocks = read_blocks(document, registry)
     except OSError as error:
         raise UsageError(f"cannot read the suite {path} ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: is not TOML ({error})") from None
+    except RecursionError:
+        raise UsageError(f"{path}: is nested too deeply") from None
     except Problem as problem:
         raise UsageError(f"{path}: {problem}") from None
+    return Suite(document.name, document.version, document.summary, document.reference, blocks, path)
 
 
 def load_suites(registry: Registry) -> tuple[dict[str, Suite], list[str]]:
     """Return the suites of all plugins by ``name@version``, and a line for each that cannot be used."""
-    found: dict[str, Suite] = {}
+    suites: dict[str, Suite] = {}
     problems: list[str] = []
     origins: dict[str, list[str]] = {}
     for file in registry.plugins.suites:
@@ -141,12 +144,12 @@ def load_suites(registry: Registry) -> tuple[dict[str, Suite], list[str]]:
             problems.append(f"plugin {file.origin}: {error}")
             continue
         origins.setdefault(suite.id, []).append(file.origin)
-        found[suite.id] = suite
+        suites[suite.id] = suite
     for name, claims in origins.items():
         if len(claims) > 1:
-            del found[name]
+            del suites[name]
             problems.append(f"suite '{name}' is provided by {' and '.join(claims)}; neither is used")
-    return dict(sorted(found.items())), problems
+    return dict(sorted(suites.items())), problems
 
 
 def find_suite(word: str, registry: Registry) -> Suite:
@@ -164,39 +167,3 @@ def find_suite(word: str, registry: Registry) -> Suite:
         hint = did_you_mean(word, suites) or "; no plugin provides any"
         raise UsageError("; ".join([f"unknown suite '{word}'{hint}", *problems]))
     return max(versions, key=lambda suite: suite.version)
-
-
-def _parsed(found: Mapping[str, Any], path: Path, registry: Registry) -> Suite:
-    shared = {key: value for key, value in found.items() if key in KEYS}
-    check_block(found, registry, _TOP)
-    name, summary, reference = (_text(found, key) for key in _TEXTS)
-    if not NAME.fullmatch(name):
-        raise Problem(f"name: use letters, digits and any of _.+-, not {name!r}")
-    version = found.get("version")
-    if type(version) is not int or version < 1:
-        raise Problem(f"version: must be a whole number of at least 1, not {version!r}")
-    blocks = found.get("runs")
-    if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):
-        raise Problem("runs: there must be at least one block [[runs]]")
-    checked = tuple(_block(number, block, shared, registry) for number, block in enumerate(blocks, 1))
-    return Suite(name, version, summary, reference, checked, path)
-
-
-def _text(found: Mapping[str, Any], key: str) -> str:
-    value = found.get(key, "" if key == "reference" else None)
-    if not isinstance(value, str) or not (value or key == "reference"):
-        raise Problem(f"{key}: must be text, and is missing" if value is None else f"{key}: must be text")
-    return value
-
-
-def _block(number: int, own: Mapping[str, Any], shared: Mapping[str, Any], registry: Registry) -> Mapping[str, Any]:
-    try:
-        above, block = check_block(shared, registry), check_block(own, registry)
-        settings = {**above.get("settings", {}), **block.get("settings", {})}
-        merged = {**above, **block, **({"settings": settings} if settings else {})}
-        if "datasets" not in merged:
-            raise Problem("datasets: is missing")
-        check_parameters(merged, registry)
-    except Problem as problem:
-        raise Problem(f"[[runs]] {number}, {problem}") from None
-    return merged

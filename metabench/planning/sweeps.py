@@ -1,4 +1,4 @@
-"""Choosing parameters on validation classes: every combination is measured there, and only the chosen one on test."""
+"""Sweeps: parameters chosen on validation classes. Only the chosen combination is measured on the test classes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import numpy as np
 
 from metabench.errors import UsageError
 from metabench.planning.effects import chosen, require_effect, require_shape
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
 from metabench.planning.run_spec import RunSpec
+from metabench.planning.selection import Selection
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.specs import VALIDATION
 from metabench.utils.hashing import canonical_json
 
-MOST = 10_000
+MOST_COMBINATIONS = 10_000
 _SCOPES = ("algo.", "backbone.", "train.")
 
 Settings = Mapping[str, Value]
@@ -26,12 +27,12 @@ Settings = Mapping[str, Value]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One combination for one task.
+    """One combination of values for one task.
 
     Attributes:
         settings: the swept parameters that this algorithm has, ``scope.name`` to value.
         runs: on the validation classes, one for each seed.
-        tests: what would be measured on the test classes if it is chosen.
+        tests: on the test classes, executed only if the combination is chosen.
     """
 
     settings: Settings
@@ -41,13 +42,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The candidates of one algorithm on one data set, way and shot."""
+    """The candidates of one algorithm on one dataset, way and shot."""
 
     candidates: tuple[Candidate, ...]
 
     @property
     def label(self) -> str:
-        """What is swept."""
+        """Name of the task in messages."""
         return self.candidates[0].tests[0].label
 
     @property
@@ -60,7 +61,8 @@ def combinations(swept: Mapping[str, Sequence[Value]]) -> list[dict[str, Value]]
     """Return every combination of the values.
 
     Raises:
-        UsageError: nothing to choose between, too many, or a scope that would change what is measured.
+        UsageError: no parameter has several values, there are too many combinations, or a scope would change what is
+            measured.
     """
     several = {name: tuple(dict.fromkeys(values)) for name, values in swept.items()}
     if not any(len(values) > 1 for values in several.values()):
@@ -69,24 +71,24 @@ def combinations(swept: Mapping[str, Sequence[Value]]) -> list[dict[str, Value]]
         if len(values) > 1 and not name.startswith(_SCOPES):
             raise UsageError(f"--set {name}: a sweep is over {', '.join(f'{s}*' for s in _SCOPES)}, not over the data")
     number = int(np.prod([len(values) for values in several.values()], dtype=object))
-    if number > MOST:
-        raise UsageError(f"a sweep of {number:,} combinations is too many; at most {MOST:,}")
+    if number > MOST_COMBINATIONS:
+        raise UsageError(f"a sweep of {number:,} combinations is too many; at most {MOST_COMBINATIONS:,}")
     return [dict(zip(several, values, strict=True)) for values in itertools.product(*several.values())]
 
 
 def plan_sweep(selection: Selection, swept: Mapping[str, Sequence[Value]], registry: Registry) -> list[Sweep]:
-    """Return a sweep for every algorithm, backbone, data set, way and shot of the selection.
+    """Return a sweep for every algorithm, backbone, dataset, way and shot of the selection.
 
-    Networks are trained on the training classes alone while it is chosen; a recipe that trains on the validation
-    classes too does so for the test.
+    For choosing, networks are trained on the training classes alone; a recipe that also trains on the validation
+    classes does so only for the test.
 
     Raises:
-        UsageError: as `metabench.planning.planner.plan`, or nothing to choose between.
+        UsageError: as `metabench.planning.planner.plan`, or no parameter has several values.
     """
-    found: dict[str, dict[str, Candidate]] = {}
+    tasks: dict[str, dict[str, Candidate]] = {}
     names = [name for name, values in swept.items() if len(set(values)) > 1]
-    for each in combinations(swept):
-        settings = {**selection.settings, **each}
+    for combination in combinations(swept):
+        settings = {**selection.settings, **combination}
         whole = dataclasses.replace(selection, settings=settings)
         tests = plan(whole, registry)
         require_effect(chosen(whole), tests)
@@ -94,14 +96,14 @@ def plan_sweep(selection: Selection, swept: Mapping[str, Sequence[Value]], regis
         alone = {"train.train_on": "train", **settings}
         runs = plan(dataclasses.replace(selection, settings=alone, split=VALIDATION), registry)
         for key, members in _by_task(runs, tests).items():
-            values = {name: each[name] for name in names if _has(members[0][0], name)}
+            values = {name: combination[name] for name in names if _has(members[0][0], name)}
             candidate = Candidate(values, *(tuple(part) for part in zip(*members, strict=True)))
-            found.setdefault(key, {}).setdefault(canonical_json([run.identity for run in candidate.runs]), candidate)
-    return [Sweep(tuple(candidates.values())) for candidates in found.values()]
+            tasks.setdefault(key, {}).setdefault(canonical_json([run.identity for run in candidate.runs]), candidate)
+    return [Sweep(tuple(candidates.values())) for candidates in tasks.values()]
 
 
 def _by_task(runs: Sequence[RunSpec], tests: Sequence[RunSpec]) -> dict[str, list[tuple[RunSpec, RunSpec]]]:
-    """Group runs and their tests by what they are of; seeds stay together."""
+    """Group runs and their tests by task; seeds stay together."""
     tasks: dict[str, list[tuple[RunSpec, RunSpec]]] = {}
     for run, test in zip(runs, tests, strict=True):
         parts = [run.algorithm.name, run.backbone.name, run.dataset.identity, run.trained_on.identity]
@@ -110,7 +112,7 @@ def _by_task(runs: Sequence[RunSpec], tests: Sequence[RunSpec]) -> dict[str, lis
 
 
 def _has(run: RunSpec, setting: str) -> bool:
-    """Whether a setting concerns a run."""
+    """Return whether a run has a setting."""
     scope, _, name = setting.partition(".")
     if scope == "train":
         return run.recipe is not None

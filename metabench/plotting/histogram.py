@@ -10,7 +10,7 @@ from metabench.plotting.scale import Scale, tick_text
 from metabench.plotting.svg import Picture, group, label, line, tag
 from metabench.registry.metric import Metric
 from metabench.statistics.episode_scores import EpisodeScores, Floats
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 _WIDTH, _HEIGHT = 560.0, 320.0
 _TOP, _BOTTOM, _LEFT, _RIGHT = 66.0, 44.0, 44.0, 14.0
@@ -53,7 +53,7 @@ def histogram(scores: EpisodeScores, title: str, subtitle: str, step: float = 0.
     middle = f"half of all lie in {quantiles[1]} to {quantiles[3]}"
     parts.append(label(_WIDTH, _HEIGHT - 2, middle, "small muted", "end"))
     described = (
-        f"{counted(len(values), 'episode')}; mean {shown(mean)}; 5, 25, 50, 75 and 95 % quantiles "
+        f"{pluralise(len(values), 'episode')}; mean {shown(mean)}; 5, 25, 50, 75 and 95 % quantiles "
         f"{', '.join(quantiles)}; mean of the worst tenth {shown(low)}"
     )
     return Picture(_WIDTH, _HEIGHT, title, described, "".join(parts))
@@ -80,7 +80,7 @@ def _bar(
     parts = [tag("rect", cls="bar", x=x, y=up(every), width=width, height=up(0) - up(every))]
     if bad:
         parts.append(tag("rect", cls="tail", x=x, y=up(bad), width=width, height=up(0) - up(bad)))
-    return group("".join(parts), _range(start, end, metric, bounds) + f": {counted(every, 'episode')}")
+    return group("".join(parts), _range(start, end, metric, bounds) + f": {pluralise(every, 'episode')}")
 
 
 def _range(start: float, end: float, metric: Metric, bounds: tuple[float, float]) -> str:

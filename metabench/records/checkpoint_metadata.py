@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from metabench.errors import MetabenchError, MissingError
+from metabench.utils.bounded_files import parse_json
 from metabench.utils.paths import is_file
+
+
+def parse_metadata(header: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return the metadata of ours in the header of a safetensors file; ValueError where they are no JSON object."""
+    meta = parse_json((header or {}).get("metabench", "{}"))
+    if not isinstance(meta, dict):
+        raise ValueError("its metadata are no JSON object")
+    return meta
 
 
 def tensors_meta(path: Path) -> dict[str, Any]:
@@ -22,7 +31,6 @@ def tensors_meta(path: Path) -> dict[str, Any]:
         raise MissingError(f"no checkpoint at {path}")
     try:
         with safe_open(path, framework="np") as stream:
-            meta: dict[str, Any] = json.loads((stream.metadata() or {}).get("metabench", "{}"))
-            return meta
+            return parse_metadata(stream.metadata())
     except (OSError, SafetensorError, ValueError) as error:
         raise MetabenchError(f"{path} is not a readable safetensors checkpoint ({error})") from error

@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from metabench.registry.loader import Kind
 from metabench.registry.params import Value
-from metabench.registry.specs import TEST
+from metabench.registry.specs import TEST, Kind
 from metabench.statistics.stopping import StopRule
 from metabench.utils.hashing import canonical_json, content_key
 

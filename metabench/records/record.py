@@ -19,6 +19,7 @@ from metabench.records.schema import SCHEMA, Record
 from metabench.records.scores import scores_of, summary_of
 from metabench.records.strict_json import LONGEST_FAULT, JsonFault, check_json, type_fault
 from metabench.utils.atomic_files import write_atomic
+from metabench.utils.bounded_files import read_bounded
 from metabench.utils.hashing import canonical_json, content_key
 from metabench.utils.text import printable
 
@@ -130,11 +131,8 @@ def read_record(path: Path) -> Record:
         RecordError: too large, not JSON, or not a valid record; the message names the file.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as stream:
-        raw = stream.read(MAX_BYTES + 1)
+    raw = read_bounded(path, MAX_BYTES, RecordError)
     try:
-        if len(raw) > MAX_BYTES:
-            raise RecordError(f"it is larger than {MAX_BYTES} bytes")
         return decode_record(raw)
     except RecordError as problem:
         raise type(problem)(f"cannot read record {path}: {problem}") from None

@@ -1,1 +1,1 @@
-"""Plugins: what they declare, how they are loaded and found by name."""
+"""Plugins: their specs, loading, and look-up by name."""

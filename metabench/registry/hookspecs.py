@@ -23,7 +23,7 @@ def metabench_algorithms() -> Iterable[AlgorithmSpec]:  # type: ignore[empty-bod
 
 @hookspec
 def metabench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
-    """Return the data sets this plugin provides."""
+    """Return the datasets this plugin provides."""
 
 
 @hookspec
@@ -43,4 +43,4 @@ def metabench_suites() -> Iterable[str | Path]:  # type: ignore[empty-body]
 
 @hookspec
 def metabench_run_finished(record: Record, path: str) -> None:
-    """Observe a finished run: its record (read-only) and where it is stored. Cannot change a score."""
+    """Observe a finished run: its record (read-only) and the path where it is stored. Cannot change a score."""

@@ -1,7 +1,7 @@
-"""Load every plugin on its own, so that a broken one is a line in a table and never takes another down.
+"""Loader of plugins: each on its own, so that a broken one is a line in a table and never stops another.
 
-pluggy's own entry-point loader stops at the first plugin that fails; this one loads, registers, checks
-and asks each plugin in turn.
+The entry-point loader of pluggy stops at the first plugin that fails; this one loads, registers, checks and asks
+each plugin in turn.
 """
 
 from __future__ import annotations
@@ -12,31 +12,25 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
 
 from metabench.errors import did_you_mean
 from metabench.registry import hookspecs
-from metabench.registry.local_files import LooseFile, broken, import_file, localised
-from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec
+from metabench.registry.local_files import LocalFile, broken, import_file, localised
+from metabench.registry.specs import SPEC_CLASSES, AnySpec, Kind
 
 if TYPE_CHECKING:
     from metabench.records.schema import Record
 
 GROUP = "metabench"
-Kind = Literal["algorithm", "dataset", "backbone", "protocol"]
-
-SPEC_CLASSES: Mapping[Kind, type[AnySpec]] = MappingProxyType(
-    {"algorithm": AlgorithmSpec, "dataset": DatasetSpec, "backbone": BackboneSpec, "protocol": ProtocolSpec}
-)
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # names become folder names, so no separators
+PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # names become folder names, so no separators
 
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """One entry point and how loading it went; `error` is one line, empty when `status` is ok."""
+    """One entry point and the result of loading it; `error` is one line, empty when `status` is ok."""
 
     dist: str
     version: str
@@ -54,7 +48,7 @@ class PluginInfo:
 
 @dataclass(frozen=True)
 class Provided:
-    """A spec and the plugin (``dist:name``) that it came from."""
+    """A spec and the plugin (``dist:name``) that provides it."""
 
     kind: Kind
     spec: AnySpec
@@ -63,7 +57,7 @@ class Provided:
 
 @dataclass(frozen=True)
 class SuiteFile:
-    """A suite's file, which is read when a suite is wanted, and the plugin (``dist:name``) that it came from."""
+    """The file of a suite, read when a suite is needed, and the plugin (``dist:name``) that provides it."""
 
     path: Path
     origin: str
@@ -71,7 +65,7 @@ class SuiteFile:
 
 @dataclass(frozen=True)
 class PluginSet:
-    """Every plugin found, what the sound ones provide, and the hooks of the sound ones."""
+    """All plugins, the specs and suites of those that work, and their hooks."""
 
     infos: tuple[PluginInfo, ...]
     provided: tuple[Provided, ...]
@@ -84,13 +78,13 @@ class PluginSet:
         return tuple(info for info in self.infos if info.status == "broken")
 
     def of(self, kind: Kind) -> tuple[Provided, ...]:
-        """Return what all sound plugins provide of one kind, clashing names included."""
+        """Return everything of one kind that working plugins provide, clashing names included."""
         return tuple(item for item in self.provided if item.kind == kind)
 
     def run_finished(self, record: Record, path: str) -> list[str]:
-        """Tell every plugin about a finished run; return one warning for each one that raised.
+        """Call the hook of every plugin for a finished run; return one warning for each that raised.
 
-        Each plugin gets a deep copy of its own, so none can change the record or what others see of it.
+        Each plugin gets its own deep copy, so none can change the record or what others see of it.
         """
         warnings = []
         for name, plugin in self.manager.list_name_plugin():
@@ -103,7 +97,7 @@ class PluginSet:
 
 
 class _Broken(Exception):
-    """What is wrong with a plugin, in one line."""
+    """A fault of a plugin, in one line."""
 
 
 def one_line(error: BaseException) -> str:
@@ -112,18 +106,18 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def load_plugins(files: Sequence[LooseFile] = ()) -> PluginSet:
-    """Load, check and question every installed plugin, whose failures are not raised, then loose files.
+def load_plugins(files: Sequence[LocalFile] = ()) -> PluginSet:
+    """Load, check and ask every installed plugin, whose failures are not raised, then local files.
 
     Raises:
-        UsageError: a loose file cannot be used; somebody asked for it, so it cannot be left out.
+        UsageError: a local file cannot be used; the user asked for it, so it is not left out.
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     infos: list[PluginInfo] = []
     provided: list[Provided | SuiteFile] = []
-    found = importlib.metadata.entry_points(group=GROUP)
-    for entry in sorted(found, key=lambda entry: (_dist(entry)[0].lower(), entry.name)):
+    entries = importlib.metadata.entry_points(group=GROUP)
+    for entry in sorted(entries, key=lambda entry: (_dist(entry)[0].lower(), entry.name)):
         info, items = _load(manager, entry)
         infos.append(info)
         provided.extend(items)
@@ -160,7 +154,7 @@ def _name(item: Provided | SuiteFile) -> str:
     return item.spec.name if isinstance(item, Provided) else f"suite {item.path.stem}"
 
 
-def _load_file(manager: pluggy.PluginManager, file: LooseFile) -> tuple[PluginInfo, list[Provided | SuiteFile]]:
+def _load_file(manager: pluggy.PluginManager, file: LocalFile) -> tuple[PluginInfo, list[Provided | SuiteFile]]:
     info = PluginInfo("file", file.sha256[:12], str(file.path), file.module, "ok")
     try:
         items = _register(manager, import_file(file), info.origin)
@@ -177,7 +171,7 @@ def _hooks_of(manager: pluggy.PluginManager, origin: str) -> list[pluggy.HookCal
 
 
 def _register(manager: pluggy.PluginManager, plugin: object, origin: str) -> list[Provided | SuiteFile]:
-    """Register a plugin and collect its specs and suites; a plugin found wanting is taken out again."""
+    """Register a plugin and return its specs and suites; a faulty plugin is unregistered again."""
     _check_marked(manager, plugin)
     try:
         manager.register(plugin, origin)
@@ -204,7 +198,7 @@ def _check_marked(manager: pluggy.PluginManager, plugin: object) -> None:
 
 
 def _check_hook_names(manager: pluggy.PluginManager, plugin: object) -> None:
-    """What ``check_pending`` does, for one plugin and with a suggestion."""
+    """Raise for an unknown hook, as ``check_pending`` of pluggy does, but for one plugin and with a suggestion."""
     for caller in manager.get_hookcallers(plugin) or []:
         optional = all(impl.optionalhook for impl in caller.get_hookimpls() if impl.plugin is plugin)
         if not caller.has_spec() and not optional:
@@ -217,13 +211,13 @@ def _only(manager: pluggy.PluginManager, hook: str, plugin: object) -> pluggy.Ho
 
 
 def _answers(manager: pluggy.PluginManager, plugin: object, hook: str) -> list[Any]:
-    """Return all that a plugin lists in a hook."""
+    """Return the items that a plugin returns from a hook."""
     caller = _only(manager, hook, plugin)
     if not caller.get_hookimpls():
         return []
     try:
         answers = caller() or [None]  # pluggy drops an answer of None
-        return [each for answer in answers for each in _iterate(answer)]
+        return [item for answer in answers for item in _iterate(answer)]
     except Exception as error:
         raise _Broken(f"{hook} failed with {one_line(error)}") from error
 
@@ -243,7 +237,7 @@ def _ask(manager: pluggy.PluginManager, plugin: object, kind: Kind, origin: str)
     for spec in specs:
         if not isinstance(spec, expected):
             raise _Broken(f"{hook} returned a {type(spec).__name__} where {expected.__name__} is wanted")
-        if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
+        if not isinstance(spec.name, str) or not PLUGIN_NAME.fullmatch(spec.name):
             raise _Broken(f"{hook} returned the name {spec.name!r}: use letters, digits and any of _.+-")
     names = [spec.name for spec in specs]
     for name in names:

@@ -1,7 +1,7 @@
-"""Loose plugin files: ``--plugin FILE.py`` runs a file that nobody has installed.
+"""Local plugin files: ``--plugin FILE.py`` uses a plugin that is not installed.
 
-Such a file has no version discipline, so what it provides carries the SHA-256 of its source into every run
-key: an edited file is another plugin, and never meets the records of what it was before.
+Nobody raises the version of such a file, so the SHA-256 of its source is in every run key: an edited file is another
+plugin, and its runs are never taken for those of an earlier edit.
 """
 
 from __future__ import annotations
@@ -18,60 +18,62 @@ from typing import TypeVar
 
 from metabench.errors import MissingError, UsageError
 from metabench.registry.specs import Spec
-from metabench.utils.paths import is_file, is_there
+from metabench.utils.bounded_files import SOURCE_BYTES, read_bounded
+from metabench.utils.paths import is_file, path_exists
 
 S = TypeVar("S", bound=Spec)
 _PREFIX = "metabench_file_"
 
 
 @dataclass(frozen=True)
-class LooseFile:
-    """A file as it was read: what is executed is what was hashed."""
+class LocalFile:
+    """A file as it was read: exactly what was hashed is executed."""
 
     path: Path
     source: bytes
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the source, which stands in run keys."""
+        """SHA-256 of the source, part of run keys."""
         return hashlib.sha256(self.source).hexdigest()
 
     @property
     def module(self) -> str:
-        """The name in ``sys.modules``: one for this place and content, so that it shadows nothing."""
+        """Name in ``sys.modules``, unique for this path and content, so that it shadows nothing."""
         place = hashlib.sha256(f"{self.path.absolute()}\0{self.sha256}".encode()).hexdigest()
         return f"{_PREFIX}{self.path.stem}_{place[:12]}"
 
 
-def read_files(paths: Iterable[Path]) -> tuple[LooseFile, ...]:
+def read_files(paths: Iterable[Path]) -> tuple[LocalFile, ...]:
     """Read plugin files, each once.
 
     Raises:
-        MissingError: a file is not there. UsageError: it is no Python file or cannot be read.
+        MissingError: a file does not exist.
+        UsageError: it is no Python file or cannot be read.
     """
-    files: dict[Path, LooseFile] = {}
+    files: dict[Path, LocalFile] = {}
     for path in paths:
-        if not is_there(path):
-            raise MissingError(f"--plugin {path}: there is no such file")
+        if not path_exists(path):
+            raise MissingError(f"--plugin {path}: file not found")
         if not is_file(path) or path.suffix != ".py":
             raise UsageError(f"--plugin {path} is not a Python file; give a file that ends in .py")
         try:
-            files.setdefault(path.resolve(), LooseFile(path, path.read_bytes()))
+            files.setdefault(path.resolve(), LocalFile(path, read_bounded(path, SOURCE_BYTES)))
         except OSError as error:
             raise UsageError(f"--plugin {path} cannot be read ({error.strerror or error})") from error
     return tuple(files.values())
 
 
-def import_file(file: LooseFile) -> ModuleType:
-    """Execute a file as a module of a private name and return it; whatever it raises goes through.
+def import_file(file: LocalFile) -> ModuleType:
+    """Execute a file as a module with a private name and return it; its exceptions are not caught.
 
-    Nothing is read or written beside the source: byte code kept by time stamps could be that of an earlier edit.
+    No byte code is read or written: kept by time stamps, it could be that of an earlier edit.
     """
     if file.module in sys.modules:
         return sys.modules[file.module]
     module = ModuleType(file.module)
     module.__file__ = str(file.path.absolute())
-    for name, other in list(sys.modules.items()):  # what the file was before it was edited
+    for name, other in list(sys.modules.items()):  # earlier edits of the file
         if name.startswith(_PREFIX) and getattr(other, "__file__", None) == module.__file__:
             del sys.modules[name]
     sys.modules[file.module] = module  # dataclasses and pickle look modules up by name
@@ -83,15 +85,15 @@ def import_file(file: LooseFile) -> ModuleType:
     return module
 
 
-def localised(spec: S, file: LooseFile) -> S:
-    """Return a spec as it is used: its target where the file's module is, its source in its inputs."""
+def localised(spec: S, file: LocalFile) -> S:
+    """Return a spec with its target in the module of the file, and the SHA-256 of the file."""
     module, colon, attribute = spec.target.partition(":")
     target = f"{file.module}{colon}{attribute}" if module == file.path.stem else spec.target
     return dataclasses.replace(spec, target=target, file_sha256=file.sha256)
 
 
-def broken(file: LooseFile, error: BaseException, line: str) -> UsageError:
-    """Forget a file that cannot be used; return the error that names the line at fault. `line` says what is wrong."""
+def broken(file: LocalFile, error: BaseException, line: str) -> UsageError:
+    """Forget a file that cannot be used; return the error, `line`, with the line number of the fault."""
     number = _line(file, error)
     sys.modules.pop(file.module, None)
     where = f"--plugin {file.path}, line {number}" if number else f"--plugin {file.path}"
@@ -101,7 +103,7 @@ def broken(file: LooseFile, error: BaseException, line: str) -> UsageError:
     return UsageError(f"{where}: {line}")
 
 
-def _line(file: LooseFile, error: BaseException) -> int:
+def _line(file: LocalFile, error: BaseException) -> int:
     """Return the deepest line of the file that an error, or what caused it, came through; 0 if none."""
     here = str(file.path.absolute())
     if isinstance(error, SyntaxError) and error.filename == here:
@@ -112,7 +114,7 @@ def _line(file: LooseFile, error: BaseException) -> int:
     return frames[-1] if frames else _named_function(file, str(error))
 
 
-def _named_function(file: LooseFile, text: str) -> int:
+def _named_function(file: LocalFile, text: str) -> int:
     """Return the line of the first function of the file that `text` names; 0 if it names none."""
     module = sys.modules.get(file.module)
     functions: Sequence[FunctionType] = [

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, order=True)
 class Metric:
-    """What the score of an episode is: a number of its own, in its own unit.
+    """The kind of score an episode has: a number with a name and a unit.
 
     Attributes:
-        name: what stands above a column of it, and its name in a record's summary.
+        name: heading of its column, and its name in the summary of a record.
         unit: ``%`` for shares, empty for numbers without one.
-        higher_is_better: which way is better.
-        digits: decimals that are shown.
+        higher_is_better: whether larger scores are better.
+        digits: decimals shown.
     """
 
     name: str
@@ -22,27 +22,27 @@ class Metric:
     digits: int = 2
 
     def __str__(self) -> str:
-        """The name: what stands in JSON, CSV and data frames."""
+        """Return the name, as in JSON, CSV and data frames."""
         return self.name
 
     @property
     def title(self) -> str:
-        """The name with its unit, as in ``accuracy (%)``."""
+        """The name with its unit in brackets, as in ``accuracy (%)``."""
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
     @property
     def axis(self) -> str:
-        """The name with its unit, as in ``accuracy, %``."""
+        """The name with its unit after a comma, as in ``accuracy, %``."""
         return f"{self.name}, {self.unit}" if self.unit else self.name
 
     @property
     def ends(self) -> tuple[float, float] | None:
-        """The range of the scores: 0 to 100 for shares, None where there is no known one."""
+        """The range of the scores: 0 to 100 for shares, None where it is unknown."""
         return (0.0, 100.0) if self.unit == "%" else None
 
     @property
     def difference_ends(self) -> tuple[float, float] | None:
-        """The range of the difference of two scores; None where there is no known one."""
+        """The range of the difference of two scores; None where it is unknown."""
         return None if self.ends is None else (self.ends[0] - self.ends[1], self.ends[1] - self.ends[0])
 
     @property
@@ -52,9 +52,9 @@ class Metric:
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, else -1: a score times this is the larger the better."""
+        """Return 1 where higher is better, else -1; a score times this is better the larger it is."""
         return 1 if self.higher_is_better else -1
 
 
 ACCURACY = Metric("accuracy", "%")
-"""Share of correct answers: the metric of classification, which records hold as counts."""
+"""Share of correct answers, the metric of classification; records hold counts."""

@@ -12,10 +12,10 @@ from metabench.registry.params import Value
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the harness trains an algorithm on a data set, episodically.
+    """The episodic training of an algorithm on a dataset.
 
     Episodes are counted, never epochs. ``way = 0`` and ``shot = 0`` mean those of the evaluation, ``query = 0``
-    as many as `shot`.
+    means as many as `shot`.
     """
 
     way: int
@@ -29,12 +29,12 @@ class Recipe:
     """Multiply the learning rate by `lr_gamma` every `lr_step` episodes; 0 keeps it constant."""
     lr_gamma: float = 0.5
     validate_every: int = 500
-    """Validate every this many episodes; the weights of the best validation loss are kept."""
+    """Validate after every so many episodes; the weights with the best validation loss are kept."""
     validation_episodes: int = 400
     validation_way: int = 5
     """0: the way of the evaluation."""
     patience: int = 0
-    """Stop after this many validations without a better loss; 0 never stops early."""
+    """Stop after so many validations without a better loss; 0 never stops early."""
     train_on: str = "train"
     """Splits whose classes are trained on: ``train``, or ``train+val``, which leaves nothing to validate on: the
     weights after the last episode are kept."""
@@ -52,17 +52,17 @@ class Recipe:
     validation_query: int = 0
     """Queries of each class in validation; 0: as in training."""
     augment: str = "none"
-    """What is done to training images, one of `metabench.learners.augmentation.AUGMENTS`: ``none``, ``crop-flip`` or
-    ``crop-flip-jitter``. In the run key only where there is any."""
+    """Augmentation of training images, one of `metabench.learners.augmentation.AUGMENTS`: ``none``, ``crop-flip`` or
+    ``crop-flip-jitter``. Part of the run key only where it is not ``none``."""
     params: Mapping[str, Value] = field(default_factory=dict)
-    """Defaults of the algorithm's parameters for this data set, where they differ from the spec's."""
+    """Defaults of the algorithm's parameters for this dataset, where they differ from those of the spec."""
     source: str = ""
     """Where the recipe comes from, and how it differs; not part of the run key."""
 
     def inputs(self) -> dict[str, Any]:
-        """Return what goes into a run key."""
+        """Return the fields that are part of a run key."""
         fields = (item.name for item in dataclasses.fields(self) if item.name not in ("params", "source"))
-        found = {name: getattr(self, name) for name in fields}
+        inputs = {name: getattr(self, name) for name in fields}
         if self.augment == "none":
-            del found["augment"]
-        return found
+            del inputs["augment"]
+        return inputs

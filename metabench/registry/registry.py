@@ -1,4 +1,4 @@
-"""Names to specs, specs to classes, and a user's words to parameter values."""
+"""Registry: the installed specs by name, and the import of the classes that they name."""
 
 from __future__ import annotations
 
@@ -11,23 +11,38 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 
 from metabench.errors import MetabenchError, MissingError, UsageError, did_you_mean
-from metabench.registry.loader import SPEC_CLASSES, Kind, PluginSet, load_plugins, one_line
-from metabench.registry.local_files import LooseFile, read_files
+from metabench.registry.loader import PluginSet, load_plugins, one_line
+from metabench.registry.local_files import LocalFile, read_files
 from metabench.registry.params import Value
-from metabench.registry.specs import AlgorithmSpec, AnySpec, BackboneSpec, DatasetSpec, ProtocolSpec, Spec, defaults
+from metabench.registry.specs import (
+    AlgorithmSpec,
+    AnySpec,
+    BackboneSpec,
+    DatasetSpec,
+    Kind,
+    ProtocolSpec,
+    SomeSpec,
+    Spec,
+    defaults,
+    kind_of,
+)
 
-S = TypeVar("S", AlgorithmSpec, DatasetSpec, BackboneSpec, ProtocolSpec)
-T = TypeVar("T", bound=Spec)
-Chosen = tuple[T, dict[str, Value]]
-"""A spec and what the way it was named sets of its parameters."""
+OneSpec = TypeVar("OneSpec", AlgorithmSpec, DatasetSpec, BackboneSpec, ProtocolSpec)
+
+
+class NamedSpec(NamedTuple, Generic[SomeSpec]):
+    """A spec as a user names it: ``NAME``, or ``NAME:VALUE`` with the parameter that VALUE sets."""
+
+    spec: SomeSpec
+    params: dict[str, Value]
 
 
 @dataclass(frozen=True)
 class Registry:
-    """What the installed plugins provide, by name. A name that two plugins claim is in none of the maps."""
+    """The specs of the installed plugins by name. A name that two plugins claim is in none of the maps."""
 
     algorithms: Mapping[str, AlgorithmSpec]
     datasets: Mapping[str, DatasetSpec]
@@ -58,7 +73,7 @@ class Registry:
     @overload
     def find(self, kind: Kind, name: str) -> AnySpec: ...
     def find(self, kind: Kind, name: str) -> AnySpec:
-        """Return the spec of that name; UsageError where none or more than one plugin provides it."""
+        """Return the spec of that name; raise UsageError where no or more than one plugin provides it."""
         known = self.names(kind)
         if name in known:
             return known[name]
@@ -69,53 +84,55 @@ class Registry:
 
     @property
     def broken_hint(self) -> str:
-        """For an error about an unknown name: how many plugins are broken, which may be why; '' if none is."""
+        """Hint for an error about an unknown name: how many plugins are broken; '' if none is."""
         count = len(self.plugins.broken)
         are = "s are" if count > 1 else " is"
         return f" ({count} plugin{are} broken: see 'metabench plugins')" if count else ""
 
     @overload
-    def choose(self, kind: Literal["algorithm"], text: str) -> Chosen[AlgorithmSpec]: ...
+    def choose(self, kind: Literal["algorithm"], text: str) -> NamedSpec[AlgorithmSpec]: ...
     @overload
-    def choose(self, kind: Literal["dataset"], text: str) -> Chosen[DatasetSpec]: ...
+    def choose(self, kind: Literal["dataset"], text: str) -> NamedSpec[DatasetSpec]: ...
     @overload
-    def choose(self, kind: Literal["backbone"], text: str) -> Chosen[BackboneSpec]: ...
+    def choose(self, kind: Literal["backbone"], text: str) -> NamedSpec[BackboneSpec]: ...
     @overload
-    def choose(self, kind: Kind, text: str) -> Chosen[AnySpec]: ...
-    def choose(self, kind: Kind, text: str) -> Chosen[Any]:
-        """Return the spec that a user's word names, and what it sets: ``NAME``, ``NAME:VALUE`` or ``NAME/VALUE``.
+    def choose(self, kind: Literal["protocol"], text: str) -> NamedSpec[ProtocolSpec]: ...
+    @overload
+    def choose(self, kind: Kind, text: str) -> NamedSpec[AnySpec]: ...
+    def choose(self, kind: Kind, text: str) -> NamedSpec[Any]:
+        """Return the spec that ``NAME``, ``NAME:VALUE`` or ``NAME/VALUE`` names, and the parameter that VALUE sets.
 
         Raises:
-            UsageError: an unknown name, a value for what takes none, or none where one is needed.
+            UsageError: an unknown name, a value where none is taken, or none where one is needed.
         """
         name, *rest = re.split("([:/])", text, maxsplit=1)
         separator, value = rest or ("", "")
-        if name not in self.names(kind) and _is_path(text) and (owner := self._of_places(kind)):
+        if name not in self.names(kind) and _is_path(text) and (owner := self._with_path_argument(kind)):
             raise UsageError(f"unknown {kind} '{text}'. If it is a folder of your own, write {owner}:{text}")
         spec = self.find(kind, name)
         if not separator:
             if nameless(spec):
                 raise UsageError(f"{kind} '{name}' needs its {spec.argument}: write {name}:{spec.argument.upper()}")
-            return spec, {}
+            return NamedSpec(spec, {})
         if not spec.argument:
             raise UsageError(f"{kind} '{name}' takes no ':{value}'; write {name}")
         if not value:
             raise UsageError(f"{kind} '{name}' needs its {spec.argument} after '{separator}'")
-        return spec, {spec.argument: value}
+        return NamedSpec(spec, {spec.argument: value})
 
-    def _of_places(self, kind: Kind) -> str:
+    def _with_path_argument(self, kind: Kind) -> str:
         """Return the name of the plugin of that kind whose argument is a path, '' where none is."""
         specs = self.names(kind).values()
         return next((s.name for s in specs if any(p.is_local_path and p.name == s.argument for p in s.params)), "")
 
 
 def _is_path(text: str) -> bool:
-    """Return whether a user's word is a path by its look, or a folder that is there."""
+    """Return whether a word looks like a path, or is an existing folder."""
     return text.startswith((".", "/", "~", "\\")) or os.path.isdir(text)  # noqa: PTH112 - which never raises
 
 
 def load_registry(files: Iterable[Path] = ()) -> Registry:
-    """Return the registry of the installed plugins and of loose files; loaded once, see `clear_registry`.
+    """Return the registry of the installed plugins and of local files; loaded once, see `clear_registry`.
 
     Raises:
         UsageError, MissingError: one of `files` cannot be used.
@@ -124,7 +141,7 @@ def load_registry(files: Iterable[Path] = ()) -> Registry:
 
 
 @functools.lru_cache(maxsize=8)
-def _load_registry(files: tuple[LooseFile, ...]) -> Registry:
+def _load_registry(files: tuple[LocalFile, ...]) -> Registry:
     plugins = load_plugins(files)
     origins: dict[tuple[Kind, str], list[str]] = {}
     for item in plugins.provided:
@@ -146,14 +163,9 @@ def clear_registry() -> None:
     _load_registry.cache_clear()
 
 
-def _by_name(specs: list[AnySpec], wanted: type[S]) -> Mapping[str, S]:
+def _by_name(specs: list[AnySpec], wanted: type[OneSpec]) -> Mapping[str, OneSpec]:
     chosen = sorted((spec for spec in specs if isinstance(spec, wanted)), key=lambda spec: spec.name)
     return MappingProxyType({spec.name: spec for spec in chosen})
-
-
-def kind_of(spec: Spec) -> Kind:
-    """Return the kind of a spec: algorithm, dataset, backbone or protocol."""
-    return next(kind for kind, wanted in SPEC_CLASSES.items() if isinstance(spec, wanted))
 
 
 def _importable(module: str) -> bool:
@@ -164,7 +176,7 @@ def _importable(module: str) -> bool:
 
 
 def availability(spec: Spec) -> str:
-    """Return '' if everything that `spec` needs is installed, else what is missing and how to get it."""
+    """Return what `spec` needs that is not installed, and how to install it; '' if nothing is missing."""
     missing = [module for module in spec.requires if not _importable(module)]
     if not missing:
         return ""
@@ -173,7 +185,7 @@ def availability(spec: Spec) -> str:
 
 
 def nameless(spec: Spec) -> bool:
-    """Whether a spec stands for nothing until a user says what: ``NAME:VALUE``."""
+    """Return whether a spec needs a value from the user: ``NAME:VALUE``."""
     return bool(spec.argument) and not defaults(spec).get(spec.argument)
 
 

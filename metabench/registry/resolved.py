@@ -1,22 +1,20 @@
-"""Resolved parameters: text from the command line becomes checked values."""
+"""A plugin with its parameters: text from the command line becomes checked values."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from metabench.errors import UsageError, did_you_mean
 from metabench.registry.params import Param, Value
-from metabench.registry.registry import kind_of
-from metabench.registry.specs import Spec, as_recorded, defaults
+from metabench.registry.specs import SomeSpec, Spec, defaults, kind_of
 
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def resolve_params(spec: Spec, overrides: Mapping[str, Value]) -> dict[str, Value]:
@@ -39,7 +37,7 @@ def _convert(spec: Spec, param: Param, value: Value) -> Value:
     try:
         result = _as_type(type(param.default), value)
     except (ValueError, OverflowError):
-        wanted = _TYPE_NAMES[type(param.default)]
+        wanted = TYPE_NAMES[type(param.default)]
         raise UsageError(
             f"parameter '{param.name}' of {kind_of(spec)} '{spec.name}' is {wanted}, not {value!r}"
         ) from None
@@ -72,17 +70,33 @@ def _as_type(wanted: type, value: Value) -> Value:
     raise ValueError
 
 
-@dataclass(frozen=True)
-class ResolvedPlugin:
-    """A spec with every one of its parameters resolved."""
+def as_recorded(spec: Spec, params: Mapping[str, Value]) -> dict[str, Value]:
+    """Return parameter values as records hold them: paths cut to their last part, no `omit_default` at its default."""
+    local_paths = {param.name for param in spec.params if param.is_local_path}
+    omitted = {param.name: param.default for param in spec.params if param.omit_default}
+    return {
+        name: _place_name(value) if name in local_paths and value else value
+        for name, value in params.items()
+        if name not in omitted or value != omitted[name]
+    }
 
-    spec: Spec
+
+def _place_name(path: Value) -> str:
+    """Return the last part of a path, however it is written."""
+    return os.path.basename(os.path.abspath(os.path.expanduser(str(path))))  # noqa: PTH100, PTH111, PTH119 - no I/O
+
+
+@dataclass(frozen=True)
+class ResolvedPlugin(Generic[SomeSpec]):
+    """A spec with a value for every one of its parameters."""
+
+    spec: SomeSpec
     params: Mapping[str, Value]
     weights: Path | None = None
-    """A file of the user's that a backbone starts from (``--set backbone.weights=FILE``)."""
+    """File of weights that a backbone starts from (``--set backbone.weights=FILE``)."""
     weights_sha256: str = ""
     trained_on: str = ""
-    """What the user says that those weights have seen."""
+    """Data that those weights were trained on, as the user says."""
 
     @property
     def name(self) -> str:
@@ -90,8 +104,13 @@ class ResolvedPlugin:
         value = self.recorded[self.spec.argument] if self.spec.argument else ""
         return f"{self.spec.name}:{value}" if value else self.spec.name
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it depends on something that only this machine has: a plugin file, data, or weights."""
+        return bool(self.spec.file_sha256 or self.spec.local or self.weights_sha256)
+
     def inputs(self) -> dict[str, Any]:
-        """Return what goes into a run key."""
+        """Return the fields that are part of a run key."""
         inputs = {"name": self.name, "version": self.spec.version, "params": self.recorded}
         if self.spec.file_sha256:
             inputs["file_sha256"] = self.spec.file_sha256
@@ -101,15 +120,15 @@ class ResolvedPlugin:
 
     @property
     def identity(self) -> list[Any]:
-        """What tells it from every other choice on this machine."""
+        """Values that distinguish it from every other resolved plugin on this machine."""
         return [self.spec.name, self.spec.version, self.spec.file_sha256, dict(self.params), self.weights_sha256]
 
     @property
     def recorded(self) -> dict[str, Value]:
-        """The parameters as records and everything else that may be passed on hold them, see `as_recorded`."""
+        """Parameter values as everything that may leave this machine holds them; see `as_recorded`."""
         return as_recorded(self.spec, self.params)
 
     @property
     def words(self) -> str:
-        """Name and parameters, as files of weights hold them."""
+        """Name and parameters in one line, as files of weights hold them."""
         return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.recorded.items())})"

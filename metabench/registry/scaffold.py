@@ -1,14 +1,12 @@
-"""``metabench new``: names derived from one, templates filled in, files written that were not there.
+"""Scaffold of a plugin (``metabench new``): names derived from one, templates rendered, new files written.
 
-The templates are in ``metabench/registry/templates``, `string.Template` text. For each kind, ``spec.txt`` and
-``code.txt`` are the two modules of an installable package; ``loose.txt`` joins what stands below their
-imports into one file.
+The Jinja2 templates are in ``metabench/registry/templates``. For each kind, ``class.py.j2`` and ``hook.py.j2`` are
+written twice: ``loose.py.j2`` joins them in one file, ``code.py.j2`` and ``spec.py.j2`` are two modules of a package.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.resources
 import importlib.util
 import keyword
 import re
@@ -16,88 +14,89 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
-from typing import Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metabench.errors import MetabenchError, UsageError, did_you_mean
-from metabench.registry.loader import NAME
+from metabench.registry.loader import PLUGIN_NAME
+from metabench.registry.specs import PLUGIN_KINDS, Kind
 
-ScaffoldKind = Literal["algorithm", "dataset", "backbone", "protocol"]
-KINDS: tuple[ScaffoldKind, ...] = ("algorithm", "dataset", "backbone", "protocol")
-_PACKAGE = {
-    "pyproject.toml": "package/pyproject.txt",
-    "README.md": "package/README.txt",
-    "tox.ini": "package/tox.txt",
-    ".gitignore": "package/gitignore.txt",
-    "src/$module/__init__.py": "$kind/spec.txt",
-    "src/$module/$kind.py": "$kind/code.txt",
-    "tests/test_$module.py": "package/test.txt",
+_TEMPLATES = Environment(
+    loader=PackageLoader("metabench.registry"),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
+_FIRST_RUN: Mapping[Kind, str] = {
+    "algorithm": "--algo {name},protonet",
+    "dataset": "--algo protonet,nearest-mean --dataset {name}",
+    "backbone": "--algo protonet --backbone {name},conv4",
+    "protocol": "--algo nearest-mean --protocol {name}",
 }
-_LOOSE = {"$module.py": "$kind/loose.txt", "test_$module.py": "test.txt"}
 
 
 @dataclass(frozen=True)
-class Names:
-    """What is called how: ``my-algo`` is written in my_algo.py (`module`) and has the class MyAlgo (`cls`)."""
+class PluginNames:
+    """PluginNames of a plugin: ``my-algo`` is in my_algo.py (`module`) and has the class MyAlgo (`cls`)."""
 
-    kind: ScaffoldKind
+    kind: Kind
     name: str
     module: str
     cls: str
 
     @property
     def slug(self) -> str:
-        """The name as distributions and entry points may have it."""
+        """The name in a form that distributions and entry points may have."""
         return self.module.replace("_", "-")
 
 
 @dataclass(frozen=True)
 class Scaffold:
-    """What was written (paths as a user would type them) and the commands to go on with."""
+    """A plugin that was written: its files (paths as a user would type them) and the commands to try it with."""
 
-    names: Names
+    names: PluginNames
     files: tuple[Path, ...]
     commands: tuple[str, ...]
 
 
-def kind_named(word: str) -> ScaffoldKind:
-    """Return `word` as a kind; UsageError with a suggestion where it is none."""
-    for kind in KINDS:
+def kind_named(word: str) -> Kind:
+    """Return `word` as a kind; raise UsageError with a suggestion where it is none."""
+    for kind in PLUGIN_KINDS:
         if word == kind:
             return kind
-    raise UsageError(f"unknown kind '{word}'{did_you_mean(word, KINDS)}")
+    raise UsageError(f"unknown kind '{word}'{did_you_mean(word, PLUGIN_KINDS)}")
 
 
-def derive(kind: ScaffoldKind, name: str) -> Names:
+def derive(kind: Kind, name: str) -> PluginNames:
     """Return the names that follow from a plugin's name.
 
-    Where a Python name is taken (a keyword, a module that can be imported, a class that the template
-    uses), the kind comes before it: ``random`` is written in algorithm_random.py.
+    Where a Python name is taken (a keyword, a module that can be imported, a class that the template uses), the kind
+    comes before it: ``random`` is written in algorithm_random.py.
 
     Raises:
-        UsageError: `name` is not one that a plugin may have.
+        UsageError: no plugin may have this name.
     """
-    if not NAME.fullmatch(name):
+    if not PLUGIN_NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot be a plugin's name: use letters and digits, then also any of _.+-")
     words = [word for word in re.split(r"[_.+-]+", name) if word]
     module = "_".join(words).lower()
     if module[0].isdigit() or keyword.iskeyword(module) or importlib.util.find_spec(module):
         module = f"{kind}_{module}"
     cls = "".join(word[0].upper() + word[1:] for word in words)
-    if cls[0].isdigit() or keyword.iskeyword(cls) or re.search(rf"\b{cls}\b", _template(f"{kind}/loose.txt").template):
+    if cls[0].isdigit() or keyword.iskeyword(cls) or re.search(rf"\b{cls}\b", _source(kind)):
         cls = kind.capitalize() + cls
-    return Names(kind, name, module, cls)
+    return PluginNames(kind, name, module, cls)
 
 
-def create(names: Names, folder: Path, package: bool) -> Scaffold:
+def create(names: PluginNames, folder: Path, package: bool) -> Scaffold:
     """Write the plugin into `folder`: one file and its test, or a package in a folder of its own.
 
     Raises:
-        UsageError: something is there already; nothing has been written then.
+        UsageError: a file exists already; nothing has been written then.
         MetabenchError: a file cannot be written.
     """
     root = folder / names.slug if package else folder
-    commands = _commands(names, root, package)
+    commands = _package_commands(names, root) if package else _file_commands(names, root)
     files = {root / path: text for path, text in _rendered(names, package).items()}
     for path in [root] if package else files:
         if path.exists():
@@ -112,50 +111,59 @@ def create(names: Names, folder: Path, package: bool) -> Scaffold:
     return Scaffold(names, tuple(files), commands)
 
 
-def _commands(names: Names, root: Path, package: bool) -> tuple[str, ...]:
-    """Return what to type next, from the folder that the user is in."""
-    if package:
-        first = f"pip install -e {shlex.quote(f'./{root}' if not root.is_absolute() else str(root))}"
-        return (first, *_try(names, ""))
+def _package_commands(names: PluginNames, root: Path) -> tuple[str, ...]:
+    """Return the next commands, from the folder that the user is in."""
+    install = f"pip install -e {shlex.quote(str(root) if root.is_absolute() else f'./{root}')}"
+    return (install, *_first_commands(names))
+
+
+def _file_commands(names: PluginNames, root: Path) -> tuple[str, ...]:
     file, test = (shlex.quote(str(root / name)) for name in (f"{names.module}.py", f"test_{names.module}.py"))
-    return (*_try(names, f" --plugin {file}"), f"pytest {test}")
+    return (*_first_commands(names, f" --plugin {file}"), f"pytest {test}")
 
 
-def _try(names: Names, option: str) -> list[str]:
-    return _template(f"{names.kind}/next.txt").substitute(name=names.name, option=option).splitlines()
+def _first_commands(names: PluginNames, option: str = "") -> list[str]:
+    run = _FIRST_RUN[names.kind].format(name=names.name)
+    return [f"metabench check {names.name}{option}", f"metabench run {run}{option}"]
 
 
-def _rendered(names: Names, package: bool) -> dict[str, str]:
+def _rendered(names: PluginNames, package: bool) -> dict[str, str]:
     """Return the text of every file by its path."""
-    code = names.kind if package else ""
-    words: dict[str, str] = {
+    module = f"{names.module}.{names.kind}" if package else names.module
+    values = {
         "kind": names.kind,
-        "Kind": names.kind.capitalize(),
         "name": names.name,
         "module": names.module,
         "slug": names.slug,
         "cls": names.cls,
-        "target": f"{names.module}{'.' if code else ''}{code}:{names.cls}",
+        "target": f"{module}:{names.cls}",
         "version": importlib.metadata.version("metabench"),
-        "commands": "\n".join(_try(names, "")),
+        "commands": _first_commands(names),
     }
-    for part in ("code", "spec"):
-        words[part] = _below_imports(_filled(f"{names.kind}/{part}.txt", words))
-    layout = _PACKAGE if package else _LOOSE
+    templates = _package_templates(names) if package else _file_templates(names)
+    return {path: _TEMPLATES.get_template(template).render(values) for path, template in templates.items()}
+
+
+def _package_templates(names: PluginNames) -> dict[str, str]:
+    """Return the template of every file of a package."""
     return {
-        Template(path).substitute(words): _filled(Template(template).substitute(words), words)
-        for path, template in layout.items()
+        "pyproject.toml": "package/pyproject.toml.j2",
+        "README.md": "package/README.md.j2",
+        "tox.ini": "package/tox.ini.j2",
+        ".gitignore": "package/gitignore.j2",
+        f"src/{names.module}/__init__.py": f"{names.kind}/spec.py.j2",
+        f"src/{names.module}/{names.kind}.py": f"{names.kind}/code.py.j2",
+        f"tests/test_{names.module}.py": "package/test.py.j2",
     }
 
 
-def _filled(template: str, words: Mapping[str, str]) -> str:
-    return _template(template).substitute(words)
+def _file_templates(names: PluginNames) -> dict[str, str]:
+    """Return the templates of a plugin in one file and of its test."""
+    return {f"{names.module}.py": f"{names.kind}/loose.py.j2", f"test_{names.module}.py": "test.py.j2"}
 
 
-def _below_imports(text: str) -> str:
-    """Return what follows the last import, with no blank lines around it."""
-    return text.rpartition("\nfrom ")[2].partition("\n")[2].strip("\n")
-
-
-def _template(name: str) -> Template:
-    return Template((importlib.resources.files("metabench.registry") / "templates" / name).read_text(encoding="utf-8"))
+def _source(kind: Kind) -> str:
+    """Return the text of the templates of a plugin in one file."""
+    assert _TEMPLATES.loader is not None
+    parts = ("loose", "class", "hook")
+    return "".join(_TEMPLATES.loader.get_source(_TEMPLATES, f"{kind}/{part}.py.j2")[0] for part in parts)

@@ -1,35 +1,33 @@
-"""What a plugin declares: frozen descriptions that name their code by string and import nothing heavy."""
+"""Specs that plugins declare: frozen descriptions that name their code by a string and import nothing heavy."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
 
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.params import Param, Value
 from metabench.registry.recipe import Recipe
 
-KINDS = ("images", "text", "functions")
-"""What the items of a data set are, and what a backbone reads."""
 TEST, VALIDATION = "test", "val"
-"""Splits whose classes are measured: the one for results, and the one for choices."""
+"""Splits whose classes are measured: one for results, one for choosing parameters."""
 UNKNOWN_COPY = "a copy that nobody has described"
-"""What is said of pixels with no digest that a data set declares."""
+"""Description of pixels whose digest the dataset does not declare."""
 FOLD = "fold"
+"""Parameter of a dataset that selects one of several equally valid class splits."""
 SAME_CLASSES = "same_classes"
-"""The parameter by which the splits of a data set hold the same classes; `ProtocolSpec.support` sets it."""
-"""The parameter of a data set that says which of several class splits of equal standing it is."""
+"""Parameter of a dataset that makes its splits hold the same classes; `ProtocolSpec.support` sets it."""
 FIXED_WAY = "fixed-way"
-"""The protocol of nearly all published numbers, which need not be named; others are, wherever a number stands."""
+"""Protocol of nearly all published numbers. Tables name a protocol only where it is another one."""
 SAMPLINGS = ("closed", "open")
-"""How test episodes relate: each drawn from all images, or no two with an image in common (`--sampling`)."""
+"""How test episodes are drawn (`--sampling`): each from all images, or no two with an image in common."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """Fields that every plugin declares. Bump `version` whenever the numbers may change."""
+    """Fields that every plugin declares. Raise `version` whenever the numbers may change."""
 
     name: str
     version: int
@@ -40,62 +38,62 @@ class Spec:
     licence: str
     params: tuple[Param, ...] = ()
     requires: tuple[str, ...] = ()
-    """Importable modules it needs beyond metabench's own; missing ones make it unavailable."""
+    """Importable modules that it needs beyond those of metabench; it is unavailable without them."""
     extra: str = ""
     """The extra that installs `requires`: ``pip install 'metabench[extra]'``."""
     argument: str = ""
-    """The text parameter that ``NAME:VALUE`` (or ``NAME/VALUE``) gives a value; where its default is empty, one
-    must be given."""
+    """Text parameter that VALUE in ``NAME:VALUE`` (or ``NAME/VALUE``) sets; required where its default is empty."""
     local: bool = False
-    """It stands for something that only this machine has, so its runs are local and no leaderboard takes them."""
+    """Whether it depends on something that only this machine has. Its runs are local: no leaderboard takes them."""
     file_sha256: str = ""
-    """SHA-256 of the loose file (``--plugin``) that it came from; the harness sets it, and it enters run keys."""
+    """SHA-256 of the local file (``--plugin``) that it came from. Set by the harness; part of run keys."""
 
     @property
     def cache_name(self) -> str:
-        """The folder name of what is kept for it: what one edit of a loose file left is not for the next."""
+        """Cache directory name. Local plugin files get a hash suffix, so an edited file never reuses an older cache."""
         return f"{self.name}-{self.file_sha256[:12]}" if self.file_sha256 else self.name
 
 
 @dataclass(frozen=True)
 class Exempt:
-    """A property that an algorithm lacks by design, so that its conformance check expects the opposite."""
+    """A property that an algorithm lacks by design: its conformance check then expects the opposite."""
 
     check: Literal["support-order", "label-permutation", "separable-classes"]
     reason: str
     when: Mapping[str, Value] = field(default_factory=dict)
-    """The parameter values under which it is lacking; empty: always."""
+    """Parameter values for which the property does not hold; empty: for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlgorithmSpec(Spec):
     """An algorithm.
 
-    `takes` says what it is: ``features``, a `metabench.models.interfaces.FeatureHead`, or ``images``, a
-    `metabench.models.adaptive.TaskAdaptiveAlgorithm` that has a network of its own for every task.
+    With `takes` ``features`` its class is a `metabench.models.interfaces.FeatureHead`; with ``images`` a
+    `metabench.models.adaptive.TaskAdaptiveAlgorithm`, which has a network of its own for every task.
     """
 
     setting: Literal["inductive", "transductive"] = "inductive"
     transductive_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
-    """Parameter to the values with which the queries of an episode are used together."""
+    """Parameter to the values for which the queries of an episode are used together."""
     takes: Literal["features", "images"] = "features"
     answers: tuple[Literal["labels", "numbers"], ...] = ("labels",)
-    """What it can learn to give for an item: its class, numbers, or either."""
+    """Kinds of answers it can learn: the class of an item, numbers, or either."""
     trains: bool
     own_weights: bool = True
-    """Whether there are weights to learn beside the backbone's. Where there are none, it is evaluated untrained on a
-    backbone that has none either."""
+    """Whether it has weights to learn beside those of the backbone. Without any, on a backbone without any, it is
+    evaluated untrained."""
     backbone: str = "conv4"
-    """The backbone used when none is asked for."""
+    """Default backbone."""
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
-    """Recipe by data set name, or by ``"name/20-way/5-shot"``, ``"name/20-way"`` or ``"name/5-shot"`` for one way and
-    shot, way or shot alone (the first of them goes); ``"*text"`` is for every other data set of that kind, ``"*"`` for
-    all others."""
+    """Recipe by dataset name, or by ``"name/20-way/5-shot"``, ``"name/20-way"`` or ``"name/5-shot"`` for one way and
+    shot, one way or one shot (looked up in this order). ``"*text"`` is for every other dataset of that kind, ``"*"``
+    for all others."""
     exempt: tuple[Exempt, ...] = ()
-    """What ``metabench check`` must not expect, and why; that it is really lacking is checked too."""
+    """Conformance checks this algorithm is exempt from, with reasons. The kit verifies that each exempted property
+    really does not hold."""
 
     def recipe(self, dataset: str, way: int, shot: int, kind: str = "images") -> Recipe | None:
-        """Return the recipe for a data set of this kind and a cell, None where there is none."""
+        """Return the recipe for a dataset of this kind, way and shot; None where there is none."""
         cells = (f"/{way}-way/{shot}-shot", f"/{way}-way", f"/{shot}-shot", "")
         names = (f"{part}{cell}" for part in (dataset, f"*{kind}", "*") for cell in cells)
         return next((self.recipes[name] for name in names if name in self.recipes), None)
@@ -108,23 +106,23 @@ class AlgorithmSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSpec(Spec):
-    """A backbone: items to feature vectors. `trains` is False where it has no weights to learn."""
+    """A backbone, which maps items to feature vectors. `trains` is False where it has no weights to learn."""
 
     trains: bool = True
     takes: Literal["images", "text", "functions"] = "images"
-    """What it reads, one of `KINDS`."""
+    """Kind of items it reads."""
     trained_on: str = ""
     """Data its initial weights were trained on; empty for a random start. See `trained_on_with`."""
 
     @property
     def has_weights(self) -> bool:
-        """Whether it declares weights that a file can replace: some to learn, or some trained before."""
+        """Whether it declares weights that a file can replace: to be learned, or pre-trained."""
         return self.trains or bool(self.trained_on)
 
     def trained_on_with(self, params: Mapping[str, Value]) -> str:
-        """Return what the initial weights have seen with these parameters.
+        """Return the data that the initial weights were trained on; '' for a random start.
 
-        A parameter ``pretrained`` that is False means a random start, a parameter ``trained_on`` says it itself.
+        With a parameter ``pretrained`` that is False the start is random; a parameter ``trained_on`` names the data.
         """
         return "" if params.get("pretrained") is False else str(params.get("trained_on", self.trained_on))
 
@@ -139,7 +137,7 @@ class SplitSize:
 
 @dataclass(frozen=True)
 class KnownCopy:
-    """A copy of a data set in circulation whose pixels are not the official ones.
+    """A copy of a dataset in circulation whose pixels are not the official ones.
 
     Attributes:
         digests: of each split.
@@ -152,7 +150,7 @@ class KnownCopy:
 
 @dataclass(frozen=True)
 class Declared:
-    """What is known of a form of a data set before it is read; see the fields of `DatasetSpec`."""
+    """Declared facts about one class split of a dataset; see the fields of `DatasetSpec`."""
 
     sizes: Mapping[str, SplitSize]
     digests: Mapping[str, str]
@@ -161,61 +159,61 @@ class Declared:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """A data set with class-disjoint splits.
+    """A dataset with class-disjoint splits.
 
-    `sizes`, `digests` and `shared_images` are given for the default parameters, and in `folds` for class splits that
-    are as good; other parameters are checked only by the loader itself.
+    `sizes`, `digests` and `shared_images` are given for the default parameters, and in `folds` for equally valid class
+    splits. With other parameters only the loader checks the data.
     """
 
     kind: Literal["images", "text", "functions"] = "images"
-    """What its items are, one of `KINDS`."""
+    """Kind of its items."""
     splits: tuple[str, ...] = ("train", "val", "test")
-    """Those that it has; ``("test",)`` leaves nothing to meta-train on."""
+    """Splits that it has. With ``("test",)`` alone nothing can be meta-trained on it."""
     backbone: str = ""
-    """The backbone used when none is asked for; empty: the algorithm's own."""
+    """Default backbone; empty: that of the algorithm."""
     protocol: str = ""
-    """The protocol used when none is asked for; empty: `FIXED_WAY`."""
+    """Default protocol; empty: `FIXED_WAY`."""
     image_shape: tuple[int, ...]
-    """Of one item, for the default parameters: (channels, height, width) of images, (bytes,) of text; 0 where it
+    """Shape of one item, for the default parameters: (channels, height, width) of images, (bytes,) of text; 0 where it
     varies."""
     sizes: Mapping[str, SplitSize]
     digests: Mapping[str, str]
     """SHA-256 of each split's decoded images and class boundaries (`metabench.data.split_digest`)."""
     download: bool = False
-    """Whether it needs files that are not made by the code itself."""
+    """Whether it needs files, instead of being generated by its code."""
     shared_images: tuple[str, ...] = ()
-    """`metabench.data.image_digest` of each image known to stand in more than one split."""
+    """`metabench.data.image_digest` of each image known to be in more than one split."""
     folds: Mapping[int, Declared] = field(default_factory=dict)
-    """Further class splits of the same standing, by the value of the parameter ``fold`` that stands for each."""
+    """Further equally valid class splits, by the value of the parameter ``fold`` that selects each."""
     copies: Mapping[str, KnownCopy] = field(default_factory=dict)
-    """Known copies with other pixels, by what is to be said of them. Where there are any, or `digests` is empty, copies
-    with unknown pixels are taken too: what was read is in the key of a run."""
+    """Known copies with other pixels, by description. Where there are any, or `digests` is empty, copies with unknown
+    pixels are accepted too: the digest of what was read is in the run key."""
 
     def forms(self) -> list[tuple[dict[str, Value], Declared]]:
-        """Return what is known of each class split, after the parameters that stand for it, the default ones first."""
+        """Return the parameters that select each class split with its declared facts, the default split first."""
         usual = defaults(self)
         first = usual, Declared(self.sizes, self.digests, self.shared_images)
         return [first, *(({**usual, FOLD: fold}, declared) for fold, declared in self.folds.items())]
 
     def declared(self, params: Mapping[str, Value]) -> Declared | None:
-        """Return what is known of the form that parameters make of it; None where nothing is."""
-        return next((declared for of, declared in self.forms() if of == dict(params)), None)
+        """Return the declared facts about the class split that `params` select; None where nothing is declared."""
+        return next((declared for values, declared in self.forms() if values == dict(params)), None)
 
     def copy_name(self, split: str, digest: str) -> str:
-        """Return what is to be said of a split's pixels: '' for the official ones, else the name of a known copy."""
+        """Return the description of a split's pixels: '' (official), a known copy, or `UNKNOWN_COPY`."""
         if digest == self.digests.get(split):
             return ""
         names = (name for name, copy in self.copies.items() if copy.digests.get(split) == digest)
         return next(names, UNKNOWN_COPY)
 
     def known_shared(self, digests: Mapping[str, str]) -> tuple[str, ...] | None:
-        """Return the images known to stand in two splits of the copy with these digests; None for an unknown copy."""
+        """Return the images known to be in two splits of the copy with these digests; None for an unknown copy."""
         known: list[Declared | KnownCopy] = [declared for _, declared in self.forms()]
         known += self.copies.values()
-        return next((each.shared_images for each in known if each.digests == digests), None)
+        return next((copy.shared_images for copy in known if copy.digests == digests), None)
 
     def pixels(self, params: Mapping[str, Value], digests: Mapping[str, str]) -> str:
-        """Return what is to be said of the pixels that were read; '' where they are official or nothing is declared."""
+        """Return the description of the pixels that were read; '' where they are official or nothing is declared."""
         if dict(params) != defaults(self) or not (self.digests or self.copies):
             return ""
         return "; ".join(filter(None, dict.fromkeys(self.copy_name(*item) for item in digests.items())))
@@ -223,44 +221,41 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSpec(Spec):
-    """How episodes are drawn. Its parameters include way, shot and query where they apply."""
+    """A protocol: how episodes are drawn. Its parameters include way, shot and query where they apply."""
 
     metric: Metric = ACCURACY
-    """What an episode is scored by; for any other than accuracy its class is an `episodes.ValuedProtocol`."""
+    """Metric of an episode. For any other than accuracy its class is an `episodes.ValuedProtocol`."""
     parts: tuple[Metric, ...] = ()
-    """What such a score is made of, where that is worth a column of its own; `values` returns them after it."""
+    """Parts of the score that have columns of their own; `ValuedProtocol.values` returns them after the score."""
     takes: tuple[str, ...] = ("images", "text")
-    """The kinds of items that it draws from, of `KINDS`."""
+    """Kinds of items that it draws from: images, text or functions."""
     training: str = ""
-    """The protocol of training episodes, whose way, shot and query are the recipe's; empty: this one."""
+    """Protocol of training episodes, whose way, shot and query are those of the recipe; empty: this one."""
     episodes: int = 0
-    """How many there are where they are a list (`protocols.ListedProtocol`); 0: drawn without end."""
+    """Number of episodes of a fixed list (`protocols.ListedProtocol`); 0: as many as wanted are drawn."""
     beside: str = ""
-    """The split whose classes stand beside those that are measured: its episodes are drawn from a
-    `joint_split.JointSplit`. Its parameter `reserve` is the share of their images that training never sees."""
+    """Split whose classes are in each episode beside the measured ones: episodes are drawn from a
+    `joint_split.JointSplit`. Its parameter `reserve` is the share of their images held out of training."""
     support: str = ""
-    """The split that support is drawn from where all queries are of the measured one; both have the same classes, which
-    no other protocol allows. Its episodes are drawn from a `paired_split.PairedSplit`. Nothing is trained, and no
-    interval is for new classes."""
+    """Split that support is drawn from where all queries are of the measured one. Both have the same classes, which no
+    other protocol allows. Episodes are drawn from a `paired_split.PairedSplit`. Nothing is trained, and no interval is
+    for new classes."""
 
 
+SomeSpec = TypeVar("SomeSpec", bound=Spec, covariant=True)
 AnySpec = AlgorithmSpec | BackboneSpec | DatasetSpec | ProtocolSpec
 
 
-def as_recorded(spec: Spec, params: Mapping[str, Value]) -> dict[str, Value]:
-    """Return parameter values as records hold them: of a path the last part, no `omit_default` at its default."""
-    places = {param.name for param in spec.params if param.is_local_path}
-    unsaid = {param.name: param.default for param in spec.params if param.omit_default}
-    return {
-        name: place_name(value) if name in places and value else value
-        for name, value in params.items()
-        if name not in unsaid or value != unsaid[name]
-    }
+Kind = Literal["algorithm", "dataset", "backbone", "protocol"]
+SPEC_CLASSES: Mapping[Kind, type[AnySpec]] = MappingProxyType(
+    {"algorithm": AlgorithmSpec, "dataset": DatasetSpec, "backbone": BackboneSpec, "protocol": ProtocolSpec}
+)
+PLUGIN_KINDS: tuple[Kind, ...] = tuple(SPEC_CLASSES)
 
 
-def place_name(path: Value) -> str:
-    """Return the last part of a path, whatever way it is written."""
-    return os.path.basename(os.path.abspath(os.path.expanduser(str(path))))  # noqa: PTH100, PTH111, PTH119 - no I/O
+def kind_of(spec: Spec) -> Kind:
+    """Return the kind of a spec: algorithm, dataset, backbone or protocol."""
+    return next(kind for kind, wanted in SPEC_CLASSES.items() if isinstance(spec, wanted))
 
 
 def defaults(spec: Spec) -> dict[str, Any]:

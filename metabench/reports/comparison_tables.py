@@ -11,7 +11,7 @@ from metabench.reports.text import width_text
 from metabench.reports.text_table import Block, Notes, Table, json_text, report_text
 from metabench.statistics.dataset_ranking import PairAcross, Ranking
 from metabench.statistics.pairwise_tests import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 _WINS = {
     SAME_EPISODE: ("", "probability that A is better than B on the same new episode"),
@@ -97,7 +97,7 @@ def _footnotes(pairs: Sequence[Versus]) -> list[str]:
         for method, name in (("paired-t", "Student's t of the differences, paired by episode"), ("welch", "Welch's t"))
         if method in methods
     ]
-    lines = [f"p: {' or '.join(tests)}, corrected for {counted(len(pairs), 'comparison')} (Holm)"] if tests else []
+    lines = [f"p: {' or '.join(tests)}, corrected for {pluralise(len(pairs), 'comparison')} (Holm)"] if tests else []
     lines.append("±: 95 % interval of the difference over episodes of this test set, for these trained models")
     if any(pair.difference.open95 is not None for pair in pairs):
         lines.append(

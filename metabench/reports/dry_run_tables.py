@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from metabench.planning.folder_labels import names_with_places
+from metabench.planning.folder_labels import folder_labels
 from metabench.planning.forecast import NOT_MADE, RunForecast
 from metabench.reports.text import params_text
 from metabench.reports.text_table import Notes, Table, json_text, report_text
@@ -35,7 +35,7 @@ def dry_run_json(forecasts: Sequence[RunForecast]) -> str:
 
 def dry_run_text(forecasts: Sequence[RunForecast], markdown: bool = False) -> str:
     """Return a table of the runs, the number in each state, the time, the downloads, and the runs that are rejected."""
-    datasets = names_with_places([forecast.run.dataset for forecast in forecasts])
+    datasets = folder_labels([forecast.run.dataset for forecast in forecasts])
     rows = [{**row, "dataset": name} for row, name in zip(_rows(forecasts), datasets, strict=True)]
     names = [*_ALWAYS, *(name for name in _IF_NEEDED if _is_distinguishing(name, rows))]
     cells = []

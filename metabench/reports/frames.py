@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 from metabench.errors import MissingError, UsageError
 from metabench.planning import arguments
-from metabench.planning.arguments import Converter, converted
+from metabench.planning.arguments import Converter, convert_arguments
 from metabench.records.loading import load_records
 from metabench.records.schema import Record
 from metabench.reports.rows import rows_from_records, to_frame
 from metabench.utils.atomic_files import replacing
-from metabench.utils.text import inert
+from metabench.utils.text import csv_safe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +23,9 @@ Per = Literal["run", "episode"]
 FORMATS = ("csv", "jsonl", "parquet")
 _OF_THE_RUN = ("key", "algorithm", "backbone", "dataset", "way", "shot", "seed", "episode_seed", "metric")
 _CONVERTERS: Mapping[str, Converter] = {
-    "sources": arguments.paths,
-    "per": arguments.text,
-    "home": arguments.optional(arguments.path_text),
+    "sources": arguments.as_paths,
+    "per": arguments.as_text,
+    "home": arguments.optional(arguments.as_path_text),
 }
 _COSTS = ("seconds", "episodes_per_second", "peak_memory_mb", "parameters")
 
@@ -48,7 +48,7 @@ def load_results(*sources: str | Path, per: Per = "run", home: str | Path | None
         NothingMeasured: no run that succeeded.
         RecordError: a file is no valid record.
     """
-    asked = converted("load_results", {"sources": sources, "per": per, "home": home}, _CONVERTERS)
+    asked = convert_arguments("load_results", {"sources": sources, "per": per, "home": home}, _CONVERTERS)
     if asked["per"] not in ("run", "episode"):
         raise UsageError(f"cannot load results per {per!r}: per must be 'run' or 'episode'.")
     records = load_records(*asked["sources"], home=asked["home"])
@@ -121,7 +121,7 @@ def _without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     safe = frame.copy()
     for name in frame.columns:
         if isinstance(frame[name].dtype, pd.CategoricalDtype):
-            safe[name] = frame[name].cat.rename_categories(inert)
+            safe[name] = frame[name].cat.rename_categories(csv_safe)
         elif not pd.api.types.is_numeric_dtype(frame[name].dtype):
-            safe[name] = frame[name].map(inert)
+            safe[name] = frame[name].map(csv_safe)
     return safe

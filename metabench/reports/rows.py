@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from metabench.planning.data_digests import NO_DIGESTS
 from metabench.planning.outcome import Outcome
-from metabench.planning.run_spec import NO_DIGESTS, RejectedRun
+from metabench.planning.run_spec import RejectedRun
 from metabench.records.copy_counts import copies_words
 from metabench.records.inputs import TrainingInputs, inputs_of
 from metabench.records.schema import SCHEMA, Cost, Provenance, Record, RunError

@@ -11,7 +11,7 @@ from metabench.registry.specs import FIXED_WAY
 from metabench.reports.rows import RUN_COLUMNS, TableRow, flat_row, part_text
 from metabench.reports.text import score_text
 from metabench.reports.text_table import Notes, Table, csv_text, json_text, report_text
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 ALWAYS = ("algorithm", "backbone", "dataset", "way", "shot")
 """Columns that every table shows; below, those that it shows where rows differ in them."""
@@ -161,7 +161,7 @@ def _footnotes(rows: Sequence[TableRow]) -> list[str]:
     for kind, line in _KINDS.items():
         counts = {row["episodes"] for row in measured if row["interval"] == kind}
         if counts:
-            lines.append(line.format(counted(counts.pop(), "episode") if len(counts) == 1 else "the episodes"))
+            lines.append(line.format(pluralise(counts.pop(), "episode") if len(counts) == 1 else "the episodes"))
     if any(row["open95"] is not None for row in measured):
         lines.append("open ±: 95 % interval for new classes and new examples of the same kind (class-level jackknife)")
     if any(row["open95"] is not None and str(row["interval"]).startswith("anytime") for row in measured):

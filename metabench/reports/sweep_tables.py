@@ -11,7 +11,7 @@ from metabench.registry.metric import ACCURACY, Metric
 from metabench.reports.seed_tables import seed_spread
 from metabench.reports.text import score_text
 from metabench.reports.text_table import Block, Notes, Table, csv_text, report_text
-from metabench.utils.text import counted
+from metabench.utils.text import pluralise
 
 _NOTES = (
     "±: 95 % interval over episodes of the validation classes; with several seeds, for another training too",
@@ -27,7 +27,7 @@ def sweep_text(sweeps: JudgedSweeps, markdown: bool = False) -> str:
     """Return a table for result sweep, with a line that names its best combination."""
     blocks: list[Block] = []
     for sweep, results in sweeps:
-        title = f"{sweep.label}: {counted(len(results), 'combination')} on the validation classes"
+        title = f"{sweep.label}: {pluralise(len(results), 'combination')} on the validation classes"
         blocks += [title, _table(results), _verdict(results)]
     return report_text([*blocks, Notes(_NOTES)], markdown)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metabench.utils.text import escape, inert, printable
+from metabench.utils.text import csv_safe, escape_markdown, printable
 
 _GAP = "  "
 _HEADER_PADDING = 2
@@ -57,7 +57,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([inert(row[name]) for name in columns])
+        writer.writerow([csv_safe(row[name]) for name in columns])
     return out.getvalue()
 
 
@@ -114,7 +114,7 @@ def display_width(text: str) -> int:
 
 
 def _block_text(block: Block, markdown: bool) -> str:
-    clean: Callable[[str], str] = escape if markdown else printable
+    clean: Callable[[str], str] = escape_markdown if markdown else printable
     if isinstance(block, str):
         return clean(block)
     if isinstance(block, Notes):

@@ -27,14 +27,16 @@ def choose_device(name: str) -> Any:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise MissingError("no CUDA device is available to torch; use --device cpu (or auto)")
+        raise MissingError("cannot use CUDA: torch sees no CUDA device. Use --device cpu or auto.")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise MissingError(f"there is no {name}: torch sees {torch.cuda.device_count()} CUDA device(s)")
+        raise MissingError(
+            f"device {name} not found: torch sees {torch.cuda.device_count()} CUDA device(s). Choose another --device."
+        )
     return torch.device(name)
 
 
 def emulates(device: Any, precision: str) -> bool:
-    """Whether a processor only emulates a precision: convolutions in bfloat16 then take 25 times as long (AVX2)."""
+    """Return whether a device only emulates a precision: convolutions in bfloat16 then take 25 times as long (AVX2)."""
     import torch
 
     if device.type != "cpu" or precision != "bfloat16":

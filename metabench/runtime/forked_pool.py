@@ -1,4 +1,4 @@
-"""Copies of the running process that work beside it: they wait for no interpreter's lock but their own."""
+"""Pool of forked copies of the running process, each with an interpreter lock of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metabench.errors import MetabenchError
 
 
 class ForkedPool:
-    """Processes that are copies of this one, with all that it holds, at the time the pool is made.
+    """Pool of processes that are copies of this one, with all its memory, at the time the pool is made.
 
     They see nothing of what changes here later, and end with this process, however it ends. A copy has one thread: what
     its work needs of libraries with threads of their own must do with one (`begin` may say so).
@@ -44,7 +44,7 @@ class ForkedPool:
                 raise
 
     def submit(self, item: Any) -> Future[Any]:
-        """Return what `work` will make of an item.
+        """Return the future result of `work` on an item.
 
         The result raises what `work` does, as a MetabenchError with its words where it cannot be sent, and
         `concurrent.futures.process.BrokenProcessPool` where a process was killed.
@@ -52,16 +52,16 @@ class ForkedPool:
         return self._processes.submit(_do, item)
 
     def map(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Yield what `work` makes of all items, in order."""
+        """Yield the results of `work` on all items, in order."""
         return self._processes.map(_do, items)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End them, as an executor of `concurrent.futures` does."""
+        """End the processes, as an executor of `concurrent.futures` does."""
         self._processes.shutdown(wait, cancel_futures=cancel_futures)
 
 
 def can_fork() -> bool:
-    """Whether there are copies of this process to be had."""
+    """Return whether this process can be forked."""
     return sys.platform == "linux" and not multiprocessing.current_process().daemon  # that may have no children
 
 

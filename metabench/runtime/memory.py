@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes: measured on its tensors, before the work is done many times over."""
+"""Memory in use, and the peak of a piece of work, measured on its tensors before the work is repeated."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def device_memory(device: torch.device) -> tuple[int, int]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out."""
+    """Return whether an error means that memory ran out."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 def machine_failed(error: BaseException) -> bool:
-    """Return whether an error is the machine's: memory that ran out, a process that was killed, a GPU that failed."""
+    """Return whether the machine caused an error: out of memory, a killed process, a failed GPU."""
     return out_of_memory(error) or isinstance(error, BrokenProcessPool) or "CUDA error" in str(error)
 
 

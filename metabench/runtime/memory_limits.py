@@ -35,7 +35,7 @@ def return_freed_memory() -> None:
 
 
 def forget_peak_memory() -> None:
-    """Let `peak_memory_mb` speak of what comes from now on, where the platform can."""
+    """Restart the measurement of `peak_memory_mb` from now, where the platform can."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -53,12 +53,12 @@ def peak_memory_mb() -> float:
 
 
 def own_peak_memory_mb() -> float:
-    """Return `peak_memory_mb` but for files, such as libraries, which processes share."""
+    """Return `peak_memory_mb` without files, such as libraries, which processes share."""
     return peak_memory_mb() - (_status_mb("RssFile") or 0.0)
 
 
 def _status_mb(name: str) -> float | None:
-    """Return what Linux says of this process, in MiB; None where it does not."""
+    """Return an entry of Linux's status of this process, in MiB; None where there is none."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return round(next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / (1 << 10), 1)
@@ -66,13 +66,13 @@ def _status_mb(name: str) -> float | None:
 
 
 def parse_bytes(text: str) -> int:
-    """Return the bytes that ``800MB``, ``4G`` or ``2000000`` mean (powers of 1024).
+    """Return the number of bytes for ``800MB``, ``4G`` or ``2000000`` (powers of 1024).
 
     Raises:
         UsageError: it means nothing, or nothing positive.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
     if size < 1:
         raise UsageError(f"--max-memory takes a size such as 4GB, not '{text}'")
     return size

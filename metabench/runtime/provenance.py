@@ -30,7 +30,7 @@ def _git_revision() -> str:
         return ""
 
 
-def provenance(device: Any) -> dict[str, Any]:
+def run_provenance(device: Any) -> dict[str, Any]:
     """Return versions, hardware and time; never part of a run key."""
     import torch
 

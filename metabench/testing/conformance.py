@@ -1,4 +1,4 @@
-"""What all conformance classes share: the plugin under test, and checks that explain themselves."""
+"""Base of the conformance classes: the plugin under test, and checks that explain themselves."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from typing import ClassVar, TypeVar
 import pytest
 
 from metabench.errors import MetabenchError, MissingError
-from metabench.registry.loader import Kind, PluginInfo, one_line
+from metabench.registry.loader import PluginInfo, one_line
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry, load_registry, load_target
 from metabench.registry.resolved import resolve_params
-from metabench.registry.specs import AnySpec
+from metabench.registry.specs import AnySpec, Kind
 
+RARE = 1e-6
+"""How often a sound plugin fails a statistical check (if at all: words and made-up episodes are fixed)."""
 C = TypeVar("C", bound="Conformance")
 
 
 class Violation(Exception):
-    """What a check found, in one line."""
+    """Finding of a check, in one line."""
 
 
 class NotApplicable(pytest.skip.Exception):  # type: ignore[name-defined,misc]
-    """The check says nothing about this plugin or this machine; `facts` has the reason."""
+    """Outcome of a check that does not apply to this plugin or machine; `facts` has the reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -39,14 +41,14 @@ class NotApplicable(pytest.skip.Exception):  # type: ignore[name-defined,misc]
 class ConformanceFailure(pytest.fail.Exception):  # type: ignore[name-defined,misc]
     """A failed check as a person reads it; `facts` has its parts. The traceback is shown if code `raised`."""
 
-    def __init__(self, found: str, check: Check, missing: bool = False, raised: bool = False) -> None:
+    def __init__(self, found: str, check: CheckDescription, missing: bool = False, raised: bool = False) -> None:
         super().__init__(f"{found}\n  means:  {check.means}\n  to fix: {check.fix}", pytrace=raised)
         self.facts = {"found": found, "means": check.means, "fix": check.fix, "missing": missing}
 
 
 @dataclass(frozen=True)
-class Check:
-    """One check: what it makes sure of, what it means where that is not so, and how to mend it."""
+class CheckDescription:
+    """Description of a check: its promise, the meaning of a failure, and the fix."""
 
     name: str
     promise: str
@@ -54,11 +56,11 @@ class Check:
     fix: str
 
 
-def check(promise: str, *, means: str, fix: str) -> Callable[[Callable[[C], None]], Callable[[C], None]]:
+def conformance_check(promise: str, *, means: str, fix: str) -> Callable[[Callable[[C], None]], Callable[[C], None]]:
     """Make a ``test_...`` method of a conformance class a check: whatever goes wrong in it explains itself."""
 
     def decorate(method: Callable[[C], None]) -> Callable[[C], None]:
-        about = Check(method.__name__.removeprefix("test_").replace("_", "-"), promise, means, fix)
+        about = CheckDescription(method.__name__.removeprefix("test_").replace("_", "-"), promise, means, fix)
 
         @functools.wraps(method)
         def run(self: C) -> None:
@@ -73,7 +75,7 @@ def check(promise: str, *, means: str, fix: str) -> Callable[[Callable[[C], None
             except MetabenchError as error:
                 raise ConformanceFailure(str(error), about) from error
             except Exception as error:  # the plugin's own code may fail in any way
-                raise ConformanceFailure(raised("it", error), about, raised=True) from error
+                raise ConformanceFailure(describe_raised("it", error), about, raised=True) from error
 
         run.metabench_check = about  # type: ignore[attr-defined]
         return run
@@ -81,7 +83,7 @@ def check(promise: str, *, means: str, fix: str) -> Callable[[Callable[[C], None
     return decorate
 
 
-def raised(what: str, error: BaseException) -> str:
+def describe_raised(what: str, error: BaseException) -> str:
     """Return ``"... raised ValueError: ... (mine.py:12)"``, the place being the last that is not in torch."""
     trace = list(traceback.extract_tb(error.__traceback__))
     frames = [frame for frame in trace if "torch" not in Path(frame.filename).parts] or trace
@@ -143,7 +145,7 @@ def _subject(kind: Kind, name: str, files: tuple[Path, ...]) -> Subject:
 
 
 @functools.lru_cache(maxsize=1)
-def scratch() -> Path:
+def scratch_folder() -> Path:
     """Return a folder of this process for what checks write, gone when it ends: the user's home is not theirs."""
     folder = tempfile.mkdtemp(prefix="metabench-check-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _check_of(item: pytest.Item) -> Any:
-    """Return the check (see `metabench.testing.conformance.check`) that a test item runs, or None."""
+    """Return the check (see `metabench.testing.conformance.conformance_check`) that a test item runs, or None."""
     return getattr(getattr(item, "function", None), "metabench_check", None)
 
 

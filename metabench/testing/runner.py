@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.registry.loader import Kind
 from metabench.registry.params import Value
+from metabench.registry.specs import Kind
 
-KINDS: tuple[Kind, ...] = ("algorithm", "dataset", "backbone", "protocol")
-"""What there are conformance classes for."""
+CHECKED_KINDS: tuple[Kind, ...] = ("algorithm", "dataset", "backbone", "protocol")
+"""Kinds of plugins that have a conformance class."""
 Status = Literal["passed", "failed", "skipped", "missing"]
 
 
 @dataclass(frozen=True)
-class Target:
+class CheckTarget:
     """A plugin to check."""
 
     kind: Kind
@@ -35,8 +35,8 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Result:
-    """How one check of one plugin went.
+class CheckResult:
+    """Result of one check of one plugin.
 
     Attributes:
         promise: what the check makes sure of.
@@ -57,14 +57,14 @@ class Result:
 
 
 def run_checks(
-    targets: Sequence[Target],
+    targets: Sequence[CheckTarget],
     *,
     only: Sequence[str] = (),
     device: str = "cpu",
     environment: Mapping[str, str] | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, text: None,
     log: Callable[[str], None] = lambda text: None,
-) -> list[Result]:
+) -> list[CheckResult]:
     """Check plugins; a check that was planned and has no result has failed.
 
     Args:
@@ -98,7 +98,7 @@ def run_checks(
         return _results(lines, process.returncode, output.read_text(errors="replace"))
 
 
-def _module(targets: Sequence[Target], device: str) -> str:
+def _module(targets: Sequence[CheckTarget], device: str) -> str:
     """Return a test module with one conformance class for each target: what an author writes by hand."""
     lines = ["import metabench.api as kit", ""]
     for index, target in enumerate(targets):
@@ -147,7 +147,7 @@ def _follow(
     return lines
 
 
-def _results(lines: Sequence[Mapping[str, Any]], code: int, log: str) -> list[Result]:
+def _results(lines: Sequence[Mapping[str, Any]], code: int, log: str) -> list[CheckResult]:
     """Pair what was planned with what came out."""
     if errors := [line["found"] for line in lines if line["status"] == "error"]:
         raise UsageError(errors[0])
@@ -160,11 +160,11 @@ def _results(lines: Sequence[Mapping[str, Any]], code: int, log: str) -> list[Re
     return [_result({**line, "status": "failed", "found": ended, **done.get(line["test"], {})}) for line in planned]
 
 
-def _result(line: Mapping[str, Any]) -> Result:
+def _result(line: Mapping[str, Any]) -> CheckResult:
     status: Status = "missing" if line.get("missing") else line["status"]
     found = line["found"] if status in ("failed", "missing") else ""
     texts = {name: line.get(name, "") for name in ("means", "fix", "reason")}
-    return Result(
+    return CheckResult(
         line["kind"], line["name"], line["check"], status, line["promise"], found, **texts,
         seconds=line.get("seconds", 0.0),
     )  # fmt: skip

@@ -1,1 +1,1 @@
-"""Meta-training."""
+"""Episodic training."""

@@ -1,4 +1,4 @@
-"""Errors about training episodes: name the split and the settings of the recipe, not options of the evaluation."""
+"""Errors about training episodes, which name the settings of the recipe instead of options of the evaluation."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ _OPTION = re.compile(r"(?:fewer |a smaller )?--(ways|shots|query)\b")
 
 @contextmanager
 def training_advice(split: str, dataset: str) -> Iterator[None]:
-    """Turn what a protocol refuses within this block into advice on the recipe.
+    """Rephrase a UsageError of a protocol within this block as advice on the recipe.
 
-    A protocol knows only its own ways, shots and queries. Those of training are set by ``train.*``, and no ``--ways``
-    changes them.
+    A protocol knows only its own ways, shots and queries. Those of training are set by ``train.*`` and not by
+    ``--ways``.
 
     Args:
         split: ``train``, ``train+val``, or ``val`` for validation.
+        dataset: name for the message.
+
+    Raises:
+        UsageError: names the split and the settings to change.
     """
     settings = _SETTINGS["val" if split == "val" else "train"]
     try:

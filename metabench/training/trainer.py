@@ -1,8 +1,8 @@
-"""The training loop: episodic, selected on validation, checkpointed, resumed exactly.
+"""The training loop: episodic, selected on validation, checkpointed and resumed exactly.
 
-The harness owns the loop so that no algorithm can see the test split. Training episode `i` is addressed
-by index, like any other, and the learning rate is a function of `i`; what must be saved to continue
-exactly is therefore the weights, the optimiser's state, the best weights so far and torch's random state.
+No algorithm owns the loop, so that none can see the test split. Training episode `i` is addressed by its index and the
+learning rate is a function of `i`. So an exact continuation needs only the weights, the state of the optimiser, the
+best weights so far and torch's random state.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 SCHEDULES = ("step", "cosine", "linear")
-_SAVE_SECONDS = 30.0
+SAVE_SECONDS = 30.0
 _CALMER = "try a lower --set train.lr, or algo.lr where the algorithm has an inner rate"
 
 
@@ -51,15 +51,15 @@ TRAIN_ON = ("train", "train+val")
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Raise UsageError where the recipe asks for what there is not."""
+    """Raise UsageError where a recipe has a value that does not exist."""
     if recipe.optimizer not in OPTIMIZERS:
         raise UsageError(f"unknown optimizer '{recipe.optimizer}'; known: {', '.join(OPTIMIZERS)}")
     if recipe.schedule not in SCHEDULES:
         raise UsageError(f"unknown schedule '{recipe.schedule}'; known: {', '.join(SCHEDULES)}")
     if recipe.augment not in AUGMENTS:
-        raise UsageError(f"train.augment is one of {', '.join(AUGMENTS)}, not '{recipe.augment}'")
+        raise UsageError(f"train.augment must be one of {', '.join(AUGMENTS)}, not '{recipe.augment}'")
     if recipe.train_on not in TRAIN_ON:
-        raise UsageError(f"train.train_on is one of {', '.join(TRAIN_ON)}, not '{recipe.train_on}'")
+        raise UsageError(f"train.train_on must be one of {', '.join(TRAIN_ON)}, not '{recipe.train_on}'")
     if recipe.train_on == "train+val" and recipe.patience:
         raise UsageError("train.patience needs a validation split; set it to 0, or train.train_on to train")
 
@@ -76,7 +76,7 @@ def learning_rate(recipe: Recipe, episode: int) -> float:
 
 @dataclass
 class Progress:
-    """How far a training is; everything of it is saved with a checkpoint."""
+    """The progress of a training, all of which is saved with its state."""
 
     episode: int = 0
     best_episode: int = 0
@@ -86,20 +86,22 @@ class Progress:
     """Validations since the best one."""
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
-    """One entry every `Recipe.validate_every` episodes: episode, train_loss and, where there is validation,
-    validation_loss and the mean score, as in validation_accuracy (percent)."""
+    """One entry every `Recipe.validate_every` episodes: episode, train_loss and, with validation, validation_loss and
+    the mean score (validation_accuracy, in percent, or the validation_ of another metric)."""
 
 
 class Trainer:
-    """Trains by a recipe.
+    """The training of a learner by a recipe.
 
     Args:
         learner: on its device.
-        images: uint8 (N, H, W, C) of what is trained on, on the same device.
+        recipe: checked here.
+        images: uint8 (N, H, W, C) of the training split, on the same device.
         source: training episodes.
-        validation: images and episodes that the best weights are chosen on; None keeps the last ones.
-        state: the file that holds the resumable state.
-        metric: what the validation episodes are scored by.
+        validation: images and episodes that the best weights are chosen on; None keeps the last weights.
+        state: the file of the resumable state.
+        precision: of the backbone.
+        metric: scores the validation episodes.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Trainer:
         source: EpisodeSource,
         validation: tuple[Tensor, EpisodeSource] | None,
         state: Path,
+        *,
         precision: str = "float32",
         metric: Metric = ACCURACY,
     ) -> None:
@@ -128,15 +131,15 @@ class Trainer:
         self._losses: list[float] = []
 
     def run(self, seed: int, report: Callable[[Progress, float], None]) -> Progress:
-        """Train to the end, from the saved state if there is one; leaves the best weights in the model.
+        """Train to the end, from the saved state if there is one, and leave the best weights in the model.
 
         Args:
-            seed: of torch's random numbers (dropout and the like), which are left as they were.
+            seed: of torch's random numbers (dropout and the like), whose state is restored afterwards.
             report: called after each episode with the progress and the latest training loss.
 
         Raises:
             KeyboardInterrupt: after saving, where the user asked to stop.
-            Diverged: where the loss is no longer a number; the best weights so far are in `best`.
+            Diverged: the loss is no longer a number; the best weights so far are in `best`.
         """
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), stop_on_signal() as stop:
@@ -151,14 +154,14 @@ class Trainer:
                 self.progress.seconds = before + time.monotonic() - started
                 report(self.progress, loss)
                 if self.progress.episode // self.recipe.validate_every > checked or self._finished():
-                    self._look()
-                if stop.requested or time.monotonic() - saved > _SAVE_SECONDS:
+                    self._validate()
+                if stop.requested or time.monotonic() - saved > SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()
                 if stop.requested:
                     raise KeyboardInterrupt
             if not self.best:
-                self._look()
+                self._validate()
             self._save()
             if stop.requested:  # since the last step
                 raise KeyboardInterrupt
@@ -196,8 +199,8 @@ class Trainer:
         if self.recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
 
-    def _look(self) -> None:
-        """Add a point to the curve and keep these weights, if they are the best or there is no validation."""
+    def _validate(self) -> None:
+        """Add a point to the curve, and keep these weights if they are the best or there is no validation."""
         progress = self.progress
         point: dict[str, float] = {"episode": progress.episode}
         if self._losses:
@@ -212,7 +215,7 @@ class Trainer:
                 loss, score = self.validation_scores()
             except NotFiniteError:
                 loss, score = math.nan, math.nan
-            if not np.isfinite(loss):  # it would be kept as the best for ever, and no record can hold it
+            if not np.isfinite(loss):  # it would stay the best for ever, and no record can hold it
                 raise Diverged(f"the validation loss is {loss} at episode {progress.episode}; {_CALMER}")
             point |= {"validation_loss": loss, f"validation_{self.metric.name}": score}
             better = progress.best_loss is None or loss < progress.best_loss
@@ -236,8 +239,8 @@ class Trainer:
             size = self.learner.chunk_size(data, source.batch(0, 1))
             for start, batch in source.chunks(self.recipe.validation_episodes, size):
                 outputs, truth = answer(self.learner, data, source, start, batch)
-                each = objective(outputs.flatten(0, 1), truth.flatten(0, 1), "none")
-                losses += each.double().view(len(batch), -1).sum(1).tolist()
+                query_losses = objective(outputs.flatten(0, 1), truth.flatten(0, 1), "none")
+                losses += query_losses.double().view(len(batch), -1).sum(1).tolist()
                 scores, _ = score_batch(source, start, outputs, truth)
                 values += first_column(scores).tolist()
                 asked += truth.numel()

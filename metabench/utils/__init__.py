@@ -1,1 +1,1 @@
-"""Helpers that know nothing of few-shot learning: hashes, files, the console, text."""
+"""Helpers without knowledge of few-shot learning: hashes, files, the console, text."""

@@ -19,16 +19,16 @@ PLAIN_SECONDS = 10.0
 """At most one plain progress line in this many seconds."""
 
 
-class Progress(Protocol):
-    """What `Console.progress` hands out."""
+class ProgressReporter(Protocol):
+    """Reporter that `Console.progress` yields."""
 
     def update(self, done: int, text: str = "", total: int | None = None) -> None:
-        """Say that `done` of the total is done; `text` adds a word such as a loss, `total` is a new total."""
+        """Report `done` of the total; `text` adds a word such as a loss, `total` is a new total."""
 
 
 @dataclass(frozen=True)
 class Console:
-    """Talks to the person at the terminal, or to a log file.
+    """Messages for the person at the terminal, or for a log file.
 
     Args:
         quiet: only warnings.
@@ -48,7 +48,7 @@ class Console:
         click.echo(f"warning: {text}", err=True)
 
     @contextmanager
-    def progress(self, label: str, total: int) -> Iterator[Progress]:
+    def progress(self, label: str, total: int) -> Iterator[ProgressReporter]:
         """Show progress towards `total`: a bar on a terminal, now and then a line elsewhere."""
         if self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield _Lines(self, label, total)

@@ -1,4 +1,4 @@
-"""Where metabench keeps what it makes, and where it looks for the user's own data."""
+"""Folders that metabench writes, and folders with the user's own data."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 import platformdirs
 
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.utils.paths import is_folder, is_possible, is_there
+from metabench.utils.paths import is_folder, is_valid_path, path_exists
 
 
 @dataclass(frozen=True)
 class Home:
-    """The folder of everything metabench writes, and the folders it only reads.
+    """Folder of everything metabench writes, and the folders it only reads.
 
     Attributes:
-        root: holds records, models, features and decoded data sets.
+        root: holds records, models, features and decoded datasets.
         sources: folders with the user's own copies of official data, in order of preference.
     """
 
@@ -40,12 +40,12 @@ class Home:
                 given.append(("METABENCH_DATA", folder))
         sources = dict.fromkeys(_source(where, folder) for where, folder in given)
         place = _absolute(root)
-        if not is_possible(place):
+        if not is_valid_path(place):
             raise MissingError(f"cannot use home {place}: no folder can have this path. Choose another with --home.")
         return Home(place, tuple(sources))
 
     def dataset_cache(self, name: str) -> Path:
-        """The folder for the decoded files of one data set."""
+        """Return the folder for the decoded files of one dataset."""
         return self.root / "data" / name
 
     @property
@@ -65,13 +65,8 @@ class Home:
 
     @property
     def partial(self) -> Path:
-        """What unfinished runs need to resume."""
+        """State of unfinished runs, for resuming."""
         return self.root / "partial"
-
-    @property
-    def locks(self) -> Path:
-        """Lock files that keep two processes from doing the same work."""
-        return self.root / "locks"
 
     def ensure(self) -> None:
         """Create the root and write a byte to it; MetabenchError if that does not work."""
@@ -82,7 +77,7 @@ class Home:
                 probe.write(b"x")
         except OSError as error:
             raise MetabenchError(
-                f"home {self.root} is not writable ({error.strerror}); choose another with --home or METABENCH_HOME"
+                f"cannot write to home {self.root}: {error.strerror}. Choose another with --home or METABENCH_HOME."
             ) from error
 
 
@@ -96,6 +91,6 @@ def _absolute(path: str | Path) -> Path:
 def _source(where: str, folder: str) -> Path:
     path = _absolute(folder)
     if not is_folder(path):
-        problem = "is not a folder" if is_there(path) else "does not exist"
+        problem = "is not a folder" if path_exists(path) else "does not exist"
         raise UsageError(f"{where} {folder} {problem}; name the folder that holds your copies of the data")
     return path

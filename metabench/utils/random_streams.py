@@ -1,4 +1,4 @@
-"""Counter-based random words: any part of a stream can be drawn without drawing what comes before.
+"""Counter-based random words: any part of a stream can be drawn without drawing the part before it.
 
 NumPy promises that the raw output of a bit generator never changes, but not that ``permutation`` or
 ``choice`` do not (NEP 19). So everything here starts from raw 64-bit Philox words (Salmon et al. 2011,
@@ -39,7 +39,7 @@ class Stream:
         return raw.reshape(stop - start, self._blocks * _WORDS_PER_BLOCK)[:, : self._width]
 
 
-def below(words: NDArray[np.uint64], bound: int | NDArray[np.uint64]) -> NDArray[np.int64]:
+def integers_below(words: NDArray[np.uint64], bound: int | NDArray[np.uint64]) -> NDArray[np.int64]:
     """Map words to integers in ``[0, bound)`` by multiply-shift on their upper 32 bits.
 
     The relative bias is at most ``bound / 2**32`` (1.4e-7 for a class of 600 images). `bound` < 2**32
@@ -49,7 +49,7 @@ def below(words: NDArray[np.uint64], bound: int | NDArray[np.uint64]) -> NDArray
     return (scaled >> np.uint64(32)).astype(np.int64)
 
 
-def unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+def unit_floats(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Map words to numbers spread evenly over [0, 1), by their upper 53 bits."""
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
@@ -70,7 +70,7 @@ def choose(words: NDArray[np.uint64], population: int) -> NDArray[np.int64]:
     deck = np.repeat(np.arange(population, dtype=dtype)[:, None], rows, axis=1)
     everyone = np.arange(rows)
     bounds = np.arange(population, population - k, -1, dtype=np.uint64)
-    targets = below(words, bounds) + np.arange(k)
+    targets = integers_below(words, bounds) + np.arange(k)
     chosen = np.empty((k, rows), dtype=np.int64)
     for j in range(k):
         target = targets[:, j]

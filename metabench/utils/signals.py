@@ -1,4 +1,4 @@
-"""Turn Ctrl-C and SIGTERM into a question asked at a safe place, so that work is saved before stopping."""
+"""Turn Ctrl-C and SIGTERM into a flag that is read at a safe place, so that work is saved before stopping."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether the user asked to stop."""
+    """Flag that the user asked to stop."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -18,7 +18,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Within this block the first signal sets `requested`; a second one interrupts at once.
+    """Set `requested` at the first signal within this block; a second one interrupts at once.
 
     Outside the main thread signals cannot be caught and `requested` stays False.
     """

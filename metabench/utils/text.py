@@ -1,4 +1,4 @@
-"""Words of messages: counts with the right plural, and digests short enough to read."""
+"""Text of messages and tables: plurals, short digests, and escaping for terminals, Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 _DIGITS = 12
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
+def pluralise(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun, as in ``1 image``, ``1,000 images`` and ``2 classes``.
 
     Args:
@@ -17,18 +17,18 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or _plural(noun)}"
 
 
-def are(number: int) -> str:
+def is_or_are(number: int) -> str:
     """Return the verb that goes with a count: "is" or "are"."""
     return "is" if number == 1 else "are"
 
 
-def have(number: int) -> str:
+def has_or_have(number: int) -> str:
     """Return the verb that goes with a count: "has" or "have"."""
     return "has" if number == 1 else "have"
 
 
 def short_digest(digest: str) -> str:
-    """Return the first 12 of the digits of a hexadecimal digest: what sentences hold."""
+    """Return the first 12 digits of a hexadecimal digest, for sentences."""
     return digest[:_DIGITS]
 
 
@@ -48,15 +48,15 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
-def escape(text: str) -> str:
-    """Return `text` as one line of Markdown that shows it and does nothing: no cells, tags, links."""
+def escape_markdown(text: str) -> str:
+    """Return `text` as one line of Markdown without effect: no cells, tags or links."""
     text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)
     return text.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
-def inert(value: Any) -> Any:
-    """Return a value for a CSV file: a text that a spreadsheet would run as a formula with an apostrophe."""
+def csv_safe(value: Any) -> Any:
+    """Return a value for a CSV file; a text that a spreadsheet would run as a formula gets an apostrophe."""
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
     return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,4 +1,4 @@
-"""Files of weights: refuse what is no safetensors file by its first bytes, without opening it as anything else."""
+"""Check of files of weights by their first bytes, so that nothing but safetensors is ever opened."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Drop(nn.Module):
         return maps * kept * (kept.numel() / kept.sum().clamp_min(1))
 
     def extra_repr(self) -> str:
-        """Say what is dropped."""
+        """Return the settings for `repr`."""
         return f"rate={self.rate}, over={self.over}, block={self.block}"
 
 

@@ -158,8 +158,8 @@ def _at_places(images: Tensor, weight: Tensor, bias: Tensor, other_weight: Tenso
     largest, places = F.max_pool2d(_conv(images, weight, bias), 2, return_indices=True)
     other = _conv(images, other_weight, other_bias).permute(0, 2, 3, 1).flatten(1, 2)
     rows = places.permute(0, 2, 3, 1)
-    found = other.gather(1, rows.flatten(1, 2)).view(rows.shape).permute(0, 3, 1, 2)
-    return found.mul_(largest > 0)
+    values = other.gather(1, rows.flatten(1, 2)).view(rows.shape).permute(0, 3, 1, 2)
+    return values.mul_(largest > 0)
 
 
 def _exact(values: Tensor) -> torch.dtype:

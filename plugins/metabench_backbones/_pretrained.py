@@ -1,4 +1,4 @@
-"""What encoders that were trained elsewhere have in common: their inputs, and batch norm folded away."""
+"""Shared parts of encoders trained elsewhere: their inputs, and batch norm folded away."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def folded(module: nn.Module, pairs: Sequence[tuple[str, str]]) -> nn.Module:
     Args:
         pairs: attribute names (convolution, batch norm) that stand beside each other, wherever both do.
     """
-    found = copy.deepcopy(module).eval()
-    for owner in found.modules():
+    copied = copy.deepcopy(module).eval()
+    for owner in copied.modules():
         for conv, norm in pairs:
             body, after = getattr(owner, conv, None), getattr(owner, norm, None)
             if isinstance(body, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
                 setattr(owner, conv, nn.utils.fuse_conv_bn_eval(body, after))
                 setattr(owner, norm, nn.Identity())
-    return found
+    return copied

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metabench.api import Backbone, UsageError, numbers
+from metabench.api import Backbone, UsageError, decode_numbers
 
 
 class Mlp(Backbone):
@@ -28,11 +28,11 @@ class Mlp(Backbone):
 
     def inputs(self, items: Tensor) -> Tensor:
         """Return the numbers (N, D) that the function is of."""
-        return numbers(items)[:, : -self.outputs]
+        return decode_numbers(items)[:, : -self.outputs]
 
     def targets(self, items: Tensor) -> Tensor:
         """Return the number (N, 1) that it gives."""
-        return numbers(items)[:, -self.outputs :]
+        return decode_numbers(items)[:, -self.outputs :]
 
     def forward(self, values: Tensor) -> Tensor:
         """Map numbers (N, D) to features (N, width)."""

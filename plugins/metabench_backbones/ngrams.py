@@ -65,8 +65,8 @@ def hashed_ngrams(texts: list[str], longest: int) -> tuple[NDArray[np.int64], ND
     joined = "".join(f" {text}" for text in plain) + " "
     codes = np.frombuffer(joined.encode("utf-32-le"), np.uint32).astype(np.uint64)
     owners = np.repeat(np.arange(len(texts) + 1), [*(len(text) + 1 for text in plain), 1])
-    found = [_words(codes, owners), *(_runs(codes, owners, length) for length in range(3, longest + 1))]
-    return np.concatenate([owner for owner, _ in found]), np.concatenate([hashes for _, hashes in found])
+    grams = [_words(codes, owners), *(_runs(codes, owners, length) for length in range(3, longest + 1))]
+    return np.concatenate([owner for owner, _ in grams]), np.concatenate([hashes for _, hashes in grams])
 
 
 Found = tuple[NDArray[np.int64], NDArray[np.uint64]]

@@ -18,7 +18,7 @@ _PAIRS = (("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3"), ("conv0", 
 
 
 class Block(nn.Module):
-    """Three 3x3 convolutions beside a 1x1 one, leaky ReLU, 2x2 max-pooling, dropout."""
+    """Residual block: three 3x3 convolutions, a 1x1 shortcut, leaky ReLU, 2x2 max-pooling, dropout."""
 
     def __init__(self, channels_in: int, channels: int, drop: Drop) -> None:
         super().__init__()
@@ -30,10 +30,10 @@ class Block(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Halve (N, C, H, W) in height and width."""
-        found = F.leaky_relu(self.norm1(self.conv1(maps)), _SLOPE)
-        found = F.leaky_relu(self.norm2(self.conv2(found)), _SLOPE)
-        found = F.leaky_relu(self.norm3(self.conv3(found)) + self.norm0(self.conv0(maps)), _SLOPE)
-        dropped: Tensor = self.drop(F.max_pool2d(found, 2))
+        hidden = F.leaky_relu(self.norm1(self.conv1(maps)), _SLOPE)
+        hidden = F.leaky_relu(self.norm2(self.conv2(hidden)), _SLOPE)
+        hidden = F.leaky_relu(self.norm3(self.conv3(hidden)) + self.norm0(self.conv0(maps)), _SLOPE)
+        dropped: Tensor = self.drop(F.max_pool2d(hidden, 2))
         return dropped
 
 

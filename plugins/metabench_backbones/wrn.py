@@ -24,9 +24,9 @@ class Block(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Map (N, channels_in, H, W) to (N, channels, H / stride, W / stride)."""
         ready = torch.relu(self.norm1(maps))
-        found = torch.relu(self.norm2(self.conv1(ready)))
-        found = self.conv2(F.dropout(found, self.drop, self.training) if self.drop else found)
-        total: Tensor = found + (maps if self.short is None else self.short(ready))
+        hidden = torch.relu(self.norm2(self.conv1(ready)))
+        hidden = self.conv2(F.dropout(hidden, self.drop, self.training) if self.drop else hidden)
+        total: Tensor = hidden + (maps if self.short is None else self.short(ready))
         return total
 
 

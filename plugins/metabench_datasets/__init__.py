@@ -22,7 +22,7 @@ from metabench_datasets import (
 
 @hookimpl
 def metabench_datasets() -> Iterable[DatasetSpec]:
-    """Return the built-in data sets."""
+    """Return the built-in datasets."""
     return [
         cifar_fs.SPEC,
         cub.SPEC,

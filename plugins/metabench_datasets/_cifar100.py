@@ -1,6 +1,6 @@
-"""CIFAR-100 as its author distributes it, and the few-shot data sets that divide its classes.
+"""CIFAR-100 as its author distributes it, and the few-shot datasets that divide its classes.
 
-The official files split every class into 500 images for training and 100 for testing; few-shot data sets take
+The official files split every class into 500 images for training and 100 for testing; few-shot datasets take
 all 600 and divide the classes. Within a class the images are in the order of their bytes, so neither the order of
 the rows in a copy nor the file that they came from moves an episode.
 """
@@ -18,20 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import (
+    ArchiveReader,
     ClassSplit,
     DataContext,
     DatasetSpec,
-    Members,
     MetabenchError,
     MissingError,
     OfficialFile,
     PickledArray,
     UsageError,
     cached_array,
-    downloads,
-    find,
-    obtain,
-    open_members,
+    download_folder,
+    download_if_allowed,
+    find_source,
+    open_archive,
     read_pickle,
     split_digest,
 )
@@ -53,7 +53,7 @@ _REMEDY = "get the official file again"
 
 @dataclass(frozen=True)
 class Category:
-    """One of the 100 classes: its superclass, and the split it is in by data set."""
+    """One of the 100 classes: its superclass, and its split in each dataset."""
 
     name: str
     superclass: str
@@ -69,7 +69,7 @@ def categories() -> tuple[Category, ...]:
 
 
 class Cifar100Classes:
-    """A few-shot data set of CIFAR-100's classes; `name` is its column in the list of classes."""
+    """A few-shot dataset of CIFAR-100's classes; `name` is its column in the list of classes."""
 
     name: ClassVar[str]
     spec: ClassVar[DatasetSpec]
@@ -131,7 +131,7 @@ def _images(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
 
 
-def _read(files: Members) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+def _read(files: ArchiveReader) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
     """Yield rows uint8 (N, 3072) and fine labels (N,) of the two files, once the names of the labels are checked."""
     names = [category.name for category in categories()]
     if _pickle(files, "meta").get("fine_label_names") != names:
@@ -148,12 +148,12 @@ def _read(files: Members) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]
 
 
 def _are_labels(labels: Any, shape: tuple[int, ...]) -> bool:
-    """Whether these are fine labels of an array of images of that shape."""
+    """Return whether these are fine labels of an array of images of that shape."""
     sound = isinstance(labels, list) and all(type(label) is int and 0 <= label < 100 for label in labels)
     return sound and shape == (len(labels), 3 * SIDE * SIDE)
 
 
-def _pickle(files: Members, file: str) -> dict[Any, Any]:
+def _pickle(files: ArchiveReader, file: str) -> dict[Any, Any]:
     """Return the dict in one of the files, keys as text whichever Python wrote them."""
     content = read_pickle(io.BytesIO(files.read(f"{FOLDER}/{file}")), f"{files.path}: {file}")
     if not isinstance(content, dict):
@@ -166,14 +166,15 @@ def _text(value: Any) -> Any:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
-def _open(name: str, context: DataContext) -> Members:
+def _open(name: str, context: DataContext) -> ArchiveReader:
     """Open the extracted folder or the archive: the user's, our download, or from the network."""
-    path, why = find((FOLDER, ARCHIVE.name), context, SUBFOLDERS), ""
+    path, why = find_source((FOLDER, ARCHIVE.name), context, SUBFOLDERS), ""
     if path is None:
-        path, why = obtain(ARCHIVE, context)
+        path, why = download_if_allowed(ARCHIVE, context)
     if path is None:
         raise MissingError(
-            f"{name}: {ARCHIVE.name} {why}; put it, or the folder {FOLDER} that it holds, into {downloads(context)} "
+            f"{name}: {ARCHIVE.name} {why}; put it, or the folder {FOLDER} that it holds, into "
+            f"{download_folder(context)} "
             f"or run `metabench datasets download {name} --from DIR` with the folder that holds it"
         )
-    return open_members(path, member_limit=_MOST_BYTES)
+    return open_archive(path, member_limit=_MOST_BYTES)

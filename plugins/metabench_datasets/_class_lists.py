@@ -12,9 +12,9 @@ ClassLists = dict[str, tuple[str, ...]]
 def class_lists(name: str) -> ClassLists:
     """Return the classes of each split in ``data/NAME.txt``, whose lines are a split and a class."""
     text = (resources.files("metabench_datasets") / "data" / f"{name}.txt").read_text("utf-8")
-    found: dict[str, list[str]] = {}
+    lists: dict[str, list[str]] = {}
     for line in text.splitlines():
         if line and not line.startswith("#"):
             split, label = line.split()
-            found.setdefault(split, []).append(label)
-    return {split: tuple(labels) for split, labels in found.items()}
+            lists.setdefault(split, []).append(label)
+    return {split: tuple(labels) for split, labels in lists.items()}

@@ -1,4 +1,4 @@
-"""What the CUB-200-2011 archive holds, how it is split, and how its images are framed."""
+"""Content of the CUB-200-2011 archive, its split, and the framing of its images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from metabench.api import Members, MetabenchError, counted, first_three
+from metabench.api import ArchiveReader, MetabenchError, first_three, pluralise
 from metabench_datasets._class_lists import ClassLists, class_lists
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def official_layout() -> Layout:
 
 @dataclass(frozen=True)
 class Listing:
-    """What the text files of the archive say.
+    """Content of the text files of the archive.
 
     Attributes:
         files: the paths of each class's images, as members of the archive, both in the order of names.
@@ -51,7 +51,7 @@ class Listing:
     boxes: Mapping[str, Box]
 
 
-def read_listing(archive: Members, layout: Layout) -> Listing:
+def read_listing(archive: ArchiveReader, layout: Layout) -> Listing:
     """Return what ``images.txt`` and ``bounding_boxes.txt`` say, checked against the published split.
 
     Raises:
@@ -73,11 +73,11 @@ def read_listing(archive: Members, layout: Layout) -> Listing:
     known = {label for labels in layout.lists.values() for label in labels}
     if set(files) != known or len(names) != layout.images:
         odd = sorted(known ^ set(files))
-        told = f": {first_three(odd)} differ" if odd else ""
+        detail = f": {first_three(odd)} differ" if odd else ""
         raise _wrong(
             archive,
             "images.txt",
-            f"lists {len(names)} images of {len(files)} classes, not {layout.images} of {len(known)}{told}",
+            f"lists {len(names)} images of {len(files)} classes, not {layout.images} of {len(known)}{detail}",
         )
     if absent := sorted(set(names.values()) - set(archive.names())):
         raise _wrong(
@@ -85,12 +85,12 @@ def read_listing(archive: Members, layout: Layout) -> Listing:
         )
     if lacking := sorted(set(names.values()) - set(boxes)):
         raise _wrong(
-            archive, "bounding_boxes.txt", f"has no box for {counted(len(lacking), 'image')}: {first_three(lacking)}"
+            archive, "bounding_boxes.txt", f"has no box for {pluralise(len(lacking), 'image')}: {first_three(lacking)}"
         )
     return Listing(files, boxes)
 
 
-def _lines(archive: Members, name: str, fields: int) -> list[tuple[str, list[str]]]:
+def _lines(archive: ArchiveReader, name: str, fields: int) -> list[tuple[str, list[str]]]:
     """Return image number and fields of every line of a list."""
     try:
         lines = [line.split() for line in archive.read(f"{ROOT}/{name}").decode("utf-8").splitlines()]
@@ -101,7 +101,7 @@ def _lines(archive: Members, name: str, fields: int) -> list[tuple[str, list[str
     return [(words[0], words[1:]) for words in lines]
 
 
-def _wrong(archive: Members, name: str, what: str) -> MetabenchError:
+def _wrong(archive: ArchiveReader, name: str, what: str) -> MetabenchError:
     return MetabenchError(f"{archive.path}: {ROOT}/{name} {what}; {_REMEDY}")
 
 
@@ -119,6 +119,6 @@ def framed(image: Image, frame: str, box: Box, size: int) -> Image:
 
 @cache
 def _bilinear() -> int:
-    from PIL import Image  # here, because this module is imported to list the data sets
+    from PIL import Image  # here, because this module is imported to list the datasets
 
     return Image.Resampling.BILINEAR

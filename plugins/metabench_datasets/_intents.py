@@ -1,9 +1,8 @@
-"""Intent data sets: their classes and what these are used for, and how their files are read and verified."""
+"""Intent datasets: their classes and the roles of these, and reading and verifying their files."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from metabench.api import Declared, MetabenchError, OfficialFile, SplitSize
+from metabench.api import TABLE_BYTES, Declared, MetabenchError, OfficialFile, SplitSize, parse_json, read_bounded
 
 ROLES = {"train": "r", "val": "v", "test": "t"}
 """Split to the letter that stands for it in the list of classes."""
@@ -30,7 +29,7 @@ class IntentClass:
 
 @dataclass(frozen=True)
 class IntentSource:
-    """What an intent data set consists of; tests use a small one.
+    """Description of an intent dataset; tests use a small one.
 
     Attributes:
         file: the copy that came with the class splits, which is what we download.
@@ -55,23 +54,23 @@ class IntentSource:
 
 @cache
 def intent_classes(dataset: str) -> tuple[IntentClass, ...]:
-    """Return the classes of a published data set, sorted by name, from the list in this package."""
+    """Return the classes of a published dataset, sorted by name, from the list in this package."""
     text = (resources.files("metabench_datasets") / "data/intents.txt").read_text("utf-8")
     rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
     return tuple(IntentClass(name, int(count), roles) for owner, name, count, roles in rows if owner == dataset)
 
 
 def declared_folds(dataset: str, source: IntentSource) -> list[Declared]:
-    """Return sizes, digests and shared sentences of each class split of a published data set, from the first on."""
+    """Return sizes, digests and shared sentences of each class split of a published dataset, from the first on."""
     text = (resources.files("metabench_datasets") / "data/intent_digests.txt").read_text("utf-8")
     rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
-    found = []
+    folds = []
     for fold, (*digests, shared) in ((int(fold), rest) for owner, fold, *rest in rows if owner == dataset):
         classes = {split: source.split(split, fold) for split in ROLES}
         sizes = {split: SplitSize(len(own), sum(c.sentences for c in own)) for split, own in classes.items()}
         images = () if shared == "-" else tuple(shared.split(","))
-        found.append(Declared(sizes, dict(zip(ROLES, digests, strict=True)), images))
-    return found
+        folds.append(Declared(sizes, dict(zip(ROLES, digests, strict=True)), images))
+    return folds
 
 
 def read_intents(path: Path, source: IntentSource) -> dict[str, list[str]]:
@@ -85,23 +84,23 @@ def read_intents(path: Path, source: IntentSource) -> dict[str, list[str]]:
         MetabenchError: wrong encoding, a malformed line, a class without sentences, other sentences than published.
     """
     pairs = _json_lines(path) if path.suffix == ".jsonl" else _json_lists(path)
-    found: dict[str, list[str]] = {item.name: [] for item in source.classes}
+    sentences: dict[str, list[str]] = {item.name: [] for item in source.classes}
     for where, label, sentence in pairs:
-        if label not in found:
-            raise MetabenchError(f"{where}: there is no class {label!r} in this data set; {AGAIN}")
-        found[label].append(sentence)
+        if label not in sentences:
+            raise MetabenchError(f"{where}: there is no class {label!r} in this dataset; {AGAIN}")
+        sentences[label].append(sentence)
     for item in source.classes:
-        if (count := len(found[item.name])) != item.sentences:
+        if (count := len(sentences[item.name])) != item.sentences:
             has = f"has {count} sentences instead of {item.sentences}" if count else "has no sentences"
             raise MetabenchError(f"{path}: class {item.name!r} {has}; {AGAIN}")
-    for sentences in found.values():
-        sentences.sort(key=str.encode)
-    if (actual := content_digest(found)) != source.content:
+    for texts in sentences.values():
+        texts.sort(key=str.encode)
+    if (actual := content_digest(sentences)) != source.content:
         raise MetabenchError(
             f"{path}: the sentences are not the published ones (digest {actual[:12]}, expected "
             f"{source.content[:12]}); {AGAIN}"
         )
-    return found
+    return sentences
 
 
 def content_digest(sentences: Mapping[str, list[str]]) -> str:
@@ -114,10 +113,10 @@ def content_digest(sentences: Mapping[str, list[str]]) -> str:
 
 def _json_lines(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield (where it stands, label, sentence) of a file of JSON lines."""
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(read_bounded(path, TABLE_BYTES).splitlines(), 1):
         where = f"{path}, line {number}"
         try:
-            row = json.loads(_utf8(line, where))
+            row = parse_json(_utf8(line, where))
         except ValueError as error:
             raise MetabenchError(f"{where}: not JSON ({_reason(error)}); {AGAIN}") from None
         if not isinstance(row, dict):
@@ -127,10 +126,10 @@ def _json_lines(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def _json_lists(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield (where it stands, label, sentence) of a JSON document of lists of [sentence, label]."""
-    lines = path.read_bytes().split(b"\n")
+    lines = read_bounded(path, TABLE_BYTES).split(b"\n")
     text = "\n".join(_utf8(line, f"{path}, line {number}") for number, line in enumerate(lines, 1))
     try:
-        document = json.loads(text)
+        document = parse_json(text)
     except ValueError as error:
         raise MetabenchError(f"{path}: not JSON ({_reason(error)}); {AGAIN}") from None
     lists = document.items() if isinstance(document, dict) else ()

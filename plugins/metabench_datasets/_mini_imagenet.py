@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import re
 from abc import ABC, abstractmethod
@@ -11,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from metabench.api import MetabenchError, MissingError, content_key, counted, first_three, have
+from metabench.api import TABLE_BYTES, MetabenchError, MissingError, content_key, first_three, pluralise, read_bounded
 from metabench_datasets._class_lists import ClassLists
 
 SPLITS = ("train", "val", "test")
@@ -38,7 +39,7 @@ class Layout(ABC):
 
     @abstractmethod
     def mark(self) -> str:
-        """Return what tells this copy from others without looking at single files: takes milliseconds.
+        """Return a fingerprint of this copy without looking at single files: takes milliseconds.
 
         It changes with the lists, and when files are added, removed or renamed; not when one is overwritten in place.
         """
@@ -47,14 +48,14 @@ class Layout(ABC):
     def classes(self, split: str) -> Classes:
         """Return the files of a split; MetabenchError or MissingError where they are not what they must be."""
 
-    def _counted(self, found: Classes, where: Path) -> Classes:
-        wrong = [f"{name} has {len(files)}" for name, files in found if len(files) != self.per_class]
+    def _counted(self, classes: Classes, where: Path) -> Classes:
+        wrong = [f"{name} has {len(files)}" for name, files in classes if len(files) != self.per_class]
         if wrong:
             raise MetabenchError(
-                f"mini-imagenet: {where}: {counted(len(wrong), 'class')} {have(len(wrong))} not "
+                f"mini-imagenet: {where}: {pluralise(len(wrong), 'class')} {'has' if len(wrong) == 1 else 'have'} not "
                 f"{self.per_class} images: {first_three(wrong)}; get the whole set again"
             )
-        return found
+        return classes
 
 
 class CsvLayout(Layout):
@@ -62,16 +63,16 @@ class CsvLayout(Layout):
 
     @staticmethod
     def is_here(folder: Path) -> bool:
-        """Whether the folder has this layout."""
+        """Return whether the folder has this layout."""
         return (folder / "images").is_dir() and any((folder / f"{split}.csv").is_file() for split in SPLITS)
 
     def mark(self) -> str:
-        """By the lists, and when the folder of the images changed."""
+        """Return a digest of the lists, and of when the folder of the images changed."""
         texts = [_bytes_of(self.folder / f"{split}.csv") for split in SPLITS]
         return content_key([*(hashlib.sha256(text).hexdigest() for text in texts), _changed(self.folder / "images")])
 
     def classes(self, split: str) -> Classes:
-        """Return what the split's list says, every file of it present."""
+        """Return the files in the split's list, all present."""
         path = self.folder / f"{split}.csv"
         rows = self._rows(path)
         self._check_labels(path, split, {label for _, label in rows})
@@ -81,8 +82,8 @@ class CsvLayout(Layout):
         for name, label in rows:
             files[label].add(name)
         images = self.folder / "images"
-        found = [(label, [images / name for name in sorted(files[label])]) for label in self.lists[split]]
-        return self._counted(found, path)
+        listed = [(label, [images / name for name in sorted(files[label])]) for label in self.lists[split]]
+        return self._counted(listed, path)
 
     @staticmethod
     def _rows(path: Path) -> list[tuple[str, str]]:
@@ -90,8 +91,8 @@ class CsvLayout(Layout):
         if not path.is_file():
             raise MissingError(f"mini-imagenet: {path} is not there; {GET_CSV}")
         try:
-            with path.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets put a mark in front
-                header, *lines = list(csv.reader(stream)) or [[]]
+            text = read_bounded(path, TABLE_BYTES).decode("utf-8-sig")  # spreadsheets put a mark in front
+            header, *lines = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
         except (OSError, ValueError, csv.Error) as error:
             raise MetabenchError(f"mini-imagenet: {path} is not a readable CSV file ({error}); {GET_CSV}") from error
         if [word.strip() for word in header[:2]] != ["filename", "label"]:
@@ -108,20 +109,20 @@ class CsvLayout(Layout):
                 )
         return [(line[0], line[1]) for line in lines]
 
-    def _check_labels(self, path: Path, split: str, found: set[str]) -> None:
+    def _check_labels(self, path: Path, split: str, labels: set[str]) -> None:
         """Refuse the lists of another split, such as that of Vinyals et al., or lists that were swapped."""
         wanted = set(self.lists[split])
-        if found == wanted:
+        if labels == wanted:
             return
-        owner = {label: other for other, labels in self.lists.items() for label in labels}
-        strange = [f"{label} (of {owner[label]})" if label in owner else label for label in sorted(found - wanted)]
+        owner = {label: other for other, names in self.lists.items() for label in names}
+        strange = [f"{label} (of {owner[label]})" if label in owner else label for label in sorted(labels - wanted)]
         parts = [
             f"{len(names)} {what}: {first_three(names)}"
-            for names, what in ((strange, "do not belong there"), (sorted(wanted - found), "are missing"))
+            for names, what in ((strange, "do not belong there"), (sorted(wanted - labels), "are missing"))
             if names
         ]
         raise MetabenchError(
-            f"mini-imagenet: {path}: its {len(found)} classes are not the {len(wanted)} of the {split} split of "
+            f"mini-imagenet: {path}: its {len(labels)} classes are not the {len(wanted)} of the {split} split of "
             f"Ravi & Larochelle; {'; '.join(parts)}; {GET_CSV}"
         )
 
@@ -131,7 +132,7 @@ class FolderLayout(Layout):
 
     @staticmethod
     def is_here(folder: Path, lists: ClassLists) -> bool:
-        """Whether the folder has this layout: at least one class is where it belongs."""
+        """Return whether the folder has this layout: at least one class is where it belongs."""
         return any(
             (place / label).is_dir()
             for split, labels in lists.items()
@@ -140,7 +141,7 @@ class FolderLayout(Layout):
         )
 
     def mark(self) -> str:
-        """By when each class folder changed."""
+        """Return a digest of when each class folder changed."""
         labels = [(split, label) for split in SPLITS for label in self.lists[split]]
         return content_key([_changed(self._place(split, label)) for split, label in labels])
 
@@ -185,7 +186,7 @@ def _refuse_missing(missing: list[str], total: int, folder: Path, listed: str) -
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bounded(path, TABLE_BYTES)
     except OSError:
         return b""
 

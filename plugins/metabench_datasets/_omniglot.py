@@ -1,4 +1,4 @@
-"""What the Omniglot archives hold, how they are split, and how one alphabet is read and verified."""
+"""Content of the Omniglot archives, their splits, and reading and verifying one alphabet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import Members, MetabenchError
+from metabench.api import ArchiveReader, MetabenchError
 
 DRAWINGS = 20
 SIDE = 105
@@ -44,7 +44,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the archives hold and how it is split; tests use a small one."""
+    """Content of the archives and its splits; tests use a small one."""
 
     alphabets: Mapping[str, Alphabet]
     vinyals: Mapping[str, tuple[Run, ...]]
@@ -82,7 +82,7 @@ def _rows(text: str) -> Iterator[list[str]]:
     return (line.split() for line in text.splitlines() if line and not line.startswith("#"))
 
 
-def read_alphabet(archive: Members, alphabet: Alphabet) -> NDArray[np.uint8]:
+def read_alphabet(archive: ArchiveReader, alphabet: Alphabet) -> NDArray[np.uint8]:
     """Return an alphabet's drawings, uint8 (characters, 20, 105, 105) with ink 255, and verify them.
 
     Raises:
@@ -114,9 +114,9 @@ def pixel_digest(drawings: NDArray[np.uint8]) -> str:
     return hashlib.sha256(np.packbits(drawings > 127).tobytes()).hexdigest()
 
 
-def read_drawing(archive: Members, name: str) -> NDArray[np.uint8]:
+def read_drawing(archive: ArchiveReader, name: str) -> NDArray[np.uint8]:
     """Return one drawing, uint8 (105, 105), ink 255."""
-    from PIL import Image  # here, because this module is imported to list the data sets
+    from PIL import Image  # here, because this module is imported to list the datasets
 
     data = archive.read(name)
     try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import below
+from metabench.api import integers_below
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
@@ -78,7 +78,7 @@ def _stroke(words: Words, anchor: Floats, first: bool) -> Floats:
         first: whether there is no earlier stroke to join.
     """
     u = uniform(words)[:, :, None]
-    vector = _DIRECTIONS[below(words[:, 0], len(_DIRECTIONS))] + 0.15 * normal(words[:, 1:3])
+    vector = _DIRECTIONS[integers_below(words[:, 0], len(_DIRECTIONS))] + 0.15 * normal(words[:, 1:3])
     vector = vector * (0.35 + 0.65 * u[:, 3])
     across = np.stack([-vector[:, 1], vector[:, 0]], axis=-1)
     # Two strokes in five are nearly straight, two bend to one side (arcs), one to both sides (waves).
@@ -106,15 +106,15 @@ def programs(words: Words) -> Floats:
 
     A character of fewer strokes repeats its first one, which draws nothing new.
     """
-    count = _STROKE_COUNTS[below(words[:, 0], len(_STROKE_COUNTS))]
+    count = _STROKE_COUNTS[integers_below(words[:, 0], len(_STROKE_COUNTS))]
     rows = np.arange(len(words))
     control = np.empty((len(words), _STROKES, 4, 2))
     anchor = np.zeros((len(words), 2))
     for k in range(_STROKES):
         own = words[:, 1 + k * _STROKE_WORDS : 1 + (k + 1) * _STROKE_WORDS]
         if k:
-            earlier = control[rows, below(own[:, 10], k)]
-            anchor = bezier(earlier, below(own[:, 11], 3)[:, None] / 2.0)[:, 0]
+            earlier = control[rows, integers_below(own[:, 10], k)]
+            anchor = bezier(earlier, integers_below(own[:, 11], 3)[:, None] / 2.0)[:, 0]
         stroke = _stroke(own, anchor, first=k == 0)
         control[:, k] = np.where((k < count)[:, None, None], stroke, control[:, 0] if k else stroke)
     return _fit(control)

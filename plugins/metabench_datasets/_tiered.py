@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import Bytes, MetabenchError, PickledArray, Raw, open_pickle
+from metabench.api import LazyBytes, MetabenchError, PickledArray, PickledBytes, open_pickle
 
 MOST_STEPS = 40_000_000
 """Of the machine that reads half a million images or labels."""
@@ -49,10 +49,10 @@ def read_labels(path: Path) -> Sorted:
     with open_pickle(path, MOST_STEPS) as content:
         if not isinstance(content, dict):
             raise MetabenchError(f"{path}: holds no dict of labels; {_REMEDY}")
-        found = {_text(key): value for key, value in content.items()}
-        labels = _numbers(found.get("label_specific", found.get("labels")), path, "label_specific or labels")
-        above = _numbers(found["label_general"], path, "label_general") if "label_general" in found else None
-        names = [_names(found.get(f"{part}_str")) for part in ("label_specific", "label_general")]
+        columns = {_text(key): value for key, value in content.items()}
+        labels = _numbers(columns.get("label_specific", columns.get("labels")), path, "label_specific or labels")
+        above = _numbers(columns["label_general"], path, "label_general") if "label_general" in columns else None
+        names = [_names(columns.get(f"{part}_str")) for part in ("label_specific", "label_general")]
     if above is not None and len(above) != len(labels):
         counts = f"labels of {len(labels)} images and super-categories of {len(above)}"
         raise MetabenchError(f"{path}: has {counts}; {_REMEDY}")
@@ -104,15 +104,15 @@ def _text(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def png_places(content: Any, count: int, path: Path) -> list[Bytes]:
+def png_places(content: Any, count: int, path: Path) -> list[PickledBytes]:
     """Return where in the file each PNG is, or its bytes; MetabenchError if that is not what the file holds."""
     if not isinstance(content, list) or len(content) != count:
-        found = f"{len(content)}" if isinstance(content, list) else "no list"
-        raise MetabenchError(f"{path}: holds {found} of images, and the labels are of {count}; {_REMEDY}")
+        count_text = f"{len(content)}" if isinstance(content, list) else "no list"
+        raise MetabenchError(f"{path}: holds {count_text} of images, and the labels are of {count}; {_REMEDY}")
     places = []
     for index, item in enumerate(content):
         place = item.data if isinstance(item, PickledArray) and item.dtype and item.dtype.code == "u1" else item
-        if not isinstance(place, (bytes, Raw)):
+        if not isinstance(place, (bytes, LazyBytes)):
             raise MetabenchError(f"{path}: image {index} is no encoded image; {_REMEDY}")
         places.append(place)
     return places
@@ -138,11 +138,11 @@ class PixelRows:
             self._stream = self._zip.open("images.npy")
             version = np.lib.format.read_magic(self._stream)
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-            found, fortran, dtype = read(self._stream)
+            actual, fortran, dtype = read(self._stream)
         except _DAMAGE as error:
             raise self._damaged(error) from error
-        if found != shape or fortran or dtype != np.uint8:
-            raise MetabenchError(f"{path}: images are {dtype} {found} instead of uint8 {shape}; {_REMEDY}")
+        if actual != shape or fortran or dtype != np.uint8:
+            raise MetabenchError(f"{path}: images are {dtype} {actual} instead of uint8 {shape}; {_REMEDY}")
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield the first row and the images (n, height, width, 3), red first, of some 16 MB at a time."""

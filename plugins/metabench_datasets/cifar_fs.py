@@ -46,7 +46,7 @@ SPEC = DatasetSpec(
 
 
 class CifarFS(Cifar100Classes):
-    """The data set."""
+    """The dataset."""
 
     name: ClassVar[str] = "cifar-fs"
     spec: ClassVar[DatasetSpec] = SPEC

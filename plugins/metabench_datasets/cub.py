@@ -15,25 +15,26 @@ from pathlib import Path
 import numpy as np
 
 from metabench.api import (
-    MARK,
+    FINGERPRINT_LENGTH,
+    ArchiveReader,
     ClassSplit,
     DataContext,
     DatasetSpec,
-    ImageForm,
-    Members,
+    ImageDecoder,
+    ImageSource,
     MissingError,
     OfficialFile,
     Param,
-    Prepared,
+    PreparedCopies,
     SplitSize,
     UsageError,
     cached_images,
     content_key,
-    downloads,
-    find,
-    obtain,
+    download_folder,
+    download_if_allowed,
+    find_source,
+    open_archive,
     open_array,
-    open_members,
     write_atomic,
 )
 from metabench_datasets._cub import FRAMES, ROOT, Layout, Listing, framed, official_layout, read_listing
@@ -68,7 +69,7 @@ SPEC = DatasetSpec(
 
 
 class Cub:
-    """The data set in one framing.
+    """The dataset in one framing.
 
     Args:
         frame: ``"whole"``, ``"box"`` or ``"centre"``, see above.
@@ -89,9 +90,9 @@ class Cub:
         return (3, SIDE, SIDE)
 
     def fingerprint(self, context: DataContext) -> str:
-        """Return what tells the copy that is used from others, in milliseconds; '' where it is not downloaded yet."""
+        """Return the fingerprint of the copy in use, in milliseconds; '' where it is not downloaded yet."""
         source = self._source(context)
-        return (_mark(source) if source else self._prepared(context).latest() or "")[:MARK]
+        return (_mark(source) if source else self._prepared(context).latest() or "")[:FINGERPRINT_LENGTH]
 
     def load(self, split: str, context: DataContext) -> ClassSplit:
         """Return a split, decoding it on first use; later it opens as a memory map in milliseconds.
@@ -107,8 +108,8 @@ class Cub:
         if split not in self.layout.lists:
             raise UsageError(f"cub: there is no split {split!r}; use train, val or test")
         mark = self.fingerprint(context)
-        if mark and (found := self._opened(split, self._prepared(context).path(split, mark))) is not None:
-            return found
+        if mark and (opened := self._opened(split, self._prepared(context).path(split, mark))) is not None:
+            return opened
         return self._decoded(self._source(context) or _download(context), context)[split]
 
     def _opened(self, split: str, path: Path) -> ClassSplit | None:
@@ -126,42 +127,36 @@ class Cub:
     def _decoded(self, source: Path, context: DataContext) -> dict[str, ClassSplit]:
         """Decode all splits, since every run needs the digests of all, and unpacking the archive takes long."""
         context.progress("reading the archive", 0, 1)
-        mark, prepared, found = _mark(source), self._prepared(context), {}
+        mark, prepared, splits = _mark(source), self._prepared(context), {}
         prepared.folder.mkdir(parents=True, exist_ok=True)
-        with open_members(source, scratch=prepared.folder) as archive:
+        with open_archive(source, scratch=prepared.folder) as archive:
             listing = read_listing(archive, self.layout)
             for split in self.layout.lists:
-                found[split] = self._split(split, mark, archive, listing, context)
-        return found
+                splits[split] = self._split(split, mark, archive, listing, context)
+        return splits
 
-    def _split(self, split: str, mark: str, archive: Members, listing: Listing, context: DataContext) -> ClassSplit:
+    def _split(
+        self, split: str, mark: str, archive: ArchiveReader, listing: Listing, context: DataContext
+    ) -> ClassSplit:
         names, prepared = self.layout.lists[split], self._prepared(context)
         files = [file for name in names for file in listing.files[name]]
         starts = np.cumsum([0, *(len(listing.files[name]) for name in names)], dtype=np.int64)
 
-        def form(row: int) -> ImageForm:
-            return ImageForm(SIDE, partial(framed, frame=self.frame, box=listing.boxes[files[row]], size=SIDE))
+        def decoder(row: int) -> ImageDecoder:
+            return ImageDecoder(SIDE, partial(framed, frame=self.frame, box=listing.boxes[files[row]], size=SIDE))
 
         path = prepared.path(split, mark)
         write_atomic(_notes(path), json.dumps(starts.tolist()))
-        images = cached_images(
-            path,
-            form,
-            files,
-            lambda row: archive.read(files[row]),
-            context,
-            plan=mark,
-            what=f"cub {split}: images",
-            remedy=f"get the official {FILE.name} again",
-            draft=prepared.draft(split),
-        )
+        remedy = f"get the official {FILE.name} again"
+        source = ImageSource(files, lambda row: archive.read(files[row]), f"cub {split}: images", remedy)
+        images = cached_images(path, decoder, source, context, plan=mark, draft=prepared.draft(split))
         return ClassSplit(images, starts, names)
 
-    def _prepared(self, context: DataContext) -> Prepared:
-        return Prepared(context.cache / f"v{SPEC.version}-{self.frame}")
+    def _prepared(self, context: DataContext) -> PreparedCopies:
+        return PreparedCopies(context.cache / f"v{SPEC.version}-{self.frame}")
 
     def _source(self, context: DataContext) -> Path | None:
-        return find((ROOT, FILE.name), context, SUBFOLDERS)
+        return find_source((ROOT, FILE.name), context, SUBFOLDERS)
 
 
 def _mark(source: Path) -> str:
@@ -179,10 +174,10 @@ def _notes(path: Path) -> Path:
 
 
 def _download(context: DataContext) -> Path:
-    path, why = obtain(FILE, context)
+    path, why = download_if_allowed(FILE, context)
     if path is not None:
         return path
     raise MissingError(
         f"cub: {FILE.name} (1.15 GB) {why}; get it from https://data.caltech.edu/records/65de6-vp158 and give the "
-        f"folder that holds it, or {ROOT} extracted from it, with --data, or put it into {downloads(context)}"
+        f"folder that holds it, or {ROOT} extracted from it, with --data, or put it into {download_folder(context)}"
     )

@@ -34,7 +34,7 @@ SPEC = DatasetSpec(
 
 
 class FC100(Cifar100Classes):
-    """The data set."""
+    """The dataset."""
 
     name: ClassVar[str] = "fc100"
     spec: ClassVar[DatasetSpec] = SPEC

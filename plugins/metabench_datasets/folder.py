@@ -5,44 +5,39 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import (
-    COLOURS,
-    FITS,
+    COLOUR_MODES,
+    FIT_MODES,
     SAME_CLASSES,
-    Classes,
+    BitDepth,
     ClassSplit,
     DataContext,
     DatasetSpec,
-    Decoder,
-    Depth,
-    Form,
+    ImageFileDecoder,
+    ImagePreprocessing,
     MetabenchError,
     MissingError,
     Param,
-    Skipped,
-    Unread,
+    UnreadFiles,
     UsageError,
-    are,
     cached_rows,
     content_key,
-    counted,
     first_three,
     is_folder,
-    is_there,
     measure_depth,
+    path_exists,
     quiet_decoders,
     read_layout,
     read_split_names,
     require_images,
     write_atomic,
 )
+from metabench_datasets._folder_listing import PAIRED, Listing, refuse_overlap, require_same_classes
 
 VERSION = 1
 READING = 2
@@ -65,8 +60,8 @@ SPEC = DatasetSpec(
             is_local_path=True,
         ),
         Param("size", 84, "side of the images in pixels, 8 to 1024"),
-        Param("fit", "crop", "crop the middle, pad with white, or stretch", FITS),
-        Param("colour", "rgb", "three channels, or one", COLOURS),
+        Param("fit", "crop", "crop the middle, pad with white, or stretch", FIT_MODES),
+        Param("colour", "rgb", "three channels, or one", COLOUR_MODES),
         Param("min_images", 0, "leave classes with fewer images out"),
         Param("skip_bad", False, "leave files out that cannot be read, as --skip-bad"),
         Param(SAME_CLASSES, False, "train/ and test/ have the same classes; the protocol says it", omit_default=True),
@@ -78,39 +73,12 @@ SPEC = DatasetSpec(
 )
 
 
-_PAIRED = ("train", "test")
-"""The splits that may have the same classes."""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What a folder holds.
-
-    Attributes:
-        splits: the classes of each split, without those that are too small.
-        skipped: every file that is not read.
-    """
-
-    splits: Mapping[str, Classes]
-    skipped: Skipped
-
-    @property
-    def note(self) -> str:
-        """What is left out, '' where nothing is."""
-        small = sum(classes.small[0] for classes in self.splits.values())
-        least = max(classes.small[1] for classes in self.splits.values())
-        left = f"left out {counted(small, 'class')} of fewer than {least} images" if small else ""
-        tables = {classes.table.name for classes in self.splits.values() if classes.table}
-        labels = "".join(f"labels are those of {table}" for table in tables)
-        return "; ".join(filter(None, (labels, self.skipped.note, left)))
-
-
 class Folder:
-    """The data set of one folder.
+    """The dataset of one folder.
 
     Args:
         path: the folder; relative to where the command is run.
-        size, fit, colour: see `metabench.api.Form`.
+        size, fit, colour: see `metabench.api.ImagePreprocessing`.
         min_images: classes with fewer are left out.
         skip_bad: leave files out that cannot be read, instead of refusing.
         same_classes: whether train/ and test/ must have the same classes, and not others; then val/ is not read.
@@ -137,7 +105,7 @@ class Folder:
             raise UsageError(f"folder: min_images is at least 0, not {min_images}")
         self.path = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - links are not followed
         self.name = f"folder:{self.path.name}"
-        self.form, self.min_images, self.skip_bad = Form(size, fit, colour), min_images, skip_bad
+        self.form, self.min_images, self.skip_bad = ImagePreprocessing(size, fit, colour), min_images, skip_bad
         self.same_classes = same_classes
 
     @property
@@ -152,10 +120,10 @@ class Folder:
         return tuple(name for name in names if self._reads(name))
 
     def _reads(self, split: str) -> bool:
-        return split in _PAIRED or not self.same_classes
+        return split in PAIRED or not self.same_classes
 
     def fingerprint(self, context: DataContext) -> str:
-        """Return what changes when a file is added, removed, renamed or written to, or is read in another way."""
+        """Return a digest of the names, sizes and times of the files, and of the way of reading them."""
         every = self._listing(context).splits
         return content_key([READING, [[split, classes.quick_digest()] for split, classes in every.items()]])
 
@@ -176,9 +144,9 @@ class Folder:
         classes = listing.splits[split]
         require_images(classes, self.name, "--set data.min_images=1")
         if self.same_classes:
-            _require_same(listing, self.name)
+            require_same_classes(listing, self.name)
         else:
-            _refuse_overlap(listing, self.name)
+            refuse_overlap(listing, self.name)
         if listing.note:
             context.note(f"{self.name}: {listing.note}")
         images, bad = self._prepared(split, listing, context)
@@ -194,11 +162,11 @@ class Folder:
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return ClassSplit(images[: starts[-1]], starts, tuple(classes.files))
 
-    def unread(self, context: DataContext) -> Iterator[Unread]:
+    def unread(self, context: DataContext) -> Iterator[UnreadFiles]:
         """Yield the files that are skipped, and of each split those that cannot be decoded, by the reason."""
         listing = self._listing(context)
         for reason, names in listing.skipped.files.items():
-            yield Unread("-", "skipped", reason, tuple(names))
+            yield UnreadFiles("-", "skipped", reason, tuple(names))
         for split, classes in listing.splits.items():
             if len(classes.files) < 2 or not all(classes.files.values()):
                 continue
@@ -206,7 +174,7 @@ class Folder:
             for name, reason in self._prepared(split, listing, context)[1].items():
                 reasons.setdefault(reason, []).append(name)
             for reason, names in reasons.items():
-                yield Unread(split, "unreadable", reason, tuple(names))
+                yield UnreadFiles(split, "unreadable", reason, tuple(names))
 
     def item_names(self, split: str, context: DataContext) -> list[str]:
         """Return the file of each image of a split, below the split's folder."""
@@ -216,29 +184,29 @@ class Folder:
 
     def _root(self, context: DataContext) -> Path:
         """Return the folder; one that is not there may lie in a source, as for a record that has its name only."""
-        if not is_there(self.path):
+        if not path_exists(self.path):
             for source in context.sources:
                 if is_folder(source / self.path.name):
                     return source / self.path.name
         return self.path
 
     def _listing(self, context: DataContext) -> Listing:
-        found = read_layout(self._root(context), self.name)
+        layout = read_layout(self._root(context), self.name)
         every = {
             split: classes.without_small(self.min_images)
-            for split, classes in found.splits.items()
+            for split, classes in layout.splits.items()
             if self._reads(split)
         }
-        return Listing(every, found.skipped)
+        return Listing(every, layout.skipped)
 
-    def _depth(self, listing: Listing, context: DataContext) -> Depth:
+    def _depth(self, listing: Listing, context: DataContext) -> BitDepth:
         """Return the depth of the images of all splits together, measured once."""
         place = content_key(ascii(self._root(context)))[:16]
-        digest = content_key([READING, [each.quick_digest() for each in listing.splits.values()]])[:16]
+        digest = content_key([READING, [classes.quick_digest() for classes in listing.splits.values()]])[:16]
         path = context.cache / place / f"depth-{digest}.json"
         if path.exists():
-            return Depth(**json.loads(path.read_text(encoding="utf-8")))
-        files = [file.path for each in listing.splits.values() for file in each.images]
+            return BitDepth(**json.loads(path.read_text(encoding="utf-8")))
+        files = [file.path for classes in listing.splits.values() for file in classes.images]
         with quiet_decoders():
             depth = measure_depth(files, lambda done, total: context.progress("headers", done, total))
         for old in path.parent.glob("depth-*"):
@@ -270,7 +238,7 @@ class Folder:
 
         if not notes.exists():
             path.unlink(missing_ok=True)
-        make = Decoder([file.path for file in files], self.form, depth.bits)
+        make = ImageFileDecoder([file.path for file in files], self.form, depth.bits)
         shape = (len(files), *self.form.shape)
         with quiet_decoders():
             images = cached_rows(path, shape, path.name, make, finish, report, most_bad=len(files) + 1)
@@ -289,38 +257,3 @@ class Folder:
                 "Replace or repair them, or leave them out with --skip-bad"
             )
         context.note(f"{self.name}: left out {what} that cannot be read: {listed}{every}")
-
-
-def _refuse_overlap(listing: Listing, name: str) -> None:
-    """Raise UsageError where classes are in two splits."""
-    for (one, some), (other, others) in combinations(listing.splits.items(), 2):
-        if not (both := sorted(some.files.keys() & others.files.keys())):
-            continue
-        here, there, ways = one, other, ["move each class into one split"]
-        if others.table is None:
-            here, there = f"{some.folder.name}/", f"{others.folder.name}/"
-            if other == "test":
-                ways.append(f"measure on folder:{others.folder} alone, where the examples come from {there} too")
-        else:
-            ways.append(f"give a table without splits instead of {others.table}")
-        if (one, other) == _PAIRED:
-            ways.append(f"take examples from {here} and ask about {there} by --protocol support-split")
-        raise UsageError(
-            f"cannot use {name} as it is: {counted(len(both), 'class')} {are(len(both))} in {here} and in {there}: "
-            f"{first_three(repr(each) for each in both)}. Few-shot methods train on some classes and are measured on "
-            f"others, so the splits must have different classes: {', or '.join(ways)}"
-        )
-
-
-def _require_same(listing: Listing, name: str) -> None:
-    """Raise UsageError where the classes of train/ and test/ are not the same."""
-    if absent := [split for split in _PAIRED if split not in listing.splits]:
-        raise UsageError(f"{name}: has no {absent[0]}/ sub-folder; give it classes of the same names as in the other")
-    train, test = (listing.splits[split].files.keys() for split in _PAIRED if split in listing.splits)
-    for here, there, only in (("train", "test", train - test), ("test", "train", test - train)):
-        if only:
-            raise UsageError(
-                f"cannot use {name} with support from train and queries from test: {counted(len(only), 'class')} of "
-                f"{here} {are(len(only))} not in {there}: {first_three(repr(one) for one in sorted(only))}. Give both "
-                "the same classes"
-            )

@@ -48,7 +48,7 @@ def draw(first: int, stop: int, instances: int) -> NDArray[np.uint8]:
 
 
 class Glyphs:
-    """The data set, with as many classes in each split and images in each class as asked for.
+    """Dataset with the given numbers of classes in each split and images in each class.
 
     Raises:
         UsageError: a count that is not a whole number in range.
@@ -130,7 +130,7 @@ def _checksum(path: Path) -> Path:
 
 
 def _intact(path: Path) -> bool:
-    """Whether `path` is all there and unaltered since it was written."""
+    """Return whether `path` is complete and unaltered since it was written."""
     try:
         return _checksum(path).read_bytes() == file_sha256(path).encode()
     except OSError:

@@ -21,10 +21,10 @@ from metabench.api import (
     Param,
     UsageError,
     cached_array,
-    downloads,
+    download_folder,
+    download_if_allowed,
     encode_texts,
-    find,
-    obtain,
+    find_source,
 )
 from metabench_datasets._intents import FOLDS, ROLES, IntentSource, declared_folds, intent_classes, read_intents
 
@@ -123,7 +123,7 @@ SPECS = [
 
 
 class Intents:
-    """An intent data set with one of its class splits.
+    """An intent dataset with one of its class splits.
 
     Args:
         fold: which class split, from 1.
@@ -145,7 +145,7 @@ class Intents:
         """Return a split, reading it on first use; later it opens as a memory map.
 
         Returns:
-            uint8 (N, bytes of the longest sentence of the data set), see `metabench.data.text`; classes by name, the
+            uint8 (N, bytes of the longest sentence of the dataset), see `metabench.data.text`; classes by name, the
             sentences of a class by their bytes.
 
         Raises:
@@ -171,14 +171,14 @@ class Intents:
     def _find(self, context: DataContext) -> Path:
         """Return the file with the sentences: the user's own copy, or a download."""
         source = self.source
-        path, why = find(source.names, context, source.folders), ""
+        path, why = find_source(source.names, context, source.folders), ""
         if path is None:
-            path, why = obtain(source.file, context)
+            path, why = download_if_allowed(source.file, context)
         if path is None:
             raise MissingError(
                 f"{self.name}: {' or '.join(source.names[:-1])} {why}; put the official file into "
-                f"{downloads(context) / source.file.name} or run `metabench datasets download {self.name} --from DIR` "
-                "with the folder that holds it"
+                f"{download_folder(context) / source.file.name} or run `metabench datasets download {self.name} "
+                "--from DIR` with the folder that holds it"
             )
         return path
 

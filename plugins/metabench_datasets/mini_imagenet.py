@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from metabench.api import (
-    MARK,
+    FINGERPRINT_LENGTH,
     ClassSplit,
     DataContext,
     DatasetSpec,
-    Files,
-    ImageForm,
+    FileReader,
+    ImageDecoder,
+    ImageSource,
     KnownCopy,
     MissingError,
-    Prepared,
+    PreparedCopies,
     SplitSize,
     UsageError,
     cached_images,
@@ -73,7 +74,7 @@ SPEC = DatasetSpec(
 
 
 class MiniImagenet:
-    """The data set, from a copy in the user's folders.
+    """The dataset, from a copy in the user's folders.
 
     Args:
         lists: classes of each split; None is the published split.
@@ -94,7 +95,7 @@ class MiniImagenet:
         Raises:
             MissingError: there is no copy, and none was prepared earlier.
         """
-        return self._copy(context)[1][:MARK]
+        return self._copy(context)[1][:FINGERPRINT_LENGTH]
 
     def load(self, split: str, context: DataContext) -> ClassSplit:
         """Return a split, decoding it on first use; later it opens as a memory map in milliseconds.
@@ -113,28 +114,20 @@ class MiniImagenet:
         layout, mark = self._copy(context)
         prepared, names = self._prepared(context), self.lists[split]
         starts = np.arange(len(names) + 1, dtype=np.int64) * self.per_class
-        path, form = prepared.path(split, mark), ImageForm(SIDE)
-        images = open_array(path, (int(starts[-1]), *form.shape))
+        path, decoder = prepared.path(split, mark), ImageDecoder(SIDE)
+        images = open_array(path, (int(starts[-1]), *decoder.shape))
         if images is None and layout is None:
             raise MissingError(f"mini-imagenet: its {split} split was not prepared, and {_how(context)}")
         if images is None:
             assert layout is not None
             files = [file for _, of_class in layout.classes(split) for file in of_class]
-            images = cached_images(
-                path,
-                form,
-                [str(file) for file in files],
-                Files(files),
-                context,
-                plan=mark,
-                what=f"mini-imagenet {split}: images",
-                remedy=f"mini-ImageNet's are {SIDE}x{SIDE} in colour; get those files again",
-                draft=prepared.draft(split),
-            )
+            remedy = f"mini-ImageNet's are {SIDE}x{SIDE} in colour; get those files again"
+            source = ImageSource(list(map(str, files)), FileReader(files), f"mini-imagenet {split}: images", remedy)
+            images = cached_images(path, decoder, source, context, plan=mark, draft=prepared.draft(split))
         return ClassSplit(images, starts, names)
 
-    def _prepared(self, context: DataContext) -> Prepared:
-        return Prepared(context.cache / f"v{SPEC.version}")
+    def _prepared(self, context: DataContext) -> PreparedCopies:
+        return PreparedCopies(context.cache / f"v{SPEC.version}")
 
     def _copy(self, context: DataContext) -> tuple[Layout | None, str]:
         """Return the user's copy and its mark; without a copy, the mark of the one prepared last."""
@@ -148,7 +141,7 @@ class MiniImagenet:
 
 
 def _how(context: DataContext) -> str:
-    """Say that there is no copy, and how to come by one."""
+    """Return the message that there is no copy, and how to get one."""
     looked = ", ".join(map(str, context.sources)) or "no folder: none was given"
     folder = Path("DIR") / "mini-imagenet"
     return (

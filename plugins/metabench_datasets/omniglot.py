@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import (
+    ArchiveReader,
     ClassSplit,
     DataContext,
     DatasetSpec,
-    Members,
     MetabenchError,
     MissingError,
     OfficialFile,
@@ -25,10 +25,10 @@ from metabench.api import (
     SplitSize,
     UsageError,
     cached_array,
-    downloads,
-    find,
-    obtain,
-    open_members,
+    download_folder,
+    download_if_allowed,
+    find_source,
+    open_archive,
     split_digest,
 )
 from metabench_datasets._omniglot import DRAWINGS, Layout, Run, official_layout, read_alphabet
@@ -77,7 +77,7 @@ SPEC = DatasetSpec(
 
 
 class Omniglot:
-    """The data set with one choice of split, rotations and size.
+    """The dataset with one choice of split, rotations and size.
 
     Args:
         split: ``"vinyals"`` (1,028 + 172 characters train and validate, 423 test, alphabets mixed over the
@@ -180,7 +180,7 @@ class Omniglot:
 
 def scaled(drawing: NDArray[np.uint8], turn: int, size: int, resample: str) -> NDArray[np.uint8]:
     """Return a drawing turned counter-clockwise by `turn` degrees, then resized to `size`."""
-    from PIL import Image  # here, because this module is imported to list the data sets
+    from PIL import Image  # here, because this module is imported to list the datasets
 
     image = Image.fromarray(drawing).rotate(turn)
     return np.asarray(image.resize((size, size), Image.Resampling[FILTERS[resample]]))
@@ -196,16 +196,16 @@ def _verify(split: str, actual: str) -> None:
         )
 
 
-def _open(stems: set[str], context: DataContext, stack: ExitStack) -> dict[str, Members]:
+def _open(stems: set[str], context: DataContext, stack: ExitStack) -> dict[str, ArchiveReader]:
     """Open the archives named `stems` from the user's folders, our downloads, or the network."""
-    found = {stem: find((f"{stem}.zip", stem), context, SUBFOLDERS) for stem in sorted(stems)}
+    archives = {stem: find_source((f"{stem}.zip", stem), context, SUBFOLDERS) for stem in sorted(stems)}
     why = ""
-    for stem in [stem for stem, path in found.items() if path is None]:
-        found[stem], why = obtain(FILES[stem], context)
-    if absent := [stem for stem, path in found.items() if path is None]:
+    for stem in [stem for stem, path in archives.items() if path is None]:
+        archives[stem], why = download_if_allowed(FILES[stem], context)
+    if absent := [stem for stem, path in archives.items() if path is None]:
         names = " and ".join(f"{stem}.zip" for stem in absent)
         raise MissingError(
-            f"omniglot: {names} {why}; put the official files into {downloads(context)} "
+            f"omniglot: {names} {why}; put the official files into {download_folder(context)} "
             "or run `metabench datasets download omniglot --from DIR` with the folder that holds them"
         )
-    return {stem: stack.enter_context(open_members(path)) for stem, path in found.items() if path is not None}
+    return {stem: stack.enter_context(open_archive(path)) for stem, path in archives.items() if path is not None}

@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import (
+    ArchiveReader,
     ClassSplit,
     DataContext,
     DatasetSpec,
-    Members,
     MetabenchError,
     MissingError,
     Param,
     SplitSize,
     UsageError,
     cached_array,
-    downloads,
-    find,
-    open_members,
+    download_folder,
+    find_source,
+    open_archive,
 )
 from metabench_datasets._omniglot import SIDE, read_drawing
 from metabench_datasets.omniglot import FILTERS, SUBFOLDERS, scaled
@@ -59,7 +59,7 @@ SPEC = DatasetSpec(
 
 
 class OmniglotLake:
-    """The data set at one size.
+    """The dataset at one size.
 
     Args:
         size: side of the images.
@@ -103,14 +103,15 @@ class OmniglotLake:
 
     def _decode(self, context: DataContext, out: NDArray[np.uint8]) -> None:
         """Fill `out`, verifying the drawings."""
-        path = find(FILES, context, (*SUBFOLDERS, *(f"{sub}/one-shot-classification" for sub in SUBFOLDERS)))
+        path = find_source(FILES, context, (*SUBFOLDERS, *(f"{sub}/one-shot-classification" for sub in SUBFOLDERS)))
         if path is None:
             raise MissingError(
-                f"omniglot-lake: {FILES[0]} not found; get it from {SOURCE}, and put it into {downloads(context)} "
-                "or run `metabench datasets download omniglot-lake --from DIR` with the folder that holds it"
+                f"omniglot-lake: {FILES[0]} not found; get it from {SOURCE}, and put it into "
+                f"{download_folder(context)} or run `metabench datasets download omniglot-lake "
+                "--from DIR` with the folder that holds it"
             )
         content, row = hashlib.sha256(), 0
-        with open_members(path) as archive:
+        with open_archive(path) as archive:
             for run in range(1, RUNS + 1):
                 context.progress("one-shot runs", run - 1, RUNS)
                 for drawing in (read_drawing(archive, name) for name in _files(archive, f"run{run:02}/")):
@@ -125,7 +126,7 @@ class OmniglotLake:
             )
 
 
-def _files(archive: Members, run: str) -> list[str]:
+def _files(archive: ArchiveReader, run: str) -> list[str]:
     """Return the files of a run: of each class the training image and the test image that the labels give it.
 
     Raises:

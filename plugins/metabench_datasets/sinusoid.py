@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, DataContext, DatasetSpec, Param, SplitSize, Stream, UsageError, unit
+from metabench.api import ClassSplit, DataContext, DatasetSpec, Param, SplitSize, Stream, UsageError, unit_floats
 
 VERSION = 1
 AMPLITUDE, PHASE, INPUT = (0.1, 5.0), (0.0, math.pi), (-5.0, 5.0)
@@ -68,7 +68,7 @@ class Sinusoid:
 
 
 def _uniform(words: NDArray[np.uint64], bounds: tuple[float, float]) -> NDArray[np.float64]:
-    return bounds[0] + (bounds[1] - bounds[0]) * unit(words)
+    return bounds[0] + (bounds[1] - bounds[0]) * unit_floats(words)
 
 
 def sine(angles: NDArray[np.float64]) -> NDArray[np.float64]:

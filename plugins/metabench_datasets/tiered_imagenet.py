@@ -15,20 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.api import (
-    MARK,
+    FINGERPRINT_LENGTH,
     ClassSplit,
     DataContext,
     DatasetSpec,
-    ImageForm,
+    ImageDecoder,
+    ImageSource,
     MetabenchError,
     MissingError,
-    Prepared,
+    PreparedCopies,
     SplitSize,
     UsageError,
     cached_array,
     cached_images,
     content_key,
-    find,
+    find_source,
     open_array,
     open_pickle,
 )
@@ -53,7 +54,7 @@ SPEC = DatasetSpec(
 
 
 class TieredImagenet:
-    """The data set, from a copy in the user's folders.
+    """The dataset, from a copy in the user's folders.
 
     Args:
         sizes: classes and images of each split; None is the published ones.
@@ -68,12 +69,12 @@ class TieredImagenet:
         return (3, SIDE, SIDE)
 
     def fingerprint(self, context: DataContext) -> str:
-        """Return what tells the copy that is used from others: by names, sizes and times of its files.
+        """Return the fingerprint of the copy in use, from the names, sizes and times of its files.
 
         Raises:
             MissingError: a file is missing.
         """
-        return content_key([_mark(self._files(split, context)) for split in self.sizes])[:MARK]
+        return content_key([_mark(self._files(split, context)) for split in self.sizes])[:FINGERPRINT_LENGTH]
 
     def load(self, split: str, context: DataContext) -> ClassSplit:
         """Return a split, decoded on first use; later it opens as a memory map, as long as its files are as they were.
@@ -91,13 +92,13 @@ class TieredImagenet:
             raise UsageError(f"tiered-imagenet: there is no split {split!r}; use train, val or test")
         images, labels = files = self._files(split, context)
         order = read_labels(labels)
-        size, found = self.sizes[split], SplitSize(len(order.names), len(order.rows))
-        if found != size:
+        size, actual = self.sizes[split], SplitSize(len(order.names), len(order.rows))
+        if actual != size:
             raise MetabenchError(
-                f"{labels}: has {found.classes} classes and {found.images} images instead of {size.classes} and "
+                f"{labels}: has {actual.classes} classes and {actual.images} images instead of {size.classes} and "
                 f"{size.images}; get the official file again"
             )
-        prepared, mark = Prepared(context.cache / f"v{SPEC.version}"), _mark(files)
+        prepared, mark = PreparedCopies(context.cache / f"v{SPEC.version}"), _mark(files)
         path, shape = prepared.path(split, mark), (size.images, SIDE, SIDE, 3)
         array = open_array(path, shape)
         if array is None:
@@ -119,9 +120,8 @@ class TieredImagenet:
                 return place if isinstance(place, bytes) else os.pread(file, place.length, place.offset)
 
             names = [f"{images.name}, image {row}" for row in order.rows]
-            what = f"tiered-imagenet: {images.name}"
-            remedy = "get the official file again"
-            return cached_images(path, ImageForm(SIDE), names, read, context, plan=mark, what=what, remedy=remedy)
+            source = ImageSource(names, read, f"tiered-imagenet: {images.name}", "get the official file again")
+            return cached_images(path, ImageDecoder(SIDE), source, context, plan=mark)
 
     @staticmethod
     def _of_pixels(images: Path, order: Sorted, path: Path, context: DataContext, mark: str) -> NDArray[np.uint8]:
@@ -138,8 +138,8 @@ class TieredImagenet:
     @staticmethod
     def _files(split: str, context: DataContext) -> tuple[Path, Path]:
         """Return the files of the images and of the labels of a split."""
-        images = find((f"{split}_images_png.pkl", f"{split}_images.npz"), context, SUBFOLDERS)
-        labels = find((f"{split}_labels.pkl",), context, SUBFOLDERS)
+        images = find_source((f"{split}_images_png.pkl", f"{split}_images.npz"), context, SUBFOLDERS)
+        labels = find_source((f"{split}_labels.pkl",), context, SUBFOLDERS)
         if images is None or labels is None:
             looked = ", ".join(map(str, context.sources)) or "no folder: none was given"
             lacking = f"{split}_images_png.pkl (or {split}_images.npz)" if images is None else f"{split}_labels.pkl"

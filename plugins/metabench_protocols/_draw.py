@@ -1,4 +1,4 @@
-"""What the protocols share: picking classes and images by random words, and the limits of a split."""
+"""Shared parts of the protocols: picking classes and images by random words, and the limits of a split."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, Param, Rows, UsageError, choose, counted
+from metabench.api import ClassSplit, Param, RowIndices, UsageError, choose, pluralise
 
 Words = NDArray[np.uint64]
 
@@ -47,7 +47,7 @@ def need_images(split: ClassSplit, shot: int, query: int, classes: Sequence[int]
         largest = images - shot
         remedy = f"the largest legal --query is {largest}" if largest > 0 else fewer_shots(images - 1)
         raise UsageError(
-            f"{shot} shot + {counted(query, 'query image')} are more than the {images} of class "
+            f"{shot} shot + {pluralise(query, 'query image')} are more than the {images} of class "
             f"'{split.names[smallest]}'; {remedy}"
         )
 
@@ -57,7 +57,7 @@ def fewer_shots(most: int) -> str:
     return f"use --shots {most} or fewer" if most > 0 else "use data with more images of a class"
 
 
-def images_of(words: Words, classes: Rows, split: ClassSplit) -> Rows:
+def images_of(words: Words, classes: RowIndices, split: ClassSplit) -> RowIndices:
     """Return for each of the classes (B, way) as many of its images as it has words, (B, way, k), in random order.
 
     Args:
@@ -68,8 +68,8 @@ def images_of(words: Words, classes: Rows, split: ClassSplit) -> Rows:
     return rows_of(words, classes, split.starts)
 
 
-def rows_of(words: Words, classes: Rows, starts: NDArray[np.int64]) -> Rows:
-    """Do as `images_of`, of classes that own the rows ``starts[c] .. starts[c+1]``."""
+def rows_of(words: Words, classes: RowIndices, starts: NDArray[np.int64]) -> RowIndices:
+    """Return the same as `images_of`, for classes that own the rows ``starts[c] .. starts[c+1]``."""
     within = choose_within(words.reshape(classes.size, -1), np.diff(starts)[classes.reshape(-1)])
     first = starts[classes].reshape(-1, 1)
     return np.where(within < 0, -1, first + within).reshape(*classes.shape, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, Param, ProtocolSpec, UsageError, choose, unit
+from metabench.api import ClassSplit, EpisodeBatch, Param, ProtocolSpec, UsageError, choose, unit_floats
 from metabench_protocols._draw import QUERY, SHOT, WAY, Words, at_least, fewer_shots, images_of, labels, need_classes
 
 Floats = NDArray[np.float64]
@@ -62,11 +62,11 @@ class DirichletQueries:
             )
 
     def width(self, split: ClassSplit) -> int:
-        """Two words for each class, and one for each image that it may give."""
+        """Return the number of words: two for each class, and one for each image that it may give."""
         return self.way * (2 + self._deepest(split))
 
     def _deepest(self, split: ClassSplit) -> int:
-        """The most images of one class that an episode can have."""
+        """Return the most images of one class that an episode can have."""
         return self.shot + min(self.n_query, int(split.counts.max()) - self.shot)
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
@@ -90,7 +90,7 @@ def dirichlet(words: Words, alpha: float) -> Floats:
     """Return shares (B, way) from the symmetric Dirichlet(alpha): Gamma(alpha) quantiles over their sum."""
     from scipy.special import gammaincinv  # lists of plugins import this module and need no scipy
 
-    gammas = gammaincinv(alpha, np.maximum(unit(words), 2.0**-53))
+    gammas = gammaincinv(alpha, np.maximum(unit_floats(words), 2.0**-53))
     gammas = np.maximum(gammas, 1e-12)  # a small alpha gives zeros, and of nothing but zeros no share can be taken
     shares: Floats = gammas / gammas.sum(1, keepdims=True)
     return shares

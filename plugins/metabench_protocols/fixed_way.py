@@ -40,7 +40,7 @@ class FixedWay:
         need_images(split, self.shot, self.query)
 
     def width(self, split: ClassSplit) -> int:
-        """One word for each class and each image."""
+        """Return the number of words: one for each class and each image."""
         return self.way * (1 + self.per_class)
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:

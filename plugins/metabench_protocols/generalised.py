@@ -1,4 +1,4 @@
-"""Generalised few-shot episodes: novel classes of K shots and the classes of training, told apart jointly."""
+"""Generalised few-shot episodes: novel classes of K shots and the classes of training, classified jointly."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, JointSplit, Metric, Param, ProtocolSpec, Rows, UsageError, choose
+from metabench.api import (
+    ClassSplit,
+    EpisodeBatch,
+    JointSplit,
+    Metric,
+    Param,
+    ProtocolSpec,
+    RowIndices,
+    UsageError,
+    choose,
+)
 from metabench_protocols._draw import QUERY, SHOT, WAY, Words, at_least, labels, rows_of
 from metabench_protocols.fixed_way import FixedWay
 
@@ -40,7 +50,7 @@ class Generalised:
     """Draws `way` novel classes with images as `fixed-way`, and base classes with as many queries in all.
 
     The support of base classes are images of training, their queries come from the reserve. They are spread over the
-    classes as evenly as their number allows. Labels from `way` on are of base classes, in the order of the data set.
+    classes as evenly as their number allows. Labels from `way` on are of base classes, in the order of the dataset.
 
     Args:
         way, shot, query: of the novel classes, see `FixedWay`.
@@ -62,7 +72,7 @@ class Generalised:
         self.form.check(split)
         if not isinstance(split, JointSplit):
             raise UsageError(
-                "generalised episodes need base classes beside the others (metabench.data.joint_split.JointSplit)"
+                "cannot draw generalised episodes: the split has no base classes. Pass a metabench.api.JointSplit."
             )
         classes, asked = len(split.base_names), self._asked(split)
         if self.base > classes:
@@ -77,11 +87,11 @@ class Generalised:
             )
 
     def _classes(self, split: JointSplit) -> int:
-        """Base classes in an episode."""
+        """Return the number of base classes in an episode."""
         return self.base or len(split.base_names)
 
     def _asked(self, split: JointSplit) -> tuple[int, int]:
-        """How many base classes have queries, and how many at most."""
+        """Return how many base classes have queries, and how many queries each of them has at most."""
         classes = min(self._classes(split), self.form.n_query)
         return classes, -(-self.form.n_query // classes)
 
@@ -89,10 +99,10 @@ class Generalised:
         return min(self.base_shot, int(np.diff(split.base_starts).min()))
 
     def width(self, split: ClassSplit) -> int:
-        """Words for the novel classes and their images; for each base class and its support; for those of queries."""
+        """Return the words for the novel classes and their images, each base class and its support, and the queries."""
         assert isinstance(split, JointSplit)
-        asked, each = self._asked(split)
-        return self.form.width(split) + self._classes(split) * (1 + self._shots(split)) + asked * each
+        asked, per_class = self._asked(split)
+        return self.form.width(split) + self._classes(split) * (1 + self._shots(split)) + asked * per_class
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
         """Return the episodes of (B, width) random words; novel classes come first, in support and query."""
@@ -112,17 +122,19 @@ class Generalised:
             way=self.way + classes,
         )
 
-    def _queries(self, words: Words, drawn: Rows, places: Rows, split: JointSplit) -> tuple[Rows, Rows]:
+    def _queries(
+        self, words: Words, drawn: RowIndices, places: RowIndices, split: JointSplit
+    ) -> tuple[RowIndices, RowIndices]:
         """Return rows and labels (B, Q) of base queries: one of each class in the order they were drawn in, and again.
 
         Args:
             drawn: base classes (B, classes) in random order.
             places: where each of them stands among the sorted ones.
         """
-        asked, each = self._asked(split)
+        asked, per_class = self._asked(split)
         rows = rows_of(words, drawn[:, :asked], split.reserve_starts)  # (B, asked, each)
         total = self.form.n_query
-        return _flat(rows.transpose(0, 2, 1))[:, :total], np.tile(places[:, :asked], each)[:, :total]
+        return _flat(rows.transpose(0, 2, 1))[:, :total], np.tile(places[:, :asked], per_class)[:, :total]
 
     def values(self, outputs: Tensor, truth: Tensor) -> Tensor:
         """Return harmonic mean, accuracy of novel and of base queries, and delta (B, 4), in percent.
@@ -145,7 +157,7 @@ class Generalised:
         return 100 * torch.stack([harmonic, a, b, (a - alone[0] + b - alone[1]) / 2], 1)
 
 
-def _flat(rows: Rows) -> Rows:
+def _flat(rows: RowIndices) -> RowIndices:
     return rows.reshape(len(rows), -1)
 
 

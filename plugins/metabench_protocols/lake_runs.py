@@ -1,11 +1,11 @@
-"""Lake's one-shot runs: a list of episodes that the data set itself lays down."""
+"""Lake's one-shot runs: a list of episodes that the dataset itself lays down."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, Param, ProtocolSpec, UsageError, below
+from metabench.api import ClassSplit, EpisodeBatch, Param, ProtocolSpec, UsageError, integers_below
 from metabench_protocols._draw import labels
 
 WAY, RUNS = 20, 20
@@ -44,15 +44,15 @@ class LakeRuns:
         runs = list(dict.fromkeys(split.groups))
         in_order = [run for run in runs for _ in range(WAY)] == list(split.groups)
         if len(runs) != RUNS or not in_order or not bool((split.counts == 2).all()):
-            raise UsageError("the data set is not laid out in Lake's runs; use --dataset omniglot-lake")
+            raise UsageError("the dataset is not laid out in Lake's runs; use --dataset omniglot-lake")
 
     def width(self, split: ClassSplit) -> int:
-        """One word, which picks a run where episodes are drawn."""
+        """Return one: the word picks a run where episodes are drawn."""
         return 1
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
         """Return runs picked by (B, 1) random words."""
-        return self._runs(below(words[:, 0], RUNS), split)
+        return self._runs(integers_below(words[:, 0], RUNS), split)
 
     def listed(self, start: int, stop: int, split: ClassSplit) -> EpisodeBatch:
         """Return runs ``start <= i < stop``, counted from 0."""

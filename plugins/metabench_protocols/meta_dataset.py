@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, Param, ProtocolSpec, UsageError, below, choose, counted, unit
+from metabench.api import (
+    ClassSplit,
+    EpisodeBatch,
+    Param,
+    ProtocolSpec,
+    UsageError,
+    choose,
+    integers_below,
+    pluralise,
+    unit_floats,
+)
 from metabench_protocols._draw import Words, at_least, images_of
 from metabench_protocols.within_superclass import classes_of_groups, group_members
 
@@ -48,7 +58,7 @@ class MetaDataset:
     ======== ==========================================================================================
 
     with n_c the number of images of class c. Shapes vary, so `draw` makes one episode at a time. The sampler for
-    ImageNet, which takes related classes by WordNet, is not here: no data set declares such a tree.
+    ImageNet, which takes related classes by WordNet, is not here: no dataset declares such a tree.
     """
 
     min_way: int
@@ -90,7 +100,7 @@ class MetaDataset:
                 )
         smallest = int(np.argmin(split.counts))
         if split.counts[smallest] < 2:
-            images = counted(int(split.counts[smallest]), "image")
+            images = pluralise(int(split.counts[smallest]), "image")
             raise UsageError(f"class '{split.names[smallest]}' has {images}, and two are needed")
 
     def width(self, split: ClassSplit) -> int:
@@ -109,24 +119,24 @@ class MetaDataset:
         """Return the classes (way,) of an episode, of one word each for way and super-category."""
         if self.within_superclass:
             groups = list(group_members(split).values())
-            found = classes_of_groups(group_word, class_words[None], groups)[0]
-            found = found[found >= 0]
+            chosen = classes_of_groups(group_word, class_words[None], groups)[0]
+            chosen = chosen[chosen >= 0]
         else:
-            found = choose(class_words[None, : len(split.names)], len(split.names))[0]
-        most = len(found)  # the smaller of `max_way` and what there is
-        way = self.min_way + int(below(way_word, most - self.min_way + 1)[0])
-        classes: Ints = found[:way]
+            chosen = choose(class_words[None, : len(split.names)], len(split.names))[0]
+        most = len(chosen)  # the smaller of `max_way` and what there is
+        way = self.min_way + int(integers_below(way_word, most - self.min_way + 1)[0])
+        classes: Ints = chosen[:way]
         return classes
 
     def _composition(self, beta_word: Words, weight_words: Words, images: Ints) -> tuple[Ints, int]:
         """Return the shots (way,) and the queries of each class, of classes with so many images (way,)."""
         query = int(min(self.max_query, images.min() // 2))
         left = images - query
-        beta = unit(beta_word)[0]
-        counted = np.minimum(self.max_support_per_class, left)
-        support = min(self.max_support, int(np.floor(beta * counted + 1).sum()))
+        beta = unit_floats(beta_word)[0]
+        pluralise = np.minimum(self.max_support_per_class, left)
+        support = min(self.max_support, int(np.floor(beta * pluralise + 1).sum()))
         low, high = self.min_log_weight, self.max_log_weight
-        weights = images * np.exp(low + (high - low) * unit(weight_words))
+        weights = images * np.exp(low + (high - low) * unit_floats(weight_words))
         shots = 1 + np.floor(weights / weights.sum() * (support - len(images))).astype(np.int64)
         return np.minimum(shots, left), query
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, Metric, Param, ProtocolSpec, choose, counted
+from metabench.api import ClassSplit, EpisodeBatch, Metric, Param, ProtocolSpec, choose, pluralise
 from metabench_protocols._draw import QUERY, SHOT, WAY, at_least, images_of, labels, need_classes, need_images
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ class OpenSet:
 
     def check(self, split: ClassSplit) -> None:
         """Raise UsageError if there are too few classes, or too few images in one of them."""
-        what = f"{self.way}-way with {counted(self.unknown, 'unknown class')}"
+        what = f"{self.way}-way with {pluralise(self.unknown, 'unknown class')}"
         need_classes(split, self.way, self.unknown, what)
         need_images(split, self.shot, self.query)
 
     def width(self, split: ClassSplit) -> int:
-        """One word for each class, and for `shot` and `query` images of each."""
+        """Return the number of words: one for each class, and for `shot` and `query` images of each."""
         return (self.way + self.unknown) * (1 + self.shot + self.query)
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, Metric, Param, ProtocolSpec, UsageError, below, choose
+from metabench.api import ClassSplit, EpisodeBatch, Metric, Param, ProtocolSpec, UsageError, choose, integers_below
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,12 +51,12 @@ class Regression:
             )
 
     def width(self, split: ClassSplit) -> int:
-        """One word for the function and for each point."""
+        """Return the number of words: one for the function and for each point."""
         return 1 + self.shot + self.n_query
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
         """Return the episodes of (B, width) random words."""
-        functions = below(words[:, 0], len(split.names))
+        functions = integers_below(words[:, 0], len(split.names))
         within = np.empty((len(words), self.shot + self.n_query), dtype=np.int64)
         counts = split.counts[functions]
         for count in np.unique(counts):

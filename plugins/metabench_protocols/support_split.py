@@ -45,7 +45,7 @@ class SupportSplit:
         """Raise UsageError if there are too few classes, or too few images for support in one of them."""
         if not isinstance(split, PairedSplit):
             raise UsageError(
-                "support-split episodes need a second split of the same classes (metabench.data.paired_split)"
+                "cannot draw support-split episodes: the split has no support part. Pass a metabench.api.PairedSplit."
             )
         need_classes(split, self.way or 2)
         counts = np.diff(split.support_starts)
@@ -58,7 +58,7 @@ class SupportSplit:
         self.n_query = int(np.sort(split.counts)[-self._classes(split) :].sum())
 
     def width(self, split: ClassSplit) -> int:
-        """One word for each class and each image of support."""
+        """Return the number of words: one for each class and each image of support."""
         return self._classes(split) * (1 + self.shot)
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.api import ClassSplit, EpisodeBatch, ProtocolSpec, UsageError, below
+from metabench.api import ClassSplit, EpisodeBatch, ProtocolSpec, UsageError, integers_below
 from metabench_protocols._draw import (
     QUERY,
     SHOT,
@@ -32,7 +32,7 @@ SPEC = ProtocolSpec(
 class WithinSuperclass:
     """Draws a super-category that has `way` classes, then that many of them, then images as `fixed-way`.
 
-    Super-categories are those that the data set names (`ClassSplit.groups`); one with too few classes is never drawn.
+    Super-categories are those that the dataset names (`ClassSplit.groups`); one with too few classes is never drawn.
     The open interval is for other super-categories: classes of one are no independent sample.
     There is no `arrange`: classes that meet by their super-category cannot be dealt out for open sampling.
     """
@@ -64,7 +64,7 @@ class WithinSuperclass:
         return np.asarray([numbers[name] for name in split.groups])
 
     def width(self, split: ClassSplit) -> int:
-        """One word more than `fixed-way`, for the super-category."""
+        """Return one word more than `fixed-way`, for the super-category."""
         return 1 + self.form.width(split)
 
     def draw(self, words: NDArray[np.uint64], split: ClassSplit) -> EpisodeBatch:
@@ -79,12 +79,12 @@ def group_members(split: ClassSplit) -> dict[str, NDArray[np.int64]]:
     """Return the classes of each super-category, in the order of their first classes.
 
     Raises:
-        UsageError: the data set names none.
+        UsageError: the dataset names none.
     """
     if not split.groups:
         raise UsageError(
-            "the data set does not say which super-category its classes belong to (ClassSplit.groups); use another "
-            "--protocol, or a data set with alphabets or coarse labels such as omniglot"
+            "the dataset does not say which super-category its classes belong to (ClassSplit.groups); use another "
+            "--protocol, or a dataset with alphabets or coarse labels such as omniglot"
         )
     members: dict[str, list[int]] = {}
     for label, group in enumerate(split.groups):
@@ -98,6 +98,6 @@ def classes_of_groups(group_words: Words, class_words: Words, groups: list[NDArr
     table = np.zeros((len(groups), int(sizes.max())), dtype=np.int64)
     for row, members in zip(table, groups, strict=True):
         row[: len(members)] = members
-    which = below(group_words, len(groups))
+    which = integers_below(group_words, len(groups))
     within = choose_within(class_words, sizes[which])
     return np.where(within < 0, -1, table[which[:, None], np.maximum(within, 0)])

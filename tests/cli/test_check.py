@@ -26,10 +26,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (
             ["protnet"],
-            "there is no algorithm or dataset or backbone or protocol called 'protnet'; did you mean 'protonet'?",
+            "unknown algorithm or dataset or backbone or protocol 'protnet'; did you mean 'protonet'?",
         ),
-        (["protonet", "--kind", "dataset"], "there is no dataset called 'protonet'; known: "),
-        (["fixed-way", "--kind", "backbone"], "there is no backbone called 'fixed-way'"),
+        (["protonet", "--kind", "dataset"], "unknown dataset 'protonet'; known: "),
+        (["fixed-way", "--kind", "backbone"], "unknown backbone 'fixed-way'"),
         ([], "name what to check, or give a file with --plugin FILE.py, or --all"),
         (["protonet", "--all"], "give names or --all, not both"),
         (["protonet", "--device", "gpu"], "unknown device 'gpu'; use auto, cpu, cuda or cuda:N"),
@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (["protonet", "--set", "data.size=3"], "--set has values for a dataset, but none is checked"),
         (["chance", "-k", "shape"], "there is no check 'shape'; did you mean 'shapes'?"),
-        (["nothing", "--plugin", TIES], "called 'nothing'"),
+        (["nothing", "--plugin", TIES], "unknown algorithm or dataset or backbone or protocol 'nothing'"),
     ],
 )
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
@@ -102,11 +102,13 @@ def test_pytest_is_needed(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
 def test_checks_that_fail_for_one_reason_are_told_once() -> None:
     from metabench.cli.check import _table
-    from metabench.testing.runner import Result, Target
+    from metabench.testing.runner import CheckResult, CheckTarget
 
-    broken = [Result("algorithm", "x", name, "failed", "p", "no such class", "means", "fix") for name in ("a", "b-c")]
-    alone = Result("algorithm", "x", "d", "failed", "p", "wrong", "its meaning", "its remedy")
-    text = _table(Target("algorithm", "x"), [*broken, alone])
+    broken = [
+        CheckResult("algorithm", "x", name, "failed", "p", "no such class", "means", "fix") for name in ("a", "b-c")
+    ]
+    alone = CheckResult("algorithm", "x", "d", "failed", "p", "wrong", "its meaning", "its remedy")
+    text = _table(CheckTarget("algorithm", "x"), [*broken, alone])
     assert text.count("no such class") == 1 and "failed: a, b-c of x" in text
-    assert "Mend this first: 2 checks" in text and "means   means" not in text
+    assert "Fix this first: 2 checks" in text and "means   means" not in text
     assert "means   its meaning" in text and "to fix  its remedy" in text

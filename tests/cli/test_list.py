@@ -35,7 +35,7 @@ def test_list_shows_every_kind(toys, capsys) -> None:
         assert any(line.startswith(f"{name} ") for line in captured.out.splitlines())
     assert "\x1b" not in captured.out
     blocks = captured.out.split("\n\n")
-    assert [block.split()[0] for block in blocks] == ["algorithm", "data", "backbone", "protocol"]
+    assert [block.split()[0] for block in blocks] == ["algorithm", "dataset", "backbone", "protocol"]
 
 
 def test_list_one_kind(toys, capsys) -> None:
@@ -81,7 +81,7 @@ def test_show_algorithm(toys, capsys) -> None:
     assert text.startswith("algorithm toy-median: the toy toy-median version 3 reference none licence MIT")
     assert "steps 5 how often" in text
     assert "metric cosine similarity (one of cosine, euclidean)" in text
-    assert "recipe for any other data set way 7" in text
+    assert "recipe for any other dataset way 7" in text
 
 
 def test_show_dataset(toys, capsys) -> None:
@@ -191,7 +191,7 @@ def test_doctor_is_content_without_faults(tmp_path: Path, monkeypatch: pytest.Mo
         assert capsys.readouterr().out.startswith("check ")
         (tmp_path / "file").touch()
         assert main(["doctor", "--home", str(tmp_path / "file" / "home")]) == 1
-        assert "is not writable (Not a directory)" in capsys.readouterr().out
+        assert ": Not a directory. Choose another with --home" in capsys.readouterr().out
     finally:
         clear_registry()
 

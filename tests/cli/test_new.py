@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from metabench.cli.main import main
-from metabench.registry.scaffold import KINDS
+from metabench.registry.specs import PLUGIN_KINDS
 from tests.sandbox import Sandbox
 from tests.tiny import SETTINGS
 
@@ -25,16 +25,16 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """A sandbox with one loose file and one package of each kind, all as written; the packages are installed."""
     folder = tmp_path_factory.mktemp("workshop")
     sandbox = Sandbox(folder, folder / "home")
-    for kind in KINDS:
+    for kind in PLUGIN_KINDS:
         for command in (f"metabench new {kind} loose-{kind}", f"metabench new {kind} my-{kind} --package"):
             done = sandbox.run(command)
             assert (done.returncode, done.stderr) == (0, "")
-    done = sandbox.run("pip install " + " ".join(f"./my-{kind}" for kind in KINDS))
+    done = sandbox.run("pip install " + " ".join(f"./my-{kind}" for kind in PLUGIN_KINDS))
     assert done.returncode == 0, done.stderr
     return sandbox
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLUGIN_KINDS)
 def test_a_loose_file_passes_the_checks_as_written(workshop: Sandbox, kind: str) -> None:
     done = workshop.run(f"metabench check loose-{kind} --plugin loose_{kind}.py --quiet --json")
     assert done.returncode == 0, done.stdout
@@ -49,7 +49,7 @@ def test_its_test_runs_the_same_checks(workshop: Sandbox) -> None:
     assert "6 passed" in done.stdout
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLUGIN_KINDS)
 def test_a_package_passes_its_own_tests(workshop: Sandbox, kind: str) -> None:
     done = workshop.run(f"pytest -q -rs -p no:cacheprovider my-{kind}")
     assert done.returncode == 0, done.stdout
@@ -74,8 +74,8 @@ def test_packages_are_measured_together(workshop: Sandbox) -> None:
 def test_what_is_written_is_linted_formatted_and_typed(workshop: Sandbox) -> None:
     files = sorted(str(file.relative_to(workshop.work)) for file in workshop.work.rglob("*.py"))
     files = [file for file in files if "build" not in file]
-    assert len(files) == len(KINDS) * (2 + 3)
-    path = os.pathsep.join([str(ROOT), *(f"my-{kind}/src" for kind in KINDS)])
+    assert len(files) == len(PLUGIN_KINDS) * (2 + 3)
+    path = os.pathsep.join([str(ROOT), *(f"my-{kind}/src" for kind in PLUGIN_KINDS)])
     cache = ROOT / ".mypy_cache"  # torch takes long to read
     for words in (
         ["ruff", "check", "--isolated", "--no-cache", "--select", "E4,E7,E9,F,I,UP,B,SIM,RUF", *files],

@@ -57,7 +57,7 @@ def test_the_end_does_not_depend_on_chunks_or_on_where_it_was_stopped(
     (whole,) = run_json(capsys, _until(tmp_path / "whole"))
     scores = record_of(tmp_path / "whole", whole)["scores"]
     monkeypatch.setattr("metabench.learners.feature_learner.chunk_size", lambda *_: chunk)
-    monkeypatch.setattr("metabench.execution.executor.scorer_digest", lambda *_: "")
+    monkeypatch.setattr("metabench.execution.score_run.scorer_digest", lambda *_: "")
     for done in (0, 77, whole["episodes"] - 1, whole["episodes"]):
         home = tmp_path / str(done)
         Partial(home, whole["key"]).append(np.array(scores["correct"][:done]) / 75)
@@ -68,8 +68,8 @@ def test_the_end_does_not_depend_on_chunks_or_on_where_it_was_stopped(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--until-ci", "0"], "--until-ci takes a half-width in points, above 0"),
-        (["--until-ci", "1", "--sampling", "open"], "leave --sampling open out"),
+        (["--until-ci", "0"], "--until-ci must be a half-width in points, above 0"),
+        (["--until-ci", "1", "--sampling", "open"], "Leave --sampling open out"),
         (["--sampling", "open", "--query", "30"], "the split has 0; use fewer --ways, --shots or a smaller --query"),
     ],
 )
@@ -90,7 +90,7 @@ def test_open_sampling_uses_no_image_twice(
     assert sum(record["scores"]["classes"]["episodes"]) == 5 * 36
     # Stopped in the middle, and in other chunks, it is the same.
     home = tmp_path / "again"
-    monkeypatch.setattr("metabench.execution.executor.scorer_digest", lambda *_: "")
+    monkeypatch.setattr("metabench.execution.score_run.scorer_digest", lambda *_: "")
     Partial(home, row["key"]).append(np.array(record["scores"]["correct"][:10]) / 20)
     (again,) = run_json(capsys, [*args[: args.index("--home")], "--home", str(home), *args[args.index("--home") + 2 :]])
     assert record_of(home, again)["scores"] == record["scores"]

@@ -55,7 +55,7 @@ def test_a_stranger_chooses_no_path(record: Path, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["failed.json", "--plot", "a.svg"], "there are no scores to draw"),
-        (["one.json", "--plot", "no/a.svg"], "there is no folder"),
+        (["one.json", "--plot", "no/a.svg"], "not found"),
         (["absent.json", "--plot", "a.svg"], "cannot read the record absent.json"),
         (["absent.json"], "cannot read the record absent.json"),
     ],

@@ -87,7 +87,7 @@ def test_a_second_sweep_measures_nothing(
 ) -> None:
     first = answer(capsys, sweep(tmp_path, *SWEPT, "--test"))
     before = {path.name: path.read_bytes() for path in (tmp_path / "home" / "records").iterdir()}
-    monkeypatch.setattr("metabench.execution.executor.Executor._measure", None)
+    monkeypatch.setattr("metabench.execution.executor.Executor.measure", None)
     again = answer(capsys, sweep(tmp_path, *SWEPT, "--test"))
     assert [row["cached"] for row in again["rows"]] == [True]
     assert again["sweeps"] == first["sweeps"]
@@ -201,9 +201,12 @@ def test_a_dry_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
             ("--set", "data.instances=5,6"),
             "--set data.instances: a sweep is over algo.*, backbone.*, train.*,",
         ),
-        (("--set", "train.lr=0.1,x"), "train.lr is a float, not 'x'"),
+        (("--set", "train.lr=0.1,x"), "train.lr must be a number, not 'x'"),
         (("--set", "algo.lr=0.1,0.2"), "algorithm 'protonet' has no parameter 'lr'"),
-        ((*SWEPT, "--set", "train.train_on=train+val"), "trains on the classes of 'val', which are to be measured"),
+        (
+            (*SWEPT, "--set", "train.train_on=train+val"),
+            "cannot train on the classes of 'val' (train.train_on=train+val): they are measured",
+        ),
         ((*SWEPT, "--ways", "7"), "7-way needs 7 classes but the split has 6"),
     ],
 )

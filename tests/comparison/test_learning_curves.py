@@ -138,7 +138,7 @@ def test_the_command(curves_folder: Path, capsys: pytest.CaptureFixture[str]) ->
     [
         (["runs", "--algo", "maml", "--ways", "5,20"], 4, "no run has algorithm maml, way 20 or 5; see"),
         (["nowhere.json"], 2, "cannot read the record"),
-        (["runs", "--plot", "no/a.svg"], 2, "there is no folder"),
+        (["runs", "--plot", "no/a.svg"], 2, "not found"),
         (["runs", "--json", "--markdown"], 2, "exclude each other"),
         (["--home", "empty"], 4, "no run that succeeded"),
     ],

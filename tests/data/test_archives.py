@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from metabench.data.archives import SafeZip, open_members
+from metabench.data.archives import open_archive
+from metabench.data.zip_reader import ZipReader
 from metabench.errors import MetabenchError
 
 CONTENT = b"pixels " * 2000
@@ -21,7 +22,7 @@ def make_zip(path, members, method=zipfile.ZIP_DEFLATED):
 
 
 def error_of(path, **limits):
-    with pytest.raises(MetabenchError) as caught, SafeZip(path, **limits) as archive:
+    with pytest.raises(MetabenchError) as caught, ZipReader(path, **limits) as archive:
         for name in archive.names():
             archive.read(name)
     message = str(caught.value)
@@ -33,7 +34,7 @@ def test_zip_and_extracted_folder_read_the_same(tmp_path):
     path = make_zip(tmp_path / "set.zip", {"set/b.png": CONTENT, "set/a/c.png": b"c", "set/a/": b""})
     with zipfile.ZipFile(path) as archive:
         archive.extractall(tmp_path)
-    with open_members(path) as packed, open_members(tmp_path / "set") as folder:
+    with open_archive(path) as packed, open_archive(tmp_path / "set") as folder:
         assert packed.names() == folder.names() == ["set/a/c.png", "set/b.png"]
         for name in packed.names():
             assert packed.read(name) == folder.read(name)
@@ -48,7 +49,7 @@ def test_paths_that_leave_the_archive_are_refused(tmp_path, name):
 
 def test_names_with_dots_are_fine(tmp_path):
     path = make_zip(tmp_path / "fine.zip", {"a..b/..c": b"x"})
-    with SafeZip(path) as archive:
+    with ZipReader(path) as archive:
         assert archive.read("a..b/..c") == b"x"
 
 
@@ -75,7 +76,7 @@ def test_limits_on_one_member_and_on_all(tmp_path):
     path = make_zip(tmp_path / "bomb.zip", {"a": bytes(1000), "b": bytes(1000)})
     assert "'a' unpacks to more" in error_of(path, member_limit=999)
     assert "'b' unpacks to more" in error_of(path, total_limit=1999)
-    with SafeZip(path, member_limit=1000, total_limit=2000) as archive:
+    with ZipReader(path, member_limit=1000, total_limit=2000) as archive:
         assert len(archive.read("a")) == 1000
 
 
@@ -113,10 +114,10 @@ def test_corrupt_deflate_stream(tmp_path):
 
 def test_missing_members_and_files(tmp_path):
     path = make_zip(tmp_path / "set.zip", {"a": b"x"})
-    with SafeZip(path) as archive, pytest.raises(MetabenchError, match="has no 'b'"):
+    with ZipReader(path) as archive, pytest.raises(MetabenchError, match="has no 'b'"):
         archive.read("b")
     (tmp_path / "set").mkdir()
-    with open_members(tmp_path / "set") as folder, pytest.raises(MetabenchError, match="cannot be read"):
+    with open_archive(tmp_path / "set") as folder, pytest.raises(MetabenchError, match="cannot be read"):
         folder.read("../set.zip")
 
 
@@ -129,9 +130,9 @@ def test_a_tar_that_finds_no_room_is_not_called_damaged(tmp_path, monkeypatch):
         def write(self, data):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("metabench.data.archives.tempfile.TemporaryFile", lambda dir: Full())
+    monkeypatch.setattr("metabench.data.tar_reader.tempfile.TemporaryFile", lambda dir: Full())
     with pytest.raises(MetabenchError, match=r"no room to unpack it in .*scratch \(No space left on device\)"):
-        open_members(tmp_path / "set.tgz", scratch=tmp_path / "scratch")
+        open_archive(tmp_path / "set.tgz", scratch=tmp_path / "scratch")
 
 
 def test_threads_read_a_tar_at_once(tmp_path):
@@ -141,5 +142,17 @@ def test_threads_read_a_tar_at_once(tmp_path):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-    with open_members(tmp_path / "set.tar") as members, ThreadPoolExecutor(8) as pool:
+    with open_archive(tmp_path / "set.tar") as members, ThreadPoolExecutor(8) as pool:
         assert list(pool.map(members.read, list(contents) * 5)) == list(contents.values()) * 5
+
+
+def test_a_file_of_an_extracted_folder_is_bounded_as_a_member_is(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a").write_bytes(b"x" * 101)
+    with open_archive(tmp_path / "set", member_limit=101) as archive:
+        assert archive.read("set/a") == b"x" * 101
+    with (
+        open_archive(tmp_path / "set", member_limit=100) as archive,
+        pytest.raises(MetabenchError, match="larger than 100"),
+    ):
+        archive.read("set/a")

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from metabench.data import ClassSplit, DataContext, split_digest
-from metabench.data.bit_depth import Depth, measure_depth
-from metabench.data.image_decoding import Form, decode
+from metabench.data.bit_depth import BitDepth, measure_depth
+from metabench.data.image_decoding import ImagePreprocessing, decode_image
 from metabench.data.parallel_rows import Unusable
 from metabench_datasets.folder import Folder
 
@@ -39,8 +39,8 @@ def save_rgb_16(path: Path, pixels: NDArray[np.uint16]) -> Path:
     ("largest", "bits"), [(0, 8), (255, 8), (256, 10), (1023, 10), (4095, 12), (4096, 14), (16384, 16), (65535, 16)]
 )
 def test_the_bits_that_hold_the_largest_value(largest: int, bits: int) -> None:
-    assert Depth(3, largest).bits == bits
-    assert f"taken as {bits} bits (divided by {1 << (bits - 8)})" in Depth(3, largest).note
+    assert BitDepth(3, largest).bits == bits
+    assert f"taken as {bits} bits (divided by {1 << (bits - 8)})" in BitDepth(3, largest).note
 
 
 def test_all_images_are_measured_together(tmp_path: Path) -> None:
@@ -48,34 +48,38 @@ def test_all_images_are_measured_together(tmp_path: Path) -> None:
     (tmp_path / "d.png").write_bytes(b"no")
     seen: list[tuple[int, int]] = []
     depth = measure_depth([*files, tmp_path / "d.png"], lambda done, total: seen.append((done, total)))
-    assert (depth, depth.bits) == (Depth(2, 4000), 12)
+    assert (depth, depth.bits) == (BitDepth(2, 4000), 12)
     assert seen == [(done, 4) for done in range(5)]
-    assert [decode(file, Form(16), depth.bits)[0, 0, 0] for file in files] == [700 >> 4, 4000 >> 4, 200]
+    assert [decode_image(file, ImagePreprocessing(16), depth.bits)[0, 0, 0] for file in files] == [
+        700 >> 4,
+        4000 >> 4,
+        200,
+    ]
     assert (measure_depth(files[2:]).note, measure_depth(files[2:]).bits) == ("", 16), "nothing of 16 bits"
 
 
 def test_whole_numbers_of_32_bits_that_fit(tmp_path: Path) -> None:
     files = [save(tmp_path / "a.tif", 200, np.int32), save(tmp_path / "wide.tif", 70_000, np.int32)]
     depth = measure_depth(files)
-    assert (depth, decode(files[0], Form(16), depth.bits)[0, 0, 0]) == (Depth(1, 200), 200)
+    assert (depth, decode_image(files[0], ImagePreprocessing(16), depth.bits)[0, 0, 0]) == (BitDepth(1, 200), 200)
     with pytest.raises(Unusable, match="32 bits"):
-        decode(files[1], Form(16), depth.bits)
+        decode_image(files[1], ImagePreprocessing(16), depth.bits)
 
 
 def test_colours_of_16_bits(tmp_path: Path) -> None:
     """Pillow keeps the upper 8 bits of them: right for 16 bits, nearly nothing of 12."""
     full = save_rgb_16(tmp_path / "full.png", np.full((16, 16, 3), 0xC000, np.uint16))
     assert measure_depth([full]).bits == 16
-    assert decode(full, Form(16))[0, 0].tolist() == [0xC0] * 3
+    assert decode_image(full, ImagePreprocessing(16))[0, 0].tolist() == [0xC0] * 3
     few = save_rgb_16(tmp_path / "few.png", np.full((16, 16, 3), 4000, np.uint16))
-    assert measure_depth([few]) == Depth(1, 4095)
+    assert measure_depth([few]) == BitDepth(1, 4095)
     with pytest.raises(Unusable, match="16 bits per colour that use 12"):
-        decode(few, Form(16), 12)
+        decode_image(few, ImagePreprocessing(16), 12)
 
 
 def test_more_than_the_bits_of_the_others(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="a value of 4096, more than the 12 bits"):
-        decode(save(tmp_path / "a.png", 4096), Form(16), 12)
+        decode_image(save(tmp_path / "a.png", 4096), ImagePreprocessing(16), 12)
 
 
 def test_splits_of_a_folder_share_the_rule(tmp_path: Path) -> None:
@@ -110,5 +114,5 @@ def test_true_16_bits_stay_as_they_were(tmp_path: Path) -> None:
 
 
 def test_one_image_is_no_plural() -> None:
-    assert Depth(1, 900).note.startswith("1 image of more than 8 bits, the largest value 900: taken as 10 bits")
-    assert Depth(2, 900).note.startswith("2 images of more than 8 bits, the largest value 900: all taken as 10 bits")
+    assert BitDepth(1, 900).note.startswith("1 image of more than 8 bits, the largest value 900: taken as 10 bits")
+    assert BitDepth(2, 900).note.startswith("2 images of more than 8 bits, the largest value 900: all taken as 10 bits")

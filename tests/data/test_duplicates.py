@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from metabench.data import ClassSplit, image_digest
-from metabench.data.duplicates import Items, by_splits, count_copies, duplicates, items_of
+from metabench.data.duplicates import ItemDigests, by_splits, count_copies, duplicates, items_of
 
 
 def split(*values):
@@ -44,7 +44,7 @@ def test_the_digest_of_an_item_is_its_image_digest_however_it_lies(tmp_path):
 
 
 def counted(digests, classes):
-    return count_copies(Items(np.array(digests, np.uint64), np.array(classes)))
+    return count_copies(ItemDigests(np.array(digests, np.uint64), np.array(classes)))
 
 
 def test_copies_are_counted_without_the_first():

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from metabench.data import DataContext
-from metabench.data.image_arrays import ImageForm, cached_images
+from metabench.data.image_arrays import ImageDecoder, ImageSource, cached_images
 from metabench.data.parallel_rows import Unusable
 from metabench.errors import MetabenchError
 
@@ -20,20 +20,20 @@ def encoded(pixels=PIXELS, mode="RGB", kind="PNG", **options):
 
 
 def test_decodes_what_has_the_form_already():
-    np.testing.assert_array_equal(ImageForm(9).decode(encoded()), PIXELS)
+    np.testing.assert_array_equal(ImageDecoder(9).decode(encoded()), PIXELS)
     jpeg = encoded(kind="JPEG", quality=75)
-    np.testing.assert_array_equal(ImageForm(9).decode(jpeg), np.asarray(Image.open(io.BytesIO(jpeg))))
+    np.testing.assert_array_equal(ImageDecoder(9).decode(jpeg), np.asarray(Image.open(io.BytesIO(jpeg))))
 
 
 def test_grey_files_are_read_as_colour_and_as_grey():
     grey = PIXELS[..., 0]
-    assert (ImageForm(9).decode(encoded(grey, "L")) == grey[..., None]).all()
-    np.testing.assert_array_equal(ImageForm(9, mode="L").decode(encoded(grey, "L")), grey[..., None])
+    assert (ImageDecoder(9).decode(encoded(grey, "L")) == grey[..., None]).all()
+    np.testing.assert_array_equal(ImageDecoder(9, mode="L").decode(encoded(grey, "L")), grey[..., None])
 
 
 def test_other_sizes_are_fitted_by_the_function_given():
     big = np.zeros((40, 20, 3), np.uint8)
-    form = ImageForm(9, lambda image: image.resize((9, 9)))
+    form = ImageDecoder(9, lambda image: image.resize((9, 9)))
     assert form.decode(encoded(big)).shape == (9, 9, 3)
 
 
@@ -53,9 +53,9 @@ def test_other_sizes_are_fitted_by_the_function_given():
 )
 def test_what_is_wrong_is_said_in_few_words(data, reason):
     with pytest.raises(Unusable, match=reason):
-        ImageForm(9).decode(data)
+        ImageDecoder(9).decode(data)
     with pytest.raises(Unusable, match="has mode RGB instead of L"):
-        ImageForm(9, mode="L").decode(encoded())
+        ImageDecoder(9, mode="L").decode(encoded())
 
 
 def test_caching_reads_each_file_and_names_those_that_fail(tmp_path):
@@ -72,9 +72,8 @@ def test_caching_reads_each_file_and_names_those_that_fail(tmp_path):
             warnings.warn("odd metadata", UserWarning, stacklevel=1)  # as Pillow does; an error in these tests
             return contents[names[row]]
 
-        return cached_images(
-            tmp_path / "a.npy", ImageForm(9), names, read, context, plan="p", what="set: images", remedy="get them"
-        )
+        source = ImageSource(names, read, "set: images", "get them")
+        return cached_images(tmp_path / "a.npy", ImageDecoder(9), source, context, plan="p")
 
     with pytest.raises(MetabenchError, match=r"set: images: 2 of 5 cannot be used: 1.png \(cannot be read: No such "):
         load({name: data for name, data in files.items() if name not in ("1.png", "3.png")})

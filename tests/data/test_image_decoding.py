@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from metabench.data.image_arrays import quiet_decoders
-from metabench.data.image_decoding import Form, decode
+from metabench.data.image_decoding import ImagePreprocessing, decode_image
 from metabench.data.parallel_rows import Unusable
 from metabench.errors import UsageError
 
@@ -22,9 +22,9 @@ def halves(left: Any, right: Any, mode: str = "RGB", size: tuple[int, int] = (64
     return image
 
 
-def corners(path: Path, form: Form) -> list[list[int]]:
+def corners(path: Path, form: ImagePreprocessing) -> list[list[int]]:
     """The colours in the middle of the left and of the right half, and of the upper and lower."""
-    found = decode(path, form)
+    found = decode_image(path, form)
     assert found.shape == form.shape
     assert found.dtype == np.uint8
     side, middle = form.size, form.size // 2
@@ -36,7 +36,7 @@ def corners(path: Path, form: Form) -> list[list[int]]:
 def test_every_format_and_size(tmp_path: Path, ending: str, size: tuple[int, int]) -> None:
     path = tmp_path / f"one.{ending}"
     halves(RED, GREEN, size=size).save(path, **({"quality": 100} if ending in ("jpg", "webp") else {}))
-    left, right = corners(path, Form(16))
+    left, right = corners(path, ImagePreprocessing(16))
     assert np.abs(np.subtract(left, RED)).max() < 12
     assert np.abs(np.subtract(right, GREEN)).max() < 12
 
@@ -54,7 +54,7 @@ def test_every_format_and_size(tmp_path: Path, ending: str, size: tuple[int, int
 def test_every_mode(tmp_path: Path, mode: str, left: Any, right: Any, want: Any) -> None:
     path = tmp_path / "one.tif"
     halves(left, right, mode).save(path)
-    found = corners(path, Form(16))
+    found = corners(path, ImagePreprocessing(16))
     assert np.abs(np.subtract(found, want)).max() <= 1
 
 
@@ -64,8 +64,8 @@ def test_sixteen_bits(tmp_path: Path, ending: str) -> None:
     pixels[:, 32:] = 0xFF00
     path = tmp_path / f"one.{ending}"
     Image.fromarray(pixels).save(path)
-    assert corners(path, Form(16, colour="grey")) == [[0x12], [0xFF]]
-    assert corners(path, Form(16)) == [[0x12] * 3, [0xFF] * 3]
+    assert corners(path, ImagePreprocessing(16, colour="grey")) == [[0x12], [0xFF]]
+    assert corners(path, ImagePreprocessing(16)) == [[0x12] * 3, [0xFF] * 3]
 
 
 def test_transparent_colour_of_a_palette(tmp_path: Path) -> None:
@@ -74,13 +74,13 @@ def test_transparent_colour_of_a_palette(tmp_path: Path) -> None:
     image.save(tmp_path / "one.png", transparency=transparent)
     image.save(tmp_path / "one.gif", transparency=transparent)
     for name in ("one.png", "one.gif"):
-        left, right = corners(tmp_path / name, Form(16))
+        left, right = corners(tmp_path / name, ImagePreprocessing(16))
         assert (tuple(left), tuple(right)) == (WHITE, GREEN)
 
 
 def test_grey_has_one_channel(tmp_path: Path) -> None:
     halves(RED, GREEN).save(tmp_path / "one.png")
-    assert decode(tmp_path / "one.png", Form(16, colour="grey")).shape == (16, 16, 1)
+    assert decode_image(tmp_path / "one.png", ImagePreprocessing(16, colour="grey")).shape == (16, 16, 1)
 
 
 def test_it_stands_upright(tmp_path: Path) -> None:
@@ -88,13 +88,15 @@ def test_it_stands_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     halves(RED, GREEN).save(tmp_path / "one.jpg", exif=exif, quality=100)
-    found = decode(tmp_path / "one.jpg", Form(16)).astype(int)
+    found = decode_image(tmp_path / "one.jpg", ImagePreprocessing(16)).astype(int)
     assert found[2, 8, 0] > 200 > 50 > found[13, 8, 0]
 
 
 def test_fits(tmp_path: Path) -> None:
     halves(RED, GREEN, size=(400, 100)).save(tmp_path / "one.png")
-    cropped, padded, stretched = (decode(tmp_path / "one.png", Form(20, fit)) for fit in ("crop", "pad", "stretch"))
+    cropped, padded, stretched = (
+        decode_image(tmp_path / "one.png", ImagePreprocessing(20, fit)) for fit in ("crop", "pad", "stretch")
+    )
     assert {tuple(pixel) for pixel in cropped[:, 0]} == {RED}
     assert {tuple(pixel) for pixel in padded[0]} == {WHITE}
     assert tuple(padded[10, 2]) == RED
@@ -107,12 +109,12 @@ def test_a_large_photograph_is_decoded_small_but_like_in_full(tmp_path: Path) ->
     Image.fromarray(pixels).save(tmp_path / "one.jpg", quality=95)
     with Image.open(tmp_path / "one.jpg") as image:
         whole = np.asarray(image.crop((200, 0, 1400, 1200)).resize((84, 84), Image.Resampling.BICUBIC))
-    assert np.abs(decode(tmp_path / "one.jpg", Form(84)).astype(int) - whole)[..., :2].max() <= 6
+    assert np.abs(decode_image(tmp_path / "one.jpg", ImagePreprocessing(84)).astype(int) - whole)[..., :2].max() <= 6
 
 
 def test_the_first_picture_of_an_animation(tmp_path: Path) -> None:
     halves(RED, RED).save(tmp_path / "one.gif", save_all=True, append_images=[halves(GREEN, GREEN)])
-    assert corners(tmp_path / "one.gif", Form(16)) == [list(RED), list(RED)]
+    assert corners(tmp_path / "one.gif", ImagePreprocessing(16)) == [list(RED), list(RED)]
 
 
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
@@ -134,14 +136,14 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         if content is not None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(Unusable, match=why):
-            decode(tmp_path / name, Form(16))
+            decode_image(tmp_path / name, ImagePreprocessing(16))
 
 
 def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     halves(RED, GREEN).save(tmp_path / "one.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with quiet_decoders(), pytest.raises(Unusable, match="more than 179 million pixels"):
-        decode(tmp_path / "one.png", Form(16))
+        decode_image(tmp_path / "one.png", ImagePreprocessing(16))
 
 
 def test_a_long_reason_ends_with_a_whole_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,11 +159,11 @@ def test_a_long_reason_ends_with_a_whole_word(tmp_path: Path, monkeypatch: pytes
 
         monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
         with pytest.raises(Unusable) as caught:
-            decode(tmp_path / "one.png", Form(16))
+            decode_image(tmp_path / "one.png", ImagePreprocessing(16))
         assert str(caught.value) == words
 
 
 def test_forms_are_checked() -> None:
     for wrong in ({"size": 4}, {"size": 5000}, {"fit": "squeeze"}, {"colour": "blue"}):
         with pytest.raises(UsageError):
-            Form(**wrong)  # type: ignore[arg-type]
+            ImagePreprocessing(**wrong)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from metabench.data.image_decoding import Form, decode
+from metabench.data.image_decoding import ImagePreprocessing, decode_image
 from metabench.data.image_folders import read_classes
 from metabench.data.image_formats import is_image, readable, remedy_for
 from metabench.data.parallel_rows import Unusable
@@ -42,17 +42,17 @@ def test_more_formats(tmp_path: Path, ending: str, feature: str) -> None:
     form = {"apng": "PNG"}.get(ending)
     Image.new("RGB", (40, 30), RED).save(path, form)
     assert is_image(path.name)
-    assert np.abs(decode(path, Form(16)).astype(int) - RED).max() < 12
+    assert np.abs(decode_image(path, ImagePreprocessing(16)).astype(int) - RED).max() < 12
 
 
 def test_a_wrong_name_does_no_harm(tmp_path: Path) -> None:
     """What says in its bytes what it is, is read under another name; what could run a program never is."""
     Image.new("RGB", (40, 30), RED).save(tmp_path / "one.jpg", "PNG")
-    assert decode(tmp_path / "one.jpg", Form(16))[0, 0].tolist() == list(RED)
+    assert decode_image(tmp_path / "one.jpg", ImagePreprocessing(16))[0, 0].tolist() == list(RED)
     for form in ("EPS", "TGA", "PCX", "ICO"):
         Image.new("RGB", (40, 30), RED).save(tmp_path / "two.png", form)
         with pytest.raises(Unusable, match="is no image"):
-            decode(tmp_path / "two.png", Form(16))
+            decode_image(tmp_path / "two.png", ImagePreprocessing(16))
 
 
 @pytest.mark.usefixtures("forgotten")
@@ -97,11 +97,11 @@ def test_heic_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = tmp_path / "IMG_1.HEIC"
     path.write_bytes(b"ftypheic" + stream.getvalue())
     assert is_image(path.name)
-    assert decode(path, Form(16))[0, 0].tolist() == list(RED)
+    assert decode_image(path, ImagePreprocessing(16))[0, 0].tolist() == list(RED)
 
 
 def test_a_real_heic_file(tmp_path: Path) -> None:
     pytest.importorskip("pillow_heif")
     assert is_image("a.heic")
     Image.new("RGB", (64, 48), RED).save(tmp_path / "one.heic", "HEIF")
-    assert np.abs(decode(tmp_path / "one.heic", Form(16)).astype(int) - RED).max() < 12
+    assert np.abs(decode_image(tmp_path / "one.heic", ImagePreprocessing(16)).astype(int) - RED).max() < 12

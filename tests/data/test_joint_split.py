@@ -15,13 +15,19 @@ from hypothesis import strategies as st
 
 from metabench.cli.main import main
 from metabench.data import ClassSplit
-from metabench.data.joint_split import JointSplit, base_rows, joined, reserved, starts_of, with_copies
+from metabench.data.joint_split import JointSplit, base_rows, join_splits, reserve_mask, starts_of, with_copies
 from metabench.episodes.reserved import UnreservedSource
 from metabench.errors import UsageError
+from metabench.execution.active_run import ActiveRun
+from metabench.execution.episode_sources import training_source
 from metabench.execution.executor import Executor
+from metabench.execution.feature_cache import FeatureCache
+from metabench.execution.run_data import measured_split, reserved_images, run_digests
 from metabench.execution.session import Session
+from metabench.learners.factory import make_run_learner
 from metabench.learners.feature_learner import FeatureLearner
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
+from metabench.planning.selection import Selection
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench_protocols.fixed_way import FixedWay
@@ -34,36 +40,36 @@ WORDS = ["--protocol", "generalised", "--ways", "3", "--query", "4"]
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=6), st.floats(0.01, 0.99), st.integers(0, 99))
 def test_a_share_of_each_class_is_reserved(counts: list[int], share: float, digest: int) -> None:
     split = split_of(counts)
-    mask = reserved(split, str(digest), share)
+    mask = reserve_mask(split, str(digest), share)
     taken = np.add.reduceat(mask, split.starts[:-1], dtype=int)
     for count, found in zip(counts, taken, strict=True):
         assert 1 <= found <= count - 1
         assert abs(found - share * count) <= 0.5 or found in (1, count - 1)
     np.testing.assert_array_equal(np.diff(starts_of(split, mask)), taken)
-    more = reserved(split, str(digest), min(0.995, share + 0.2))
+    more = reserve_mask(split, str(digest), min(0.995, share + 0.2))
     assert more[mask].all(), "what was reserved stays reserved where the share grows"
 
 
 def test_the_reserve_is_that_of_the_content() -> None:
     """Other data have another one; the same have it for ever."""
     split = split_of([20, 31, 5])
-    mask = reserved(split, "ab", 0.2)
-    assert (mask != reserved(split, "cd", 0.2)).any()
+    mask = reserve_mask(split, "ab", 0.2)
+    assert (mask != reserve_mask(split, "cd", 0.2)).any()
     assert hashlib.sha256(mask.tobytes()).hexdigest()[:16] == "db3360e200159870"
 
 
 def test_a_reserve_that_cannot_be() -> None:
     for share in (0.0, 1.0, 1.5, -0.1):
         with pytest.raises(UsageError, match="between 0 and 1"):
-            reserved(split_of([5]), "", share)
+            reserve_mask(split_of([5]), "", share)
     with pytest.raises(UsageError, match="class 'c1' has one image"):
-        reserved(split_of([5, 1]), "", 0.5)
+        reserve_mask(split_of([5, 1]), "", 0.5)
 
 
 @given(st.lists(st.integers(5, 20), min_size=4, max_size=6), st.floats(0.05, 0.6), st.integers(0, 99))
 def test_no_episode_has_a_reserved_image(counts: list[int], share: float, name: int) -> None:
     split = split_of(counts)
-    mask = reserved(split, "digest", share)
+    mask = reserve_mask(split, "digest", share)
     source = UnreservedSource(FixedWay(3, 1, 1), split, name, mask)
     batch = source.batch(0, 150)
     assert_sound(batch, split)
@@ -76,7 +82,7 @@ def test_no_episode_has_a_reserved_image(counts: list[int], share: float, name: 
 
 def test_every_image_left_is_drawn() -> None:
     split = split_of([6, 8, 7])
-    mask = reserved(split, "digest", 0.3)
+    mask = reserve_mask(split, "digest", 0.3)
     batch = UnreservedSource(FixedWay(3, 1, 2), split, 0, mask).batch(0, 400)
     seen = np.unique(np.concatenate([batch.support, batch.query], axis=1))
     np.testing.assert_array_equal(seen, np.flatnonzero(~mask))
@@ -85,13 +91,13 @@ def test_every_image_left_is_drawn() -> None:
 def test_a_class_that_the_reserve_makes_too_small_is_named() -> None:
     split = split_of([6, 8])
     with pytest.raises(UsageError, match=r"class 'c0'.*of its images 50% are reserved and not trained on"):
-        UnreservedSource(FixedWay(2, 1, 3), split, 0, reserved(split, "", 0.5))
+        UnreservedSource(FixedWay(2, 1, 3), split, 0, reserve_mask(split, "", 0.5))
 
 
 def test_the_rows_of_base_classes_follow_those_measured() -> None:
     measured, base = split_of([3, 4]), split_of([5, 6, 4])
-    mask = reserved(base, "digest", 0.3)
-    joint = joined(measured, base, mask)
+    mask = reserve_mask(base, "digest", 0.3)
+    joint = join_splits(measured, base, mask)
     original = base_rows(mask)
     assert sorted(original) == list(range(15))
     rows = np.arange(7 + 15)
@@ -120,16 +126,16 @@ def _executor(home: Path, train_on: str = "train", **more: Any) -> tuple[Executo
 @pytest.mark.parametrize("train_on", ["train", "train+val"])
 def test_training_draws_from_what_is_not_reserved(tmp_path: Path, train_on: str) -> None:
     executor, run = _executor(tmp_path, train_on)
-    digests = executor.session.digests_of(run)
-    mask = executor.session.reserve(run)
+    digests = run_digests(run, executor.session.loader)
+    mask = reserved_images(run, executor.session.loader)
     assert 0.15 < mask.mean() < 0.25
-    source = executor._training_source(run, run.recipe, train_on, digests)
+    source = training_source(run, executor.session.loader, train_on, digests)
     batch = source.batch(0, 400)
     rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
     left = np.flatnonzero(~mask)
     np.testing.assert_array_equal(rows[rows < len(mask)], left)
     assert (len(rows) > len(left)) == (train_on == "train+val")
-    validation = executor._training_source(run, run.recipe, "val", digests)
+    validation = training_source(run, executor.session.loader, "val", digests)
     assert not isinstance(validation, UnreservedSource)
 
 
@@ -143,29 +149,30 @@ def test_a_mask_grows_by_the_copies_of_its_images() -> None:
 @pytest.mark.parametrize("train_on", ["train", "train+val"])
 def test_training_does_not_see_the_copy_of_a_reserved_image(tmp_path: Path, train_on: str) -> None:
     executor, run = _executor(tmp_path, train_on)
-    session, digests = executor.session, executor.session.digests_of(run)
-    mask, split = session.reserve(run), session.split(run.dataset, "train")
+    session, digests = executor.session, run_digests(run, executor.session.loader)
+    mask, split = reserved_images(run, session.loader), session.loader.split(run.dataset, "train")
     asked, open_rows = np.flatnonzero(mask)[3], np.flatnonzero(~mask)
     images = split.images.copy()
     images[open_rows[0]] = images[open_rows[-1]] = images[asked]
-    (key,) = (key for key, value in session._splits.items() if value is split)
-    session._splits[key] = replace(split, images=images)
-    source = executor._training_source(run, run.recipe, train_on, digests)
+    (key,) = (key for key, value in session.loader._splits.items() if value is split)
+    session.loader._splits[key] = replace(split, images=images)
+    source = training_source(run, executor.session.loader, train_on, digests)
     batch = source.batch(0, 400)
     rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
     np.testing.assert_array_equal(rows[rows < len(mask)], open_rows[1:-1])
-    np.testing.assert_array_equal(session.reserve(run), mask)  # what is asked about stays what it was
+    np.testing.assert_array_equal(reserved_images(run, session.loader), mask)  # what is asked about stays what it was
 
 
 def test_what_is_scored_are_the_images_of_both_splits(tmp_path: Path) -> None:
     executor, run = _executor(tmp_path)
-    learner, digests = executor._learner(run), executor.session.digests_of(run)
-    data = executor._data(run, learner, digests)
-    joint = executor.session.measured(run)
+    session, digests = executor.session, run_digests(run, executor.session.loader)
+    learner = make_run_learner(run, session.loader.split(run.dataset, "test").item_shape, executor.device)
+    data = ActiveRun(run, digests, learner, session, FeatureCache(session, executor.device)).scorable()
+    joint = measured_split(run, executor.session.loader)
     assert isinstance(joint, JointSplit)
-    test, train = (executor.session.split(run.dataset, name) for name in ("test", "train"))
+    test, train = (executor.session.loader.split(run.dataset, name) for name in ("test", "train"))
     assert joint.names == test.names and joint.base_names == train.names and not set(joint.names) & set(train.names)
-    images = np.concatenate([test.images, train.images[base_rows(executor.session.reserve(run))]])
+    images = np.concatenate([test.images, train.images[base_rows(reserved_images(run, executor.session.loader))]])
     assert len(images) == len(data)
     rows = np.random.default_rng(0).choice(len(images), 40, replace=False)
     with torch.inference_mode():
@@ -190,7 +197,10 @@ def test_a_run_never_learns_what_it_is_asked(
     (row,) = run_json(capsys, arguments(tmp_path, *WORDS, settings={"train.episodes": 60}))
     assert row["status"] == "ok"
     executor, run = _executor(tmp_path, **{"train.episodes": 60})
-    images, mask = executor.session.split(run.dataset, "train").images, executor.session.reserve(run)
+    images, mask = (
+        executor.session.loader.split(run.dataset, "train").images,
+        reserved_images(run, executor.session.loader),
+    )
     asked = {image.tobytes() for image in images[mask]}
     assert len(asked) == mask.sum() and len(learned) > 100
     assert not learned & asked
@@ -222,15 +232,21 @@ def test_weights_belong_to_their_reserve(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--algo", "maml"], "maml adapts a network of so many outputs, and 'generalised' adds all base classes"),
+        (
+            ["--algo", "maml"],
+            "maml adapts a network with a fixed number of outputs, and 'generalised' adds all base classes",
+        ),
         (
             ["--algo", "nearest-mean", "--dataset", "omniglot-lake"],
             "asks about the classes of 'train' too, and 'omni",
         ),
-        (["--algo", "protonet", "--train-dataset", "omniglot"], "so leave --train-dataset out"),
-        (["--algo", "protonet", "--checkpoint", __file__], "nobody knows that; leave it out"),
+        (
+            ["--algo", "protonet", "--train-dataset", "omniglot"],
+            "the base classes of 'generalised' are those of --dataset. Leave it out",
+        ),
+        (["--algo", "protonet", "--checkpoint", __file__], "nobody knows that. Leave it out"),
         (["--algo", "nearest-mean", "--sampling", "open"], "no open sampling"),
-        (["--algo", "nearest-mean", "--until-ci", "1"], "--until-ci is in points of accuracy"),
+        (["--algo", "nearest-mean", "--until-ci", "1"], "cannot apply --until-ci: it is in points of accuracy"),
         (["--algo", "nearest-mean", "--set", "protocol.reserve=1"], "reserve must be a share between 0 and 1, not 1"),
     ],
 )

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,11 +16,10 @@ import pytest
 from PIL import Image
 
 from metabench.data import DataContext, parallel_rows
-from metabench.data.image_arrays import Files, ImageForm, cached_images
+from metabench.data.image_arrays import FileReader, ImageDecoder, ImageSource, cached_images
 from metabench.data.resumable_array import cached_rows
 from metabench.errors import MetabenchError
 from metabench.runtime.forked_pool import ForkedPool, can_fork
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="decodes in threads here")
 IMAGES, SIDE = 60, 9
@@ -59,11 +59,9 @@ def files(tmp_path: Path) -> list[Path]:
 def prepared(
     place: Path, files: list[Path], processes: bool = True, read: Callable[[int], bytes] | None = None
 ) -> np.ndarray:
-    read = read or (Files(files) if processes else lambda row: files[row].read_bytes())
-    names = [file.name for file in files]
-    return cached_images(
-        place / "a.npy", ImageForm(SIDE), names, read, DataContext(place), plan="p", what="set", remedy="get them"
-    )
+    read = read or (FileReader(files) if processes else lambda row: files[row].read_bytes())
+    source = ImageSource([file.name for file in files], read, "set", "get them")
+    return cached_images(place / "a.npy", ImageDecoder(SIDE), source, DataContext(place), plan="p")
 
 
 def test_processes_make_the_array_that_threads_make(tmp_path: Path, files: list[Path], started: list[int]) -> None:
@@ -127,7 +125,7 @@ class Dying:
     """Decodes, but one row in a copy of the process ends that."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self.read, self.here = Files(files), os.getpid()
+        self.read, self.here = FileReader(files), os.getpid()
 
     def __call__(self, row: int) -> bytes:
         if row == 20 and os.getpid() != self.here:
@@ -144,24 +142,22 @@ def test_a_process_that_dies_is_one_line_and_the_work_goes_on(tmp_path: Path, fi
 
 
 SCRIPT = """
-import signal, sys
+import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a run in the background has not
 print("begun", flush=True)  # and no `if __name__ == "__main__"`: that is how people write
 from metabench.data import parallel_rows, resumable_array
 from slowly import Slowly
 parallel_rows.LEAST_ROWS, resumable_array.cores, resumable_array._BLOCK_BYTES = 10, lambda: 2, 2
-told = lambda done, total: print(done, flush=True)
-resumable_array.cached_rows(Path(sys.argv[1]), (400, 2), "plan", Slowly(), lambda out, bad: None, told)
+report = lambda done, total: print(done, flush=True)
+resumable_array.cached_rows(Path(sys.argv[1]), (400, 2), "plan", Slowly(), lambda out, bad: None, report)
 """
 SLOWLY = """
 import time
-from pathlib import Path
 import numpy as np
 class Slowly:
     def __call__(self, row):
-        while row >= 20 and not Path("GO").exists():
-            time.sleep(0.01)
+        time.sleep(0.02)
         return np.full((2,), row % 256, np.uint8)
 """
 
@@ -181,11 +177,11 @@ def _of(folder: Path) -> list[str]:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A script at work in a session of its own, some blocks done; from row 20 on it waits for a file ``go``."""
+    """A script at work in a session of its own, some blocks done."""
     if not Path("/proc/self/cmdline").exists():
         pytest.skip("no /proc to look for processes in")
     (tmp_path / "script.py").write_text(SCRIPT)
-    (tmp_path / "slowly.py").write_text(SLOWLY.replace("GO", str(tmp_path / "go")))
+    (tmp_path / "slowly.py").write_text(SLOWLY)
     words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "a.npy")]
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
@@ -206,13 +202,15 @@ def test_stopped_at_work_nobody_stays_and_the_work_goes_on(
     assert len(_of(tmp_path)) == 3
     if how == "SIGINT":  # Ctrl-C reaches all of them
         os.killpg(script.pid, signal.SIGINT)
-        (tmp_path / "go").touch()  # the rows in work are finished
     else:
         script.kill()
     assert script.wait(timeout=60) != 0
     assert script.stdout is not None
     assert "begun" not in script.stdout.read()  # the script was not run once more
-    wait_until(lambda: not _of(tmp_path))
+    until = time.monotonic() + 60
+    while _of(tmp_path) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not _of(tmp_path)
     done = (tmp_path / "a.npy.partial.done").read_bytes().count(b"\n") - 1
     made = []
     found = cached_rows(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabench.data.restricted_pickle import PickledArray, Raw, open_pickle, read_pickle
+from metabench.data.pickled_values import LazyBytes, PickledArray
+from metabench.data.restricted_pickle import open_pickle, read_pickle
 from metabench.errors import MetabenchError
 
 
@@ -69,7 +70,7 @@ def test_long_byte_strings_stay_in_the_file(tmp_path):
     images = [np.random.default_rng(i).integers(0, 256, 5000 + i, np.uint8) for i in range(3)]
     (tmp_path / "images.pkl").write_bytes(pickle.dumps([*images, images[1].tobytes()], 4))
     with open_pickle(tmp_path / "images.pkl") as got:
-        assert all(isinstance(item.data, Raw) for item in got[:3]) and isinstance(got[3], Raw)
+        assert all(isinstance(item.data, LazyBytes) for item in got[:3]) and isinstance(got[3], LazyBytes)
         for item, image in zip(reversed(got[:3]), reversed(images), strict=True):
             np.testing.assert_array_equal(item.load(), image)
         assert got[3].read() == images[1].tobytes()

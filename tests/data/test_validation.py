@@ -12,11 +12,12 @@ import torch
 import metabench
 from metabench.cli.main import main
 from metabench.data import ClassSplit
-from metabench.data.availability import look
+from metabench.data.availability import dataset_status
 from metabench.data.validation import content_problem, layout_problem, valid_split
 from metabench.errors import MetabenchError
 from metabench.execution.session import Session
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
+from metabench.planning.selection import Selection
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import DatasetSpec, SplitSize
 from metabench.utils.console import Console
@@ -38,7 +39,7 @@ def problem_of(loaded: object, spec: DatasetSpec = SPEC, loader: object = None, 
         valid_split(loaded, "test", spec.name, spec, params, loader)
     text = str(caught.value)
     assert caught.value.exit_code == 1 and "\n" not in text
-    assert text.startswith("cannot load test of data set 'shapes': ") and text.endswith(".")
+    assert text.startswith("cannot load test of dataset 'shapes': ") and text.endswith(".")
     return text
 
 
@@ -206,9 +207,9 @@ def loose(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("form", "words"),
     [
-        ("float", "cannot load train of data set 'odd': images are float64"),
-        ("test", "cannot load test of data set 'odd': images are float64"),
-        ("same names", "cannot load val of data set 'odd': 8 classes are in both train and val, such as '0'"),
+        ("float", "cannot load train of dataset 'odd': images are float64"),
+        ("test", "cannot load test of dataset 'odd': images are float64"),
+        ("same names", "cannot load val of dataset 'odd': 8 classes are in both train and val, such as '0'"),
     ],
 )
 def test_a_run_refuses_what_check_refuses(
@@ -234,8 +235,8 @@ def test_an_entry_of_a_dry_run_says_that_the_data_are_broken(loose: Path, tmp_pa
     spec = replace(load_registry([loose]).find("dataset", "odd"), download=True)
     assert isinstance(spec, DatasetSpec)
     home = Home(tmp_path)
-    assert look(spec, {"form": "ok"}, home).presence == "prepared"
-    found = look(spec, {"form": "float"}, home)
+    assert dataset_status(spec, {"form": "ok"}, home).presence == "prepared"
+    found = dataset_status(spec, {"form": "float"}, home)
     assert found.presence == "broken" and "images are float64" in found.detail
 
 
@@ -244,6 +245,6 @@ def test_splits_are_compared_when_the_second_is_loaded(loose: Path, tmp_path: Pa
     selection = Selection(("nearest-mean",), datasets=("odd",), settings={"data.form": "same names"})
     session = Session(Home(tmp_path / "home"), Console(quiet=True), registry=registry)
     (run,) = plan(selection, registry)
-    session.split(run.dataset, "test")  # alone it is sound
+    session.loader.split(run.dataset, "test")  # alone it is sound
     with pytest.raises(MetabenchError, match="in both test and train"):
-        session.split(run.dataset, "train")
+        session.loader.split(run.dataset, "train")

@@ -61,10 +61,10 @@ def test_new_images_are_labelled(photos: Path, capsys: pytest.CaptureFixture[str
 
 def test_it_is_the_algorithm(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nearest mean on pixels, computed by hand."""
-    from metabench.data.image_decoding import Form, decode
+    from metabench.data.image_decoding import ImagePreprocessing, decode_image
 
     def features(path: Path) -> Any:
-        return decode(path, Form(12)).astype(float).transpose(2, 0, 1).ravel() / 255
+        return decode_image(path, ImagePreprocessing(12)).astype(float).transpose(2, 0, 1).ravel() / 255
 
     means = [np.mean([features(p) for p in sorted((photos / "known" / name).iterdir())], axis=0) for name in COUNTS]
     for row in labelled(capsys, *PIXELS):
@@ -192,9 +192,17 @@ def test_examples_and_queries_of_16_bits_share_the_rule(photos: Path, capsys: py
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--algo", "protonet"], 2, "backbone 'conv4' starts at random and has learned nothing; give --checkpoint"),
-        (["--algo", "maml"], 2, "maml has to be trained first"),
-        (["--algo", "matching-net", "--backbone", "pixels"], 2, "has weights of its own that nobody has trained"),
+        (
+            ["--algo", "protonet"],
+            2,
+            "cannot label images with backbone 'conv4': it is untrained. Pass --checkpoint FILE",
+        ),
+        (["--algo", "maml"], 2, "cannot label images with maml: it is untrained. Train it"),
+        (
+            ["--algo", "matching-net", "--backbone", "pixels"],
+            2,
+            "cannot label images with matching-net: its own weights are untrained. Pass --checkpoint",
+        ),
         (["--algo", "protnet"], 2, "did you mean 'protonet'"),
         ([*PIXELS, "--query", "nothing"], 3, "cannot read --query: folder nothing not found"),
         ([*PIXELS, "--query", "words.txt"], 2, "words.txt is not an image of a kind that is read: .txt"),
@@ -206,7 +214,7 @@ def test_examples_and_queries_of_16_bits_share_the_rule(photos: Path, capsys: py
         ([*PIXELS, "--set", "data.size=3"], 2, "only algo.* and backbone.*"),
         ([*PIXELS, "--set", "algo.nothing=3"], 2, "has no parameter 'nothing'"),
         ([*PIXELS, "--size", "3"], 2, "size is a whole number of pixels"),
-        ([*PIXELS, "--csv", "no/a.csv"], 2, "there is no folder"),
+        ([*PIXELS, "--csv", "no/a.csv"], 2, "not found"),
     ],
 )
 def test_mistakes(photos: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError
-from metabench.evaluation.scoring import evaluate, predict
+from metabench.evaluation.scoring import evaluate, winning_classes
 from metabench.learners.feature_learner import FeatureLearner, batch_logits, chunk_size, gather
 from metabench.models.assembly import Model
 from metabench.models.interfaces import FeatureHead
@@ -67,7 +67,7 @@ def run(
     counts = list(done)
     prefix = np.array(done) / QUERIES
     scorer = learner(head or ProtoNet(features.shape[1]))
-    tally = evaluate(scorer, features, source, EPISODES, prefix, lambda part: counts.extend(whole(part)), chunk)
+    tally = evaluate(scorer, features, source, EPISODES, prefix, lambda part: counts.extend(whole(part)), chunk=chunk)
     return counts, tally
 
 
@@ -129,7 +129,8 @@ def test_an_evaluation_may_end_at_a_stop_whatever_the_chunk(
         return len(counts) == 39
 
     prefix = np.array(counts) / QUERIES
-    tally = evaluate(learner(ProtoNet(2)), features, source, EPISODES, prefix, enough, chunk, stops=[13, 26, 39, 52])
+    stops = [13, 26, 39, 52]
+    tally = evaluate(learner(ProtoNet(2)), features, source, EPISODES, prefix, enough, chunk=chunk, stops=stops)
     assert counts == naive[:39]
     assert {26, 39} <= set(asked)
     assert kept(tally, counts) == tallied(source, counts)
@@ -204,7 +205,7 @@ def test_ties_are_broken_uniformly_among_the_tied_only(tied: list[int]) -> None:
     logits = torch.full((400, 50, 5), -1.0)
     logits[..., tied] = 2.0
     logits[0, 0] = 7.0  # some other query is tied in all, so that every case takes the slow path
-    winners = predict(logits, lambda: Stream("ties", 50).words(0, 400)).flatten()[1:]
+    winners = winning_classes(logits, lambda: Stream("ties", 50).words(0, 400)).flatten()[1:]
     frequency = np.bincount(winners.numpy(), minlength=5)
     assert frequency[[k for k in range(5) if k not in tied]].sum() == 0
     assert len(tied) == 1 or chisquare(frequency[tied]).pvalue > 1e-6
@@ -214,13 +215,13 @@ def test_words_are_asked_for_only_where_there_are_ties() -> None:
     def never() -> np.ndarray:
         raise AssertionError
 
-    assert predict(torch.tensor([[[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]]]), never).tolist() == [[1, 0]]
+    assert winning_classes(torch.tensor([[[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]]]), never).tolist() == [[1, 0]]
 
 
 def test_a_clear_winner_does_not_depend_on_ties_elsewhere() -> None:
     logits = torch.tensor([[[0.0, 2.0, 1.0], [1.0, 1.0, 0.0], [-torch.inf, -torch.inf, -3.0]]])
     for seed in range(20):
-        winners = predict(logits, lambda seed=seed: Stream(seed, 3).words(0, 1))[0].tolist()
+        winners = winning_classes(logits, lambda seed=seed: Stream(seed, 3).words(0, 1))[0].tolist()
         assert winners[0] == 1 and winners[1] in (0, 1) and winners[2] == 2
 
 

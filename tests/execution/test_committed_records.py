@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from metabench.cli.main import main
-from metabench.cli.reproduce import ROUNDING
+from metabench.cli.reproduce import ROUNDING_SHARE
 from metabench.leaderboard.curated import read_invalidated
 from metabench.records.record import Record, read_record
 from metabench.registry.registry import availability, load_registry
 from metabench.runtime.devices import emulates
-from metabench.runtime.provenance import provenance
+from metabench.runtime.provenance import run_provenance
 from metabench.utils.hashing import file_sha256
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
@@ -79,8 +79,8 @@ def test_a_record_replays(path: Path, home: Path, replays: Replays, capsys: pyte
     if whole:
         assert found["same_episodes"] is True
     # Another processor rounds differently, which may turn a near tie, but no more than that.
-    elsewhere = record.provenance.cpu != provenance(torch.device("cpu"))["cpu"]
-    share = COARSE if elsewhere and record.inputs.precision == "bfloat16" else ROUNDING
+    elsewhere = record.provenance.cpu != run_provenance(torch.device("cpu"))["cpu"]
+    share = COARSE if elsewhere and record.inputs.precision == "bfloat16" else ROUNDING_SHARE
     assert len(found["differing"]) <= most_differing(share, found["episodes"], whole)
     assert (code == 0) == (not found["differing"] and (found["same_classes"] is True or not whole))
 

@@ -75,7 +75,7 @@ def test_shapes_that_do_not_fit(tmp_path: Path, stripes: str, capsys: pytest.Cap
     assert main([*args, "--set", "data.side=32"]) == 2
     assert (
         "items of 'glyphs' are 28x28x1 and those of 'stripes' 32x32x1, so what is trained on the one cannot read the "
-        "other; take a data set of the same shape" in capsys.readouterr().err
+        "other; take a dataset of the same shape" in capsys.readouterr().err
     )
     assert not list((tmp_path / "records").glob("*.json"))
 

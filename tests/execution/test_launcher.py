@@ -1,22 +1,20 @@
-"""Sessions and launches: what is read, what is made once, and that all is checked before anything is measured."""
+"""Launches: all runs are checked before one is measured, and what is stored is not measured again."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import metabench
 from metabench.cli.main import main
-from metabench.data import split_digest
 from metabench.errors import UsageError
 from metabench.execution.launcher import launch, run_selection
 from metabench.execution.session import Session
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
+from metabench.planning.selection import Selection
 from metabench.registry.params import Value
 from metabench.registry.registry import load_registry
 from metabench.reports.rows import outcome_rows
@@ -33,45 +31,6 @@ def session(root: Path, **options: Any) -> Session:
 
 def selection(**options: Any) -> Selection:
     return Selection(**{"algorithms": ("chance",), "episodes": 5, "settings": DATA, **options})
-
-
-def test_the_union_of_two_mapped_splits_is_mapped(tmp_path: Path) -> None:
-    first = session(tmp_path)
-    (run,) = plan(selection(), first.registry)
-    train, val, both = (first.split(run.dataset, name) for name in ("train", "val", "train+val"))
-    assert isinstance(both.images, np.memmap) and not both.images.flags.writeable
-    np.testing.assert_array_equal(both.images, np.concatenate([train.images, val.images]))
-    assert both.names == train.names + val.names and both.starts[-1] == len(both.images)
-    assert session(tmp_path).split(run.dataset, "train+val").images.filename == both.images.filename
-
-
-def test_digests_are_of_the_splits_and_remembered(tmp_path: Path) -> None:
-    first = session(tmp_path)
-    (run,) = plan(selection(), first.registry)
-    digests = first.digests(run.dataset)
-    assert digests == {name: split_digest(first.split(run.dataset, name)) for name in ("train", "val", "test")}
-    second = session(tmp_path)
-    second.split = None  # type: ignore[assignment,method-assign]  # would fail if it were called
-    assert second.digests(run.dataset) == digests
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"train": "x"}', "\udcff"])
-def test_a_damaged_digest_file_is_made_anew(tmp_path: Path, content: str) -> None:
-    first = session(tmp_path)
-    (run,) = plan(selection(), first.registry)
-    digests = first.digests(run.dataset)
-    (path,) = (tmp_path / "data" / "glyphs").glob("digests-*.json")
-    path.write_text(content, errors="surrogateescape")
-    assert session(tmp_path).digests(run.dataset) == digests
-    assert json.loads(path.read_text()) == digests
-
-
-def test_declared_digests_are_those_of_the_data(tmp_path: Path) -> None:
-    one = session(tmp_path)
-    (run,) = plan(selection(settings={}), one.registry)
-    declared = one.digests(run.dataset)
-    assert not (tmp_path / "data").exists()  # nothing was generated to know them
-    assert split_digest(one.split(run.dataset, "test")) == declared["test"]
 
 
 def test_outcomes_come_in_the_order_of_the_runs(tmp_path: Path) -> None:
@@ -173,7 +132,7 @@ def test_validation_classes_are_measured_under_a_key_of_their_own(tmp_path: Path
         dataset = record.inputs.dataset
         assert (dataset.split, outcome.cached) == (split, False)
         (run,) = plan(selection(split=split), one.registry)
-        assert dataset.digest == one.digests(run.dataset)[split]
+        assert dataset.digest == one.loader.digests(run.dataset)[split]
         assert len(record.measured.classes.episodes) == {"val": 6, "test": 8}[split]
         rows = outcome_rows([outcome])
         assert (rows[0]["dataset"], rows[0]["split"]) == ("glyphs", split)

@@ -135,8 +135,11 @@ def _set(part: str, name: str, value: Any) -> Edit:
         (_set("algorithm", "name", "unheard-of"), "needs the algorithm 'unheard-of', which no installed plugin"),
         (_set("algorithm", "version", 99), "version 99 of the algorithm 'protonet', and version"),
         (_set("backbone", "params", {"channels": 4, "depth": 3}), "the installed backbone 'conv4' is not that of"),
-        (_set("backbone", "params", {}), "cannot be made here: checkpoint"),  # the default has other shapes
-        (_set("protocol", "params", {"way": 5, "shot": 1, "query": 5000}), "cannot be made here: 1 shot + 5,000 query"),
+        (_set("backbone", "params", {}), "cannot replay the record here: checkpoint"),  # the default has other shapes
+        (
+            _set("protocol", "params", {"way": 5, "shot": 1, "query": 5000}),
+            "cannot replay the record here: 1 shot + 5,000 query",
+        ),
         (_set("backbone", "trained_on", "the web"), "inputs.backbone.trained_on is 'the web' there and '' here"),
         (
             _set("dataset", "digest", "ab" * 32),

@@ -1,4 +1,4 @@
-"""Runs of algorithms that adapt to each task: records, resume, settings, and running side by side."""
+"""Runs of algorithms that adapt to each task: records, resume, settings."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 from metabench.cli.main import main
 from metabench.learners import factory
 from metabench.learners.adaptive_learner import AdaptiveLearner
-from metabench.learners.thread_pool import WorkerPool, sharing_copy
-from metabench.models.adaptive import TaskAdaptiveAlgorithm, descend
+from metabench.learners.thread_pool import sharing_copy
+from metabench.models.adaptive import TaskAdaptiveAlgorithm, gradient_step
 from metabench.models.assembly import build_model
 from metabench.models.checkpoints import load_tensors
 from metabench.models.interfaces import Backbone
 from metabench.models.task_context import TaskContext, task_context
-from metabench.registry.registry import load_registry, load_target
+from metabench.registry.registry import load_target
 from metabench.training.trainer import Trainer
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
@@ -256,12 +256,12 @@ def test_a_step_of_descent_is_the_same_for_every_kind_of_rate() -> None:
     slopes = {name: torch.randn(3) for name in "ab"}
     wanted = {name: value - 0.3 * slopes[name] if name in slopes else value for name, value in params.items()}
     for rate in (0.3, torch.tensor(0.3)):
-        found = descend(params, slopes, rate)
+        found = gradient_step(params, slopes, rate)
         assert list(found) == list(params)
         assert all(torch.equal(found[name], wanted[name]) for name in params)
         (by_a,) = torch.autograd.grad(found["a"].sum(), params["a"])
         assert torch.equal(by_a, torch.ones(3))
-    assert descend(params, {}, 0.3) == params
+    assert gradient_step(params, {}, 0.3) == params
 
 
 def test_a_class_of_the_other_kind_is_refused(
@@ -275,46 +275,6 @@ def test_a_class_of_the_other_kind_is_refused(
     capsys.readouterr()
     assert main(args(tmp_path, **{"algo.steps": 1})) == 2
     assert "algorithm 'maml' takes images, so its class must be a TaskAdaptiveAlgorithm" in capsys.readouterr().err
-
-
-def test_copies_share_tensors_and_not_structure() -> None:
-    model = build_model(Conv4Strided, {"channels": 4}, Maml, {"bn": "running"}, (1, 16, 16), 0, 3)
-    assert isinstance(model, TaskAdaptiveAlgorithm)
-    other = sharing_copy(model)
-    assert other.backbone is not model.backbone
-    for mine, theirs in zip(
-        (*model.parameters(), *model.buffers()), (*other.parameters(), *other.buffers()), strict=True
-    ):
-        assert mine is theirs
-
-
-def test_workers_use_one_thread_each_and_leave_the_rest_as_it_was() -> None:
-    model = build_model(Conv4Strided, {"channels": 4}, Maml, {}, (1, 16, 16), 0, 3)
-    assert isinstance(model, TaskAdaptiveAlgorithm)
-    before = torch.get_num_threads()
-    pool = WorkerPool(model, 3)
-    assert list(pool.map(lambda _, item: (item, torch.get_num_threads()), range(9))) == [(i, 1) for i in range(9)]
-    assert torch.get_num_threads() == before
-
-
-def test_the_recipe_gives_parameters_by_way() -> None:
-    maml = load_registry().algorithms["maml"]
-    five, twenty = maml.recipe("omniglot", 5, 1), maml.recipe("omniglot", 20, 1)
-    assert five is not None and twenty is not None
-    assert (five.params["lr"], five.batch) == (0.4, 32)
-    assert (twenty.params["lr"], twenty.batch) == (0.1, 16)
-    assert maml.recipe("glyphs", 5, 1) is maml.recipes["*"]
-
-
-def test_the_recipe_of_a_way_and_shot_goes_before_that_of_the_way_and_that_of_the_shot() -> None:
-    reptile = load_registry().algorithms["reptile"]
-    for way, shot, name in (
-        (5, 1, "omniglot/1-shot"),
-        (5, 5, "omniglot"),
-        (20, 1, "omniglot/20-way/1-shot"),
-        (20, 5, "omniglot/20-way"),
-    ):
-        assert reptile.recipe("omniglot", way, shot) is reptile.recipes[name]
 
 
 def test_a_learner_on_a_cpu_has_a_worker_for_each_thread(set_threads: SetThreads) -> None:

@@ -143,7 +143,7 @@ def make_trainer(splits: dict[str, ClassSplit], state: Path, head: Any, recipe: 
 def test_killed_and_resumed_it_ends_the_same(
     head: Any, splits: dict[str, ClassSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "_SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(trainer, "SAVE_SECONDS", -1.0)
     recipe = dataclasses.replace(RECIPE, augment="crop-flip-jitter")
 
     def stop(progress: trainer.Progress, loss: float) -> None:
@@ -166,7 +166,9 @@ def test_killed_and_resumed_it_ends_the_same(
 
 
 def test_unknown_kinds_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"train\.augment is one of none, crop-flip, crop-flip-jitter, not 'flip'"):
+    with pytest.raises(
+        UsageError, match=r"train\.augment must be one of none, crop-flip, crop-flip-jitter, not 'flip'"
+    ):
         check_recipe(dataclasses.replace(RECIPE, augment="flip"))
 
 

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.learners.feature_learner import FeatureLearner
+from metabench.models import checkpoints
 from metabench.models.assembly import Model, build_model
 from metabench.models.checkpoints import load_tensors, load_weights, save_tensors
 from metabench.models.interfaces import FeatureHead
@@ -111,7 +112,10 @@ def test_a_tensor_missing_on_either_side_is_refused_by_name(tmp_path: Path) -> N
 
 
 def test_parameters_that_a_network_does_not_take_are_told() -> None:
-    with pytest.raises(UsageError, match=r"Conv4\(channels=-3\) cannot be: .*negative dimension.*; change its --set"):
+    with pytest.raises(
+        UsageError,
+        match=r"cannot construct Conv4\(channels=-3\): .*negative dimension.*\. Change the value passed with --set\.",
+    ):
         build(channels=-3)
 
 
@@ -149,7 +153,7 @@ def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
 
     with pytest.raises(TypeError):
         save_tensors(path, build(2).state_dict(), {"no JSON": object()})
-    monkeypatch.setattr("metabench.models.checkpoints.save_file", half)
+    monkeypatch.setattr(checkpoints, "save_file", half)
     with pytest.raises(OSError, match="disk full"):
         save_tensors(path, build(2).state_dict(), {"episode": 2})
     assert path.read_bytes() == before

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabench.execution.feature_cache import load_features, room_for_features, save_features
+from metabench.execution.feature_files import load_features, room_for_features, save_features
 from metabench.models.embedding import BATCH, autocast, embed, to_device
 from metabench.models.interfaces import normalise
+from metabench.runtime.memory_budget import MemoryBudget
 from metabench_backbones.conv4 import Conv4
 from metabench_backbones.pixels import Pixels
 
@@ -42,7 +43,7 @@ def test_images_on_a_cpu_stay_where_they_are(tmp_path: Path) -> None:
 
 
 def test_features_that_memory_cannot_hold_get_a_file_without_a_name(tmp_path: Path) -> None:
-    small, large = (room_for_features((100, 50), CPU, tmp_path / "f", limit) for limit in (0, 1))
+    small, large = (room_for_features((100, 50), CPU, tmp_path / "f", MemoryBudget(limit)) for limit in (0, 1))
     for features in (small, large):
         features[:] = torch.arange(5000.0).view(100, 50)
     assert torch.equal(small, large) and large[99, 49] == 4999
@@ -64,7 +65,7 @@ def test_a_set_larger_than_what_may_be_allocated(tmp_path: Path) -> None:
 import os, resource, sys, numpy as np, torch
 from torch import nn
 from metabench.models.embedding import embed, to_device
-from metabench.execution.feature_cache import room_for_features
+from metabench.execution.feature_files import room_for_features
 from metabench.models.interfaces import Backbone
 
 class Mean(Backbone):

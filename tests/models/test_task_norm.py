@@ -9,18 +9,19 @@ from torch import Tensor, nn
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
-from metabench.learners.adaptive_learner import AdaptiveLearner, tasks_of
-from metabench.models.adaptive import Params, TaskAdaptiveAlgorithm, gradients, run_task
+from metabench.learners.adaptive_learner import AdaptiveLearner
+from metabench.learners.episode_tasks import tasks_of
+from metabench.models.adaptive import TaskAdaptiveAlgorithm, Weights, gradients, run_task
 from metabench.models.assembly import build_model
 from metabench.models.task_context import TaskContext, task_context
 from metabench.models.task_norm import (
     MODES,
     MOMENTUM,
     TaskNorm,
-    averages,
+    collect_statistics,
     forward_pass,
-    noting_statistics,
     replace_norms,
+    running_averages,
 )
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.gradient.maml_plus_plus import MamlPlusPlus
@@ -70,11 +71,11 @@ def test_the_leading_rows_may_be_the_support() -> None:
 
 def test_running_averages_advance_by_the_mean_of_the_passes() -> None:
     layer = norm("running")
-    with noting_statistics() as seen:
+    with collect_statistics() as seen:
         layer(IMAGES[:3])
         with forward_pass(step=4):
             layer(IMAGES[3:])
-    new = averages([layer], seen)
+    new = running_averages([layer], seen)
     expected = torch.stack([part.mean((0, 2, 3)) for part in (IMAGES[:3], IMAGES[3:])]).mean(0)
     torch.testing.assert_close(new["layer.running_mean"], MOMENTUM * expected)
     spread = torch.stack([part.var((0, 2, 3)) for part in (IMAGES[:3], IMAGES[3:])]).mean(0)
@@ -84,9 +85,9 @@ def test_running_averages_advance_by_the_mean_of_the_passes() -> None:
 
 def test_steps_have_statistics_scale_and_shift_of_their_own() -> None:
     layer = norm("per-step", steps=3)
-    with noting_statistics() as seen, forward_pass(step=1):
+    with collect_statistics() as seen, forward_pass(step=1):
         layer(IMAGES)
-    mean = averages([layer], seen)["layer.running_mean"]
+    mean = running_averages([layer], seen)["layer.running_mean"]
     assert mean.shape == (3, 3)
     torch.testing.assert_close(mean[1], MOMENTUM * IMAGES.mean((0, 2, 3)))
     assert float(mean[[0, 2]].abs().sum()) == 0
@@ -156,7 +157,7 @@ def test_an_unknown_mode_is_refused() -> None:
 def test_gradients_are_constants_where_asked_and_at_evaluation() -> None:
     x = torch.tensor([1.0, 2.0], requires_grad=True)
 
-    def cube(params: Params) -> Tensor:
+    def cube(params: Weights) -> Tensor:
         return params["x"].pow(3).sum()
 
     assert gradients(cube, {"x": x})["x"].requires_grad
@@ -188,9 +189,9 @@ def test_pretrained_running_statistics_are_kept(mode: str) -> None:
 def test_a_running_average_moves_as_its_layer_says() -> None:
     layer = loaded(0.25)
     adapted = TaskNorm(layer, "layer", "running", 1).double()
-    with noting_statistics() as seen:
+    with collect_statistics() as seen:
         adapted(IMAGES)
-    new = averages([adapted], seen)
+    new = running_averages([adapted], seen)
     layer.train()(IMAGES)
     torch.testing.assert_close(new["layer.running_mean"], layer.running_mean)
     torch.testing.assert_close(new["layer.running_var"], layer.running_var)

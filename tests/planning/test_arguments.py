@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import metabench
 from metabench import python_api
 from metabench.errors import MetabenchError, UsageError
-from metabench.planning.planner import Selection
+from metabench.planning.selection import Selection
 from metabench.reports import frames
 from tests.execution.test_launcher import DATA
 from tests.photos import make_folder
@@ -37,7 +37,7 @@ def quick(folder: Path, /, **options: Any) -> Any:
     return metabench.run(**{"algo": "chance", "home": folder, "episodes": 5, "settings": DATA, **options})
 
 
-@pytest.mark.parametrize("name", [*python_api._RUN_ARGUMENTS, "set"])
+@pytest.mark.parametrize("name", [*python_api.RUN_ARGUMENTS, "set"])
 @FEW
 @given(value=VALUES)
 def test_run_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,12 +50,12 @@ def test_run_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypa
         assert str(error) and "\n" not in str(error).strip()
 
 
-@pytest.mark.parametrize("name", python_api._PREDICT_ARGUMENTS)
+@pytest.mark.parametrize("name", python_api.PREDICT_ARGUMENTS)
 @FEW
 @given(value=VALUES)
 def test_predict_raises_nothing_else(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("metabench.evaluation.prediction.predict", lambda request, console: [])
+    monkeypatch.setattr("metabench.evaluation.prediction.label_images", lambda request, console: [])
     try:
         metabench.predict(**{"support": "known", "query": "new", name: value})
     except MetabenchError as error:
@@ -78,7 +78,7 @@ def test_load_results_raises_nothing_else(
 
 
 def test_every_field_of_a_selection_is_an_argument() -> None:
-    fields = {python_api._LISTS.get(name, name) for name in python_api._RUN_ARGUMENTS} | {"algorithms"}
+    fields = {python_api._LISTS.get(name, name) for name in python_api.RUN_ARGUMENTS} | {"algorithms"}
     assert set(Selection.__dataclass_fields__) <= fields
     assert set(frames._CONVERTERS) == {"sources", "per", "home"}
 
@@ -86,11 +86,11 @@ def test_every_field_of_a_selection_is_an_argument() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dataset": np.zeros((4, 8, 8))}, "dataset takes names, not a value of type ndarray; an algorithm, data set"),
+        ({"dataset": np.zeros((4, 8, 8))}, "dataset takes names, not a value of type ndarray; an algorithm, dataset"),
         ({"set": {"train.lr": 1}}, "run() takes no set=; did you mean 'settings'?"),
         ({"seed": 1}, "did you mean 'seeds'?"),
         ({"datasets": "glyphs"}, "did you mean 'dataset'?"),
-        ({"algo": ()}, "run() needs algo"),
+        ({"algo": ()}, "cannot run: no algorithm given"),
         ({"shots": True}, "shots takes whole numbers, not True"),
         ({"until_ci": "1"}, "until_ci takes a number, not a value of type str"),
         ({"rerun": 1}, "rerun takes True or False"),

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 import metabench
 from metabench.cli.main import LazyGroup, main
 from metabench.errors import UsageError
-from metabench.planning.run_spec import Planned, spec_of
-from metabench.python_api import _RUN_ARGUMENTS
+from metabench.planning.run_spec import Planned, run_of
+from metabench.python_api import RUN_ARGUMENTS
 from metabench.utils.hashing import file_sha256
 from tests.tiny import arguments, record_of, run_json
 
@@ -92,7 +92,7 @@ Planner = Callable[..., list[str]]
 def planned(home: Path, weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Planner:
     """Return what identifies each run that a command would make, or the line of its refusal."""
     runs: list[Planned] = []
-    monkeypatch.setattr("metabench.cli.run.survey", lambda planned, session: runs.extend(planned) or ())
+    monkeypatch.setattr("metabench.cli.run.forecast_runs", lambda planned, session: runs.extend(planned) or ())
 
     def plan(*words: str) -> list[str]:
         runs.clear()
@@ -100,7 +100,7 @@ def planned(home: Path, weights: Path, capsys: pytest.CaptureFixture[str], monke
         code = main(["run", *filled, "--home", str(home), "--quiet", "--dry-run"])
         err = capsys.readouterr().err
         if runs:
-            return [spec_of(each).identity + str(getattr(each, "error", "")) for each in runs]
+            return [run_of(each).identity + str(getattr(each, "error", "")) for each in runs]
         assert (code, err[:7], err.count("\n")) == (2, "error: ", 1)
         return [err]
 
@@ -244,7 +244,7 @@ PYTHON_CHANGES: Mapping[str, Any] = {
 
 
 def test_every_argument_of_python_is_known_here() -> None:
-    assert set(_RUN_ARGUMENTS) == set(PYTHON_CHANGES) | PYTHON_HOW
+    assert set(RUN_ARGUMENTS) == set(PYTHON_CHANGES) | PYTHON_HOW
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_an_argument_changes_a_run_or_is_refused(
             metabench.run(home=str(home), **filled)
         except UsageError as error:
             return [str(error)]
-        return [spec_of(each).identity + str(getattr(each, "error", "")) for each in runs]
+        return [run_of(each).identity + str(getattr(each, "error", "")) for each in runs]
 
     before = made(**base)
     changes = {name: value for name, value in PYTHON_CHANGES.items() if name not in base}

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from metabench.cli.main import main
-from metabench.planning.folder_labels import names_with_places
+from metabench.planning.folder_labels import folder_labels
 from metabench.registry.resolved import ResolvedPlugin
 from metabench_datasets.folder import SPEC
 from tests.photos import make_folder
 
 
 def names(*paths: str) -> list[str]:
-    return names_with_places([ResolvedPlugin(SPEC, {"path": path}) for path in paths])
+    return folder_labels([ResolvedPlugin(SPEC, {"path": path}) for path in paths])
 
 
 def test_the_end_that_differs() -> None:

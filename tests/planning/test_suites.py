@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metabench.errors import UsageError
-from metabench.planning.run_spec import RejectedRun, sound, spec_of
+from metabench.planning.run_spec import RejectedRun, require_valid, run_of
 from metabench.planning.suites import find_suite, load_suites, plan_suite, read_suite
 from metabench.registry.loader import SuiteFile
 from metabench.registry.registry import Registry, load_registry
@@ -41,7 +41,7 @@ def test_blocks_inherit_what_stands_above_them(tmp_path: Path, registry: Registr
         + RUNS
         + 'ways = [3]\nseeds = [4, 5]\nbackbones = ["conv4"]\n'
     )
-    runs = sound(plan_suite(read_suite(written(tmp_path, text), registry), ("protonet",), {}, registry))
+    runs = require_valid(plan_suite(read_suite(written(tmp_path, text), registry), ("protonet",), {}, registry))
     found = [
         (run.protocol.params["way"], run.protocol.params["shot"], run.seed, run.recipe and run.recipe.episodes)
         for run in runs
@@ -52,7 +52,7 @@ def test_blocks_inherit_what_stands_above_them(tmp_path: Path, registry: Registr
 
 def test_a_run_that_two_blocks_name_is_one(tmp_path: Path, registry: Registry) -> None:
     suite = read_suite(written(tmp_path, HEAD + RUNS + "shots = [1, 5]\n" + RUNS + "shots = [5, 1]\n"), registry)
-    runs = sound(plan_suite(suite, ("chance", "chance"), {}, registry))
+    runs = require_valid(plan_suite(suite, ("chance", "chance"), {}, registry))
     assert [run.protocol.params["shot"] for run in runs] == [1, 5]
 
 
@@ -60,7 +60,7 @@ def test_runs_that_cannot_be_are_told_unless_none_can(tmp_path: Path, registry: 
     text = HEAD + RUNS + RUNS + 'protocols = ["meta-dataset"]\n'
     suite = read_suite(written(tmp_path, text), registry)
     found = plan_suite(suite, ("maml", "chance"), {}, registry)
-    assert [(spec_of(each).protocol.name, isinstance(each, RejectedRun)) for each in found] == [
+    assert [(run_of(each).protocol.name, isinstance(each, RejectedRun)) for each in found] == [
         ("fixed-way", False), ("fixed-way", False), ("meta-dataset", True), ("meta-dataset", False)
     ]  # fmt: skip
     hopeless = read_suite(written(tmp_path, HEAD + RUNS + 'protocols = ["meta-dataset"]\n'), registry)
@@ -71,9 +71,9 @@ def test_runs_that_cannot_be_are_told_unless_none_can(tmp_path: Path, registry: 
 def test_where_a_suite_trains_does_not_concern_what_is_not_trained(tmp_path: Path, registry: Registry) -> None:
     text = HEAD + 'train_dataset = "omniglot"\n' + RUNS
     suite = read_suite(written(tmp_path, text), registry)
-    runs = sound(plan_suite(suite, ("protonet", "chance"), {}, registry))
+    runs = require_valid(plan_suite(suite, ("protonet", "chance"), {}, registry))
     assert [run.trained_on.name for run in runs] == ["omniglot", "glyphs"]
-    (run,) = sound(plan_suite(suite, ("chance",), {}, registry))
+    (run,) = require_valid(plan_suite(suite, ("chance",), {}, registry))
     assert run.identity == runs[1].identity
 
 
@@ -88,7 +88,7 @@ def test_the_digest_is_of_what_is_measured(tmp_path: Path, registry: Registry) -
 def test_what_the_suite_leaves_open_is_the_users(tmp_path: Path, registry: Registry) -> None:
     suite = read_suite(written(tmp_path, HEAD + RUNS + "seeds = [0, 1]\nsettings.train.lr = 0.01\n"), registry)
     given = {"seeds": (7,), "backbones": ("conv4-strided",), "settings": {"train.episodes": 3}}
-    (run,) = sound(plan_suite(suite, ("protonet",), given, registry))
+    (run,) = require_valid(plan_suite(suite, ("protonet",), given, registry))
     assert run.recipe is not None
     assert (run.seed, run.backbone.name, run.recipe.episodes, run.recipe.lr) == (7, "conv4-strided", 3, 0.01)
 
@@ -113,23 +113,27 @@ def test_what_it_settles_is_not(tmp_path: Path, registry: Registry, given: dict[
     ("text", "problem"),
     [
         ("name mine", "is not TOML (Expected '=' after a key in a key/value pair (at line 1, column 6))"),
-        (HEAD.replace("mine", "mi ne") + RUNS, "name: use letters, digits and any of _.+-, not 'mi ne'"),
+        (HEAD.replace("mine", "mi ne") + RUNS, "name: must be letters, digits and any of _.+-, as text, not 'mi ne'"),
         (HEAD.replace("version = 1", "version = 0") + RUNS, "version: must be a whole number of at least 1, not 0"),
-        (HEAD.replace('"a try"', "3") + RUNS, "summary: must be text"),
-        (RUNS, "name: must be text, and is missing"),
-        (HEAD, "runs: there must be at least one block [[runs]]"),
-        (HEAD + "runs = []\n", "runs: there must be at least one block [[runs]]"),
-        (HEAD + "runs = [3]\n", "runs: there must be at least one block [[runs]]"),
+        (HEAD.replace('"a try"', "3") + RUNS, "summary: must be text, not 3"),
+        (RUNS, "name: must be letters, digits and any of _.+-, as text, and is missing"),
+        (HEAD, "runs: must be at least one block [[runs]], and is missing"),
+        (HEAD + "runs = []\n", "runs: must be at least one block [[runs]], not []"),
+        (HEAD + "runs = [3]\n", "runs: must be at least one block [[runs]], not [3]"),
         (HEAD + "shot = [1]\n" + RUNS, "unknown key 'shot'; did you mean 'shots'?"),
         (HEAD + "[[runs]]\nways = [5]\n", "[[runs]] 1, datasets: is missing"),
-        (HEAD + RUNS + RUNS + "ways = []\n", "[[runs]] 2, ways: is empty; leave the key out, or name something"),
-        (HEAD + RUNS + "ways = 5\n", "[[runs]] 1, ways: must be a list of whole numbers, not 5"),
-        (HEAD + RUNS + "ways = [5, 1]\n", "[[runs]] 1, ways: must be a list of whole numbers of at least 2, not 1"),
+        (HEAD + RUNS + RUNS + "ways = []\n", "[[runs]] 2, ways: must be a list of whole numbers of at least 2, not []"),
+        (HEAD + RUNS + "ways = 5\n", "[[runs]] 1, ways: must be a list of whole numbers of at least 2, not 5"),
+        (HEAD + RUNS + "ways = [5, 1]\n",
+         "[[runs]] 1, ways: must be a list of whole numbers of at least 2, not [5, 1]"),
         (HEAD + RUNS + "shots = [true]\n",
-         "[[runs]] 1, shots: must be a list of whole numbers of at least 1, not True"),
+         "[[runs]] 1, shots: must be a list of whole numbers of at least 1, not [True]"),
         (HEAD + RUNS + 'query = "15"\n', "[[runs]] 1, query: must be a whole number of at least 1, not '15'"),
         (HEAD + RUNS + "episodes = 2000000\n",
          "[[runs]] 1, episodes: must be a whole number from 1 to 1000000, not 2000000"),
+        (HEAD + "until_ci = nan\n" + RUNS,
+         "until_ci: must be a half-width in points, above 0 and at most 100, not nan"),
+        (HEAD + RUNS + "settings = " + "{a=" * 3000 + "1" + "}" * 3000 + "\n", "is nested too deeply"),
         (HEAD + "until_ci = 0\n" + RUNS, "until_ci: must be a half-width in points, above 0 and at most 100, not 0"),
         (HEAD + RUNS + 'sampling = "openly"\n', "[[runs]] 1, sampling: must be one of closed, open, not 'openly'"),
         (HEAD + RUNS + "way = [5]\n", "[[runs]] 1, unknown key 'way'; did you mean 'ways'?"),

@@ -77,7 +77,7 @@ def test_the_command_writes_the_same_bytes_and_keeps_stdout_for_the_table(
 def test_a_picture_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = _files(tmp_path, _record("a"), _record("b"))
     assert main(["compare", *files, "--plot", str(tmp_path / "no" / "a.svg")]) == 2
-    assert "there is no folder" in capsys.readouterr().err
+    assert "not found" in capsys.readouterr().err
 
 
 def test_the_same_answers_are_drawn_at_zero(tmp_path: Path) -> None:

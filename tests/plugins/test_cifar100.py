@@ -189,7 +189,7 @@ def test_missing_archive_is_downloaded(small, tmp_path, monkeypatch):
     (tmp_path / "cifar-100-python.tar.gz").write_bytes(data.getvalue())
     asked = []
     monkeypatch.setattr(
-        "metabench.data.downloads.fetch", lambda file, _: asked.append(file.checksum) or tmp_path / file.name
+        "metabench.data.downloads.download", lambda file, _: asked.append(file.checksum) or tmp_path / file.name
     )
     assert small.dataset().load("val", DataContext(tmp_path / "cache", allow_download=True)).names
     assert asked == ["md5:eb9058c3a382ffc7106e4002c42a8d85"]

@@ -97,7 +97,7 @@ def test_opened_again_without_the_archive(context, monkeypatch):
     write_tgz(context.sources[0], members())
     data = Cub(layout=LAYOUT)
     digests = {split: split_digest(data.load(split, context)) for split in LISTS}
-    monkeypatch.setattr(cub, "open_members", None)
+    monkeypatch.setattr(cub, "open_archive", None)
     started = time.perf_counter()
     assert {split: split_digest(data.load(split, context)) for split in LISTS} == digests
     (context.sources[0] / "CUB_200_2011.tgz").unlink()

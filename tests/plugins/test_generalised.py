@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metabench.cli.main import main
-from metabench.data.joint_split import JointSplit, joined, reserved
+from metabench.data.joint_split import JointSplit, join_splits, reserve_mask
 from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import UsageError
@@ -38,7 +38,7 @@ GOLDEN = [
 
 def joint_of(novel: list[int], base: list[int], share: float) -> JointSplit:
     split = split_of(base)
-    return joined(split_of(novel), split, reserved(split, "digest", share))
+    return join_splits(split_of(novel), split, reserve_mask(split, "digest", share))
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: "-".join(map(str, case[0])))
@@ -100,7 +100,7 @@ def test_every_reserved_image_is_asked_about_as_often() -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(UsageError, match="need base classes beside"):
+    with pytest.raises(UsageError, match="the split has no base classes"):
         Generalised(2, 1, 1, 0, 5, 0.2).check(split_of([9] * 9))
     with pytest.raises(UsageError, match="8 base classes are more than there are; use --set protocol"):
         Generalised(2, 1, 1, 8, 5, 0.2).check(joint_of([9] * 3, [9] * 4, 0.2))
@@ -214,7 +214,7 @@ def test_an_interrupted_run_goes_on_with_its_parts(
             raise KeyboardInterrupt
         return values(self, *args)
 
-    monkeypatch.setattr("metabench.execution.executor._FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr("metabench.execution.score_run.FLUSH_SECONDS", -1.0)
     monkeypatch.setattr("metabench.learners.feature_learner.chunk_size", lambda *args: 10)
     monkeypatch.setattr(Generalised, "values", stopping)
     assert main(arguments(tmp_path / "b", *WORDS, algo="nearest-mean")) == 130

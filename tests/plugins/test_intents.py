@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench.cli.datasets import forms, verified
+from metabench.cli.datasets.class_splits import class_splits
+from metabench.cli.datasets.verification import verify_splits
 from metabench.data import DataContext, split_digest
-from metabench.data.downloads import OfficialFile, find
+from metabench.data.downloads import OfficialFile, find_source
 from metabench.data.text import decode_texts
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.execution.session import Session
@@ -179,7 +180,7 @@ def test_specs_are_of_text() -> None:
 
 def test_the_digests_of_every_class_split_are_known_without_reading(tmp_path: Path) -> None:
     session = Session(Home(tmp_path), Console(quiet=True), "cpu")
-    found = [session.digests(ResolvedPlugin(SPECS[3], {"fold": fold})) for fold in range(1, 6)]
+    found = [session.loader.digests(ResolvedPlugin(SPECS[3], {"fold": fold})) for fold in range(1, 6)]
     assert found == [dict(declared.digests) for _, declared in SPECS[3].forms()]
     assert not (tmp_path / "data").exists()
 
@@ -188,7 +189,7 @@ def real_folders(spec: DatasetSpec) -> tuple[Path, ...]:
     given = os.environ.get("METABENCH_DATA") or str(Path(__file__).parents[3] / "shared/data")
     folders = tuple(folder for folder in map(Path, given.split(os.pathsep)) if folder.is_dir())
     known = SOURCES[spec.name]
-    if find(known.names, DataContext(Path("nowhere"), folders), known.folders) is None:
+    if find_source(known.names, DataContext(Path("nowhere"), folders), known.folders) is None:
         pytest.skip(f"no {spec.name} in METABENCH_DATA or ../shared/data")
     return folders
 
@@ -197,7 +198,7 @@ def real_folders(spec: DatasetSpec) -> tuple[Path, ...]:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_the_real_sentences_are_those_declared(tmp_path: Path, spec: DatasetSpec) -> None:
     home = Home(tmp_path, real_folders(spec))
-    for form in forms(ResolvedPlugin(spec, {"fold": 1})):
-        checks = list(verified(form, home))
+    for form in class_splits(ResolvedPlugin(spec, {"fold": 1})):
+        checks = list(verify_splits(form, home))
         assert {check.status for check in checks[:3]} == {"ok"}
         assert not [check.detail for check in checks if "not declared" in check.detail]

@@ -11,8 +11,10 @@ from metabench.cli.main import main
 from metabench.data import DataContext, split_digest
 from metabench.data.duplicates import by_splits, duplicates
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.execution.run_data import unofficial_pixels
 from metabench.execution.session import Session
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
+from metabench.planning.selection import Selection
 from metabench.registry.specs import UNKNOWN_COPY, SplitSize
 from metabench.utils.console import Console
 from metabench.utils.home import Home
@@ -225,9 +227,9 @@ def test_digests_follow_the_copy_and_the_pixels_are_named(tmp_path, monkeypatch)
         session = Session(Home(tmp_path / "home", (folder,)), Console(quiet=True), "cpu")
         selection = Selection(algorithms=("chance",), datasets=("mini-imagenet",), ways=(2,))
         (run,) = plan(selection, session.registry)
-        found[name] = session.digests(run.dataset)
-        assert found[name] == {split: split_digest(session.split(run.dataset, split)) for split in LISTS}
-        assert session.pixels(run) == {"mini-imagenet": UNKNOWN_COPY}
+        found[name] = session.loader.digests(run.dataset)
+        assert found[name] == {split: split_digest(session.loader.split(run.dataset, split)) for split in LISTS}
+        assert unofficial_pixels(run, session.loader) == {"mini-imagenet": UNKNOWN_COPY}
     assert found["a"]["train"] == found["b"]["train"] and found["a"]["test"] != found["b"]["test"]
     (known,) = SPEC.copies.values()
     assert SPEC.pixels({}, known.digests) == "re-encoded as JPEG of quality 75"

@@ -15,7 +15,7 @@ from metabench.data import split_digest
 from metabench.episodes.source import EpisodeSource
 from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.models.assembly import build_model
-from metabench.models.interfaces import numbers, objective
+from metabench.models.interfaces import decode_numbers, objective
 from metabench.registry.registry import load_registry, load_target
 from metabench_backbones.mlp import Mlp
 from metabench_datasets.sinusoid import AMPLITUDE, PHASE, SPEC, Sinusoid, sine
@@ -96,8 +96,8 @@ def test_the_value_is_the_mean_squared_error() -> None:
 def test_the_network_reads_the_inputs_and_not_the_answers() -> None:
     items = torch.from_numpy(load().images[:6])
     net = Mlp((8,))
-    torch.testing.assert_close(net.inputs(items), numbers(items)[:, :1])
-    torch.testing.assert_close(net.targets(items), numbers(items)[:, 1:])
+    torch.testing.assert_close(net.inputs(items), decode_numbers(items)[:, :1])
+    torch.testing.assert_close(net.targets(items), decode_numbers(items)[:, 1:])
     assert net(net.inputs(items)).shape == (6, 40)
     assert sum(weight.numel() for weight in net.parameters()) == 80 + 1640
     assert torch.isfinite(objective(torch.zeros(6, 1), net.targets(items)))
@@ -115,8 +115,8 @@ def test_both_formulations_agree_on_numbers(name: str) -> None:
     found = []
     for formulation in ("loop", "vmap"):
         model = build_model(Mlp, {}, load_target(spec), params, (8,), 0).double()
-        model.backbone.inputs = lambda items: numbers(items)[:, :1].double()
-        model.backbone.targets = lambda items: numbers(items)[:, 1:].double()
+        model.backbone.inputs = lambda items: decode_numbers(items)[:, :1].double()
+        model.backbone.targets = lambda items: decode_numbers(items)[:, 1:].double()
         learner = AdaptiveLearner(model, formulation=formulation)
         loss = learner.backward(images, batch, recipe, 0)
         slopes = [weight.grad for weight in model.parameters() if weight.grad is not None]
@@ -131,7 +131,7 @@ def test_the_floor_predicts_the_mean_of_the_support(tmp_path: Path, capsys: pyte
     batch = EpisodeSource(Regression(5, 15), split, "x").batch(0, 40)
     model = build_model(Mlp, {}, load_target(load_registry().algorithms["support-mean"]), {}, (8,), 0)
     found = AdaptiveLearner(model).scores(torch.from_numpy(split.images), batch)
-    y = numbers(torch.from_numpy(split.images))[:, 1].numpy()
+    y = decode_numbers(torch.from_numpy(split.images))[:, 1].numpy()
     expected = np.broadcast_to(y[batch.support].mean(1)[:, None], (40, 15))
     np.testing.assert_allclose(found[..., 0].numpy(), expected, rtol=1e-5, atol=1e-6)
     args = [
@@ -189,10 +189,13 @@ def test_it_works_out_of_the_box_and_meta_learning_wins(tmp_path: Path, capsys: 
         (["--algo", "pretrain"], ", or --dataset sinusoid"),
         (["--algo", "maml", "--dataset", "sinusoid", "--backbone", "conv4"], "use --backbone mlp"),
         (["--algo", "maml", "--dataset", "glyphs", "--protocol", "regression"], "is for functions, and the items of"),
-        (["--algo", "maml", "--dataset", "glyphs,sinusoid"], "each needs a command of its own"),
+        (["--algo", "maml", "--dataset", "glyphs,sinusoid"], "Use one command for each"),
         (["--algo", "maml", "--dataset", "sinusoid", "--protocol", "fixed-way"], "fixed-way' is for"),
-        (["--algo", "maml", "--dataset", "sinusoid", "--ways", "20"], "'regression' has no ways; leave --ways out"),
-        (["--algo", "maml", "--dataset", "sinusoid", "--until-ci", "1"], "--until-ci is in points of accuracy"),
+        (["--algo", "maml", "--dataset", "sinusoid", "--ways", "20"], "'regression' has no ways. Leave --ways out"),
+        (
+            ["--algo", "maml", "--dataset", "sinusoid", "--until-ci", "1"],
+            "cannot apply --until-ci: it is in points of accuracy",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(

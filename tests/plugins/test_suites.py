@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metabench.planning.run_spec import sound
+from metabench.planning.run_spec import require_valid
 from metabench.planning.suites import load_suites, plan_suite
 from metabench.registry.registry import load_registry
 from metabench.utils.hashing import canonical_json
@@ -23,7 +23,7 @@ def test_every_suite_is_sound_and_pinned() -> None:
     found, problems = load_suites(load_registry())
     assert not problems
     assert {name: suite.sha256 for name, suite in found.items()} == DIGESTS
-    assert all(suite.where.name == f"{name}.toml" for name, suite in found.items())
+    assert all(suite.path.name == f"{name}.toml" for name, suite in found.items())
 
 
 @pytest.mark.parametrize("algorithm", ["protonet", "maml", "nearest-mean", "linear-probe", "chance"])
@@ -32,6 +32,6 @@ def test_algorithms_of_every_kind_can_be_planned(name: str, algorithm: str) -> N
     if (name, algorithm) == ("multi-domain@1", "maml"):
         pytest.skip("its network is made for one number of classes, and episodes of the suite differ in it")
     registry = load_registry()
-    runs = sound(plan_suite(load_suites(registry)[0][name], (algorithm,), {}, registry))
+    runs = require_valid(plan_suite(load_suites(registry)[0][name], (algorithm,), {}, registry))
     cells = {canonical_json([run.dataset.identity, run.protocol.identity]) for run in runs}
     assert len(cells) == len(runs) > 0

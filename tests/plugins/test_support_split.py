@@ -13,12 +13,12 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.data import ClassSplit
-from metabench.data.paired_split import PairedSplit, paired
+from metabench.data.paired_split import PairedSplit, pair_splits
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.execution.launcher import run_selection
 from metabench.execution.session import Session
-from metabench.planning.planner import Selection
+from metabench.planning.selection import Selection
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench_protocols.support_split import SupportSplit
@@ -158,17 +158,23 @@ def test_a_backbone_trained_before_is_used_as_it_is(
 
 
 REFUSED: Mapping[str, tuple[list[str], str]] = {
-    "query": (["--query", "5"], "protocol 'support-split' has its own number of queries; leave --query out"),
+    "query": (["--query", "5"], "protocol 'support-split' has its own number of queries. Leave --query out"),
     "open": (["--sampling", "open"], "has no open sampling"),
-    "source": (["--algo", "protonet", "--train-dataset", "glyphs"], "leave --train-dataset out"),
+    "source": (
+        ["--algo", "protonet", "--train-dataset", "glyphs"],
+        "cannot apply --train-dataset: 'support-split' trains nothing",
+    ),
     "shots": (["--shots", "7"], "7 shots are more than the 6 images that class 'a' has for support; use --shots 6"),
     "ways": (["--ways", "5"], "5-way needs 5 classes but the split has 4; use --ways 4 or fewer"),
     "one way": (["--ways", "1"], "--ways must be at least 2, not 1"),
     "untrained": (["--algo", "protonet"], "'folder:photos' has no classes to meta-train protonet on"),
     "images": (["--algo", "maml"], "'support-split' is for features"),
     "data": (["--dataset", "glyphs"], "each split of 'glyphs' has classes of its own; use --dataset folder:PATH"),
-    "set": (["--set", "data.same_classes=true"], "--set data.same_classes: the protocol says it"),
-    "other": (["--protocol", "fixed-way", "--set", "data.same_classes=true"], "--set data.same_classes: the protocol"),
+    "set": (["--set", "data.same_classes=true"], "cannot set data.same_classes: the protocol sets it"),
+    "other": (
+        ["--protocol", "fixed-way", "--set", "data.same_classes=true"],
+        "data.same_classes: the protocol sets it",
+    ),
     "plain": (["--protocol", "fixed-way"], "take examples from train/ and ask about test/ by --protocol support-split"),
     "generalised": (["--protocol", "generalised"], "4 classes are in train/ and in test/"),
 }
@@ -193,7 +199,7 @@ def test_refused(name: str, photos: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_nothing_is_chosen_by_it(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--algo", "linear-probe", "--backbone", "pixels", "--set", "algo.c=0.1,1", "--protocol", "support-split"]
     assert main(["sweep", "--dataset", f"folder:{photos}", *words]) == 2
-    assert "has no val classes to choose parameters by" in capsys.readouterr().err
+    assert "cannot choose parameters with protocol 'support-split': it has no val classes" in capsys.readouterr().err
 
 
 def test_another_protocol_refuses_in_the_same_session(photos: Path, home: Path) -> None:
@@ -227,7 +233,7 @@ def split(counts: list[int]) -> ClassSplit:
 
 
 def test_episodes_do_not_depend_on_how_many_are_drawn() -> None:
-    both = paired(split([3, 5, 4, 4]), split([6, 7, 2, 9]))
+    both = pair_splits(split([3, 5, 4, 4]), split([6, 7, 2, 9]))
     assert isinstance(both, PairedSplit)
     source = EpisodeSource(SupportSplit(3, 2), both, "x")
     whole = [(*batch.support[i], -1, *batch.query[i]) for batch in source.runs(0, 50) for i in range(len(batch))]
@@ -246,4 +252,4 @@ def test_episodes_do_not_depend_on_how_many_are_drawn() -> None:
 
 def test_splits_of_different_classes_are_no_pair() -> None:
     with pytest.raises(UsageError, match="give both splits the same classes"):
-        paired(split([2, 2]), split([2, 2, 2]))
+        pair_splits(split([2, 2]), split([2, 2, 2]))

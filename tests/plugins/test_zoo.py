@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from metabench.errors import MissingError, UsageError
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
+from metabench.planning.selection import Selection
 from metabench.registry.registry import load_registry
 from metabench_backbones.zoo import Timm, Torchvision, _fetched
 from tests.vision_libraries import usable

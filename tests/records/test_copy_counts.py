@@ -16,7 +16,8 @@ from metabench.execution.run_fingerprints import made_for
 from metabench.execution.session import Session
 from metabench.execution.training_data import seen_by
 from metabench.models.checkpoints import save_tensors
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
+from metabench.planning.selection import Selection
 from metabench.records.checks import RecordError
 from metabench.records.copy_counts import copies_words, most
 from metabench.utils.console import Console

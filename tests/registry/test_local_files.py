@@ -168,7 +168,7 @@ def test_a_broken_file_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path:
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="there is no such file"):
+    with pytest.raises(MissingError, match="file not found"):
         read_files([tmp_path / "none.py"])
     with pytest.raises(UsageError, match=r"is not a Python file; give a file that ends in \.py"):
         read_files([tmp_path])

@@ -6,10 +6,9 @@ import sys
 import pytest
 
 from metabench.errors import MetabenchError, MissingError, UsageError
-from metabench.registry.loader import Kind
-from metabench.registry.registry import Registry, availability, clear_registry, kind_of, load_registry, load_target
-from metabench.registry.resolved import resolve_params
-from metabench.registry.specs import AlgorithmSpec, as_recorded
+from metabench.registry.registry import Registry, availability, clear_registry, load_registry, load_target
+from metabench.registry.resolved import as_recorded, resolve_params
+from metabench.registry.specs import AlgorithmSpec, Kind, kind_of
 
 
 @pytest.fixture

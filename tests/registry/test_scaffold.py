@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from metabench.errors import MetabenchError, UsageError
-from metabench.registry.scaffold import KINDS, create, derive, kind_named
+from metabench.registry.scaffold import create, derive, kind_named
+from metabench.registry.specs import PLUGIN_KINDS
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_a_name_that_no_plugin_may_have(name: str) -> None:
 
 
 def test_kinds() -> None:
-    assert [kind_named(kind) for kind in KINDS] == list(KINDS)
+    assert [kind_named(kind) for kind in PLUGIN_KINDS] == list(PLUGIN_KINDS)
     with pytest.raises(UsageError, match="unknown kind 'backbones'; did you mean 'backbone'"):
         kind_named("backbones")
 

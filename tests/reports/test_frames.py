@@ -128,7 +128,7 @@ def test_a_failed_write_leaves_what_was_there(home: Path, tmp_path: Path, monkey
     ("words", "code", "message"),
     [
         ([], 2, "name a file to write"),
-        (["--csv", "no/such/folder/a.csv"], 2, "there is no folder"),
+        (["--csv", "no/such/folder/a.csv"], 2, "not found"),
         (["--csv", "a.csv", "abcd1234"], 2, "no record 'abcd1234'"),
     ],
 )

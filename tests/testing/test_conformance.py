@@ -11,7 +11,7 @@ from textwrap import dedent
 
 import pytest
 
-from metabench.testing.runner import Result, Target, run_checks
+from metabench.testing.runner import CheckResult, CheckTarget, run_checks
 
 HERE = Path(__file__).parent.parent
 RIGHT = HERE / "right_plugin.py"
@@ -130,7 +130,7 @@ def test_an_unknown_or_missing_name_fails_and_is_not_skipped(author: tuple[Proce
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], Result]:
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], CheckResult]:
     """Results of plugins that get in the way, from a folder that does, with settings that do."""
     folder = tmp_path_factory.mktemp("odd")
     (folder / "odd.py").write_text(dedent(ODD))
@@ -138,12 +138,12 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], Re
     for name in ("conftest.py", "random.py"):
         (folder / name).write_text("raise RuntimeError")
     targets = [
-        Target("backbone", "picky", plugin=(folder / "odd.py",)),
-        Target("backbone", "unlucky", plugin=(folder / "odd.py",)),
-        Target("backbone", "conv4", {"channels": -3}),
-        Target("algorithm", "lazy", plugin=(folder / "odd.py",)),
-        Target("algorithm", "matching-net", {"fce": True}),
-        Target("algorithm", "leaver", plugin=(folder / "odd.py",)),
+        CheckTarget("backbone", "picky", plugin=(folder / "odd.py",)),
+        CheckTarget("backbone", "unlucky", plugin=(folder / "odd.py",)),
+        CheckTarget("backbone", "conv4", {"channels": -3}),
+        CheckTarget("algorithm", "lazy", plugin=(folder / "odd.py",)),
+        CheckTarget("algorithm", "matching-net", {"fce": True}),
+        CheckTarget("algorithm", "leaver", plugin=(folder / "odd.py",)),
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -152,7 +152,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], Re
     return {(result.name, result.check): result for result in results}
 
 
-def test_a_check_whose_every_case_is_skipped_fails(odd: Mapping[tuple[str, str], Result]) -> None:
+def test_a_check_whose_every_case_is_skipped_fails(odd: Mapping[tuple[str, str], CheckResult]) -> None:
     result = odd["picky", "features"]
     assert result.status == "failed"
     assert result.found == (
@@ -161,24 +161,24 @@ def test_a_check_whose_every_case_is_skipped_fails(odd: Mapping[tuple[str, str],
     )
 
 
-def test_a_plugin_cannot_skip_its_checks(odd: Mapping[tuple[str, str], Result]) -> None:
+def test_a_plugin_cannot_skip_its_checks(odd: Mapping[tuple[str, str], CheckResult]) -> None:
     assert odd["lazy", "shapes"].status == odd["lazy", "fair-ties"].status == "failed"
     assert odd["lazy", "shapes"].found == "every case was skipped, so nothing was checked: not today"
 
 
-def test_an_exception_names_its_place(odd: Mapping[tuple[str, str], Result]) -> None:
+def test_an_exception_names_its_place(odd: Mapping[tuple[str, str], CheckResult]) -> None:
     line = 1 + dedent(ODD).splitlines().index('        raise ValueError("bad\\nluck")')
     assert odd["unlucky", "features"].found == f"it raised ValueError: bad luck (odd.py:{line})"
 
 
-def test_parameters_reach_the_plugin(odd: Mapping[tuple[str, str], Result]) -> None:
+def test_parameters_reach_the_plugin(odd: Mapping[tuple[str, str], CheckResult]) -> None:
     assert odd["conv4", "features"].status == "failed"
     assert "-3" in odd["conv4", "features"].found
     assert odd["matching-net", "fair-ties"].status == "skipped"
     assert "reads the support as a sequence" in odd["matching-net", "fair-ties"].reason
 
 
-def test_what_has_no_result_has_failed(odd: Mapping[tuple[str, str], Result]) -> None:
+def test_what_has_no_result_has_failed(odd: Mapping[tuple[str, str], CheckResult]) -> None:
     assert odd["leaver", "spec"].status == "passed"
     for check in ("shapes", "fair-ties"):
         assert odd["leaver", check].status == "failed"
@@ -193,7 +193,7 @@ def test_an_installed_plugin_must_not_load_torch_to_be_listed(tmp_path: Path) ->
     (info / "entry_points.txt").write_text("[metabench]\neager = eager_plugin\n")
     paths = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     (result,) = run_checks(
-        [Target("algorithm", "soft-nearest")], only=["lazy-import"], environment={"PYTHONPATH": paths}
+        [CheckTarget("algorithm", "soft-nearest")], only=["lazy-import"], environment={"PYTHONPATH": paths}
     )
     assert (result.status, result.found) == ("failed", "import eager_plugin loads ['torch']")
 

@@ -10,8 +10,8 @@ import torch
 
 from metabench.api import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
 from metabench.registry.registry import load_registry
-from metabench.testing.conformance import Check
-from metabench.testing.runner import KINDS, Result, Target, run_checks
+from metabench.testing.conformance import CheckDescription
+from metabench.testing.runner import CHECKED_KINDS, CheckResult, CheckTarget, run_checks
 
 HERE = Path(__file__).parent.parent
 RIGHT = HERE / "right_plugin.py"
@@ -72,18 +72,18 @@ CAUGHT = {
 }
 SLOW = ("learns", "same-training")
 ONLY_HERE = ("lazy-import", "cuda")  # the first is tried in test_conformance.py, the second needs a GPU
-Results = Mapping[tuple[str, str], Result]
+Results = Mapping[tuple[str, str], CheckResult]
 
 
-def checks_of(kit: type) -> list[Check]:
+def checks_of(kit: type) -> list[CheckDescription]:
     return [getattr(kit, name).metabench_check for name in dir(kit) if name.startswith("test_")]
 
 
-def provided(*files: Path) -> list[Target]:
+def provided(*files: Path) -> list[CheckTarget]:
     return [
-        Target(kind, name, plugin=(file,))
+        CheckTarget(kind, name, plugin=(file,))
         for file in files
-        for kind in KINDS
+        for kind in CHECKED_KINDS
         for name, spec in load_registry([file]).names(kind).items()
         if spec.file_sha256
     ]

@@ -74,7 +74,7 @@ def test_killed_anywhere_and_resumed_ends_the_same(
             os.kill(os.getpid(), signal.SIGTERM)
 
     if how == "crash":
-        monkeypatch.setattr(trainer, "_SAVE_SECONDS", -1.0)  # save after every step; the crash comes before
+        monkeypatch.setattr(trainer, "SAVE_SECONDS", -1.0)  # save after every step; the crash comes before
     with pytest.raises(RuntimeError if how == "crash" else KeyboardInterrupt):
         make(splits, tmp_path / "cut").run(0, stop)
     assert (tmp_path / "cut").exists() == (how == "signal" or killed_after > 1)
@@ -132,7 +132,7 @@ def test_without_validation_the_last_weights_are_kept(splits: dict[str, ClassSpl
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train_on": "test"}, "train.train_on is one of train, train\\+val, not 'test'"),
+        ({"train_on": "test"}, "train.train_on must be one of train, train\\+val, not 'test'"),
         ({"train_on": "train+val", "patience": 2}, "train.patience needs a validation split"),
     ],
 )

@@ -34,8 +34,8 @@ def test_root_is_absolute_and_tilde_is_the_user(tmp_path: Path, monkeypatch: pyt
 def test_rooms(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert home.dataset_cache("omniglot") == tmp_path / "data" / "omniglot"
-    rooms = [home.records, home.models, home.features, home.partial, home.locks]
-    assert [room.name for room in rooms] == ["records", "models", "features", "partial", "locks"]
+    rooms = [home.records, home.models, home.features, home.partial]
+    assert [room.name for room in rooms] == ["records", "models", "features", "partial"]
     assert {room.parent for room in rooms} == {tmp_path}
 
 
@@ -74,14 +74,14 @@ def test_unwritable_because_the_parent_is_a_file(tmp_path: Path) -> None:
     with pytest.raises(MetabenchError) as caught:
         Home(root).ensure()
     assert str(caught.value) == (
-        f"home {root} is not writable (Not a directory); choose another with --home or METABENCH_HOME"
+        f"cannot write to home {root}: Not a directory. Choose another with --home or METABENCH_HOME."
     )
     assert caught.value.exit_code == 1
 
 
 def test_unwritable_because_it_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(MetabenchError, match="is not writable"):
+    with pytest.raises(MetabenchError, match="cannot write to home"):
         Home(tmp_path / "file").ensure()
 
 
@@ -89,7 +89,7 @@ def test_unwritable_because_it_is_a_file(tmp_path: Path) -> None:
 def test_unwritable_because_of_permissions(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(MetabenchError, match=r"is not writable \(Permission denied\)"):
+        with pytest.raises(MetabenchError, match=r"cannot write to home .*: Permission denied"):
             Home(tmp_path).ensure()
     finally:
         tmp_path.chmod(0o700)
@@ -100,5 +100,5 @@ def test_full_disk_shows_before_anything_is_measured(tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("metabench.utils.home.tempfile.TemporaryFile", full)
-    with pytest.raises(MetabenchError, match=r"is not writable \(No space left on device\)"):
+    with pytest.raises(MetabenchError, match=r"cannot write to home .*: No space left on device"):
         Home(tmp_path).ensure()

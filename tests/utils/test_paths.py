@@ -9,7 +9,7 @@ import pytest
 import metabench
 from metabench.cli.main import main
 from metabench.errors import MissingError
-from metabench.utils.paths import is_file, is_folder, is_possible, is_there
+from metabench.utils.paths import is_file, is_folder, is_valid_path, path_exists
 from tests.photos import make_folder
 
 LONG = "a" * 300
@@ -60,6 +60,6 @@ def test_python_says_it_too(tmp_path: Path) -> None:
 def test_what_no_file_can_be_called_is_not_there(tmp_path: Path) -> None:
     for name in (LONG, "a\0b"):
         path = tmp_path / name
-        assert not is_possible(path)
-        assert not (is_there(path) or is_file(path) or is_folder(path))
-    assert is_possible(tmp_path / "new") and is_folder(tmp_path)
+        assert not is_valid_path(path)
+        assert not (path_exists(path) or is_file(path) or is_folder(path))
+    assert is_valid_path(tmp_path / "new") and is_folder(tmp_path)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from metabench.utils.hashing import canonical_json
-from metabench.utils.random_streams import Stream, below, choose
+from metabench.utils.random_streams import Stream, choose, integers_below
 
 MASK = 2**64 - 1
 LEAST_P = 1e-6
@@ -112,8 +112,8 @@ def test_equal_names_give_equal_streams_and_different_names_different_ones() -> 
 
 def test_below_reaches_both_ends_and_broadcasts_bounds() -> None:
     words = np.array([[0, 0], [MASK, MASK], [1 << 63, 1 << 63]], dtype=np.uint64)
-    assert below(words, np.array([3, 600], dtype=np.uint64)).tolist() == [[0, 0], [2, 599], [1, 300]]
-    assert below(words, 2**32 - 1)[1, 0] == 2**32 - 2
+    assert integers_below(words, np.array([3, 600], dtype=np.uint64)).tolist() == [[0, 0], [2, 599], [1, 300]]
+    assert integers_below(words, 2**32 - 1)[1, 0] == 2**32 - 2
 
 
 @given(st.data(), st.integers(1, 40))

@@ -6,7 +6,7 @@ import pytest
 
 from metabench.errors import UsageError
 from metabench.training.episode_errors import training_advice
-from metabench.utils.text import are, counted, have, short_digest
+from metabench.utils.text import has_or_have, is_or_are, pluralise, short_digest
 
 
 @pytest.mark.parametrize(
@@ -23,15 +23,15 @@ from metabench.utils.text import are, counted, have, short_digest
     ],
 )
 def test_counts(number: int, noun: str, text: str) -> None:
-    assert counted(number, noun) == text
+    assert pluralise(number, noun) == text
 
 
 def test_verbs_go_with_their_count() -> None:
-    assert [are(1), are(2), have(1), have(0)] == ["is", "are", "has", "have"]
+    assert [is_or_are(1), is_or_are(2), has_or_have(1), has_or_have(0)] == ["is", "are", "has", "have"]
 
 
 def test_an_irregular_plural_and_a_digest() -> None:
-    assert counted(2, "index", "indices") == "2 indices"
+    assert pluralise(2, "index", "indices") == "2 indices"
     assert short_digest("ab" * 32) == "ab" * 6
 
 

@@ -11,7 +11,7 @@ from metabench.models.interfaces import Backbone
 from metabench.models.task_norm import replace_norms
 from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.checks.state import frozen, moved
-from metabench.testing.conformance import NotApplicable, Violation, check, scratch
+from metabench.testing.conformance import NotApplicable, Violation, conformance_check, scratch_folder
 from metabench.testing.support.backbone_case import BackboneChecks, expect_same_features, shape_of, trained_pass, twice
 from metabench.testing.support.randomness import watch
 from metabench.testing.support.synthetic_episodes import permutation
@@ -20,24 +20,24 @@ from metabench.testing.support.synthetic_episodes import permutation
 class BackboneConformance(BackboneChecks, SpecChecks):
     """Every check of a backbone; an author may set `image_shapes`."""
 
-    @check(
+    @conformance_check(
         "features have the declared width, are finite and float32",
         means="Heads of the wrong size are built on it, or scores are not numbers.",
         fix="Set feature_dim in the constructor to what forward returns for that image shape.",
     )
     def test_features(self) -> None:
-        """One image and several, of every image shape."""
+        """Embed one image and several, of every image shape."""
         for body, items in self.cases():
             for count in (1, 5):
                 self.features(body, items[:count])
 
-    @check(
+    @conformance_check(
         "in eval mode the same images give the same features, and nothing changes",
         means="Features in the cache are not those of the next run: dropout or running statistics are still at work.",
         fix="Let eval() reach every layer; never call train() or pass training=True in forward.",
     )
     def test_eval_determinism(self) -> None:
-        """Twice in a row, with other items in between; weights and statistics as before, to the bit."""
+        """Embed twice, with other items in between; compare weights and statistics to the bit."""
         for body, items in self.cases():
             before, first = frozen(body), self.features(body, items)
             self.features(body, self.others(shape_of(items)))
@@ -45,13 +45,13 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             if name := moved(before, body):
                 raise Violation(f"embedding in eval mode changes '{name}'")
 
-    @check(
+    @conformance_check(
         "the features of an image do not depend on the images beside it",
         means="Batch statistics are at work: test images normalise each other, which is hidden transduction.",
         fix="Normalise by running statistics in eval mode, or by statistics of the single image.",
     )
     def test_batch_independence(self) -> None:
-        """Alone, in another order, and beside very different items."""
+        """Embed items alone, in another order, and beside very different items."""
         for body, items in self.cases():
             whole = self.features(body, items)
             alone = [self.features(body, items[index : index + 1]) for index in range(len(items))]
@@ -61,26 +61,26 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             beside = torch.cat([items[:2], self.extreme(shape_of(items))])
             expect_same_features(self.features(body, beside)[:2], whole[:2], "two items beside extreme ones")
 
-    @check(
+    @conformance_check(
         "different images have different features",
         means="It looks at nothing, so that every algorithm on it guesses.",
         fix="Check that forward uses its input.",
     )
     def test_uses_images(self) -> None:
-        """No two of a few random items may agree in all features."""
+        """Require that no two of a few random items agree in all features."""
         for body, items in self.cases():
             features = self.features(body, items)
             apart = torch.cdist(features, features) + torch.eye(len(features), device=features.device)
             if not bool((apart > 0).all()):
                 raise Violation("two random items have the same features")
 
-    @check(
+    @conformance_check(
         "for_inference() computes the same and leaves the backbone as it is",
         means="What is evaluated is not what was trained.",
         fix="Fuse a deep copy in eval mode, or do not override for_inference.",
     )
     def test_for_inference(self) -> None:
-        """With statistics other than those of the start, which would hide a missing normalisation."""
+        """Compare with statistics other than the initial ones, which would hide a missing normalisation."""
         for body, items in self.cases():
             before, features = frozen(body), self.features(body, items)
             expect_same_features(self.features(body, items, body.for_inference()), features, "for_inference()")
@@ -88,29 +88,29 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             if name := moved(before, body):
                 raise Violation(f"for_inference() changes '{name}' of the backbone")
 
-    @check(
+    @conformance_check(
         "for_training() computes and learns the same",
         means="What is trained is not what is evaluated.",
         fix="Give features, gradients and running statistics as forward does in train mode, of the same parameters.",
     )
     def test_for_training(self) -> None:
-        """Features, gradients and statistics of one training pass, against those of forward."""
+        """Compare features, gradients and statistics of one training pass with those of forward."""
         for shape in self.shapes():
             plain, fast, items = self.build(shape), self.build(shape), self.items(shape)
-            wanted, found = (trained_pass(plain, plain, items), trained_pass(fast, fast.for_training(), items))
-            expect_same_features(found, wanted, "for_training()")
+            wanted, fused = (trained_pass(plain, plain, items), trained_pass(fast, fast.for_training(), items))
+            expect_same_features(fused, wanted, "for_training()")
             if name := self._other_gradient(plain, fast):
                 raise Violation(f"for_training() gives '{name}' another gradient")
             for (name, statistic), (_, other) in zip(plain.named_buffers(), fast.named_buffers(), strict=True):
                 expect_same_features(other.float(), statistic.float(), f"'{name}' after for_training()")
 
-    @check(
+    @conformance_check(
         "for_adapting() computes and learns the same, to second order",
         means="Algorithms that adapt to each task adapt another network than the one that is trained.",
         fix="Give features and both derivatives as forward does with `TaskNorm` layers, or do not override it.",
     )
     def test_for_adapting(self) -> None:
-        """Features, gradients and the derivative of their square, by the statistics of a pass."""
+        """Compare features, gradients and the derivative of their square, with the statistics of a pass."""
         for shape in self.shapes():
             bodies, items = [self.build(shape).train() for _ in range(2)], self.items(shape)
             if bodies[0].for_adapting() is bodies[0]:
@@ -119,8 +119,8 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             for body in bodies:
                 replace_norms(body, "transductive", 1, "")
             plain, fast = bodies
-            wanted, found = twice(plain, plain, items), twice(fast, fast.for_adapting(), items)
-            expect_same_features(found, wanted, "for_adapting()")
+            wanted, fused = twice(plain, plain, items), twice(fast, fast.for_adapting(), items)
+            expect_same_features(fused, wanted, "for_adapting()")
             if name := self._other_gradient(plain, fast):
                 raise Violation(f"for_adapting() gives '{name}' another second derivative")
 
@@ -133,19 +133,19 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         pairs = zip(plain.named_parameters(), fast.parameters(), strict=True)
         gradients = [(name, weight.grad, other.grad) for (name, weight), other in pairs if weight.grad is not None]
         largest = max((float(wanted.abs().amax()) for _, wanted, _ in gradients), default=0.0)
-        for name, wanted, found in gradients:
-            apart = (wanted if found is None else wanted - found).abs().amax()
+        for name, wanted, fused in gradients:
+            apart = (wanted if fused is None else wanted - fused).abs().amax()
             if float(apart) > 1e-3 * float(wanted.abs().amax()) + 1e-5 * largest:
                 return name
         return ""
 
-    @check(
+    @conformance_check(
         "it trains as declared",
         means="Training does nothing to it, or changes what was meant to stay.",
         fix="Declare trains=True if and only if it has weights to learn, and let the gradient reach them all.",
     )
     def test_trains(self) -> None:
-        """Every weight gets a gradient from the features in train mode, or there is none to learn."""
+        """Require a gradient from the features for every weight in train mode."""
         spec = self.spec
         for body, items in self.cases():
             weights = {name: weight for name, weight in body.named_parameters() if weight.requires_grad}
@@ -156,13 +156,13 @@ class BackboneConformance(BackboneChecks, SpecChecks):
                 if weight.grad is None or not bool(weight.grad.isfinite().all()):
                     raise Violation(f"no finite gradient reaches '{name}'")
 
-    @check(
+    @conformance_check(
         "the same seed gives the same weights; global random states are left alone",
         means="A run cannot be repeated, or all training seeds are one.",
         fix="Draw initial weights from torch in the constructor, seed nothing, and draw nothing in eval mode.",
     )
     def test_seed(self) -> None:
-        """Building, twice, and embedding, from more than one state."""
+        """Build twice and embed, from more than one random state."""
         for shape in self.shapes():
             one, two, items = self.build(shape, seed=3), self.build(shape, seed=3), self.items(shape)
             if name := moved(frozen(one), two):
@@ -170,14 +170,14 @@ class BackboneConformance(BackboneChecks, SpecChecks):
             watch("its constructor", functools.partial(self.subject.target, shape, **self.values), may_draw=True)
             watch("embedding", functools.partial(self.features, one, items))
 
-    @check(
+    @conformance_check(
         "saved and loaded, it gives the same features",
         means="A checkpoint does not hold all that was learned.",
         fix="Register what is learned or drawn at the start as nn.Parameter or with register_buffer.",
     )
     def test_save_load(self) -> None:
-        """After some training passes, through a file, into an instance of another seed."""
-        path = scratch() / "backbone.safetensors"
+        """Load weights after some training passes, through a file, into an instance of another seed."""
+        path = scratch_folder() / "backbone.safetensors"
         for body, items in self.cases():
             save_tensors(path, body.state_dict(), {})
             other = self.build(shape_of(items), seed=2)
@@ -186,13 +186,13 @@ class BackboneConformance(BackboneChecks, SpecChecks):
                 self.features(other, items), self.features(body, items), "an instance with loaded weights"
             )
 
-    @check(
+    @conformance_check(
         "CUDA and CPU agree",
         means="Results depend on the machine.",
         fix="Register buffers, and make new tensors on the device of the images.",
     )
     def test_cuda(self) -> None:
-        """The same weights and items on both."""
+        """Compare the same weights and items on both devices."""
         if not torch.cuda.is_available():
             raise NotApplicable("there is no CUDA device here")
         for shape in self.shapes():

@@ -1,4 +1,4 @@
-"""The conformance class of data sets."""
+"""The conformance class of datasets."""
 
 from __future__ import annotations
 
@@ -18,40 +18,39 @@ from metabench.data.validation import (
     size_problem,
     type_problem,
 )
-from metabench.registry.loader import Kind
-from metabench.registry.specs import UNKNOWN_COPY, DatasetSpec, Declared
+from metabench.registry.specs import UNKNOWN_COPY, DatasetSpec, Declared, Kind
 from metabench.testing.checks.spec import SpecChecks
-from metabench.testing.conformance import NotApplicable, Subject, Violation, check, scratch
+from metabench.testing.conformance import NotApplicable, Subject, Violation, conformance_check, scratch_folder
 from metabench.utils.home import Home
-from metabench.utils.text import are, counted
+from metabench.utils.text import is_or_are, pluralise
 
 
 class DatasetConformance(SpecChecks):
-    """Every check of a data set. Data that must be downloaded are looked for as ever, but never fetched."""
+    """Every check of a dataset. Data that must be downloaded are looked for as ever, but never fetched."""
 
     kind: ClassVar[Kind] = "dataset"
     dataset: ClassVar[str] = ""
 
-    @check(
+    @conformance_check(
         "every split is a uint8 array in class order",
         means="Episodes cannot be drawn from it, or are drawn wrongly.",
         fix="Return a ClassSplit whose images of class c are rows starts[c] to starts[c+1], starts from 0 to N.",
     )
     def test_layout(self) -> None:
-        """Types, shapes, boundaries and names of train, val and test."""
+        """Check types, shapes, boundaries and names of train, val and test."""
         for split, data in self._splits().items():
             shape = item_shape(self._spec, self.values, self.subject.target(**self.values))
             problem = layout_problem(data, self._spec.kind) or shape_problem(data, self._spec, shape)
             if problem := problem or content_problem(data, self._spec.kind):
                 raise Violation(f"{split}: {problem}")
 
-    @check(
+    @conformance_check(
         "class and image counts are as declared",
         means="Something is missing or doubled, or another version of the data is here.",
         fix="Correct sizes in the spec, and bump its version if results exist.",
     )
     def test_counts(self) -> None:
-        """Of every split."""
+        """Compare the counts of every split."""
         declared = self._declared
         if declared is None:
             raise NotApplicable("no counts are declared for these parameters")
@@ -59,48 +58,48 @@ class DatasetConformance(SpecChecks):
             if problem := size_problem(data, declared.sizes[split]):
                 raise Violation(f"{split}: {problem}")
 
-    @check(
+    @conformance_check(
         "the pixels are as declared, also when loaded again",
-        means="Two people who name this data set measure on different images.",
+        means="Two people who name this dataset measure on different images.",
         fix="Put the digests that are found into the spec, and bump its version if results exist; if they change "
         "from load to load, make decoding repeatable.",
     )
     def test_digest(self) -> None:
-        """SHA-256 of every split, loaded anew."""
+        """Compare the SHA-256 of every split, loaded anew."""
         for split, data in self._splits().items():
-            found, again = split_digest(data), split_digest(self._load(split))
-            if found != again:
-                raise Violation(f"{split} has digest {found[:12]} and, loaded again, {again[:12]}")
-            if self._declared is None or found == self._declared.digests.get(split):
+            actual, again = split_digest(data), split_digest(self._load(split))
+            if actual != again:
+                raise Violation(f"{split} has digest {actual[:12]} and, loaded again, {again[:12]}")
+            if self._declared is None or actual == self._declared.digests.get(split):
                 continue
             if not self._spec.copies:
-                raise Violation(f"{split} has digest {found}, declared is {self._declared.digests.get(split)}")
-            if self._spec.copy_name(split, found) == UNKNOWN_COPY:
-                raise NotApplicable(f"{split} has digest {found}: these pixels are no copy that the spec describes")
+                raise Violation(f"{split} has digest {actual}, declared is {self._declared.digests.get(split)}")
+            if self._spec.copy_name(split, actual) == UNKNOWN_COPY:
+                raise NotApplicable(f"{split} has digest {actual}: these pixels are no copy that the spec describes")
 
-    @check(
+    @conformance_check(
         "no class is in two splits",
         means="Test classes are met in training: accuracy is that of supervised learning.",
         fix="Divide the classes, not the images; name classes so that equal names mean equal classes.",
     )
     def test_disjoint_classes(self) -> None:
-        """By the names of the classes."""
+        """Compare the names of the classes."""
         if problem := shared_class_problem({split: data.names for split, data in self._splits().items()}):
             raise Violation(problem)
 
-    @check(
+    @conformance_check(
         "no image is in two splits",
         means="Test images are met in training.",
         fix="Remove the copies; if the official data have them, list their digests in the spec's shared_images.",
     )
     def test_disjoint_images(self) -> None:
-        """By content; the known ones must be listed, and each listed one must be there."""
-        found = duplicates(self._splits())
-        shared = {digest for splits, images in by_splits(found).items() if len(splits) > 1 for digest in images}
+        """Compare images by content; known shared ones must be listed, and each listed one must exist."""
+        copies = duplicates(self._splits())
+        shared = {digest for splits, images in by_splits(copies).items() if len(splits) > 1 for digest in images}
         listed = self._listed(shared)
         if unknown := sorted(shared - listed):
-            where = " and ".join(dict.fromkeys(split for split, _ in found[unknown[0]]))
-            several = f"{counted(len(unknown), 'image')} {are(len(unknown))} in several splits"
+            where = " and ".join(dict.fromkeys(split for split, _ in copies[unknown[0]]))
+            several = f"{pluralise(len(unknown), 'image')} {is_or_are(len(unknown))} in several splits"
             raise Violation(f"{several}, such as {unknown[0]} in {where}")
         if stale := sorted(listed - shared):
             raise Violation(f"{len(stale)} listed shared images are in no two splits, such as {stale[0]}")
@@ -123,7 +122,7 @@ class DatasetConformance(SpecChecks):
 
     @property
     def _declared(self) -> Declared | None:
-        """What the spec declares for the parameters that are checked."""
+        """Declaration of the spec for the parameters that are checked."""
         return self._spec.declared(self.values)
 
     def _splits(self) -> Mapping[str, ClassSplit]:
@@ -146,7 +145,7 @@ def _load(subject: Subject, values: Values, split: str) -> ClassSplit:
     """Load a split; what can be made anew is made in a temporary folder, what is downloaded lies at home."""
     spec, home = subject.spec, Home.resolve()
     assert isinstance(spec, DatasetSpec)
-    cache: Path = (home if spec.download else Home(scratch())).dataset_cache(spec.cache_name)
+    cache: Path = (home if spec.download else Home(scratch_folder())).dataset_cache(spec.cache_name)
     loaded = subject.target(**dict(values)).load(split, DataContext(cache, home.sources, allow_download=False))
     if problem := type_problem(loaded):
         raise Violation(f"{split}: {problem}")

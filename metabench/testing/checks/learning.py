@@ -1,4 +1,4 @@
-"""The check that training is worth its time: on generated data, with the backbone that these have by default."""
+"""Checks of training, on generated data with its default backbone."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from metabench.learners.base import Learner
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import embed, to_device
-from metabench.planning.planner import Selection, plan
+from metabench.planning.planner import plan
 from metabench.planning.run_spec import RunSpec
+from metabench.planning.selection import Selection
 from metabench.registry.metric import ACCURACY
 from metabench.registry.registry import load_target
 from metabench.registry.resolved import ResolvedPlugin
+from metabench.registry.specs import ProtocolSpec
 from metabench.runtime.devices import choose_device
 from metabench.testing.checks.state import frozen, moved
-from metabench.testing.conformance import NotApplicable, Violation, check, scratch
+from metabench.testing.conformance import NotApplicable, Violation, conformance_check, scratch_folder
 from metabench.testing.support.algorithm_case import AlgorithmChecks
 from metabench.training.trainer import Trainer
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 
 SMALL = {"train_classes": 40, "val_classes": 10, "test_classes": 20}
-"""Of the default data set, which is drawn in a fraction of a second at this size; functions are as they are."""
+"""Of the default dataset, which is drawn in a fraction of a second at this size; functions are as they are."""
 WAY = 5
 QUERY = 5
 """Of each class; the shot is 1 in the test, and in training where the recipe does not fix another."""
@@ -48,22 +50,22 @@ SIGNIFICANT = 4.0
 class LearningChecks(AlgorithmChecks):
     """Training by the harness: it helps, and can be repeated."""
 
-    @check(
+    @conformance_check(
         "after a short training it beats its untrained self",
         means="Its training does not reach the weights, or pulls them the wrong way; hours of it would be wasted.",
         fix="Check that loss() depends on the features with a gradient, and that its sign is right; or declare "
         "trains=False.",
     )
     def test_learns(self) -> None:
-        """On new classes, after 40 training episodes, or 80 or 120 if it is slow; of numbers, five times as many."""
+        """Measure new classes after 40, 80 or 120 training episodes; for numbers, five times as many."""
         lesson = _Lesson(self, self.device)
         before, steps = lesson.merits(), STEPS if self.labels else STEPS_OF_NUMBERS
         for _ in range(ROUNDS):
             lesson.train(steps)
             gain = lesson.merits() - before
-            told = gain if self.labels else np.sign(gain)  # errors have no bound: a few would hide the others
-            error = float(told.std(ddof=1)) / math.sqrt(EPISODES)
-            if float(told.mean()) > SIGNIFICANT * error:
+            gains = gain if self.labels else np.sign(gain)  # errors have no bound: a few would hide the others
+            error = float(gains.std(ddof=1)) / math.sqrt(EPISODES)
+            if float(gains.mean()) > SIGNIFICANT * error:
                 return
         done, start = ROUNDS * steps, float(before.mean())
         end, metric = start + float(gain.mean()), lesson.run.metric
@@ -76,13 +78,13 @@ class LearningChecks(AlgorithmChecks):
             f"before {metric.sign * start:.{metric.digits}f}"
         )
 
-    @check(
+    @conformance_check(
         "the same training seed gives the same weights",
         means="A training cannot be repeated.",
         fix="Draw random numbers from torch alone, and iterate over no set.",
     )
     def test_same_training(self) -> None:
-        """Three training episodes, twice, on the CPU: a GPU adds in any order."""
+        """Train three episodes, twice, on the CPU: a GPU adds in any order."""
         lessons = [_Lesson(self, "cpu") for _ in range(2)]
         start = frozen(lessons[0].learner.module)
         for lesson in lessons:
@@ -101,13 +103,13 @@ class _Lesson:
         if not spec.trains:
             raise NotApplicable("it does not train")
         if not owner.data:
-            raise NotApplicable("no data set of functions is installed that needs no download")
+            raise NotApplicable("no dataset of functions is installed that needs no download")
         small = SMALL if owner.labels else {}
         settings: dict[str, Any] = {f"data.{name}": value for name, value in small.items()}
         settings |= {f"algo.{name}": value for name, value in owner.params.items()}
         registry = owner.subject.registry
         (self.run,) = plan(Selection((spec.name,), (owner.data,), query=QUERY, settings=settings), registry)
-        self.session = Session(Home(scratch()), Console(quiet=True), device, registry=registry)
+        self.session = Session(Home(scratch_folder()), Console(quiet=True), device, registry=registry)
         self.device = choose_device(device)
         self.learner = _learner(self.run, self.session, self.device)
         self.done = 0
@@ -119,7 +121,7 @@ class _Lesson:
             self.run.recipe, way=WAY, query=QUERY, episodes=steps, batch=1, schedule="step", lr_step=0,
             patience=0, validate_every=steps,
         )  # fmt: skip
-        state = scratch() / "training.safetensors"
+        state = scratch_folder() / "training.safetensors"
         state.unlink(missing_ok=True)
         split, name = self.split("train"), ["conformance", self.done]
         source = EpisodeSource(_protocol(self.run.protocol, recipe.shot), split, name)
@@ -138,10 +140,10 @@ class _Lesson:
 
     def split(self, name: str) -> Any:
         """Return a split of the small data."""
-        return self.session.split(self.run.dataset, name)
+        return self.session.loader.split(self.run.dataset, name)
 
 
-def _protocol(choice: ResolvedPlugin, shot: int = 0) -> Any:
+def _protocol(choice: ResolvedPlugin[ProtocolSpec], shot: int = 0) -> Any:
     """Return the protocol with episodes of `WAY` ways where it has any, and `shot`, or its own shots."""
     small = {"way": WAY, "query": QUERY, **({"shot": shot} if shot else {})}
     return load_target(choice.spec)(**{**choice.params, **{k: v for k, v in small.items() if k in choice.params}})
@@ -149,11 +151,11 @@ def _protocol(choice: ResolvedPlugin, shot: int = 0) -> Any:
 
 def _learner(run: RunSpec, session: Session, device: torch.device) -> Learner:
     backbone, head = load_target(run.backbone.spec), load_target(run.algorithm.spec)
-    params, shape = (run.backbone.params, run.algorithm.params), session.split(run.dataset, "test").item_shape
+    params, shape = (run.backbone.params, run.algorithm.params), session.loader.split(run.dataset, "test").item_shape
     way = WAY if "way" in run.protocol.params else 0
     model = build_model(backbone, params[0], head, params[1], shape, run.seed, way).to(device)
     return FeatureLearner(model) if isinstance(model, Model) else AdaptiveLearner(model)
 
 
 def _silent(progress: object, loss: float) -> None:
-    """The kit shows no progress of a training of seconds."""
+    """Show no progress: the training takes seconds."""

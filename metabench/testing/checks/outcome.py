@@ -1,4 +1,4 @@
-"""Checks of what comes out: right where that is easy, chance where nothing can be known, fair where it ties."""
+"""Checks of predictions: right on easy tasks, chance on unknowable ones, fair on ties."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from metabench.evaluation.scoring import predict
-from metabench.testing.conformance import NotApplicable, Violation, check
+from metabench.evaluation.scoring import winning_classes
+from metabench.testing.conformance import RARE, NotApplicable, Violation, conformance_check
 from metabench.testing.support.algorithm_case import AlgorithmChecks
 from metabench.testing.support.scorer import Scorer, trained
 from metabench.testing.support.synthetic_episodes import Episodes, generator
 from metabench.utils.random_streams import Stream
 
-RARE = 1e-6
-"""A fair algorithm fails a statistical check as often as this (if at all: the made-up episodes are fixed)."""
 _NOISE = 0.15
 """Within-class deviation of classes that anything separates, where class means have deviation 1."""
 _LEAST = 0.95
@@ -27,15 +25,15 @@ _COURSES = 3
 
 
 class OutcomeChecks(AlgorithmChecks):
-    """What predictions must be like, made as the harness makes them."""
+    """Checks of predictions made as the harness makes them."""
 
-    @check(
+    @conformance_check(
         "shuffled support labels give chance",
         means="It knows the answers from somewhere other than the support labels: a leak.",
         fix="Look for what else tells the class: the order of queries or support, the names of labels, stored state.",
     )
     def test_shuffled_labels(self) -> None:
-        """Well separated classes in the protocol's order, whose support labels say nothing.
+        """Score well separated classes in the protocol's order, with support labels shuffled.
 
         Queries of one episode depend on each other, so each episode gives one query to a binomial test. The loss
         comes first, where there is one: it is given query labels, and may have kept them.
@@ -57,14 +55,14 @@ class OutcomeChecks(AlgorithmChecks):
                     f"labels are shuffled; chance is {1 / way:.0%}"
                 )
 
-    @check(
+    @conformance_check(
         "well separated classes are told apart",
         means="It does not learn from the support set, so that its rows mean nothing.",
         fix="Check how support items and labels are paired; if it guesses by design, declare "
         "exempt=(Exempt('separable-classes', 'why'),).",
     )
     def test_separable_classes(self) -> None:
-        """At least 95 %, if need be after a short training of its own weights; where it is exempt, less somewhere.
+        """Require at least 95 %, if need be after a short training of its own weights; if exempt, less somewhere.
 
         How far a short training brings an algorithm that adapts a network of its own to each task is a matter of its
         meta-learning: halfway from chance to perfect is asked of it, and not at 20-way.
@@ -90,13 +88,13 @@ class OutcomeChecks(AlgorithmChecks):
         if reason:
             raise NotApplicable(f"exempt, and lacking as declared: {reason}")
 
-    @check(
+    @conformance_check(
         "functions of different levels are told apart",
         means="It does not learn from the numbers in the support set, so that its rows mean nothing.",
         fix="Check how support items and their numbers are paired, and that the scale of what is predicted is theirs.",
     )
     def test_levels(self) -> None:
-        """Nearly constant functions: an error of at most half of their variance, if need be after a short training."""
+        """Require an error of at most half the variance of nearly constant functions, if need be after training."""
         if self.labels:
             raise NotApplicable("it predicts labels, and what is checked are numbers")
         for points in (5, 20):
@@ -114,13 +112,13 @@ class OutcomeChecks(AlgorithmChecks):
                     f"than {_MOST:.0%}"
                 )
 
-    @check(
+    @conformance_check(
         "classes that cannot be told apart win equally often",
         means="Ties go to some label more often. Labels follow the order of classes, so accuracy is not what it seems.",
         fix="Return scores, equal where classes are equal, and no decision: the harness breaks ties at random.",
     )
     def test_fair_ties(self) -> None:
-        """Two classes with the same support: which of them wins must be a fair coin's choice."""
+        """Score two classes with the same support: which of them wins must be a fair coin's choice."""
         self.need_labels()
         if reason := self.exempt("support-order") or self.exempt("label-permutation"):
             raise NotApplicable(f"no two classes are the same to it: {reason}")
@@ -129,11 +127,11 @@ class OutcomeChecks(AlgorithmChecks):
             episodes = self._easy(scorer, way, shots, queries=1, batch=scorer.trials, in_order=True)
             support, pairs = episodes.support.clone(), torch.randint(way - 1, (scorer.trials,), generator=generator(31))
             twins = torch.stack([pairs, pairs + 1], 1).to(self.torch_device)
-            each = torch.arange(scorer.trials, device=self.torch_device)
+            trials = torch.arange(scorer.trials, device=self.torch_device)
             for offset in range(shots):  # they are in order: class k owns rows k * shots and on
                 rows = twins * shots + offset
-                support[each, rows[:, 1]] = support[each, rows[:, 0]]
-            query = support[each, twins[:, 0] * shots][:, None]
+                support[trials, rows[:, 1]] = support[trials, rows[:, 0]]
+            query = support[trials, twins[:, 0] * shots][:, None]
             winners = self._winners(scorer, replace(episodes, support=support, query=query))[:, 0]
             low, high = (int((winners == twins[:, side]).sum()) for side in (0, 1))
             if low + high < scorer.trials / 5:
@@ -162,4 +160,4 @@ class OutcomeChecks(AlgorithmChecks):
         """Return the predicted classes (B, Q), ties broken by the harness."""
         queries = episodes.query.shape[1]
         scores = [scorer.scores(episodes[start : start + 100]) for start in range(0, len(episodes), 100)]
-        return predict(torch.cat(scores), lambda: Stream("conformance ties", queries).words(0, len(episodes)))
+        return winning_classes(torch.cat(scores), lambda: Stream("conformance ties", queries).words(0, len(episodes)))

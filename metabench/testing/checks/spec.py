@@ -1,4 +1,4 @@
-"""Checks of what a plugin says about itself; for every kind."""
+"""Checks of a plugin's spec; for every kind."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from metabench.registry.metric import ACCURACY
 from metabench.registry.recipe import Recipe
 from metabench.registry.registry import availability
 from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec
-from metabench.testing.conformance import Conformance, NotApplicable, Violation, check
+from metabench.testing.conformance import Conformance, NotApplicable, Violation, conformance_check
 from metabench.testing.support.algorithm_case import SCORERS
 from metabench.training.trainer import check_recipe
 
 
 class SpecChecks(Conformance):
-    """What a spec must hold, and that it costs nothing to ask for it."""
+    """Checks of the content of a spec, and that reading it is cheap."""
 
-    @check(
+    @conformance_check(
         "the spec says what a reader of a table must know",
         means="Nobody can tell what was measured, whose idea it is, whether it may be used, or what a parameter does.",
         fix="Fill in the field in the spec that the plugin's hook returns.",
     )
     def test_spec(self) -> None:
-        """Version, summary, reference, licence, every parameter, and what its kind asks for."""
+        """Check version, summary, reference, licence, every parameter, and the fields of its kind."""
         spec = self.subject.spec
         problems = [*self._common(), *self._parameters()]
         if isinstance(spec, AlgorithmSpec):
@@ -39,13 +39,13 @@ class SpecChecks(Conformance):
         if problems:
             raise Violation("; ".join(problems))
 
-    @check(
+    @conformance_check(
         "asking the plugin what it provides imports no torch",
         means="Every command, even 'metabench list', waits seconds for torch, for the sake of this one plugin.",
         fix="Put the class into a module of its own that only the spec's target names, as in docs/plugins.md.",
     )
     def test_lazy_import(self) -> None:
-        """In a fresh process; a loose file, which holds everything in one place, may import what it wants."""
+        """Import it in a fresh process; a loose file, which holds everything in one place, may import anything."""
         info = self.subject.info
         if self.subject.spec.file_sha256:
             raise NotApplicable("a loose file holds its class itself; this is checked once it is installed")

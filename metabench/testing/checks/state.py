@@ -9,24 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from metabench.models.checkpoints import load_tensors, save_tensors
-from metabench.models.output_checks import gap
-from metabench.testing.conformance import NotApplicable, Violation, check, scratch
+from metabench.models.output_checks import score_gap
+from metabench.testing.conformance import NotApplicable, Violation, conformance_check, scratch_folder
 from metabench.testing.support.algorithm_case import AlgorithmChecks
 from metabench.testing.support.randomness import watch
 from metabench.testing.support.scorer import expect_same, trained
 
 
 class StateChecks(AlgorithmChecks):
-    """No memory, no hidden randomness, nothing lost, nothing piled up."""
+    """Checks of memory between episodes, hidden randomness, saving and leaks."""
 
-    @check(
+    @conformance_check(
         "an episode is scored as if it were the first",
         means="It carries something from one episode to the next, so that results depend on their order and a later "
         "episode profits from the labels of earlier ones.",
         fix="Keep nothing on self, on the class or in a module between calls; adapt a copy of the weights.",
     )
     def test_no_memory(self) -> None:
-        """Episodes A, B, A; B by an instance that never saw A; weights as before, to the bit."""
+        """Score episodes A, B, A, and B by an instance that never saw A; compare weights to the bit."""
         scorer, fresh = self.scorer(), self.scorer()
         for way, shots in ((5, 1), (5, 5)):
             a, b = (self.episodes(scorer, way=way, shots=shots, seed=seed) for seed in (1, 2))
@@ -40,16 +40,16 @@ class StateChecks(AlgorithmChecks):
             if name := moved(before, scorer.module):
                 raise Violation(f"scoring changes '{name}' of the algorithm")
             mixed = scorer.scores(replace(a, support=b.support, labels=b.labels))
-            if gap(mixed, first) == 0 and not self.exempt("separable-classes"):
+            if score_gap(mixed, first) == 0 and not self.exempt("separable-classes"):
                 raise Violation("the same queries score the same with the support of another episode")
 
-    @check(
+    @conformance_check(
         "the episodes are left as they came",
         means="Whoever uses the features after it, another algorithm or the gradient of the backbone, gets others.",
         fix="Work on new tensors: no x -= y, no x.add_(), no x[...] = y on an argument.",
     )
     def test_inputs_untouched(self) -> None:
-        """Support, labels and queries before and after scoring, and after the loss, to the bit."""
+        """Compare support, labels and queries before and after scoring, and after the loss, to the bit."""
         scorer = self.scorer()
         for shots in (1, 5):
             episodes, same = (self.episodes(scorer, shots=shots, batch=3) for _ in range(2))
@@ -60,13 +60,13 @@ class StateChecks(AlgorithmChecks):
                 if not torch.equal(getattr(episodes, name), getattr(same, name)):
                     raise Violation(f"it changes the {name} that it is given in place")
 
-    @check(
+    @conformance_check(
         "the same seed gives the same weights and scores",
         means="A run cannot be repeated.",
         fix="Draw random numbers from torch alone (the harness seeds it), and never while scoring.",
     )
     def test_same_seed(self) -> None:
-        """Built twice, with the global random states elsewhere in between; and scored twice."""
+        """Build twice, with other global random states in between, and score twice."""
         one = self.scorer(seed=4)
         episodes = self.episodes(one, batch=3)
         scores = one.scores(episodes)
@@ -76,14 +76,14 @@ class StateChecks(AlgorithmChecks):
         expect_same(two.scores(episodes), scores, "a second instance of the same seed")
         expect_same(one.scores(episodes), scores, "the same episodes scored twice")
 
-    @check(
+    @conformance_check(
         "the global random states are left alone",
         means="Seeding them makes every training seed the same or breaks what others draw; drawing from NumPy's or "
         "Python's makes runs unrepeatable.",
         fix="Seed nothing. Draw from torch in the constructor and in the loss, and not at all while scoring.",
     )
     def test_global_rng(self) -> None:
-        """While building, scoring and training, from more than one state."""
+        """Build, score and train from more than one random state."""
         scorer = self.scorer()
         episodes = self.episodes(scorer, batch=2)
         watch("its constructor", self.build, may_draw=True)
@@ -91,13 +91,13 @@ class StateChecks(AlgorithmChecks):
         if self.spec.trains:
             watch("the loss", lambda: scorer.learn(episodes), may_draw=True)
 
-    @check(
+    @conformance_check(
         "saved and loaded, it scores the same",
         means="A checkpoint does not hold all that was learned, so that published weights give other numbers.",
         fix="Register what is learned or drawn at the start as nn.Parameter or with register_buffer.",
     )
     def test_save_load(self) -> None:
-        """After a few steps and with moved weights, through a file, into an instance of another seed."""
+        """Load weights after a few steps, through a file, into an instance of another seed."""
         one, two = self.scorer(seed=1), self.scorer(seed=2)
         if self.spec.trains:
             trained(one, [self.episodes(one, batch=2, seed=seed) for seed in range(3)])
@@ -105,19 +105,19 @@ class StateChecks(AlgorithmChecks):
         with torch.no_grad():
             for weight in one.module.parameters():
                 weight.add_(0.05 * torch.randn(weight.shape, generator=random).to(weight.device))
-        path = scratch() / "algorithm.safetensors"
+        path = scratch_folder() / "algorithm.safetensors"
         save_tensors(path, one.module.state_dict(), {})
         two.module.load_state_dict(load_tensors(path)[0])
         episodes = self.episodes(one, batch=3)
         expect_same(two.scores(episodes), one.scores(episodes), "an instance with loaded weights")
 
-    @check(
+    @conformance_check(
         "tensors do not pile up",
         means="Memory runs out in a long evaluation.",
         fix="Keep no tensor of an episode: no list on self, no cache, no graph of a past loss.",
     )
     def test_no_leak(self) -> None:
-        """The number of live tensors before and after 50 episodes, all different in content and some in shape."""
+        """Count live tensors before and after 50 episodes, all different in content and some in shape."""
         scorer = self.scorer()
         batches = [self.episodes(scorer, shots=1 + seed % 5, seed=seed) for seed in range(55)]
         for episodes in batches[:5]:
@@ -136,20 +136,20 @@ class StateChecks(AlgorithmChecks):
         if (more := alive[1] - alive[0]) > 0:
             raise Violation(f"{more} more tensors are alive after 50 episodes than after 10")
 
-    @check(
+    @conformance_check(
         "CUDA and CPU agree",
         means="Results depend on the machine.",
         fix="Make new tensors on the device of the inputs (x.new_zeros, device=x.device), and register buffers.",
     )
     def test_cuda(self) -> None:
-        """The same weights and episodes on both."""
+        """Compare the same weights and episodes on both devices."""
         if not torch.cuda.is_available():
             raise NotApplicable("there is no CUDA device here")
         here, there = self.scorer(device=torch.device("cpu")), self.scorer(device=torch.device("cuda"))
         for way, shots in ((5, 1), (5, 5), (20, 1)):
             episodes = self.episodes(here, way=way, shots=shots, queries=20, batch=3).to(torch.device("cpu"))
             on_gpu = there.scores(episodes.to(torch.device("cuda"))).cpu()
-            if (apart := gap(on_gpu, here.scores(episodes))) > 1e-3:
+            if (apart := score_gap(on_gpu, here.scores(episodes))) > 1e-3:
                 raise Violation(f"the scores differ by {apart:.1%} of their spread at {way}-way {shots}-shot")
 
 

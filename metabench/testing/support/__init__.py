@@ -1,1 +1,1 @@
-"""What the conformance checks build and feed."""
+"""Cases, scorers and made-up episodes of the conformance checks."""

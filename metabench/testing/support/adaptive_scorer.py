@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from metabench.episodes.batch import EpisodeBatch
 from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.models.adaptive import TaskAdaptiveAlgorithm
-from metabench.models.interfaces import Backbone, numbers
+from metabench.models.interfaces import Backbone, decode_numbers
 from metabench.registry.recipe import Recipe
 from metabench.testing.support.scorer import Scorer
 from metabench.testing.support.synthetic_episodes import Episodes, functions
@@ -23,7 +23,7 @@ WAYS = (2, 4, 5, 20)
 
 
 class SmallBody(Backbone):
-    """A network that has what matters, a convolution and batch normalisation, and costs next to nothing."""
+    """Small network with a convolution and batch normalisation."""
 
     def __init__(self, image_shape: tuple[int, int, int], channels: int = 16) -> None:
         super().__init__()
@@ -90,12 +90,12 @@ class SmallNet(Backbone):
         self.dense, self.norm, self.feature_dim = nn.Linear(1, width), nn.BatchNorm1d(width), width
 
     def inputs(self, items: Tensor) -> Tensor:
-        """Return x (N, 1) of items (N, 8), see `metabench.models.interfaces.numbers`."""
-        return numbers(items)[:, :1]
+        """Return x (N, 1) of items (N, 8), see `metabench.models.interfaces.decode_numbers`."""
+        return decode_numbers(items)[:, :1]
 
     def targets(self, items: Tensor) -> Tensor:
         """Return y (N, 1)."""
-        return numbers(items)[:, 1:]
+        return decode_numbers(items)[:, 1:]
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (N, 1) to (N, width)."""

@@ -1,4 +1,4 @@
-"""What the groups of algorithm checks share: the algorithm, built, and episodes for it."""
+"""Base of the algorithm checks: the algorithm, built, and episodes for it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from metabench.planning.planner import Selection
-from metabench.registry.loader import Kind
+from metabench.planning.selection import Selection
 from metabench.registry.params import Value
 from metabench.registry.resolved import resolve_params
-from metabench.registry.specs import AlgorithmSpec
+from metabench.registry.specs import AlgorithmSpec, Kind
 from metabench.runtime.devices import choose_device
-from metabench.testing.conformance import Conformance, NotApplicable, Violation, raised
+from metabench.testing.conformance import Conformance, NotApplicable, Violation, describe_raised
 from metabench.testing.support.adaptive_scorer import AdaptingScorer, NumbersScorer
 from metabench.testing.support.scorer import FeatureScorer, Scorer
 from metabench.testing.support.synthetic_episodes import Episodes
@@ -20,7 +19,7 @@ from metabench.testing.support.synthetic_episodes import Episodes
 SCORERS = {"features": FeatureScorer, "images": AdaptingScorer}
 """By what the algorithm takes."""
 DATA = Selection.datasets[0]
-"""What is trained on: the data set that a run has by default, which needs no download."""
+"""What is trained on: the dataset that a run has by default, which needs no download."""
 
 
 class AlgorithmChecks(Conformance):
@@ -38,12 +37,12 @@ class AlgorithmChecks(Conformance):
 
     @property
     def setting(self) -> str:
-        """What the algorithm is declared to be, with its present parameters: inductive or transductive."""
+        """Declared setting with the present parameters: inductive or transductive."""
         return self.spec.setting_with(self.values)
 
     @property
     def torch_device(self) -> torch.device:
-        """Where the checks run."""
+        """Device that the checks run on."""
         device: torch.device = choose_device(self.device)
         return device
 
@@ -58,7 +57,7 @@ class AlgorithmChecks(Conformance):
             try:
                 return self.build(device)
             except Exception as error:  # the plugin's own code may fail in any way
-                raise Violation(raised("its constructor", error)) from error
+                raise Violation(describe_raised("its constructor", error)) from error
 
     def build(self, device: torch.device | None = None) -> Scorer:
         """Build the algorithm with torch's random numbers as they are."""
@@ -68,7 +67,7 @@ class AlgorithmChecks(Conformance):
 
     @property
     def labels(self) -> bool:
-        """Whether it is checked on classes, as all are that can tell them; else it predicts numbers."""
+        """True if the algorithm is checked on classes, as all that can predict them are; else on numbers."""
         return "labels" in self.spec.answers
 
     def need_labels(self) -> None:
@@ -78,11 +77,11 @@ class AlgorithmChecks(Conformance):
 
     @property
     def data(self) -> str:
-        """The data set that it is trained on."""
+        """The dataset that it is trained on."""
         if self.labels:
             return DATA
-        found = (name for name, spec in self.subject.registry.datasets.items() if spec.kind == "functions")
-        return next((name for name in found if not self.subject.registry.datasets[name].download), "")
+        functions = (name for name, spec in self.subject.registry.datasets.items() if spec.kind == "functions")
+        return next((name for name in functions if not self.subject.registry.datasets[name].download), "")
 
     @property
     def values(self) -> dict[str, Value]:

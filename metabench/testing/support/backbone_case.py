@@ -1,4 +1,4 @@
-"""What the checks of backbones share: the backbone, built, and images for it."""
+"""Base of the backbone checks: the backbone, built, and items for it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from metabench.data.text import encode_texts
 from metabench.errors import UsageError
 from metabench.models.interfaces import Backbone
 from metabench.models.output_checks import OutputError, require_finite, require_range, require_tensor
-from metabench.registry.loader import Kind
-from metabench.registry.specs import BackboneSpec
+from metabench.registry.specs import BackboneSpec, Kind
 from metabench.runtime.devices import choose_device
-from metabench.testing.conformance import Conformance, Violation, raised
+from metabench.testing.conformance import Conformance, Violation, describe_raised
 from metabench.testing.support.scorer import TOLERANCE
 from metabench.testing.support.synthetic_episodes import generator
 
@@ -89,7 +88,7 @@ class BackboneChecks(Conformance):
             return body.to(choose_device(self.device))
 
     def items(self, shape: Shape) -> Tensor:
-        """Return six items as a data set holds them, the same every time."""
+        """Return six items as a dataset holds them, the same every time."""
         if self.spec.takes == "functions":
             rows = self._points(shape, 5)
         elif len(shape) == 1:
@@ -133,7 +132,7 @@ class BackboneChecks(Conformance):
             try:
                 features = (through or body).eval()(body.inputs(items))
             except Exception as error:  # the plugin's own code may fail in any way
-                raise Violation(raised(what, error)) from error
+                raise Violation(describe_raised(what, error)) from error
         try:
             features = require_tensor(features, expected, what, items.device, (torch.float32,))
             require_finite(features, what)
@@ -145,7 +144,7 @@ class BackboneChecks(Conformance):
 
 
 def shape_of(items: Tensor) -> Shape:
-    """Return the shape of an item as a backbone is told: (channels, height, width), or (bytes,) of text."""
+    """Return the shape of an item as a backbone gets it: (channels, height, width), or (bytes,) of text."""
     shape = tuple(items.shape[1:])
     return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
 

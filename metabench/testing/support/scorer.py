@@ -1,4 +1,4 @@
-"""One built algorithm as the checks see it: episodes in, scores out. Each kind of algorithm has its scorer."""
+"""Adapter of a built algorithm for the checks: episodes in, scores out. Each kind of algorithm has its scorer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from metabench.models.interfaces import FeatureHead
-from metabench.models.output_checks import OutputError, gap, require_finite, require_tensor
-from metabench.testing.conformance import Violation, raised
+from metabench.models.output_checks import OutputError, require_finite, require_tensor, score_gap
+from metabench.testing.conformance import Violation, describe_raised
 from metabench.testing.support.synthetic_episodes import Episodes, gaussians
 
 TOLERANCE = 1e-4
@@ -56,7 +56,7 @@ class Scorer(ABC):
             try:
                 scores = self.logits(episodes)
             except Exception as error:  # the plugin's own code may fail in any way
-                raise Violation(raised(f"scoring {episodes}", error)) from error
+                raise Violation(describe_raised(f"scoring {episodes}", error)) from error
         try:
             expected = (*episodes.query.shape[:2], episodes.way)
             scores = require_tensor(scores, expected, f"scoring {episodes}", episodes.query.device)
@@ -89,7 +89,7 @@ class FeatureScorer(Scorer):
 
 def expect_same(a: Tensor, b: Tensor, where: str) -> None:
     """Raise Violation, saying where, if two scores of the same queries differ."""
-    if (apart := gap(a, b)) > TOLERANCE:
+    if (apart := score_gap(a, b)) > TOLERANCE:
         if a.shape[-1] == 1:
             raise Violation(f"{where}: the predictions differ by {apart:.1%} of the largest")
         changed = int((a.argmax(-1) != b.argmax(-1)).sum())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.api import Params, descend, gradients, objective
+from metabench.api import Weights, gradient_step, gradients, objective
 from metabench_algorithms.gradient.maml import Maml
 
 
 class Anil(Maml):
     """MAML whose inner loop moves the classifier alone (section 4.2): features are computed once for a task."""
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         """Descend on the support loss by the classifier."""
         steps, lr = self.schedule()
         features = self.features(params, support)
@@ -20,5 +20,5 @@ class Anil(Maml):
             slopes = gradients(
                 lambda weights: objective(self.classify(weights, features), labels), head, self.first_order
             )
-            head = descend(head, slopes, lr)
+            head = gradient_step(head, slopes, lr)
         return {**params, **head}

@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from metabench.api import Backbone, Params, UsageError, at_least, descend, gradients
+from metabench.api import Backbone, UsageError, Weights, gradient_step, gradients, require_at_least
 from metabench_algorithms.gradient.maml import Maml
 
 
 class Cavia(Maml):
-    """Adapts nothing but a vector of context parameters, which starts at zero in every task (section 3).
+    """Algorithm that adapts only a vector of context parameters, which starts at zero in every task (section 3).
 
     In a network with batch normalisation the context scales and shifts the output of one such layer by channel, through
     a learned linear map (FiLM, section 3.3); in one of fully connected layers it is further inputs of the first
@@ -39,22 +39,22 @@ class Cavia(Maml):
         first_order: bool = False,
         bn: str = "transductive",
     ) -> None:
-        at_least("context", context, 1)
-        at_least("layer", layer, 1)
+        require_at_least("context", context, 1)
+        require_at_least("layer", layer, 1)
         name = modulate(backbone, context, layer)
         super().__init__(backbone, way, lr, steps, test_lr, test_steps, first_order, bn)
         self.context = f"backbone.{name}.context"
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         """Descend on the support loss by the context."""
         steps, lr = self.schedule()
         context = {self.context: self.get_buffer(self.context)}
         for step in range(steps):
 
-            def loss(moving: Params, step: int = step) -> Tensor:
+            def loss(moving: Weights, step: int = step) -> Tensor:
                 return self.loss({**params, **moving}, support, labels, step)
 
-            context = descend(context, gradients(loss, context, self.first_order), lr)
+            context = gradient_step(context, gradients(loss, context, self.first_order), lr)
         return {**params, **context}
 
 
@@ -82,12 +82,12 @@ class Modulated(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (N, C, ...), or (..., C) where the layer is linear."""
-        found: Tensor = self.layer(values)
+        maps: Tensor = self.layer(values)
         change = self.weight @ self.context
         if not self.linear:
-            scale, change = change.view(2, 1, -1, *[1] * (found.ndim - 2))
-            found = found * (1 + scale)
-        return found + change
+            scale, change = change.view(2, 1, -1, *[1] * (maps.ndim - 2))
+            maps = maps * (1 + scale)
+        return maps + change
 
 
 def modulate(network: nn.Module, context: int, layer: int) -> str:
@@ -102,7 +102,7 @@ def modulate(network: nn.Module, context: int, layer: int) -> str:
     if not norms and not linear:
         raise UsageError("cavia needs batch norm or a linear layer for its context to modulate; use another --backbone")
     name: str
-    name, found = norms[min(layer, len(norms)) - 1] if norms else linear[0]
+    name, module = norms[min(layer, len(norms)) - 1] if norms else linear[0]
     parent, _, attribute = name.rpartition(".")
-    setattr(network.get_submodule(parent), attribute, Modulated(found, context))
+    setattr(network.get_submodule(parent), attribute, Modulated(module, context))
     return name

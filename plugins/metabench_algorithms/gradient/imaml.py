@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm, at_least, gradients, noting_statistics
+from metabench.api import Backbone, TaskAdaptiveAlgorithm, Weights, collect_statistics, gradients, require_at_least
 
 
 class Imaml(TaskAdaptiveAlgorithm):
@@ -36,14 +36,14 @@ class Imaml(TaskAdaptiveAlgorithm):
         cg_steps: int = 5,
         bn: str = "transductive",
     ) -> None:
-        at_least("steps", steps, 1)
-        at_least("cg_steps", cg_steps, 1)
-        at_least("lr", lr, 0)
-        at_least("regularisation", regularisation, 1e-6)
+        require_at_least("steps", steps, 1)
+        require_at_least("cg_steps", cg_steps, 1)
+        require_at_least("lr", lr, 0)
+        require_at_least("regularisation", regularisation, 1e-6)
         super().__init__(backbone, way, bn)
         self.lr, self.steps, self.regularisation, self.cg_steps = lr, steps, regularisation, cg_steps
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         """Solve the inner problem approximately."""
         start = params
         for _ in range(self.steps):
@@ -54,33 +54,33 @@ class Imaml(TaskAdaptiveAlgorithm):
             }
         return params
 
-    def update(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> tuple[Tensor, Params]:
+    def update(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> tuple[Tensor, Weights]:
         """Return the query loss at the solution and the implicit meta-gradient."""
         solution = self.adapt(self.start(), support, labels)
 
-        def outer(weights: Params) -> Tensor:
+        def outer(weights: Weights) -> Tensor:
             return F.cross_entropy(self.predict(weights, support, labels, query), truth)
 
-        def product(vector: Params) -> Params:
-            with noting_statistics():  # set aside: these passes repeat what those of the inner loop saw
+        def product(vector: Weights) -> Weights:
+            with collect_statistics():  # set aside: these passes repeat what those of the inner loop saw
                 curved = hessian_product(lambda weights: self.loss(weights, support, labels), solution, vector)
             return {name: vector[name] + curved[name] / self.regularisation for name in vector}
 
         return outer(solution), conjugate_gradients(product, gradients(outer, solution), self.cg_steps)
 
 
-def hessian_product(loss: Callable[[Params], Tensor], params: Params, vector: Params) -> Params:
+def hessian_product(loss: Callable[[Weights], Tensor], params: Weights, vector: Weights) -> Weights:
     """Return the Hessian of ``loss(params)`` times a vector."""
 
-    def slope_along(weights: Params) -> Tensor:
+    def slope_along(weights: Weights) -> Tensor:
         slopes = torch.func.grad(loss)(weights)
         return _dot(slopes, vector)
 
-    found: Params = torch.func.grad(slope_along)({name: value.detach() for name, value in params.items()})
-    return found
+    product: Weights = torch.func.grad(slope_along)({name: value.detach() for name, value in params.items()})
+    return product
 
 
-def conjugate_gradients(product: Callable[[Params], Params], target: Params, steps: int) -> Params:
+def conjugate_gradients(product: Callable[[Weights], Weights], target: Weights, steps: int) -> Weights:
     """Solve ``product(x) = target`` for x from 0 (Hestenes and Stiefel 1952).
 
     The Hessian of a network need not be positive; where a direction has no positive curvature the search stops with
@@ -104,5 +104,5 @@ def conjugate_gradients(product: Callable[[Params], Params], target: Params, ste
     return {name: torch.where(started, solution[name], target[name]) for name in solution}
 
 
-def _dot(a: Params, b: Params) -> Tensor:
+def _dot(a: Weights, b: Weights) -> Tensor:
     return torch.stack([(a[name] * b[name]).sum() for name in a]).sum()

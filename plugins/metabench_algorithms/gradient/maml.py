@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm, UsageError, at_least, descend, gradients
+from metabench.api import (
+    Backbone,
+    TaskAdaptiveAlgorithm,
+    UsageError,
+    Weights,
+    gradient_step,
+    gradients,
+    require_at_least,
+)
 
 
 class Maml(TaskAdaptiveAlgorithm):
@@ -29,10 +37,10 @@ class Maml(TaskAdaptiveAlgorithm):
         first_order: bool = False,
         bn: str = "transductive",
     ) -> None:
-        at_least("steps", steps, 1)
-        at_least("test_steps", test_steps, 0)
+        require_at_least("steps", steps, 1)
+        require_at_least("test_steps", test_steps, 0)
         for name, rate in (("lr", lr), ("test_lr", test_lr)):
-            at_least(name, rate, 0)
+            require_at_least(name, rate, 0)
         super().__init__(backbone, way, bn, max(steps, test_steps))
         self.first_order = first_order
         self.train_schedule = (steps, lr)
@@ -50,7 +58,7 @@ class Maml(TaskAdaptiveAlgorithm):
         """Return whether the inner loop moves the parameter called `name`."""
         return True
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         """Descend on the support loss, with the whole support set in every step."""
         steps, lr = self.schedule()
         fixed = {name: value for name, value in params.items() if not self.adapted(name)}
@@ -59,8 +67,8 @@ class Maml(TaskAdaptiveAlgorithm):
             raise UsageError("adapts only what this backbone lacks, weights to learn; use another --backbone")
         for step in range(steps):
 
-            def loss(weights: Params, step: int = step) -> Tensor:
+            def loss(weights: Weights, step: int = step) -> Tensor:
                 return self.loss({**fixed, **weights}, support, labels, step)
 
-            moving = descend(moving, gradients(loss, moving, self.first_order), lr)
+            moving = gradient_step(moving, gradients(loss, moving, self.first_order), lr)
         return {**fixed, **moving}

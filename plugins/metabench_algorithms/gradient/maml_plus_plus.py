@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm, at_least, gradients, training_episode
+from metabench.api import Backbone, TaskAdaptiveAlgorithm, Weights, gradients, require_at_least, training_episode
 
 _LEAST = 0.03
 """What the weight of a step before the last falls to, times the number of steps (the authors' code)."""
@@ -40,8 +40,8 @@ class MamlPlusPlus(TaskAdaptiveAlgorithm):
         first_order: bool = False,
         bn: str = "per-step",
     ) -> None:
-        at_least("steps", steps, 1)
-        at_least("multi_step_episodes", multi_step_episodes, 0)
+        require_at_least("steps", steps, 1)
+        require_at_least("multi_step_episodes", multi_step_episodes, 0)
         super().__init__(backbone, way, bn, steps)
         self.steps, self.multi_step_episodes, self.first_order = steps, multi_step_episodes, first_order
         norms = tuple(f"{norm.name}." for norm in self.norms)
@@ -53,13 +53,13 @@ class MamlPlusPlus(TaskAdaptiveAlgorithm):
         """Return the number of inner steps."""
         return self.steps
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         """Take all steps."""
         for step in range(self.steps):
             params = self.advance(params, support, labels, step)
         return params
 
-    def advance(self, params: Params, support: Tensor, labels: Tensor, step: int) -> Params:
+    def advance(self, params: Weights, support: Tensor, labels: Tensor, step: int) -> Weights:
         """Take one step, at the rates of that step."""
         moving = {name: value for name, value in params.items() if _key(name) in self.rates}
         slopes = gradients(

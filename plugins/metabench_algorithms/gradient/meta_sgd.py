@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm, at_least, gradients
+from metabench.api import Backbone, TaskAdaptiveAlgorithm, Weights, gradients, require_at_least
 
 
 class MetaSgd(TaskAdaptiveAlgorithm):
@@ -29,8 +29,8 @@ class MetaSgd(TaskAdaptiveAlgorithm):
         first_order: bool = False,
         bn: str = "transductive",
     ) -> None:
-        at_least("steps", steps, 1)
-        at_least("test_steps", test_steps, 0)
+        require_at_least("steps", steps, 1)
+        require_at_least("test_steps", test_steps, 0)
         super().__init__(backbone, way, bn, max(steps, test_steps))
         self.train_steps, self.test_steps, self.first_order = steps, test_steps or steps, first_order
         names = list(self.start())
@@ -42,11 +42,11 @@ class MetaSgd(TaskAdaptiveAlgorithm):
         """Return the number of inner steps."""
         return self.train_steps if self.training else self.test_steps
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         """Descend on the support loss, each weight at its own rate, which may be negative."""
         for step in range(self.steps_now()):
 
-            def loss(weights: Params, step: int = step) -> Tensor:
+            def loss(weights: Weights, step: int = step) -> Tensor:
                 return self.loss(weights, support, labels, step)
 
             slopes = gradients(loss, params, self.first_order)

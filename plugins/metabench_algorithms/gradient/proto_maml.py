@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from metabench.api import Backbone, Params, prototypes
+from metabench.api import Backbone, Weights, prototypes
 from metabench_algorithms.gradient.maml import Maml
 
 
@@ -21,7 +21,7 @@ class ProtoMaml(Maml):
         super().__init__(backbone, way, **params)
         del self.classifier
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         """Make the classifier from the support features, then descend by all weights."""
         centres = prototypes(self.features(params, support)[None], labels[None], self.way)[0]
         head = {"classifier.weight": 2 * centres, "classifier.bias": -centres.square().sum(-1)}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm, at_least, gradients
+from metabench.api import Backbone, TaskAdaptiveAlgorithm, Weights, gradients, require_at_least
 
 _BETA2, _EPSILON = 0.999, 1e-8
 
@@ -41,10 +41,10 @@ class Reptile(TaskAdaptiveAlgorithm):
         bn: str = "transductive",
     ) -> None:
         for name, value in (("steps", steps), ("test_steps", test_steps)):
-            at_least(name, value, 1)
+            require_at_least(name, value, 1)
         for name, value in (("inner_batch", inner_batch), ("test_batch", test_batch)):
-            at_least(name, value, 0)
-        at_least("lr", lr, 0)
+            require_at_least(name, value, 0)
+        require_at_least("lr", lr, 0)
         super().__init__(backbone, way, bn, 1)
         self.lr = lr
         self.train_schedule, self.test_schedule = (steps, inner_batch), (test_steps, test_batch)
@@ -52,18 +52,18 @@ class Reptile(TaskAdaptiveAlgorithm):
             self.register_buffer(_buffer(name), torch.zeros_like(weight))
         self.register_buffer("adam_steps", torch.zeros(()))
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         """Train on mini-batches of the support set."""
         return self._train(params, support, labels)[0]
 
-    def update(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> tuple[Tensor, Params]:
+    def update(self, support: Tensor, labels: Tensor, query: Tensor, truth: Tensor) -> tuple[Tensor, Weights]:
         """Return theta - theta', which takes the place of a gradient (section 3), and the second moments."""
         start = self.start()
         params, moments, loss = self._train(start, support, labels)
         steps = self.adam_steps + self.train_schedule[0]
         return loss, {name: start[name] - params[name] for name in start} | moments | {"adam_steps": steps}
 
-    def _train(self, params: Params, support: Tensor, labels: Tensor) -> tuple[Params, Params, Tensor]:
+    def _train(self, params: Weights, support: Tensor, labels: Tensor) -> tuple[Weights, Weights, Tensor]:
         steps, size = self.train_schedule if self.training else self.test_schedule
         order = by_turns(labels, self.way)
         size = min(size or len(order), len(order))
@@ -78,7 +78,7 @@ class Reptile(TaskAdaptiveAlgorithm):
         return params, {_buffer(name): value for name, value in moments.items()}, loss
 
 
-def _adam(params: Params, slopes: Params, moments: Params, count: Tensor, lr: float) -> tuple[Params, Params]:
+def _adam(params: Weights, slopes: Weights, moments: Weights, count: Tensor, lr: float) -> tuple[Weights, Weights]:
     """Return weights and second moments after a step of Adam without a first moment (Kingma and Ba 2015)."""
     rate = lr * (1 - _BETA2**count).sqrt()
     moments = {name: _BETA2 * moments[name] + (1 - _BETA2) * slopes[name].square() for name in params}

@@ -1,4 +1,4 @@
-"""How the metric-based algorithms are trained: one recipe for each data set, the same for all of them."""
+"""Training recipes of the metric-based algorithms: one for each dataset, the same for all of them."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Hausdorff(FeatureHead):
         if self.side**2 != feature_dim and feature_dim % 3 == 0:
             raise UsageError(
                 f"hausdorff compares square grey drawings by their pixels, and {feature_dim} values are none; "
-                "use it with --backbone pixels on such a data set"
+                "use it with --backbone pixels on such a dataset"
             )
 
     def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
@@ -53,11 +53,11 @@ class Hausdorff(FeatureHead):
         first = rows[:, :queries, None].expand(-1, -1, supports).flatten()
         second = rows[:, None, queries:].expand(-1, queries, -1).flatten()
         step = max(1, _NUMBERS_AT_ONCE // points.shape[1] ** 2)
-        found = [
+        distances = [
             self._compare(points[a], counts[a], points[b], counts[b])
             for a, b in zip(torch.split(first, step), torch.split(second, step), strict=True)
         ]
-        return torch.cat(found).view(batch, queries, supports)
+        return torch.cat(distances).view(batch, queries, supports)
 
     def _points(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the centred coordinates of the ink of images (N, D), float64 (N, P, 2), and how many count (N,)."""

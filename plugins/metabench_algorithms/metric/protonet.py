@@ -33,7 +33,7 @@ class ProtoNet(NearestMean):
         self.divisor = feature_dim if per_feature else 1
 
     def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
-        """Return the scores of `NearestMean`, divided by D where asked for."""
+        """Return the scores of `NearestMean`, divided by D with `per_feature`."""
         return super().logits(support, labels, query, way) / self.divisor
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.api import Backbone, Params, TaskAdaptiveAlgorithm
+from metabench.api import Backbone, TaskAdaptiveAlgorithm, Weights
 
 
 class SupportMean(TaskAdaptiveAlgorithm):
@@ -17,10 +17,10 @@ class SupportMean(TaskAdaptiveAlgorithm):
     def __init__(self, backbone: Backbone, way: int) -> None:
         super().__init__(backbone, way, bn="running")
 
-    def adapt(self, params: Params, support: Tensor, labels: Tensor) -> Params:
+    def adapt(self, params: Weights, support: Tensor, labels: Tensor) -> Weights:
         """Return the mean (way,) of numbers (S, way)."""
         return {"mean": labels.mean(0)}
 
-    def predict(self, params: Params, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
+    def predict(self, params: Weights, support: Tensor, labels: Tensor, query: Tensor, step: int = -1) -> Tensor:
         """Return it once for each query, (Q, way)."""
         return params["mean"].expand(len(query), -1)

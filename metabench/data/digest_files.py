@@ -1,0 +1,73 @@
+"""Digests of datasets as specs declare them and as files remember them, and the places of a user's own data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from metabench.registry.params import Value
+from metabench.registry.resolved import ResolvedPlugin
+from metabench.registry.specs import DatasetSpec
+from metabench.utils.atomic_files import write_atomic
+from metabench.utils.home import Home
+
+
+def declared_digests(dataset: ResolvedPlugin[DatasetSpec]) -> dict[str, str]:
+    """Return the digest of each split that the spec declares; empty where the declaration is in a local file.
+
+    A local file may be edited, so its declaration proves nothing.
+    """
+    spec = dataset.spec
+    declared = None if spec.file_sha256 else spec.declared(dataset.params)
+    return dict(declared.digests) if declared else {}
+
+
+def read_digests(path: Path, splits: Sequence[str]) -> dict[str, str] | None:
+    """Return the digests in a file; None where it is missing, damaged, or of other splits."""
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return known if isinstance(known, dict) and set(known) == set(splits) else None
+
+
+def write_digests(path: Path, digests: Mapping[str, str]) -> None:
+    """Write the digest of each split to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(digests, indent=1))
+
+
+class DataPlaces:
+    """Paths of a user's own data on this machine, by the digest of each split: records hold the digest alone.
+
+    Args:
+        home: holds the file of places.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._path = home.root / "places.json"
+
+    def find(self, digest: str) -> dict[str, Value]:
+        """Return the path parameters of the data with this digest; empty where no such data was read here."""
+        try:
+            place = json.loads(self._path.read_text())[digest]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return place if isinstance(place, dict) else {}
+
+    def remember(self, dataset: ResolvedPlugin[DatasetSpec], digests: Mapping[str, str]) -> None:
+        """Note the path parameters of a dataset, if it has any, under the digest of each of its splits."""
+        place = {
+            param.name: os.path.abspath(os.path.expanduser(str(dataset.params[param.name])))  # noqa: PTH100, PTH111
+            for param in dataset.spec.params
+            if param.is_local_path
+        }
+        if not place:
+            return
+        try:
+            known = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            known = {}
+        write_atomic(self._path, json.dumps({**known, **dict.fromkeys(digests.values(), place)}, indent=1))

@@ -1,0 +1,55 @@
+"""Read files that others may have written, within limits: a mistaken or hostile file costs an error, not the memory."""
+
+from __future__ import annotations
+
+import json
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from metabench.errors import UsageError
+
+TABLE_BYTES = 256 << 20
+"""For tables and lists: three million rows of 80 characters."""
+SOURCE_BYTES = 4 << 20
+"""For what people write by hand: suites, curated claims, plugins."""
+
+
+def read_bounded(path: Path, limit: int, error: type[Exception] = UsageError) -> bytes:
+    """Return the bytes of a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: the file cannot be opened or read.
+        error: it is larger, or a pipe or device, whose reading may never end; one line that names the file.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder, opening says what is wrong
+        raise error(f"cannot read {path}: it is a pipe or device. Pass a regular file.")
+    with path.open("rb") as stream:
+        content = stream.read(limit + 1)  # not by its size, which may change before it is read
+    if len(content) > limit:
+        raise error(f"cannot read {path}: it is larger than {limit} bytes. Check that it is the right file.")
+    return content
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file of at most `SOURCE_BYTES`.
+
+    Raises:
+        OSError: the file cannot be opened or read. UsageError: it is too large, or a pipe or device.
+        ValueError: it is not UTF-8, not TOML or nested too deeply.
+    """
+    text = read_bounded(path, SOURCE_BYTES).decode()
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text; ValueError where it is none, or is nested too deeply for the parser."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
