@@ -87,7 +87,7 @@ def evaluation(rotations: bool, episodes: int) -> dict[str, float]:
 
 
 def evaluation_fused(rotations: bool, episodes: int) -> dict[str, float]:
-    """The same with metabench's backbone, which tells what embedding once is worth by itself."""
+    """Do the same with metabench's backbone, to show what embedding once is worth by itself."""
     return _evaluate(images_of("test", rotations), conv4().eval().for_inference(), episodes)
 
 
@@ -96,7 +96,7 @@ def scoring(rotations: bool, episodes: int) -> dict[str, float]:
 
 
 def training(shot: int, episodes: int) -> dict[str, float]:
-    """The loop of its notebook episodic_training.ipynb, with Adam."""
+    """Run the loop of its notebook episodic_training.ipynb, with Adam."""
     classifier = PrototypicalNetworks(plain_conv4()).train()
     optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3)
     criterion = nn.CrossEntropyLoss()

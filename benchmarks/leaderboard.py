@@ -29,7 +29,7 @@ EPISODES, CLASSES, REPEATS = 2_000, 100, 5
 
 
 def record(name: str, rate: float, way: int, shot: int, difficulty: np.ndarray, seed: int) -> Record:
-    """A made-up record of `way`-way `shot`-shot episodes with 15 queries of each class."""
+    """Make up a record of `way`-way `shot`-shot episodes with 15 queries of each class."""
     rng = np.random.default_rng(seed)
     queries = 15 * way
     chances = 1 / (1 + np.exp(-(rate + difficulty + rng.normal(0, 0.2, EPISODES))))

@@ -136,7 +136,7 @@ def maml_training(shot: int, steps: int, pool: bool, episodes: int, batch: int) 
 
 
 def matrix_product(size: int) -> dict[str, float]:
-    """The machine's yardstick: GFLOP/s of a large float32 matrix product."""
+    """Measure the GFLOP/s of a large float32 matrix product, the yardstick of the machine."""
     a = torch.rand(size, size)
     torch.mm(a, a)
     seconds = min(timed(lambda: torch.mm(a, a))[0] for _ in range(3))

@@ -56,7 +56,7 @@ def test_importing_it_loads_nothing_heavy():
 def sources():
     """Return what authors copy or read: built-in plugins, templates and the pages."""
     plugins = sorted(ROOT.glob("plugins/**/*.py"))
-    templates = sorted(ROOT.glob("metabench/registry/templates/**/*.txt"))
+    templates = sorted(ROOT.glob("metabench/registry/templates/**/*.j2"))
     pages = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
     assert len(plugins) > 60 and len(templates) > 10 and len(pages) > 10
     return [*plugins, *templates, *pages]

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from vulture import Vulture
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = sorted(path.parent.name for path in (ROOT / "metabench").glob("*/__init__.py"))
 WITHOUT_TORCH = ("planning", "records", "statistics", "comparison", "plotting", "reports", "leaderboard")
 MOST_LINES = 300
+
+MOST_KEYWORDS = 8
+CALLED_BY_OTHERS = (
+    "__*__", "pytest_*", "metabench_*", "format_commands", "filters", "preprocess", "classifier", "clear_registry",
+    "p_friedman", "p_wilcoxon", "backbone_notes", "episode_count", "episode_notes", "href", "is_first", "is_floor",
+    "is_overlap_doubtful", "is_score",
+)  # fmt: skip
+"""Names that Python, click, Jinja2 (the fields of templates), torch, pytest, plugins, tests or JSON output use."""
 
 LOAD = """
 import importlib, pkgutil, sys
@@ -44,3 +55,37 @@ def test_the_tests_mirror_the_packages() -> None:
     folders = {path.parent.name for path in (ROOT / "tests").glob("*/__init__.py")}
     assert folders - set(PACKAGES) == {"plugins"}
     assert set(PACKAGES) <= folders
+
+
+def test_nothing_is_unused() -> None:
+    finder = Vulture(ignore_names=CALLED_BY_OTHERS, ignore_decorators=("@*.command", "@hookspec"))
+    finder.scavenge([ROOT / "metabench", ROOT / "plugins"])
+    unused = [
+        f"{item.filename}: {item.name}" for item in finder.get_unused_code() if "plugins" not in str(item.filename)
+    ]
+    assert unused == []
+
+
+def definitions() -> list[tuple[str, ast.stmt]]:
+    return [
+        (str(path.relative_to(ROOT)), node)
+        for path in (ROOT / "metabench").rglob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+    ]
+
+
+def test_no_public_name_stands_for_two_things() -> None:
+    places = defaultdict(list)
+    for path, node in definitions():
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            places[node.name].append(path)
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
+def test_no_public_function_has_many_keywords() -> None:
+    many = [
+        f"{path}: {node.name}"
+        for path, node in definitions()
+        if isinstance(node, ast.FunctionDef) and len(node.args.kwonlyargs) > MOST_KEYWORDS
+    ]
+    assert many == []

@@ -27,7 +27,7 @@ as wanted, which uses a plugin that is not installed; its runs are local and not
 _EVERYWHERE = {"--help", "--verbose", "--plugin"}
 
 
-def page() -> str:
+def command_line_page() -> str:
     """Return the page, Markdown."""
     root = click.Context(cli, info_name="metabench")
     return "\n".join([_HEAD, *(section for name in COMMANDS for section in _sections(name, root))])
@@ -58,4 +58,4 @@ def _options(command: click.Command, context: click.Context) -> Iterator[tuple[s
 
 
 if __name__ == "__main__":
-    click.echo(page(), nl=False)
+    click.echo(command_line_page(), nl=False)

@@ -18,9 +18,9 @@ from metabench.statistics.student_t import t_quantile
 
 SHARE = 0.1
 """Share of episodes that count as the worst: the lowest decile."""
-FEW_EPISODES = 10
+RARE_CLASS_EPISODES = 10
 """Classes that were in fewer episodes are listed last, since their means are mostly chance."""
-Ints = NDArray[np.int64]
+_Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ class ErrorAnalyzer:
         self._class_of, self._names = split.class_of, split.names
         size = len(split.names)
         self._answered, self._together = (np.zeros((size, size), dtype=np.int64) for _ in range(2))
-        self._members: list[Ints] = []
+        self._members: list[_Ints] = []
         self._right: list[NDArray[np.float64]] = []
         self._rates: list[NDArray[np.float64]] = []
 
-    def __call__(self, batch: EpisodeBatch, winners: Ints) -> None:
+    def __call__(self, batch: EpisodeBatch, winners: _Ints) -> None:
         """Add the episodes of `batch` and the labels (B, Q) that their queries were given."""
         rows = np.arange(len(batch))[:, None]
         members = np.empty((len(batch), batch.way), dtype=np.int64)
@@ -138,10 +138,10 @@ class ErrorAnalyzer:
             self._confusions(top),
         )
 
-    def _named(self, classes: Ints) -> tuple[str, ...]:
+    def _named(self, classes: _Ints) -> tuple[str, ...]:
         return tuple(self._names[index] for index in classes)
 
-    def _classes(self, worst: Ints) -> tuple[ClassRow, ...]:
+    def _classes(self, worst: _Ints) -> tuple[ClassRow, ...]:
         episode = np.repeat(np.arange(len(self._members)), [len(members) for members in self._members])
         member, rate = np.concatenate(self._members), np.concatenate(self._rates)
         class_rows = []
@@ -150,7 +150,7 @@ class ErrorAnalyzer:
             if mine.any():
                 bad = np.isin(episode[mine], worst)
                 class_rows.append(self._row(int(index), 100.0 * rate[mine], 100.0 * float(bad.mean())))
-        return tuple(sorted(class_rows, key=lambda row: (row.episodes < FEW_EPISODES, row.accuracy, row.name)))
+        return tuple(sorted(class_rows, key=lambda row: (row.episodes < RARE_CLASS_EPISODES, row.accuracy, row.name)))
 
     def _row(self, index: int, rates: NDArray[np.float64], in_worst: float) -> ClassRow:
         count = len(rates)
@@ -182,7 +182,7 @@ class ErrorAnalyzer:
         )
 
 
-def _at_least(counts: Ints, queries: Ints) -> NDArray[np.float64]:
+def _at_least(counts: _Ints, queries: _Ints) -> NDArray[np.float64]:
     """Return the lower end of Wilson's 95 % interval for a share, which ranks seven of ten above two of two."""
     z, share = 1.96, counts / queries
     middle, half = share + z**2 / (2 * queries), z * np.sqrt(share * (1 - share) / queries + z**2 / (4 * queries**2))

@@ -28,7 +28,7 @@ from metabench.utils.hashing import content_key
 if TYPE_CHECKING:
     from metabench.execution.executor import Executor
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def launch(runs: Sequence[RunSpec], session: Session) -> list[Outcome]:
@@ -67,7 +67,7 @@ def _launch(
 ) -> list[Outcome | RejectedRun]:
     """Return the results of all runs; `report` takes those that are rejected, None raises the first error."""
 
-    def attempted(run: RunSpec, work: Callable[[], T]) -> T | RejectedRun:
+    def attempted(run: RunSpec, work: Callable[[], _T]) -> _T | RejectedRun:
         try:
             return work()
         except MetabenchError as error:

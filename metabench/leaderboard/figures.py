@@ -13,7 +13,7 @@ from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Column
 from metabench.leaderboard.row_labels import row_labels
 from metabench.leaderboard.rows import BoardRow, CellResult
-from metabench.plotting.dot_plot import UNBOUNDED, Dot, dot_plot
+from metabench.plotting.dot_plot import UNBOUNDED, WIDTH, Dot, dot_plot
 from metabench.plotting.line_plot import Curve, curves
 from metabench.plotting.rank_diagram import rank_diagram
 from metabench.plotting.scatter_plot import Point, scatter
@@ -28,8 +28,8 @@ LEAST_DATASETS = 5
 _PERCENT = (0.0, 100.0)
 
 
-def dot_plots(section: Section) -> list[Picture]:
-    """Return a dot plot for each column with at least two rows."""
+def dot_plots(section: Section, width: float = WIDTH) -> list[Picture]:
+    """Return a dot plot, `width` pixels wide, for each column with at least two rows."""
     labels = row_labels(section.rows)
     pictures = []
     for cell in section.cells:
@@ -41,7 +41,7 @@ def dot_plots(section: Section) -> list[Picture]:
             bounds = _PERCENT if cell.metric.unit == "%" else UNBOUNDED
             axis, digits = cell.metric.axis, cell.metric.digits
             title = f"{section.title_of(cell)}{more}"
-            pictures.append(dot_plot(dots, title, axis, bounds=bounds, digits=digits))
+            pictures.append(dot_plot(dots, title, axis, bounds=bounds, width=width, digits=digits))
     return pictures
 
 

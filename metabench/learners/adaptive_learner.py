@@ -41,7 +41,7 @@ from metabench.runtime.memory import device_memory, out_of_memory
 from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
 from metabench.runtime.memory_limits import own_peak_memory_mb
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 _DRAWING = 8
 """Largest number of tasks at once under ``vmap`` where they draw random numbers."""
 
@@ -265,7 +265,7 @@ class AdaptiveLearner(Learner):
             return (call(self.module, start) for start in starts)
         return self._pool.map(call, starts)
 
-    def _retried(self, attempt: Callable[[], T]) -> T:
+    def _retried(self, attempt: Callable[[], _T]) -> _T:
         """Return the result of `attempt`, repeated with half as many tasks at once whenever memory runs out."""
         while True:
             try:
@@ -277,7 +277,7 @@ class AdaptiveLearner(Learner):
             self._take_at_once(self.at_once // 2)
 
 
-def _on(work: Callable[[TaskAdaptiveAlgorithm, Task], T], tasks: Task, algorithm: TaskAdaptiveAlgorithm) -> T:
+def _on(work: Callable[[TaskAdaptiveAlgorithm, Task], _T], tasks: Task, algorithm: TaskAdaptiveAlgorithm) -> _T:
     return work(algorithm, tasks)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from metabench.plotting.scale import Scale, padded, tick_text
 from metabench.plotting.svg import Picture, group, label, line, polyline, shorten, tag, width_of
 
-_WIDTH = 400.0
+WIDTH = 400.0
 _ROW, _TOP, _BOTTOM = 25.0, 10.0, 40.0
 UNBOUNDED = (-math.inf, math.inf)
 
@@ -54,7 +54,7 @@ def dot_plot(
     *,
     bounds: tuple[float, float] = (0.0, 100.0),
     zero: bool = False,
-    width: float = _WIDTH,
+    width: float = WIDTH,
     band: float = 0.0,
     digits: int = 2,
 ) -> Picture:

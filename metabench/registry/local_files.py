@@ -21,7 +21,7 @@ from metabench.registry.specs import Spec
 from metabench.utils.bounded_files import SOURCE_BYTES, read_bounded
 from metabench.utils.paths import is_file, path_exists
 
-S = TypeVar("S", bound=Spec)
+_S = TypeVar("_S", bound=Spec)
 _PREFIX = "metabench_file_"
 
 
@@ -85,7 +85,7 @@ def import_file(file: LocalFile) -> ModuleType:
     return module
 
 
-def localised(spec: S, file: LocalFile) -> S:
+def localised(spec: _S, file: LocalFile) -> _S:
     """Return a spec with its target in the module of the file, and the SHA-256 of the file."""
     module, colon, attribute = spec.target.partition(":")
     target = f"{file.module}{colon}{attribute}" if module == file.path.stem else spec.target

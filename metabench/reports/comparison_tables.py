@@ -8,7 +8,7 @@ from metabench.comparison.pairs import RankedMethods, Versus
 from metabench.records.copy_counts import copies_note, marked_name
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import width_text
-from metabench.reports.text_table import Block, Notes, Table, json_text, report_text
+from metabench.reports.text_table import Notes, ReportBlock, Table, json_text, report_text
 from metabench.statistics.dataset_ranking import PairAcross, Ranking
 from metabench.statistics.pairwise_tests import INDEPENDENT_EPISODES, SAME_EPISODE, Difference
 from metabench.utils.text import pluralise
@@ -37,7 +37,7 @@ def comparison_text(pairs: Sequence[Versus], rankings: Sequence[RankedMethods], 
     header = (*(("data set", "episodes of") if several else ()), *_header(pairs))
     where = [(_dataset(pair), pair.a.where) if several else () for pair in pairs]
     dataset = marked_name(pairs[0].a.dataset, *(side.copies for pair in pairs for side in (pair.a, pair.b)))
-    blocks: list[Block] = [] if several else [f"{dataset}, {pairs[0].a.where}"]
+    blocks: list[ReportBlock] = [] if several else [f"{dataset}, {pairs[0].a.where}"]
     blocks.append(Table(header, [(*w, *_cells(pair)) for w, pair in zip(where, pairs, strict=True)], plain_header=True))
     blocks.append(Notes(_footnotes(pairs)))
     for ranking in rankings:

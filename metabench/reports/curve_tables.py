@@ -9,7 +9,7 @@ from metabench.records.copy_counts import copies_line, copies_words, marked_name
 from metabench.registry.metric import Metric
 from metabench.reports.rows import TableRow
 from metabench.reports.text import score_text, width_text
-from metabench.reports.text_table import Block, Notes, Table, csv_text, json_text, report_text
+from metabench.reports.text_table import Notes, ReportBlock, Table, csv_text, json_text, report_text
 
 _COLUMNS = (
     "dataset", "protocol", "method", "shot", "metric", "score", "ci95", "open95", "gain", "gain95", "episodes", "seeds",
@@ -46,7 +46,7 @@ def curve_csv(curves: Sequence[LearningCurve]) -> str:
 
 def curve_text(curves: Sequence[LearningCurve], markdown: bool = False) -> str:
     """Return tables for people: scores by shots, and the gain of more shots, for each dataset and protocol."""
-    blocks: list[Block] = []
+    blocks: list[ReportBlock] = []
     copies = dict[str, list[Mapping[str, int]]]()
     for (dataset, protocol, metric), members in panels(curves).items():
         counts = [level.copies for curve in members for level in curve.levels]

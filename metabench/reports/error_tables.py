@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metabench.evaluation.error_analysis import ClassRow, WorstCase
-from metabench.reports.text_table import Block, Notes, Table, report_text
+from metabench.reports.text_table import Notes, ReportBlock, Table, report_text
 from metabench.utils.text import pluralise
 
 
@@ -22,7 +22,7 @@ def error_document(view: WorstCase) -> dict[str, Any]:
 def error_text(view: WorstCase, top: int) -> str:
     """Return the view as tables for people, the worst `top` classes of many."""
     quantiles = ", ".join(f"{name} {value:.2f}" for name, value in view.quantiles.items())
-    blocks: list[Block] = [
+    blocks: list[ReportBlock] = [
         f"mean of all {pluralise(view.episodes, 'episode')} {view.accuracy:.2f} %, "
         f"of the worst tenth {view.worst_tenth:.2f} %",
         f"quantiles of the episodes (%): {quantiles}",

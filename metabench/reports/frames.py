@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Per = Literal["run", "episode"]
-FORMATS = ("csv", "jsonl", "parquet")
 _OF_THE_RUN = ("key", "algorithm", "backbone", "dataset", "way", "shot", "seed", "episode_seed", "metric")
 _CONVERTERS: Mapping[str, Converter] = {
     "sources": arguments.as_paths,
@@ -56,7 +55,7 @@ def load_results(*sources: str | Path, per: Per = "run", home: str | Path | None
 
 
 def write_frame(frame: pd.DataFrame, path: Path, form: str) -> None:
-    """Write a data frame as one of `FORMATS`, all or nothing.
+    """Write a data frame as ``csv``, ``jsonl`` or ``parquet``, all or nothing.
 
     Raises:
         MissingError: Parquet needs pyarrow.

@@ -12,7 +12,7 @@ from metabench.records.copy_counts import MARK, copies_line, most
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.reports.rows import TableRow
 from metabench.reports.text import score_text
-from metabench.reports.text_table import Block, Notes, Table, csv_text, json_text, report_text
+from metabench.reports.text_table import Notes, ReportBlock, Table, csv_text, json_text, report_text
 
 _MAX_CELLS_BESIDE_MEANS = 4  # more get a table for each dataset
 _NOTES = (
@@ -26,7 +26,7 @@ _NOTES = (
 def suite_text(suite: Suite, report: Report, markdown: bool = False) -> str:
     """Return the report for people: standings, cells, reasons for missing cells, and the meaning of the numbers."""
     cells = report.cells if len(report.cells) <= _MAX_CELLS_BESIDE_MEANS else ()
-    blocks: list[Block] = [f"{suite.id}: {suite.summary}", _standings(report, cells)]
+    blocks: list[ReportBlock] = [f"{suite.id}: {suite.summary}", _standings(report, cells)]
     if not cells:
         measured = [cell for cell in report.cells if any(cell.key in line.results for line in report.lines)]
         for dataset, group in _by_dataset(measured).items():

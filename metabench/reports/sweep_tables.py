@@ -10,7 +10,7 @@ from metabench.planning.sweeps import Sweep
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.reports.seed_tables import seed_spread
 from metabench.reports.text import score_text
-from metabench.reports.text_table import Block, Notes, Table, csv_text, report_text
+from metabench.reports.text_table import Notes, ReportBlock, Table, csv_text, report_text
 from metabench.utils.text import pluralise
 
 _NOTES = (
@@ -25,7 +25,7 @@ _OF_THE_TASK = ("algorithm", "backbone", "dataset", "protocol", "way", "shot")
 
 def sweep_text(sweeps: JudgedSweeps, markdown: bool = False) -> str:
     """Return a table for result sweep, with a line that names its best combination."""
-    blocks: list[Block] = []
+    blocks: list[ReportBlock] = []
     for sweep, results in sweeps:
         title = f"{sweep.label}: {pluralise(len(results), 'combination')} on the validation classes"
         blocks += [title, _table(results), _verdict(results)]

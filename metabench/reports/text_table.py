@@ -42,11 +42,11 @@ class Notes:
     lines: Sequence[str]
 
 
-Block = str | Table | Notes
+ReportBlock = str | Table | Notes
 """A part of a report; a string is a heading or a paragraph of one line."""
 
 
-def report_text(blocks: Iterable[Block], markdown: bool = False) -> str:
+def report_text(blocks: Iterable[ReportBlock], markdown: bool = False) -> str:
     """Return a report for people, with an empty line between its blocks; blocks without content are left out."""
     return "\n\n".join(filter(None, (_block_text(block, markdown) for block in blocks)))
 
@@ -113,7 +113,7 @@ def display_width(text: str) -> int:
     return cell_len(text)
 
 
-def _block_text(block: Block, markdown: bool) -> str:
+def _block_text(block: ReportBlock, markdown: bool) -> str:
     clean: Callable[[str], str] = escape_markdown if markdown else printable
     if isinstance(block, str):
         return clean(block)

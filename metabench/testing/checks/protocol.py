@@ -12,7 +12,7 @@ from metabench.registry.specs import ProtocolSpec
 from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.conformance import RARE, NotApplicable, Violation, conformance_check, describe_raised
 from metabench.testing.support.protocol_case import (
-    EPISODES,
+    CHECKED_EPISODES,
     ProtocolCase,
     blocks_of,
     classes_of,
@@ -187,7 +187,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
         for name, split, protocol in self.fitting():
             queries = {
                 batch.query.shape[1]
-                for batch in single_episodes(protocol, split, self.words(protocol, split, EPISODES))
+                for batch in single_episodes(protocol, split, self.words(protocol, split, CHECKED_EPISODES))
             }
             if max(queries) > protocol.n_query or (len(queries) == 1 and queries != {protocol.n_query}):
                 raise Violation(

@@ -19,7 +19,7 @@ from metabench.registry.specs import Kind, ProtocolSpec
 from metabench.testing.conformance import Conformance, NotApplicable, Violation
 from metabench.utils.random_streams import Stream
 
-EPISODES = 40
+CHECKED_EPISODES = 40
 
 
 class ProtocolCase(Conformance):
@@ -56,7 +56,7 @@ class ProtocolCase(Conformance):
     def drawn(self) -> Iterator[tuple[str, ClassSplit, EpisodeBatch]]:
         """Yield batches of episodes, as many as are drawn at once where shapes differ."""
         for name, split, protocol in self.fitting():
-            words = self.words(protocol, split, EPISODES)
+            words = self.words(protocol, split, CHECKED_EPISODES)
             while len(words):
                 batch = protocol.draw(words, split)
                 yield name, split, batch
@@ -99,7 +99,7 @@ def rows_and_labels(batch: EpisodeBatch) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Block:
+class RowBlock:
     """Rows whose classes all have `size` images, and what they are used for."""
 
     start: int
@@ -109,20 +109,20 @@ class Block:
     what: str = "a class"
 
 
-def blocks_of(split: ClassSplit) -> list[Block]:
+def blocks_of(split: ClassSplit) -> list[RowBlock]:
     """Return the blocks of rows that episodes of a split draw from."""
     if isinstance(split, PairedSplit):
         ends = (split.starts, "query", "a measured class"), (split.support_starts, "support", "a class for support")
         return [
-            Block(int(starts[0]), int(starts[-1]), int(starts[1] - starts[0]), (part,), what)
+            RowBlock(int(starts[0]), int(starts[-1]), int(starts[1] - starts[0]), (part,), what)
             for starts, part, what in ends
         ]
-    first = Block(0, int(split.starts[-1]), int(split.counts[0]), ("support", "query"))
+    first = RowBlock(0, int(split.starts[-1]), int(split.counts[0]), ("support", "query"))
     if not isinstance(split, JointSplit):
         return [first]
     beside = (split.base_starts, "support", "a base class"), (split.reserve_starts, "query", "the reserve of a class")
     return [first] + [
-        Block(int(starts[0]), int(starts[-1]), int(starts[1] - starts[0]), (part,), what)
+        RowBlock(int(starts[0]), int(starts[-1]), int(starts[1] - starts[0]), (part,), what)
         for starts, part, what in beside
     ]
 
