@@ -11,7 +11,7 @@ import numpy as np
 from metabench.records.inputs import as_plain
 from metabench.records.record import Record
 from metabench.registry.metric import Metric
-from metabench.statistics.seeds import seed_spread
+from metabench.statistics.seeds import spread_of_seeds
 from metabench.utils.hashing import canonical_json
 
 
@@ -66,5 +66,5 @@ def _summarised(records: Sequence[Record]) -> OverSeeds:
         if only.inputs.seed is not None:  # one training says nothing about another
             return OverSeeds((only,), score, None, None, None)
         return OverSeeds((only,), score, None, only.summary.ci95, only.summary.open95)
-    spread = seed_spread([record.run for record in records], [record.score for record in records])
+    spread = spread_of_seeds([record.run for record in records], [record.score for record in records])
     return OverSeeds(tuple(records), score, spread.sd, spread.total95, spread.total_open95)

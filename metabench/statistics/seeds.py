@@ -35,7 +35,7 @@ class SeedSpread:
     total_open95: float | None
 
 
-def seed_spread(runs: Sequence[Run], means: Sequence[float]) -> SeedSpread:
+def spread_of_seeds(runs: Sequence[Run], means: Sequence[float]) -> SeedSpread:
     """Return the spread of at least two runs of one method in one cell, which differ in the training seed alone.
 
     The variance over trainings and episodes is that of `metabench.statistics.means`.
