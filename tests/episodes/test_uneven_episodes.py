@@ -62,9 +62,7 @@ def _run(
     source: EpisodeSource, features: Tensor, done: list[float], chunk: int | None
 ) -> tuple[list[float], EpisodeTally]:
     scores = list(done)
-    tally = evaluate(
-        learner(ProtoNet(2)), features, source, EPISODES, np.array(done), lambda part: scores.extend(part), chunk
-    )
+    tally = evaluate(learner(ProtoNet(2)), features, source, EPISODES, np.array(done), scores.extend, chunk=chunk)
     return scores, tally
 
 
