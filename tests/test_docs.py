@@ -21,7 +21,7 @@ import metabench.api
 from metabench.cli import architecture_picture, catalogue, leaderboard_picture, python_reference, reference
 from metabench.registry import hookspecs, specs
 from tests.browser import Browser, browser, missing
-from tests.pages import Reader, ReportBlock, blocks, compare
+from tests.pages import Reader, Block, blocks, compare
 from tests.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
@@ -31,9 +31,9 @@ BIN = Path(sys.executable).parent
 README = ROOT / "README.md"
 
 
-def _readme() -> list[tuple[str, ReportBlock | None]]:
+def _readme() -> list[tuple[str, Block | None]]:
     """Return the commands of the README in order, each with the block that shows its output, if there is one."""
-    found: list[tuple[str, ReportBlock | None]] = []
+    found: list[tuple[str, Block | None]] = []
     for block in blocks(README):
         if block.language == "sh":
             lines = [line for line in block.text.splitlines() if "tox" not in line]
@@ -64,7 +64,7 @@ def test_the_readme_has_its_two_set_up_commands() -> None:
 
 
 @pytest.mark.parametrize(("command", "shown"), _readme(), ids=lambda value: value if isinstance(value, str) else "")
-def test_readme_command(command: str, shown: ReportBlock | None, home: Path) -> None:
+def test_readme_command(command: str, shown: Block | None, home: Path) -> None:
     """In the order of the README and in one home, as a reader would type them."""
     result = _run(command, home)
     assert result.returncode == 0, result.stderr
