@@ -30,12 +30,12 @@ _PERCENT = (0.0, 100.0)
 
 def dot_plots(section: Section, width: float = WIDTH) -> list[Picture]:
     """Return a dot plot, `width` pixels wide, for each column with at least two rows."""
-    labels = row_labels(section.rows)
     pictures = []
     for cell in section.cells:
         rows = _best(section.rows, cell)
         if len(rows) > 1:
             shown = _some(rows, MOST_DOTS)
+            labels = row_labels(section.rows, (cell,))
             more = f", the best {len(shown)} of {len(rows)} rows" if len(shown) < len(rows) else ""
             dots = [_dot(section, row, cell, labels[row.identity]) for row in shown]
             bounds = _PERCENT if cell.metric.unit == "%" else UNBOUNDED
@@ -47,12 +47,12 @@ def dot_plots(section: Section, width: float = WIDTH) -> list[Picture]:
 
 def shot_curves(section: Section) -> list[Picture]:
     """Return scores over shots for each way (and protocol of its own) that has more than one."""
-    labels = row_labels(section.rows)
     pictures = []
     for kind in sorted({_kind(cell) for cell in section.cells if cell.shot}):
         cells = [cell for cell in section.cells if _kind(cell) == kind and cell.shot]
         rows = [row for row in section.rows if sum(cell in row.cells for cell in cells) > 1]
         if rows:
+            labels = row_labels(section.rows, cells)
             drawn = [_curve(row, cells, labels[row.identity]) for row in _some(rows, MOST_CURVES)]
             more = f", the best {len(drawn)} of {len(rows)} rows" if len(drawn) < len(rows) else ""
             pictures.append(curves(drawn, f"{_kind_title(section, cells[0])}{more}", "shots", cells[0].metric.axis))
@@ -61,9 +61,9 @@ def shot_curves(section: Section) -> list[Picture]:
 
 def costs(section: Section) -> list[Picture]:
     """Return scores over time per episode for each column where at least two rows have both."""
-    labels = row_labels(section.rows)
     pictures = []
     for cell in section.cells:
+        labels = row_labels(section.rows, (cell,))
         points = [
             Point(labels[row.identity], cost, row.cells[cell].score, tip=_tip(labels[row.identity], row.cells[cell]))
             for row in section.rows
@@ -79,11 +79,11 @@ def ranked_by_episodes(section: Section) -> list[Picture]:
 
     Episodes are drawn independently, so they can be the blocks of Friedman's and Nemenyi's tests.
     """
-    labels = row_labels(section.rows)
     pictures = []
     for cell in section.cells:
         rows = _paired(_best(section.rows, cell), cell)[:MOST_RANKED]
         if len(rows) > 2 and rows[0].cells[cell].is_rankable:
+            labels = row_labels(section.rows, (cell,))
             scores = np.stack([row.cells[cell].merits for row in rows])
             pictures.append(_cd_diagram([labels[row.identity] for row in rows], scores, section.title_of(cell)))
     return pictures

@@ -85,10 +85,28 @@ def dot_plot(
         parts.append(line(scale(0), _TOP, scale(0), bottom, "rule"))
     for index, (dot, text) in enumerate(zip(dots, values, strict=True)):
         y = _TOP + _ROW * (index + 0.5)
-        words = label(0, y + 4, shorten(dot.name, left - 12)) + _value(dot, text, y, width - remarks)
+        words = _name(dot.name, y, left - 12) + _value(dot, text, y, width - remarks)
         parts.append(group(words + _marks(dot, scale, y), dot.tip, "floor" if dot.floor else ""))
     described = "; ".join(f"{dot.name} {text} {dot.remark}".strip() for dot, text in zip(dots, values, strict=True))
     return Picture(width, bottom + _BOTTOM, title, described, "".join(parts))
+
+
+def _name(name: str, y: float, room: float) -> str:
+    """Return the name of a row at the height `y`: on one line, or where that is too long on two smaller ones."""
+    if width_of(name) <= room:
+        return label(0, y + 4, name)
+    first, rest = _two_lines(name, room)
+    if not rest:
+        return label(0, y + 4, shorten(name, room))
+    return label(0, y - 1, shorten(first, room, 11), "small") + label(0, y + 9, shorten(rest, room, 11), "small")
+
+
+def _two_lines(name: str, room: float) -> tuple[str, str]:
+    """Return a name divided after the last comma up to which it fits; the second part is '' without a comma."""
+    parts = name.split(", ")
+    fitting = [end for end in range(1, len(parts)) if width_of(", ".join(parts[:end]) + ",", 11) <= room]
+    end = fitting[-1] if fitting else 1
+    return ", ".join(parts[:end]) + "," * (end < len(parts)), ", ".join(parts[end:])
 
 
 def _axis(scale: Scale, bottom: float, name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from metabench.plotting.axes import BOTTOM, HEIGHT, TOP, WIDTH, frame, margin, upwards
 from metabench.plotting.scale import Scale, apart
-from metabench.plotting.svg import Picture, group, label, polyline, shorten, tag, width_of
+from metabench.plotting.svg import Picture, group, label, polyline, shorten_names, tag, width_of
 
 _COLOURS = 6
 
@@ -28,7 +28,7 @@ def curves(rows: Sequence[Curve], title: str, x_name: str, y_name: str, width: f
     """
     xs = sorted({x for row in rows for x in row.points})
     ends = [(value - (half or 0), value + (half or 0)) for row in rows for value, half in row.points.values()]
-    right = min(0.375 * width, 18 + max(width_of(row.name, 11) for row in rows))
+    right = min(0.44 * width, 18 + max(width_of(row.name, 11) for row in rows))
     up = upwards([value for pair in ends for value in pair], 1.0)
     left = margin(up)
     across = Scale(xs[0], xs[-1], left + 8, width - right - 8, log=True)
@@ -36,12 +36,13 @@ def curves(rows: Sequence[Curve], title: str, x_name: str, y_name: str, width: f
     parts = [frame(scales, xs, left, x_name, y_name)]
     last = [row.points[max(row.points)][0] for row in rows]
     places = apart([up(value) for value in last], 14, TOP, HEIGHT - BOTTOM)
+    short = shorten_names([row.name for row in rows], right - 14, 11)
     number = 0
     for row, y in zip(rows, places, strict=True):
         style = "sf" if row.floor else f"s{number % _COLOURS}"
         dash = " df" if row.floor else f" d{number // _COLOURS % 2}"
         number += not row.floor
-        drawn = _curve(row, scales, dash) + _end_label(row, scales, y, width)
+        drawn = _curve(row, scales, dash) + _end_label(row, short[row.name], scales, y)
         parts.append(group(drawn, _in_words(row), style))
     return Picture(width, HEIGHT, title, "; ".join(map(_in_words, rows)), "".join(parts))
 
@@ -57,11 +58,11 @@ def _curve(row: Curve, scales: tuple[Scale, Scale], dash: str) -> str:
     return "".join([band, line, *(tag("circle", cls="f", cx=x, cy=up(value), r=3.5) for x, value, _ in points)])
 
 
-def _end_label(row: Curve, scales: tuple[Scale, Scale], y: float, width: float) -> str:
+def _end_label(row: Curve, text: str, scales: tuple[Scale, Scale], y: float) -> str:
     """Return the name of a row at the height `y` behind its last point, and the line that leads there."""
     across, up = scales
     last, edge = max(row.points), across.end + 8
-    name = label(edge + 12, y + 4, shorten(row.name, width - edge - 14, 11), "small muted" if row.floor else "small")
+    name = label(edge + 12, y + 4, text, "small muted" if row.floor else "small")
     start = (across(last) + 5, up(row.points[last][0]))
     return polyline([start, (edge + 1, y), (edge + 9, y)], "c thin") + name
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from metabench.plotting.scale import Scale
-from metabench.plotting.svg import Picture, label, line, polyline, shorten, width_of
+from metabench.plotting.svg import Picture, label, line, polyline, shorten_names, width_of
 
-_WIDTH = 480.0
+_WIDTH = 560.0
 _STEP = 20.0
 
 
@@ -29,18 +29,19 @@ def rank_diagram(mean_ranks: Mapping[str, float], distance: float, title: str) -
     groups = cliques(values, distance)
     half = math.ceil(len(names) / 2)
     room = 5 + max(width_of(f"{value:.2f}", 11) for value in values)
-    side = min(190.0, 18 + room + max(width_of(name) for name in names))
+    side = min(230.0, 18 + room + max(width_of(name) for name in names))
     low, high = math.floor(values[0]), max(math.ceil(values[-1]), math.floor(values[0]) + 1)
     scale = Scale(low, high, side, _WIDTH - side)
     top = 46.0
     under = top + 14 + 9 * len(groups)
     parts = [_ruler(scale, top), _distance(scale, distance)]
+    short = shorten_names(names, side - 16 - room)
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
         left = index < half
         y = under + _STEP * (index if left else len(names) - 1 - index) + 6
         end = side - 8 if left else _WIDTH - side + 8
         parts.append(polyline([(scale(value), top), (scale(value), y), (end, y)], "rule"))
-        words, anchor = shorten(name, side - 16 - room), "end" if left else "start"
+        words, anchor = short[name], "end" if left else "start"
         near, far = (side - 12, side - 12 - room) if left else (_WIDTH - side + 12, _WIDTH - side + 12 + room)
         parts.append(label(near, y + 4, f"{value:.2f}", "small muted", anchor))
         parts.append(label(far, y + 4, words, "", anchor))

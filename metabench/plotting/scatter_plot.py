@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from metabench.plotting.axes import BOTTOM, HEIGHT, WIDTH, frame, margin, upwards
 from metabench.plotting.scale import Scale
-from metabench.plotting.svg import Picture, group, label, polyline, shorten, tag, width_of
+from metabench.plotting.svg import Picture, group, label, polyline, shorten_names, tag, width_of
 
 Box = tuple[float, float, float, float]
 _NAMED = 24  # more points than this get no names and tips but those of the front
@@ -33,13 +33,14 @@ def scatter(points: Sequence[Point], title: str, x_name: str, y_name: str) -> Pi
     front = pareto(points)
     parts = [frame((across, up), across.ticks(6), left, x_name, y_name), _front(front, across, up)]
     taken = [(across(p.cost) - 6, up(p.value) - 6, across(p.cost) + 6, up(p.value) + 6) for p in points]
+    names = shorten_names([point.name for point in points], 150, 11)
     for point in sorted(points, key=lambda p: (p not in front, -p.value)):
         x, y = across(point.cost), up(point.value)
         mark = tag("circle", cls="dot", cx=x, cy=y, r=4.5)
         if len(points) > _NAMED and point not in front:
             parts.append(mark if not point.floor else group(mark, cls="floor"))
             continue
-        name = _name(point, x, y, left, taken)
+        name = _name(names[point.name], (x, y), left, taken)
         parts.append(group(mark + name, point.tip, "floor" if point.floor else ""))
     described = "; ".join(f"{point.name} {point.value:.2f} at {point.cost:.3g}" for point in points)
     return Picture(WIDTH, HEIGHT, title, described, "".join(parts))
@@ -63,10 +64,9 @@ def _front(front: Sequence[Point], across: Scale, up: Scale) -> str:
     return polyline(steps, "front") if len(steps) > 1 else ""
 
 
-def _name(point: Point, x: float, y: float, edge: float, taken: list[Box]) -> str:
+def _name(text: str, place: tuple[float, float], edge: float, taken: list[Box]) -> str:
     """Return the name beside a point where there is room: right, left, above or below; '' without room."""
-    text = shorten(point.name, 150, 11)
-    width = width_of(text, 11)
+    (x, y), width = place, width_of(text, 11)
     for left, base in ((x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 9), (x - width / 2, y + 17)):
         box = (left, base - 10, left + width, base + 3)
         if box[0] < edge or box[2] > WIDTH or box[1] < 0 or box[3] > HEIGHT - BOTTOM:

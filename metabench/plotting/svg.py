@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -157,3 +158,17 @@ def shorten(text: str, width: float, size: float = 12) -> str:
     while text and width_of(text + "…", size) > width:
         text = text[:-1]
     return text.rstrip() + "…"
+
+
+def shorten_names(names: Sequence[str], width: float, size: float = 12) -> dict[str, str]:
+    """Cut names to what fits a width; those that would then be the same are cut before their last part instead.
+
+    >>> shorten_names(["a long name, x=1", "a long name, x=2"], 80)
+    {'a long name, x=1': 'a long…, x=1', 'a long name, x=2': 'a long…, x=2'}
+    """
+    short = {name: shorten(name, width, size) for name in names}
+    for text in {text for text in short.values() if list(short.values()).count(text) > 1}:
+        for name in [name for name in names if short[name] == text]:
+            head, comma, last = name.rpartition(", ")
+            short[name] = shorten(head, width - width_of(comma + last, size), size) + comma + last if comma else text
+    return short

@@ -186,3 +186,25 @@ def test_names_say_only_what_tells_rows_apart() -> None:
         "deep, conv4",
         "deep, resnet",
     ]
+
+
+def test_names_are_those_of_the_columns_that_are_shown() -> None:
+    """A row that another column has, and the other columns of a row, do not make names longer here."""
+    one, fifteen = ({"way": 5, "shot": 1, "query": query} for query in (1, 15))
+    rows = _rows(
+        make_record(protocol__params=one, algorithm__params={"metric": "cosine"}),
+        make_record(protocol__params=fifteen, algorithm__params={"metric": "cosine"}, training__episodes=64_000),
+        make_record(protocol__params=fifteen, algorithm__params={"metric": "cosine"}, training__episodes=96_000),
+        make_record(protocol__params=one, algorithm__params={"metric": "euclidean"}),
+        make_record(protocol__params=one, algorithm__name="other"),
+    )
+    cells = {param: cell for row in rows for cell in row.cells for param in cell.params}
+    assert sorted(row_labels(rows, (cells["query=1"],)).values()) == [
+        "other",
+        "protonet, metric=cosine",
+        "protonet, metric=euclidean",
+    ]
+    assert sorted(row_labels(rows, (cells["query=15"],)).values()) == [
+        "protonet, 64,000 episodes",
+        "protonet, 96,000 episodes",
+    ]

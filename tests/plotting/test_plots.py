@@ -63,6 +63,13 @@ def test_a_dot_plot_has_intervals_claims_and_values() -> None:
     assert len(_elements(picture, "dot")) == 3
 
 
+def test_a_long_name_is_divided_at_a_comma_and_others_stay_whole() -> None:
+    name = "maml, bn=transductive, 320,000 episodes"
+    texts = _texts(dot_plot([Dot(name, 98.0), Dot("short", 97.0)], "t", "x"))
+    assert {"maml, bn=transductive,", "320,000 episodes", "short"} <= set(texts)
+    assert name in _texts(dot_plot([Dot(name, 98.0), Dot("short", 97.0)], "t", "x", width=1000.0))
+
+
 def test_floors_alone_are_drawn_as_they_are() -> None:
     picture = dot_plot([Dot("a", 20.0, 0.1, floor=True), Dot("b", 21.0, 0.1, floor=True)], "t", "x")
     assert len(_elements(picture, "closed")) == 2

@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabench.plotting.svg import Picture, coordinate, escape_xml, group, label, line, polyline, shorten, tag, width_of
+from metabench.plotting.svg import (
+    Picture,
+    coordinate,
+    escape_xml,
+    group,
+    label,
+    line,
+    polyline,
+    shorten,
+    shorten_names,
+    tag,
+    width_of,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -63,3 +75,11 @@ def test_a_long_name_is_cut_to_its_room() -> None:
     cut = shorten("a very long name of an algorithm", 80)
     assert cut.endswith("…")
     assert width_of(cut) <= 80
+
+
+def test_cut_names_stay_different_where_their_last_parts_are() -> None:
+    names = [f"a very long name of an algorithm, steps={steps}" for steps in (1, 10)] + ["b"]
+    short = shorten_names(names, 140)
+    assert len(set(short.values())) == 3
+    assert short[names[0]].endswith("…, steps=1") and short[names[1]].endswith("…, steps=10") and short["b"] == "b"
+    assert all(width_of(text) <= 140 for text in short.values())
