@@ -84,7 +84,8 @@ def _link(name: str) -> str:
 
 
 def _heading(spec: Spec) -> str:
-    lead = f"### {spec.name}\n\n{_sentence(spec.summary)} {_sentence(spec.reference)}"
+    reference = "" if spec.reference == "none" else spec.reference.removeprefix("none; ")
+    lead = f"### {spec.name}\n\n" + " ".join(map(_sentence, filter(None, [spec.summary, reference])))
     more = [f"version {spec.version}", f"licence {spec.licence}"]
     more += [f"needs `pip install 'metabench[{spec.extra}]'`"] if spec.extra else []
     return f"{lead}\n\n*{', '.join(more)}*\n"

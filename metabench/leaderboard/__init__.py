@@ -1,4 +1,4 @@
-"""Leaderboards: a folder of committed records and published claims, and the pages generated from them."""
+"""Leaderboards: records, published values, and the pages made from both."""
 
 from metabench.leaderboard.folder import Leaderboard
 

@@ -1,4 +1,4 @@
-"""Pictures as SVG text: no drawing library, no randomness, the same bytes for the same numbers."""
+"""Pictures as SVG text, the same bytes for the same numbers."""
 
 from metabench.plotting.svg import Picture
 
