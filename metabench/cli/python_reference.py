@@ -31,12 +31,13 @@ _GROUPS = {
     "Protocols": (
         "metabench.episodes.",
         "metabench.utils.random_streams",
-        "metabench.data.joint",
-        "metabench.data.paired",
+        "metabench.data.joint_split",
+        "metabench.data.paired_split",
     ),
     "Data sets": ("metabench.data.",),
+    "Records": ("metabench.records.",),
     "Conformance": ("metabench.testing.",),
-    "Helpers": ("metabench.",),
+    "Helpers": ("metabench.utils.",),
 }
 """Headings, and how the modules begin whose names stand below them; the first that fits takes a name."""
 
