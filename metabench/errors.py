@@ -1,4 +1,4 @@
-"""Errors a user can mend. Each carries the exit code of the command line and says what to do."""
+"""Errors a user can fix. Each carries the exit code of the command line and says what to do."""
 
 from __future__ import annotations
 

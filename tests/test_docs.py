@@ -21,7 +21,7 @@ import metabench.api
 from metabench.cli import architecture_picture, catalogue, leaderboard_picture, python_reference, reference
 from metabench.registry import hookspecs, specs
 from tests.browser import Browser, browser, missing
-from tests.pages import Reader, Block, blocks, compare
+from tests.pages import Block, Reader, blocks, compare
 from tests.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent

@@ -21,7 +21,7 @@ REMEDY = "get the official file again"
 DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, ValueError
 )  # fmt: skip
-"""What reading a damaged archive raises."""
+"""Errors that reading a damaged archive raises."""
 
 
 class ArchiveReader(ABC):

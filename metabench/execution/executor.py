@@ -36,7 +36,7 @@ from metabench.utils.hashing import content_key
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of a run, as its record keeps it.
+    """Measured values of a run, as its record keeps them.
 
     Attributes:
         scores: of the episodes.

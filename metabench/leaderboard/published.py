@@ -49,7 +49,7 @@ class Published:
 
     @property
     def place(self) -> tuple[str, str, str, Column, str, str]:
-        """What sorts claims and tells them apart."""
+        """Fields by which claims are sorted; no two claims of a file have the same."""
         return (self.dataset, self.algorithm, self.backbone, self.cell, self.kind, self.source)
 
     def gap(self, accuracy: float) -> float:
@@ -57,7 +57,7 @@ class Published:
         return accuracy - self.accuracy
 
     def misses(self, accuracy: float, ci95: float | None) -> bool:
-        """Whether an accuracy differs from the claim by more than the 95 % interval of their difference.
+        """Return whether an accuracy differs from the claim by more than the 95 % interval of their difference.
 
         Args:
             accuracy: in percent.

@@ -66,7 +66,7 @@ class PlanRequest:
 
     @property
     def has_ways(self) -> bool:
-        """Whether the measured or the training episodes have a number of classes to set."""
+        """The measured or the training episodes have a number of classes to set."""
         return _has_way(self.protocol) or _has_way(self.training_protocol)
 
 
