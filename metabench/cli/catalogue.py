@@ -21,7 +21,7 @@ from metabench.registry.params import Param
 from metabench.registry.recipe import Recipe
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Spec, defaults
-from metabench.reports.text import score_text
+from metabench.reports.score_text import score_text
 from metabench.statistics.tied_ranks import rank_text
 
 _HEAD = """# Catalogue

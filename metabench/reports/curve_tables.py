@@ -8,7 +8,7 @@ from metabench.comparison.learning_curves import LearningCurve, panels
 from metabench.records.copy_counts import copies_line, copies_words, marked_name, most
 from metabench.registry.metric import Metric
 from metabench.reports.rows import TableRow
-from metabench.reports.text import score_text, width_text
+from metabench.reports.score_text import score_text, width_text
 from metabench.reports.text_table import Notes, ReportBlock, Table, csv_text, json_text, report_text
 
 _COLUMNS = (

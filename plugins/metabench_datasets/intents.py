@@ -145,8 +145,8 @@ class Intents:
         """Return a split, reading it on first use; later it opens as a memory map.
 
         Returns:
-            uint8 (N, bytes of the longest sentence of the dataset), see `metabench.data.text`; classes by name, the
-            sentences of a class by their bytes.
+            uint8 (N, bytes of the longest sentence of the dataset), see `metabench.data.encoded_sentences`; classes by
+            name, the sentences of a class by their bytes.
 
         Raises:
             MissingError: the file is neither here nor downloadable.
