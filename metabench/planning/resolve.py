@@ -160,7 +160,10 @@ def _episode_count(selection: Selection, protocol: ProtocolSpec) -> int:
         )
     episodes = protocol.episodes if selection.episodes is None else selection.episodes
     if episodes > protocol.episodes:
-        raise UsageError(f"protocol '{protocol.name}' has {pluralise(protocol.episodes, 'episode')}, not {episodes}")
+        raise UsageError(
+            f"protocol '{protocol.name}' has {pluralise(protocol.episodes, 'episode')}, not {episodes}. "
+            f"Use --episodes {protocol.episodes} or fewer."
+        )
     return episodes
 
 
