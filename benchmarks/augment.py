@@ -1,4 +1,4 @@
-"""What augmentation costs beside the step that it belongs to: `python benchmarks/augment.py`.
+"""Cost of augmentation beside the step that it belongs to: `python benchmarks/augment.py`.
 
 One training step of `trainer.Trainer` (draw, augment, forward, backward, update) on made-up 84x84 images,
 5-way 1-shot with 15 queries, one thread on a CPU; processor time, median of rounds in turn.

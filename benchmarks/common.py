@@ -1,4 +1,4 @@
-"""What every contestant shares: the episode shape, the images, the weights, and the loop of a worker process."""
+"""Parts that every contestant shares: the episode shape, the images, the weights, and the loop of a worker process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Setting:
-    """What the driver tells a worker."""
+    """Settings that the driver passes to a worker."""
 
     data: Path
     home: Path

@@ -1,4 +1,4 @@
-"""How often each interval covers the truth, and how wide it is: many test sets and one model.
+"""Coverage and width of each interval, over many test sets and one model.
 
     python benchmarks/coverage.py --home DIR --replications 1000
 

@@ -97,7 +97,7 @@ def marks(repetitions: int) -> list[str]:
 
 def _marked(papers: Floats, ours: Floats, margin: float, half: float) -> str:
     claims = [Published("a", "b", "d", Column("", 5, 1), value, margin, "", "s", "paper") for value in papers.tolist()]
-    marked = [claim.misses(value, half) for claim, value in zip(claims, ours.tolist(), strict=True)]
+    marked = [claim.differs_from(value, half) for claim, value in zip(claims, ours.tolist(), strict=True)]
     apart = np.abs(papers - ours) > margin + half
     return f"{100 * np.mean(apart):.1f} % | {100 * np.mean(marked):.1f} %"
 

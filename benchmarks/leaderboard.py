@@ -1,4 +1,4 @@
-"""How long a leaderboard takes: 2,000 records to pages, and a page of 500 rows to a browser.
+"""Time that a leaderboard takes: 2,000 records to pages, and a page of 500 rows to a browser.
 
     python benchmarks/leaderboard.py [--keep DIR]
 

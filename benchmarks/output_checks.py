@@ -1,4 +1,4 @@
-"""What it costs to check outputs and to shuffle queries: `python benchmarks/output_checks.py`.
+"""Cost of checking outputs and shuffling queries: `python benchmarks/output_checks.py`.
 
 Nearest mean, the quickest head, on made-up features, so that what is measured weighs most. Each round evaluates the
 same episodes with everything, without the checks of outputs and episodes, without the order of queries, and with the

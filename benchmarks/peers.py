@@ -61,7 +61,7 @@ class Worker:
 
 
 Figures = dict[str, list[dict[str, float]]]
-"""What each round measured, by ``"worker task arguments"``."""
+"""Measurements of each round, by ``"worker task arguments"``."""
 
 
 class Contest:
@@ -116,7 +116,7 @@ ROWS = (
     ("training, 5-way 1-shot", "train 1", "learn2learn", "train 1", 2.5),
     ("training, 5-way 5-shot", "train 5", "learn2learn", "train 5", 2.5),
 )
-"""What, our key, peer, its key, the ratio aimed at (None: for information)."""
+"""Task, our key, peer, its key, the ratio aimed at (None: for information)."""
 
 
 def table(contest: Contest) -> list[str]:

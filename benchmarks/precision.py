@@ -1,4 +1,4 @@
-"""What `--precision bfloat16` gains on a CPU that multiplies such numbers: `python benchmarks/precision.py`.
+"""Gain of `--precision bfloat16` on a CPU that multiplies such numbers: `python benchmarks/precision.py`.
 
 Images embedded per second, and training steps of `trainer.Trainer` (draw, forward, backward, update), of
 Prototypical Networks with Conv-4 on made-up images; one thread, processor time, median of rounds in turn.

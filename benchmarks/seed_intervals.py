@@ -1,4 +1,4 @@
-"""How often the interval over training seeds covers, and how often a method is called different from itself.
+"""Coverage of the interval over training seeds, and rate at which a method is called different from itself.
 
     python benchmarks/seed_intervals.py --repetitions 4000
 

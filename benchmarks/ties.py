@@ -1,4 +1,4 @@
-"""How often an algorithm ties with itself under two seeds of episodes, and how often an injected point is found.
+"""Rates at which an algorithm ties with itself under two seeds of episodes, and an injected point is detected.
 
     python benchmarks/ties.py --home DIR --repetitions 200
 

@@ -75,13 +75,13 @@ if TYPE_CHECKING:  # protocols: how episodes are drawn
     from metabench.utils.random_streams import unit_floats as unit_floats
 
 if TYPE_CHECKING:  # datasets: a split and its digests
-    from metabench.data.context import DataContext as DataContext
+    from metabench.data.encoded_sentences import decode_texts as decode_texts
+    from metabench.data.encoded_sentences import encode_texts as encode_texts
+    from metabench.data.loader_context import DataContext as DataContext
     from metabench.data.split import ClassSplit as ClassSplit
     from metabench.data.split import image_digest as image_digest
     from metabench.data.split import merge_splits as merge_splits
     from metabench.data.split import split_digest as split_digest
-    from metabench.data.text import decode_texts as decode_texts
-    from metabench.data.text import encode_texts as encode_texts
     from metabench.utils.hashing import content_key as content_key
     from metabench.utils.hashing import file_sha256 as file_sha256
 

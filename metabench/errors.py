@@ -1,9 +1,12 @@
-"""Errors a user can mend. Each carries the exit code of the command line and says what to do."""
+"""Errors a user can fix. Each carries the exit code of the command line and says what to do."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+MOST_LISTED = 30
+"""A message lists at most so many names, where a command lists them all."""
 
 
 class MetabenchError(Exception):
@@ -30,10 +33,16 @@ class NothingMeasured(MetabenchError):
     exit_code = 4
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'protonet'?"`` for a near miss, else the list of what is known."""
+def did_you_mean(name: str, known: Iterable[str], listed_by: str = "") -> str:
+    """Return ``"; did you mean 'protonet'?"`` for a near miss, else the list of what is known.
+
+    Args:
+        listed_by: the command that lists them, which a long list is replaced by.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean '{close[0]}'?"
+    if listed_by and len(names) > MOST_LISTED:
+        return f"; see '{listed_by}'"
     return f"; known: {', '.join(names)}" if names else ""

@@ -18,7 +18,13 @@ import pytest
 
 import metabench
 import metabench.api
-from metabench.cli import architecture_picture, catalogue, leaderboard_picture, python_reference, reference
+from metabench.cli.generated_docs import (
+    architecture_picture,
+    catalogue,
+    command_reference,
+    leaderboard_picture,
+    python_reference,
+)
 from metabench.registry import hookspecs, specs
 from tests.browser import Browser, browser, missing
 from tests.pages import Block, Reader, blocks, compare
@@ -81,7 +87,7 @@ def test_the_readme_shows_an_output() -> None:
 
 LEADERBOARDS = ROOT / "leaderboards"
 GENERATED = {
-    "cli.md": reference.command_line_page,
+    "cli.md": command_reference.command_line_page,
     "api.md": python_reference.python_reference_page,
     "catalogue.md": lambda: catalogue.catalogue_page(LEADERBOARDS),
     "architecture.svg": lambda: architecture_picture.draw_architecture(ROOT),

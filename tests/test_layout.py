@@ -15,6 +15,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = sorted(path.parent.name for path in (ROOT / "metabench").glob("*/__init__.py"))
 WITHOUT_TORCH = ("planning", "records", "statistics", "comparison", "plotting", "reports", "leaderboard")
 MOST_LINES = 300
+UNTIDY = {"cli"}
+"""Packages whose docstrings and names are not yet held to the two rules of English."""
+NO_OPENINGS = {"how", "that", "what", "when", "where", "whether", "which", "who", "whom", "whose", "why"}
+NO_NAMES = {"each", "found", "it", "those", "told"}
 
 MOST_KEYWORDS = 8
 CALLED_BY_OTHERS = (
@@ -89,3 +93,57 @@ def test_no_public_function_has_many_keywords() -> None:
         if isinstance(node, ast.FunctionDef) and len(node.args.kwonlyargs) > MOST_KEYWORDS
     ]
     assert many == []
+
+
+def sources() -> list[tuple[str, ast.Module]]:
+    paths = [path for folder in ("metabench", "plugins") for path in sorted((ROOT / folder).rglob("*.py"))]
+    parts = [path.relative_to(ROOT) for path in paths]
+    return [
+        (str(part), ast.parse(path.read_text(encoding="utf-8")))
+        for part, path in zip(parts, paths, strict=True)
+        if part.parts[1] not in UNTIDY
+    ]
+
+
+def badly_opened(module: ast.Module) -> list[str]:
+    """Return the first lines of docstrings, those of attributes too, that open with a question word."""
+    texts = [
+        node.value.value.strip()
+        for node in ast.walk(module)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    return [text.splitlines()[0] for text in texts if text.split()[0].strip(",:").lower() in NO_OPENINGS]
+
+
+def badly_named(module: ast.Module) -> list[str]:
+    """Return the names of locals and arguments that say nothing."""
+    bound = [node.arg for node in ast.walk(module) if isinstance(node, ast.arg)]
+    bound += [node.id for node in ast.walk(module) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    return sorted(NO_NAMES & set(bound) - fields(module))
+
+
+def fields(module: ast.Module) -> set[str]:
+    """Return the names that are fields of classes: those go into records and JSON."""
+    return {
+        statement.target.id
+        for node in ast.walk(module)
+        if isinstance(node, ast.ClassDef)
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+    }
+
+
+def test_docstrings_open_with_a_verb_or_a_noun() -> None:
+    assert {path: texts for path, module in sources() if (texts := badly_opened(module))} == {}
+
+
+def test_names_say_what_they_hold() -> None:
+    assert {path: names for path, module in sources() if (names := badly_named(module))} == {}
+
+
+def test_the_rules_of_english_see_a_fault() -> None:
+    module = ast.parse(
+        'def f(told):\n    """What it does."""\n    for each in told:\n        pass\nX = 1\n"""Whether so."""'
+    )
+    assert badly_opened(module) == ["Whether so.", "What it does."]
+    assert badly_named(module) == ["each", "told"]

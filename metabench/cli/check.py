@@ -113,7 +113,8 @@ def _called(registry: Registry, name: str, kinds: Sequence[Kind]) -> Iterator[tu
     claimed = [kind for kind in kinds if name in registry.names(kind) or (kind, name) in registry.clashes]
     if not claimed:
         known = {other for kind in kinds for other in registry.names(kind)}
-        raise UsageError(f"unknown {' or '.join(kinds)} '{name}'{did_you_mean(name, known)}{registry.broken_hint}")
+        hint = did_you_mean(name, known, "metabench list") + registry.broken_hint
+        raise UsageError(f"unknown {' or '.join(kinds)} '{name}'{hint}")
     yield from ((kind, registry.find(kind, name)) for kind in claimed)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metabench.errors import UsageError
 from metabench.utils.home import Home
 from metabench.utils.paths import is_file
 
@@ -31,14 +30,11 @@ def given(word: str, home: str | None) -> Given:
         UsageError: no such file, no such run, or digits that fit more than one.
         RecordError: the file is not a valid record.
     """
-    from metabench.records.record import read_record
+    from metabench.records.loading import read_named_record
     from metabench.records.store import Store
 
     path = Path(word)
     if path.suffix == ".json" or is_file(path):
-        try:
-            return Given(read_record(path), path)
-        except OSError as problem:
-            raise UsageError(f"cannot read the record {path} ({problem.strerror})") from None
+        return Given(read_named_record(path), path)
     store = Store(Home.resolve(home).root, warn=lambda line: click.echo(f"warning: {line}", err=True))
     return Given(store.resolve(word), None)

@@ -65,7 +65,8 @@ def show_command(name: str, plot: str | None, as_json: bool, home: str | None) -
         return
     if not re.fullmatch("[0-9a-f]{4,64}", name):
         known = {other for kind in SPEC_CLASSES for other in registry.names(kind)}
-        raise UsageError(f"nothing is called '{name}'{did_you_mean(name, known)}{registry.broken_hint}")
+        hint = did_you_mean(name, known, "metabench list") + registry.broken_hint
+        raise UsageError(f"nothing is called '{name}'{hint}")
     _show_record(given(name, home).record, as_json)
 
 

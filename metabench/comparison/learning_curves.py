@@ -73,7 +73,10 @@ def learning_curves(records: Iterable[Record]) -> list[LearningCurve]:
     """
     fine = [r for r in records if r.status == "ok" and "shot" in r.inputs.protocol.params]
     if not fine:
-        raise NothingMeasured("no run that succeeded has shots; see 'metabench list runs'")
+        raise NothingMeasured(
+            "there is no finished run with shots here. "
+            "Make one with 'metabench run --shots 1,5', or pass another --home."
+        )
     groups: dict[tuple[str, str, Metric, str], list[LabelledRecord]] = defaultdict(list)
     for run in labelled_records(fine):
         groups[run.dataset, _protocol(run.record), run.metric, run.method].append(run)

@@ -19,8 +19,8 @@ from metabench.registry.metric import Metric
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import FIXED_WAY, ProtocolSpec
 from metabench.statistics.mean_moments import Seeds
-from metabench.statistics.mean_over_cells import rank_over_cells
 from metabench.statistics.means import mean_over_cells
+from metabench.statistics.ranks_over_cells import rank_over_cells
 from metabench.statistics.shared_episodes import Run
 from metabench.statistics.tied_ranks import Rank
 from metabench.utils.hashing import canonical_json

@@ -11,7 +11,7 @@ from metabench.planning.outcome import Outcome
 from metabench.planning.sweeps import Candidate, Sweep
 from metabench.records.schema import Record, SweepMark, Tried
 from metabench.registry.specs import VALIDATION
-from metabench.statistics.mean_over_cells import rank_over_cells
+from metabench.statistics.ranks_over_cells import rank_over_cells
 from metabench.statistics.shared_episodes import Run
 from metabench.statistics.tied_ranks import Rank
 

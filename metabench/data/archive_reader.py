@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from metabench.errors import MetabenchError
+from metabench.utils.text import size_text
 
 MEMBER_LIMIT = 64 << 20
 """Bytes that one member may unpack to."""
@@ -21,7 +22,7 @@ REMEDY = "get the official file again"
 DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, ValueError
 )  # fmt: skip
-"""What reading a damaged archive raises."""
+"""Errors that reading a damaged archive raises."""
 
 
 class ArchiveReader(ABC):
@@ -59,6 +60,15 @@ def path_problem(name: str) -> str:
     # Windows' reading of a path knows both separators and drive letters, so it is the stricter one.
     path = PureWindowsPath(name)
     return "has a path outside the archive" if path.anchor or ".." in path.parts else ""
+
+
+def require_total(path: Path, total: int, limit: int) -> None:
+    """Raise MetabenchError where an archive unpacks to more bytes than `limit`."""
+    if total > limit:
+        raise MetabenchError(
+            f"{path}: unpacks to more than {size_text(limit)}. "
+            "Get the official file again, or extract it and use the folder."
+        )
 
 
 def damaged(path: Path, error: Exception) -> MetabenchError:

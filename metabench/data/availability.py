@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from metabench.data.context import DataContext
-from metabench.data.validation import valid_split
+from metabench.data.loader_context import DataContext
+from metabench.data.split_checks import valid_split
 from metabench.errors import MetabenchError, MissingError
 from metabench.registry.loader import one_line
 from metabench.registry.params import Value

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.data.array_cache import cached_array
-from metabench.data.context import DataContext
 from metabench.data.digest_files import DataPlaces, declared_digests, read_digests, write_digests
+from metabench.data.loader_context import DataContext
 from metabench.data.skipped_files import UnreadFiles
 from metabench.data.split import ClassSplit, merge_splits, split_digest
-from metabench.data.validation import content_problem, shared_class_problem, valid_split
+from metabench.data.split_checks import content_problem, shared_class_problem, valid_split
 from metabench.errors import MetabenchError
 from metabench.registry.registry import load_target
 from metabench.registry.resolved import ResolvedPlugin

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from metabench.data.context import DataContext
+from metabench.data.loader_context import DataContext
 from metabench.errors import MetabenchError, MissingError
 from metabench.utils.text import short_digest
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.context import DataContext
+from metabench.data.loader_context import DataContext
 from metabench.data.parallel_rows import Unusable
 from metabench.data.resumable_array import cached_rows, refuse_bad
 from metabench.utils.bounded_files import read_bounded

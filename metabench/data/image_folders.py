@@ -18,7 +18,7 @@ from metabench.utils.text import has_or_have, pluralise
 
 LAYOUT = "The images of each class belong into a sub-folder of its name"
 INSIDE = "in folders inside class folders"
-"""Why images there are skipped."""
+"""Reason for which images there are skipped."""
 BESIDE = "beside the class folders"
 TABLES = (".csv", ".tsv", ".json", ".txt", ".xlsx")
 """Endings of files that may say which image has which class."""

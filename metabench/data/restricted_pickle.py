@@ -285,5 +285,5 @@ _STEPS: dict[bytes, Step] = {
     b"R": _Machine.call,
     b"b": _Machine.build,
 }
-"""What the machine does, by instruction. Missing: what makes objects (INST, OBJ, NEWOBJ, EXT), persistent ids, sets,
-buffers outside of the file, and numbers of more than 255 bytes."""
+"""Action of the machine by instruction. Missing: those that make objects (INST, OBJ, NEWOBJ, EXT), persistent ids,
+sets, buffers outside of the file, and numbers of more than 255 bytes."""

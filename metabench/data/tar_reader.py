@@ -17,8 +17,10 @@ from metabench.data.archive_reader import (
     ArchiveReader,
     damaged,
     path_problem,
+    require_total,
 )
 from metabench.errors import MetabenchError
+from metabench.utils.text import size_text
 
 MEMBERS_LIMIT = 1_000_000
 _GZIP = b"\x1f\x8b"
@@ -71,10 +73,13 @@ class TarReader(ArchiveReader):
                 reason = path_problem(info.name)
                 if not (info.isreg() or info.isdir()) or info.issparse():
                     reason = "is neither a file nor a folder"
-                if info.size > member_limit or total > total_limit or len(members) > MEMBERS_LIMIT:
-                    reason = "unpacks to more than is allowed"
+                if info.size > member_limit:
+                    reason = f"unpacks to more than {size_text(member_limit)}"
+                if len(members) > MEMBERS_LIMIT:
+                    reason = f"is beyond the first {MEMBERS_LIMIT:,}"
                 if reason:
                     raise MetabenchError(f"{self.path}: member {info.name[:200]!r} {reason}; {REMEDY}")
+                require_total(self.path, total, total_limit)
                 if info.isreg():
                     members[info.name.removeprefix("./")] = (info.offset_data, info.size)
         return members
@@ -110,8 +115,7 @@ def _plain(path: Path, limit: int, scratch: Path | None) -> BinaryIO:
         with gzip.open(path) as stream:
             while block := stream.read(_BLOCK):
                 _write(out, block, path, scratch)
-                if out.tell() > max(2 * limit, _BLOCK):
-                    raise ValueError("it unpacks to more than is allowed")
+                require_total(path, out.tell(), max(2 * limit, _BLOCK))
     except BaseException:
         out.close()
         raise

@@ -14,8 +14,10 @@ from metabench.data.archive_reader import (
     ArchiveReader,
     damaged,
     path_problem,
+    require_total,
 )
 from metabench.errors import MetabenchError
+from metabench.utils.text import size_text
 
 _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -52,10 +54,11 @@ class ZipReader(ArchiveReader):
         for info in self._zip.infolist():
             total += info.file_size
             reason = _unsafe(info)
-            if info.file_size > member_limit or total > total_limit:
-                reason = "unpacks to more than is allowed"
+            if info.file_size > member_limit:
+                reason = f"unpacks to more than {size_text(member_limit)}"
             if reason:
                 raise MetabenchError(f"{self.path}: member {info.filename[:200]!r} {reason}; {REMEDY}")
+            require_total(self.path, total, total_limit)
             if not info.is_dir():
                 members[info.filename] = info
         return members

@@ -17,7 +17,7 @@ from metabench.data import ClassSplit
 from metabench.data.paired_split import PairedSplit
 from metabench.data.split import RowIndices
 from metabench.episodes.batch import EpisodeBatch
-from metabench.episodes.checks import require_episodes
+from metabench.episodes.batch_checks import require_episodes
 from metabench.episodes.protocols import EpisodeProtocol, GroupedProtocol, ListedProtocol
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import UsageError

@@ -14,7 +14,7 @@ from metabench.planning.data_digests import DataDigests
 from metabench.planning.forecast import RunForecast
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
-from metabench.records.partial_scores import Partial
+from metabench.records.partial_scores import PartialScores
 from metabench.registry.registry import availability
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import DatasetSpec, kind_of
@@ -93,7 +93,7 @@ class RunForecaster:
 
     def _scored(self, key: str, width: int) -> tuple[int, str]:
         """Return the number of episodes that are scored already, also in words ('' for 0)."""
-        done = 0 if not key or self.session.rerun else len(Partial(self.session.store.root, key, width).load())
+        done = 0 if not key or self.session.rerun else len(PartialScores(self.session.store.root, key, width).load())
         return done, f"scored {pluralise(done, 'episode')}" if done else ""
 
 

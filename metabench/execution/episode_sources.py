@@ -9,8 +9,8 @@ from typing import Any
 from metabench.data.dataset_loader import DatasetLoader
 from metabench.episodes.open_sampling import DisjointSource
 from metabench.episodes.protocols import EpisodeProtocol, ListedProtocol, ValuedProtocol
-from metabench.episodes.reserved import UnreservedSource
 from metabench.episodes.source import EpisodeSource, ListedSource
+from metabench.episodes.unreserved_source import UnreservedSource
 from metabench.errors import UsageError
 from metabench.execution.run_data import measured_split, withheld_images
 from metabench.planning.data_digests import DataDigests

@@ -24,7 +24,7 @@ from metabench.models.output_checks import OutputError
 from metabench.planning.data_digests import DataDigests
 from metabench.planning.outcome import Outcome
 from metabench.planning.run_spec import RunSpec
-from metabench.records.partial_scores import Partial
+from metabench.records.partial_scores import PartialScores
 from metabench.records.record import Record, build_record
 from metabench.runtime.devices import choose_device, emulates
 from metabench.runtime.memory import machine_failed
@@ -36,7 +36,7 @@ from metabench.utils.hashing import content_key
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of a run, as its record keeps it.
+    """Measured values of a run, as its record keeps them.
 
     Attributes:
         scores: of the episodes.
@@ -110,7 +110,7 @@ class Executor:
                 keeps_partial = machine_failed(error)
             path = store.put(record)
             if not keeps_partial:
-                Partial(store.root, key).remove()
+                PartialScores(store.root, key).remove()
         for warning in self.session.registry.plugins.run_finished(record, str(path)):
             self.session.console.warn(warning)
         return Outcome(record, False)
@@ -121,7 +121,7 @@ class Executor:
         digests = run_digests(run, self.session.loader)
         key = content_key(["replay", run.inputs(digests)])
         with self.session.store.lock(key):
-            partial = Partial(self.session.store.root, key)
+            partial = PartialScores(self.session.store.root, key)
             if watch is not None:  # it must also see the answers that an interrupted replay scored
                 partial.remove()
             measured = self.measure(run, digests, key, watch)

@@ -13,7 +13,7 @@ from metabench.execution.copy_counter import learned_from
 from metabench.execution.local_data import adapt_to_data
 from metabench.execution.run_data import run_digests, unofficial_pixels
 from metabench.execution.session import Session
-from metabench.planning.effects import chosen, require_effect, require_shape
+from metabench.planning.ineffective_options import chosen, require_effect, require_shape
 from metabench.planning.outcome import Outcome
 from metabench.planning.planner import plan_each
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, require_valid, run_of

@@ -16,7 +16,7 @@ from metabench.execution.episode_sources import MeasuredEpisodes
 from metabench.execution.progress_text import interval_text
 from metabench.execution.run_fingerprints import scorer_digest
 from metabench.planning.run_spec import RunSpec
-from metabench.records.partial_scores import Partial
+from metabench.records.partial_scores import PartialScores
 from metabench.registry.metric import ACCURACY
 from metabench.statistics.episode_scores import Floats, first_column
 from metabench.statistics.stopping import checks
@@ -61,7 +61,7 @@ def score_run(
     """
     run, session = active.run, active.session
     source, most = episodes.source, episodes.most
-    partial = Partial(session.store.root, key, run.width, scorer_digest(active.learner, source))
+    partial = PartialScores(session.store.root, key, run.width, scorer_digest(active.learner, source))
     if session.rerun:
         partial.remove()
     done = partial.load()[:most]
@@ -84,7 +84,7 @@ class _ScoreLog:
 
     run: RunSpec
     protocol: str
-    partial: Partial
+    partial: PartialScores
     done: Floats
     stops: list[int]
     bar: ProgressReporter

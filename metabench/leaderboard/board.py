@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from metabench.leaderboard.curated import Invalidated, Overlap, contamination
 from metabench.leaderboard.entries import Column, Entry
+from metabench.leaderboard.maintainer_files import Invalidated, Overlap, contamination
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import BoardRow, group_rows
 from metabench.records.copy_counts import BETWEEN_SPLITS, copies_words, most
 from metabench.records.inputs import DatasetInputs
-from metabench.reports.text import params_text
+from metabench.reports.score_text import params_text
 from metabench.statistics.tied_ranks import Rank, rank
 
 

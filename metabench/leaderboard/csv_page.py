@@ -114,7 +114,7 @@ def _datum(section: Section, row: BoardRow, cell: Column) -> dict[str, Any]:
         "precision": inputs.precision,
         "published": "" if claim is None else f"{claim.accuracy:.4f}",
         "gap": "" if claim is None else format(claim.gap(result.score), "+.4f"),
-        "intervals_apart": "yes" if claim is not None and claim.misses(result.score, result.ci95) else "",
+        "intervals_apart": "yes" if claim is not None and claim.differs_from(result.score, result.ci95) else "",
         "published_source": "" if claim is None else claim.source,
         "keys": " ".join(run.key for run in result.entries),
         "records": " ".join(f"records/{run.file}" for run in result.entries),

@@ -17,7 +17,7 @@ from metabench.leaderboard.folder import Contents, Leaderboard
 from metabench.leaderboard.row_labels import row_labels
 from metabench.leaderboard.rows import BoardRow
 from metabench.records.inputs import as_plain
-from metabench.reports.text import score_text
+from metabench.reports.score_text import score_text
 from metabench.statistics.tied_ranks import rank_text
 from metabench.utils.hashing import canonical_json, file_sha256
 

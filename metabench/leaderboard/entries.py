@@ -9,7 +9,7 @@ from functools import cached_property
 from msgspec import structs
 
 from metabench.errors import MetabenchError
-from metabench.records.checks import RecordError
+from metabench.records.consistency import RecordError
 from metabench.records.inputs import Inputs, TrainingInputs, as_plain
 from metabench.records.schema import Record
 from metabench.registry.metric import ACCURACY, Metric

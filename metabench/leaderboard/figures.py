@@ -18,7 +18,7 @@ from metabench.plotting.line_plot import Curve, curves
 from metabench.plotting.rank_diagram import rank_diagram
 from metabench.plotting.scatter_plot import Point, scatter
 from metabench.plotting.svg import Picture
-from metabench.reports.text import score_text
+from metabench.reports.score_text import score_text
 from metabench.statistics.dataset_ranking import critical_difference, mean_ranks
 from metabench.statistics.tied_ranks import rank_text
 

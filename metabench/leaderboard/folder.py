@@ -9,12 +9,12 @@ from pathlib import Path
 from metabench.errors import MetabenchError, UsageError
 from metabench.leaderboard.board import Board, boards
 from metabench.leaderboard.csv_page import board_csv
-from metabench.leaderboard.curated import Invalidated, Overlap, read_invalidated, read_overlaps
 from metabench.leaderboard.entries import Entry, admit, file_name
 from metabench.leaderboard.html_page import html_page
+from metabench.leaderboard.maintainer_files import Invalidated, Overlap, read_invalidated, read_overlaps
 from metabench.leaderboard.markdown_page import MARKER, board_markdown, index_markdown
 from metabench.leaderboard.published import Published, read_published
-from metabench.records.checks import RecordError, check_record
+from metabench.records.consistency import RecordError, check_record
 from metabench.records.record import read_record, write_record
 from metabench.records.schema import Record
 from metabench.utils.atomic_files import write_atomic

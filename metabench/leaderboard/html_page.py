@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from metabench.leaderboard import figures, html_tables, page_text
 from metabench.leaderboard.board import Board, Section
-from metabench.leaderboard.curated import Invalidated
+from metabench.leaderboard.maintainer_files import Invalidated
 from metabench.plotting.svg import Picture, escape_xml, style
 
 Draw = Callable[[Picture], dict[str, Any]]

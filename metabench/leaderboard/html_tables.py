@@ -15,7 +15,7 @@ from metabench.leaderboard.entries import Column, Entry
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import BoardRow, CellResult
 from metabench.registry.metric import ACCURACY
-from metabench.reports.text import score_text, width_text
+from metabench.reports.score_text import score_text, width_text
 from metabench.statistics.tied_ranks import rank_text
 
 

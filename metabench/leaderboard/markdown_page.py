@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 from metabench.leaderboard import page_text
 from metabench.leaderboard.board import Board, Section
-from metabench.leaderboard.curated import Invalidated
 from metabench.leaderboard.entries import Column
+from metabench.leaderboard.maintainer_files import Invalidated
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import BoardRow
 from metabench.records.inputs import PluginInputs
 from metabench.registry.metric import ACCURACY
-from metabench.reports.text import score_text
+from metabench.reports.score_text import score_text
 from metabench.reports.text_table import markdown_table
 from metabench.statistics.tied_ranks import rank_text
 from metabench.utils.text import escape_markdown

@@ -10,7 +10,7 @@ from metabench.leaderboard.rows import BoardRow, CellResult
 from metabench.records.copy_counts import BETWEEN_SPLITS, MARK, copies_words, most
 from metabench.records.inputs import PluginInputs
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.reports.text import params_text, width_text
+from metabench.reports.score_text import params_text, width_text
 
 _MAX_LENGTH = 120  # characters of a record's string in a table
 
@@ -204,7 +204,7 @@ def _made_of(result: CellResult) -> str:
 def claim_gap(claim: Published, result: CellResult) -> str:
     """Return the distance of a result from a claim, with a mark where it is beyond its interval."""
     distance = claim.gap(result.score)
-    mark = (" ▲" if distance > 0 else " ▼") if claim.misses(result.score, result.ci95) else ""
+    mark = (" ▲" if distance > 0 else " ▼") if claim.differs_from(result.score, result.ci95) else ""
     return f"{distance:+.2f}{mark}"
 
 

@@ -48,16 +48,16 @@ class Published:
     kind: str
 
     @property
-    def place(self) -> tuple[str, str, str, Column, str, str]:
-        """What sorts claims and tells them apart."""
+    def sort_key(self) -> tuple[str, str, str, Column, str, str]:
+        """Fields by which claims are sorted; no two claims of a file have the same."""
         return (self.dataset, self.algorithm, self.backbone, self.cell, self.kind, self.source)
 
     def gap(self, accuracy: float) -> float:
         """Return how far above (+) or below (-) the claim an accuracy is, in points."""
         return accuracy - self.accuracy
 
-    def misses(self, accuracy: float, ci95: float | None) -> bool:
-        """Whether an accuracy differs from the claim by more than the 95 % interval of their difference.
+    def differs_from(self, accuracy: float, ci95: float | None) -> bool:
+        """Return whether an accuracy differs from the claim by more than the 95 % interval of their difference.
 
         Args:
             accuracy: in percent.
@@ -82,7 +82,7 @@ def read_published(path: Path) -> list[Published]:
     if tuple(reader.fieldnames or ()) != PUBLISHED_COLUMNS:
         raise UsageError(f"cannot read {path}: the first line must be {','.join(PUBLISHED_COLUMNS)}")
     claims: list[Published] = []
-    places = set()
+    keys = set()
     for row in reader:
         where = f"cannot read {path}: line {reader.line_num}"
         try:
@@ -91,10 +91,10 @@ def read_published(path: Path) -> list[Published]:
             raise UsageError(f"{where}: {type_fault(problem).removeprefix('$.')}") from None
         except ValueError as problem:
             raise UsageError(f"{where}: {problem}. Correct the line.") from None
-        if claims[-1].place in places:
+        if claims[-1].sort_key in keys:
             raise UsageError(f"{where}: it repeats a claim of the same source. Remove one.")
-        places.add(claims[-1].place)
-    return sorted(claims, key=lambda claim: claim.place)
+        keys.add(claims[-1].sort_key)
+    return sorted(claims, key=lambda claim: claim.sort_key)
 
 
 class _Line(Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ from metabench.leaderboard import page_text
 from metabench.leaderboard.entries import Column
 from metabench.leaderboard.rows import BoardRow
 from metabench.registry.specs import Kind
-from metabench.reports.text import params_text
+from metabench.reports.score_text import params_text
 
 
 def _params(kind: Kind) -> Callable[[BoardRow], dict[str, str]]:

@@ -218,7 +218,7 @@ def _note(runs: Sequence[Entry]) -> str:
 def _different(runs: Sequence[Run]) -> str:
     """Return a note on how far seeds met different episodes; '' if all met the same."""
     shared = min(one.shared(two) for one, two in itertools.pairwise(runs))
-    if all(runs[0].scores.paired(run.scores) for run in runs):
+    if all(runs[0].scores.is_paired_with(run.scores) for run in runs):
         return ""
     return f"seeds share their first {shared:,} episodes" if shared else "seeds on different episodes"
 
@@ -232,7 +232,7 @@ def _together(runs: Sequence[Entry]) -> tuple[float | None, str, float | None]:
     """
     measured, evaluation = [entry.record.run for entry in runs], runs[0].inputs.evaluation
     scores = [run.scores for run in measured]
-    if evaluation.stop is None and all(scores[0].paired(other) for other in scores):
+    if evaluation.stop is None and all(scores[0].is_paired_with(other) for other in scores):
         summary = summarise(EpisodeScores.mean(scores), evaluation.sampling)
         return summary.ci95, summary.kind, summary.open95
     summaries = [entry.record.summary for entry in runs]

@@ -62,7 +62,7 @@ class AdaptiveLearner(Learner):
     embedder: Backbone | None = None
     _forked: ForkedPool | None = None
     _fixed = False
-    """Whether the number of tasks at once must not change."""
+    """The number of tasks at once must not change."""
 
     def __init__(
         self,

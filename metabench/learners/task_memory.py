@@ -1,4 +1,4 @@
-"""How many tasks run at once in the memory that there is."""
+"""Number of tasks that run at once in the available memory."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Backbone(nn.Module, ABC):
 
     feature_dim: int
     outputs: int = 0
-    """How many numbers are to be predicted of an item; 0 where its class is."""
+    """Number of values to predict for an item; 0 where its class is predicted."""
 
     def inputs(self, items: Tensor) -> Tensor:
         """Return the input of `forward` for a dataset's items, uint8 (N, H, W, C), or (N, bytes) of text.

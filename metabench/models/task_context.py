@@ -13,11 +13,11 @@ class TaskContext:
     """Settings that the harness gives the code of a task."""
 
     batched: bool = False
-    """Whether tasks run under ``vmap``."""
+    """Tasks run under ``vmap``."""
     episode: int = 0
     """Training episodes that came before."""
     first_order: bool = False
-    """Whether second derivatives are left out for now, whatever the algorithm asks."""
+    """Second derivatives are left out for now, whatever the algorithm asks."""
     precision: str = "float32"
     """Of the backbone; everything else is in float32."""
 

@@ -38,7 +38,7 @@ class Pass:
     step: int = 0
     support: int = 0
     seen: dict[str, list[tuple[int, Tensor, Tensor]]] | None = field(default=None)
-    """Where batch statistics are noted for the running averages: name to (step, mean, variance)."""
+    """Batch statistics for the running averages: name to (step, mean, variance)."""
 
 
 _PASS: ContextVar[Pass | None] = ContextVar("pass", default=None)

@@ -33,7 +33,7 @@ class _Parts:
 
     @property
     def is_in_domain(self) -> bool:
-        """Whether the measured dataset is the one that is learned from."""
+        """The measured dataset is also the training dataset."""
         return self.trained_on.identity == self.dataset.identity
 
 

@@ -66,7 +66,7 @@ class PlanRequest:
 
     @property
     def has_ways(self) -> bool:
-        """Whether the measured or the training episodes have a number of classes to set."""
+        """The measured or the training episodes have a number of classes to set."""
         return _has_way(self.protocol) or _has_way(self.training_protocol)
 
 
@@ -160,7 +160,10 @@ def _episode_count(selection: Selection, protocol: ProtocolSpec) -> int:
         )
     episodes = protocol.episodes if selection.episodes is None else selection.episodes
     if episodes > protocol.episodes:
-        raise UsageError(f"protocol '{protocol.name}' has {pluralise(protocol.episodes, 'episode')}, not {episodes}")
+        raise UsageError(
+            f"protocol '{protocol.name}' has {pluralise(protocol.episodes, 'episode')}, not {episodes}. "
+            f"Use --episodes {protocol.episodes} or fewer."
+        )
     return episodes
 
 

@@ -16,7 +16,8 @@ SCOPES = ("algo", "backbone", "data", "protocol", "train")
 OF_ANY_BACKBONE = ("weights", "trained_on")
 """Settings that any backbone takes: a file of weights, and the data that they were trained on."""
 _FLAGS = {"way": "--ways", "shot": "--shots", "query": "--query"}
-_AT_LEAST_ONE = ("batch", "validate_every", "validation_episodes")
+_AT_LEAST_ONE = ("batch", "episodes", "validate_every", "validation_episodes")
+_UNTRAINED = ". For untrained weights use --algo nearest-mean --backbone conv4."
 
 
 def settings_by_scope(settings: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
@@ -82,5 +83,6 @@ def _recipe_value(name: str, wanted: type, value: Value) -> Any:
         raise UsageError(f"--set train.{name} must be {TYPE_NAMES[wanted]}, not {value!r}") from None
     least = 1 if name in _AT_LEAST_ONE else 0
     if wanted is not str and not least <= converted < float("inf"):
-        raise UsageError(f"--set train.{name} must be a number of at least {least}, not {value!r}")
+        remedy = _UNTRAINED if name == "episodes" else ""
+        raise UsageError(f"--set train.{name} must be a number of at least {least}, not {value!r}{remedy}")
     return converted

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metabench.errors import UsageError
-from metabench.planning.effects import chosen, require_effect, require_shape
+from metabench.planning.ineffective_options import chosen, require_effect, require_shape
 from metabench.planning.planner import plan
 from metabench.planning.run_spec import RunSpec
 from metabench.planning.selection import Selection

@@ -28,7 +28,7 @@ def learning_curve_picture(learning_curves: Sequence[LearningCurve]) -> Picture:
         curves([_line(curve) for curve in members], f"{dataset}, {protocol}", "shots", metric.axis, _WIDTH)
         for (dataset, protocol, metric), members in panels(several).items()
     ]
-    return stack(pictures, "What more shots buy", ["shaded: 95 % interval over episodes of this test set"])
+    return stack(pictures, "Gain from more shots", ["shaded: 95 % interval over episodes of this test set"])
 
 
 def _line(curve: LearningCurve) -> Curve:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from metabench.records.store import HEADER, checked_key
 
 
-class Partial:
+class PartialScores:
     """Scores of an evaluation under way: who scores, then little-endian doubles, only ever appended to.
 
     The writer must hold the key's lock. A write that was cut short leaves the tail of an episode, which `load` ignores

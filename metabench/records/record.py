@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from metabench.records.checks import RecordError, check_record
+from metabench.records.consistency import RecordError, check_record
 from metabench.records.inputs import EvaluationInputs, as_plain
 from metabench.records.schema import SCHEMA, Record
 from metabench.records.scores import scores_of, summary_of

@@ -1,6 +1,6 @@
 """The schema of a record, as types: decoding checks every field and refuses those that are not known.
 
-What is more than a type, digests that recompute and sums that agree, is in `metabench.records.checks`.
+What is more than a type, digests that recompute and sums that agree, is in `metabench.records.consistency`.
 """
 
 from __future__ import annotations

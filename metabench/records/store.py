@@ -15,7 +15,7 @@ from filelock import FileLock
 from msgspec.structs import replace
 
 from metabench.errors import UsageError
-from metabench.records.checks import RecordError, check_record
+from metabench.records.consistency import RecordError, check_record
 from metabench.records.record import NewerSchemaError, read_record, write_record
 from metabench.records.schema import Record, SuiteMark, SweepMark
 

@@ -17,7 +17,7 @@ class Param:
     doc: str
     choices: tuple[Value, ...] = ()
     is_local_path: bool = False
-    """Whether it is a path on the user's machine, of which records hold only the last part."""
+    """It is a path on the user's machine, of which records hold only the last part."""
     omit_default: bool = False
-    """Whether keys and records leave it out at its default. For a parameter added to a plugin that had records, with
+    """Keys and records leave it out at its default. For a parameter added to a plugin that had records, with
     the earlier behaviour as its default: earlier records stay valid."""

@@ -57,7 +57,7 @@ class Recipe:
     params: Mapping[str, Value] = field(default_factory=dict)
     """Defaults of the algorithm's parameters for this dataset, where they differ from those of the spec."""
     source: str = ""
-    """Where the recipe comes from, and how it differs; not part of the run key."""
+    """Source of the recipe, and its differences from it; not part of the run key."""
 
     def inputs(self) -> dict[str, Any]:
         """Return the fields that are part of a run key."""

@@ -79,7 +79,7 @@ class Registry:
             return known[name]
         if origins := self.clashes.get((kind, name)):
             raise UsageError(f"{kind} '{name}' is provided by {' and '.join(origins)}; keep one of them")
-        hint = did_you_mean(name, known) or "; no plugin provides any"
+        hint = did_you_mean(name, known, "metabench list") or "; no plugin provides any"
         raise UsageError(f"unknown {kind} '{name}'{hint}{self.broken_hint}")
 
     @property

@@ -106,7 +106,7 @@ class ResolvedPlugin(Generic[SomeSpec]):
 
     @property
     def is_local(self) -> bool:
-        """Whether it depends on something that only this machine has: a plugin file, data, or weights."""
+        """It depends on something that only this machine has: a plugin file, data, or weights."""
         return bool(self.spec.file_sha256 or self.spec.local or self.weights_sha256)
 
     def inputs(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from metabench.comparison.pairs import RankedMethods, Versus
 from metabench.records.copy_counts import copies_note, marked_name
 from metabench.registry.metric import ACCURACY
-from metabench.reports.text import width_text
+from metabench.reports.score_text import width_text
 from metabench.reports.text_table import Notes, ReportBlock, Table, json_text, report_text
 from metabench.statistics.dataset_ranking import PairAcross, Ranking
 from metabench.statistics.pairwise_tests import INDEPENDENT_EPISODES, SAME_EPISODE, Difference

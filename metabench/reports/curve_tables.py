@@ -8,7 +8,7 @@ from metabench.comparison.learning_curves import LearningCurve, panels
 from metabench.records.copy_counts import copies_line, copies_words, marked_name, most
 from metabench.registry.metric import Metric
 from metabench.reports.rows import TableRow
-from metabench.reports.text import score_text, width_text
+from metabench.reports.score_text import score_text, width_text
 from metabench.reports.text_table import Notes, ReportBlock, Table, csv_text, json_text, report_text
 
 _COLUMNS = (
@@ -53,7 +53,7 @@ def curve_text(curves: Sequence[LearningCurve], markdown: bool = False) -> str:
         copies.setdefault(dataset, []).extend(counts)
         blocks += [f"{marked_name(dataset, *counts)}, {protocol}: {metric.title}", _scores(members)]
         if any(len(curve.levels) > 1 for curve in members):
-            blocks += [f"What more shots buy ({metric.step})", _gains(members)]
+            blocks += [f"Gain from more shots ({metric.step})", _gains(members)]
     notes = ["±: 95 % interval over episodes of this test set (with several seeds, for another training too)"]
     if any(level.open95 is not None for curve in curves for level in curve.levels):
         notes.append("open ±: 95 % interval for new classes and new examples of the same kind")

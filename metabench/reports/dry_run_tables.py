@@ -8,7 +8,7 @@ from typing import Any
 
 from metabench.planning.folder_labels import folder_labels
 from metabench.planning.forecast import NOT_MADE, RunForecast
-from metabench.reports.text import params_text
+from metabench.reports.score_text import params_text
 from metabench.reports.text_table import Notes, Table, json_text, report_text
 
 _ALWAYS = ("algorithm", "dataset", "way", "shot")

@@ -12,7 +12,7 @@ from metabench.records.copy_counts import copies_words
 from metabench.records.inputs import TrainingInputs, inputs_of
 from metabench.records.schema import SCHEMA, Cost, Provenance, Record, RunError
 from metabench.registry.metric import ACCURACY
-from metabench.reports.text import params_text, score_text
+from metabench.reports.score_text import params_text, score_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from metabench.records.copy_counts import MARK, copies_line, most
 from metabench.registry.metric import Metric
 from metabench.registry.specs import FIXED_WAY
 from metabench.reports.rows import RUN_COLUMNS, TableRow, flat_row, part_text
-from metabench.reports.text import score_text
+from metabench.reports.score_text import score_text
 from metabench.reports.text_table import Notes, Table, csv_text, json_text, report_text
 from metabench.utils.text import pluralise
 

@@ -17,7 +17,7 @@ from metabench.reports.run_tables import (
     needed_columns,
     with_dataset_labels,
 )
-from metabench.reports.text import score_text, width_text
+from metabench.reports.score_text import score_text, width_text
 from metabench.reports.text_table import Notes, Table, report_text
 
 _NOTES = (

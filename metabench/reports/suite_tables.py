@@ -11,7 +11,7 @@ from metabench.planning.suites import Suite
 from metabench.records.copy_counts import MARK, copies_line, most
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.reports.rows import TableRow
-from metabench.reports.text import score_text
+from metabench.reports.score_text import score_text
 from metabench.reports.text_table import Notes, ReportBlock, Table, csv_text, json_text, report_text
 
 _MAX_CELLS_BESIDE_MEANS = 4  # more get a table for each dataset

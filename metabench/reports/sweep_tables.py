@@ -8,8 +8,8 @@ from typing import Any
 from metabench.comparison.sweep_results import CandidateResult, best_of
 from metabench.planning.sweeps import Sweep
 from metabench.registry.metric import ACCURACY, Metric
+from metabench.reports.score_text import score_text
 from metabench.reports.seed_tables import seed_spread
-from metabench.reports.text import score_text
 from metabench.reports.text_table import Notes, ReportBlock, Table, csv_text, report_text
 from metabench.utils.text import pluralise
 

@@ -1,4 +1,4 @@
-"""The machine: device choice, allocator, memory, and the provenance that goes into a record."""
+"""Choice of the device, and what it can compute."""
 
 from __future__ import annotations
 

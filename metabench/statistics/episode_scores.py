@@ -64,7 +64,7 @@ class EpisodeScores:
 
     @classmethod
     def mean(cls, runs: Sequence[EpisodeScores]) -> EpisodeScores:
-        """Return the mean of several runs over the same episodes (`paired`)."""
+        """Return the mean of several runs over the same episodes (`is_paired_with`)."""
         first = runs[0]
         sums = [run.classes for run in runs]
         classes = None
@@ -76,7 +76,7 @@ class EpisodeScores:
     def __len__(self) -> int:
         return len(self.values)
 
-    def paired(self, other: EpisodeScores) -> bool:
+    def is_paired_with(self, other: EpisodeScores) -> bool:
         """Return whether both are of the same episodes."""
         return bool(self.digest) and self.digest == other.digest and len(self) == len(other)
 

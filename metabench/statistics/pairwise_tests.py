@@ -81,7 +81,7 @@ def compare_runs(first: Run, second: Run) -> Difference:
     one, two, shared = first.scores, second.scores, first.shared(second)
     if one.metric != two.metric:
         raise ValueError(f"{one.metric.name} and {two.metric.name} cannot be compared")
-    if one.paired(two):
+    if one.is_paired_with(two):
         difference = compare_scores(one.values, two.values, True, one.metric.higher_is_better)
         return replace(difference, open95=_open_half_width(one, two, difference.ci95))
     rows = (one.values[:shared], two.values[:shared]) if shared else (one.values, two.values)

@@ -15,7 +15,7 @@ from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.episode_scores import EpisodeScores
 from metabench.statistics.means import mean_over_cells
 from metabench.statistics.shared_episodes import Run
-from metabench.statistics.summary import within
+from metabench.statistics.summary import bounded_half_width
 from metabench.statistics.total_variance import Estimate, total_variance
 
 
@@ -56,7 +56,7 @@ def _open_half_width(sd: float, runs: Sequence[Run], closed: float | None) -> fl
     The sums by class are over all episodes of a run, so there is none where seeds met different ones.
     """
     scores = [run.scores for run in runs]
-    if not all(scores[0].paired(other) for other in scores):
+    if not all(scores[0].is_paired_with(other) for other in scores):
         return None
     mean = EpisodeScores.mean(scores)
     open_part = None if mean.classes is None else class_level(mean.values, *mean.classes)
@@ -65,4 +65,8 @@ def _open_half_width(sd: float, runs: Sequence[Run], closed: float | None) -> fl
     between, df = sd**2 / len(runs), len(runs) - 1
     variance, freedom = total_variance(between, between**2 / df, open_part.sampling + open_part.data, open_part.df, 0.0)
     half = Estimate(mean.values.mean(), float(variance), float(freedom)).half_width
-    return None if half is None else within(max(half, closed or 0.0), float(mean.values.mean()), mean.metric.ends)
+    return (
+        None
+        if half is None
+        else bounded_half_width(max(half, closed or 0.0), float(mean.values.mean()), mean.metric.ends)
+    )

@@ -34,7 +34,7 @@ class Run:
 
     def shared(self, other: Run) -> int:
         """Return the number of leading episodes that both runs met."""
-        if self.scores.paired(other.scores):
+        if self.scores.is_paired_with(other.scores):
             return len(self.scores)
         one, two = len(self.scores), len(other.scores)
         return min(one, two) if self.stream and self.stream == other.stream and one != two else 0

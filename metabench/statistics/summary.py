@@ -126,15 +126,15 @@ def open_half_width(
     if variances is None:
         return None
     half = max(t_quantile(variances.df, 0.95) * variances.standard_error, closed or 0.0)
-    return within(half, float(scores.values.mean()), ends)
+    return bounded_half_width(half, float(scores.values.mean()), ends)
 
 
-def within(half: float, mean: float, ends: tuple[float, float] | None) -> float | None:
+def bounded_half_width(half: float, mean: float, ends: tuple[float, float] | None) -> float | None:
     """Return the half-width of an interval around a mean; None where it reaches the farther end of the range."""
-    return half if half < farthest(mean, ends) else None
+    return half if half < distance_to_far_end(mean, ends) else None
 
 
-def farthest(mean: float, ends: tuple[float, float] | None) -> float:
+def distance_to_far_end(mean: float, ends: tuple[float, float] | None) -> float:
     """Return the distance from a mean to the farther end of its range, beyond which an interval says nothing more.
 
     It is infinite where no range is known, or the mean lies outside it.

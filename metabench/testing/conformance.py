@@ -22,7 +22,7 @@ from metabench.registry.resolved import resolve_params
 from metabench.registry.specs import AnySpec, Kind
 
 RARE = 1e-6
-"""How often a sound plugin fails a statistical check (if at all: words and made-up episodes are fixed)."""
+"""Probability that a sound plugin fails a statistical check (if at all: words and made-up episodes are fixed)."""
 C = TypeVar("C", bound="Conformance")
 
 
@@ -41,9 +41,9 @@ class NotApplicable(pytest.skip.Exception):  # type: ignore[name-defined,misc]
 class ConformanceFailure(pytest.fail.Exception):  # type: ignore[name-defined,misc]
     """A failed check as a person reads it; `facts` has its parts. The traceback is shown if code `raised`."""
 
-    def __init__(self, found: str, check: CheckDescription, missing: bool = False, raised: bool = False) -> None:
-        super().__init__(f"{found}\n  means:  {check.means}\n  to fix: {check.fix}", pytrace=raised)
-        self.facts = {"found": found, "means": check.means, "fix": check.fix, "missing": missing}
+    def __init__(self, finding: str, check: CheckDescription, missing: bool = False, raised: bool = False) -> None:
+        super().__init__(f"{finding}\n  means:  {check.means}\n  to fix: {check.fix}", pytrace=raised)
+        self.facts = {"found": finding, "means": check.means, "fix": check.fix, "missing": missing}
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class CheckResult:
 
     Attributes:
         promise: what the check makes sure of.
-        found: what it found wrong; `means` and `fix`: what that means and how to mend it.
+        found: what it found wrong; `means` and `fix`: what that means and how to fix it.
         reason: why it does not apply, where it was skipped.
     """
 
@@ -162,9 +162,9 @@ def _results(lines: Sequence[Mapping[str, Any]], code: int, log: str) -> list[Ch
 
 def _result(line: Mapping[str, Any]) -> CheckResult:
     status: Status = "missing" if line.get("missing") else line["status"]
-    found = line["found"] if status in ("failed", "missing") else ""
+    finding = line["found"] if status in ("failed", "missing") else ""
     texts = {name: line.get(name, "") for name in ("means", "fix", "reason")}
     return CheckResult(
-        line["kind"], line["name"], line["check"], status, line["promise"], found, **texts,
+        line["kind"], line["name"], line["check"], status, line["promise"], finding, **texts,
         seconds=line.get("seconds", 0.0),
     )  # fmt: skip

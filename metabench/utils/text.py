@@ -17,6 +17,14 @@ def pluralise(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or _plural(noun)}"
 
 
+def size_text(count: int) -> str:
+    """Return a number of bytes as text, as in ``4 GiB``, ``64 MiB`` and ``1,999 bytes``."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if count >= size and count % size == 0:
+            return f"{count // size:,} {unit}"
+    return pluralise(count, "byte")
+
+
 def is_or_are(number: int) -> str:
     """Return the verb that goes with a count: "is" or "are"."""
     return "is" if number == 1 else "are"

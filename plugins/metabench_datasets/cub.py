@@ -46,7 +46,7 @@ FILE = OfficialFile(
     "md5:97eceeb196236b17998738112f37df78",
 )
 SUBFOLDERS = ("", "cub", "CUB", "CUB-200-2011", "cub200")
-"""Where the archive or the folder extracted from it may lie in a user's folder."""
+"""Places of the archive, or of the folder extracted from it, in a user's folder."""
 
 SPEC = DatasetSpec(
     name="cub",

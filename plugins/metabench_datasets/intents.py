@@ -31,7 +31,7 @@ from metabench_datasets._intents import FOLDS, ROLES, IntentSource, declared_fol
 URL = "https://raw.githubusercontent.com/tdopierre/ProtAugment/6352ababa740133708daed815666b5bf39850d98/data/"
 _SPLITS = "class splits: Dopierre, Gravier & Logerais, ACL 2021"
 _CLONES = ("", "data", "ProtAugment/data", "protaugment/data", "text/protaugment/data")
-"""Where the copy with the splits may lie in a user's folder: by itself, or in a clone of its repository."""
+"""Places of the copy with the splits in a user's folder: by itself, or in a clone of its repository."""
 
 
 def _source(
@@ -145,8 +145,8 @@ class Intents:
         """Return a split, reading it on first use; later it opens as a memory map.
 
         Returns:
-            uint8 (N, bytes of the longest sentence of the dataset), see `metabench.data.text`; classes by name, the
-            sentences of a class by their bytes.
+            uint8 (N, bytes of the longest sentence of the dataset), see `metabench.data.encoded_sentences`; classes by
+            name, the sentences of a class by their bytes.
 
         Raises:
             MissingError: the file is neither here nor downloadable.

@@ -37,7 +37,7 @@ SUBFOLDERS = (
     "", "mini-imagenet", "miniimagenet", "mini_imagenet", "miniImagenet", "miniImageNet", "mini-ImageNet",
     "MiniImagenet", "MiniImageNet",
 )  # fmt: skip
-"""Where a copy may lie in a user's folder."""
+"""Places of a copy in a user's folder."""
 
 SPEC = DatasetSpec(
     name="mini-imagenet",

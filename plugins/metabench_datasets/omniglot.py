@@ -43,7 +43,7 @@ FILES = {
     ),
 }
 SUBFOLDERS = ("", "omniglot", "python", "omniglot/python", "omniglot-py")
-"""Where a copy may lie in a user's folder: loose, in a clone of the authors' repository, in torchvision's."""
+"""Places of a copy in a user's folder: loose, in a clone of the authors' repository, in torchvision's."""
 
 FILTERS = {"nearest": "NEAREST", "average": "BOX"}
 """Choice of resampling to Pillow's filter."""

@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (["protonet", "--set", "data.size=3"], "--set has values for a dataset, but none is checked"),
         (["chance", "-k", "shape"], "there is no check 'shape'; did you mean 'shapes'?"),
-        (["nothing", "--plugin", TIES], "unknown algorithm or dataset or backbone or protocol 'nothing'"),
+        (["nothing", "--plugin", TIES], "backbone or protocol 'nothing'; see 'metabench list'"),
     ],
 )
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metabench.cli.main import main
-from metabench.records.partial_scores import Partial
+from metabench.records.partial_scores import PartialScores
 from tests.cli.suite_runs import answer, suite_arguments
 from tests.conftest import Command
 from tests.tiny import arguments
@@ -88,7 +88,7 @@ def test_a_dry_run_sees_what_was_begun(capsys: pytest.CaptureFixture[str], tmp_p
     (first, _) = answer(capsys, suite_arguments(tmp_path, suite, algo="chance"))["rows"]
     home = tmp_path / "home"
     (home / "records" / f"{first['key']}.json").unlink()
-    Partial(home, first["key"]).append([3] * 10)
+    PartialScores(home, first["key"]).append([3] * 10)
     found = answer(capsys, suite_arguments(tmp_path, suite, "--dry-run", algo="chance"))["runs"]
     assert [(row["state"], row["detail"]) for row in found] == [("partial", "scored 10 episodes"), ("cached", "")]
     assert found[0]["key"] == first["key"]

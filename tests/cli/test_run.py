@@ -179,7 +179,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
             patch.setattr(weights, "save_tensors", full)
         else:
             patch.setattr(score_run, "FLUSH_SECONDS", -1.0)
-            patch.setattr("metabench.records.partial_scores.Partial.append", full)
+            patch.setattr("metabench.records.partial_scores.PartialScores.append", full)
         message = fails(capsys, arguments(tmp_path), 1)
     assert message == (
         "error: no space left on device while writing some/file; free some space and run the same command again"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from metabench.cli.main import main
-from metabench.records.partial_scores import Partial
+from metabench.records.partial_scores import PartialScores
 from metabench.records.scores import scores_of
 from metabench.statistics.stopping import StopRule, checks
 from tests.tiny import arguments, record_of, run_json
@@ -60,7 +60,7 @@ def test_the_end_does_not_depend_on_chunks_or_on_where_it_was_stopped(
     monkeypatch.setattr("metabench.execution.score_run.scorer_digest", lambda *_: "")
     for done in (0, 77, whole["episodes"] - 1, whole["episodes"]):
         home = tmp_path / str(done)
-        Partial(home, whole["key"]).append(np.array(scores["correct"][:done]) / 75)
+        PartialScores(home, whole["key"]).append(np.array(scores["correct"][:done]) / 75)
         (row,) = run_json(capsys, _until(home))
         assert record_of(home, row)["scores"] == scores
 
@@ -91,7 +91,7 @@ def test_open_sampling_uses_no_image_twice(
     # Stopped in the middle, and in other chunks, it is the same.
     home = tmp_path / "again"
     monkeypatch.setattr("metabench.execution.score_run.scorer_digest", lambda *_: "")
-    Partial(home, row["key"]).append(np.array(record["scores"]["correct"][:10]) / 20)
+    PartialScores(home, row["key"]).append(np.array(record["scores"]["correct"][:10]) / 20)
     (again,) = run_json(capsys, [*args[: args.index("--home")], "--home", str(home), *args[args.index("--home") + 2 :]])
     assert record_of(home, again)["scores"] == record["scores"]
 

@@ -57,7 +57,7 @@ def test_a_stranger_chooses_no_path(record: Path, tmp_path: Path) -> None:
         (["failed.json", "--plot", "a.svg"], "there are no scores to draw"),
         (["one.json", "--plot", "no/a.svg"], "not found"),
         (["absent.json", "--plot", "a.svg"], "cannot read the record absent.json"),
-        (["absent.json"], "cannot read the record absent.json"),
+        (["absent.json"], "cannot read the record absent.json: No such file or directory. Pass the path of a record"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -101,7 +101,7 @@ def test_of_runs_that_tell_the_same_the_longest_counts() -> None:
 
 def test_runs_without_scores_are_left_out() -> None:
     failed = build_record(make_inputs(), "failed", error={"type": "X", "message": "y"})
-    with pytest.raises(NothingMeasured, match="no run that succeeded"):
+    with pytest.raises(NothingMeasured, match="no finished run with shots here"):
         learning_curves([failed])
 
 
@@ -137,10 +137,14 @@ def test_the_command(curves_folder: Path, capsys: pytest.CaptureFixture[str]) ->
     ("words", "code", "message"),
     [
         (["runs", "--algo", "maml", "--ways", "5,20"], 4, "no run has algorithm maml, way 20 or 5; see"),
-        (["nowhere.json"], 2, "cannot read the record"),
+        (["nowhere.json"], 2, "record nowhere.json: No such file or directory. Pass the path of a record, or a key"),
         (["runs", "--plot", "no/a.svg"], 2, "not found"),
         (["runs", "--json", "--markdown"], 2, "exclude each other"),
-        (["--home", "empty"], 4, "no run that succeeded"),
+        (
+            ["--home", "empty"],
+            4,
+            "there is no finished run here. Make one with 'metabench run', or pass another --home.",
+        ),
     ],
 )
 def test_mistakes(

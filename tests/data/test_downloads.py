@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from metabench.data.context import DataContext
 from metabench.data.downloads import OfficialFile, download, download_folder, download_if_allowed, find_source
+from metabench.data.loader_context import DataContext
 from metabench.errors import MetabenchError, MissingError
 
 GOOD = b"the official bytes " * 5000

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from metabench.cli.main import main
 from metabench.data import ClassSplit
 from metabench.data.joint_split import JointSplit, base_rows, join_splits, reserve_mask, starts_of, with_copies
-from metabench.episodes.reserved import UnreservedSource
+from metabench.episodes.unreserved_source import UnreservedSource
 from metabench.errors import UsageError
 from metabench.execution.active_run import ActiveRun
 from metabench.execution.episode_sources import training_source

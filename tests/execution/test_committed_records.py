@@ -11,7 +11,7 @@ import torch
 
 from metabench.cli.main import main
 from metabench.cli.reproduce import ROUNDING_SHARE
-from metabench.leaderboard.curated import read_invalidated
+from metabench.leaderboard.maintainer_files import read_invalidated
 from metabench.records.record import Record, read_record
 from metabench.registry.registry import availability, load_registry
 from metabench.runtime.devices import emulates

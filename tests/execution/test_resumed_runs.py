@@ -16,7 +16,7 @@ import torch
 
 from metabench.cli.main import main
 from metabench.execution import score_run
-from metabench.records.partial_scores import Partial
+from metabench.records.partial_scores import PartialScores
 from metabench.records.scores import scores_of
 from metabench.training.trainer import Trainer
 from tests.execution.resuming import check_same
@@ -171,7 +171,7 @@ def test_where_the_machine_fails_scores_are_kept_and_where_the_code_does_they_ar
         monkeypatch.setattr(score_run, "evaluate", failing(error))
         (row,) = run_json(capsys, arguments(tmp_path), code=1)
         assert row["status"] == "failed"
-        assert len(Partial(tmp_path, row["key"]).load()) == left
+        assert len(PartialScores(tmp_path, row["key"]).load()) == left
     monkeypatch.setattr(score_run, "evaluate", evaluate)
     (row,) = run_json(capsys, arguments(tmp_path))
     check_same(tmp_path, row, whole)
@@ -184,7 +184,7 @@ def test_scores_of_other_weights_are_not_gone_on_with(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, whole: Path
 ) -> None:
     (row,) = run_json(capsys, arguments(whole))
-    Partial(tmp_path, row["key"], scorer="11" * 32).append([0.0] * 10)
+    PartialScores(tmp_path, row["key"], scorer="11" * 32).append([0.0] * 10)
     (again,) = run_json(capsys, arguments(tmp_path))
     assert again["key"] == row["key"]
     check_same(tmp_path, again, whole)

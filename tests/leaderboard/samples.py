@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from metabench.leaderboard.board import boards
-from metabench.leaderboard.curated import Overlap
 from metabench.leaderboard.entries import Entry, file_name
+from metabench.leaderboard.maintainer_files import Overlap
 from metabench.leaderboard.markdown_page import board_markdown
 from metabench.leaderboard.published import Published
 from metabench.records.schema import Record

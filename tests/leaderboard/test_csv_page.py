@@ -7,8 +7,8 @@ from pathlib import Path
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import boards
 from metabench.leaderboard.csv_page import board_csv
-from metabench.leaderboard.curated import Overlap
 from metabench.leaderboard.entries import Column, Entry, file_name
+from metabench.leaderboard.maintainer_files import Overlap
 from metabench.leaderboard.published import Published
 from metabench.records.record import Record, read_record
 from tests.leaderboard.samples import FLOOR

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from markdown_it import MarkdownIt
 
 from metabench.leaderboard.board import boards
-from metabench.leaderboard.curated import Invalidated
 from metabench.leaderboard.entries import Column, Entry, file_name
+from metabench.leaderboard.maintainer_files import Invalidated
 from metabench.leaderboard.markdown_page import board_markdown
 from metabench.leaderboard.published import Published
 from tests.leaderboard.samples import TEXTS, hostile_records, markdown_of

@@ -7,8 +7,8 @@ import pytest
 
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import boards
-from metabench.leaderboard.curated import Overlap
 from metabench.leaderboard.entries import Column, Entry, file_name
+from metabench.leaderboard.maintainer_files import Overlap
 from metabench.leaderboard.markdown_page import board_markdown
 from metabench.leaderboard.published import Published, read_published
 from metabench.records.record import Record, build_record

@@ -63,7 +63,7 @@ def test_whether_a_value_differs_from_the_published_one(
 ) -> None:
     (tmp_path / "published.csv").write_text(f"{HEADER}protonet,conv4,omniglot,5,1,,{accuracy},{ci95},s,paper\n")
     (claim,) = read_published(tmp_path / "published.csv")
-    assert claim.misses(measured, half) is apart
+    assert claim.differs_from(measured, half) is apart
     assert claim.gap(99.8) == pytest.approx(1.0)
 
 
@@ -75,7 +75,7 @@ def test_the_error_and_the_power_of_the_marks(distance: float, low: float, high:
     ours = random.normal(50 + distance * 0.5**0.5, 0.5, 20_000)
     half = 1.96 * 0.5
     marked = [
-        Published("a", "b", "d", Column("", 5, 1), paper, half, "", "s", "paper").misses(value, half)
+        Published("a", "b", "d", Column("", 5, 1), paper, half, "", "s", "paper").differs_from(value, half)
         for paper, value in zip(papers.tolist(), ours.tolist(), strict=True)
     ]
     assert low < np.mean(marked) < high

@@ -16,7 +16,7 @@ from tests.tiny import record_of, run_json
 PLUGIN = """
 import numpy as np
 from metabench.api import ClassSplit, DatasetSpec, SplitSize, hookimpl
-from metabench.data.text import encode_texts
+from metabench.data.encoded_sentences import encode_texts
 
 @hookimpl
 def metabench_datasets():

@@ -37,6 +37,10 @@ from tests.planning.small_registry import DIGESTS, runs
         ({"settings": {"train.lr": "nan"}}, "--set train.lr must be a number of at least 0, not 'nan'"),
         ({"settings": {"train.lr": "inf"}}, "--set train.lr must be a number of at least 0, not 'inf'"),
         ({"settings": {"train.patience": -1}}, "--set train.patience must be a number of at least 0, not -1"),
+        (
+            {"settings": {"train.episodes": 0}},
+            "number of at least 1, not 0. For untrained weights use --algo nearest-mean",
+        ),
         ({"settings": {"train.validate_every": 0}}, "--set train.validate_every must be a number of at least 1"),
     ],
 )

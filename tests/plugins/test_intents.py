@@ -14,7 +14,7 @@ from metabench.cli.datasets.class_splits import class_splits
 from metabench.cli.datasets.verification import verify_splits
 from metabench.data import DataContext, split_digest
 from metabench.data.downloads import OfficialFile, find_source
-from metabench.data.text import decode_texts
+from metabench.data.encoded_sentences import decode_texts
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.execution.session import Session
 from metabench.registry.registry import load_registry

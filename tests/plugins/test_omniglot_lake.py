@@ -162,7 +162,7 @@ def test_a_plan_of_listed_episodes():
     (run,) = planned()
     assert run.episodes == 20 and dict(run.protocol.params) == {"way": 20, "shot": 1}
     assert planned(episodes=5)[0].episodes == 5
-    with pytest.raises(UsageError, match="has 20 episodes, not 21"):
+    with pytest.raises(UsageError, match=r"has 20 episodes, not 21\. Use --episodes 20 or fewer\."):
         planned(episodes=21)
     with pytest.raises(UsageError, match="is a list of episodes"):
         planned(until_ci=1.0)

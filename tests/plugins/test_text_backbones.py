@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metabench.data.text import encode_texts
+from metabench.data.encoded_sentences import encode_texts
 from metabench.errors import MissingError, UsageError
 from metabench.registry.registry import load_registry, load_target
 from metabench_backbones import minilm

@@ -18,7 +18,7 @@ from metabench.execution.training_data import seen_by
 from metabench.models.checkpoints import save_tensors
 from metabench.planning.planner import plan
 from metabench.planning.selection import Selection
-from metabench.records.checks import RecordError
+from metabench.records.consistency import RecordError
 from metabench.records.copy_counts import copies_words, most
 from metabench.utils.console import Console
 from metabench.utils.home import Home

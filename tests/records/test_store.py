@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from metabench.errors import UsageError
-from metabench.records.partial_scores import Partial
+from metabench.records.partial_scores import PartialScores
 from metabench.records.record import NewerSchemaError, Record, RecordError, build_record
 from metabench.records.store import Store
 from tests.record_factory import make_inputs, make_record, plain_of
@@ -137,7 +137,7 @@ def test_a_key_cannot_leave_the_store(store: Store, bad: str) -> None:
     with pytest.raises(UsageError), store.lock(bad):
         pass
     with pytest.raises(UsageError):
-        Partial(store.root, bad)
+        PartialScores(store.root, bad)
 
 
 WORKER = """
@@ -181,7 +181,7 @@ def test_locks_of_different_keys_are_independent(store: Store) -> None:
 
 
 def test_partial_scores_accumulate(tmp_path: Path) -> None:
-    partial = Partial(tmp_path, KEY)
+    partial = PartialScores(tmp_path, KEY)
     assert partial.load().tolist() == []
     partial.append([1, 0.1])
     partial.append(np.array([3], dtype=np.int64))
@@ -191,12 +191,12 @@ def test_partial_scores_accumulate(tmp_path: Path) -> None:
     assert (tmp_path / "partial" / f"{KEY}.f64").read_bytes() == bytes(32) + struct.pack("<3d", 1, 0.1, 3)
     partial.remove()
     partial.remove()
-    assert Partial(tmp_path, KEY).load().size == 0
+    assert PartialScores(tmp_path, KEY).load().size == 0
 
 
 @pytest.mark.parametrize("cut", [1, 8, 23])
 def test_scores_with_parts_are_rows_and_a_cut_one_is_replaced(tmp_path: Path, cut: int) -> None:
-    partial = Partial(tmp_path, KEY, 3)
+    partial = PartialScores(tmp_path, KEY, 3)
     assert partial.load().shape == (0, 3)
     partial.append(np.arange(6.0).reshape(2, 3))
     partial.path.write_bytes(partial.path.read_bytes()[:-cut])
@@ -206,7 +206,7 @@ def test_scores_with_parts_are_rows_and_a_cut_one_is_replaced(tmp_path: Path, cu
 
 
 def test_scores_of_other_weights_count_as_none(tmp_path: Path) -> None:
-    one, two, anyone = (Partial(tmp_path, KEY, scorer=scorer) for scorer in ("11" * 32, "22" * 32, ""))
+    one, two, anyone = (PartialScores(tmp_path, KEY, scorer=scorer) for scorer in ("11" * 32, "22" * 32, ""))
     one.append([1, 2])
     assert one.load().tolist() == anyone.load().tolist() == [1, 2]
     assert two.load().tolist() == []
@@ -219,7 +219,7 @@ def test_scores_of_other_weights_count_as_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", [0, 5, 32, 35])
 def test_a_first_write_that_was_cut_is_replaced(tmp_path: Path, left: int) -> None:
-    partial = Partial(tmp_path, KEY, scorer="11" * 32)
+    partial = PartialScores(tmp_path, KEY, scorer="11" * 32)
     partial.append([1])
     partial.path.write_bytes(partial.path.read_bytes()[:left])
     assert partial.load().tolist() == []
@@ -229,7 +229,7 @@ def test_a_first_write_that_was_cut_is_replaced(tmp_path: Path, left: int) -> No
 
 @pytest.mark.parametrize("cut", [1, 4, 7])
 def test_a_truncated_tail_is_ignored_and_then_replaced(tmp_path: Path, cut: int) -> None:
-    partial = Partial(tmp_path, KEY)
+    partial = PartialScores(tmp_path, KEY)
     partial.append([10, 20, 30])
     partial.path.write_bytes(partial.path.read_bytes()[:-cut])
     assert partial.load().tolist() == [10, 20]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.errors import MOST_LISTED, MetabenchError, MissingError, UsageError, did_you_mean
 from metabench.registry.registry import Registry, availability, clear_registry, load_registry, load_target
 from metabench.registry.resolved import as_recorded, resolve_params
 from metabench.registry.specs import AlgorithmSpec, Kind, kind_of
@@ -55,6 +55,13 @@ def test_registry_is_cached_until_cleared(registry: Registry) -> None:
 def test_unknown_name_gets_a_suggestion(registry: Registry) -> None:
     with pytest.raises(UsageError, match=r"^unknown algorithm 'toy-medain'; did you mean 'toy-median'\?"):
         registry.find("algorithm", "toy-medain")
+
+
+def test_a_message_lists_few_names_and_else_the_command_that_lists_them() -> None:
+    names = [f"name{number}" for number in range(MOST_LISTED + 1)]
+    assert did_you_mean("x", names, "metabench list") == "; see 'metabench list'"
+    assert did_you_mean("x", names[1:], "metabench list") == f"; known: {', '.join(sorted(names[1:]))}"
+    assert did_you_mean("nam1", names, "metabench list") == "; did you mean 'name1'?"
 
 
 def test_unknown_name_points_at_broken_plugins(registry: Registry) -> None:

@@ -60,9 +60,11 @@ def test_files_folders_and_keys(home: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_loaded(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(NothingMeasured, match="no run that succeeded"):
+    with pytest.raises(NothingMeasured, match="there is no finished run here"):
         load_results(home=str(tmp_path / "empty"))
-    with pytest.raises(UsageError, match="cannot read the record"):
+    with pytest.raises(
+        UsageError, match=r"cannot read the record .*absent.json: .*\. Pass the path of a record, or a key"
+    ):
         load_results(tmp_path / "absent.json")
     with pytest.raises(UsageError, match="not a record key"):
         load_results("nonsense", home=str(home))

@@ -9,7 +9,7 @@ import pytest
 from metabench.records.record import build_record
 from metabench.reports.rows import RUN_COLUMNS, rows_from_records, to_frame
 from metabench.reports.run_tables import ALWAYS, needed_columns, run_csv, run_json, run_text
-from metabench.reports.text import score_text
+from metabench.reports.score_text import score_text
 from metabench.reports.text_table import csv_text
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.text import escape_markdown, printable

@@ -11,7 +11,7 @@ from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.episode_scores import EpisodeScores
 from metabench.statistics.stopping import StopRule
 from metabench.statistics.student_t import t_quantile
-from metabench.statistics.summary import RunningMean, Summary, farthest, summarise
+from metabench.statistics.summary import RunningMean, Summary, distance_to_far_end, summarise
 from tests.raw_data import needs_raw_data, raw_scores
 
 
@@ -121,7 +121,7 @@ def test_the_open_interval_is_no_narrower_than_the_closed_one() -> None:
     [(20.0, (0.0, 100.0), 80.0), (-30.0, (-100.0, 100.0), 130.0), (101.0, (0.0, 100.0), np.inf), (1.0, None, np.inf)],
 )
 def test_the_farther_end_of_the_range(mean: float, ends: tuple[float, float] | None, distance: float) -> None:
-    assert farthest(mean, ends) == distance
+    assert distance_to_far_end(mean, ends) == distance
 
 
 def test_the_open_interval_at_the_ceiling_takes_each_class_for_one_observation() -> None:

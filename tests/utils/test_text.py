@@ -6,7 +6,7 @@ import pytest
 
 from metabench.errors import UsageError
 from metabench.training.episode_errors import training_advice
-from metabench.utils.text import has_or_have, is_or_are, pluralise, short_digest
+from metabench.utils.text import has_or_have, is_or_are, pluralise, short_digest, size_text
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,20 @@ from metabench.utils.text import has_or_have, is_or_are, pluralise, short_digest
 )
 def test_counts(number: int, noun: str, text: str) -> None:
     assert pluralise(number, noun) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (1, "1 byte"),
+        (1999, "1,999 bytes"),
+        (64 << 20, "64 MiB"),
+        ((64 << 20) + 1, "67,108,865 bytes"),
+        (4 << 30, "4 GiB"),
+    ],
+)
+def test_sizes(count: int, text: str) -> None:
+    assert size_text(count) == text
 
 
 def test_verbs_go_with_their_count() -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from metabench.data import ClassSplit, DataContext, split_digest
 from metabench.data.duplicates import by_splits, duplicates
-from metabench.data.validation import (
+from metabench.data.split_checks import (
     content_problem,
     item_shape,
     layout_problem,

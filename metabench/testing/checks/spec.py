@@ -144,4 +144,4 @@ def _recipe(recipe: Recipe) -> Iterator[str]:
     if recipe.way == 1 or min(recipe.way, recipe.shot, recipe.query) < 0 or recipe.episodes < 1 or recipe.lr <= 0:
         yield "way, shot, query, episodes or lr is too small"
     if not recipe.source.strip():
-        yield "it says not where it comes from (source)"
+        yield "source must not be empty: name the paper or the code that its values are from"

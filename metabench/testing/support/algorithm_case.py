@@ -19,7 +19,7 @@ from metabench.testing.support.synthetic_episodes import Episodes
 SCORERS = {"features": FeatureScorer, "images": AdaptingScorer}
 """By what the algorithm takes."""
 DATA = Selection.datasets[0]
-"""What is trained on: the dataset that a run has by default, which needs no download."""
+"""Training dataset: the one that a run has by default, which needs no download."""
 
 
 class AlgorithmChecks(Conformance):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metabench.data.text import encode_texts
+from metabench.data.encoded_sentences import encode_texts
 from metabench.errors import UsageError
 from metabench.models.interfaces import Backbone
 from metabench.models.output_checks import OutputError, require_finite, require_range, require_tensor

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from metabench.api import Backbone, TaskAdaptiveAlgorithm, Weights, gradients, require_at_least, training_episode
 
 _LEAST = 0.03
-"""What the weight of a step before the last falls to, times the number of steps (the authors' code)."""
+"""Lowest weight of a step before the last, times the number of steps (the authors' code)."""
 
 
 class MamlPlusPlus(TaskAdaptiveAlgorithm):

@@ -1,4 +1,4 @@
-"""What maintainers say about records: which are invalid, and which pre-training met the test data.
+"""Files of the maintainers: invalid records, and pre-training data that overlap with test data.
 
 Both are small TOML files in the leaderboard folder. They are read strictly: a misspelt field or a key that fits
 no record would silently leave a wrong number in the ranks.
@@ -43,7 +43,7 @@ class Invalidated(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Overlap(Struct, frozen=True, forbid_unknown_fields=True):
-    """What pre-training data and the test classes of a data set have in common: see `OVERLAPS`."""
+    """Overlap of pre-training data with the test classes of a dataset, one of `OVERLAPS`."""
 
     trained_on: str
     dataset: str
@@ -104,7 +104,7 @@ def pre_training(trained_on: str) -> tuple[str, ...]:
 
 
 def contamination(trained_on: str, dataset: str, overlaps: Sequence[Overlap]) -> str:
-    """Return the worst known overlap of pre-training data with a data set's test classes.
+    """Return the worst known overlap of pre-training data with a dataset's test classes.
 
     ``""`` without pre-training; one of `OVERLAPS`; ``"unchecked"`` where some of the data are in no entry
     and the others have none, or no name can be read out of `trained_on`.
@@ -112,9 +112,9 @@ def contamination(trained_on: str, dataset: str, overlaps: Sequence[Overlap]) ->
     if not trained_on:
         return ""
     known = {(entry.trained_on, entry.dataset): entry.overlap for entry in overlaps}
-    found = [known.get((name, dataset), "unchecked") for name in pre_training(trained_on)]
+    verdicts = [known.get((name, dataset), "unchecked") for name in pre_training(trained_on)]
     order = ("images", "classes", "unchecked", "none")
-    return next((verdict for verdict in order if verdict in found), "unchecked")
+    return next((verdict for verdict in order if verdict in verdicts), "unchecked")
 
 
 def _read(path: Path, kind: type[File]) -> File:

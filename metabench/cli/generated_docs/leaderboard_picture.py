@@ -1,6 +1,6 @@
 """Draw the leaderboard column that the README shows, from the committed records.
 
-``python -m metabench.cli.leaderboard_picture > docs/leaderboard.svg`` draws it anew; a test compares.
+``python -m metabench.cli.generated_docs.leaderboard_picture > docs/leaderboard.svg`` draws it anew; a test compares.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Draw the packages of metabench in the order in which they may import each other.
 
-``python -m metabench.cli.architecture_picture > docs/architecture.svg`` draws it anew from the import contracts of
-pyproject.toml and the docstrings of the packages; a test compares.
+``python -m metabench.cli.generated_docs.architecture_picture > docs/architecture.svg`` draws it anew from the import
+contracts of pyproject.toml and the docstrings of the packages; a test compares.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write the reference page of ``import metabench`` and `metabench.api`, which mkdocstrings fills from the docstrings.
 
-``python -m metabench.cli.python_reference > docs/api.md`` writes it anew; a test compares.
+``python -m metabench.cli.generated_docs.python_reference > docs/api.md`` writes it anew; a test compares.
 """
 
 from __future__ import annotations

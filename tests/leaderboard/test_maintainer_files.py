@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from metabench.errors import UsageError
-from metabench.leaderboard.curated import Invalidated, Overlap, contamination, read_invalidated, read_overlaps
+from metabench.leaderboard.maintainer_files import Invalidated, Overlap, contamination, read_invalidated, read_overlaps
 
 KEY = "ab" * 32
 GOOD = f'[[invalidated]]\nkey = "{KEY}"\nreason = "wrong  split"\ndate = 2026-11-24\n'

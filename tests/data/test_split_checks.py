@@ -13,7 +13,7 @@ import metabench
 from metabench.cli.main import main
 from metabench.data import ClassSplit
 from metabench.data.availability import dataset_status
-from metabench.data.validation import content_problem, layout_problem, valid_split
+from metabench.data.split_checks import content_problem, layout_problem, valid_split
 from metabench.errors import MetabenchError
 from metabench.execution.session import Session
 from metabench.planning.planner import plan

@@ -1,6 +1,6 @@
-"""The reference page of the command line, made from the commands themselves.
+"""Write the reference page of the command line from the commands themselves.
 
-``python -m metabench.cli.reference > docs/cli.md`` writes it anew; a test compares.
+``python -m metabench.cli.generated_docs.command_reference > docs/cli.md`` writes it anew; a test compares.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metabench.data.text import decode_texts, encode_texts
+from metabench.data.encoded_sentences import decode_texts, encode_texts
 
 
 def test_texts_come_back_from_their_rows() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metabench.episodes.batch import EpisodeBatch
-from metabench.episodes.checks import require_episodes
+from metabench.episodes.batch_checks import require_episodes
 from metabench.errors import MetabenchError
 
 
