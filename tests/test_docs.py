@@ -9,19 +9,19 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from selenium.webdriver.support.wait import WebDriverWait
 
 import metabench
 import metabench.api
 from metabench.cli import architecture_picture, catalogue, leaderboard_picture, python_reference, reference
 from metabench.registry import hookspecs, specs
-from tests.browser import Browser, browser, missing
-from tests.pages import Reader, ReportBlock, blocks, compare
+from tests.browser import SECONDS, Browser, browser, missing
+from tests.pages import Block, Reader, blocks, compare
 from tests.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
@@ -31,9 +31,9 @@ BIN = Path(sys.executable).parent
 README = ROOT / "README.md"
 
 
-def _readme() -> list[tuple[str, ReportBlock | None]]:
+def _readme() -> list[tuple[str, Block | None]]:
     """Return the commands of the README in order, each with the block that shows its output, if there is one."""
-    found: list[tuple[str, ReportBlock | None]] = []
+    found: list[tuple[str, Block | None]] = []
     for block in blocks(README):
         if block.language == "sh":
             lines = [line for line in block.text.splitlines() if "tox" not in line]
@@ -64,7 +64,7 @@ def test_the_readme_has_its_two_set_up_commands() -> None:
 
 
 @pytest.mark.parametrize(("command", "shown"), _readme(), ids=lambda value: value if isinstance(value, str) else "")
-def test_readme_command(command: str, shown: ReportBlock | None, home: Path) -> None:
+def test_readme_command(command: str, shown: Block | None, home: Path) -> None:
     """In the order of the README and in one home, as a reader would type them."""
     result = _run(command, home)
     assert result.returncode == 0, result.stderr
@@ -151,7 +151,7 @@ def test_a_browser_asks_for_nothing_from_elsewhere(site: Path) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         root = f"http://127.0.0.1:{server.server_address[1]}/"
         for name in ("index.html?q=episode", "architecture.html", "api.html", "howto-images.html", "404.html"):
-            page.open(root + name)
+            page.get(root + name)
             asked = _requests(page)
             assert not [address for address in asked if not address.startswith((root, "data:"))]
             assert page.complaints() == []
@@ -160,13 +160,12 @@ def test_a_browser_asks_for_nothing_from_elsewhere(site: Path) -> None:
 
 def _requests(page: Browser) -> list[str]:
     """Return the addresses that a page asked for, once its script has asked for the words to search in."""
-    deadline = time.monotonic() + 60
-    while True:
-        asked = page.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
-        if any(address.endswith("/search_index.json") for address in asked):
-            return list(asked)
-        assert time.monotonic() < deadline, asked
-        time.sleep(0.05)
+
+    def addresses(driver: Browser) -> list[str]:
+        asked = driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+        return asked if any(address.endswith("/search_index.json") for address in asked) else []
+
+    return WebDriverWait(page, SECONDS).until(addresses)
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
