@@ -36,6 +36,6 @@ def given(word: str, home: str | None) -> Given:
         try:
             return Given(read_record(path), path)
         except OSError as problem:
-            raise UsageError(f"cannot read the record {path} ({problem.strerror})") from None
+            raise UsageError(f"cannot read the record {path}: {problem.strerror}") from None
     store = Store(Home.resolve(home).root, warn=lambda line: click.echo(f"warning: {line}", err=True))
     return Given(store.resolve(word), None)

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from metabench.execution.session import Session
 
 ROUNDING_SHARE = 0.005
-"""A share of differing episodes up to this can come from another processor's rounding of near ties."""
+"""Largest share of differing episodes that another processor's rounding of near ties explains."""
 
 
 @click.command("reproduce")
 @click.argument("record", metavar="RECORD")
 @click.option(
-    "--episodes", default=50, show_default=True, type=click.IntRange(1), help="How many to replay, from the first on."
+    "--episodes", default=50, show_default=True, type=click.IntRange(1), help="Replay this many, from the first."
 )
 @replay_options
 @click.pass_context
@@ -37,8 +37,8 @@ def reproduce_command(context: click.Context, /, record: str, as_json: bool, hom
     """Replay the episodes of RECORD from its weights and compare the answers.
 
     RECORD is the path of a record file, or the first digits of the key of a stored run. The weights are looked
-    for in the folder weights/ of the record's leaderboard and in the store. Exit code 0: the same answers; 1: others;
-    3: something needed is missing.
+    for in the folder weights/ of the record's leaderboard and in the store. Exit code 0: same answers; 1: different
+    answers; 3: something needed is missing.
     """
     from metabench.execution.replay import replay_record
 
@@ -51,7 +51,9 @@ def reproduce_command(context: click.Context, /, record: str, as_json: bool, hom
         click.echo(_words(found.record, result))
     if not result.reproduced:
         if 0 < len(result.differing) <= ROUNDING_SHARE * result.episodes and result.same_episodes is not False:
-            click.echo("so few can come from another processor's rounding, which decides near ties", err=True)
+            click.echo(
+                "so few differences can come from rounding on another processor, which decides near ties", err=True
+            )
         context.exit(1)
 
 

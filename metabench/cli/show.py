@@ -1,4 +1,4 @@
-"""``metabench show``: one plugin or one stored run in full."""
+"""``metabench show``: print one plugin or one stored run in full."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from metabench.utils.text import pluralise
     is_flag=False,
     flag_value="",
     metavar="[FILE.svg]",
-    help="Draw how the scores of a run spread over its episodes.  [default: ALGORITHM-KEY.svg]",
+    help="Draw the distribution of a run's episode scores.  [default: ALGORITHM-KEY.svg]",
 )
 @json_option
 @home_option
@@ -63,7 +63,7 @@ def show_command(name: str, plot: str | None, as_json: bool, home: str | None) -
         return
     if not re.fullmatch("[0-9a-f]{4,64}", name):
         known = {other for kind in SPEC_CLASSES for other in registry.names(kind)}
-        raise UsageError(f"nothing is called '{name}'{did_you_mean(name, known)}{registry.broken_hint}")
+        raise UsageError(f"no plugin is called '{name}'{did_you_mean(name, known)}{registry.broken_hint}")
     _show_record(given(name, home).record, as_json)
 
 

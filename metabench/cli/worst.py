@@ -1,4 +1,4 @@
-"""``metabench worst``: where a run goes wrong."""
+"""``metabench worst``: the worst episodes, classes and confusions of a run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from metabench.utils.text import has_or_have, pluralise
 
 @click.command("worst")
 @click.argument("record", metavar="RECORD")
-@click.option(
-    "--top", default=10, show_default=True, type=click.IntRange(1), help="How many episodes, classes, confusions."
-)
+@click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Number of rows in each table.")
 @replay_options
 def worst_command(record: str, top: int, as_json: bool, home: str | None, **options: Any) -> None:
-    """Show the worst tenth of the episodes of RECORD, the accuracy of each class, and what is taken for what.
+    """Show the worst tenth of the episodes of RECORD, the accuracy of each class, and the commonest confusions.
 
     RECORD is the path of a record file, or the first digits of the key of a stored run. Its episodes are replayed from
-    its weights, which takes seconds where the images were embedded before; nothing is stored.
+    its weights, which takes seconds if the features of the images are cached; nothing is stored.
     """
     from metabench.evaluation.error_analysis import ErrorAnalyzer
     from metabench.execution.replay import replay_record

@@ -175,7 +175,7 @@ def test_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert lines[0] == "protonet on glyphs, 5-way 1-shot: 4 combinations on the validation classes"
     assert lines[2].split() == ["train.episodes", "train.lr", "validation", "accuracy", "(%)", "rank"]
     assert sum(line.endswith("best") for line in lines) == 1
-    assert "on the test classes, what was chosen:" in lines
+    assert "chosen combinations on the test classes:" in lines
     with (tmp_path / "out.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["best"] for row in rows].count("True") == 1
