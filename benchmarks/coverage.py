@@ -29,7 +29,7 @@ from metabench.episodes.tally import EpisodeTally
 from metabench.evaluation.scoring import winning_classes
 from metabench.learners.feature_learner import batch_logits
 from metabench.statistics.class_jackknife import class_level
-from metabench.statistics.summary import t_quantile
+from metabench.statistics.student_t import t_quantile
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_protocols.fixed_way import FixedWay
 

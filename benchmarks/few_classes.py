@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from metabench.registry.metric import ACCURACY
 from metabench.statistics.class_jackknife import class_level
 from metabench.statistics.episode_scores import EpisodeScores
-from metabench.statistics.summary import open_half_width, t_quantile
+from metabench.statistics.student_t import t_quantile
+from metabench.statistics.summary import open_half_width
 
 DIMENSIONS, ITEMS, QUERY, SPREAD, BETWEEN = 16, 60, 15, 0.1, 0.9
 TRUTH_EPISODES, CHUNK = 20_000, 200

@@ -18,7 +18,7 @@ from metabench.leaderboard.entries import Column
 from metabench.leaderboard.published import Published
 from metabench.statistics.dataset_ranking import critical_difference, friedman, iman_davenport
 from metabench.statistics.rank_distribution import rank_sums, squares
-from metabench.statistics.summary import t_quantile
+from metabench.statistics.student_t import t_quantile
 
 DATASETS = (2, 3, 4, 5, 9, 10)
 METHODS = (2, 3, 4, 5)

@@ -22,13 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.entries import file_name
-from metabench.records.record import build_record, write_record
+from metabench.records.record import Record, build_record, write_record
 from tests.browser import browser, missing
 
 EPISODES, CLASSES, REPEATS = 2_000, 100, 5
 
 
-def record(name: str, rate: float, way: int, shot: int, difficulty: np.ndarray, seed: int) -> dict:
+def record(name: str, rate: float, way: int, shot: int, difficulty: np.ndarray, seed: int) -> Record:
     """Make up a record of `way`-way `shot`-shot episodes with 15 queries of each class."""
     rng = np.random.default_rng(seed)
     queries = 15 * way

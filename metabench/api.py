@@ -18,6 +18,7 @@ hookimpl = pluggy.HookimplMarker("metabench")
 """Marks a function as an implementation of a hook."""
 
 if TYPE_CHECKING:  # declaring a plugin
+    from metabench.records.schema import Record as Record
     from metabench.registry.metric import Metric as Metric
     from metabench.registry.params import Param as Param
     from metabench.registry.params import Value as Value

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metabench.records.record import build_record
+from msgspec.structs import replace
+
+from metabench.records.record import Record, build_record, decode_record, record_json
 
 INPUTS: dict[str, Any] = {
     "algorithm": {"name": "protonet", "version": 1, "params": {}, "setting": "inductive"},
@@ -47,7 +50,7 @@ def make_record(
     classes: Mapping[str, Sequence[int]] | None = None,
     episodes_digest: str = "cd" * 32,
     **changes: Any,
-) -> dict[str, Any]:
+) -> Record:
     """Return an ok record of 75 queries per episode with these scores."""
     inputs = make_inputs(evaluation__episodes=len(correct), **changes)
     return build_record(
@@ -57,3 +60,25 @@ def make_record(
         cost={"seconds": 1.5},
         provenance={"metabench": "0.1.0"},
     )
+
+
+def plain_of(record: Record) -> dict[str, Any]:
+    """Return a record as its JSON holds it, to be changed."""
+    plain: dict[str, Any] = json.loads(record_json(record))
+    return plain
+
+
+def decoded(plain: Any) -> Record:
+    """Return the record of plain values, checked as a file is."""
+    return decode_record(json.dumps(plain, ensure_ascii=False).encode(errors="surrogatepass"))
+
+
+def changed(record: Record, **parts: Any) -> Record:
+    """Return a record with other parts, given as plain values: ``cost={"seconds": 2.0}``."""
+    return decoded({**plain_of(record), **parts})
+
+
+def cut_short(record: Record, episodes: int) -> Record:
+    """Return a record as if it had been asked for more episodes, which its own checks do not allow for."""
+    evaluation = replace(record.inputs.evaluation, episodes=episodes)
+    return replace(record, inputs=replace(record.inputs, evaluation=evaluation))

@@ -160,7 +160,7 @@ def _measured(algorithm: str, boards: Iterable[Board]) -> Iterator[tuple[str, ..
     """Yield a table row for each leaderboard column in which an algorithm stands."""
     for board in boards:
         for section in board.sections:
-            rows = [row for row in section.rows if row.first.inputs["algorithm"]["name"] == algorithm]
+            rows = [row for row in section.rows if row.first.inputs.algorithm.name == algorithm]
             for cell in section.cells:
                 there = [row for row in rows if cell in row.cells]
                 if there:
@@ -171,7 +171,7 @@ def _measured(algorithm: str, boards: Iterable[Board]) -> Iterator[tuple[str, ..
 def _score(section: Section, row: BoardRow, cell: Column) -> tuple[str, ...]:
     result, claim = row.cells[cell], section.claim(row, cell)
     score = score_text(result.score, result.ci95, result.open95, result.metric.digits)
-    backbone = row.first.inputs["backbone"]["name"] + mark(section, row)
+    backbone = row.first.inputs.backbone.name + mark(section, row)
     return backbone, score, claim.text if claim else "-", rank_text(section.ranks[row.identity, cell])
 
 

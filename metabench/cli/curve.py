@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from metabench.cli.options import check_file, home_option, plot_option
 from metabench.errors import NothingMeasured, UsageError
+
+if TYPE_CHECKING:
+    from metabench.records.schema import Record
 
 
 @click.command("curve")
@@ -63,11 +66,11 @@ def curve_command(
         click.echo(f"wrote {path}", err=True)
 
 
-def _is_wanted(record: dict[str, Any], chosen: dict[str, set[str]]) -> bool:
-    inputs = record["inputs"]
+def _is_wanted(record: Record, chosen: dict[str, set[str]]) -> bool:
+    inputs = record.inputs
     values = {
-        "algorithm": inputs["algorithm"]["name"],
-        "dataset": inputs["dataset"]["name"],
-        "way": str(inputs["protocol"]["params"].get("way")),
+        "algorithm": inputs.algorithm.name,
+        "dataset": inputs.dataset.name,
+        "way": str(inputs.protocol.params.get("way")),
     }
     return all(values[name] in words for name, words in chosen.items())

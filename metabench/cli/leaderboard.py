@@ -6,9 +6,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,6 +22,7 @@ from metabench.utils.text import printable
 
 if TYPE_CHECKING:
     from metabench.leaderboard.diff import Changes
+    from metabench.records.schema import Record
 
 _HEX = re.compile("[0-9a-f]{64}")
 
@@ -60,12 +61,11 @@ def add_records(records: tuple[str, ...], folder: Path, home: str | None, as_jso
     _show("added", [*added, *dict.fromkeys(weights)], as_json)
 
 
-def _copy_weights(record: Mapping[str, Any], models: Path, folder: Path) -> Path | None:
+def _copy_weights(record: Record, models: Path, folder: Path) -> Path | None:
     """Copy a record's weights to ``weights/<sha256>.safetensors``; None if absent, changed or large."""
-    training = record["training"] or {}
     from metabench.leaderboard.diff import MAX_WEIGHTS
 
-    key, sha256 = str(training.get("training_key")), str(training.get("weights_sha256"))
+    key, sha256 = "" if record.training is None else record.training.training_key, record.weights_sha256
     source = models / key / "weights.safetensors"
     if not (_HEX.fullmatch(key) and _HEX.fullmatch(sha256) and source.is_file()):
         return None

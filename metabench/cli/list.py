@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from metabench.cli.options import home_option, json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import cell, columns, echo_json, plain, warn_of_broken
-from metabench.records.copy_counts import copies_note, copies_of, marked_name
+from metabench.records.copy_counts import copies_note, marked_name
 from metabench.registry.registry import Registry, availability
 from metabench.registry.specs import (
     SPEC_CLASSES,
@@ -25,6 +25,9 @@ from metabench.registry.specs import (
     kind_of,
 )
 from metabench.utils.home import Home
+
+if TYPE_CHECKING:
+    from metabench.records.schema import Record
 
 _KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
 
@@ -120,24 +123,29 @@ def _list_runs(home: Home, as_json: bool) -> None:
         click.echo(f"\n{cell(note)}")
 
 
-def _described_run(record: Mapping[str, Any]) -> dict[str, Any]:
+def _described_run(record: Record) -> dict[str, Any]:
+    from metabench.records.inputs import as_plain
+
     return {
-        **{name: record[name] for name in ("key", "status", "inputs", "summary")},
-        "finished": str(record["provenance"].get("finished", "")),
-        "copies": copies_of(record),
+        "key": record.key,
+        "status": record.status,
+        "inputs": as_plain(record.inputs),
+        "summary": record.summary_fields,
+        "finished": record.provenance.finished or "",
+        "copies": record.copies,
     }
 
 
-def _date(record: Mapping[str, Any]) -> str:
+def _date(record: Record) -> str:
     """Return when a run was recorded, to the minute and in UTC; '-' where its record does not say."""
     try:
-        moment = datetime.fromisoformat(str(record["provenance"].get("finished", "")))
+        moment = datetime.fromisoformat(record.provenance.finished or "")
     except ValueError:
         return "-"
     return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime("%Y-%m-%d %H:%M")
 
 
-def _told_apart(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def _told_apart(records: Sequence[Record]) -> dict[str, list[str]]:
     """Return the columns in which runs differ that are the same in the others, a text for each run."""
     from metabench.reports.rows import rows_from_records
     from metabench.reports.run_tables import needed_columns
@@ -148,60 +156,51 @@ def _told_apart(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return needed_columns(rows_from_records(records), same, needed)
 
 
-def _data_sets(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the dataset of each run, with the start of its digest where its name means several."""
-    from metabench.records.describe import domain_words
+def _data_sets(records: Sequence[Record]) -> list[str]:
+    """Return the data set of each run, with the start of its digest where its name means several."""
     from metabench.reports.rows import rows_from_records
     from metabench.reports.run_tables import with_dataset_labels
 
     rows = rows_from_records(records)
     return [
-        marked_name(domain_words(record["inputs"]) + label["dataset"].removeprefix(row["dataset"]), row["copies"])
+        marked_name(record.inputs.domain + label["dataset"].removeprefix(row["dataset"]), row["copies"])
         for record, row, label in zip(records, rows, with_dataset_labels(rows), strict=True)
     ]
 
 
-def _run_row(record: Mapping[str, Any], data_set: str) -> tuple[Any, ...]:
-    inputs = record["inputs"]
-    params = inputs["protocol"]["params"]
+def _run_row(record: Record, data_set: str) -> tuple[Any, ...]:
+    inputs, evaluation = record.inputs, record.inputs.evaluation
+    params = inputs.protocol.params
     ordered = {name: params[name] for name in ("way", "shot", "query") if name in params} | params
-    protocol = [inputs["protocol"]["name"], *(f"{name}={cell(value)}" for name, value in ordered.items())]
-    evaluation, summary = inputs["evaluation"], record["summary"] or {}
-    protocol += [f"{evaluation['sampling']} sampling"] if evaluation["sampling"] != "closed" else []
-    protocol += [f"episode-seed={evaluation['seed']}"] if evaluation["seed"] else []
+    protocol = [inputs.protocol.name, *(f"{name}={cell(value)}" for name, value in ordered.items())]
+    protocol += [f"{evaluation.sampling} sampling"] if evaluation.sampling != "closed" else []
+    protocol += [f"episode-seed={evaluation.seed}"] if evaluation.seed else []
     return (
-        record["key"][:12],
-        record["status"],
-        inputs["algorithm"]["name"],
-        inputs["backbone"]["name"],
+        record.short_key,
+        record.status,
+        inputs.algorithm.name,
+        inputs.backbone.name,
         data_set,
         " ".join(protocol),
-        (inputs["training"] or {}).get("seed", "-"),
-        summary.get("episodes", evaluation["episodes"]),
+        "-" if inputs.seed is None else inputs.seed,
+        evaluation.episodes if record.scores is None else record.summary.episodes,
         _score_with_unit(record),
         _date(record),
     )
 
 
-def score(record: Mapping[str, Any]) -> str:
+def score(record: Record) -> str:
     """Return the mean score and the half-width of its interval, with the sign of percent where it is one."""
-    from metabench.statistics.episode_scores import metric_of, score_of
-
-    if record["scores"] is None:
+    if record.scores is None:
         return "-"
-    metric, width = metric_of(record["scores"]), record["summary"]["ci95"]
+    metric, width = record.metric, record.summary.ci95
     half = "" if width is None else f" ± {width:.{metric.digits}f}"
-    return f"{score_of(record):.{metric.digits}f}{half} {metric.unit}".rstrip()
+    return f"{record.score:.{metric.digits}f}{half} {metric.unit}".rstrip()
 
 
-def _score_with_unit(record: Mapping[str, Any]) -> str:
-    from metabench.statistics.episode_scores import metric_of
-
-    return (
-        score(record)
-        if not record["scores"] or metric_of(record["scores"]).unit
-        else (f"{score(record)} {metric_of(record['scores']).name}")
-    )
+def _score_with_unit(record: Record) -> str:
+    has_unit = record.scores is None or record.metric.unit
+    return score(record) if has_unit else f"{score(record)} {record.metric.name}"
 
 
 @click.command("plugins")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +12,15 @@ from metabench.errors import UsageError
 from metabench.utils.home import Home
 from metabench.utils.paths import is_file
 
+if TYPE_CHECKING:
+    from metabench.records.schema import Record
+
 
 @dataclass(frozen=True)
 class Given:
     """A record, and the file it came from where it was named as a file."""
 
-    record: dict[str, Any]
+    record: Record
     path: Path | None
 
 

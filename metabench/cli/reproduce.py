@@ -14,13 +14,13 @@ from metabench.cli.plugin_option import current_registry
 from metabench.cli.record_argument import Given, given
 from metabench.cli.rendering import echo_json
 from metabench.errors import MetabenchError
-from metabench.statistics.episode_scores import metric_of
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench.utils.text import pluralise
 
 if TYPE_CHECKING:
     from metabench.execution.session import Session
+    from metabench.records.schema import Record
 
 ROUNDING_SHARE = 0.005
 """Largest share of differing episodes that another processor's rounding of near ties explains."""
@@ -62,12 +62,12 @@ def ready(found: Given, home: str | None, options: Mapping[str, Any]) -> tuple[S
     from metabench.execution.replay import find_weights
     from metabench.execution.session import Session
 
-    short = found.record["key"][:12]
-    if found.record["status"] != "ok":
-        raise MetabenchError(f"record {short} is {found.record['status']}: there is nothing to replay")
+    record = found.record
+    if record.status != "ok":
+        raise MetabenchError(f"record {record.short_key} is {record.status}: there is nothing to replay")
     place = Home.resolve(home, options["data"])
-    weights = find_weights(found.record, place.models, found.path, options["checkpoint"])
-    made_on = found.record["provenance"].get("device")
+    weights = find_weights(record, place.models, found.path, options["checkpoint"])
+    made_on = record.provenance.device
     session = Session(
         place,
         Console(quiet=options["quiet"]),
@@ -78,25 +78,22 @@ def ready(found: Given, home: str | None, options: Mapping[str, Any]) -> tuple[S
     return session, weights
 
 
-def _plain(record: Mapping[str, Any], result: Any, weights: Path | None) -> dict[str, Any]:
+def _plain(record: Record, result: Any, weights: Path | None) -> dict[str, Any]:
     return {
-        "key": record["key"],
+        "key": record.key,
         "reproduced": result.reproduced,
         **dataclasses.asdict(result),
         "weights": None if weights is None else weights.as_posix(),
     }
 
 
-def _words(record: Mapping[str, Any], result: Any) -> str:
-    from metabench.records.describe import domain_words
-
-    inputs = record["inputs"]
-    what = f"{inputs['algorithm']['name']} on {domain_words(inputs)}, record {record['key'][:12]}"
+def _words(record: Record, result: Any) -> str:
+    what = f"{record.inputs.algorithm.name} on {record.inputs.domain}, record {record.short_key}"
     if result.same_episodes is False:
         return f"differs: the images of the episodes are not those of the record ({what})"
     if result.differing:
         count = f"{len(result.differing):,} of {pluralise(result.episodes, 'episode')}"
-        what_is = "correct" if "correct" in record["scores"] else metric_of(record["scores"]).name
+        what_is = "correct" if record.measured.is_counted else record.metric.name
         first = f"episode {result.differing[0]}, {result.here} {what_is} here and {result.recorded} in the record"
         return f"differs in {count}; the first is {first} ({what})"
     if not result.reproduced:

@@ -119,7 +119,7 @@ def _run_suite(suite: Suite, runs: Sequence[Planned], session: Session, options:
     else:
         click.echo(suite_text(suite, summary, options["as_markdown"]))
     codes = [result.error.exit_code for result in results if isinstance(result, RejectedRun)]
-    failed = any(outcome.record["status"] != "ok" for outcome in outcomes)
+    failed = any(outcome.record.status != "ok" for outcome in outcomes)
     return 1 if failed else min(codes, default=0)
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,6 @@ from metabench.cli.plugin_option import current_registry
 from metabench.cli.record_argument import given
 from metabench.cli.rendering import cell, columns, echo_json, plain
 from metabench.errors import UsageError, did_you_mean
-from metabench.registry.metric import ACCURACY
 from metabench.registry.registry import availability
 from metabench.registry.specs import (
     FOLD,
@@ -29,8 +28,11 @@ from metabench.registry.specs import (
     defaults,
     kind_of,
 )
-from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of
 from metabench.utils.text import pluralise
+
+if TYPE_CHECKING:
+    from metabench.records.schema import Record
+    from metabench.records.scores import Scores
 
 
 @click.command("show")
@@ -67,52 +69,55 @@ def show_command(name: str, plot: str | None, as_json: bool, home: str | None) -
     _show_record(given(name, home).record, as_json)
 
 
-def _show_record(record: Mapping[str, Any], as_json: bool) -> None:
+def _as_plain(record: Record) -> dict[str, Any]:
+    from metabench.records.inputs import as_plain
+
+    plain: dict[str, Any] = as_plain(record)
+    return plain
+
+
+def _show_record(record: Record, as_json: bool) -> None:
     if as_json:
-        echo_json(record)
+        echo_json(_as_plain(record))
     else:
         click.echo(_record_text(record))
 
 
-def _plot(record: Mapping[str, Any], file: str) -> None:
+def _plot(record: Record, file: str) -> None:
     """Write the distribution of a run's scores as SVG and say where."""
+    from metabench.comparison.labels import way_shot
     from metabench.plotting.histogram import histogram
     from metabench.utils.atomic_files import write_atomic
 
-    inputs, scores = record["inputs"], record["scores"]
+    inputs, scores = record.inputs, record.scores
     if scores is None:
-        raise UsageError(f"run {record['key'][:12]} is {record['status']}: there are no scores to draw")
-    way, shot = (inputs["protocol"]["params"].get(name) for name in ("way", "shot"))
-    from metabench.records.describe import domain_words
-
-    protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
-    title = f"{inputs['algorithm']['name']} on {domain_words(inputs)}, {protocol}"
-    metric = metric_of(scores)
-    lead = f"{metric.name} {score(record)}; {_episode_size(scores)}"
-    picture = histogram(EpisodeScores.of(scores), title, lead, _step(scores))
-    path = Path(file or f"{re.sub('[^A-Za-z0-9._-]', '_', inputs['algorithm']['name'])}-{record['key'][:12]}.svg")
+        raise UsageError(f"run {record.short_key} is {record.status}: there are no scores to draw")
+    protocol = way_shot(inputs.protocol.params) or inputs.protocol.name
+    title = f"{inputs.algorithm.name} on {inputs.domain}, {protocol}"
+    lead = f"{scores.metric.name} {score(record)}; {_episode_size(scores)}"
+    picture = histogram(scores.per_episode, title, lead, _step(scores))
+    path = Path(file or f"{re.sub('[^A-Za-z0-9._-]', '_', inputs.algorithm.name)}-{record.short_key}.svg")
     check_file("--plot", path)
     write_atomic(path, picture.file())
     click.echo(f"wrote {path}")
 
 
-def _episode_size(scores: Mapping[str, Any]) -> str:
-    n_query = scores["n_query"]
+def _episode_size(scores: Scores) -> str:
+    n_query = scores.n_query
     if isinstance(n_query, int):
-        return f"{pluralise(len(answers(scores)), 'episode')} of {pluralise(n_query, 'query')}"
+        return f"{pluralise(len(scores), 'episode')} of {pluralise(n_query, 'query')}"
     return f"{pluralise(len(n_query), 'episode')} of {min(n_query)} to {max(n_query)} queries"
 
 
-def _step(scores: Mapping[str, Any]) -> float:
+def _step(scores: Scores) -> float:
     """How far apart scores are that are next to each other; 0 where they may be anything."""
-    return 100.0 / scores["n_query"] if "correct" in scores and isinstance(scores["n_query"], int) else 0.0
+    return 100.0 / scores.n_query if scores.is_counted and isinstance(scores.n_query, int) else 0.0
 
 
-def _record_text(record: Mapping[str, Any]) -> str:
+def _record_text(record: Record) -> str:
     """Return a record for a person: a headline, then everything but the scores of single episodes."""
-    rest = {name: value for name, value in record.items() if name not in ("scores", "key", "status")}
-    metric = metric_of(record["scores"]) if record["scores"] else ACCURACY
-    headline = f"run {record['key']}  {record['status']}  {metric.name} {score(record)}"
+    rest = {name: value for name, value in _as_plain(record).items() if name not in ("scores", "key", "status")}
+    headline = f"run {record.key}  {record.status}  {record.metric.name} {score(record)}"
     return headline + "\n" + json.dumps(rest, indent=2)
 
 

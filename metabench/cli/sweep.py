@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from metabench.cli import run_options
-from metabench.comparison.sweep_results import CandidateResult, best_of, judge, provenance
+from metabench.comparison.sweep_results import CandidateResult, best_of, judge, sweep_mark
 from metabench.execution.dry_run import forecast_runs
 from metabench.execution.launcher import launch, marked
 from metabench.execution.session import Session
@@ -57,7 +57,7 @@ def sweep_command(context: click.Context, /, **options: Any) -> None:
     if options["csv_file"] is not None:
         write_atomic(options["csv_file"], sweep_csv(found))
     click.echo(_rendered(found, tests, options))
-    failed = any(best_of(tried) is None for _, tried in found) or any(each.record["status"] != "ok" for each in tests)
+    failed = any(best_of(tried) is None for _, tried in found) or any(each.record.status != "ok" for each in tests)
     context.exit(int(failed))
 
 
@@ -77,8 +77,8 @@ def _tested(found: Judged, session: Session) -> list[Outcome]:
     outcomes = []
     for _, tried in found:
         if (best := best_of(tried)) is not None:
-            entry = provenance(tried, best)
-            outcomes += [marked(each, session, "sweeps", entry) for each in launch(best.candidate.tests, session)]
+            entry = sweep_mark(tried, best)
+            outcomes += [marked(each, session, entry) for each in launch(best.candidate.tests, session)]
     return outcomes
 
 

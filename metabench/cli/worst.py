@@ -11,7 +11,7 @@ from metabench.cli.record_argument import given
 from metabench.cli.rendering import echo_json
 from metabench.cli.reproduce import ready
 from metabench.errors import UsageError
-from metabench.records.copy_counts import copies_note, copies_of, marked_name
+from metabench.records.copy_counts import copies_note, marked_name
 from metabench.utils.text import has_or_have, pluralise
 
 
@@ -25,14 +25,16 @@ def worst_command(record: str, top: int, as_json: bool, home: str | None, **opti
     RECORD is the path of a record file, or the first digits of the key of a stored run. Its episodes are replayed from
     its weights, which takes seconds if the features of the images are cached; nothing is stored.
     """
+    from metabench.comparison.labels import way_shot
     from metabench.evaluation.error_analysis import ErrorAnalyzer
     from metabench.execution.replay import replay_record
     from metabench.reports.error_tables import error_document, error_text
 
     found = given(record, home)
-    key = found.record["key"][:12]
-    if found.record["scores"] and "correct" not in found.record["scores"]:
-        raise UsageError(f"run {key} is not scored by right and wrong answers; see 'metabench show --plot'")
+    measured = found.record
+    if measured.scores is not None and not measured.scores.is_counted:
+        short = measured.short_key
+        raise UsageError(f"run {short} is not scored by right and wrong answers; see 'metabench show --plot'")
     session, weights = ready(found, home, options)
     watchers: list[ErrorAnalyzer] = []
 
@@ -40,19 +42,18 @@ def worst_command(record: str, top: int, as_json: bool, home: str | None, **opti
         watchers.append(ErrorAnalyzer(split))
         return watchers[0]
 
-    total = len(found.record["scores"]["correct"])
-    result = replay_record(found.record, session, weights, total, any_version=options["any_version"], watcher=watcher)
+    total = len(measured.measured)
+    result = replay_record(measured, session, weights, total, any_version=options["any_version"], watcher=watcher)
     if result.differing:
         differing = len(result.differing)
         what = f"{differing:,} of {pluralise(total, 'episode')} {has_or_have(differing)} other answers"
         session.console.warn(f"{what} than in the record")
     view = watchers[0].result(top)
     if as_json:
-        echo_json({"key": found.record["key"], **error_document(view), "copies": copies_of(found.record)})
+        echo_json({"key": measured.key, **error_document(view), "copies": measured.copies})
         return
-    inputs = found.record["inputs"]
-    shot, way = (inputs["protocol"]["params"].get(name) for name in ("shot", "way"))
-    protocol = f"{way}-way {shot}-shot" if way and shot else inputs["protocol"]["name"]
-    dataset = marked_name(inputs["dataset"]["name"], copies_of(found.record))
-    click.echo(f"{inputs['algorithm']['name']} on {dataset}, {protocol}, run {key}\n")
-    click.echo("\n".join(filter(None, (error_text(view, top), copies_note([found.record])))))
+    inputs = measured.inputs
+    protocol = way_shot(inputs.protocol.params) or inputs.protocol.name
+    dataset = marked_name(inputs.dataset.name, measured.copies)
+    click.echo(f"{inputs.algorithm.name} on {dataset}, {protocol}, run {measured.short_key}\n")
+    click.echo("\n".join(filter(None, (error_text(view, top), copies_note([measured])))))

@@ -1,4 +1,4 @@
-"""What more shots buy: runs that differ in the number of shots as curves, in tables and as a picture."""
+"""Learning curves over shots: runs that differ in the number of shots, for tables and a picture."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from metabench.comparison.labels import LabelledRecord, distinguishing_labels, labelled_records, training_traits
+from metabench.comparison.seed_groups import OverSeeds, over_seeds
 from metabench.errors import NothingMeasured
-from metabench.records.copy_counts import copies_of, most
+from metabench.records.copy_counts import most
+from metabench.records.schema import Record
 from metabench.registry.metric import Metric
-from metabench.statistics.seeds import OverSeeds, over_seeds
 from metabench.utils.hashing import canonical_json
 
 
@@ -42,7 +42,7 @@ class Level:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """One method on one data set, its levels by ascending shots."""
+    """One method on one dataset, its levels by ascending shots."""
 
     method: str
     dataset: str
@@ -55,34 +55,34 @@ class LearningCurve:
 
         Episodes of different shots are drawn independently, so their variances add up.
         """
-        found = []
+        steps = []
         for fewer, more in zip(self.levels, self.levels[1:], strict=False):
             known = fewer.ci95 is not None and more.ci95 is not None
             half = math.hypot(fewer.ci95 or 0.0, more.ci95 or 0.0) if known else None
-            found.append((fewer, more, more.score - fewer.score, half))
-        return found
+            steps.append((fewer, more, more.score - fewer.score, half))
+        return steps
 
 
-def learning_curves(records: Iterable[Mapping[str, Any]]) -> list[LearningCurve]:
-    """Return the curves that records make, by data set, protocol and method; a single level is a curve too.
+def learning_curves(records: Iterable[Record]) -> list[LearningCurve]:
+    """Return the curves that records make, by dataset, protocol and method; a single level is a curve too.
 
-    Where several runs tell the same (with more or fewer episodes, say), the one with most episodes counts.
+    Where several runs measure the same (with more or fewer episodes, say), the one with most episodes counts.
 
     Raises:
         NothingMeasured: no run that succeeded has shots.
     """
-    fine = [r for r in records if r["status"] == "ok" and "shot" in r["inputs"]["protocol"]["params"]]
+    fine = [r for r in records if r.status == "ok" and "shot" in r.inputs.protocol.params]
     if not fine:
         raise NothingMeasured("no run that succeeded has shots; see 'metabench list runs'")
     groups: dict[tuple[str, str, Metric, str], list[LabelledRecord]] = defaultdict(list)
-    for each in labelled_records(fine):
-        groups[each.dataset, _protocol(each.record), each.metric, each.method].append(each)
-    found = [
+    for run in labelled_records(fine):
+        groups[run.dataset, _protocol(run.record), run.metric, run.method].append(run)
+    curves = [
         LearningCurve(name, dataset, protocol, metric, _levels(members))
         for (dataset, protocol, metric, method), group in groups.items()
         for name, members in _apart(method, group).items()
     ]
-    return sorted(found, key=lambda curve: (curve.dataset, _in_order(curve.protocol), curve.metric.name, curve.method))
+    return sorted(curves, key=lambda curve: (curve.dataset, _in_order(curve.protocol), curve.metric.name, curve.method))
 
 
 def _apart(method: str, group: Sequence[LabelledRecord]) -> Mapping[str, Sequence[LabelledRecord]]:
@@ -91,47 +91,51 @@ def _apart(method: str, group: Sequence[LabelledRecord]) -> Mapping[str, Sequenc
     A recipe may depend on the shots, and the number of queries on the images that are left, so what differs between
     shots alone can still be one method; but not in the number of queries where those help each other.
     """
-    traits = [{**training_traits(each.record), **_asked(each.record)} for each in group]
+    traits = [{**training_traits(run.record), **_asked(run.record)} for run in group]
     ways: dict[int, set[str]] = defaultdict(set)
-    for each, found in zip(group, traits, strict=True):
-        ways[each.record["inputs"]["protocol"]["params"]["shot"]].add(canonical_json(found))
-    together = group[0].record["inputs"]["algorithm"]["setting"] == "transductive"
-    queries = {found["query"] for found in traits}
-    if all(len(found) == 1 for found in ways.values()) and not (together and len(queries) > 1):
+    for run, own in zip(group, traits, strict=True):
+        ways[_shot(run.record)].add(canonical_json(own))
+    together = group[0].record.inputs.algorithm.setting == "transductive"
+    queries = {own["query"] for own in traits}
+    if all(len(own) == 1 for own in ways.values()) and not (together and len(queries) > 1):
         return {method: group}
     curves: dict[str, list[LabelledRecord]] = defaultdict(list)
-    for each, name in zip(group, distinguishing_labels([method] * len(group), [""] * len(group), traits), strict=True):
-        curves[name].append(each)
+    for run, name in zip(group, distinguishing_labels([method] * len(group), [""] * len(group), traits), strict=True):
+        curves[name].append(run)
     return curves
 
 
-def _asked(record: Mapping[str, Any]) -> dict[str, str]:
-    """What is drawn of the classes of an episode, as traits."""
-    query, evaluation = record["inputs"]["protocol"]["params"].get("query"), record["inputs"]["evaluation"]
+def _asked(record: Record) -> dict[str, str]:
+    """Return what is drawn of the classes of an episode, as traits."""
+    query, evaluation = record.inputs.protocol.params.get("query"), record.inputs.evaluation
     return {
         "query": f"query={query}" if query else "",
-        "sampling": f"{evaluation['sampling']} sampling",
-        "episode seed": f"episode seed {evaluation['seed']}",
+        "sampling": f"{evaluation.sampling} sampling",
+        "episode seed": f"episode seed {evaluation.seed}",
     }
 
 
+def _shot(record: Record) -> int:
+    return int(record.inputs.protocol.params["shot"])
+
+
 def _in_order(text: str) -> list[tuple[int, str]]:
-    """A key that puts 5-way before 20-way."""
+    """Return a sort key that puts 5-way before 20-way."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]
 
 
-def _protocol(record: Mapping[str, Any]) -> str:
-    """The name of a protocol whatever its shots and queries."""
-    protocol = record["inputs"]["protocol"]
-    params = {name: value for name, value in protocol["params"].items() if name not in ("shot", "query")}
+def _protocol(record: Record) -> str:
+    """Return the name of a protocol whatever its shots and queries."""
+    protocol = record.inputs.protocol
+    params = {name: value for name, value in protocol.params.items() if name not in ("shot", "query")}
     way = f"{params.pop('way')}-way" if "way" in params else ""
     rest = ", ".join(f"{name}={value}" for name, value in sorted(params.items()))
-    return " ".join(filter(None, [way, "" if way and not rest else protocol["name"], rest]))
+    return " ".join(filter(None, [way, "" if way and not rest else protocol.name, rest]))
 
 
 def _levels(members: Sequence[LabelledRecord]) -> tuple[Level, ...]:
     best: dict[int, tuple[tuple[int, int, str], Level]] = {}
-    for group in over_seeds(each.record for each in members):
+    for group in over_seeds(run.record for run in members):
         level = _level(group)
         weight = (level.episodes, level.seeds, canonical_json(level.keys))
         if level.shot not in best or weight > best[level.shot][0]:
@@ -143,14 +147,14 @@ def _level(group: OverSeeds) -> Level:
     first = group.records[0]
     alone = len(group.records) == 1
     return Level(
-        shot=first["inputs"]["protocol"]["params"]["shot"],
+        shot=_shot(first),
         score=group.score,
-        ci95=first["summary"]["ci95"] if alone else group.total95,
-        open95=first["summary"]["open95"] if alone else group.total_open95,
-        episodes=first["summary"]["episodes"],
+        ci95=first.summary.ci95 if alone else group.total95,
+        open95=first.summary.open95 if alone else group.total_open95,
+        episodes=first.summary.episodes,
         seeds=group.seeds,
-        keys=tuple(record["key"] for record in group.records),
-        copies=most(map(copies_of, group.records)),
+        keys=tuple(record.key for record in group.records),
+        copies=most(record.copies for record in group.records),
     )
 
 

@@ -1,19 +1,21 @@
-"""Records against each other: every pair within a cell (data set and protocol), and methods over data sets."""
+"""Records against each other: every pair within a cell (dataset and protocol), and methods over datasets."""
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from metabench.comparison.labels import LabelledRecord, labelled_records
 from metabench.errors import UsageError
+from metabench.records.inputs import as_plain
+from metabench.records.schema import Record
 from metabench.registry.metric import Metric
 from metabench.statistics.dataset_ranking import Ranking, rank_methods
 from metabench.statistics.multiple_testing import holm
-from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference, compare_records
+from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference, compare_runs
 
 LEVEL = 0.05
 
@@ -30,10 +32,10 @@ class Versus:
 
     def as_row(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
-        cell = self.a.record["inputs"]["protocol"]["params"]
+        cell = self.a.record.inputs.protocol.params
         rest = asdict(self.difference)
         return {
-            "dataset": self.a.record["inputs"]["dataset"]["name"],
+            "dataset": self.a.record.inputs.dataset.name,
             **{name: cell.get(name) for name in ("way", "shot", "query")},
             "a": self.a.label,
             "b": self.b.label,
@@ -44,8 +46,8 @@ class Versus:
             **rest,
             "p_holm": self.p_holm,
             "verdict": self.verdict,
-            "key_a": self.a.record["key"],
-            "key_b": self.b.record["key"],
+            "key_a": self.a.record.key,
+            "key_b": self.b.record.key,
             "copies_a": self.a.copies,
             "copies_b": self.b.copies,
         }
@@ -53,7 +55,7 @@ class Versus:
 
 @dataclass(frozen=True)
 class RankedMethods:
-    """Methods ranked over the data sets that all of them were measured on, for one protocol."""
+    """Methods ranked over the datasets that all of them were measured on, for one protocol."""
 
     protocol: str
     metric: Metric
@@ -64,27 +66,27 @@ class RankedMethods:
 
     def as_row(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
-        found = asdict(self.ranking)
-        for pair in found["pairs"]:
+        ranking = asdict(self.ranking)
+        for pair in ranking["pairs"]:
             pair["first"], pair["second"] = self.methods[pair["first"]], self.methods[pair["second"]]
-        if found["f"] == float("inf"):
-            found["f"] = None
-        mean_ranks = dict(zip(self.methods, found.pop("mean_ranks"), strict=True))
+        if ranking["f"] == float("inf"):
+            ranking["f"] = None
+        mean_ranks = dict(zip(self.methods, ranking.pop("mean_ranks"), strict=True))
         names = {
             "protocol": self.protocol,
             "metric": self.metric.name,
             "datasets": list(self.datasets),
             "mean_ranks": mean_ranks,
         }
-        return {**names, "left_out": list(self.left_out), **{k: v for k, v in found.items() if k != "datasets"}}
+        return {**names, "left_out": list(self.left_out), **{k: v for k, v in ranking.items() if k != "datasets"}}
 
 
-def compare_all(records: Sequence[Mapping[str, Any]], min_diff: float | None = None) -> list[Versus]:
+def compare_all(records: Sequence[Record], min_diff: float | None = None) -> list[Versus]:
     """Compare every two records of the same cell, in the order given.
 
     Args:
         records: valid records with scores.
-        min_diff: the difference, in points or the metric's unit, that would matter; the verdict then tells size.
+        min_diff: the difference, in points or the metric's unit, that would matter; the verdict then covers size too.
 
     Raises:
         UsageError: a record without scores, or no two records with a cell in common.
@@ -95,20 +97,20 @@ def compare_all(records: Sequence[Mapping[str, Any]], min_diff: float | None = N
     pairs = [pair for members in cells.values() for pair in itertools.combinations(members, 2)]
     if not pairs:
         raise UsageError(f"there is nothing to compare: {_nothing_in_common(records)}")
-    found = [compare_records(a.record, b.record) for a, b in pairs]
-    adjusted = holm([difference.p for difference in found])
+    differences = [compare_runs(a.record.run, b.record.run) for a, b in pairs]
+    adjusted = holm([difference.p for difference in differences])
     return [
         Versus(a, b, difference, p, verdict(difference, p, min_diff, a.metric.step))
-        for (a, b), difference, p in zip(pairs, found, adjusted, strict=True)
+        for (a, b), difference, p in zip(pairs, differences, adjusted, strict=True)
     ]
 
 
-def _nothing_in_common(records: Sequence[Mapping[str, Any]]) -> str:
+def _nothing_in_common(records: Sequence[Record]) -> str:
     """Say why no two records can be compared."""
-    if len({record["key"] for record in records}) == 1:
+    if len({record.key for record in records}) == 1:
         return "there is one record; give two"
     for name in ("dataset", "protocol"):
-        one, *others = (record["inputs"][name] for record in records)
+        one, *others = (as_plain(getattr(record.inputs, name)) for record in records)
         for other in others:
             for what in sorted(one, key=lambda part: part != "name"):
                 if one[what] != other.get(what):
@@ -126,7 +128,7 @@ def _differing(one: Any, other: Any) -> str:
 def verdict(difference: Difference, p: float, min_diff: float | None, unit: str = "points") -> str:
     """Say whether A and B differ (p is adjusted already), and by how much compared with `min_diff`.
 
-    Of size the interval speaks: beyond `min_diff` with all of it, short of it with all of it, or neither.
+    The interval decides on the size: beyond `min_diff` with all of it, short of it with all of it, or neither.
     """
     if difference.method == "identical":
         return NO_DIFFERENCE
@@ -142,17 +144,17 @@ def verdict(difference: Difference, p: float, min_diff: float | None, unit: str 
     return f"different; whether by {min_diff:g} {unit} is open"
 
 
-def rank_over_datasets(found: Sequence[Versus]) -> list[RankedMethods]:
-    """Rank the methods over data sets, once for each protocol that has two methods on two data sets.
+def rank_over_datasets(pairs: Sequence[Versus]) -> list[RankedMethods]:
+    """Rank the methods over datasets, once for each protocol that has two methods on two datasets.
 
-    The score of a method with several runs on a data set (seeds) is their mean.
+    The score of a method with several runs on a dataset (seeds) is their mean.
     """
-    everyone = {each.record["key"]: each for pair in found for each in (pair.a, pair.b)}.values()
+    everyone = {run.record.key: run for pair in pairs for run in (pair.a, pair.b)}.values()
     protocols: dict[tuple[str, Metric], dict[str, dict[str, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
-    for each in everyone:
-        protocols[each.protocol, each.metric][each.dataset][each.method].append(each.score)
+    for run in everyone:
+        protocols[run.protocol, run.metric][run.dataset][run.method].append(run.score)
     result = []
     for (protocol, metric), scores in protocols.items():
         methods = list(dict.fromkeys(name for row in scores.values() for name in row))

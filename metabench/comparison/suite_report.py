@@ -1,4 +1,4 @@
-"""What a suite says: every algorithm in every cell, its mean over the cells, and its rank with ties."""
+"""Report of a suite: every algorithm in every cell, its mean over the cells, and its rank with ties."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from metabench.comparison.labels import way_shot, with_differing_params
+from metabench.comparison.seed_groups import over_seeds
 from metabench.planning.folder_labels import folder_labels
 from metabench.planning.outcome import Outcome
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, run_of
-from metabench.records.copy_counts import copies_of, most
+from metabench.records.copy_counts import most
+from metabench.records.schema import Record
 from metabench.registry.metric import Metric
 from metabench.registry.resolved import ResolvedPlugin
-from metabench.registry.specs import FIXED_WAY, ProtocolSpec, Spec
+from metabench.registry.specs import FIXED_WAY, ProtocolSpec
+from metabench.statistics.mean_moments import Seeds
 from metabench.statistics.mean_over_cells import rank_over_cells
-from metabench.statistics.means import Seeds, mean_over_cells
-from metabench.statistics.seeds import over_seeds
+from metabench.statistics.means import mean_over_cells
 from metabench.statistics.shared_episodes import Run
 from metabench.statistics.tied_ranks import Rank
 from metabench.utils.hashing import canonical_json
@@ -26,7 +28,7 @@ from metabench.utils.hashing import canonical_json
 
 @dataclass(frozen=True)
 class Cell:
-    """A data set and a protocol: what all algorithms are measured on alike."""
+    """A dataset and a protocol that all algorithms are measured on."""
 
     key: str
     dataset: str
@@ -34,8 +36,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What an algorithm did in a cell.
+class SuiteResult:
+    """The result of an algorithm in a cell.
 
     Attributes:
         score: mean over seeds and episodes, in the unit of the metric: percent for accuracy.
@@ -55,7 +57,7 @@ class Result:
 
     @property
     def metric(self) -> Metric:
-        """What the score is."""
+        """The metric of the score."""
         return self.runs[0].scores.metric
 
 
@@ -71,7 +73,7 @@ class Line:
     """
 
     method: str
-    results: Mapping[str, Result]
+    results: Mapping[str, SuiteResult]
     problems: Mapping[str, str]
     rank: Rank | None = None
     mean: float | None = None
@@ -93,12 +95,12 @@ def report(planned: Sequence[Planned], results: Sequence[Outcome | RejectedRun])
     Algorithms are compared over the cells that all of them have. One that has none is shown and not ranked, and nothing
     is where these cells are of different metrics.
     """
-    runs = [run_of(each) for each in planned]
+    runs = [run_of(run) for run in planned]
     methods, cells = _methods(runs), _cells(runs)
-    found: dict[str, dict[str, list[Outcome | RejectedRun]]] = defaultdict(lambda: defaultdict(list))
+    by_method: dict[str, dict[str, list[Outcome | RejectedRun]]] = defaultdict(lambda: defaultdict(list))
     for method, cell, result in zip(methods, cells, results, strict=True):
-        found[method][cell.key].append(result)
-    lines = [_line(method, row) for method, row in found.items()]
+        by_method[method][cell.key].append(result)
+    lines = [_line(method, row) for method, row in by_method.items()]
     columns = tuple({cell.key: cell for cell in cells}.values())
     ranked = [line for line in lines if line.results]
     common = tuple(cell for cell in columns if all(cell.key in line.results for line in ranked))
@@ -124,10 +126,12 @@ def _metrics(lines: Sequence[Line], cells: Sequence[Cell]) -> set[Metric]:
 
 def _line(method: str, row: Mapping[str, Sequence[Outcome | RejectedRun]]) -> Line:
     results, problems = {}, {}
-    for key, each in row.items():
-        if why := _problem(each):
+    for key, outcomes in row.items():
+        if why := _problem(outcomes):
             problems[key] = why
-        records = [one.record for one in each if isinstance(one, Outcome) and one.record["status"] == "ok"]
+        records = [
+            outcome.record for outcome in outcomes if isinstance(outcome, Outcome) and outcome.record.status == "ok"
+        ]
         if records:
             results[key] = _result(records)
     return Line(method, results, problems)
@@ -136,26 +140,24 @@ def _line(method: str, row: Mapping[str, Sequence[Outcome | RejectedRun]]) -> Li
 def _problem(results: Sequence[Outcome | RejectedRun]) -> str:
     """Say why a cell is not measured, or in how many of its seeds; empty if it is."""
     reasons = []
-    for each in results:
-        if isinstance(each, RejectedRun):
-            reasons.append(str(each.error))
-        elif each.record["status"] != "ok":
-            error = each.record["error"] or {"type": each.record["status"], "message": ""}
-            reasons.append(f"{error['type']}: {error['message']}".rstrip(": "))
+    for result in results:
+        if isinstance(result, RejectedRun):
+            reasons.append(str(result.error))
+        elif result.record.status != "ok":
+            reasons.append(str(result.record.error or result.record.status).rstrip(": "))
     if not reasons:
         return ""
     part = "" if len(results) == 1 or len(reasons) == len(results) else f"{len(reasons)} of {len(results)} seeds: "
     return part + "; ".join(dict.fromkeys(reasons))
 
 
-def _result(records: Sequence[Mapping[str, Any]]) -> Result:
+def _result(records: Sequence[Record]) -> SuiteResult:
     (over,) = over_seeds(records)
-    summary = records[0]["summary"]
-    one = len(records) == 1
-    closed, opened = (summary["ci95"], summary["open95"]) if one else (over.total95, over.total_open95)
-    keys = tuple(record["key"] for record in over.records)
-    copies = most(map(copies_of, records))
-    return Result(over.score, closed, opened, keys, tuple(map(Run.of, over.records)), copies)
+    summary = records[0].summary
+    closed, opened = (summary.ci95, summary.open95) if len(records) == 1 else (over.total95, over.total_open95)
+    keys = tuple(record.key for record in over.records)
+    copies = most(record.copies for record in records)
+    return SuiteResult(over.score, closed, opened, keys, tuple(record.run for record in over.records), copies)
 
 
 def _methods(runs: Sequence[RunSpec]) -> list[str]:
@@ -178,28 +180,13 @@ def _keys(runs: Sequence[RunSpec]) -> list[str]:
 def _cells(runs: Sequence[RunSpec]) -> list[Cell]:
     """Name the cell of each run, no longer than need be."""
     choices = [run.dataset for run in runs]
-    datasets = _told_apart(choices, folder_labels(choices))
+    datasets = with_differing_params(folder_labels(choices), [choice.recorded for choice in choices])
     titles = [f"{dataset}\n{_title(run.protocol)}" for dataset, run in zip(datasets, runs, strict=True)]
-    names = [name.split("\n") for name in _told_apart([run.protocol for run in runs], titles)]
+    names = [name.split("\n") for name in with_differing_params(titles, [run.protocol.recorded for run in runs])]
     return [Cell(key, dataset, protocol) for key, (dataset, protocol) in zip(_keys(runs), names, strict=True)]
 
 
 def _title(protocol: ResolvedPlugin[ProtocolSpec]) -> str:
     """``5-way 1-shot``, after the name of any protocol but the default."""
-    way, shot = protocol.params.get("way"), protocol.params.get("shot")
-    cell = f"{way}-way {shot}-shot" if way and shot else ""
+    cell = way_shot(protocol.params)
     return " ".join(filter(None, ["" if cell and protocol.name == FIXED_WAY else protocol.name, cell]))
-
-
-def _told_apart(choices: Sequence[ResolvedPlugin[Spec]], names: Sequence[str]) -> list[str]:
-    """Append to the names the parameters in which choices differ that share a name."""
-    values: dict[tuple[str, str], set[Any]] = defaultdict(set)
-    for choice, name in zip(choices, names, strict=True):
-        for param, value in choice.recorded.items():
-            values[name, param].add(value)
-    return [
-        " ".join(
-            [name, *(f"{param}={value}" for param, value in choice.recorded.items() if len(values[name, param]) > 1)]
-        )
-        for choice, name in zip(choices, names, strict=True)
-    ]

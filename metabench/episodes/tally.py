@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from metabench.data.split import RowIndices
 from metabench.episodes.batch import EpisodeBatch
+from metabench.records.scores import metric_as_plain, parts_as_plain
 from metabench.registry.metric import ACCURACY, Metric
-from metabench.statistics.episode_scores import first_column, metric_as_record, parts_as_record
+from metabench.statistics.episode_scores import first_column
 
 
 class EpisodeTally:
@@ -86,8 +87,8 @@ class EpisodeTally:
         answers = (counts.astype(np.int64) if counted else counts).tolist()
         return {
             "n_query": int(queries[0]) if uniform else queries.tolist(),
-            **({"correct": answers} if counted else {"values": answers, "metric": metric_as_record(metric)}),
-            **({"parts": parts_as_record(parts, columns[:, 1:])} if parts else {}),
+            **({"correct": answers} if counted else {"values": answers, "metric": metric_as_plain(metric)}),
+            **({"parts": parts_as_plain(parts, columns[:, 1:])} if parts else {}),
             "episodes_digest": self.digest,
             "classes": None
             if not self._sampled

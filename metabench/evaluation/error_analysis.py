@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metabench.data.split import ClassSplit
 from metabench.episodes.batch import EpisodeBatch
-from metabench.statistics.summary import t_quantile
+from metabench.statistics.student_t import t_quantile
 
 SHARE = 0.1
 """Share of episodes that count as the worst: the lowest decile."""

@@ -25,7 +25,7 @@ from metabench.planning.data_digests import DataDigests
 from metabench.planning.outcome import Outcome
 from metabench.planning.run_spec import RunSpec
 from metabench.records.partial_scores import Partial
-from metabench.records.record import build_record
+from metabench.records.record import Record, build_record
 from metabench.runtime.devices import choose_device, emulates
 from metabench.runtime.memory import machine_failed
 from metabench.runtime.memory_limits import forget_peak_memory, keep_freed_memory, peak_memory_mb
@@ -166,7 +166,7 @@ class Executor:
         }
         return Measurement(scored.tally.record(scored.scores, run.metric, run.parts), training, cost)
 
-    def _failed(self, run: RunSpec, inputs: dict[str, Any], error: BaseException) -> dict[str, Any]:
+    def _failed(self, run: RunSpec, inputs: dict[str, Any], error: BaseException) -> Record:
         """Warn of an error that ended a run, and return the record of the failure."""
         message = " ".join(str(error).split())[:2000]
         kind = "" if isinstance(error, MetabenchError) else type(error).__name__

@@ -19,7 +19,8 @@ from metabench.planning.planner import plan_each
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, require_valid, run_of
 from metabench.planning.selection import Selection
 from metabench.planning.suites import Suite, plan_suite
-from metabench.records.copy_counts import copies_of, copies_words, most
+from metabench.records.copy_counts import copies_words, most
+from metabench.records.schema import SuiteMark, SweepMark
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import DatasetSpec, defaults
 from metabench.utils.hashing import content_key
@@ -102,16 +103,14 @@ def _launch(
     return [result for result in results if result is not None]
 
 
-def marked(outcome: Outcome, session: Session, name: str, entry: Mapping[str, Any]) -> Outcome:
+def marked(outcome: Outcome, session: Session, entry: SuiteMark | SweepMark) -> Outcome:
     """Return an outcome whose record says in its provenance that it belongs to a suite or a sweep.
 
     Args:
         outcome: measured now or before.
         session: has the store, where the record is marked too.
-        name: of the list in the provenance.
-        entry: added to this list.
     """
-    record = session.store.mark(outcome.record["key"], name, entry)
+    record = session.store.mark(outcome.record.key, entry)
     return outcome if record is None else Outcome(record, outcome.cached)
 
 
@@ -145,7 +144,7 @@ def _warn_of_copies(runs: Sequence[RunSpec], results: Sequence[Outcome | Rejecte
     counts: dict[tuple[str, str], list[Mapping[str, int]]] = defaultdict(list)
     for run, result in zip(runs, results, strict=True):
         if not isinstance(result, RejectedRun):
-            of_run = session.copies.count(run) if result is None else copies_of(result.record)
+            of_run = session.copies.count(run) if result is None else result.record.copies
             counts[f"{run.dataset.name}, {run.split}", _verify_command(run.dataset)].append(of_run)
     for (where, command), of_runs in counts.items():
         if any(of_runs):
@@ -192,7 +191,7 @@ def planned_suite_runs(
 
 def attempt_suite(suite: Suite, planned: Sequence[Planned], session: Session) -> list[Outcome | RejectedRun]:
     """Return what `attempt` returns, with records that name the suite."""
+    mark = SuiteMark(**suite.provenance())
     return [
-        marked(result, session, "suites", suite.provenance()) if isinstance(result, Outcome) else result
-        for result in attempt(planned, session)
+        marked(result, session, mark) if isinstance(result, Outcome) else result for result in attempt(planned, session)
     ]

@@ -14,11 +14,13 @@ from metabench.errors import MissingError, UsageError
 from metabench.execution.run_data import measured_split, run_digests
 from metabench.execution.session import Session
 from metabench.planning.run_spec import RunSpec
+from metabench.records.inputs import Inputs, PluginInputs, as_plain, inputs_of
+from metabench.records.schema import Record
+from metabench.records.scores import ClassSums, Scores, scores_of
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
 from metabench.registry.specs import Kind
-from metabench.statistics.episode_scores import EpisodeScores, answers, metric_of, parts_of, queries
 from metabench.utils.hashing import file_sha256
 from metabench.utils.text import pluralise, short_digest
 
@@ -60,7 +62,7 @@ class Replay:
 
 
 def replay_record(
-    record: Mapping[str, Any],
+    record: Record,
     session: Session,
     weights: Path | None,
     episodes: int,
@@ -81,34 +83,33 @@ def replay_record(
     Raises:
         MissingError: a plugin, its version, the data or the weights are not those of the record.
     """
-    places = session.loader.places.find(record["inputs"]["dataset"]["digest"])
+    places = session.loader.places.find(record.inputs.dataset.digest)
     run = rebuild(record, session.registry, weights, any_version, places)
     digests = run_digests(run, session.loader)
-    _refuse_other_inputs(record["inputs"], run.inputs(digests), any_version)
-    scores = record["scores"]
-    total = len(answers(scores))
+    _refuse_other_inputs(record.inputs, inputs_of(run.inputs(digests)), any_version)
+    scores = record.measured
+    total = len(scores)
     if run.sampling == "closed":  # otherwise the episodes depend on how many there are
         run = dataclasses.replace(run, episodes=min(episodes, total), stop=None)
     from metabench.execution.executor import Executor  # loads torch
 
     try:
         watch = None if watcher is None else watcher(measured_split(run, session.loader))
-        measured = Executor(session).replay_run(run, watch).scores
+        measured = scores_of(Executor(session).replay_run(run, watch).scores)
     except UsageError as problem:  # what the user asked for was fine, so it is the record that does not fit
         raise MissingError(f"cannot replay the record here: {problem}") from None
-    for index, (ours, theirs) in enumerate(zip(queries(measured), queries(scores), strict=False)):
+    for index, (ours, theirs) in enumerate(zip(measured.queries, scores.queries, strict=False)):
         if ours != theirs:
             raise MissingError(f"episode {index} has {pluralise(ours, 'query')} here and {theirs} in the record")
-    if [part.metric for part in parts_of(measured)] != [part.metric for part in parts_of(scores)]:
+    if [part.metric for part in measured.parts] != [part.metric for part in scores.parts]:
         raise MissingError("the scores of the record are made of other parts than here")
-    metric, recorded = metric_of(measured), metric_of(scores)
-    if metric != recorded:
-        raise MissingError(f"the episodes are scored by {metric} here and {recorded} in the record")
+    if measured.metric != scores.metric:
+        raise MissingError(f"the episodes are scored by {measured.metric} here and {scores.metric} in the record")
     return _compare(scores, measured)
 
 
 def rebuild(
-    record: Mapping[str, Any],
+    record: Record,
     registry: Registry,
     weights: Path | None,
     any_version: bool = False,
@@ -126,32 +127,28 @@ def rebuild(
     Raises:
         MissingError: a plugin is not installed, or in another version, or has other parameters.
     """
-    inputs = record["inputs"]
-    parts: tuple[Kind, ...] = ("algorithm", "backbone", "dataset", "protocol")
+    inputs = record.inputs
     choices: dict[str, ResolvedPlugin[Any]] = {
-        part: _choice(part, inputs[part], registry, any_version) for part in parts
+        kind: _choice(kind, plugin, registry, any_version) for kind, plugin in inputs.plugins.items()
     }
     data = choices["dataset"]
     choices["dataset"] = dataclasses.replace(data, params={**data.params, **(places or {})})
-    evaluation = inputs["evaluation"]
     return RunSpec(
         **choices,
-        episodes=evaluation["episodes"],
-        episode_seed=evaluation["seed"],
-        sampling=evaluation["sampling"],
+        episodes=inputs.evaluation.episodes,
+        episode_seed=inputs.evaluation.seed,
+        sampling=inputs.evaluation.sampling,
         stop=None,
-        precision=inputs["precision"],
+        precision=inputs.precision,
         recipe=None,
-        seed=(inputs["training"] or {}).get("seed", 0),
+        seed=inputs.seed or 0,
         checkpoint=weights,
         checkpoint_sha256="" if weights is None else file_sha256(weights),
-        split=inputs["dataset"]["split"],
+        split=inputs.dataset.split,
     )
 
 
-def find_weights(
-    record: Mapping[str, Any], models: Path, beside: Path | None = None, given: Path | None = None
-) -> Path | None:
+def find_weights(record: Record, models: Path, beside: Path | None = None, given: Path | None = None) -> Path | None:
     """Return the file with a record's weights; None where nothing was trained.
 
     The search order is `given`, then ``weights/<sha256>.safetensors`` of the leaderboard whose record file is
@@ -161,12 +158,11 @@ def find_weights(
         UsageError: `given` has another checksum, or the record needs no weights.
         MissingError: no file has the weights.
     """
-    if record["inputs"]["training"] is None:
+    if record.inputs.training is None:
         if given is not None:
             raise UsageError("--checkpoint: the record is of a run without training, so it needs no weights")
         return None
-    happened = record["training"] or {}
-    sha256, key = str(happened.get("weights_sha256")), str(happened.get("training_key"))
+    sha256, key = record.weights_sha256, "" if record.training is None else record.training.training_key
     if not _HEX.fullmatch(sha256):
         raise MissingError("the record does not say which weights it is of, so it cannot be replayed")
     if given is not None:
@@ -184,35 +180,35 @@ def find_weights(
     raise MissingError(f"no weights {sha256[:12]} at {looked}; name the file with --checkpoint")
 
 
-def _choice(kind: Kind, wanted: Mapping[str, Any], registry: Registry, any_version: bool) -> ResolvedPlugin[Any]:
-    name = wanted["name"]
+def _choice(kind: Kind, wanted: PluginInputs, registry: Registry, any_version: bool) -> ResolvedPlugin[Any]:
+    name = wanted.name
     try:
         spec, _ = registry.choose(kind, name)
     except UsageError:
         raise MissingError(f"the record needs the {kind} '{name}', which no installed plugin provides") from None
-    if spec.version != wanted["version"] and not any_version:
+    if spec.version != wanted.version and not any_version:
         raise MissingError(
-            f"the record was made with version {wanted['version']} of the {kind} '{name}', and version "
+            f"the record was made with version {wanted.version} of the {kind} '{name}', and version "
             f"{spec.version} is installed; use the release that provenance.metabench names, or try --any-version"
         )
     try:
-        params = resolve_params(spec, wanted["params"])
+        params = resolve_params(spec, wanted.params)
     except UsageError as problem:
         raise MissingError(f"the installed {kind} '{name}' is not that of the record: {problem}") from None
     return ResolvedPlugin(spec, params)
 
 
-def _refuse_other_inputs(wanted: Mapping[str, Any], rebuilt: Mapping[str, Any], any_version: bool) -> None:
+def _refuse_other_inputs(wanted: Inputs, rebuilt: Inputs, any_version: bool) -> None:
     """Raise MissingError where the run rebuilt here has other data, parameters or declarations than the record."""
-    for part in ("algorithm", "backbone", "dataset", "protocol"):
-        for name in sorted({*wanted[part], *rebuilt[part]} - ({"version"} if any_version else set())):
-            theirs, ours = wanted[part].get(name), rebuilt[part].get(name)
-            if name == "params":  # one that is newer than the record has its default, and the answers decide
-                ours = {key: value for key, value in ours.items() if key in theirs}
-            if theirs != ours:
+    for kind, plugin in wanted.plugins.items():
+        recorded, here = as_plain(plugin), as_plain(rebuilt.plugins[kind])
+        # A parameter that is newer than the record has its default, and the answers decide.
+        here["params"] = {name: value for name, value in here["params"].items() if name in recorded["params"]}
+        for name in sorted({*recorded, *here} - ({"version"} if any_version else set())):
+            if recorded.get(name) != here.get(name):
                 what = "the data are not those of the record: " if name == "digest" else ""
-                theirs, ours = _differing(theirs, ours)
-                raise MissingError(f"{what}inputs.{part}.{name} is {_brief(theirs)} there and {_brief(ours)} here")
+                theirs, mine = _differing(recorded.get(name), here.get(name))
+                raise MissingError(f"{what}inputs.{kind}.{name} is {_brief(theirs)} there and {_brief(mine)} here")
 
 
 def _differing(theirs: Any, ours: Any) -> tuple[Any, Any]:
@@ -228,10 +224,11 @@ def _brief(value: Any) -> str:
     return repr(short_digest(value) if isinstance(value, str) and _HEX.fullmatch(value) else value)
 
 
-def _compare(recorded: Mapping[str, Any], measured: Mapping[str, Any]) -> Replay:
+def _compare(recorded: Scores, measured: Scores) -> Replay:
     """Return the comparison of the scores of a record with those measured now."""
-    here, there = answers(measured), answers(recorded)
-    columns = [(here, there), *zip(map(_values, parts_of(measured)), map(_values, parts_of(recorded)), strict=True)]
+    here, there = measured.answers, recorded.answers
+    parts = zip(measured.parts, recorded.parts, strict=True)
+    columns = [(here, there), *((ours.values, theirs.values) for ours, theirs in parts)]
     differing = sorted(
         {
             index
@@ -247,25 +244,20 @@ def _compare(recorded: Mapping[str, Any], measured: Mapping[str, Any]) -> Replay
         differing,
         here[differing[0]] if differing else None,
         there[differing[0]] if differing else None,
-        measured["episodes_digest"] == recorded["episodes_digest"] if is_whole else None,
-        _same_classes(recorded, measured) if is_whole and not differing else None,
+        measured.episodes_digest == recorded.episodes_digest if is_whole else None,
+        _same_classes(recorded.classes, measured.classes) if is_whole and not differing else None,
     )
 
 
-def _same_classes(recorded: Mapping[str, Any], measured: Mapping[str, Any]) -> bool | None:
+def _same_classes(recorded: ClassSums | None, measured: ClassSums | None) -> bool | None:
     """Return whether the sums by class agree; None where one side has none."""
-    if recorded["classes"] is None or measured["classes"] is None:
+    if recorded is None or measured is None:
         return None
-    ours, theirs = dict(measured["classes"]), dict(recorded["classes"])
-    return ours.pop("of", "") == theirs.pop("of", "") and all(
-        len(row) == len(ours.get(name, ())) and all(_same(*pair) for pair in zip(ours[name], row, strict=True))
-        for name, row in theirs.items()
+    rows = [(getattr(measured, name), getattr(recorded, name)) for name in ("episodes", "correct", "totals")]
+    return recorded.of == measured.of and all(
+        len(ours) == len(theirs) and all(_same(*pair) for pair in zip(ours, theirs, strict=True))
+        for ours, theirs in rows
     )
-
-
-def _values(part: EpisodeScores) -> Sequence[float]:
-    values: list[float] = part.values.tolist()
-    return values
 
 
 def _same(here: float, recorded: float) -> bool:

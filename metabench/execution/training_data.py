@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metabench.errors import MetabenchError
 from metabench.planning.run_spec import RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
+from metabench.records.inputs import PluginInputs, TrainingInputs
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
 from metabench.registry.specs import DatasetSpec
 
@@ -28,9 +28,9 @@ def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedP
         session: has the store and the data.
     """
     for record in session.store.records():
-        training = record.get("training") or {}
-        if training.get("weights_sha256") == sha256 and "digests" in (record["inputs"]["training"] or {}):
-            return _of_record(record["inputs"], run, session)
+        training = record.inputs.training
+        if record.weights_sha256 == sha256 and training is not None and training.digests:
+            return _of_training(training, record.inputs.dataset, run, session)
     file = run.checkpoint or run.backbone.weights
     if file is None or run.dataset.spec.local:
         return []
@@ -40,14 +40,13 @@ def seen_by(sha256: str, run: RunSpec, session: Session) -> list[tuple[ResolvedP
     return [(run.dataset, split) for split in ("train", "val") if split in session.loader.splits(run.dataset)]
 
 
-def _of_record(
-    inputs: Mapping[str, Any], run: RunSpec, session: Session
+def _of_training(
+    training: TrainingInputs, measured: PluginInputs, run: RunSpec, session: Session
 ) -> list[tuple[ResolvedPlugin[DatasetSpec], str]]:
     """Return the splits behind the digests of a training that are here and need no download."""
-    training = inputs["training"]
     splits = []
-    for split, digest in training["digests"].items():
-        learned_from = _dataset(training.get("dataset", inputs["dataset"]), digest, session)
+    for split, digest in training.digests.items():
+        learned_from = _dataset(training.dataset or measured, digest, session)
         for dataset in (run.dataset, learned_from):
             if dataset is not None and ((session.loader.known_digests(dataset) or {}).get(split) == digest):
                 splits.append((dataset, split))
@@ -55,13 +54,13 @@ def _of_record(
     return splits
 
 
-def _dataset(recorded: Mapping[str, Any], digest: str, session: Session) -> ResolvedPlugin[DatasetSpec] | None:
+def _dataset(recorded: PluginInputs, digest: str, session: Session) -> ResolvedPlugin[DatasetSpec] | None:
     """Return the user's own dataset behind a record; None where it was never on this machine."""
     places = session.loader.places.find(digest)
-    spec = session.registry.datasets.get(recorded["name"].partition(":")[0])
+    spec = session.registry.datasets.get(recorded.name.partition(":")[0])
     if spec is None or not places:
         return None
     try:
-        return ResolvedPlugin(spec, resolve_params(spec, {**recorded["params"], **places}))
+        return ResolvedPlugin(spec, resolve_params(spec, {**recorded.params, **places}))
     except MetabenchError:  # parameters of another version
         return None

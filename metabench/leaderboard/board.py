@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,8 @@ from metabench.leaderboard.curated import Invalidated, Overlap, contamination
 from metabench.leaderboard.entries import Column, Entry
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import BoardRow, group_rows
-from metabench.records.copy_counts import BETWEEN_SPLITS, copies_of, copies_words, most
+from metabench.records.copy_counts import BETWEEN_SPLITS, copies_words, most
+from metabench.records.inputs import DatasetInputs
 from metabench.reports.text import params_text
 from metabench.statistics.tied_ranks import Rank, rank
 
@@ -29,7 +29,7 @@ class Section:
         overlaps: the known overlaps of pre-training data with test classes.
     """
 
-    dataset: Mapping[str, Any]
+    dataset: DatasetInputs
     rows: Sequence[BoardRow]
     claims: Sequence[Published]
     overlaps: Sequence[Overlap]
@@ -63,23 +63,25 @@ class Section:
     def title(self) -> str:
         """The properties that distinguish this test data from others of the same name; not escaped."""
         data = self.dataset
-        params = f", {params_text(data['params'])}" if data["params"] else ""
-        different = {_pixels(entry, data["name"]) for row in self.rows for entry in row.entries} - {""}
+        params = f", {params_text(data.params)}" if data.params else ""
+        different = {
+            entry.record.provenance.pixels.get(data.name, "") for row in self.rows for entry in row.entries
+        } - {""}
         pixels = f"; pixels: {'; '.join(sorted(different))}" if different else ""
         copies = f"; copies: {copies_words(self.copies)}" if self.copies else ""
-        beside = "".join(f" beside the classes of {split}" for split in data.get("beside", ()))
-        digest = data["digest"][:12]
-        return f"{data['split']} split{beside}, version {data['version']}{params}, digest {digest}{pixels}{copies}"
+        beside = "".join(f" beside the classes of {split}" for split in data.beside)
+        digest = data.digest[:12]
+        return f"{data.split} split{beside}, version {data.version}{params}, digest {digest}{pixels}{copies}"
 
     @cached_property
     def copies(self) -> dict[str, int]:
         """The numbers of copies in the test data, by kind; all records that counted them agree."""
-        counted = (copies_of(entry.record) for row in self.rows for entry in row.entries)
+        counted = (entry.record.copies for row in self.rows for entry in row.entries)
         return most({kind: n for kind, n in counts.items() if kind != BETWEEN_SPLITS} for counts in counted)
 
     def copies_behind(self, row: BoardRow) -> dict[str, int]:
         """Return the numbers of copies behind a row: those in the test data, and what its training had, too."""
-        return most([self.copies, *(copies_of(entry.record) for entry in row.entries)])
+        return most([self.copies, *(entry.record.copies for entry in row.entries)])
 
     @property
     def floorless(self) -> list[Column]:
@@ -88,7 +90,7 @@ class Section:
 
     def contamination(self, row: BoardRow) -> str:
         """Return the worst known overlap of a row's pre-training with the test classes, see `curated.contamination`."""
-        return contamination(row.first.inputs["backbone"]["trained_on"], self.dataset["name"], self.overlaps)
+        return contamination(row.first.inputs.backbone.trained_on, self.dataset.name, self.overlaps)
 
     def claim(self, row: BoardRow, cell: Column) -> Published | None:
         """Return the paper's claim for a cell of a row: same algorithm, backbone, dataset, way and shot.
@@ -96,7 +98,7 @@ class Section:
         Where the claim is for a number of queries, that number must be the same, too.
         """
         inputs = row.first.inputs
-        names = tuple(inputs[part]["name"] for part in ("algorithm", "backbone", "dataset"))
+        names = (inputs.algorithm.name, inputs.backbone.name, inputs.dataset.name)
         asked = tuple(param for param in cell.params if param.startswith("query="))
         for params in (asked, ()):
             if claim := self._papers.get((*names, replace(cell, params=params))):
@@ -134,20 +136,14 @@ class Board:
 def _order(item: tuple[str, Sequence[Entry]]) -> tuple[bool, str]:
     """Return a sort key: test classes by themselves come before those that have other classes beside them."""
     variant, members = item
-    return "beside" in members[0].inputs["dataset"], variant
-
-
-def _pixels(entry: Entry, dataset: str) -> str:
-    """Return what a record says about the pixels of a dataset; '' where they are the official ones."""
-    pixels = entry.record["provenance"].get("pixels")
-    return str(pixels.get(dataset, "")) if isinstance(pixels, dict) else ""
+    return bool(members[0].inputs.dataset.beside), variant
 
 
 def _with_origins(entries: Sequence[Entry]) -> list[Entry]:
     """Return the entries with the origin of weights from a file, where its run is among the entries."""
-    made = [(entry, (entry.record["training"] or {}).get("weights_sha256")) for entry in entries]
-    trained = {str(weights): entry.inputs for entry, weights in made if weights and entry.seed is not None}
-    taken = [str((entry.inputs["training"] or {}).get("checkpoint", "")) for entry in entries]
+    made = [(entry.record.weights_sha256, entry) for entry in entries]
+    trained = {weights: entry.inputs for weights, entry in made if weights and entry.seed is not None}
+    taken = [entry.checkpoint for entry in entries]
     return [replace(entry, origin=trained.get(weights)) for entry, weights in zip(entries, taken, strict=True)]
 
 
@@ -162,7 +158,7 @@ def boards(
     invalid: dict[str, list[tuple[Entry, Invalidated]]] = defaultdict(list)
     claimed: dict[str, list[Published]] = defaultdict(list)
     for entry in _with_origins(list(entries)):
-        name = entry.inputs["dataset"]["name"]
+        name = entry.inputs.dataset.name
         if entry.key in invalidated:
             invalid[name].append((entry, invalidated[entry.key]))
         else:
@@ -173,8 +169,8 @@ def boards(
         Board(
             name,
             [
-                Section(json.loads(variant), group_rows(members), claimed[name], overlaps)
-                for variant, members in sorted(measured[name].items(), key=_order)
+                Section(members[0].inputs.dataset, group_rows(members), claimed[name], overlaps)
+                for _, members in sorted(measured[name].items(), key=_order)
             ],
             claimed[name],
             invalid[name],

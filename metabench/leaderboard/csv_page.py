@@ -7,8 +7,7 @@ from typing import Any
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.entries import Column
 from metabench.leaderboard.rows import BoardRow
-from metabench.records.copy_counts import copies_of, copies_words, most
-from metabench.records.describe import train_dataset
+from metabench.records.copy_counts import copies_words, most
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text_table import csv_text
 from metabench.utils.hashing import canonical_json
@@ -81,21 +80,21 @@ def _datum(section: Section, row: BoardRow, cell: Column) -> dict[str, Any]:
     entry = result.entries[0]
     inputs, rank = entry.inputs, section.ranks[row.identity, cell]
     datum: dict[str, Any] = {}
-    for part in ("algorithm", "backbone", "dataset", "protocol"):
-        datum[part], datum[f"{part}_version"] = inputs[part]["name"], inputs[part]["version"]
-        datum[f"{part}_params"] = canonical_json(inputs[part]["params"])
+    for kind, plugin in inputs.plugins.items():
+        datum[kind], datum[f"{kind}_version"] = plugin.name, plugin.version
+        datum[f"{kind}_params"] = canonical_json(plugin.params)
     return datum | {
         "setting": row.setting,
         "statistics": row.statistics,
-        "trained_on": inputs["backbone"]["trained_on"],
+        "trained_on": inputs.backbone.trained_on,
         "contamination": section.contamination(row),
         "floor": "yes" if row.floor else "",
-        "split": inputs["dataset"]["split"],
-        "digest": inputs["dataset"]["digest"],
-        "train_dataset": train_dataset(inputs),
+        "split": inputs.dataset.split,
+        "digest": inputs.dataset.digest,
+        "train_dataset": inputs.training_dataset,
         "way": cell.way or "",
         "shot": cell.shot or "",
-        "n_query": n_query if isinstance(n_query := entry.record["scores"]["n_query"], int) else "",
+        "n_query": "" if (n_query := entry.record.measured.same_queries) is None else n_query,
         "rank": "" if rank is None else rank.place,
         "rank_shared": "yes" if rank is not None and rank.shared else "",
         "accuracy": f"{result.score:.4f}",
@@ -105,14 +104,14 @@ def _datum(section: Section, row: BoardRow, cell: Column) -> dict[str, Any]:
         "interval": result.kind,
         "open95": _number(result.open95),
         "note": result.note,
-        "copies": copies_words(most([section.copies, *(copies_of(run.record) for run in result.entries)])),
-        "episodes": inputs["evaluation"]["episodes"],
-        "episode_seed": inputs["evaluation"]["seed"],
+        "copies": copies_words(most([section.copies, *(run.record.copies for run in result.entries)])),
+        "episodes": inputs.evaluation.episodes,
+        "episode_seed": inputs.evaluation.seed,
         "seeds": " ".join(str(run.seed) for run in result.entries if run.seed is not None),
         "seed_sd": _number(result.seed_sd),
         "total95": _number(result.total95),
         "total_open95": _number(result.total_open95),
-        "precision": inputs["precision"],
+        "precision": inputs.precision,
         "published": "" if claim is None else f"{claim.accuracy:.4f}",
         "gap": "" if claim is None else format(claim.gap(result.score), "+.4f"),
         "intervals_apart": "yes" if claim is not None and claim.misses(result.score, result.ci95) else "",

@@ -16,6 +16,7 @@ from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.folder import Contents, Leaderboard
 from metabench.leaderboard.row_labels import row_labels
 from metabench.leaderboard.rows import BoardRow
+from metabench.records.inputs import as_plain
 from metabench.reports.text import score_text
 from metabench.statistics.tied_ranks import rank_text
 from metabench.utils.hashing import canonical_json, file_sha256
@@ -147,7 +148,9 @@ def _compare_records(before: Contents, now: Contents, differences: Changes) -> N
 
 def _substance(entry: Entry) -> str:
     """Return what a record claims: all but its summary, which follows from the scores and may change its wording."""
-    return canonical_json({name: value for name, value in entry.record.items() if name not in ("schema", "summary")})
+    return canonical_json(
+        {name: value for name, value in as_plain(entry.record).items() if name not in ("schema", "summary")}
+    )
 
 
 def _compare_ranks(before: Contents, now: Contents, differences: Changes) -> None:
@@ -168,7 +171,7 @@ def _places(contents: Contents) -> dict[tuple[str, str, str], _Place]:
     for board in contents.boards():
         several = len(board.sections) > 1
         for section in board.sections:
-            where = board.name + (f" ({section.dataset['digest'][:8]})" if several else "")
+            where = board.name + (f" ({section.dataset.digest[:8]})" if several else "")
             labels = row_labels(section.rows)
             for row in section.rows:
                 places |= _row_places(section, row, where, labels[row.identity])
@@ -195,8 +198,8 @@ def _check_weights(folder: Path, now: Contents, differences: Changes) -> None:
     """
     wanted: dict[str, str] = {}
     for entry in now.entries:
-        if entry.inputs["training"] is not None:
-            wanted[str((entry.record["training"] or {}).get("weights_sha256"))] = entry.file
+        if entry.inputs.training is not None:
+            wanted[entry.record.weights_sha256] = entry.file
     files = sorted((folder / "weights").glob("*")) if (folder / "weights").is_dir() else []
     for path in files:
         if path.suffix != ".safetensors" or path.stem not in wanted:
@@ -218,7 +221,7 @@ def _remark_on_rows(now: Contents, differences: Changes) -> None:
         for section in board.sections:
             for row in section.rows:
                 for cell, result in row.cells.items():
-                    hashes = [(entry.record["training"] or {}).get("weights_sha256") for entry in result.entries]
+                    hashes = [entry.record.weights_sha256 for entry in result.entries]
                     if len(set(hashes)) < len(hashes):
                         differences.remarks.append(
                             f"{result.entries[0].file}: {section.title_of(cell)} has two seeds of the same weights"

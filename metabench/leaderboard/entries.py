@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+
+from msgspec import structs
 
 from metabench.errors import MetabenchError
-from metabench.records.record import RecordError
+from metabench.records.checks import RecordError
+from metabench.records.inputs import Inputs, TrainingInputs, as_plain
+from metabench.records.schema import Record
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.specs import FIXED_WAY, TEST
-from metabench.statistics.episode_scores import answers, metric_of
 from metabench.utils.hashing import canonical_json
 
 RESERVED = ("readme", "published", "records", "weights", "index", "invalidated", "contamination")
@@ -62,95 +63,94 @@ class Entry:
         origin: the inputs of the run that trained the weights which this one had from a file; None if unknown.
     """
 
-    record: Mapping[str, Any]
+    record: Record
     file: str
-    origin: Mapping[str, Any] | None = None
+    origin: Inputs | None = None
 
     @property
-    def inputs(self) -> Mapping[str, Any]:
+    def inputs(self) -> Inputs:
         """The record's inputs."""
-        inputs: Mapping[str, Any] = self.record["inputs"]
-        return inputs
+        return self.record.inputs
 
     @property
     def key(self) -> str:
         """The key of the run."""
-        return str(self.record["key"])
+        return self.record.key
 
     @cached_property
     def cell(self) -> Column:
         """The column it belongs to."""
-        protocol = self.inputs["protocol"]
-        way, shot = protocol["params"].get("way", 0), protocol["params"].get("shot", 0)
-        usual = protocol["name"] == FIXED_WAY and way and shot
-        others = {name: value for name, value in protocol["params"].items() if name not in ("way", "shot")}
-        params = (*(f"{name}={others[name]}" for name in sorted(others)), f"version={protocol['version']}")
-        return Column("" if usual else protocol["name"], way, shot, metric_of(self.record["scores"]), params)
+        protocol = self.inputs.protocol
+        way, shot = int(protocol.params.get("way", 0)), int(protocol.params.get("shot", 0))
+        usual = protocol.name == FIXED_WAY and way and shot
+        others = {name: value for name, value in protocol.params.items() if name not in ("way", "shot")}
+        params = (*(f"{name}={others[name]}" for name in sorted(others)), f"version={protocol.version}")
+        return Column("" if usual else protocol.name, way, shot, self.record.metric, params)
 
     @cached_property
     def variant(self) -> str:
         """The exact test data (canonical JSON); scores on different variants are not comparable."""
-        return canonical_json(self.inputs["dataset"])
+        return canonical_json(as_plain(self.inputs.dataset))
 
     @property
-    def training(self) -> Mapping[str, Any] | None:
+    def training(self) -> TrainingInputs | None:
         """The training of the weights, here or where they came from; None where nothing was trained."""
-        training: Mapping[str, Any] | None = (self.origin or self.inputs)["training"]
-        return training
+        return (self.origin or self.inputs).training
 
     @property
     def seed(self) -> int | None:
         """The seed of the training; None where nothing was trained or it is unknown."""
-        seed: int | None = (self.training or {}).get("seed")
-        return seed
+        return (self.origin or self.inputs).seed
+
+    @property
+    def checkpoint(self) -> str:
+        """The digest of the file that the weights came from; '' where they came from none."""
+        return "" if self.inputs.training is None else self.inputs.training.checkpoint
 
     @property
     def stream(self) -> str:
         """Everything that determines the episodes: records that agree in it must have the same `episodes_digest`."""
-        inputs, scores = self.inputs, self.record["scores"]
-        drawn = {name: value for name, value in inputs["evaluation"].items() if name != "stop"}
-        return canonical_json([inputs["dataset"], inputs["protocol"], drawn, len(answers(scores))])
+        parts = (self.inputs.dataset, self.inputs.protocol, structs.replace(self.inputs.evaluation, stop=None))
+        return canonical_json([*map(as_plain, parts), len(self.record.measured)])
 
 
-def file_name(record: Mapping[str, Any]) -> str:
+def file_name(record: Record) -> str:
     """Return the file name of an admitted record."""
     where = Entry(record, "").cell.word
-    inputs = record["inputs"]
-    return f"{inputs['algorithm']['name']}-{inputs['dataset']['name']}-{where}-{record['key'][:12]}.json"
+    return f"{record.inputs.algorithm.name}-{record.inputs.dataset.name}-{where}-{record.short_key}.json"
 
 
-def admit(record: Mapping[str, Any]) -> None:
+def admit(record: Record) -> None:
     """Check that a valid record may stand on a leaderboard.
 
     Raises:
         MetabenchError: its run did not succeed or measured another split than test, it is marked as local, or a name
             is not fit for a file.
     """
-    short = record["key"][:12]
-    if record["status"] != "ok":
+    short = record.short_key
+    if record.status != "ok":
         raise MetabenchError(
-            f"cannot add the record {short}: its run is {record['status']}. Only a run that succeeded can be added."
+            f"cannot add the record {short}: its run is {record.status}. Only a run that succeeded can be added."
         )
-    if (split := record["inputs"]["dataset"]["split"]) != TEST:
+    if (split := record.inputs.dataset.split) != TEST:
         raise MetabenchError(
             f"cannot add the record {short}: it measures the split '{split[:20]}', which is for choosing. "
             f"Measure the split {TEST}."
         )
-    parts = (part for part in record["inputs"].values() if isinstance(part, dict))
-    if record["provenance"].get("local") or any("file_sha256" in part for part in parts):
+    plugins = record.inputs.plugins
+    if record.provenance.local or any(plugin.file_sha256 for plugin in plugins.values()):
         raise MetabenchError(
             f"cannot add the record {short}: it was made with local code or data that others do not have. "
             "Use installed plugins and datasets by name."
         )
-    for part in ("algorithm", "backbone", "dataset", "protocol"):
-        name = record["inputs"][part]["name"]
-        if not FILE_SAFE_NAME.fullmatch(name):
+    for kind, plugin in plugins.items():
+        if not FILE_SAFE_NAME.fullmatch(plugin.name):
             raise RecordError(
-                f"cannot add the record {short}: the {part} name {name[:80]!r} is not fit for a file name. "
+                f"cannot add the record {short}: the {kind} name {plugin.name[:80]!r} is not fit for a file name. "
                 "Use letters, digits, '.', '_' and '-'."
             )
-    if record["inputs"]["dataset"]["name"].lower() in RESERVED:
-        dataset = record["inputs"]["dataset"]["name"]
+    if record.inputs.dataset.name.lower() in RESERVED:
+        dataset = record.inputs.dataset.name
         raise RecordError(
             f"cannot add the record {short}: a leaderboard cannot have a dataset named {dataset!r}, which is the name "
             "of one of its files. Rename the dataset."

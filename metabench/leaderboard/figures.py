@@ -120,7 +120,7 @@ def _means(section: Section) -> dict[str, float]:
     means: dict[str, float] = {}
     for row in (row for row in section.rows if len(row.cells) == len(section.cells)):
         inputs = row.first.inputs
-        parts = [page_text.named(inputs[part]).replace("\n", " ") for part in ("algorithm", "backbone")]
+        parts = [page_text.named(plugin).replace("\n", " ") for plugin in (inputs.algorithm, inputs.backbone)]
         means.setdefault(", ".join(parts), float(np.mean([result.merit for result in row.cells.values()])))
     return means
 
@@ -177,6 +177,6 @@ def _tip(name: str, result: CellResult) -> str:
 
 def _milliseconds(result: CellResult) -> float | None:
     """Return the time per episode (embedding and scoring) by the records, the median over seeds; None if unknown."""
-    speeds = [entry.record["cost"].get("episodes_per_second") for entry in result.entries]
-    known = [1000.0 / speed for speed in speeds if type(speed) in (int, float) and 0 < speed < 1e12]
+    speeds = [entry.record.cost.episodes_per_second for entry in result.entries]
+    known = [1000.0 / speed for speed in speeds if speed is not None and 0 < speed < 1e12]
     return float(np.median(known)) if known else None

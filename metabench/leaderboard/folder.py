@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from metabench.errors import MetabenchError, UsageError
 from metabench.leaderboard.board import Board, boards
@@ -15,7 +14,9 @@ from metabench.leaderboard.entries import Entry, admit, file_name
 from metabench.leaderboard.html_page import html_page
 from metabench.leaderboard.markdown_page import MARKER, board_markdown, index_markdown
 from metabench.leaderboard.published import Published, read_published
-from metabench.records.record import RecordError, read_record, validate_record, write_record
+from metabench.records.checks import RecordError, check_record
+from metabench.records.record import read_record, write_record
+from metabench.records.schema import Record
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.bounded_files import TABLE_BYTES, read_bounded
 
@@ -47,7 +48,7 @@ class Leaderboard:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def add(self, records: Sequence[Mapping[str, Any]]) -> list[Path]:
+    def add(self, records: Sequence[Record]) -> list[Path]:
         """Copy records into the folder, all or none, and return their paths.
 
         A record that is there already with the same scores is left as it is.
@@ -57,7 +58,7 @@ class Leaderboard:
         """
         targets = []
         for record in records:
-            validate_record(record)
+            check_record(record)
             admit(record)
             target = self.folder / "records" / file_name(record)
             if target.exists():
@@ -133,7 +134,7 @@ class Leaderboard:
                 raise RecordError(f"cannot use {path}: the file must be named {file_name(record)}. Rename it.")
             entry = Entry(record, path.name)
             other = streams.setdefault(entry.stream, entry)
-            if other.record["scores"]["episodes_digest"] != record["scores"]["episodes_digest"]:
+            if other.record.measured.episodes_digest != record.measured.episodes_digest:
                 raise RecordError(
                     f"cannot use {path}: protocol, data and seed are those of {other.file}, but the episodes differ "
                     "(episodes_digest). One of the two records is wrong: measure both again."
@@ -172,14 +173,14 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def _same_scores(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
-    if old["key"] != new["key"]:
+def _same_scores(old: Record, new: Record, path: Path) -> None:
+    if old.key != new.key:
         raise RecordError(
-            f"cannot add the record {new['key'][:12]}: {path} is another record, whose key has the same 12 digits. "
+            f"cannot add the record {new.short_key}: {path} is another record, whose key has the same 12 digits. "
             "Open an issue: file names need more digits."
         )
-    if old["scores"] != new["scores"]:
+    if old.scores != new.scores:
         raise MetabenchError(
-            f"cannot add the record {new['key'][:12]}: {path} has the same run with other scores. Find out which are "
+            f"cannot add the record {new.short_key}: {path} has the same run with other scores. Find out which are "
             "right; if the new ones are, remove that file first."
         )

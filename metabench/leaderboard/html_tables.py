@@ -16,7 +16,6 @@ from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import BoardRow, CellResult
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import score_text, width_text
-from metabench.statistics.episode_scores import answers, score_of
 from metabench.statistics.tied_ranks import rank_text
 
 
@@ -141,12 +140,12 @@ def measured_caption(section: Section, name: str) -> str:
 def measured_row(section: Section, row: BoardRow, prefix: str) -> MeasuredRow:
     """Return a row of measured values; `prefix` leads to the folder of the leaderboard."""
     inputs = row.first.inputs
-    name, *params = page_text.named(inputs["algorithm"]).split("\n")
-    backbone, *backbone_params = page_text.named(inputs["backbone"]).split("\n")
+    name, *params = page_text.named(inputs.algorithm).split("\n")
+    backbone, *backbone_params = page_text.named(inputs.backbone).split("\n")
     trained_on, _, overlap = page_text.pre_training_text(section, row).partition("\n")
     overlap_mark = page_text.mark(section, row)
     protocols = [protocol.replace("\n", ", ") for protocol in page_text.protocols(row)]
-    precision = "" if inputs["precision"] == "float32" else inputs["precision"]
+    precision = "" if inputs.precision == "float32" else inputs.precision
     return MeasuredRow(
         name=name,
         is_floor=row.floor,
@@ -162,7 +161,7 @@ def measured_row(section: Section, row: BoardRow, prefix: str) -> MeasuredRow:
         seeds=page_text.seeds(section, row),
         training=page_text.training(row),
         episodes=page_text.episodes(row),
-        episode_count=max(len(answers(entry.record["scores"])) for entry in row.entries),
+        episode_count=max(len(entry.record.measured) for entry in row.entries),
         episode_notes=[*protocols, precision],
     )
 
@@ -186,9 +185,9 @@ def invalid_rows(board: Board, prefix: str) -> list[InvalidRow]:
     """Return the records of a dataset that are in its folder and count no more."""
     rows = []
     for entry, item in board.invalid:
-        half, digits = entry.record["summary"]["ci95"], entry.cell.metric.digits
-        score = _link(entry, score_text(score_of(entry.record), half, digits=digits), prefix)
-        name = page_text.short(page_text.named(entry.inputs["algorithm"]))
+        half, digits = entry.record.summary.ci95, entry.cell.metric.digits
+        score = _link(entry, score_text(entry.record.score, half, digits=digits), prefix)
+        name = page_text.short(page_text.named(entry.inputs.algorithm))
         rows.append(InvalidRow(name, entry.cell.title, score, item.date, item.reason))
     return rows
 

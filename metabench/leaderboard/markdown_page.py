@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from metabench.leaderboard import page_text
 from metabench.leaderboard.board import Board, Section
@@ -13,10 +12,10 @@ from metabench.leaderboard.curated import Invalidated
 from metabench.leaderboard.entries import Column
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import BoardRow
+from metabench.records.inputs import PluginInputs
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import score_text
 from metabench.reports.text_table import markdown_table
-from metabench.statistics.episode_scores import score_of
 from metabench.statistics.tied_ranks import rank_text
 from metabench.utils.text import escape_markdown
 
@@ -102,17 +101,17 @@ def _section(section: Section, notes: _Footnotes) -> str:
 
 def _who(section: Section, row: BoardRow) -> list[str]:
     inputs = row.first.inputs
-    name, *params = page_text.named(inputs["algorithm"]).split("\n")
+    name, *params = page_text.named(inputs.algorithm).split("\n")
     name = _lines(name + page_text.mark(section, row) + page_text.copy_mark(section, row), *params)
-    backbone = _lines(page_text.named(inputs["backbone"]), page_text.pre_training_text(section, row))
+    backbone = _lines(page_text.named(inputs.backbone), page_text.pre_training_text(section, row))
     return [f"*{name}*<br>floor" if row.floor else name, backbone, _lines(row.setting, page_text.statistics(row))]
 
 
 def _how(section: Section, row: BoardRow) -> list[str]:
     inputs = row.first.inputs
     how = _lines(*page_text.protocols(row))
-    if inputs["precision"] != "float32":
-        how += f"<br>{_short(inputs['precision'])}"
+    if inputs.precision != "float32":
+        how += f"<br>{_short(inputs.precision)}"
     return [page_text.seeds(section, row), _short(page_text.episodes(row)), how, _short(page_text.training(row))]
 
 
@@ -154,9 +153,9 @@ def _invalid(board: Board) -> str:
     rows = [
         [
             f"[{entry.key[:8]}](records/{entry.file})",
-            _named(entry.inputs["algorithm"]),
+            _named(entry.inputs.algorithm),
             escape_markdown(entry.cell.title),
-            score_text(score_of(entry.record), entry.record["summary"]["ci95"], digits=entry.cell.metric.digits),
+            score_text(entry.record.score, entry.record.summary.ci95, digits=entry.cell.metric.digits),
             item.date.isoformat(),
             escape_markdown(item.reason),
         ]
@@ -172,7 +171,7 @@ def _scored(board: Board) -> str:
     return "Accuracy" if metrics == {ACCURACY} else "Score"
 
 
-def _named(part: Mapping[str, Any]) -> str:
+def _named(part: PluginInputs) -> str:
     return _lines(*page_text.named(part).split("\n"))
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from msgspec import structs
 
 from metabench.leaderboard.board import Board, Section
 from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import BoardRow, CellResult
-from metabench.records.copy_counts import BETWEEN_SPLITS, MARK, copies_of, copies_words, most
-from metabench.records.describe import train_dataset
+from metabench.records.copy_counts import BETWEEN_SPLITS, MARK, copies_words, most
+from metabench.records.inputs import PluginInputs
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.reports.text import params_text, width_text
-from metabench.statistics.episode_scores import answers, parts_of
 
 _MAX_LENGTH = 120  # characters of a record's string in a table
 
@@ -77,7 +75,7 @@ def explain(board: Board) -> list[str]:
     order = [_RANKS, _ORDER] + ([_FLOORS] if any(row.floor for row in rows) else [])
     marks = [_SEEDS.format(one, "A" if one[0] not in "aeiou" else "An")] if any(row.seeds > 1 for row in rows) else []
     marks += [_SETTING] if any(row.setting != "inductive" for row in rows) else []
-    marks += [_CONTAMINATION] if any(row.first.inputs["backbone"]["trained_on"] for row in rows) else []
+    marks += [_CONTAMINATION] if any(row.first.inputs.backbone.trained_on for row in rows) else []
     marked = any(section.copies_behind(row) for section in board.sections for row in section.rows)
     marks += [_COPIES] if marked else []
     marks += [_PUBLISHED] if board.claims else []
@@ -91,15 +89,15 @@ def _metric_sentence(metric: Metric) -> str:
     return f"{metric.name[0].upper()}{metric.name[1:]}{unit}{better}."
 
 
-def named(part: Mapping[str, Any]) -> str:
+def named(part: PluginInputs) -> str:
     """Return ``name v2``, and its parameters on a second line; version 1 is not shown."""
-    text = str(part["name"]) + (f" v{part['version']}" if part["version"] != 1 else "")
-    return text + (f"\n{params_text(part['params'])}" if part["params"] else "")
+    text = part.name + (f" v{part.version}" if part.version != 1 else "")
+    return text + (f"\n{params_text(part.params)}" if part.params else "")
 
 
 def pre_training_text(section: Section, row: BoardRow) -> str:
     """Return the pre-training of the backbone, and on a second line whether that met the test classes."""
-    trained_on = row.first.inputs["backbone"]["trained_on"]
+    trained_on = row.first.inputs.backbone.trained_on
     verdict = section.contamination(row)
     return f"pre-trained on {trained_on}" + (f"\n{_MET[verdict]}" if verdict else "") if trained_on else ""
 
@@ -131,14 +129,14 @@ def seeds(section: Section, row: BoardRow) -> str:
 
 def episodes(row: BoardRow) -> str:
     """Return the number and the seed of the test episodes."""
-    counts = sorted({len(answers(entry.record["scores"])) for entry in row.entries})
-    return f"{'/'.join(f'{count:,}' for count in counts)}, seed {row.first.inputs['evaluation']['seed']}"
+    counts = sorted({len(entry.record.measured) for entry in row.entries})
+    return f"{'/'.join(f'{count:,}' for count in counts)}, seed {row.first.inputs.evaluation.seed}"
 
 
 def protocols(row: BoardRow) -> list[str]:
     """Return the protocol with its parameters except way and shot, once for each variant among the columns."""
-    inputs = [entry.inputs["protocol"] for entry in row.entries]
-    rest = [{**p, "params": {k: v for k, v in p["params"].items() if k not in ("way", "shot")}} for p in inputs]
+    inputs = [entry.inputs.protocol for entry in row.entries]
+    rest = [structs.replace(p, params={k: v for k, v in p.params.items() if k not in ("way", "shot")}) for p in inputs]
     return list(dict.fromkeys(map(named, rest)))
 
 
@@ -147,19 +145,19 @@ def training(row: BoardRow) -> str:
     runs = [(entry.cell, entry.training) for entry in row.entries if entry.training is not None]
     if not runs:
         return "none"
-    files = dict.fromkeys(str((entry.inputs["training"] or {}).get("checkpoint", "")) for entry in row.entries)
+    files = dict.fromkeys(entry.checkpoint for entry in row.entries)
     words = [] if "" in files else [f"checkpoint {file[:12]}" for file in files]
-    inputs, measured = row.first.origin or row.first.inputs, row.first.inputs["dataset"]["name"]
-    source = train_dataset(inputs) or inputs["dataset"]["name"]
+    inputs, measured = row.first.origin or row.first.inputs, row.first.inputs.dataset.name
+    source = inputs.training_dataset or inputs.dataset.name
     words += [f"{short(source)} -> {short(measured)}"] if source != measured else []
-    known = sorted({run["seed"] for _, run in runs if "seed" in run})
+    known = sorted({run.seed for _, run in runs if run.seed is not None})
     words += [f"seed{'s' * (len(known) > 1)} {', '.join(map(str, known))}"] if known else []
-    ways = sorted({str(run["way"]) for _, run in runs if run.get("way")})
+    ways = sorted({str(run.way) for _, run in runs if run.way})
     words += [f"{'/'.join(map(short, ways))}-way"] if ways else []
-    if any(run.get("shot", cell.shot) != cell.shot for cell, run in runs):
-        shots = dict.fromkeys((cell, short(str(run.get("shot")))) for cell, run in sorted(runs, key=lambda r: r[0]))
+    if any(run.shot not in (None, cell.shot) for cell, run in runs):
+        shots = dict.fromkeys((cell, short(str(run.shot))) for cell, run in sorted(runs, key=lambda r: r[0]))
         words.append(f"{'/'.join(shot for _, shot in shots)}-shot")
-    lengths = sorted({run["episodes"] for _, run in runs if type(run.get("episodes")) is int}, reverse=True)
+    lengths = sorted({run.episodes for _, run in runs if run.episodes is not None}, reverse=True)
     words += [f"{'/'.join(f'{length:,}' for length in lengths)} episodes"] if lengths else []
     return ", ".join(words) or "yes"
 
@@ -188,7 +186,7 @@ def remarks(result: CellResult) -> list[str]:
 
 def _learned(result: CellResult) -> str:
     """Return ``† 2 in training too``: the copies between training and test data; '' without any."""
-    seen = most({BETWEEN_SPLITS: copies_of(entry.record).get(BETWEEN_SPLITS, 0)} for entry in result.entries)
+    seen = most({BETWEEN_SPLITS: entry.record.copies.get(BETWEEN_SPLITS, 0)} for entry in result.entries)
     return f"{MARK} {copies_words(seen)}" if seen else ""
 
 
@@ -196,9 +194,9 @@ def _made_of(result: CellResult) -> str:
     """Return the parts of a score, the mean over seeds: ``novel 36.74, base 96.53``; '' without parts."""
     records = [entry.record for entry in result.entries]
     means_of = []
-    for part in (part.metric for part in parts_of(records[0]["scores"])):
-        means = [record["summary"].get("parts", {}).get(part.name, {}).get("mean") for record in records]
-        if None not in means:
+    for part in (part.metric for part in records[0].measured.parts):
+        means = [record.summary.parts[part.name].mean for record in records if part.name in record.summary.parts]
+        if len(means) == len(records):
             means_of.append(f"{part.name} {sum(means) / len(means):.{part.digits}f}")
     return ", ".join(means_of)
 

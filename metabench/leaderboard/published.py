@@ -1,4 +1,4 @@
-"""Published values: the curated claims of ``published.csv``, and their distance from measured values."""
+"""Published values: the curated claims of ``published.csv``, and how a measured value stands to one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
 
 from metabench.errors import UsageError
 from metabench.leaderboard.entries import FILE_SAFE_NAME, RESERVED, Column
+from metabench.records.strict_json import type_fault
 from metabench.utils.bounded_files import SOURCE_BYTES, read_bounded
 
 CLAIM_KINDS = ("paper", "replication")
 PUBLISHED_COLUMNS = ("algorithm", "backbone", "dataset", "way", "shot", "query", "accuracy", "ci95", "source", "kind")
+Positive = Annotated[int, Meta(ge=1)]
 _PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?")
 
 
@@ -43,7 +49,7 @@ class Published:
 
     @property
     def place(self) -> tuple[str, str, str, Column, str, str]:
-        """The sort key of a claim, different for all claims."""
+        """What sorts claims and tells them apart."""
         return (self.dataset, self.algorithm, self.backbone, self.cell, self.kind, self.source)
 
     def gap(self, accuracy: float) -> float:
@@ -51,11 +57,11 @@ class Published:
         return accuracy - self.accuracy
 
     def misses(self, accuracy: float, ci95: float | None) -> bool:
-        """Return whether an accuracy differs from the claim by more than the 95 % interval of their difference.
+        """Whether an accuracy differs from the claim by more than the 95 % interval of their difference.
 
         Args:
             accuracy: in percent.
-            ci95: half-width of its interval; None where it has none; then the answer is False.
+            ci95: half-width of its interval; None where it has none, and nothing can be said.
         """
         return ci95 is not None and abs(self.gap(accuracy)) > math.hypot(self.margin, ci95)
 
@@ -78,36 +84,61 @@ def read_published(path: Path) -> list[Published]:
     claims: list[Published] = []
     places = set()
     for row in reader:
+        where = f"cannot read {path}: line {reader.line_num}"
         try:
-            claims.append(_claim(row))
-        except (TypeError, ValueError) as problem:
-            raise UsageError(f"cannot read {path}, line {reader.line_num}: {problem}. Correct the line.") from None
+            claims.append(_claim(_line(row)))
+        except msgspec.ValidationError as problem:
+            raise UsageError(f"{where}: {type_fault(problem).removeprefix('$.')}") from None
+        except ValueError as problem:
+            raise UsageError(f"{where}: {problem}. Correct the line.") from None
         if claims[-1].place in places:
-            raise UsageError(
-                f"cannot read {path}, line {reader.line_num}: it repeats a claim of the same source. Remove one."
-            )
+            raise UsageError(f"{where}: it repeats a claim of the same source. Remove one.")
         places.add(claims[-1].place)
     return sorted(claims, key=lambda claim: claim.place)
 
 
-def _claim(row: Mapping[str, str]) -> Published:
-    for name in ("algorithm", "backbone", "dataset"):
-        if not FILE_SAFE_NAME.fullmatch(row[name]):
-            raise ValueError(f"the {name} {row[name][:80]!r} is not a plugin name")
-    if row["dataset"].lower() in RESERVED:
-        raise ValueError(f"a leaderboard cannot have a dataset named {row['dataset']!r}")
-    if row["kind"] not in CLAIM_KINDS:
+class _Line(Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of the file; a column that is left empty has its default."""
+
+    algorithm: str
+    backbone: str
+    dataset: str
+    way: Positive
+    shot: Positive
+    accuracy: str
+    kind: str
+    query: Positive | None = None
+    ci95: str = ""
+    source: str = ""
+
+
+def _line(row: Mapping[str, str | None]) -> _Line:
+    if None in row:
+        raise ValueError(f"has more columns than {len(PUBLISHED_COLUMNS)}")
+    return msgspec.convert({name: text for name, text in row.items() if text}, _Line, strict=False)
+
+
+def _claim(line: _Line) -> Published:
+    for kind, name in (("algorithm", line.algorithm), ("backbone", line.backbone), ("dataset", line.dataset)):
+        if not FILE_SAFE_NAME.fullmatch(name):
+            raise ValueError(f"the {kind} {name[:80]!r} is not a plugin name")
+    if line.dataset.lower() in RESERVED:
+        raise ValueError(f"a leaderboard cannot have a dataset named {line.dataset!r}")
+    if line.kind not in CLAIM_KINDS:
         raise ValueError(f"the kind must be one of {', '.join(CLAIM_KINDS)}")
-    if not row["source"].strip():
+    if not line.source.strip():
         raise ValueError("a claim needs a source")
-    way, shot, query = int(row["way"]), int(row["shot"]), int(row["query"] or 1)
-    if min(way, shot, query) < 1:
-        raise ValueError("way, shot and query must be at least 1")
-    cell = Column("", way, shot, params=(f"query={query}",) if row["query"] else ())
-    for name in ("accuracy", "ci95"):
-        if (row[name] or name == "accuracy") and not (_PERCENT.fullmatch(row[name]) and float(row[name]) <= 100):
-            raise ValueError(f"{name} {row[name][:80]!r} is not a percentage")
-    text = f"{row['accuracy']} ± {row['ci95']}" if row["ci95"] else row["accuracy"]
-    margin = float(row["ci95"]) if row["ci95"] else 0.5 * 10.0 ** -len(row["accuracy"].partition(".")[2])
-    named = (row["algorithm"], row["backbone"], row["dataset"])
-    return Published(*named, cell, float(row["accuracy"]), margin, text, row["source"].strip(), row["kind"])
+    for column, text in (("accuracy", line.accuracy), ("ci95", line.ci95)):
+        if text and not (_PERCENT.fullmatch(text) and float(text) <= 100):
+            raise ValueError(f"{column} {text[:80]!r} is not a percentage")
+    return Published(
+        algorithm=line.algorithm,
+        backbone=line.backbone,
+        dataset=line.dataset,
+        cell=Column("", line.way, line.shot, params=() if line.query is None else (f"query={line.query}",)),
+        accuracy=float(line.accuracy),
+        margin=float(line.ci95) if line.ci95 else 0.5 * 10.0 ** -len(line.accuracy.partition(".")[2]),
+        text=f"{line.accuracy} ± {line.ci95}" if line.ci95 else line.accuracy,
+        source=line.source.strip(),
+        kind=line.kind,
+    )

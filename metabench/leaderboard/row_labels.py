@@ -7,29 +7,29 @@ from collections.abc import Callable, Sequence
 
 from metabench.leaderboard import page_text
 from metabench.leaderboard.rows import BoardRow
-from metabench.records.describe import train_dataset
+from metabench.registry.specs import Kind
 from metabench.reports.text import params_text
 
 
-def _params(part: str) -> Callable[[BoardRow], dict[str, str]]:
+def _params(kind: Kind) -> Callable[[BoardRow], dict[str, str]]:
     def read(row: BoardRow) -> dict[str, str]:
-        values = row.first.inputs[part]["params"]
+        values = row.first.inputs.plugins[kind].params
         return {name: params_text({name: value}) for name, value in values.items()}
 
     return read
 
 
 _PROPERTIES: tuple[Callable[[BoardRow], dict[str, str]], ...] = (
-    lambda row: {"backbone": row.first.inputs["backbone"]["name"]},
+    lambda row: {"backbone": row.first.inputs.backbone.name},
     _params("algorithm"),
     _params("backbone"),
-    lambda row: {"protocol": row.first.inputs["protocol"]["name"]},
+    lambda row: {"protocol": row.first.inputs.protocol.name},
     _params("protocol"),
     lambda row: {"setting": row.setting},
-    lambda row: {"trained_on": row.first.inputs["backbone"]["trained_on"] or "random start"},
-    lambda row: {"train_dataset": f"from {other}" if (other := train_dataset(row.first.inputs)) else "same domain"},
-    lambda row: {"version": f"v{row.first.inputs['algorithm']['version']}"},
-    lambda row: {"precision": row.first.inputs["precision"]},
+    lambda row: {"trained_on": row.first.inputs.backbone.trained_on or "random start"},
+    lambda row: {"train_dataset": f"from {other}" if (other := row.first.inputs.training_dataset) else "same domain"},
+    lambda row: {"version": f"v{row.first.inputs.algorithm.version}"},
+    lambda row: {"precision": row.first.inputs.precision},
     lambda row: {"episodes": page_text.episodes(row).replace(", seed", " test episodes, episode seed")},
     lambda row: {"training": page_text.training(row)},
     lambda row: {"key": row.first.key[:8]},
@@ -40,7 +40,7 @@ def row_labels(rows: Sequence[BoardRow]) -> dict[str, str]:
     """Return a name for each row by its identity, all different."""
     same: dict[str, list[BoardRow]] = defaultdict(list)
     for row in rows:
-        same[row.first.inputs["algorithm"]["name"]].append(row)
+        same[row.first.inputs.algorithm.name].append(row)
     labels: dict[str, str] = {}
     for name, members in same.items():
         labels |= _distinguished(name, members)

@@ -11,13 +11,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
+from metabench.comparison.seed_groups import over_seeds
 from metabench.leaderboard.entries import Column, Entry
+from metabench.records.inputs import TrainingInputs, as_plain
+from metabench.records.schema import Record
 from metabench.registry.metric import Metric
-from metabench.statistics.episode_scores import EpisodeScores, score_of
+from metabench.statistics.episode_scores import EpisodeScores
 from metabench.statistics.means import is_rankable
-from metabench.statistics.seeds import over_seeds
 from metabench.statistics.shared_episodes import Run, covariances
 from metabench.statistics.summary import summarise
 from metabench.utils.hashing import canonical_json, content_key
@@ -66,7 +69,7 @@ class CellResult:
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """The runs in the form that means and tests take."""
-        return tuple(Run.of(entry.record) for entry in self.entries)
+        return tuple(entry.record.run for entry in self.entries)
 
     @property
     def is_rankable(self) -> bool:
@@ -76,7 +79,7 @@ class CellResult:
     @cached_property
     def digest(self) -> str:
         """The digest of the episodes. '' where seeds had different ones."""
-        digests = {entry.record["scores"]["episodes_digest"] for entry in self.entries}
+        digests = {entry.record.measured.episodes_digest for entry in self.entries}
         return digests.pop() if len(digests) == 1 else ""
 
     @cached_property
@@ -107,23 +110,23 @@ class BoardRow:
     def floor(self) -> bool:
         """True if nothing was learned: no training, no weights from a file, no pre-training."""
         inputs = self.first.inputs
-        return inputs["training"] is None and not inputs["backbone"]["trained_on"]
+        return inputs.training is None and not inputs.backbone.trained_on
 
     @property
     def statistics(self) -> str:
         """The batch statistics that normalise in evaluation; '' where the algorithm does not say."""
-        return str(self.first.inputs["algorithm"]["params"].get(STATISTICS, ""))
+        return str(self.first.inputs.algorithm.params.get(STATISTICS, ""))
 
     @property
     def setting(self) -> str:
         """``inductive`` or ``transductive``: statistics over the queries make any algorithm transductive."""
-        setting = str(self.first.inputs["algorithm"]["setting"])
+        setting = self.first.inputs.algorithm.setting
         return "transductive" if self.statistics == "transductive" else setting
 
     @property
     def seeds(self) -> int:
         """The largest number of training seeds in a column; 0 where nothing was trained."""
-        trained = self.first.inputs["training"] is not None
+        trained = self.first.inputs.training is not None
         return max(len(result.entries) for result in self.cells.values()) if trained else 0
 
 
@@ -177,12 +180,12 @@ def _exact_key(entry: Entry) -> str:
 
 
 def _own_key(entry: Entry) -> str:
-    return _key(entry, entry.inputs["training"], lambda name: name == "seed")
+    return _key(entry, entry.inputs.training, lambda name: name == "seed")
 
 
-def _key(entry: Entry, training: Mapping[str, Any] | None, drop: Callable[[str], bool]) -> str:
-    kept = training and {name: value for name, value in training.items() if not drop(name)}
-    return canonical_json({**entry.inputs, "protocol": entry.inputs["protocol"]["name"], "training": kept})
+def _key(entry: Entry, training: TrainingInputs | None, drop: Callable[[str], bool]) -> str:
+    kept = training and {name: value for name, value in as_plain(training).items() if not drop(name)}
+    return canonical_json({**as_plain(entry.inputs), "protocol": entry.inputs.protocol.name, "training": kept})
 
 
 def _row(members: Sequence[Entry], key: str) -> BoardRow:
@@ -195,18 +198,21 @@ def _row(members: Sequence[Entry], key: str) -> BoardRow:
 def _result(entries: Sequence[Entry]) -> CellResult:
     runs = tuple(sorted(entries, key=lambda entry: (entry.seed or 0, entry.key)))
     if len(runs) == 1:
-        only = runs[0].record["summary"]
-        return CellResult(
-            runs, score_of(runs[0].record), only["ci95"], only["interval"], only["open95"], None, only["note"]
-        )
-    (over,) = over_seeds({**entry.record, "inputs": {**entry.inputs, "training": entry.training}} for entry in runs)
+        only = runs[0].record.summary
+        return CellResult(runs, only.mean, only.ci95, only.interval, only.open95, None, only.note)
+    (over,) = over_seeds(map(_with_training, runs))
     total = over.total95, over.total_open95
     return CellResult(runs, over.score, *_together(runs), over.seed_sd, _note(runs), *total)
 
 
+def _with_training(entry: Entry) -> Record:
+    """Return a record as if the weights that it had from a file had been trained in its run."""
+    return structs.replace(entry.record, inputs=structs.replace(entry.inputs, training=entry.training))
+
+
 def _note(runs: Sequence[Entry]) -> str:
-    notes = dict.fromkeys(entry.record["summary"]["note"] for entry in runs)
-    return "; ".join(filter(None, [*notes, _different([Run.of(entry.record) for entry in runs])]))
+    notes = dict.fromkeys(entry.record.summary.note for entry in runs)
+    return "; ".join(filter(None, [*notes, _different([entry.record.run for entry in runs])]))
 
 
 def _different(runs: Sequence[Run]) -> str:
@@ -224,15 +230,16 @@ def _together(runs: Sequence[Entry]) -> tuple[float | None, str, float | None]:
     runs stopped by their width, the closed intervals are put together with the correlation that shared episodes give
     the means; the open ones are averaged, which is on the safe side.
     """
-    measured, evaluation = [Run.of(entry.record) for entry in runs], runs[0].inputs["evaluation"]
+    measured, evaluation = [entry.record.run for entry in runs], runs[0].inputs.evaluation
     scores = [run.scores for run in measured]
-    if evaluation["stop"] is None and all(scores[0].paired(other) for other in scores):
-        summary = summarise(EpisodeScores.mean(scores), evaluation["sampling"])
+    if evaluation.stop is None and all(scores[0].paired(other) for other in scores):
+        summary = summarise(EpisodeScores.mean(scores), evaluation.sampling)
         return summary.ci95, summary.kind, summary.open95
-    closed, opened = ([entry.record["summary"][name] for entry in runs] for name in ("ci95", "open95"))
-    kind = runs[0].record["summary"]["interval"]
+    summaries = [entry.record.summary for entry in runs]
+    closed = [summary.ci95 for summary in summaries]
+    opened = [summary.open95 for summary in summaries if summary.open95 is not None]
     half = None if None in closed else _half_width_of_mean(np.array(closed), measured)
-    return half, kind, None if None in opened else float(np.mean(opened))
+    return half, summaries[0].interval, None if len(opened) < len(runs) else float(np.mean(opened))
 
 
 def _half_width_of_mean(halves: NDArray[np.float64], runs: Sequence[Run]) -> float:

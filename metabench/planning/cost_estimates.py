@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from metabench.planning.run_spec import RunSpec
-from metabench.statistics.episode_scores import answers
+from metabench.records.inputs import Inputs
+from metabench.records.schema import Record, TrainingOutcome
+from metabench.registry.params import Value
 from metabench.utils.hashing import canonical_json
 
 Costs = dict[str, list[float]]
@@ -23,7 +25,7 @@ class Estimates:
     estimate is the median over similar runs.
     """
 
-    def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, records: Iterable[Record]) -> None:
         self.training: Costs = defaultdict(list)
         """Seconds for each image of a training episode."""
         self.scoring: Costs = defaultdict(list)
@@ -31,20 +33,19 @@ class Estimates:
         self.embedding: Costs = defaultdict(list)
         """Seconds for all images of a split."""
         for record in records:
-            if record["status"] == "ok":
+            if record.status == "ok":
                 self._learn(record)
 
-    def _learn(self, record: Mapping[str, Any]) -> None:
-        inputs, cost, trained = record["inputs"], record["cost"], record["training"] or {}
-        scored = len(answers(record["scores"])) * _images(inputs["protocol"]["params"])
-        names = _names(inputs)
-        seconds, episodes = _number(trained.get("seconds")), _number(trained.get("episode"))
-        for name in names:
-            if seconds and episodes:
-                self.training[name].append(seconds / (episodes * _images(inputs["training"])))
-            if seconds_scoring := _number(cost.get("scoring_seconds")):
+    def _learn(self, record: Record) -> None:
+        inputs, cost, trained = record.inputs, record.cost, record.training
+        scored = len(record.measured) * _images(inputs.protocol.params)
+        rate = None if trained is None else _training_rate(inputs, trained)
+        for name in _names_of_record(inputs):
+            if rate:
+                self.training[name].append(rate)
+            if seconds_scoring := _positive(cost.scoring_seconds):
                 self.scoring[name].append(seconds_scoring / scored)
-            self.embedding[name].append(_number(cost.get("embedding_seconds")))
+            self.embedding[name].append(_positive(cost.embedding_seconds))
 
     def train(self, run: RunSpec) -> float | None:
         """Return the seconds of the whole training; None where nothing similar was measured."""
@@ -58,27 +59,40 @@ class Estimates:
         rate = _median(self.scoring, run)
         if rate is None:
             return None
-        embedding = max(next(self.embedding[name] for name in _names(_inputs(run)) if name in self.embedding))
+        embedding = max(next(self.embedding[name] for name in _names_of_run(run) if name in self.embedding))
         return embedding + rate * run.episodes * _images(run.protocol.params)
 
 
 def _median(costs: Costs, run: RunSpec) -> float | None:
-    return next((statistics.median(costs[name]) for name in _names(_inputs(run)) if name in costs), None)
+    return next((statistics.median(costs[name]) for name in _names_of_run(run) if name in costs), None)
 
 
-def _inputs(run: RunSpec) -> dict[str, Any]:
-    parts = ("algorithm", "backbone", "dataset")
-    inputs = {part: getattr(run, part).inputs() for part in parts}
-    beside = [split for split in (run.beside, run.support) if split]
-    return {**inputs, "dataset": {**inputs["dataset"], "beside": beside}}
+def _names_of_run(run: RunSpec) -> tuple[str, str]:
+    rest = [run.backbone.name, run.backbone.recorded, run.dataset.name]
+    return _names(run.algorithm.name, run.algorithm.recorded, rest, filter(None, (run.beside, run.support)))
 
 
-def _names(inputs: Mapping[str, Any]) -> tuple[str, str]:
-    """Return two keys of a run: with and without the parameters of the algorithm."""
-    algorithm = inputs["algorithm"]
-    rest = [inputs["backbone"]["name"], inputs["backbone"]["params"], inputs["dataset"]["name"]]
-    rest += sorted(inputs["dataset"].get("beside", ()))  # all classes of a split in every episode take time
-    return canonical_json([algorithm["name"], algorithm["params"], *rest]), canonical_json([algorithm["name"], *rest])
+def _names_of_record(inputs: Inputs) -> tuple[str, str]:
+    rest = [inputs.backbone.name, inputs.backbone.params, inputs.dataset.name]
+    others = (*inputs.dataset.beside, *inputs.dataset.support)
+    return _names(inputs.algorithm.name, inputs.algorithm.params, rest, others)
+
+
+def _names(
+    algorithm: str, params: Mapping[str, Value], rest: Sequence[Any], other_splits: Iterable[str]
+) -> tuple[str, str]:
+    """Return the names under which a run is remembered: the first with the algorithm's parameters."""
+    rest = [*rest, *sorted(other_splits)]  # all classes of a split in every episode take their time
+    return canonical_json([algorithm, params, *rest]), canonical_json([algorithm, *rest])
+
+
+def _training_rate(inputs: Inputs, trained: TrainingOutcome) -> float:
+    """Return the seconds for each image of a training episode; 0 where the record does not say."""
+    seconds, episodes = _positive(trained.seconds), _positive(trained.episode)
+    recipe = inputs.training
+    if not seconds or not episodes or recipe is None:
+        return 0.0
+    return seconds / (episodes * _images({"way": recipe.way, "shot": recipe.shot, "query": recipe.query}))
 
 
 def _images(params: Mapping[str, Any]) -> int:
@@ -87,5 +101,5 @@ def _images(params: Mapping[str, Any]) -> int:
     return way * (shot + query) if way and shot and query else 1
 
 
-def _number(value: Any) -> float:
-    return float(value) if type(value) in (int, float) and value > 0 else 0.0
+def _positive(value: float | None) -> float:
+    return float(value) if value is not None and value > 0 else 0.0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from metabench.records.schema import Record
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The record of a run, and whether it was in the store already."""
 
-    record: Mapping[str, Any]
+    record: Record
     cached: bool

@@ -1,4 +1,4 @@
-"""The numbers of copies in a record's provenance, and the words for them; imports nothing.
+"""The numbers of copies in a record's provenance, and the words for them.
 
 An item is a copy where its bytes in the prepared array are those of another; the first of each is not counted.
 """
@@ -6,7 +6,10 @@ An item is a copy where its bytes in the prepared array are those of another; th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metabench.records.schema import Record
 
 WITHIN_CLASS, BETWEEN_CLASSES, BETWEEN_SPLITS = "within_class", "between_classes", "between_splits"
 _WORDS = {WITHIN_CLASS: "within a class", BETWEEN_CLASSES: "in another class", BETWEEN_SPLITS: "in training too"}
@@ -19,15 +22,10 @@ MARK = "†"
 """Stands beside the name of what has copies."""
 
 
-def copies_of(record: Mapping[str, Any]) -> dict[str, int]:
-    """Return the numbers of copies by kind, as a record's provenance holds them; empty where it says nothing."""
-    return dict(record.get("provenance", {}).get("copies", {}))
-
-
 def most(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Return the largest number of each kind."""
     listed = list(counts)
-    largest = {kind: max((each.get(kind, 0) for each in listed), default=0) for kind in _WORDS}
+    largest = {kind: max((numbers.get(kind, 0) for numbers in listed), default=0) for kind in _WORDS}
     return {kind: number for kind, number in largest.items() if number}
 
 
@@ -41,28 +39,19 @@ def copies_words(counts: Mapping[str, int], explained: bool = False) -> str:
 
 
 def copies_line(counts_of: Mapping[str, Mapping[str, int]]) -> str:
-    """Return the line below a table that explains the mark; '' where no data set has copies."""
-    each = "; ".join(f"{name} {copies_words(counts, explained=True)}" for name, counts in counts_of.items() if counts)
-    return f"{MARK}: items whose bytes equal another's, the first of each not counted: {each}" if each else ""
+    """Return the line below a table that explains the mark; '' where no dataset has copies."""
+    listed = "; ".join(f"{name} {copies_words(counts, explained=True)}" for name, counts in counts_of.items() if counts)
+    return f"{MARK}: items whose bytes equal another's, the first of each not counted: {listed}" if listed else ""
 
 
 def marked_name(name: str, *counts: Mapping[str, int]) -> str:
-    """Return the name of a data set, with the mark where any of `counts` is not empty."""
+    """Return the name of a dataset, with the mark where any of `counts` is not empty."""
     return f"{name} {MARK}" if any(counts) else name
 
 
-def copies_note(records: Iterable[Mapping[str, Any]]) -> str:
-    """Return `copies_line` for the data sets of records; '' where none has copies."""
-    found: dict[str, list[Mapping[str, int]]] = {}
+def copies_note(records: Iterable[Record]) -> str:
+    """Return `copies_line` for the datasets of records; '' where none has copies."""
+    by_dataset: dict[str, list[Mapping[str, int]]] = {}
     for record in records:
-        found.setdefault(record["inputs"]["dataset"]["name"], []).append(copies_of(record))
-    return copies_line({name: most(counts) for name, counts in found.items()})
-
-
-def copies_problem(value: Any) -> str:
-    """Return what is wrong with a record's numbers of copies, '' if nothing is."""
-    if not isinstance(value, dict) or not set(value) <= set(_WORDS):
-        return f"is not an object of {', '.join(_WORDS)}"
-    if not all(type(number) is int and 1 <= number <= 10**9 for number in value.values()):
-        return "holds something other than integers in [1, 1000000000]"
-    return ""
+        by_dataset.setdefault(record.inputs.dataset.name, []).append(record.copies)
+    return copies_line({name: most(counts) for name, counts in by_dataset.items()})

@@ -1,7 +1,7 @@
-"""One run, one JSON file: its inputs, its per-episode scores, and where they came from.
+"""One run, one JSON file: decoding, building and writing records.
 
-A record may come from a stranger, so reading one checks everything: sizes, types, bounds, and that the key
-and the summary are what the inputs and the scores make them.
+A record may come from a stranger, so reading one checks everything: sizes, types, bounds, and that the key and the
+summary are what the inputs and the scores make them. Past this door a record is a frozen `Record`.
 """
 
 from __future__ import annotations
@@ -11,28 +11,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from metabench.records.schema import SCHEMA, NewerSchemaError, RecordError, need, validate_record
-from metabench.statistics.summary import summary_of
+import msgspec
+
+from metabench.records.checks import RecordError, check_record
+from metabench.records.inputs import EvaluationInputs, as_plain
+from metabench.records.schema import SCHEMA, Record
+from metabench.records.scores import scores_of, summary_of
+from metabench.records.strict_json import LONGEST_FAULT, JsonFault, check_json, type_fault
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.bounded_files import read_bounded
 from metabench.utils.hashing import canonical_json, content_key
+from metabench.utils.text import printable
 
 MAX_BYTES = 32 * 2**20
 
-__all__ = [
-    "MAX_BYTES",
-    "SCHEMA",
-    "NewerSchemaError",
-    "RecordError",
-    "build_record",
-    "read_record",
-    "upgrade",
-    "validate_record",
-    "write_record",
-]
-
 UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""Pure functions by the schema they start from; each returns a record of the next schema."""
+"""Pure functions by the schema they start from; each returns the plain values of a record of the next schema."""
+
+
+class NewerSchemaError(RecordError):
+    """Error of a record that a newer metabench wrote: valid perhaps, but this one cannot judge it."""
+
+
+class _Head(msgspec.Struct):
+    """The part of a record that every schema has."""
+
+    schema: int
 
 
 def build_record(
@@ -44,16 +48,13 @@ def build_record(
     cost: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
     error: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """Return a valid record; the key and the summary are computed here.
+) -> Record:
+    """Return a valid record from plain values; the key and the summary are computed here.
 
     Args:
-        inputs: the resolved inputs, see `record_schema.PARTS`.
-        status: one of `STATUSES`; ``ok`` needs `scores`, ``failed`` and ``skipped`` need `error`.
-        scores: ``n_query``, queries in an episode, or a list of them where episodes differ; ``correct``, the correct
-            answers in each, or ``values`` of a ``metric``; ``episodes_digest``, a hexadecimal digest of the drawn
-            episodes; ``classes``, for each class of the test set the ``episodes`` it took part in and the sum over
-            those (see `record_schema`), None where episodes have no classes.
+        inputs: see `metabench.records.inputs.Inputs`.
+        status: one of `Status`; ``ok`` needs `scores`, ``failed`` and ``skipped`` need `error`.
+        scores: see `metabench.records.scores.Scores`.
         training: what happened in training, None if nothing was trained.
         cost: seconds, episodes per second, memory and so on.
         provenance: versions, hardware, source.
@@ -62,30 +63,68 @@ def build_record(
     Raises:
         RecordError: the parts do not make a valid record.
     """
-    summary = None
-    if scores is not None:
-        try:
-            summary = summary_of(scores, inputs["evaluation"]).as_record()
-        except ValueError as problem:
-            raise RecordError(f"record: {problem}") from None
-    record = {
+    plain = {
         "schema": SCHEMA,
         "key": content_key(inputs),
         "status": status,
         "inputs": inputs,
         "scores": scores,
-        "summary": summary,
+        "summary": _summary(inputs, scores),
         "training": training,
         "cost": cost or {},
         "provenance": provenance or {},
         "error": error,
     }
-    plain: dict[str, Any] = json.loads(canonical_json(record))  # tuples become lists, mappings dicts
-    validate_record(plain)
+    try:  # through the same door as a file; NaN is let through here so that the fault has a path
+        return decode_record(json.dumps(plain, ensure_ascii=False, sort_keys=True).encode(errors="surrogatepass"))
+    except RecordError as problem:
+        raise RecordError(f"cannot make a record: {problem}") from None
+
+
+def _summary(inputs: Mapping[str, Any], scores: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the summary of scores; None where they are so wrong that decoding must say it."""
+    if scores is None:
+        return None
+    try:
+        evaluation = msgspec.convert(inputs["evaluation"], EvaluationInputs)
+        return summary_of(scores_of(scores), evaluation).as_record()
+    except (msgspec.ValidationError, ValueError, KeyError):
+        return None
+
+
+def decode_record(raw: bytes) -> Record:
+    """Return the record of a JSON text, upgraded to the current schema and checked.
+
+    Raises:
+        RecordError: not JSON, or not a valid record; one line that begins with the path of the fault.
+        NewerSchemaError: its schema is newer than `SCHEMA`.
+    """
+    try:
+        check_json(raw.decode())
+        schema = msgspec.json.decode(raw, type=_Head).schema
+        if schema > SCHEMA:
+            raise NewerSchemaError(f"$.schema is {schema}, newer than {SCHEMA}. Upgrade metabench.")
+        if schema in UPGRADES:
+            raw = canonical_json(upgrade(msgspec.json.decode(raw))).encode()
+        record = msgspec.json.decode(raw, type=Record)
+    except msgspec.ValidationError as problem:
+        raise RecordError(type_fault(problem)) from None
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as problem:
+        raise RecordError(f"$ is not JSON ({printable(str(problem))[:LONGEST_FAULT]})") from None
+    except JsonFault as fault:
+        raise RecordError(str(fault)) from None
+    check_record(record)
+    return record
+
+
+def upgrade(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the plain values of a record brought to the current schema by `UPGRADES`."""
+    while plain["schema"] in UPGRADES:
+        plain = UPGRADES[plain["schema"]](plain)
     return plain
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> Record:
     """Read, upgrade and check a record file.
 
     Raises:
@@ -94,38 +133,31 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     raw = read_bounded(path, MAX_BYTES, RecordError)
     try:
-        record: dict[str, Any] = upgrade(_parse(raw))
-        validate_record(record)
+        return decode_record(raw)
     except RecordError as problem:
-        raise type(problem)(f"{path}: {problem}") from None
-    return record
+        raise type(problem)(f"cannot read record {path}: {problem}") from None
 
 
-def upgrade(record: Any) -> Any:
-    """Return `record` brought to the current schema by `UPGRADES`, or as it is if there is no way."""
-    while isinstance(record, dict) and type(record.get("schema")) is int and record["schema"] in UPGRADES:
-        record = UPGRADES[record["schema"]](record)
-    return record
+def record_json(record: Record) -> str:
+    """Return the canonical JSON of a record: the bytes of its file without the last line end."""
+    return canonical_json(as_plain(record))
 
 
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
+def write_record(path: Path, record: Record) -> None:
     """Write a record as canonical JSON, all or nothing; an OSError (a full disk) leaves what was there."""
-    write_atomic(path, canonical_json(record) + "\n")
+    write_atomic(path, record_json(record) + "\n")
 
 
-def _parse(raw: bytes) -> Any:
-    """Decode JSON strictly: no repeated keys, no NaN, no depth that overflows the parser."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        obj = dict(pairs)
-        need(len(obj) == len(pairs), "", "repeats a key in one object")
-        return obj
-
-    def refuse(constant: str) -> Any:
-        raise RecordError(f"record: holds {constant}, which is not JSON")
-
-    try:
-        return json.loads(raw.decode(), object_pairs_hook=unique, parse_constant=refuse)
-    except (ValueError, RecursionError) as problem:
-        reason = str(problem) if isinstance(problem, ValueError) else "nested too deeply"
-        raise RecordError(f"record: is not JSON ({reason[:200]})") from None
+__all__ = [
+    "MAX_BYTES",
+    "SCHEMA",
+    "NewerSchemaError",
+    "Record",
+    "RecordError",
+    "build_record",
+    "decode_record",
+    "read_record",
+    "record_json",
+    "upgrade",
+    "write_record",
+]

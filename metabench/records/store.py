@@ -7,20 +7,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
+from msgspec.structs import replace
 
 from metabench.errors import UsageError
-from metabench.records.record import NewerSchemaError, RecordError, read_record, validate_record, write_record
+from metabench.records.checks import RecordError, check_record
+from metabench.records.record import NewerSchemaError, read_record, write_record
+from metabench.records.schema import Record, SuiteMark, SweepMark
 
 _KEY = re.compile("[0-9a-f]{64}")
 HEADER = 32
 """Bytes at the start of a partial file that say who scores."""
 _PREFIX = re.compile("[0-9a-f]{4,64}")
+_LISTS: dict[type[SuiteMark | SweepMark], str] = {SuiteMark: "suites", SweepMark: "sweeps"}
+"""The list of the provenance that holds marks of a kind."""
 
 
 class Store:
@@ -43,7 +47,7 @@ class Store:
         """Return where the record with this key is or would be."""
         return self.root / "records" / f"{checked_key(key)}.json"
 
-    def find(self, key: str) -> dict[str, Any] | None:
+    def find(self, key: str) -> Record | None:
         """Return the record with this key if its run succeeded, else None.
 
         A damaged file is moved aside to ``<name>.corrupt``, reported, and counts as absent.
@@ -52,22 +56,22 @@ class Store:
             NewerSchemaError: the record is from a newer metabench, and measuring anew would overwrite it.
         """
         record = self._read(self.path(key))
-        return record if record is not None and record["status"] == "ok" else None
+        return record if record is not None and record.status == "ok" else None
 
-    def put(self, record: Mapping[str, Any]) -> Path:
+    def put(self, record: Record) -> Path:
         """Store a record and return its path; a run that did not succeed never replaces one that did.
 
         Raises:
             RecordError: the record is not valid.
             OSError: it cannot be written; what was there before stays.
         """
-        validate_record(record)
-        path = self.path(record["key"])
-        if record["status"] == "ok" or self.find(record["key"]) is None:
+        check_record(record)
+        path = self.path(record.key)
+        if record.status == "ok" or self.find(record.key) is None:
             write_record(path, record)
         return path
 
-    def records(self) -> Iterator[dict[str, Any]]:
+    def records(self) -> Iterator[Record]:
         """Yield every readable record, whatever its status, in the order of their keys."""
         for path in sorted((self.root / "records").glob("*.json")):
             if not _KEY.fullmatch(path.stem):
@@ -80,7 +84,7 @@ class Store:
             if record is not None:
                 yield record
 
-    def resolve(self, prefix: str) -> dict[str, Any]:
+    def resolve(self, prefix: str) -> Record:
         """Return the one record whose key starts with `prefix` (at least 4 hexadecimal digits).
 
         Raises:
@@ -96,17 +100,17 @@ class Store:
             raise UsageError(f"no record '{prefix}' in {self.root}: run it first, or give another --home")
         return record
 
-    def mark(self, key: str, name: str, entry: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Add an entry to a list in the provenance of a run that succeeded, once; return the record.
+    def mark(self, key: str, entry: SuiteMark | SweepMark) -> Record | None:
+        """Add a mark to the provenance of a run that succeeded, once; return the record.
 
         What was measured and what determines it stay as they are.
         """
         with self.lock(key):
             record = self.find(key)
-            if record is None or entry in record["provenance"].get(name, []):
+            if record is None or entry in getattr(record.provenance, _LISTS[type(entry)]):
                 return record
-            listed = [*record["provenance"].get(name, []), dict(entry)]
-            record = {**record, "provenance": {**record["provenance"], name: listed}}
+            listed = (*getattr(record.provenance, _LISTS[type(entry)]), entry)
+            record = replace(record, provenance=replace(record.provenance, **{_LISTS[type(entry)]: listed}))
             self.put(record)
             return record
 
@@ -118,11 +122,11 @@ class Store:
         with FileLock(folder / f"{checked_key(key)}.lock"):
             yield
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
+    def _read(self, path: Path) -> Record | None:
         try:
             record = read_record(path)
-            if record["key"] != path.stem:
-                raise RecordError(f"{path}: the record's key is not its file name")
+            if record.key != path.stem:
+                raise RecordError(f"cannot read record {path}: $.key is not the name of the file")
         except FileNotFoundError:
             return None
         except NewerSchemaError:
@@ -141,7 +145,11 @@ class Store:
 
 
 def checked_key(key: str) -> str:
-    """A key becomes a file name, so it must be nothing but a key."""
+    """Return a key, which becomes a file name, if it is nothing but a key.
+
+    Raises:
+        UsageError: it is something else.
+    """
     if not _KEY.fullmatch(key):
         raise UsageError(f"'{key[:80]}' is not a record key (64 hexadecimal digits)")
     return key

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pluggy
 
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
+
+if TYPE_CHECKING:
+    from metabench.records.schema import Record
 
 hookspec = pluggy.HookspecMarker("metabench")
 
@@ -39,5 +42,5 @@ def metabench_suites() -> Iterable[str | Path]:  # type: ignore[empty-body]
 
 
 @hookspec
-def metabench_run_finished(record: Mapping[str, Any], path: str) -> None:
+def metabench_run_finished(record: Record, path: str) -> None:
     """Observe a finished run: its record (read-only) and the path where it is stored. Cannot change a score."""

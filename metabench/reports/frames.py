@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from metabench.errors import MissingError, UsageError
 from metabench.planning import arguments
 from metabench.planning.arguments import Converter, convert_arguments
 from metabench.records.loading import load_records
+from metabench.records.schema import Record
 from metabench.reports.rows import rows_from_records, to_frame
-from metabench.statistics.episode_scores import EpisodeScores, answers, parts_of, queries
 from metabench.utils.atomic_files import replacing
 from metabench.utils.text import csv_safe
 
@@ -71,18 +71,18 @@ def write_frame(frame: pd.DataFrame, path: Path, form: str) -> None:
             frame.to_parquet(temporary, engine="pyarrow", index=False)
 
 
-def _runs(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _runs(records: Sequence[Record]) -> pd.DataFrame:
     """Return the frame of `rows.to_frame` with further columns from the records."""
     import pandas as pd
 
     frame = to_frame(rows_from_records(records)).drop(columns=["cached", "status"])
     more = [
         {
-            "sd": record["summary"]["sd"],
-            "n_query": _constant(record["scores"]["n_query"]),
-            "episodes_digest": record["scores"]["episodes_digest"],
-            **{name: _number(record["cost"].get(name)) for name in _COSTS},
-            **{name: str(record["provenance"].get(name, "")) for name in ("device", "metabench", "finished")},
+            "sd": record.summary.sd,
+            "n_query": record.measured.same_queries,
+            "episodes_digest": record.measured.episodes_digest,
+            **{name: getattr(record.cost, name) for name in _COSTS},
+            **{name: getattr(record.provenance, name) or "" for name in ("device", "metabench", "finished")},
         }
         for record in records
     ]
@@ -90,32 +90,23 @@ def _runs(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.concat([frame, extra], axis=1)
 
 
-def _constant(n_query: int | list[int]) -> int | None:
-    """Return the number of queries in an episode; None where episodes differ."""
-    return n_query if isinstance(n_query, int) else None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) else None
-
-
-def _episodes(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _episodes(records: Sequence[Record]) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
     runs = to_frame(rows_from_records(records))[list(_OF_THE_RUN)]
     for name in ("key", "algorithm", "backbone", "dataset", "metric"):
         runs[name] = runs[name].astype("category")  # one word per run, not one per episode
-    scores = [record["scores"] for record in records]
-    lengths = np.array([len(answers(score)) for score in scores])
+    scores = [record.measured for record in records]
+    lengths = np.array([len(score) for score in scores])
     frame = runs.loc[runs.index.repeat(lengths)].reset_index(drop=True)
     frame["episode"] = np.concatenate([np.arange(length) for length in lengths])
-    frame["score"] = np.concatenate([EpisodeScores.of(score).values for score in scores])
-    counts = [score.get("correct", [None] * length) for score, length in zip(scores, lengths, strict=True)]
+    frame["score"] = np.concatenate([score.per_episode.values for score in scores])
+    counts = [score.correct if score.is_counted else (None,) * len(score) for score in scores]
     frame["correct"] = pd.array([count for row in counts for count in row], dtype="Int64")
-    frame["n_query"] = np.concatenate([queries(score) for score in scores])
+    frame["n_query"] = np.concatenate([score.queries for score in scores])
     frame["accuracy"] = frame["score"].where(frame["correct"].notna())
-    parts = [{part.metric.name: part.values for part in parts_of(score)} for score in scores]
+    parts = [{part.metric.name: part.values for part in score.parts_per_episode} for score in scores]
     for name in dict.fromkeys(name for values in parts for name in values):
         columns = [values.get(name, np.full(length, np.nan)) for values, length in zip(parts, lengths, strict=True)]
         frame[name] = np.concatenate(columns)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from metabench.planning.data_digests import NO_DIGESTS
 from metabench.planning.outcome import Outcome
 from metabench.planning.run_spec import RejectedRun
-from metabench.records.copy_counts import copies_of, copies_words
-from metabench.records.describe import train_dataset
+from metabench.records.copy_counts import copies_words
+from metabench.records.inputs import TrainingInputs, inputs_of
+from metabench.records.schema import SCHEMA, Cost, Provenance, Record, RunError
 from metabench.registry.metric import ACCURACY
 from metabench.reports.text import params_text, score_text
-from metabench.statistics.episode_scores import metric_of, parts_of, score_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ _OF_THE_CELL = ("way", "shot", "query")
 _INTEGERS = ("way", "shot", "query", "episodes", "episode_seed", "seed")
 
 
-def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[str] = ()) -> list[TableRow]:
+def rows_from_records(records: Iterable[Record], cached: Collection[str] = ()) -> list[TableRow]:
     """Return one row (see `RUN_COLUMNS`) per record, in the order given.
 
     Args:
@@ -71,7 +71,7 @@ def rows_from_records(records: Iterable[Mapping[str, Any]], cached: Collection[s
     `accuracy` is the score where that is the metric; `seed` is the seed of the training; `note` is the reason where a
     run failed; `copies` is the number of copies among the items by kind, see `metabench.records.copy_counts`.
     """
-    return [_row(record, record["key"] in cached) for record in records]
+    return [_row(record, record.key in cached) for record in records]
 
 
 def to_frame(rows: Sequence[TableRow]) -> pd.DataFrame:
@@ -91,61 +91,57 @@ def flat_row(row: TableRow) -> TableRow:
     return {**row, **{name: text(row[name]) for name, text in _TEXTS.items()}}
 
 
-def _row(record: Mapping[str, Any], cached: bool) -> TableRow:
-    inputs, summary, error = record["inputs"], record["summary"] or {}, record["error"]
-    cell, metric = inputs["protocol"]["params"], metric_of(record["scores"]) if record["scores"] else None
-    score = score_of(record) if metric else None
-    note = f"{error['type']}: {error['message']}" if error else summary.get("note", "")
+def _row(record: Record, cached: bool) -> TableRow:
+    inputs, error = record.inputs, record.error
+    summary = None if record.scores is None else record.summary
+    cell, metric = inputs.protocol.params, None if record.scores is None else record.metric
+    score = None if summary is None else summary.mean
+    note = str(error) if error else "" if summary is None else summary.note
     return {
-        "algorithm": inputs["algorithm"]["name"],
-        "params": params_text(inputs["algorithm"]["params"]),
-        "setting": inputs["algorithm"]["setting"],
-        "backbone": inputs["backbone"]["name"],
-        "backbone_params": params_text(inputs["backbone"]["params"]),
-        "trained_on": inputs["backbone"]["trained_on"],
-        "dataset": inputs["dataset"]["name"],
-        "dataset_params": params_text(inputs["dataset"]["params"]),
-        "dataset_digest": inputs["dataset"]["digest"],
-        "split": inputs["dataset"]["split"],
-        "train_dataset": train_dataset(inputs),
-        "protocol": inputs["protocol"]["name"],
+        "algorithm": inputs.algorithm.name,
+        "params": params_text(inputs.algorithm.params),
+        "setting": inputs.algorithm.setting,
+        "backbone": inputs.backbone.name,
+        "backbone_params": params_text(inputs.backbone.params),
+        "trained_on": inputs.backbone.trained_on,
+        "dataset": inputs.dataset.name,
+        "dataset_params": params_text(inputs.dataset.params),
+        "dataset_digest": inputs.dataset.digest,
+        "split": inputs.dataset.split,
+        "train_dataset": inputs.training_dataset,
+        "protocol": inputs.protocol.name,
         "protocol_params": params_text({name: cell[name] for name in cell if name not in _OF_THE_CELL}),
         **{name: cell.get(name) for name in _OF_THE_CELL},
         "metric": metric,
         "score": score,
         "accuracy": score if metric == ACCURACY else None,
-        "ci95": summary.get("ci95"),
-        "interval": summary.get("interval"),
-        "open95": summary.get("open95"),
-        "parts": _parts(record),
-        "episodes": summary.get("episodes", inputs["evaluation"]["episodes"]),
-        "episode_seed": inputs["evaluation"]["seed"],
-        "sampling": inputs["evaluation"]["sampling"],
-        "seed": (inputs["training"] or {}).get("seed"),
-        "training": _training(inputs["training"] or {}),
-        "precision": inputs["precision"],
-        "status": record["status"],
+        "ci95": None if summary is None else summary.ci95,
+        "interval": None if summary is None else summary.interval,
+        "open95": None if summary is None else summary.open95,
+        "parts": [] if summary is None else _parts(record),
+        "episodes": inputs.evaluation.episodes if summary is None else summary.episodes,
+        "episode_seed": inputs.evaluation.seed,
+        "sampling": inputs.evaluation.sampling,
+        "seed": inputs.seed,
+        "training": "" if inputs.training is None else _training(inputs.training),
+        "precision": inputs.precision,
+        "status": record.status,
         "note": note,
-        "copies": copies_of(record),
+        "copies": record.copies,
         "cached": cached,
-        "key": record["key"],
+        "key": record.key,
     }
 
 
-def _training(training: Mapping[str, Any]) -> str:
-    """Return the settings of a training except its seed."""
-    return params_text(
-        {name: value for name, value in training.items() if name != "seed" and isinstance(value, (int, float, str))}
-    )
+def _training(training: TrainingInputs) -> str:
+    """Return the settings of a training but for its seed."""
+    return params_text({name: value for name, value in training.settings.items() if name != "seed"})
 
 
-def _parts(record: Mapping[str, Any]) -> list[TableRow]:
-    parts = (record["summary"] or {}).get("parts", {})
-    metrics = [part.metric for part in parts_of(record["scores"])] if parts else []
-    return [
-        {"metric": metric, "score": parts[metric.name]["mean"], "ci95": parts[metric.name]["ci95"]}
-        for metric in metrics
-    ]
+def _parts(record: Record) -> list[TableRow]:
+    known = record.summary.parts
+    metrics = [part.metric.metric for part in record.measured.parts]
+    return [{"metric": metric, "score": known[metric.name].mean, "ci95": known[metric.name].ci95} for metric in metrics]
 
 
 def parts_text(parts: Sequence[TableRow]) -> str:
@@ -164,13 +160,22 @@ def part_text(part: TableRow) -> str:
 
 def outcome_rows(outcomes: Sequence[Outcome | RejectedRun]) -> list[TableRow]:
     """Return one table row for each outcome; what could not be measured is ``skipped``, and its note says why."""
-    cached = {item.record["key"] for item in outcomes if isinstance(item, Outcome) and item.cached}
+    cached = {item.record.key for item in outcomes if isinstance(item, Outcome) and item.cached}
     records = (item.record if isinstance(item, Outcome) else _skipped(item) for item in outcomes)
     return rows_from_records(records, cached)
 
 
-def _skipped(lacking: RejectedRun) -> dict[str, Any]:
-    """Return a record-like mapping for a run that could not be made."""
-    error = {"type": type(lacking.error).__name__, "message": str(lacking.error)}
-    inputs = lacking.run.inputs(NO_DIGESTS)
-    return {"key": "", "inputs": inputs, "status": "skipped", "error": error, "scores": None, "summary": None}
+def _skipped(rejected: RejectedRun) -> Record:
+    """Return what a table shows of a run that could not be made, as if it had a record."""
+    return Record(
+        schema=SCHEMA,
+        key="",
+        status="skipped",
+        inputs=inputs_of(rejected.run.inputs(NO_DIGESTS)),
+        scores=None,
+        summary_fields=None,
+        training=None,
+        cost=Cost(),
+        provenance=Provenance(),
+        error=RunError(type(rejected.error).__name__, str(rejected.error)),
+    )

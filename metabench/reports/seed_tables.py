@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from metabench.comparison.seed_groups import OverSeeds, over_seeds
+from metabench.records.schema import Record
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.reports.rows import TableRow, rows_from_records
 from metabench.reports.run_tables import (
@@ -18,7 +19,6 @@ from metabench.reports.run_tables import (
 )
 from metabench.reports.text import score_text, width_text
 from metabench.reports.text_table import Notes, Table, report_text
-from metabench.statistics.seeds import OverSeeds, over_seeds
 
 _NOTES = (
     "seeds (sd): trainings, and the standard deviation of the {} between them",
@@ -26,11 +26,11 @@ _NOTES = (
 )
 
 
-def seed_rows(records: Iterable[Mapping[str, Any]]) -> list[TableRow]:
+def seed_rows(records: Iterable[Record]) -> list[TableRow]:
     """Return one row for the runs that differ in the training seed alone, for every such group of the records.
 
     A row holds what its runs share, and `seeds` (the seeds), `score` (their mean), `seed_sd`, `total95`,
-    `total_open95` (see `metabench.statistics.seeds.OverSeeds`) and `keys`.
+    `total_open95` (see `metabench.comparison.seed_groups.OverSeeds`) and `keys`.
     """
     return [_seed_row(group) for group in over_seeds(records)]
 
@@ -52,14 +52,14 @@ def _seed_row(group: OverSeeds) -> TableRow:
     names = (*ALWAYS, "dataset_digest", "trained_on", "train_dataset", *varied, *IF_NEEDED, "copies")
     return {
         **{name: shared[name] for name in names},
-        "seeds": [record["inputs"]["training"]["seed"] for record in group.records] if group.seeds else [],
+        "seeds": [record.inputs.seed for record in group.records] if group.seeds else [],
         "metric": shared["metric"],
         "accuracy": round(group.score, 6) if group.metric == ACCURACY else None,
         "score": round(group.score, 6),
         "seed_sd": group.seed_sd,
         "total95": group.total95,
         "total_open95": group.total_open95,
-        "keys": [record["key"] for record in group.records],
+        "keys": [record.key for record in group.records],
     }
 
 

@@ -83,7 +83,7 @@ def _combination(result: CandidateResult) -> dict[str, Any]:
         "seed_sd": None if over is None else over.seed_sd,
         "rank": None if result.rank is None else result.rank.place,
         "problem": result.problem,
-        "keys": [] if over is None else [record["key"] for record in over.records],
+        "keys": [] if over is None else [record.key for record in over.records],
     }
 
 
@@ -92,8 +92,8 @@ def _widths(result: CandidateResult) -> tuple[float | None, float | None]:
         return None, None
     if len(result.over.records) > 1:
         return result.over.total95, result.over.total_open95
-    summary = result.over.records[0]["summary"]
-    return summary["ci95"], summary["open95"]
+    summary = result.over.records[0].summary
+    return summary.ci95, summary.open95
 
 
 def _table(results: Sequence[CandidateResult]) -> Table:

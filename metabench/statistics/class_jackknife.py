@@ -1,4 +1,4 @@
-"""The *open* interval: what the mean would do with other classes and other images, from ordinary episodes.
+"""The *open* interval: the mean for other classes and other images, from ordinary episodes.
 
 A few-shot score is an average over episodes of `way` classes each. Given the test set, episodes are drawn
 independently: that part of the uncertainty is the closed interval's. What the test set itself adds is that its
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from metabench.statistics.episode_scores import Floats
 
 FEWEST_DF = 2.0
 """Student's t with fewer degrees of freedom has no variance: an interval from it is wide and says nothing."""
@@ -82,16 +82,14 @@ def class_level(scores: Floats, episodes: NDArray[np.int64], totals: Floats) -> 
     share = used / used.sum()
     correction = max(0.0, classes * float(share @ share) - (classes - way) / (way * count))
     data = effects * correction
-    df = max(_satterthwaite(deviations, used, noise, count, inflation, sampling + data), min(classes / way, count) - 1)
+    df = max(_class_df(deviations, used, noise, count, inflation, sampling + data), min(classes / way, count) - 1)
     if df < FEWEST_DF:
         data, df = max(0.0, inflation * squares - sampling) * correction, classes - 1.0
     return None if df < FEWEST_DF else ClassLevel(sampling, data, df, classes)
 
 
-def _satterthwaite(
-    deviations: Floats, used: Floats, noise: float, count: int, inflation: float, variance: float
-) -> float:
-    """Return twice the squared variance over the variance of its estimate.
+def _class_df(deviations: Floats, used: Floats, noise: float, count: int, inflation: float, variance: float) -> float:
+    """Return Satterthwaite's degrees of freedom: twice the squared variance over the variance of its estimate.
 
     The squares E_c^2 vary as those of normal E_c with variance N_c^2 effect + N_c noise, less what an episode's product
     with itself contributes, which is the noise's own.

@@ -1,4 +1,4 @@
-"""Which method is better over many data sets, where each data set is one observation (Demsar 2006, JMLR 7:1-30)."""
+"""Comparison of methods over many datasets, where every dataset is one observation (Demsar 2006, JMLR 7:1-30)."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metabench.statistics.episode_scores import Floats
 from metabench.statistics.multiple_testing import holm
 from metabench.statistics.rank_distribution import RankSums, rank_sums, squares, widths
-from metabench.statistics.summary import t_quantile
-
-Floats = NDArray[np.float64]
+from metabench.statistics.student_t import t_quantile
 
 FEW_DATASETS = 10
-"""Below this many data sets little can be shown, and the chi-squared p-value is rough; a note says so."""
+"""Below this many datasets little can be shown, and the chi-squared p-value is rough; a note says so."""
 
 
 @dataclass(frozen=True)
 class PairAcross:
-    """Method A against method B over the data sets.
+    """Method A against method B over the datasets.
 
     Attributes:
         first, second: positions of A and B among the methods.
-        mean: mean over data sets of A's score minus B's, in the unit of the scores.
-        low, high: 95 % interval of `mean`, Student's t over data sets; None where all data sets differ by the same.
-        wins, ties, losses: data sets on which A is better, equal, worse.
+        mean: mean over datasets of A's score minus B's, in the unit of the scores.
+        low, high: 95 % interval of `mean`, Student's t over datasets; None where all datasets differ by the same.
+        wins, ties, losses: datasets on which A is better, equal, worse.
         p_wilcoxon: two-sided p-value of the signed-rank test; p_holm: the same adjusted over all pairs.
         nemenyi: whether the mean ranks differ by more than the critical difference, and so much that chance makes the
             largest difference as large with a probability of at most 5 %.
@@ -49,16 +48,16 @@ class PairAcross:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Methods over data sets.
+    """Methods over datasets.
 
     Attributes:
-        datasets: number of data sets.
+        datasets: number of datasets.
         mean_ranks: mean rank of each method, 1 the best; equal scores share the mean of their ranks.
         chi2: Friedman's statistic without a correction for ties.
         chi2_ties, p_friedman: Friedman's statistic with the correction, and its p-value by the chi-squared
-            distribution, which is rough for few data sets.
+            distribution, which is rough for few datasets.
         f: Iman and Davenport's statistic, from `chi2_ties`: that of an analysis of variance on the ranks.
-        p_f: p-value of `f`, which is that of `chi2_ties` too, over all arrangements of the ranks on every data set.
+        p_f: p-value of `f`, which is that of `chi2_ties` too, over all arrangements of the ranks on every dataset.
         draws: how many arrangements were drawn for `p_f`; 0 where all were counted.
         critical_difference: of the mean ranks, Nemenyi at 5 %.
         pairs: every pair of methods.
@@ -84,7 +83,7 @@ def rank_methods(
     higher_is_better: bool = True,
     ends: tuple[float, float] | None = None,
 ) -> Ranking:
-    """Rank k methods by their scores on N data sets.
+    """Rank k methods by their scores on N datasets.
 
     Args:
         scores: (N, k), N >= 2 and k >= 2.
@@ -93,7 +92,7 @@ def rank_methods(
         ends: the range of a difference of scores, beyond which no interval goes; None where there is no known one.
 
     Raises:
-        ValueError: fewer data sets or methods, or a score that is not a number.
+        ValueError: fewer datasets or methods, or a score that is not a number.
     """
     table = np.asarray(scores, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
@@ -125,10 +124,9 @@ def rank_methods(
 
 def row_ranks(scores: Floats) -> Floats:
     """Return the ranks (N, k) within each row of scores (N, k), 1 for the largest, ties sharing their mean rank."""
-    above = (scores[:, None, :] > scores[:, :, None]).sum(2)
-    equal = (scores[:, None, :] == scores[:, :, None]).sum(2)
-    ranks: Floats = above + (equal + 1) / 2
-    return ranks
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(-scores, axis=1))
 
 
 def mean_ranks(scores: Floats) -> Floats:
@@ -137,7 +135,10 @@ def mean_ranks(scores: Floats) -> Floats:
 
 
 def friedman(scores: Floats) -> tuple[float, float]:
-    """Return Friedman's chi-squared statistic of (N, k) scores, without and with the correction for ties."""
+    """Return Friedman's chi-squared statistic of (N, k) scores, without and with the correction for ties.
+
+    `scipy.stats.friedmanchisquare` refuses two methods and has the second one only.
+    """
     n, k = scores.shape
     ranks = mean_ranks(scores)
     chi2 = 12 * n / (k * (k + 1)) * (float(ranks @ ranks) - k * (k + 1) ** 2 / 4)
@@ -151,7 +152,7 @@ def iman_davenport(chi2: float, datasets: int, methods: int) -> float:
     """Return Iman and Davenport's F (1980, Communications in Statistics A9:571-595) from Friedman's chi-squared.
 
     From the one corrected for ties it is the F of a two-way analysis of variance on the ranks (Conover 1999, section
-    5.8); infinite where all data sets rank the methods alike.
+    5.8); infinite where all datasets rank the methods alike.
     """
     rest = datasets * (methods - 1) - chi2
     return (datasets - 1) * chi2 / rest if rest > 1e-9 else math.inf
@@ -159,25 +160,10 @@ def iman_davenport(chi2: float, datasets: int, methods: int) -> float:
 
 def critical_difference(methods: int, datasets: int, alpha: float = 0.05) -> float:
     """Return Nemenyi's critical difference of mean ranks of `methods` on `datasets`."""
-    return range_quantile(1 - alpha, methods) * math.sqrt(methods * (methods + 1) / (12 * datasets))
+    from scipy.stats import studentized_range
 
-
-def range_quantile(level: float, k: int) -> float:
-    """Return the `level` quantile of the range of k standard normal values (studentised, infinitely many df).
-
-    P(range <= q) is k times the integral of phi(z) (Phi(z) - Phi(z - q))^(k-1): the trapezoid rule is exact to
-    rounding for so smooth a function, and bisection a hundred times faster than scipy's general quantile.
-    """
-    from scipy.special import ndtr
-
-    z = np.linspace(-9, 9, 1801)
-    density = k * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (z[1] - z[0])
-    low, high = 0.0, 20.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        below_it = float(density @ (ndtr(z) - ndtr(z - middle)) ** (k - 1)) < level
-        low, high = (middle, high) if below_it else (low, middle)
-    return (low + high) / 2
+    quantile = float(studentized_range.ppf(1 - alpha, methods, np.inf))
+    return quantile * math.sqrt(methods * (methods + 1) / (12 * datasets))
 
 
 def wilcoxon(differences: Sequence[float]) -> float:
@@ -194,7 +180,7 @@ def _doubled_sums(ranks: Floats) -> NDArray[np.int64]:
 
 
 def _apart(ranks: Floats, chance: RankSums, width: float, alpha: float) -> NDArray[np.bool_]:
-    """Which methods (k, k) have mean ranks farther apart than both Nemenyi's difference and chance allow."""
+    """Return which methods (k, k) have mean ranks farther apart than both Nemenyi's difference and chance allow."""
     sums = _doubled_sums(ranks)
     gaps = np.abs(sums[:, None] - sums[None, :])
     return np.asarray((gaps / (2 * len(ranks)) > width) & (chance.tail(widths, gaps) <= alpha))

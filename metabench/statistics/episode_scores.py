@@ -1,14 +1,13 @@
-"""The scores of one run, episode by episode: what everything that summarises or compares runs works on.
+"""The scores of one run, episode by episode: one number for each, in the unit of the metric.
 
-A record holds counts of correct answers or values of a metric, and episodes may differ in size. All that is told apart
-here and nowhere else; the rest sees one number for each episode, in the unit of the metric.
+Everything that summarises or compares runs works on these, whether they came from counts of correct answers or values
+of a metric, and whether or not episodes differ in size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,25 +63,13 @@ class EpisodeScores:
         return cls(100.0 * counts.astype(np.float64) / out_of, ACCURACY, total, digest, sums)
 
     @classmethod
-    def of(cls, scores: Mapping[str, Any]) -> EpisodeScores:
-        """Return the scores of a record that has some."""
-        classes, digest = scores["classes"], scores["episodes_digest"]
-        if "correct" in scores:
-            sums = classes and "correct" in classes and (classes["episodes"], classes["correct"])
-            return cls.of_counts(scores["correct"], scores["n_query"], sums or None, digest)
-        sums = None
-        if classes is not None and isinstance(scores["n_query"], int):
-            sums = np.asarray(classes["episodes"], np.int64), np.asarray(classes["totals"], np.float64)
-        return cls(np.asarray(scores["values"], np.float64), metric_of(scores), 0, digest, sums)
-
-    @classmethod
     def mean(cls, runs: Sequence[EpisodeScores]) -> EpisodeScores:
         """Return the mean of several runs over the same episodes (`paired`)."""
         first = runs[0]
         sums = [run.classes for run in runs]
         classes = None
         if first.classes is not None and None not in sums:
-            classes = first.classes[0], np.mean([each[1] for each in sums if each], axis=0)
+            classes = first.classes[0], np.mean([part[1] for part in sums if part], axis=0)
         values = np.mean([run.values for run in runs], axis=0)
         return cls(values, first.metric, sum(run.queries for run in runs), first.digest, classes)
 
@@ -90,7 +77,7 @@ class EpisodeScores:
         return len(self.values)
 
     def paired(self, other: EpisodeScores) -> bool:
-        """Whether both are of the same episodes."""
+        """Return whether both are of the same episodes."""
         return bool(self.digest) and self.digest == other.digest and len(self) == len(other)
 
     @property
@@ -99,61 +86,6 @@ class EpisodeScores:
         return self.metric.sign * self.values
 
 
-def metric_of(scores: Mapping[str, Any]) -> Metric:
-    """Return the metric of a record's ``scores``."""
-    return Metric(**scores["metric"]) if "metric" in scores else ACCURACY
-
-
-def metric_as_record(metric: Metric) -> dict[str, Any]:
-    """Return how a record says its metric."""
-    return asdict(metric)
-
-
 def first_column(scores: Floats) -> Floats:
     """Return the scores (T,) of episodes that may have parts beside them, (T, 1 + parts)."""
     return scores if scores.ndim == 1 else scores[:, 0]
-
-
-def parts_as_record(parts: Sequence[Metric], values: Floats) -> list[dict[str, Any]]:
-    """Return how a record holds the parts of its scores: values (T, parts), of which six decimals are kept."""
-    return [
-        {"metric": metric_as_record(part), "values": np.round(column, 6).tolist()}
-        for part, column in zip(parts, values.T, strict=True)
-    ]
-
-
-def parts_of(scores: Mapping[str, Any]) -> list[EpisodeScores]:
-    """Return what the scores of a record are made of, as its protocol says; mostly nothing."""
-    digest = scores["episodes_digest"]
-    return [
-        EpisodeScores(np.asarray(part["values"], np.float64), Metric(**part["metric"]), digest=digest)
-        for part in scores.get("parts", ())
-    ]
-
-
-def shares(scores: Mapping[str, Any]) -> Floats:
-    """Return the share of correct answers in each episode of a record that holds counts, in [0, 1]."""
-    found: Floats = np.asarray(scores["correct"], np.float64) / np.asarray(scores["n_query"], np.float64)
-    return found
-
-
-def answers_name(scores: Mapping[str, Any]) -> str:
-    """Return under which name a record holds what it holds for each episode: ``correct`` or ``values``."""
-    return "correct" if "correct" in scores else "values"
-
-
-def answers(scores: Mapping[str, Any]) -> Sequence[float]:
-    """Return what a record holds for each episode: counts, or values."""
-    found: Sequence[float] = scores[answers_name(scores)]
-    return found
-
-
-def queries(scores: Mapping[str, Any]) -> Sequence[int]:
-    """Return the number of queries of each episode of a record."""
-    n_query, episodes = scores["n_query"], len(answers(scores))
-    return [n_query] * episodes if isinstance(n_query, int) else list(n_query)
-
-
-def score_of(record: Mapping[str, Any]) -> float:
-    """Return the mean score of a record that has scores, as its summary gives it."""
-    return float(record["summary"][metric_of(record["scores"]).name])

@@ -1,4 +1,4 @@
-"""Is A better than B over many cells? Ranks with ties over the cells of a suite."""
+"""Ranks with ties over the cells of a suite."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metabench.statistics.means import Seeds, compare_means, is_rankable
+from metabench.statistics.mean_moments import Seeds
+from metabench.statistics.means import compare_means, is_rankable
 from metabench.statistics.tied_ranks import Rank, places
 
 
 def rank_over_cells(rows: Sequence[Sequence[Seeds]]) -> list[Rank | None]:
-    """Rank methods (k rows of the same cells, each with its seeds, of one metric); see `leaderboard.ranks.places`.
+    """Rank methods (k rows of the same cells, each with its seeds, of one metric); see `tied_ranks.places`.
 
     The tests are of the difference of the means over cells (`means.compare_means`). A method with a cell of a single
     episode has no rank.
     """
     able = [index for index, row in enumerate(rows) if all(map(is_rankable, row))]
-    found: list[Rank | None] = [None] * len(rows)
+    ranks: list[Rank | None] = [None] * len(rows)
     if able:
         gaps, p = compare_means([rows[index] for index in able])
         means = np.round(gaps[:, 0], 9)  # above that of the first; what differs by less is rounding
         for index, place in zip(able, places(means, gaps, p), strict=True):
-            found[index] = place
-    return found
+            ranks[index] = place
+    return ranks

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+ALPHA = 0.05
+
+Matrix = NDArray[np.float64]
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number by Holm's step-down rule (Holm 1979), in the order given.
+def holm(p: ArrayLike) -> list[float]:
+    """Return p-values (m,) adjusted for their number by Holm's step-down rule (Holm 1979), in the order given.
 
     Rejecting where the adjusted value is at most alpha keeps the chance of any false rejection below alpha,
     whatever the dependence between the tests.
     """
-    adjusted, largest = [0.0] * len(p), 0.0
-    for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
-        adjusted[index] = largest
-    return adjusted
-
-
-ALPHA = 0.05
-
-
-Matrix = NDArray[np.float64]
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(values), 0, -1) * values[order]))
+    result: list[float] = adjusted.tolist()
+    return result
 
 
 def holm_rejects(p: Matrix, alpha: float = ALPHA) -> NDArray[np.bool_]:
     """Return which p-values (a symmetric matrix; each pair counts once) Holm's step-down method rejects."""
     above = np.triu_indices(len(p), 1)
-    ordered = np.sort(p[above])
-    failing = np.flatnonzero(ordered > alpha / np.arange(len(ordered), 0, -1))
-    if not len(failing):
-        return ~np.eye(len(p), dtype=bool)
-    return np.asarray(p < ordered[failing[0]])
+    rejected = np.zeros(p.shape, dtype=bool)
+    rejected[above] = np.array(holm(p[above])) <= alpha
+    return rejected | rejected.T

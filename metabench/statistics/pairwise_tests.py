@@ -1,24 +1,23 @@
-"""Is A better than B? Two rows of per-episode scores, the difference of their means, and how sure it is."""
+"""Tests of two rows of per-episode scores: the difference of their means, its interval and its p-value."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from metabench.statistics.episode_scores import EpisodeScores, Floats
 from metabench.statistics.shared_episodes import Run
-from metabench.statistics.summary import FEW_EPISODES, open_half_width, t_quantile
+from metabench.statistics.student_t import satterthwaite, t_quantile, two_sided_p
+from metabench.statistics.summary import FEW_EPISODES, open_half_width
 
 NO_DIFFERENCE = "no difference observed"
 UNPAIRED = "different episodes, so not paired: Welch's test"
 PREFIX = "difference on the first {}, which both met; the scores are over all of each"
 SAME_EPISODE, INDEPENDENT_EPISODES = "same episode", "independent episodes"
-"""Of which pairs of new episodes `Difference.a_beats_b` is the probability."""
+"""Pairs of new episodes of which `Difference.a_beats_b` is the probability."""
 
 
 @dataclass(frozen=True)
@@ -63,38 +62,37 @@ def compare_scores(a: ArrayLike, b: ArrayLike, paired: bool, higher_is_better: b
     """
     first, second = _row(a), _row(b)
     if not paired:
-        found = replace(_welch(first, second), a_beats_b_over=INDEPENDENT_EPISODES)
+        difference = replace(_welch(first, second), a_beats_b_over=INDEPENDENT_EPISODES)
     elif len(first) != len(second):
         raise ValueError(f"paired scores need the same episodes, not {len(first)} and {len(second)}")
     else:
-        found = _paired(first - second)
-    return found if higher_is_better else replace(found, a_beats_b=1.0 - found.a_beats_b)
+        difference = _paired(first - second)
+    return difference if higher_is_better else replace(difference, a_beats_b=1.0 - difference.a_beats_b)
 
 
-def compare_records(a: Mapping[str, Any], b: Mapping[str, Any]) -> Difference:
-    """Compare two records with scores of one metric: paired where they met the same episodes, else Welch with a note.
+def compare_runs(first: Run, second: Run) -> Difference:
+    """Compare two runs with scores of one metric: paired where they met the same episodes, else Welch with a note.
 
     Runs of one stream that ended at different episodes are compared on those that both met, and the note says so.
 
     Raises:
         ValueError: they are of different metrics.
     """
-    first, second = Run.of(a), Run.of(b)
     one, two, shared = first.scores, second.scores, first.shared(second)
     if one.metric != two.metric:
         raise ValueError(f"{one.metric.name} and {two.metric.name} cannot be compared")
     if one.paired(two):
-        found = compare_scores(one.values, two.values, True, one.metric.higher_is_better)
-        return replace(found, open95=_open_half_width(one, two, found.ci95))
+        difference = compare_scores(one.values, two.values, True, one.metric.higher_is_better)
+        return replace(difference, open95=_open_half_width(one, two, difference.ci95))
     rows = (one.values[:shared], two.values[:shared]) if shared else (one.values, two.values)
-    found = compare_scores(*rows, shared > 0, one.metric.higher_is_better)
-    told = PREFIX.format("episode" if shared == 1 else f"{shared:,} episodes") if shared else UNPAIRED
-    more = "" if found.note == NO_DIFFERENCE else found.note  # the verdict says it
-    return replace(found, note="; ".join(filter(None, (told, more))))
+    difference = compare_scores(*rows, shared > 0, one.metric.higher_is_better)
+    basis = PREFIX.format("episode" if shared == 1 else f"{shared:,} episodes") if shared else UNPAIRED
+    more = "" if difference.note == NO_DIFFERENCE else difference.note  # the verdict says it
+    return replace(difference, note="; ".join(filter(None, (basis, more))))
 
 
 def _open_half_width(one: EpisodeScores, two: EpisodeScores, closed: float | None) -> float | None:
-    """The class-level interval of the difference of two rows of scores on the same episodes: no less than `closed`."""
+    """Return the class-level half-width of the difference of two rows on the same episodes: no less than `closed`."""
     if one.classes is None or two.classes is None or not np.array_equal(one.classes[0], two.classes[0]):
         return None
     values = one.values - two.values
@@ -137,14 +135,13 @@ def _welch(a: Floats, b: Floats) -> Difference:
         # Two constants: the permutation test, whose smallest p-value is one over the ways to split the scores.
         ways = math.exp(math.lgamma(len(a) + len(b) + 1) - math.lgamma(len(a) + 1) - math.lgamma(len(b) + 1))
         return Difference(mean, None, min(1.0, 2 / ways), fewer, "welch", wins, "neither varies between episodes")
-    df = variance**2 / sum(part**2 / (len(x) - 1) for part, x in zip(parts, (a, b), strict=True))
+    uncertainty = sum(part**2 / (len(x) - 1) for part, x in zip(parts, (a, b), strict=True))
+    df = float(satterthwaite(variance, uncertainty, 1.0))
     return _student(mean, math.sqrt(variance), df, fewer, "welch", wins)
 
 
 def _student(mean: float, sem: float, df: float, episodes: int, method: str, wins: float) -> Difference:
-    from scipy.special import stdtr
-
-    p = 2.0 * float(stdtr(df, -abs(mean) / sem))
+    p = float(two_sided_p(mean / sem, df))
     note = "few episodes" if episodes < FEW_EPISODES else ""
     return Difference(mean, t_quantile(df, 0.95) * sem, p, episodes, method, wins, note)
 

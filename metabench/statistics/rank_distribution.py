@@ -1,8 +1,8 @@
-"""Which mean ranks chance gives: every order of the methods on every data set is as likely as every other.
+"""The distribution of mean ranks by chance: every order of the methods on every dataset is equally likely.
 
-Given the ranks that each data set has, ties included, this is the exact null distribution of every statistic of the
+Given the ranks that each dataset has, ties included, this is the exact null distribution of every statistic of the
 sums of ranks (Friedman 1937, JASA 32:675-701). The statistics here do not depend on which method has which sum, so sums
-are kept in order and data sets are added one after another: ten data sets and four methods have 846 ordered sums where
+are kept in order and datasets are added one after another: ten datasets and four methods have 846 ordered sums where
 there are 24^10 arrangements. Where even those are too many, arrangements are drawn.
 """
 
@@ -16,20 +16,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from metabench.statistics.episode_scores import Floats
 from metabench.utils.random_streams import Stream
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 DRAWS = 20_000
 """Arrangements that are drawn where they are too many to be enumerated."""
 _MOST_SUMS = 200_000
-"""Sums that one more data set may make before equal ones are put together; beyond them arrangements are drawn."""
+"""Sums that one more dataset may make before equal ones are put together; beyond them arrangements are drawn."""
 
 
 @dataclass(frozen=True)
 class RankSums:
-    """Sums of ranks over data sets under chance.
+    """Sums of ranks over datasets under chance.
 
     Attributes:
         sums: (S, k) twice the sums of ranks, which are whole numbers.
@@ -74,7 +74,7 @@ def widths(sums: Ints) -> Ints:
 
 
 def _enumerated(doubled: Ints) -> RankSums | None:
-    """Add the data sets one by one; None where that would be too much."""
+    """Add the datasets one by one; None where that would be too much."""
     methods, largest = doubled.shape[1], int(doubled.max(1).sum())
     if (largest + 1) ** methods > 2**62:
         return None
@@ -94,7 +94,7 @@ def _enumerated(doubled: Ints) -> RankSums | None:
 
 
 def _arrangements(row: Ints, most: int) -> Ints | None:
-    """Return the different orders (P, k) of the ranks of a data set, all as likely; None for more than `most`."""
+    """Return the different orders (P, k) of the ranks of a dataset, all as likely; None for more than `most`."""
     counts = np.unique(row, return_counts=True)[1].tolist()
     if math.factorial(len(row)) // math.prod(map(math.factorial, counts)) > most or len(row) > 7:
         return None

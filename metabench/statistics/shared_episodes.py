@@ -1,4 +1,4 @@
-"""Which episodes runs have in common.
+"""Episodes that runs have in common, and the covariances of their means.
 
 Episode i is a pure function of what names its stream and of i. Two runs of one stream that ended at different episodes,
 each by its own width say, have met the same ones as far as the shorter run goes.
@@ -7,7 +7,7 @@ each by its own width say, have met the same ones as far as the shorter run goes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabench.statistics.episode_scores import EpisodeScores, Floats
-from metabench.utils.hashing import canonical_json
 
 Bools = NDArray[np.bool_]
 
@@ -25,7 +24,7 @@ class Run:
     """The scores of one run, and what they share with those of others.
 
     Attributes:
-        stream: the name of its episodes, see `stream_of`; '' where it is not known.
+        stream: the name of its episodes, as `metabench.records.inputs.Inputs.stream`; '' where it is not known.
         weights: the digest of the trained weights; '' where nothing was trained or the digest is not known.
     """
 
@@ -33,28 +32,12 @@ class Run:
     stream: str = ""
     weights: str = ""
 
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Run:
-        """Return the run of a record that has scores."""
-        weights = (record["training"] or {}).get("weights_sha256", "")
-        return cls(EpisodeScores.of(record["scores"]), stream_of(record["inputs"]), str(weights))
-
     def shared(self, other: Run) -> int:
         """Return the number of leading episodes that both runs met."""
         if self.scores.paired(other.scores):
             return len(self.scores)
         one, two = len(self.scores), len(other.scores)
         return min(one, two) if self.stream and self.stream == other.stream and one != two else 0
-
-
-def stream_of(inputs: Mapping[str, Any]) -> str:
-    """Return the name of the episodes of a record's inputs: two runs with the same name agree in every episode i.
-
-    The number of episodes is no part of it, save under open sampling, where it shapes the whole sequence.
-    """
-    evaluation = inputs["evaluation"]
-    names = ("seed", "sampling") if evaluation["sampling"] == "closed" else ("seed", "sampling", "episodes")
-    return canonical_json([inputs["dataset"], inputs["protocol"], {name: evaluation[name] for name in names}])
 
 
 def covariances(runs: Sequence[Run]) -> tuple[Floats, Bools]:
@@ -76,7 +59,7 @@ def covariances(runs: Sequence[Run]) -> tuple[Floats, Bools]:
             shared = runs[one[0]].shared(runs[two[0]]) if i != j else rows[i].shape[1]
             if shared < 2:
                 continue
-            a, b = (_centred(each[:, :shared]) for each in (rows[i], rows[j]))
+            a, b = (_centred(matrix[:, :shared]) for matrix in (rows[i], rows[j]))
             block = a @ b.T / (shared - 1) / max(rows[i].shape[1], rows[j].shape[1])
             result[np.ix_(one, two)], result[np.ix_(two, one)] = block, block.T
             together[np.ix_(one, two)] = together[np.ix_(two, one)] = True

@@ -7,14 +7,13 @@ sequence covers the mean at all times at once, so it still covers where one stop
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from metabench.statistics.episode_scores import Floats
 
 ALPHA = 0.05
 BOUNDS = ("asymptotic", "bernstein")
@@ -45,11 +44,6 @@ class StopRule:
         """Return the rule that is tightest about where scores of a usual spread reach `half_width`."""
         expected = (_EXPECTED_WIDTH / half_width) ** 2
         return cls(half_width, bound, int(min(max(expected, FIRST_CHECK), most_episodes)))
-
-    @classmethod
-    def from_inputs(cls, inputs: Mapping[str, Any]) -> StopRule:
-        """Return the rule that `vars` turned into a record's inputs."""
-        return cls(inputs["half_width"], inputs["bound"], inputs["tightest"])
 
     def half_widths(self, shares: ArrayLike) -> Floats:
         """Return the half-width around the mean of the first t shares, in points, for t = 1 .. T.
@@ -129,21 +123,7 @@ def tightest_rho2(t: int, alpha: float = ALPHA) -> float:
     return float((-lambertw(-(alpha**2) / math.e, -1).real - 1) / t)
 
 
-def check_rule(rule: Any) -> str:
-    """Return what is wrong with a rule that came from outside; empty if nothing is."""
-    if not isinstance(rule, dict) or set(rule) != {"half_width", "bound", "tightest"}:
-        return "is not an object of half_width, bound and tightest"
-    width, tightest = rule["half_width"], rule["tightest"]
-    if type(width) not in (int, float) or not 0 < width <= 100:
-        return "has a half_width outside (0, 100]"
-    if rule["bound"] not in BOUNDS:
-        return f"has a bound other than {' or '.join(BOUNDS)}"
-    if type(tightest) is not int or not 1 <= tightest <= 10**9:
-        return "has a tightest that is no number of episodes"
-    return ""
-
-
 def closes(rule: StopRule, shares: Sequence[float] | Floats, most: int) -> bool:
-    """Whether the run that follows `rule` ends with exactly these shares of correct answers."""
+    """Return whether the run that follows `rule` ends with exactly these shares of correct answers."""
     end = rule.reached(shares)
     return end == len(shares) or (end is None and len(shares) == most)

@@ -1,4 +1,4 @@
-"""What a row of per-episode scores says, and how sure that is.
+"""Summary of a row of per-episode scores: its mean and two intervals.
 
 Two intervals stand beside each mean score (Lafargue et al. 2024, arXiv 2409.02850). The *closed* one is about the
 sampler: episodes drawn again from this test set. The *open* one is about the data: other classes, other images.
@@ -6,9 +6,7 @@ sampler: episodes drawn again from this test set. The *open* one is about the da
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -17,8 +15,9 @@ import numpy as np
 
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.statistics.class_jackknife import class_level
-from metabench.statistics.episode_scores import EpisodeScores, Floats, parts_of
+from metabench.statistics.episode_scores import EpisodeScores, Floats
 from metabench.statistics.stopping import StopRule
+from metabench.statistics.student_t import t_quantile
 
 FEW_EPISODES = 30
 """Below this many episodes the t interval leans on near-normal scores; the summary then says so."""
@@ -73,15 +72,6 @@ class Summary:
         return {"mean": round(self.mean, 6), "ci95": _rounded(self.ci95)}
 
 
-def summary_of(scores: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Summary:
-    """Summarise the ``scores`` of a record whose inputs say ``evaluation``."""
-    stop = evaluation["stop"]
-    rule = None if stop is None else StopRule.from_inputs(stop)
-    summary = summarise(EpisodeScores.of(scores), evaluation["sampling"], rule)
-    parts = tuple(summarise(part, evaluation["sampling"]) for part in parts_of(scores))
-    return dataclasses.replace(summary, parts=parts) if parts else summary
-
-
 def summarise(scores: EpisodeScores, sampling: str = "closed", stop: StopRule | None = None) -> Summary:
     """Summarise the scores of T >= 1 episodes at 95 %.
 
@@ -132,10 +122,10 @@ def open_half_width(
     """
     if scores.classes is None:
         return None
-    found = class_level(scores.values, *scores.classes)
-    if found is None:
+    variances = class_level(scores.values, *scores.classes)
+    if variances is None:
         return None
-    half = max(t_quantile(found.df, 0.95) * found.standard_error, closed or 0.0)
+    half = max(t_quantile(variances.df, 0.95) * variances.standard_error, closed or 0.0)
     return within(half, float(scores.values.mean()), ends)
 
 
@@ -195,10 +185,3 @@ def _clopper_pearson(mean: float, n: int) -> float:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
-
-
-def t_quantile(df: float, level: float) -> float:
-    """Return the quantile of Student's t that leaves ``(1 - level) / 2`` above it."""
-    from scipy.special import stdtrit  # scipy.stats takes ten times as long to import
-
-    return float(stdtrit(df, 0.5 + level / 2))

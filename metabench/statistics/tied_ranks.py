@@ -6,13 +6,13 @@ has several seeds. All comparisons of the column are corrected together (Holm 19
 from the best share rank 1, and so on; "not significantly different" is not transitive, so a rank may be shared by rows
 that differ from each other.
 
-Tests of paired and unpaired rows differ in power, so a row that hardly anything is known of may be told from fewer rows
-than a better one. Its rank would then be the better of the two, for no merit of its own. So ranks follow the means: a
-row's rank is the largest of its own count and those of all rows with a mean as good or better. These are the smallest
-ranks that follow the means and give no row a better place than its own tests do. (To lower the rank of the better row
-instead would let a single row of few episodes, put at the end of a column, wipe out all ranks above it.)
+Tests of paired and unpaired rows differ in power, so a row with a wide interval may differ significantly from fewer
+rows than a better one. Its rank would then be the better of the two, for no merit of its own. So ranks follow the
+means: a row's rank is the largest of its own count and those of all rows with a mean as good or better. These are the
+smallest ranks that follow the means and give no row a better place than its own tests do. (To lower the rank of the
+better row instead would let a single row of few episodes, put at the end of a column, wipe out all ranks above it.)
 
-A row of a single episode has no rank: nothing is known of how its score would vary. All pairs at once, as matrices,
+A row of a single episode has no rank: the spread of its score is unknown. All pairs at once, as matrices,
 because a column of 500 rows has 124,750 of them.
 """
 
@@ -25,7 +25,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metabench.statistics.means import Seeds, compare_means
+from metabench.statistics.mean_moments import Seeds
+from metabench.statistics.means import compare_means
 from metabench.statistics.multiple_testing import Matrix, holm_rejects
 
 
@@ -37,7 +38,7 @@ class Rank:
     shared: bool
 
     def __str__(self) -> str:
-        """As in sports: ``2``, or ``2=`` if it is shared."""
+        """Return the rank as in sports: ``2``, or ``2=`` if it is shared."""
         return f"{self.place}=" if self.shared else str(self.place)
 
 
@@ -54,7 +55,7 @@ class Rankable(Protocol):
 
     @property
     def is_rankable(self) -> bool:
-        """Whether it has more than a single episode."""
+        """True where it has more than a single episode."""
 
 
 def rank_text(rank: Rank | None) -> str:
@@ -65,16 +66,16 @@ def rank_text(rank: Rank | None) -> str:
 def rank(results: Sequence[Rankable]) -> list[Rank | None]:
     """Return the rank of each result of a column; None for one of a single episode."""
     able = [index for index, result in enumerate(results) if result.is_rankable]
-    found: list[Rank | None] = [None] * len(results)
+    ranks: list[Rank | None] = [None] * len(results)
     if able:
-        gaps, p = compare_all([results[index] for index in able])
+        gaps, p = compare_rows([results[index] for index in able])
         merits = [results[index].merit for index in able]
         for index, place in zip(able, places(merits, gaps, p), strict=True):
-            found[index] = place
-    return found
+            ranks[index] = place
+    return ranks
 
 
-def compare_all(results: Sequence[Rankable]) -> tuple[Matrix, Matrix]:
+def compare_rows(results: Sequence[Rankable]) -> tuple[Matrix, Matrix]:
     """Return the differences of the means, gaps[i, j] = mean_i - mean_j with larger the better, and their p-values."""
     return compare_means([[result.runs] for result in results])
 
@@ -84,7 +85,7 @@ def places(merits: ArrayLike, gaps: Matrix, p: Matrix) -> list[Rank]:
 
     Args:
         merits: (k,) means, larger is better.
-        gaps, p: (k, k) differences, [i, j] = i - j, and p-values, as from `compare_all`.
+        gaps, p: (k, k) differences, [i, j] = i - j, and p-values, as from `compare_rows`.
     """
     means = np.asarray(merits, dtype=np.float64)
     counts = 1 + (holm_rejects(p) & (gaps > 0)).sum(0)

@@ -26,7 +26,7 @@ def home(tmp_path: Path) -> Path:
 
 def test_runs_by_key_and_by_file(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_record(home / "elsewhere.json", B)
-    assert main(["compare", A["key"][:10], str(home / "elsewhere.json"), "--home", str(home), "--json"]) == 0
+    assert main(["compare", A.key[:10], str(home / "elsewhere.json"), "--home", str(home), "--json"]) == 0
     (pair,) = json.loads(capsys.readouterr().out)["pairs"]
     assert (pair["a"], pair["b"], pair["note"]) == (
         "protonet",
@@ -37,7 +37,7 @@ def test_runs_by_key_and_by_file(home: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_table_and_its_notes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keys = [record["key"][:12] for record in (A, B, C)]
+    keys = [record.short_key for record in (A, B, C)]
     assert main(["compare", *keys, "--home", str(home), "--min-diff", "1"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("omniglot, 5-way 1-shot")
@@ -66,5 +66,5 @@ def test_bad_usage_is_one_line(
 
 
 def test_one_pair_is_one_comparison(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", A["key"][:12], C["key"][:12], "--home", str(home)]) == 0
+    assert main(["compare", A.key[:12], C.key[:12], "--home", str(home)]) == 0
     assert "corrected for 1 comparison (Holm)" in capsys.readouterr().out

@@ -24,8 +24,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_from_a_stored_run_to_a_checked_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = make_record()
     Store(folder.parent / "home").put(record)
-    name = f"protonet-omniglot-5w1s-{record['key'][:12]}.json"
-    assert main(["leaderboard", "add", record["key"][:10]]) == 0
+    name = f"protonet-omniglot-5w1s-{record.short_key}.json"
+    assert main(["leaderboard", "add", record.key[:10]]) == 0
     assert capsys.readouterr().out == f"added leaderboards/records/{name}\n"
     assert main(["leaderboard", "build", "--check"]) == 1
     output = capsys.readouterr()
@@ -58,15 +58,15 @@ def test_json_output(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path:
 def test_another_home(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = make_record()
     Store(tmp_path / "elsewhere").put(record)
-    assert main(["leaderboard", "add", record["key"][:10]]) == 2
+    assert main(["leaderboard", "add", record.key[:10]]) == 2
     assert "no record" in capsys.readouterr().err
-    assert main(["leaderboard", "add", record["key"][:10], "--home", str(tmp_path / "elsewhere")]) == 0
+    assert main(["leaderboard", "add", record.key[:10], "--home", str(tmp_path / "elsewhere")]) == 0
 
 
 def test_a_failed_run_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     failed = build_record(make_inputs(), "failed", error={"type": "X", "message": "y"})
     Store(folder.parent / "home").put(failed)
-    assert main(["leaderboard", "add", failed["key"]]) == 1
+    assert main(["leaderboard", "add", failed.key]) == 1
     assert "Only a run that succeeded" in capsys.readouterr().err
     assert not folder.exists()
 
@@ -78,7 +78,7 @@ def test_a_failed_run_is_refused(folder: Path, capsys: pytest.CaptureFixture[str
         (["add", "missing.json"], 2, "cannot read the record missing.json"),
         (["add", "xyz"], 2, "not a record key"),
         (["add", "abcd1234"], 2, "no record 'abcd1234'"),
-        (["add", "bad.json"], 1, "bad.json: record: schema"),
+        (["add", "bad.json"], 1, "bad.json: $: object missing required field `schema`"),
         (["build"], 2, "folder leaderboards not found"),
         (["html"], 2, "folder leaderboards not found"),
         (["html", "--dir", ".", "--out", "no/such/page.html"], 2, "not found. Create it first"),
@@ -98,7 +98,7 @@ def test_mistakes_are_one_line(
 
 def test_the_page_can_be_written_elsewhere(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Store(folder.parent / "home").put(make_record())
-    assert main(["leaderboard", "add", make_record()["key"]]) == 0
+    assert main(["leaderboard", "add", make_record().key]) == 0
     assert main(["leaderboard", "html"]) == 0
     (tmp_path / "public").mkdir()
     capsys.readouterr()

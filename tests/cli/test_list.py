@@ -11,7 +11,7 @@ from metabench.records.record import build_record
 from metabench.records.store import Store
 from metabench.registry.registry import clear_registry
 from tests.conftest import Command
-from tests.record_factory import make_inputs, make_record
+from tests.record_factory import changed, make_inputs, make_record, plain_of
 
 KINDS = ("algorithms", "datasets", "backbones", "protocols")
 
@@ -125,21 +125,20 @@ def test_list_runs(home: Path, capsys) -> None:
     assert main(["list", "runs"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [row[:5] for row in rows[1:]] == [
-        [second["key"][:12], "ok", "chance", "conv4", "omniglot"],
-        [first["key"][:12], "ok", "protonet", "conv4", "omniglot"],
-        [failed["key"][:12], "failed", "protonet", "conv4", "zoo"],
+        [second.short_key, "ok", "chance", "conv4", "omniglot"],
+        [first.short_key, "ok", "protonet", "conv4", "omniglot"],
+        [failed.short_key, "failed", "protonet", "conv4", "zoo"],
     ]
     assert rows[2][5:] == ["fixed-way", "way=5", "shot=1", "query=15", "7", "4", "98.67", "±", "3.00", "%", "-"]
     assert rows[1][9] == "-"  # nothing was trained, so there is no training seed
     assert rows[3][-2:] == ["-", "-"]
     listed = answer(capsys, "list", "runs")
-    assert {item["key"] for item in listed} == {record["key"] for record in (first, second, failed)}
+    assert {item["key"] for item in listed} == {record.key for record in (first, second, failed)}
     assert set(listed[0]) == {"key", "status", "inputs", "summary", "finished", "copies"}
 
 
 def test_list_runs_says_when(home: Path, capsys) -> None:
-    record = make_record()
-    record["provenance"]["finished"] = "2026-03-04T05:06:07+00:00"
+    record = changed(make_record(), provenance={"finished": "2026-03-04T05:06:07+00:00"})
     Store(home).put(record)
     assert main(["list", "runs"]) == 0
     assert capsys.readouterr().out.splitlines()[1].endswith("%  2026-03-04 05:06")
@@ -157,12 +156,12 @@ def test_list_runs_of_another_home(home: Path, tmp_path: Path, capsys) -> None:
 def test_show_run_by_prefix(home: Path, capsys) -> None:
     record = make_record()
     Store(home).put(record)
-    assert answer(capsys, "show", record["key"][:6]) == record
-    assert main(["show", record["key"][:6]]) == 0
+    assert answer(capsys, "show", record.key[:6]) == plain_of(record)
+    assert main(["show", record.key[:6]]) == 0
     headline, rest = capsys.readouterr().out.split("\n", 1)
-    assert headline == f"run {record['key']}  ok  accuracy 98.67 ± 3.00 %"
+    assert headline == f"run {record.key}  ok  accuracy 98.67 ± 3.00 %"
     assert json.loads(rest) == {
-        name: value for name, value in record.items() if name not in ("scores", "key", "status")
+        name: value for name, value in plain_of(record).items() if name not in ("scores", "key", "status")
     }
     assert main(["show", "0" * 8]) == 2
 

@@ -95,7 +95,10 @@ def test_a_taken_name_is_refused(workshop: Sandbox, tmp_path: Path, capsys: pyte
     assert main(["new", "backbone", "protonet", "--dir", str(tmp_path)]) == 0  # of another kind
     done = workshop.run("metabench new algorithm my-algorithm --dir elsewhere")
     assert done.returncode == 2
-    assert "metabench-my-algorithm:my-algorithm has algorithm 'my-algorithm' already" in done.stderr
+    assert (
+        "cannot create algorithm 'my-algorithm': metabench-my-algorithm:my-algorithm has one of this name"
+        in done.stderr
+    )
 
 
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

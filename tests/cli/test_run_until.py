@@ -12,7 +12,7 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.records.partial_scores import Partial
-from metabench.statistics.episode_scores import shares
+from metabench.records.scores import scores_of
 from metabench.statistics.stopping import StopRule, checks
 from tests.tiny import arguments, record_of, run_json
 
@@ -32,9 +32,9 @@ def test_a_run_goes_on_until_the_interval_is_narrow(tmp_path: Path, capsys: pyte
     assert row["episodes"] in set(checks(100_000))
     record = record_of(tmp_path, row)
     assert record["inputs"]["evaluation"]["episodes"] == 100_000
-    rule = StopRule.from_inputs(record["inputs"]["evaluation"]["stop"])
+    rule = StopRule(**record["inputs"]["evaluation"]["stop"])
     assert (rule.half_width, rule.bound) == (1.5, "asymptotic")
-    assert rule.reached(shares(record["scores"])) == row["episodes"]
+    assert rule.reached(scores_of(record["scores"]).shares) == row["episodes"]
     assert record["cost"]["episodes_per_second"] > 0
     # The same episodes, asked for by number, are the same run to a reader of the scores.
     args = arguments(tmp_path, algo="nearest-mean", settings=LARGE)

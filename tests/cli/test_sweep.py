@@ -13,6 +13,7 @@ import pytest
 from metabench.cli.main import main
 from metabench.errors import MetabenchError
 from metabench.leaderboard import Leaderboard
+from metabench.records.schema import Record
 from metabench.records.store import Store
 from tests.tiny import arguments
 
@@ -30,12 +31,12 @@ def answer(capsys: pytest.CaptureFixture[str], args: list[str], code: int = 0) -
     return json.loads(capsys.readouterr().out)
 
 
-def records(tmp_path: Path) -> list[dict[str, Any]]:
+def records(tmp_path: Path) -> list[Record]:
     return list(Store(tmp_path / "home").records())
 
 
 def splits(tmp_path: Path) -> Counter[str]:
-    return Counter(record["inputs"]["dataset"]["split"] for record in records(tmp_path))
+    return Counter(record.inputs.dataset.split for record in records(tmp_path))
 
 
 def test_the_best_is_chosen_on_validation_and_test_is_not_looked_at(
@@ -52,13 +53,13 @@ def test_the_best_is_chosen_on_validation_and_test_is_not_looked_at(
         5,
         1,
     )
-    by_key = {record["key"]: record for record in records(tmp_path)}
+    by_key = {record.key: record for record in records(tmp_path)}
     for each in one["combinations"]:
         (key,) = each["keys"]
-        training, summary = by_key[key]["inputs"]["training"], by_key[key]["summary"]
-        settings = {"train.episodes": str(training["episodes"]), "train.lr": str(training["lr"])}
-        assert (each["settings"], each["score"], each["ci95"]) == (settings, summary["accuracy"], summary["ci95"])
-        assert training["train_on"] == "train"
+        training, summary = by_key[key].inputs.training, by_key[key].summary
+        settings = {"train.episodes": str(training.episodes), "train.lr": str(training.lr)}
+        assert (each["settings"], each["score"], each["ci95"]) == (settings, summary.mean, summary.ci95)
+        assert training.train_on == "train"
     best = max(one["combinations"], key=lambda each: each["score"])
     assert (one["best"], best["rank"]) == (best["settings"], 1)
 
@@ -69,16 +70,16 @@ def test_only_the_chosen_one_is_tested_and_says_what_it_was_chosen_from(
     found = answer(capsys, sweep(tmp_path, *SWEPT, "--test"))
     assert splits(tmp_path) == {"val": 4, "test": 1}
     (row,) = found["rows"]
-    (tested,) = (record for record in records(tmp_path) if record["inputs"]["dataset"]["split"] == "test")
-    assert (row["key"], row["split"], row["cached"]) == (tested["key"], "test", False)
-    (entry,) = tested["provenance"]["sweeps"]
-    assert (entry["combinations"], entry["chosen_on"]) == (4, "val")
-    assert entry["chosen"] == found["sweeps"][0]["best"]
-    assert [each["settings"] for each in entry["tried"]] == [c["settings"] for c in found["sweeps"][0]["combinations"]]
-    assert tested["inputs"]["training"]["episodes"] == int(entry["chosen"]["train.episodes"])
-    chosen = next(each for each in entry["tried"] if each["settings"] == entry["chosen"])
-    (validated,) = (record for record in records(tmp_path) if [record["key"]] == chosen["keys"])
-    assert validated["training"]["weights_sha256"] == tested["training"]["weights_sha256"]  # trained once
+    (tested,) = (record for record in records(tmp_path) if record.inputs.dataset.split == "test")
+    assert (row["key"], row["split"], row["cached"]) == (tested.key, "test", False)
+    (entry,) = tested.provenance.sweeps
+    assert (entry.combinations, entry.chosen_on) == (4, "val")
+    assert entry.chosen == found["sweeps"][0]["best"]
+    assert [each.settings for each in entry.tried] == [c["settings"] for c in found["sweeps"][0]["combinations"]]
+    assert tested.inputs.training.episodes == int(entry.chosen["train.episodes"])
+    chosen = next(each for each in entry.tried if each.settings == entry.chosen)
+    (validated,) = (record for record in records(tmp_path) if (record.key,) == chosen.keys)
+    assert validated.weights_sha256 == tested.weights_sha256  # trained once
 
 
 def test_a_second_sweep_measures_nothing(
@@ -108,16 +109,16 @@ def test_without_training(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     found = answer(capsys, [*args, *more])
     assert [(one["shot"], len(one["combinations"])) for one in found["sweeps"]] == [(1, 2), (5, 2)]
     assert splits(tmp_path) == {"val": 4}
-    assert all(record["inputs"]["training"] is None for record in records(tmp_path))
+    assert all(record.inputs.training is None for record in records(tmp_path))
 
 
 def test_seeds_count_together(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     found = answer(capsys, sweep(tmp_path, "--set", "train.lr=0.001,0.01", "--seed", "0,1"))
-    by_key = {record["key"]: record for record in records(tmp_path)}
+    by_key = {record.key: record for record in records(tmp_path)}
     for each in found["sweeps"][0]["combinations"]:
         runs = [by_key[key] for key in each["keys"]]
-        assert [run["inputs"]["training"]["seed"] for run in runs] == [0, 1]
-        assert each["score"] == pytest.approx(sum(run["summary"]["accuracy"] for run in runs) / 2, abs=1e-5)
+        assert [run.inputs.seed for run in runs] == [0, 1]
+        assert each["score"] == pytest.approx(sum(run.score for run in runs) / 2, abs=1e-5)
         assert each["seed_sd"] is not None
 
 
@@ -163,9 +164,7 @@ def test_a_recipe_that_trains_on_validation_does_so_only_for_the_test(
 
     monkeypatch.setattr("metabench.planning.sweeps.plan", on_both)
     answer(capsys, sweep(tmp_path, "--set", "train.lr=0.001,0.01", "--test"))
-    trained = {
-        record["inputs"]["dataset"]["split"]: record["inputs"]["training"]["train_on"] for record in records(tmp_path)
-    }
+    trained = {record.inputs.dataset.split: record.inputs.training.train_on for record in records(tmp_path)}
     assert trained == {"val": "train", "test": "train+val"}
 
 
@@ -180,7 +179,7 @@ def test_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert [row["best"] for row in rows].count("True") == 1
     assert {row["train.lr"] for row in rows} == {"0.001", "0.01"}
-    assert {row["keys"] for row in rows} < {record["key"] for record in records(tmp_path)}  # the test's is not one
+    assert {row["keys"] for row in rows} < {record.key for record in records(tmp_path)}  # the test's is not one
     assert all(float(row["open95"]) > 0 for row in rows)
     assert main(sweep(tmp_path, *SWEPT, "--markdown")) == 0
     assert "| 4 | 0.001 |" in " ".join(capsys.readouterr().out.split())
@@ -225,7 +224,7 @@ def test_what_it_measured_is_no_result(capsys: pytest.CaptureFixture[str], tmp_p
     for record in records(tmp_path):
         with pytest.raises(MetabenchError, match="which is for choosing"):
             board.add([record])
-    assert main(["leaderboard", "add", records(tmp_path)[0]["key"][:12], "--home", str(tmp_path / "home")]) == 1
+    assert main(["leaderboard", "add", records(tmp_path)[0].short_key, "--home", str(tmp_path / "home")]) == 1
     assert "Measure the split test" in capsys.readouterr().err
     assert main(["list", "runs", "--home", str(tmp_path / "home")]) == 0
     assert capsys.readouterr().out.count("glyphs (val)") == 2

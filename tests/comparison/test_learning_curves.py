@@ -12,7 +12,7 @@ from metabench.cli.main import main
 from metabench.comparison.learning_curves import learning_curves
 from metabench.errors import NothingMeasured, UsageError
 from metabench.plotting.learning_curve_plot import learning_curve_picture
-from metabench.records.record import build_record, write_record
+from metabench.records.record import Record, build_record, write_record
 from metabench.reports.curve_tables import curve_rows, curve_text
 from tests.record_factory import make_inputs, make_record
 from tests.tiny import arguments
@@ -20,7 +20,7 @@ from tests.tiny import arguments
 SCORES = {1: (40, 45, 50, 41) * 10, 2: (50, 55, 52, 51) * 10, 5: (70, 66, 71, 69) * 10}
 
 
-def record(shot: int, **changes: Any) -> dict[str, Any]:
+def record(shot: int, **changes: Any) -> Record:
     changes = {"training__shot": shot, "training__query": shot, **changes}
     return make_record(SCORES[shot], protocol__params__shot=shot, episodes_digest=f"{shot:064x}", **changes)
 

@@ -11,7 +11,7 @@ import pytest
 from metabench.comparison.labels import labelled_records
 from metabench.comparison.pairs import compare_all, rank_over_datasets, verdict
 from metabench.errors import UsageError
-from metabench.records.record import build_record
+from metabench.records.record import Record, build_record
 from metabench.reports.comparison_tables import comparison_json, comparison_text, difference_text, p_text
 from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference
 from tests.record_factory import make_inputs, make_record
@@ -20,7 +20,7 @@ RANDOM = np.random.default_rng(0)
 BASE = RANDOM.binomial(75, RANDOM.beta(12, 4, 400))
 
 
-def _record(name: str, shift: float = 0.0, dataset: str = "omniglot", **changes: Any) -> dict[str, Any]:
+def _record(name: str, shift: float = 0.0, dataset: str = "omniglot", **changes: Any) -> Record:
     """Scores around `BASE`, on the same episodes for the same data set, `shift` points better."""
     seed = sum(map(ord, name + dataset))
     noise = np.random.default_rng(seed).normal(0, 1.5, 400)
@@ -117,7 +117,7 @@ def test_the_open_width_of_a_difference_is_for_paired_runs() -> None:
         sums = np.bincount(members.ravel(), np.repeat(correct, 5), 30).astype(int)
         return {"episodes": episodes.tolist(), "correct": sums.tolist()}
 
-    a, b = (_record(name)["scores"]["correct"] for name in "ab")
+    a, b = (_record(name).measured.correct for name in "ab")
     one, two = make_record(a, classes(a)), make_record(b, classes(b), algorithm__name="b")
     (pair,) = compare_all([one, two])
     assert pair.difference.open95 is not None
@@ -130,8 +130,8 @@ def test_the_open_width_of_a_difference_is_for_paired_runs() -> None:
 
 def test_winning_says_of_which_episodes_it_speaks() -> None:
     a, b = _record("a"), _record("b", 3)
-    digest = a["inputs"]["dataset"]["digest"]
-    apart = make_record(b["scores"]["correct"], algorithm__name="c", episodes_digest="ef" * 32, dataset__digest=digest)
+    digest = a.inputs.dataset.digest
+    apart = make_record(b.measured.correct, algorithm__name="c", episodes_digest="ef" * 32, dataset__digest=digest)
     same = "A wins: probability that A is better than B on the same new episode, a tie counting half"
     independent = "A wins ‡: probability that A on one new episode is better than B on another, independent one"
     for markdown in (False, True):
@@ -195,7 +195,7 @@ def test_json_holds_everything_as_numbers() -> None:
     first = document["pairs"][0]
     assert first["difference"] == pytest.approx(first["score_a"] - first["score_b"])
     assert (first["a"], first["b"], first["dataset"], first["way"], first["shot"]) == ("a", "b", "one", 5, 1)
-    assert first["key_a"] == records[0]["key"]
+    assert first["key_a"] == records[0].key
     assert {"ci95", "open95", "p", "p_holm", "a_beats_b", "episodes", "method", "note", "verdict"} <= set(first)
     (ranking,) = document["rankings"]
     assert ranking["mean_ranks"] == {"a": 2.0, "b": 1.0}

@@ -15,7 +15,6 @@ from metabench.errors import MetabenchError, UsageError
 from metabench.evaluation.scoring import evaluate
 from metabench.records.record import build_record
 from metabench.registry.metric import ACCURACY
-from metabench.statistics.episode_scores import EpisodeScores
 from metabench_algorithms.metric.protonet import ProtoNet
 from tests.conftest import MakeSplit
 from tests.evaluation.test_scoring import learner
@@ -63,9 +62,7 @@ def _run(
     source: EpisodeSource, features: Tensor, done: list[float], chunk: int | None
 ) -> tuple[list[float], EpisodeTally]:
     scores = list(done)
-    tally = evaluate(
-        learner(ProtoNet(2)), features, source, EPISODES, np.array(done), lambda part: scores.extend(part), chunk
-    )
+    tally = evaluate(learner(ProtoNet(2)), features, source, EPISODES, np.array(done), scores.extend, chunk=chunk)
     return scores, tally
 
 
@@ -99,20 +96,20 @@ def test_the_record_holds_each_size_and_the_right_sums(
     inputs = make_inputs(evaluation__episodes=EPISODES, protocol={"name": "uneven", "version": 1, "params": {}})
     record = build_record(inputs, "ok", scores=tally.record(np.array(scores), metric))
     batches = [source.batch(index, index + 1) for index in range(EPISODES)]
-    assert record["scores"]["n_query"] == [batch.query.shape[1] for batch in batches]
+    assert list(record.measured.n_query) == [batch.query.shape[1] for batch in batches]
     starts = source.split.starts
     members = [set((np.searchsorted(starts, batch.support[0], "right") - 1).tolist()) for batch in batches]
     assert all(len(group) == batch.way for group, batch in zip(members, batches, strict=True))
-    classes = record["scores"]["classes"]
-    assert classes["episodes"] == [sum(c in group for group in members) for c in range(len(COUNTS))]
+    classes = record.measured.classes
+    assert list(classes.episodes) == [sum(c in group for group in members) for c in range(len(COUNTS))]
     expected = [sum(s for s, group in zip(scores, members, strict=True) if c in group) for c in range(len(COUNTS))]
-    assert classes["totals"] == pytest.approx(expected)
+    assert classes.totals == pytest.approx(expected)
     scale = 100 if metric == ACCURACY else 1
-    summary = record["summary"]
-    assert summary[metric.name] == pytest.approx(scale * np.mean(alone), abs=1e-5)
-    assert summary["interval"] == "closed-t"
-    assert summary["open95"] is None, "the class-level interval is for episodes of one way"
-    np.testing.assert_allclose(EpisodeScores.of(record["scores"]).values, scale * np.array(scores))
+    summary = record.summary
+    assert summary.mean == pytest.approx(scale * np.mean(alone), abs=1e-5)
+    assert summary.interval == "closed-t"
+    assert summary.open95 is None, "the class-level interval is for episodes of one way"
+    np.testing.assert_allclose(record.measured.per_episode.values, scale * np.array(scores))
 
 
 def test_scores_that_are_no_numbers_are_refused(make_split: MakeSplit, features: Tensor) -> None:

@@ -14,7 +14,7 @@ from metabench.records.record import build_record, write_record
 from metabench.reports.error_tables import error_document, error_text
 from tests.conftest import MakeSplit
 from tests.record_factory import make_inputs
-from tests.statistics.test_episode_scores import valued
+from tests.records.test_values_of_a_metric import valued
 from tests.tiny import arguments, record_of, run_json
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ import torch
 from metabench.cli.main import main
 from metabench.cli.reproduce import ROUNDING_SHARE
 from metabench.leaderboard.curated import read_invalidated
-from metabench.records.record import read_record
+from metabench.records.record import Record, read_record
 from metabench.registry.registry import availability, load_registry
 from metabench.runtime.devices import emulates
 from metabench.runtime.provenance import run_provenance
@@ -51,8 +50,8 @@ def replays(request: pytest.FixtureRequest) -> Replays:
     return choose_replays(request.config.getoption("--replay"), BOARD / "records")
 
 
-def _weights(record: dict[str, Any]) -> Path | None:
-    return BOARD / "weights" / f"{record['training']['weights_sha256']}.safetensors" if record["training"] else None
+def _weights(record: Record) -> Path | None:
+    return BOARD / "weights" / f"{record.weights_sha256}.safetensors" if record.training else None
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
@@ -67,11 +66,11 @@ def test_a_record_replays(path: Path, home: Path, replays: Replays, capsys: pyte
     """The first episodes again from the committed weights, or all of them: the same images and integers."""
     record = read_record(path)
     _skip_without_its_data(record)
-    closed = record["inputs"]["evaluation"]["sampling"] == "closed"  # else the episodes depend on how many there are
+    closed = record.inputs.evaluation.sampling == "closed"  # else the episodes depend on how many there are
     episodes = replays.episodes(path) if closed else None
     words = ["reproduce", str(path), "--home", str(home), "--json", "--quiet", "--no-download", "--device", "cpu"]
     words += ["--data", str(DATA)] if DATA.is_dir() else []
-    code = main([*words, "--episodes", str(episodes or record["inputs"]["evaluation"]["episodes"])])
+    code = main([*words, "--episodes", str(episodes or record.inputs.evaluation.episodes)])
     output = capsys.readouterr()
     assert code in (0, 1), output.err
     found = json.loads(output.out)
@@ -80,23 +79,23 @@ def test_a_record_replays(path: Path, home: Path, replays: Replays, capsys: pyte
     if whole:
         assert found["same_episodes"] is True
     # Another processor rounds differently, which may turn a near tie, but no more than that.
-    elsewhere = record["provenance"]["cpu"] != run_provenance(torch.device("cpu"))["cpu"]
-    share = COARSE if elsewhere and record["inputs"]["precision"] == "bfloat16" else ROUNDING_SHARE
+    elsewhere = record.provenance.cpu != run_provenance(torch.device("cpu"))["cpu"]
+    share = COARSE if elsewhere and record.inputs.precision == "bfloat16" else ROUNDING_SHARE
     assert len(found["differing"]) <= most_differing(share, found["episodes"], whole)
     assert (code == 0) == (not found["differing"] and (found["same_classes"] is True or not whole))
 
 
-def _skip_without_its_data(record: dict[str, Any]) -> None:
+def _skip_without_its_data(record: Record) -> None:
     registry = load_registry()
-    data = record["inputs"]["dataset"]["name"]
+    data = record.inputs.dataset.name
     if data in NEEDED:
         NEEDED[data]()  # skips where it is missing
     if data == "omniglot" and not (DATA / "images_evaluation.zip").is_file():
         pytest.skip("no Omniglot zips in METABENCH_DATA or ../shared/data")
     if registry.find("dataset", data).kind == "text" and not (DATA / "text").is_dir():
         pytest.skip("no folder text in METABENCH_DATA or ../shared/data")
-    backbone = registry.find("backbone", record["inputs"]["backbone"]["name"])
+    backbone = registry.find("backbone", record.inputs.backbone.name)
     if lacking := availability(backbone):
         pytest.skip(f"{backbone.name} {lacking}")
-    if emulates(torch.device("cpu"), record["inputs"]["precision"]):
+    if emulates(torch.device("cpu"), record.inputs.precision):
         pytest.skip("this processor has no bfloat16 arithmetic: 2,000 episodes would take hours")

@@ -11,6 +11,7 @@ from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.page_text import training
 from metabench.leaderboard.rows import group_rows
 from metabench.registry.registry import clear_registry
+from tests.record_factory import decoded
 from tests.tiny import arguments, record_of, run_json
 
 OTHER = """
@@ -63,7 +64,7 @@ def test_from_one_data_set_to_another(tmp_path: Path, stripes: str, capsys: pyte
     assert "glyphs -> stripes" in capsys.readouterr().out
     assert main(["list", "runs", "--home", str(home)]) == 0
     assert "glyphs -> stripes" in capsys.readouterr().out
-    (row,) = group_rows([Entry(theirs, "file.json")])
+    (row,) = group_rows([Entry(decoded(theirs), "file.json")])
     assert training(row).startswith("glyphs -> stripes, seed 0")
     assert main(["reproduce", cross["key"][:12], "--home", str(home), *plugin]) == 0
     assert "reproduced: the first 50 of 60 episodes" in capsys.readouterr().out
@@ -85,5 +86,5 @@ def test_another_protocol_shares_the_weights(tmp_path: Path, capsys: pytest.Capt
     mine, theirs = record_of(tmp_path, own), record_of(tmp_path, odd)
     assert theirs["training"]["weights_sha256"] == mine["training"]["weights_sha256"]
     assert theirs["scores"]["n_query"] == 20
-    assert Entry(theirs, "").cell.title == "dirichlet 5-way 1-shot"
-    assert Entry(mine, "").cell.title == "5-way 1-shot"
+    assert Entry(decoded(theirs), "").cell.title == "dirichlet 5-way 1-shot"
+    assert Entry(decoded(mine), "").cell.title == "5-way 1-shot"

@@ -35,7 +35,7 @@ def test_plugins_hear_of_what_was_measured_and_cannot_break_it(
     heard: list[tuple[str, str]] = []
 
     def finished(plugins: PluginSet, record: Any, path: str) -> list[str]:
-        heard.append((record["status"], path))
+        heard.append((record.status, path))
         return ["plugin 'x' raised"]
 
     monkeypatch.setattr(PluginSet, "run_finished", finished)

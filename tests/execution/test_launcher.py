@@ -129,10 +129,10 @@ def test_validation_classes_are_measured_under_a_key_of_their_own(tmp_path: Path
     for split in ("val", "test"):
         (outcome,) = run_selection(selection(algorithms=("nearest-mean",), split=split), one)
         record = outcome.record
-        dataset = record["inputs"]["dataset"]
-        assert (dataset["split"], outcome.cached) == (split, False)
+        dataset = record.inputs.dataset
+        assert (dataset.split, outcome.cached) == (split, False)
         (run,) = plan(selection(split=split), one.registry)
-        assert dataset["digest"] == one.loader.digests(run.dataset)[split]
-        assert len(record["scores"]["classes"]["episodes"]) == {"val": 6, "test": 8}[split]
+        assert dataset.digest == one.loader.digests(run.dataset)[split]
+        assert len(record.measured.classes.episodes) == {"val": 6, "test": 8}[split]
         rows = outcome_rows([outcome])
         assert (rows[0]["dataset"], rows[0]["split"]) == ("glyphs", split)

@@ -11,9 +11,9 @@ import pytest
 from metabench.cli.main import main
 from metabench.errors import MissingError, UsageError
 from metabench.execution.replay import _refuse_other_inputs, find_weights
-from metabench.records.record import build_record, read_record, write_record
+from metabench.records.record import Record, build_record, read_record, write_record
 from metabench.utils.hashing import file_sha256
-from tests.record_factory import make_record
+from tests.record_factory import changed, decoded, make_inputs, make_record, plain_of
 from tests.tiny import arguments, record_of, run_json
 
 Edit = Callable[[dict[str, Any]], None]
@@ -25,22 +25,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(home: Path) -> dict[str, Any]:
+def trained(home: Path) -> Record:
     """The record of a tiny run with training; its weights are in the store."""
     capture = arguments(home)
     assert main([*capture, "--json"]) == 0
-    (path,) = (path for path in (home / "records").glob("*.json") if read_record(path)["training"])
+    (path,) = (path for path in (home / "records").glob("*.json") if read_record(path).training)
     return read_record(path)
 
 
-def _board(folder: Path, record: dict[str, Any], home: Path | None) -> Path:
+def _board(folder: Path, record: Record, home: Path | None) -> Path:
     """Write a record as it stands on a leaderboard, with its weights beside it if `home` has them."""
     path = folder / "records" / "record.json"
     write_record(path, record)
     if home is not None:
         (folder / "weights").mkdir()
-        source = home / "models" / record["training"]["training_key"] / "weights.safetensors"
-        shutil.copyfile(source, folder / "weights" / f"{record['training']['weights_sha256']}.safetensors")
+        source = home / "models" / record.training.training_key / "weights.safetensors"
+        shutil.copyfile(source, folder / "weights" / f"{record.weights_sha256}.safetensors")
     return path
 
 
@@ -48,11 +48,9 @@ def _reproduce(path: Path, home: Path, *more: str) -> int:
     return main(["reproduce", str(path), "--home", str(home), "--quiet", "--no-download", *more])
 
 
-def test_a_stored_run_is_reproduced_by_its_key(
-    trained: dict[str, Any], home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stored_run_is_reproduced_by_its_key(trained: Record, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(path.name for path in (home / "records").iterdir())
-    assert main(["reproduce", trained["key"][:12], "--home", str(home), "--quiet"]) == 0
+    assert main(["reproduce", trained.short_key, "--home", str(home), "--quiet"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("reproduced: the first 50 of 60 episodes have the same answers (protonet on glyphs, record ")
     assert sorted(path.name for path in (home / "records").iterdir()) == before, "a replay is no run"
@@ -60,19 +58,19 @@ def test_a_stored_run_is_reproduced_by_its_key(
 
 
 def test_a_submitted_record_is_reproduced_from_the_weights_beside_it(
-    trained: dict[str, Any], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Record, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = _board(tmp_path / "board", trained, home)
     assert _reproduce(path, tmp_path / "fresh", "--json", "--episodes", "1000") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["reproduced"], found["episodes"], found["total"], found["differing"]) == (True, 60, 60, [])
     assert (found["same_episodes"], found["same_classes"]) == (True, True)
-    assert found["weights"].endswith(f"{trained['training']['weights_sha256']}.safetensors")
+    assert found["weights"].endswith(f"{trained.weights_sha256}.safetensors")
 
 
-def _rebuilt(record: dict[str, Any], edit: Edit) -> dict[str, Any]:
-    """A record with other contents whose key and summary fit them: what a forger would send."""
-    copy = json.loads(json.dumps(record))
+def _rebuilt(record: Record, edit: Edit) -> Record:
+    """Return a record with other contents whose key and summary fit them: what a forger would send."""
+    copy = plain_of(record)
     edit(copy)
     return build_record(
         copy["inputs"],
@@ -91,13 +89,13 @@ def _better(record: dict[str, Any]) -> None:
 
 
 def test_made_up_answers_are_found(
-    trained: dict[str, Any], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Record, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     forged = _rebuilt(trained, _better)
     path = _board(tmp_path / "board", forged, home)
     assert _reproduce(path, home) == 1
     said = capsys.readouterr()
-    here, there = trained["scores"]["correct"][7], forged["scores"]["correct"][7]
+    here, there = trained.measured.correct[7], forged.measured.correct[7]
     assert said.out.startswith(
         f"differs in 2 of 50 episodes; the first is episode 7, {here} correct here and {there} in the record"
     )
@@ -109,7 +107,7 @@ def test_made_up_answers_are_found(
 
 
 def test_other_episodes_are_found(
-    trained: dict[str, Any], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Record, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     forged = _rebuilt(trained, lambda record: record["scores"].update(episodes_digest="ab" * 32))
     assert _reproduce(_board(tmp_path / "board", forged, home), home, "--episodes", "60") == 1
@@ -117,7 +115,7 @@ def test_other_episodes_are_found(
 
 
 def test_other_sums_by_class_are_found(
-    trained: dict[str, Any], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Record, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def move(record: dict[str, Any]) -> None:
         sums = record["scores"]["classes"]["correct"]
@@ -156,10 +154,10 @@ def _set(part: str, name: str, value: Any) -> Edit:
     ],
 )
 def test_what_is_missing_is_said_and_no_traceback(
-    trained: dict[str, Any], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], edit: Edit, message: str
+    trained: Record, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], edit: Edit, message: str
 ) -> None:
     forged = _rebuilt(trained, edit)
-    with_weights = forged["training"] == trained["training"]
+    with_weights = forged.training == trained.training
     path = _board(tmp_path / "board", forged, home if with_weights else None)
     assert _reproduce(path, home) == 3
     error = capsys.readouterr().err
@@ -168,7 +166,7 @@ def test_what_is_missing_is_said_and_no_traceback(
 
 
 def test_another_version_can_be_tried(
-    trained: dict[str, Any], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Record, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = _board(tmp_path / "board", _rebuilt(trained, _set("algorithm", "version", 99)), home)
     assert _reproduce(path, home) == 3
@@ -178,7 +176,7 @@ def test_another_version_can_be_tried(
 
 def test_a_floor_needs_no_weights(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = run_json(capsys, arguments(home, algo="chance"))
-    path = _board(tmp_path / "board", record_of(home, row), None)
+    path = _board(tmp_path / "board", decoded(record_of(home, row)), None)
     assert _reproduce(path, home) == 0
     assert _reproduce(path, home, "--checkpoint", str(path)) == 2
     assert "needs no weights" in capsys.readouterr().err
@@ -203,7 +201,7 @@ def test_a_run_that_stopped_by_its_width_is_replayed(home: Path, capsys: pytest.
 def test_weights_are_only_taken_with_the_right_checksum(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"weights")
     sha256 = file_sha256(tmp_path / "w.safetensors")
-    record = {**make_record(), "training": {"weights_sha256": sha256, "training_key": "cd" * 32}}
+    record = changed(make_record(), training={"weights_sha256": sha256, "training_key": "cd" * 32})
     models = tmp_path / "models"
     with pytest.raises(MissingError, match="--checkpoint"):
         find_weights(record, models)
@@ -223,17 +221,16 @@ def test_weights_are_only_taken_with_the_right_checksum(tmp_path: Path) -> None:
 
 
 def test_only_a_run_that_succeeded_can_be_reproduced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_record(tmp_path / "r.json", build_record(make_record()["inputs"], "interrupted"))
+    write_record(tmp_path / "r.json", build_record(make_inputs(), "interrupted"))
     assert main(["reproduce", str(tmp_path / "r.json"), "--home", str(tmp_path)]) == 1
     assert "is interrupted: there is nothing to replay" in capsys.readouterr().err
 
 
 def test_long_parameters_are_told_by_what_differs() -> None:
     params = {f"p{number}": "a long value of no matter" for number in range(9)}
-    theirs = {part: {"params": params} for part in ("algorithm", "backbone", "dataset", "protocol")}
-    ours = {**theirs, "protocol": {"params": {**params, "p8": "another"}}}
+    theirs, ours = (make_record(protocol__params={**params, "p8": text}) for text in (params["p8"], "another"))
     with pytest.raises(MissingError) as caught:
-        _refuse_other_inputs(theirs, ours, False)
+        _refuse_other_inputs(theirs.inputs, ours.inputs, False)
     assert str(caught.value) == (
         "inputs.protocol.params is {'p8': 'a long value of no matter'} there and {'p8': 'another'} here"
     )

@@ -17,7 +17,7 @@ import torch
 from metabench.cli.main import main
 from metabench.execution import score_run
 from metabench.records.partial_scores import Partial
-from metabench.statistics.episode_scores import shares
+from metabench.records.scores import scores_of
 from metabench.training.trainer import Trainer
 from tests.execution.resuming import check_same
 from tests.tiny import arguments, record_of, run_json
@@ -120,7 +120,7 @@ def test_a_process_stopped_anywhere_goes_on_and_ends_the_same(
     assert steps == ([] if where == "evaluation" else list(range(5 if asked else 4, 8)))
     check_same(home, row, whole)
     for scores in partial:
-        assert shares(record_of(home, row)["scores"]).tolist()[: len(scores)] == scores
+        assert scores_of(record_of(home, row)["scores"]).shares.tolist()[: len(scores)] == scores
     assert not list((home / "partial").glob("*"))
     assert not list((home / "models").glob("*/state.safetensors"))
 

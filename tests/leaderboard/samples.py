@@ -11,6 +11,7 @@ from metabench.leaderboard.curated import Overlap
 from metabench.leaderboard.entries import Entry, file_name
 from metabench.leaderboard.markdown_page import board_markdown
 from metabench.leaderboard.published import Published
+from metabench.records.schema import Record
 from tests.record_factory import make_record
 
 FLOOR: dict[str, Any] = {
@@ -21,16 +22,14 @@ FLOOR: dict[str, Any] = {
 }
 
 
-def markdown_of(
-    *records: dict[str, Any], overlaps: tuple[Overlap, ...] = (), claims: tuple[Published, ...] = ()
-) -> str:
+def markdown_of(*records: Record, overlaps: tuple[Overlap, ...] = (), claims: tuple[Published, ...] = ()) -> str:
     """Return the page of records of one dataset."""
     entries = [Entry(record, file_name(record)) for record in records]
     (board,) = boards(entries, claims, {}, overlaps)
     return board_markdown(board)
 
 
-def hostile_records(text: str, name: str = "omniglot") -> list[dict[str, Any]]:
+def hostile_records(text: str, name: str = "omniglot") -> list[Record]:
     """Records with a stranger's text wherever a record takes text that a page shows."""
     return [
         make_record(
@@ -43,7 +42,7 @@ def hostile_records(text: str, name: str = "omniglot") -> list[dict[str, Any]]:
             dataset__params={"p": text},
             protocol__params__p=text,
             precision=text[:200] or "x",
-            training={"seed": 1, "way": text, "shot": text},
+            training={"checkpoint": text[:200] or "x"},
         )
     ]
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Any
 
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import boards
@@ -11,14 +10,14 @@ from metabench.leaderboard.csv_page import board_csv
 from metabench.leaderboard.curated import Overlap
 from metabench.leaderboard.entries import Column, Entry, file_name
 from metabench.leaderboard.published import Published
-from metabench.records.record import read_record
+from metabench.records.record import Record, read_record
 from tests.leaderboard.samples import FLOOR
-from tests.record_factory import make_record
+from tests.record_factory import changed, make_record
 
 CLAIM = Published("protonet", "conv4", "omniglot", Column("", 5, 1), 99.9, 0.05, "99.9", "A, B 2017", "paper")
 
 
-def _rows(*records: dict[str, Any], overlaps: tuple[Overlap, ...] = ()) -> list[dict[str, str]]:
+def _rows(*records: Record, overlaps: tuple[Overlap, ...] = ()) -> list[dict[str, str]]:
     entries = [Entry(record, file_name(record)) for record in records]
     (board,) = boards(entries, [CLAIM], {}, overlaps)
     return list(csv.DictReader(io.StringIO(board_csv(board))))
@@ -67,7 +66,7 @@ def test_seeds_ties_and_marks() -> None:
 
 
 def test_a_column_for_copies_where_there_are_some() -> None:
-    copied = make_record() | {"provenance": {"copies": {"within_class": 3, "between_splits": 2}}}
+    copied = changed(make_record(), provenance={"copies": {"within_class": 3, "between_splits": 2}})
     rows = _rows(copied, make_record((15, 16, 14, 15), **FLOOR))
     assert [row["copies"] for row in rows] == ["3 within a class, 2 in training too", "3 within a class"]
     assert "copies" not in _rows(make_record())[0]
@@ -80,4 +79,4 @@ def test_the_records_named_are_there(tmp_path: Path) -> None:
     with (tmp_path / "omniglot.csv").open(newline="", encoding="utf-8") as stream:
         (row,) = csv.DictReader(stream)
     for key, file in zip(row["keys"].split(), row["records"].split(), strict=True):
-        assert read_record(tmp_path / file)["key"] == key
+        assert read_record(tmp_path / file).key == key

@@ -25,20 +25,22 @@ def test_invalidated_records_are_read_by_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("reason", "reasn"), "reason is missing or not text"),
-        (GOOD + 'who = "me"\n', "unknown field 'who'; known: key, reason, date, removed"),
-        (GOOD.replace("2026-11-24", '"2026-11-24"'), "date is missing or not a date"),
-        (GOOD.replace("2026-11-24", "2026-11-24T00:00:00"), "date is missing or not a date"),
-        (GOOD.replace(KEY, KEY[:12]), "all 64 hexadecimal digits"),
-        (GOOD.replace(KEY, KEY.upper()), "all 64 hexadecimal digits"),
-        (GOOD.replace("wrong  split", " "), "the reason has 1 to 500 characters"),
-        (GOOD.replace("wrong  split", "x" * 501), "the reason has 1 to 500 characters"),
-        (GOOD + GOOD, "[[invalidated]] 2: the key abababababab stands there twice"),
-        (GOOD + 'removed = "yes"\n', "removed is true or false"),
-        (GOOD.replace("invalidated", "invalid"), "holds [[invalidated]] tables and nothing else, not invalid"),
-        ("invalidated = 3\n", "tables and nothing else"),
+        (GOOD.replace("reason", "reasn"), "$.invalidated[0]: object contains unknown field `reasn`"),
+        (GOOD.replace("reason", "#"), "$.invalidated[0]: object missing required field `reason`"),
+        (GOOD + 'who = "me"\n', "$.invalidated[0]: object contains unknown field `who`"),
+        (GOOD.replace("2026-11-24", '"2026-11-24"'), "$.invalidated[0].date: expected `date`, got `str`"),
+        (GOOD.replace("2026-11-24", "2026-11-24T00:00:00"), "$.invalidated[0].date: expected `date`, got `datetime`"),
+        (GOOD.replace(KEY, KEY[:12]), "$.invalidated[0].key: expected `str` matching regex '^[0-9a-f]{64}"),
+        (GOOD.replace(KEY, KEY.upper()), "$.invalidated[0].key: expected `str` matching regex '^[0-9a-f]{64}"),
+        (GOOD.replace("wrong  split", " "), "$.invalidated[0].reason must have 1 to 500 characters"),
+        (GOOD.replace("wrong  split", "x" * 501), "$.invalidated[0].reason must have 1 to 500 characters"),
+        (GOOD + GOOD, "$.invalidated[1].key is there twice (abababababab)"),
+        (GOOD + GOOD.partition("\n")[2], "Cannot overwrite a value"),
+        (GOOD + 'removed = "yes"\n', "$.invalidated[0].removed: expected `bool`, got `str`"),
+        (GOOD.replace("invalidated", "invalid"), "$: object contains unknown field `invalid`"),
+        ("invalidated = 3\n", "$.invalidated: expected `array`, got `int`"),
         ("= nonsense", "invalidated.toml: "),
-        ("invalidated = [1]\n", "tables and nothing else"),
+        ("invalidated = [1]\n", "$.invalidated[0]: expected `object`, got `int`"),
     ],
 )
 def test_a_mistake_in_the_list_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -60,10 +62,10 @@ def test_overlaps_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (OVERLAP.replace('"classes"', '"some"'), "overlap is one of none, classes, images"),
+        (OVERLAP.replace('"classes"', '"some"'), "overlap must be one of none, classes, images"),
         (OVERLAP.replace("imagenet-1k", "ImageNet-1k"), "one name in lower case"),
         (OVERLAP.replace("imagenet-1k", "a, b"), "one name in lower case"),
-        (OVERLAP + OVERLAP, "imagenet-1k and mini stand there twice"),
+        (OVERLAP + OVERLAP, "imagenet-1k and mini are there twice"),
     ],
 )
 def test_a_mistake_in_the_overlaps_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -12,9 +12,10 @@ from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.diff import Changes, changes
 from metabench.records.record import build_record, write_record
 from metabench.utils.hashing import file_sha256
-from tests.record_factory import made_scores, make_inputs, make_record
+from tests.record_factory import changed, made_scores, make_inputs, make_record
 
 SECOND = {"algorithm__name": "second"}
+EDITED = {"provenance": {"git": "edited"}, "cost": {"seconds": 9.0}}
 
 
 def _git(folder: Path, *words: str) -> None:
@@ -62,7 +63,7 @@ def test_a_new_record_shows_the_rows_that_it_moves(board: Leaderboard) -> None:
 
 
 def test_a_removed_record_is_refused_unless_it_is_listed(board: Leaderboard) -> None:
-    key = make_record()["key"]
+    key = make_record().key
     path = _path(board, "protonet")
     path.unlink()
     found = _changes(board)
@@ -88,7 +89,7 @@ def test_an_altered_record_is_refused(board: Leaderboard, part: str) -> None:
     if part == "scores":
         other = make_record((75, 75, 75, 75))
     else:
-        other = {**make_record(), part: {"edited": 1}}
+        other = changed(make_record(), **{part: EDITED[part]})
     write_record(path, other)
     found = _changes(board)
     assert found.altered == [path.name]
@@ -102,7 +103,7 @@ def test_other_whitespace_is_no_alteration(board: Leaderboard) -> None:
 
 
 def test_the_list_of_invalid_records_cannot_shrink(board: Leaderboard, tmp_path: Path) -> None:
-    text = f'[[invalidated]]\nkey = "{make_record()["key"]}"\nreason = "r"\ndate = 2026-11-24\n'
+    text = f'[[invalidated]]\nkey = "{make_record().key}"\nreason = "r"\ndate = 2026-11-24\n'
     listed = board.folder / "invalidated.toml"
     listed.write_text(text)
     assert [c.after for c in _changes(board).ranks if c.row == "protonet"] == [None]

@@ -16,12 +16,13 @@ from metabench.leaderboard.figures import (
     ranked_by_episodes,
     shot_curves,
 )
+from metabench.records.schema import Record
 from metabench.statistics.dataset_ranking import critical_difference, mean_ranks
 from tests.leaderboard.samples import FLOOR
-from tests.record_factory import make_record
+from tests.record_factory import changed, make_record
 
 
-def _boards(records: list[dict[str, Any]]) -> list[Board]:
+def _boards(records: list[Record]) -> list[Board]:
     return boards([Entry(record, file_name(record)) for record in records], [], {}, ())
 
 
@@ -29,7 +30,7 @@ def _counts(mean: int, seed: int) -> tuple[int, ...]:
     return tuple(map(int, np.clip(mean + np.random.default_rng(seed).integers(-5, 6, 60), 0, 75)))
 
 
-def _row(name: str, mean: int, **changes: Any) -> dict[str, Any]:
+def _row(name: str, mean: int, **changes: Any) -> Record:
     return make_record(_counts(mean, mean), algorithm__name=name, **changes)
 
 
@@ -55,7 +56,7 @@ def test_ranks_over_episodes_are_those_of_the_scores() -> None:
     records = [_row("a", 60), _row("b", 59), _row("c", 40)]
     (board,) = _boards([*records, _row("d", 61, evaluation__seed=1, episodes_digest="ef" * 32)])
     (picture,) = ranked_by_episodes(board.sections[0])
-    scores = np.array([record["scores"]["correct"] for record in records]).T
+    scores = np.array([record.measured.correct for record in records]).T
     for name, rank in zip("abc", mean_ranks(scores), strict=True):
         assert f"{name} {rank:.2f}" in picture.description
     assert f"critical difference {critical_difference(3, 60):.3f}" in picture.description
@@ -74,11 +75,13 @@ def test_shot_curves_need_two_shots() -> None:
 
 def test_time_is_that_of_one_episode() -> None:
     records = [_row("a", 60), _row("b", 50), _row("c", 40)]
-    for record, speed in zip(records, (200.0, 10.0, "fast"), strict=True):
-        record["cost"] = {"episodes_per_second": speed}
+    records = [
+        changed(record, cost={"episodes_per_second": speed}) if speed else record
+        for record, speed in zip(records, (200.0, 10.0, None), strict=True)
+    ]
     (board,) = _boards(records)
     (picture,) = costs(board.sections[0])
-    accuracy = [record["summary"]["accuracy"] for record in records]
+    accuracy = [record.score for record in records]
     assert picture.description == f"a {accuracy[0]:.2f} at 5; b {accuracy[1]:.2f} at 100"
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from metabench.errors import MetabenchError, UsageError
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.published import read_published
-from metabench.records.record import RecordError, build_record, write_record
-from tests.record_factory import make_inputs, make_record
+from metabench.records.record import Record, RecordError, build_record, write_record
+from tests.record_factory import changed, make_inputs, make_record
 
 ROOT = Path(__file__).parents[2]
 HEADER = "algorithm,backbone,dataset,way,shot,query,accuracy,ci95,source,kind\n"
@@ -35,7 +36,7 @@ def board(tmp_path: Path) -> Leaderboard:
     return Leaderboard(folder)
 
 
-def _three() -> list[dict[str, Any]]:
+def _three() -> list[Record]:
     return [
         make_record(),
         make_record((75, 75, 75, 74), protocol__params__shot=5, training__shot=5),
@@ -88,7 +89,7 @@ def test_adding_again_changes_nothing(board: Leaderboard) -> None:
     record = make_record()
     (path,) = board.add([record])
     before = path.read_bytes()
-    board.add([{**record, "cost": {"seconds": 99.0}}])
+    board.add([changed(record, cost={"seconds": 99.0})])
     assert path.read_bytes() == before
 
 
@@ -103,8 +104,8 @@ def test_the_same_run_with_other_scores_is_refused(board: Leaderboard) -> None:
     [
         (build_record(make_inputs(), "failed", error={"type": "X", "message": "y"}), "is failed"),
         (build_record(make_inputs(), "interrupted"), "is interrupted"),
-        ({**make_record(), "provenance": {"local": True}}, "local code or data"),
-        ({**make_record(), "key": "0" * 64}, "key is not the key"),
+        (changed(make_record(), provenance={"local": ["algorithm mine"]}), "local code or data"),
+        (replace(make_record(), key="0" * 64), "key is not the key"),
         (make_record(algorithm__name="../../evil"), "algorithm name '../../evil' is not fit"),
         (make_record(algorithm__name="a|b"), "not fit"),
         (make_record(backbone__name="<script>"), "not fit"),
@@ -115,7 +116,7 @@ def test_the_same_run_with_other_scores_is_refused(board: Leaderboard) -> None:
         (make_record(protocol__name="[x](y)"), "not fit"),
     ],
 )
-def test_what_may_not_be_added(board: Leaderboard, record: dict[str, Any], message: str) -> None:
+def test_what_may_not_be_added(board: Leaderboard, record: Record, message: str) -> None:
     with pytest.raises(MetabenchError, match=message) as caught:
         board.add([make_record(precision="bfloat16"), record])
     assert "\n" not in str(caught.value)
@@ -174,7 +175,7 @@ def test_an_invalidated_record_is_out_of_the_ranks_and_listed(board: Leaderboard
     board.add([best, second])
     board.build()
     assert _ranks(board) == {"protonet": "1", "second": "2"}
-    _invalidate(board, best["key"])
+    _invalidate(board, best.key)
     board.build()
     assert _ranks(board) == {"second": "1"}
     text = (board.folder / "omniglot.md").read_text(encoding="utf-8")
@@ -197,7 +198,7 @@ def test_a_key_that_fits_no_record_cannot_be_invalidated(board: Leaderboard) -> 
     board.build()
     for name in ("README.md", "index.html"):
         assert "Removed records" in (board.folder / name).read_text(encoding="utf-8")
-    _invalidate(board, make_record()["key"], "removed = true\n")
+    _invalidate(board, make_record().key, "removed = true\n")
     with pytest.raises(UsageError, match="is listed as removed, but it is in the folder"):
         board.build()
 
@@ -207,7 +208,7 @@ def test_what_was_measured_for_choosing_is_no_result(board: Leaderboard) -> None
     with pytest.raises(MetabenchError, match="measures the split 'val', which is for choosing"):
         board.add([record])
     (board.folder / "records").mkdir()
-    path = board.folder / "records" / f"protonet-omniglot-5w1s-{record['key'][:12]}.json"
+    path = board.folder / "records" / f"protonet-omniglot-5w1s-{record.short_key}.json"
     write_record(path, record)
     with pytest.raises(MetabenchError, match=f"{path.name}: .*which is for choosing"):
         board.build()

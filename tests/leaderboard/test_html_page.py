@@ -16,15 +16,16 @@ from metabench.leaderboard.board import Board, boards
 from metabench.leaderboard.entries import Column, Entry, file_name
 from metabench.leaderboard.html_page import html_page, template_environment
 from metabench.leaderboard.published import Published
+from metabench.records.schema import Record
 from tests.browser import Browser, browser, missing
 from tests.leaderboard.samples import FLOOR, TEXTS, hostile_records
-from tests.record_factory import make_record
+from tests.record_factory import changed, make_record
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 CLAIM = Published("protonet", "conv4", "omniglot", Column("", 5, 1), 99.9, 0.05, "99.9", "A & B 2017", "paper")
 
 
-def _boards(*records: dict[str, Any], claims: tuple[Published, ...] = ()) -> list[Board]:
+def _boards(*records: Record, claims: tuple[Published, ...] = ()) -> list[Board]:
     return boards([Entry(record, file_name(record)) for record in records], claims, {}, ())
 
 
@@ -110,7 +111,7 @@ def test_a_single_episode_has_no_rank_and_sorts_as_no_value() -> None:
 
 
 def test_copies_are_marked_and_explained() -> None:
-    copied = make_record() | {"provenance": {"copies": {"between_classes": 3}}}
+    copied = changed(make_record(), provenance={"copies": {"between_classes": 3}})
     words = _read(html_page(_boards(copied), [])).words
     assert "†" in " ".join(words) and any("; copies: 3 in another class" in word for word in words)
     assert any("† marks test data that hold an item more than once" in word for word in words)

@@ -56,7 +56,7 @@ def test_reasons_and_sources_are_text_in_markdown(text: str) -> None:
     shapes = []
     for words in ("x", reason):
         claim = Published("protonet", "conv4", "omniglot", Column("", 5, 1), 98.8, 0.05, "98.8", words, "paper")
-        invalid = {record["key"]: Invalidated(record["key"], words, datetime.date(2026, 11, 24))}
+        invalid = {record.key: Invalidated(record.key, words, datetime.date(2026, 11, 24))}
         (found,) = boards([Entry(record, file_name(record))], [claim], invalid, ())
         shapes.append(_shape(board_markdown(found)))
     assert shapes[0] == shapes[1]

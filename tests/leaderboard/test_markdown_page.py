@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,10 +11,10 @@ from metabench.leaderboard.curated import Overlap
 from metabench.leaderboard.entries import Column, Entry, file_name
 from metabench.leaderboard.markdown_page import board_markdown
 from metabench.leaderboard.published import Published, read_published
-from metabench.records.record import build_record
+from metabench.records.record import Record, build_record
 from tests.leaderboard.samples import FLOOR, markdown_of
 from tests.leaderboard.test_published import HEADER
-from tests.record_factory import make_record
+from tests.record_factory import changed, make_record, plain_of
 
 CLAIMS = (
     "protonet,conv4,omniglot,5,1,,98.8,,A & B 2017 Table 1,paper\n"
@@ -72,7 +71,7 @@ def test_columns_say_what_tells_them_apart() -> None:
 
 def test_a_checkpoint_says_where_it_was_trained() -> None:
     weights = "ef" * 32
-    trained = {**make_record(), "training": {"weights_sha256": weights}}
+    trained = changed(make_record(), training={"weights_sha256": weights})
     taken = make_record(algorithm__params={"bn": "support"}, training={"checkpoint": weights})
     elsewhere = make_record(dataset__name="glyphs", training={"checkpoint": weights})
     entries = [Entry(record, file_name(record)) for record in (trained, taken, elsewhere)]
@@ -89,7 +88,7 @@ def test_trained_weights_that_came_from_a_file_are_in_the_row_of_their_training(
     records = []
     for seed in range(3):
         weights, few = {"weights_sha256": f"{seed:064}"}, {"protocol__params__query": 1}
-        records.append({**make_record((75, 74, 74 - seed, 75), training__seed=seed), "training": weights})
+        records.append(changed(make_record((75, 74, 74 - seed, 75), training__seed=seed), training=weights))
         counts = (5, 4, 5 - seed, 5)
         records.append(make_record(counts, training={"checkpoint": weights["weights_sha256"]}, **few))
     (row,) = _table(markdown_of(*records))
@@ -121,7 +120,7 @@ def test_the_page_of_a_small_leaderboard(board: Leaderboard) -> None:
     ]
     board.add(records)
     board.build()
-    one, five, floor = (record["key"] for record in records)
+    one, five, floor = (record.key for record in records)
     text = (board.folder / "omniglot.md").read_text(encoding="utf-8")
     assert text[text.index("## test split") :] == (
         "## test split, version 1, digest abababababab\n"
@@ -170,15 +169,15 @@ def test_the_page_explains_what_it_shows_and_nothing_else() -> None:
 
 def test_pixels_that_are_not_the_official_ones_stand_beside_the_digest() -> None:
     told = {"omniglot": "squeezed <b>", "mini-imagenet": "stretched"}
-    record = {**make_record(), "provenance": {"metabench": "0.1.0", "pixels": told}}
+    record = changed(make_record(), provenance={"metabench": "0.1.0", "pixels": told})
     assert "digest abababababab; pixels: squeezed &lt;b&gt;\n" in markdown_of(
         record
     ) and "stretched" not in markdown_of(record)
-    assert "pixels" not in markdown_of({**record, "provenance": {"pixels": "no object"}})
+    assert "pixels" not in markdown_of(make_record())
 
 
 def test_copies_are_marked_beside_every_row_of_the_test_data_and_explained() -> None:
-    trained = make_record() | {"provenance": {"copies": {"within_class": 3, "between_splits": 2}}}
+    trained = changed(make_record(), provenance={"copies": {"within_class": 3, "between_splits": 2}})
     floor = make_record((15, 16, 14, 15), **FLOOR)  # its record does not say: the test data are the same
     text = markdown_of(trained, floor)
     assert "digest abababababab; copies: 3 within a class\n" in text
@@ -186,7 +185,7 @@ def test_copies_are_marked_beside_every_row_of_the_test_data_and_explained() -> 
     assert rows[0]["Algorithm"].startswith("protonet †") and "*chance †*" in rows[1]["Algorithm"]
     assert "† 2 in training too" in rows[0]["5-way 1-shot"] and "†" not in rows[1]["5-way 1-shot"]
     assert "† marks test data that hold an item more than once" in " ".join(text.split())
-    alone = markdown_of(make_record() | {"provenance": {"copies": {"between_splits": 2}}}, floor)
+    alone = markdown_of(changed(make_record(), provenance={"copies": {"between_splits": 2}}), floor)
     rows = _table(alone)
     assert "copies:" not in alone and "†" in rows[0]["Algorithm"] and "†" not in rows[1]["Algorithm"]
     assert "†" not in markdown_of(make_record(), floor) and "copies" not in markdown_of(make_record(), floor)
@@ -196,12 +195,13 @@ def test_base_classes_beside_the_others_are_a_table_of_their_own_that_says_its_p
     metric = {"unit": "%", "higher_is_better": True, "digits": 2}
     values = {"novel": [30, 20, 40, 30.0], "base": [60, 60, 70, 60.0]}
 
-    def joint(seed: int) -> dict[str, Any]:
+    def joint(seed: int) -> Record:
         parts = [
             {"metric": {"name": name, **metric}, "values": [value + seed for value in row]}
             for name, row in values.items()
         ]
-        plain = make_record(dataset__beside={"train": "ef" * 32}, protocol__name="generalised", training__seed=seed)
+        record = make_record(dataset__beside={"train": "ef" * 32}, protocol__name="generalised", training__seed=seed)
+        plain = plain_of(record)
         scores = {**plain["scores"], "values": [40, 30, 50.9, 40.0], "metric": {"name": "harmonic", **metric}}
         del scores["correct"]
         keep = {name: plain[name] for name in ("cost", "provenance")}

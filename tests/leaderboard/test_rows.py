@@ -10,14 +10,15 @@ from metabench.leaderboard import page_text
 from metabench.leaderboard.entries import Column, Entry, file_name
 from metabench.leaderboard.row_labels import row_labels
 from metabench.leaderboard.rows import BoardRow, group_rows
+from metabench.records.schema import Record
 from metabench.statistics.episode_scores import EpisodeScores
 from metabench.statistics.summary import summarise
-from tests.record_factory import make_record
+from tests.record_factory import cut_short, make_record
 
 ONE = Column("", 5, 1, params=("query=15", "version=1"))
 
 
-def _rows(*records: dict[str, Any]) -> list[BoardRow]:
+def _rows(*records: Record) -> list[BoardRow]:
     return group_rows([Entry(record, file_name(record)) for record in records])
 
 
@@ -93,7 +94,7 @@ def test_seeds_on_different_episodes_are_said_to_be() -> None:
     result = row.cells[ONE]
     assert result.digest == ""
     assert result.note == "few episodes; seeds on different episodes"
-    halves = [entry.record["summary"]["ci95"] for entry in result.entries]
+    halves = [entry.record.summary.ci95 for entry in result.entries]
     assert result.ci95 == pytest.approx(np.hypot(*halves) / 2)
 
 
@@ -104,12 +105,10 @@ def test_the_interval_of_seeds_that_stopped_early_knows_what_they_share() -> Non
         make_record(tuple(counts[:length]), training__seed=seed, episodes_digest=digest)
         for seed, (length, digest) in enumerate(((160, "ab" * 32), (150, "cd" * 32)))
     ]
-    for record in records:
-        record["inputs"]["evaluation"]["episodes"] = 1000
-    (row,) = _rows(*records)
+    (row,) = _rows(*(cut_short(record, 1000) for record in records))
     result = row.cells[ONE]
     assert result.note == "seeds share their first 150 episodes"
-    halves = [entry.record["summary"]["ci95"] for entry in result.entries]
+    halves = [entry.record.summary.ci95 for entry in result.entries]
     assert result.ci95 == pytest.approx(np.mean(halves), rel=0.02)
     assert result.score == pytest.approx(np.mean([np.mean(counts), np.mean(counts[:150])]) / 0.75, abs=1e-5)
 
@@ -142,7 +141,7 @@ def test_trainings_of_another_length_are_no_seeds_of_each_other() -> None:
 
 def test_a_single_episode_comes_last_whatever_it_is() -> None:
     rows = _rows(make_record((75,), algorithm__name="lucky"), make_record((10, 11), algorithm__name="low"))
-    assert [row.first.inputs["algorithm"]["name"] for row in rows] == ["low", "lucky"]
+    assert [row.first.inputs.algorithm.name for row in rows] == ["low", "lucky"]
 
 
 def test_rows_are_sorted_by_accuracy_and_missing_ones_come_last() -> None:
@@ -152,7 +151,7 @@ def test_rows_are_sorted_by_accuracy_and_missing_ones_come_last() -> None:
         make_record((75, 75), algorithm__name="other", protocol__params__way=20),
         make_record((75, 75), algorithm__name="drawn", protocol__params={}, protocol__name="dynamic"),
     )
-    assert [row.first.inputs["algorithm"]["name"] for row in rows] == ["high", "low", "other", "drawn"]
+    assert [row.first.inputs.algorithm.name for row in rows] == ["high", "low", "other", "drawn"]
     assert [min(row.cells).title for row in rows[1:]] == ["5-way 1-shot", "20-way 1-shot", "dynamic"]
     files = [row.first.file.rpartition("-")[0] for row in rows]
     assert files[2:] == ["other-omniglot-20w1s", "drawn-omniglot-dynamic"]

@@ -31,8 +31,8 @@ def measured(home: Path, **options: object) -> tuple[float | None, str]:
     record = Store(home).find(row["key"])
     if row["status"] == "ok":
         return float(row["accuracy"]), ""
-    failed = next(r for r in Store(home).records() if r["key"] == row["key"]) if record is None else record
-    return None, failed["error"]["message"]
+    failed = next(r for r in Store(home).records() if r.key == row["key"]) if record is None else record
+    return None, failed.error.message
 
 
 def of_head(home: Path, form: str) -> tuple[float | None, str]:
@@ -175,8 +175,8 @@ def test_odd_outputs_are_noticed_before_training(home: Path, tmp_path: Path, alg
         warnings.simplefilter("ignore")
         table = metabench.run(algo=["nearest-mean", algo], dataset="glyphs", shots=[1], episodes=10, plugins=[plugin])
     assert table["status"].tolist() == ["ok", "failed"]  # not after a million episodes
-    (failed,) = (record for record in Store(home).records() if record["status"] == "failed")
-    assert failed["error"]["message"].startswith(f"algorithm '{algo}' returned (")
+    (failed,) = (record for record in Store(home).records() if record.status == "failed")
+    assert failed.error.message.startswith(f"algorithm '{algo}' returned (")
 
 
 def test_what_is_expected_is_named() -> None:
@@ -248,4 +248,4 @@ def test_odd_outputs_in_training_are_refused(home: Path, tmp_path: Path, algo: s
         warnings.simplefilter("ignore")
         metabench.run(algo=algo, dataset=dataset, shots=[1], episodes=10, plugins=[plugin])
     (failed,) = Store(home).records()
-    assert message in failed["error"]["message"]
+    assert message in failed.error.message

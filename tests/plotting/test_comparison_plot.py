@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from metabench.cli.main import main
 from metabench.comparison.pairs import compare_all, rank_over_datasets
 from metabench.plotting.comparison_plot import comparison_picture
 from metabench.records.record import write_record
+from metabench.records.schema import Record
 from tests.comparison.test_pairs import _record
 from tests.record_factory import make_record
 
@@ -50,7 +50,7 @@ def test_data_sets_have_a_panel_each_and_their_mean_ranks_one() -> None:
     assert {"one, 5-way 1-shot", "two, 5-way 1-shot", "mean rank over 3 data sets, 5-way 1-shot"} <= set(texts)
 
 
-def _files(folder: Path, *records: dict[str, Any]) -> list[str]:
+def _files(folder: Path, *records: Record) -> list[str]:
     names = []
     for number, record in enumerate(records):
         write_record(folder / f"r{number}.json", record)

@@ -18,12 +18,12 @@ from metabench.execution.training_data import seen_by
 from metabench.models.checkpoints import save_tensors
 from metabench.planning.planner import plan
 from metabench.planning.selection import Selection
+from metabench.records.checks import RecordError
 from metabench.records.copy_counts import copies_words, most
-from metabench.records.schema import RecordError, validate_record
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from tests.photos import make_folder, picture
-from tests.record_factory import make_record
+from tests.record_factory import changed, make_record
 from tests.tiny import record_of, run_json
 
 CLASSES = dict.fromkeys("abcdef", 4)
@@ -216,11 +216,11 @@ def test_a_suite_marks_its_cells(photos: Path, tmp_path: Path, capsys: pytest.Ca
     "value", [3, [], {"other": 1}, {"within_class": 0}, {"within_class": 1.5}, {"within_class": True}]
 )
 def test_a_record_with_other_numbers_of_copies_is_refused(value: Any) -> None:
-    record = make_record()
-    validate_record({**record, "provenance": {"copies": {"within_class": 4, "between_splits": 1}}})
-    validate_record({**record, "provenance": {}})
-    with pytest.raises(RecordError, match=r"provenance\.copies"):
-        validate_record({**record, "provenance": {"copies": value}})
+    record, counts = make_record(), {"within_class": 4, "between_splits": 1}
+    assert changed(record, provenance={"copies": counts}).copies == counts
+    assert changed(record, provenance={}).copies == {}
+    with pytest.raises(RecordError, match=r"^\$\.provenance\.copies"):
+        changed(record, provenance={"copies": value})
 
 
 def test_words() -> None:

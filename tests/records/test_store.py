@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from metabench.errors import UsageError
 from metabench.records.partial_scores import Partial
-from metabench.records.record import NewerSchemaError, RecordError, build_record
+from metabench.records.record import NewerSchemaError, Record, RecordError, build_record
 from metabench.records.store import Store
-from tests.record_factory import make_inputs, make_record
+from tests.record_factory import make_inputs, make_record, plain_of
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -25,39 +26,39 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "home")
 
 
-def _failed() -> dict:
+def _failed() -> Record:
     error = {"type": "RuntimeError", "message": "no"}
     return build_record(make_inputs(), "failed", error=error)
 
 
 def test_what_is_put_is_found(store: Store) -> None:
     record = make_record()
-    assert store.find(record["key"]) is None
+    assert store.find(record.key) is None
     path = store.put(record)
-    assert path == store.root / "records" / f"{record['key']}.json"
-    assert store.find(record["key"]) == record
+    assert path == store.root / "records" / f"{record.key}.json"
+    assert store.find(record.key) == record
     assert store.warnings == []
 
 
 def test_only_success_satisfies_a_look_up(store: Store) -> None:
     failed = _failed()
     store.put(failed)
-    assert store.find(failed["key"]) is None
+    assert store.find(failed.key) is None
     assert list(store.records()) == [failed]
 
 
 def test_a_failure_never_replaces_a_success(store: Store) -> None:
     good, failed = make_record(), _failed()
-    assert good["key"] == failed["key"]
+    assert good.key == failed.key
     store.put(failed)
     store.put(good)
     store.put(failed)
-    assert store.find(good["key"]) == good
+    assert store.find(good.key) == good
 
 
 def test_an_invalid_record_is_not_stored(store: Store) -> None:
     with pytest.raises(RecordError):
-        store.put({**make_record(), "key": KEY})
+        store.put(replace(make_record(), key=KEY))
     assert not (store.root / "records").exists()
 
 
@@ -70,32 +71,32 @@ def test_a_damaged_record_is_moved_aside(tmp_path: Path, damage: bytes) -> None:
     store.put(other)
     path.write_bytes(damage)
     assert list(store.records()) == [other]
-    assert store.find(record["key"]) is None
+    assert store.find(record.key) is None
     assert path.with_name(path.name + ".corrupt").read_bytes() == damage
     assert lines == store.warnings
     assert len(lines) == 1
     assert str(path) in lines[0]
     store.put(record)
-    assert store.find(record["key"]) == record
+    assert store.find(record.key) == record
 
 
 def test_a_record_under_the_name_of_another_is_damaged(store: Store) -> None:
     path = store.put(make_record())
     path.rename(path.with_name(f"{KEY}.json"))
     assert store.find(KEY) is None
-    assert "not its file name" in store.warnings[0]
+    assert "$.key is not the name of the file" in store.warnings[0]
 
 
 def test_a_record_from_a_newer_metabench_is_left_alone(store: Store) -> None:
     record = make_record()
     path = store.put(record)
-    text = json.dumps({**record, "schema": 2})
+    text = json.dumps({**plain_of(record), "schema": 2})
     path.write_text(text)
-    with pytest.raises(NewerSchemaError, match="upgrade metabench"):
-        store.find(record["key"])
+    with pytest.raises(NewerSchemaError, match="Upgrade metabench"):
+        store.find(record.key)
     assert list(store.records()) == []
     assert path.read_text() == text
-    assert "upgrade metabench" in store.warnings[0]
+    assert "Upgrade metabench" in store.warnings[0]
 
 
 def test_foreign_files_are_not_touched(store: Store) -> None:
@@ -108,8 +109,8 @@ def test_foreign_files_are_not_touched(store: Store) -> None:
 def test_a_prefix_names_one_record(store: Store) -> None:
     found = {store.put(make_record(evaluation__seed=i)).stem for i in range(3)}
     for key in found:
-        assert store.resolve(key[:12])["key"] == key
-        assert store.resolve(key)["key"] == key
+        assert store.resolve(key[:12]).key == key
+        assert store.resolve(key).key == key
 
 
 @pytest.mark.parametrize("bad", ["", "abc", "../../etc/passwd", "*" * 8, "ABCDEF12", "g" * 8, "a" * 65])
@@ -148,9 +149,9 @@ from tests.waiting import wait_until
 
 root, record = Path(sys.argv[1]), make_record()
 store = Store(root)
-with store.lock(record["key"]):
+with store.lock(record.key):
     (root / "held").touch()
-    assert store.find(record["key"]) is None
+    assert store.find(record.key) is None
     wait_until((root / "go").exists)
     store.put(record)
 """
@@ -164,10 +165,10 @@ def test_a_second_process_waits_and_finds_the_result(store: Store) -> None:
         wait_until(lambda: (store.root / "held").exists() or worker.poll() is not None)
         assert worker.poll() is None
         # The worker now waits for our word while holding the lock; a lock that does not lock fails here.
-        assert store.find(record["key"]) is None
+        assert store.find(record.key) is None
         (store.root / "go").touch()
-        with store.lock(record["key"]):
-            assert store.find(record["key"]) == record
+        with store.lock(record.key):
+            assert store.find(record.key) == record
         assert worker.wait(60) == 0
     finally:
         worker.kill()

@@ -8,6 +8,7 @@ import pytest
 
 from metabench.registry.loader import PluginInfo, PluginSet, load_plugins
 from tests.conftest import Command
+from tests.record_factory import make_record
 
 WRONG = {
     "cannot-import": "ModuleNotFoundError: No module named 'toy_dependency_that_is_not_installed'",
@@ -69,9 +70,9 @@ def test_specs_know_their_kind_and_origin(plugins: PluginSet) -> None:
 
 
 def test_run_finished_cannot_fail_or_change_the_record(plugins: PluginSet) -> None:
-    record = {"summary": {"accuracy": 20.0}}
+    record = make_record()
     warnings = plugins.run_finished(record, "records/1.json")
-    assert record == {"summary": {"accuracy": 20.0}}
+    assert record == make_record()
     assert warnings == [
         "plugin toy-good:good failed in metabench_run_finished: RuntimeError: cannot upload records/1.json"
     ]
@@ -83,13 +84,13 @@ def test_run_finished_reaches_every_plugin_with_its_own_record(plugins: PluginSe
     seen = []
 
     def metabench_run_finished(record, path):
-        seen.append((record["summary"]["accuracy"], path))
+        seen.append((record.summary_fields["accuracy"], path))
 
     late = ModuleType("late")
     late.metabench_run_finished = hookimpl(metabench_run_finished)
     plugins.manager.register(late, "late:late")
-    plugins.run_finished({"summary": {"accuracy": 20.0}}, "somewhere")
-    assert seen == [(20.0, "somewhere")]  # although the good toy sets it to 100 in its copy
+    plugins.run_finished(make_record(), "somewhere")
+    assert seen == [(make_record().score, "somewhere")]  # although the good toy sets it to 100 in its copy
 
 
 def test_an_entry_point_listed_by_two_names_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from metabench.errors import MissingError, UsageError
 from metabench.leaderboard.entries import admit
 from metabench.registry.local_files import read_files
 from metabench.registry.registry import load_registry, load_target
+from tests.record_factory import decoded
 from tests.tiny import arguments, record_of, run_json
 
 RIGHT = Path(__file__).parent.parent / "right_plugin.py"
@@ -103,7 +104,7 @@ def test_runs_are_local_and_measured_again_after_an_edit(
     assert record["provenance"]["local"] == ["algorithm mine"]
     assert len(record["inputs"]["algorithm"]["file_sha256"]) == 64
     with pytest.raises(Exception, match="local code or data"):
-        admit(record)
+        admit(decoded(record))
     mine.write_text(mine.read_text() + "# edited\n")
     edited = run(home, mine, capsys)
     assert not edited["cached"]

@@ -56,7 +56,7 @@ def test_files_folders_and_keys(home: Path, tmp_path: Path) -> None:
     (path,) = board.add([make_record(algorithm__name="third")])
     names = lambda *sources: load_results(*sources, home=str(home))["algorithm"].tolist()  # noqa: E731
     assert names(board.folder) == names(board.folder / "records") == names(path) == names(str(path)) == ["third"]
-    assert names(make_record()["key"][:8], path) == ["protonet", "third"]
+    assert names(make_record().key[:8], path) == ["protonet", "third"]
 
 
 def test_what_cannot_be_loaded(home: Path, tmp_path: Path) -> None:

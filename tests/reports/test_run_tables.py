@@ -22,12 +22,12 @@ FAILED = build_record(
 
 def test_a_row_says_what_was_measured_and_how() -> None:
     record = make_record(algorithm__params={"b": 2, "a": "x"})
-    (row,) = rows_from_records([record], {record["key"]})
+    (row,) = rows_from_records([record], {record.key})
     assert tuple(sorted(row)) == tuple(sorted(RUN_COLUMNS))
     assert row["accuracy"] == pytest.approx(98.666667)
-    assert row["ci95"] == record["summary"]["ci95"]
+    assert row["ci95"] == record.summary.ci95
     expected = {"algorithm": "protonet", "backbone": "conv4", "dataset": "omniglot", "way": 5, "shot": 1}
-    expected |= {"query": 15, "episodes": 4, "seed": 7, "status": "ok", "key": record["key"], "cached": True}
+    expected |= {"query": 15, "episodes": 4, "seed": 7, "status": "ok", "key": record.key, "cached": True}
     expected |= {"params": "a=x, b=2", "backbone_params": "channels=64", "note": "few episodes"}
     assert {name: row[name] for name in expected} == expected
 
@@ -91,7 +91,7 @@ def test_each_interval_says_what_it_speaks_of() -> None:
     opened = make_record((75, 74, 73, 72, 75, 73) * 2, classes=classes)
     apart = make_record((75, 74, 73, 72), evaluation__sampling="open")
     text = run_text(rows_from_records([opened, apart]))
-    assert f"(open ± {opened['summary']['open95']:.2f})" in text
+    assert f"(open ± {opened.summary.open95:.2f})" in text
     assert "over 12 episodes of this test set (closed" in text
     assert "over 4 episodes that share no image" in text
     assert "open ±: 95 % interval for new classes and new examples" in text

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from metabench.statistics.class_jackknife import ClassLevel, class_level
-from metabench.statistics.summary import t_quantile
+from metabench.statistics.student_t import t_quantile
 
 Floats = NDArray[np.float64]
 

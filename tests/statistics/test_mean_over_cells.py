@@ -10,8 +10,9 @@ import pytest
 
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.statistics.episode_scores import EpisodeScores
+from metabench.statistics.mean_moments import Seeds
 from metabench.statistics.mean_over_cells import rank_over_cells
-from metabench.statistics.means import Seeds, mean_over_cells
+from metabench.statistics.means import mean_over_cells
 from metabench.statistics.shared_episodes import Run
 
 RNG = np.random.Generator(np.random.PCG64(5))

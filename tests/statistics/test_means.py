@@ -9,9 +9,10 @@ import pytest
 import scipy.stats
 from numpy.typing import NDArray
 
+from metabench.comparison.seed_groups import over_seeds
 from metabench.statistics.episode_scores import EpisodeScores
-from metabench.statistics.means import Seeds, compare_means, mean_over_cells
-from metabench.statistics.seeds import over_seeds
+from metabench.statistics.mean_moments import Seeds
+from metabench.statistics.means import compare_means, mean_over_cells
 from metabench.statistics.shared_episodes import Run
 from metabench.statistics.summary import summarise
 from tests.record_factory import make_record
@@ -36,7 +37,7 @@ def test_the_mean_over_one_cell_has_the_interval_of_the_cell() -> None:
     base = RANDOM.integers(20, 40, 200)
     runs = [make_record((base + shift).tolist(), training__seed=seed) for seed, shift in enumerate((0, 6))]
     (group,) = over_seeds(runs)
-    mean, half = _half([[Run.of(run) for run in runs]])
+    mean, half = _half([[run.run for run in runs]])
     assert (mean, half) == (pytest.approx(group.score), pytest.approx(group.total95))
     assert half == pytest.approx(scipy.stats.t.ppf(0.975, 1) * 4, rel=0.02)  # seeds 8 points apart, sd / sqrt(2) = 4
 
@@ -45,14 +46,14 @@ def test_a_cell_at_the_ceiling_is_no_certain_part_of_the_mean() -> None:
     """Its Clopper-Pearson interval counts: alone, and in the mean with another cell."""
     ceiling = make_record((75,) * 40, training=None)
     other = make_record(RANDOM.integers(20, 40, 40).tolist(), training=None)
-    halves = [record["summary"]["ci95"] for record in (ceiling, other)]
-    assert _half([[Run.of(ceiling)]])[1] == pytest.approx(halves[0], rel=1e-5)
+    halves = [record.summary.ci95 for record in (ceiling, other)]
+    assert _half([[ceiling.run]])[1] == pytest.approx(halves[0], rel=1e-5)
     few, t = EpisodeScores.of_counts([5, 5], 5), scipy.stats.t.ppf(0.975, 1)
     bound, level = summarise(few).ci95, scipy.stats.t.ppf(0.975, 39)
     assert bound is not None
     parts = [(bound / t) ** 2 / 4, (halves[1] / level) ** 2 / 4]
     df = sum(parts) ** 2 / (parts[0] ** 2 + parts[1] ** 2 / 39)
-    _, half = _half([[Run(few)], [Run.of(other)]])
+    _, half = _half([[Run(few)], [other.run]])
     assert half == pytest.approx(scipy.stats.t.ppf(0.975, df) * math.sqrt(sum(parts)), rel=1e-5)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from metabench.statistics.multiple_testing import holm
-from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference, compare_records, compare_scores
+from metabench.statistics.pairwise_tests import NO_DIFFERENCE, Difference, compare_runs, compare_scores
 from tests.raw_data import needs_raw_data, raw_scores
 from tests.record_factory import make_record
 
@@ -144,10 +145,10 @@ def test_rows_that_do_not_fit_are_refused() -> None:
 
 def test_records_are_paired_by_the_digest_of_their_episodes() -> None:
     a, b = make_record((75, 74, 75, 72)), make_record((70, 71, 74, 72), algorithm__name="matching-net")
-    found = compare_records(a, b)
+    found = compare_runs(a.run, b.run)
     assert (found.method, found.episodes) == ("paired-t", 4)
-    b["scores"]["episodes_digest"] = "ef" * 32
-    found = compare_records(a, b)
+    other = make_record((70, 71, 74, 72), algorithm__name="matching-net", episodes_digest="ef" * 32)
+    found = compare_runs(a.run, other.run)
     assert found.method == "welch"
     assert "not paired" in found.note
 
@@ -162,16 +163,15 @@ def test_records_of_one_stream_are_paired_on_what_both_met() -> None:
             (scores + rng.integers(0, 2, 70))[:60].tolist(), algorithm__name="other", episodes_digest="ef" * 32
         ),
     )
-    found = compare_records(a, b)
-    first = np.array(a["scores"]["correct"][:60]) - np.array(b["scores"]["correct"])
+    found = compare_runs(a.run, b.run)
+    first = np.array(a.measured.correct[:60]) - np.array(b.measured.correct)
     assert (found.method, found.episodes) == ("paired-t", 60)
     assert found.mean == pytest.approx(first.mean() / 0.75)
     assert found.note == "difference on the first 60 episodes, which both met; the scores are over all of each"
     same = make_record(scores[:60].tolist(), algorithm__name="other", episodes_digest="ef" * 32)
-    alike = compare_records(make_record(scores.tolist()), same)
+    alike = compare_runs(make_record(scores.tolist()).run, same.run)
     assert (alike.method, alike.note) == ("identical", found.note), "the verdict says the rest"
-    b["inputs"]["evaluation"]["seed"] = 1
-    apart = compare_records(a, b)
+    apart = compare_runs(a.run, replace(b.run, stream="another"))
     assert apart.method == "welch"
     assert found.ci95 is not None
     assert apart.ci95 is not None
@@ -194,7 +194,7 @@ def test_an_open_difference_to_the_far_end_of_the_range_is_left_out() -> None:
     a = make_record((75, 75, 3, 0), {**classes, "correct": [150, 153, 3]}, protocol__params__way=2)
     b = make_record((0,) * 4, {**classes, "correct": [0] * 3}, protocol__params__way=2, algorithm__name="b")
     for one, two, sign in ((a, b, 1), (b, a, -1)):
-        found = compare_records(one, two)
+        found = compare_runs(one.run, two.run)
         assert found.mean == pytest.approx(sign * 51.0)
         assert found.open95 is None  # it would reach a difference of 100 points the other way
 
@@ -203,7 +203,7 @@ def test_the_open_difference_is_no_narrower_than_the_closed_one() -> None:
     classes = {"episodes": [1] * 10}
     a = make_record((45, 46), {**classes, "correct": [45] * 5 + [46] * 5})
     b = make_record((40, 40), {**classes, "correct": [40] * 10}, algorithm__name="b")
-    found = compare_records(a, b)
+    found = compare_runs(a.run, b.run)
     assert found.open95 == found.ci95 == pytest.approx(scipy.stats.t.ppf(0.975, 1) * 100 / 75 / 2)
 
 
@@ -211,7 +211,7 @@ def test_a_difference_that_never_varies_has_no_open_width() -> None:
     classes = {"episodes": [4, 4, 4, 4, 2, 2]}
     a = make_record((75,) * 4, {**classes, "correct": [300] * 4 + [150] * 2})
     b = make_record((0,) * 4, {**classes, "correct": [0] * 6}, algorithm__name="b")
-    found = compare_records(a, b)
+    found = compare_runs(a.run, b.run)
     assert (found.mean, found.ci95, found.open95) == (100.0, None, None)
 
 

@@ -15,7 +15,7 @@ RANDOM = np.random.default_rng(4)
 
 
 def _run(counts: int, digest: str, **changes: Any) -> Run:
-    return Run.of(make_record([70] * counts, episodes_digest=digest * 32, **changes))
+    return make_record([70] * counts, episodes_digest=digest * 32, **changes).run
 
 
 def test_runs_of_one_stream_share_what_the_shorter_one_met() -> None:

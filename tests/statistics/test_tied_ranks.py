@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from metabench.leaderboard.entries import Entry
 from metabench.leaderboard.rows import CellResult, group_rows
 from metabench.statistics.multiple_testing import ALPHA, holm, holm_rejects
-from metabench.statistics.pairwise_tests import compare_records
-from metabench.statistics.tied_ranks import compare_all, places, rank, rank_text
+from metabench.statistics.pairwise_tests import compare_runs
+from metabench.statistics.shared_episodes import Run
+from metabench.statistics.tied_ranks import compare_rows, places, rank, rank_text
 from tests.record_factory import make_record
 
 
@@ -27,8 +28,8 @@ def _results(*rows: list[int], digests: tuple[str, ...] = ()) -> list[CellResult
     return found
 
 
-def _records(results: list[CellResult]) -> list[dict]:
-    return [dict(result.entries[0].record) for result in results]
+def _records(results: list[CellResult]) -> list[Run]:
+    return [result.entries[0].record.run for result in results]
 
 
 def _noisy(mean: float, seed: int, episodes: int = 200) -> list[int]:
@@ -46,10 +47,10 @@ COUNTS = st.lists(st.integers(0, 75), min_size=4, max_size=4)
 )
 def test_every_pair_is_compared_as_two_records_are(rows: list[list[int]], digests: list[str]) -> None:
     results = _results(*rows, digests=tuple(digests))
-    gaps, p = compare_all(results)
+    gaps, p = compare_rows(results)
     records = _records(results)
     for i, j in itertools.permutations(range(len(rows)), 2):
-        found = compare_records(records[i], records[j])
+        found = compare_runs(records[i], records[j])
         assert gaps[i, j] == pytest.approx(found.mean, abs=1e-9)
         both_constant = found.note.endswith("neither varies between episodes")
         if both_constant:  # there the exact permutation test, here the sign-flip one: neither can reject so few
@@ -84,7 +85,7 @@ def test_not_told_apart_is_not_transitive() -> None:
     base = np.full(200, 50)
     noise = np.random.default_rng(1).integers(-20, 21, 200)
     results = _results((base + 1 + shift).tolist(), (base + 1 + noise).tolist(), (base + shift).tolist())
-    _, p = compare_all(results)
+    _, p = compare_rows(results)
     assert p[0, 2] < 0.001
     assert min(p[0, 1], p[1, 2]) > 0.05
     assert [str(place) for place in rank(results)] == ["1=", "1=", "2"]
@@ -115,7 +116,7 @@ def test_a_row_that_hardly_anything_is_known_of_does_not_overtake_a_better_one()
     results = _results(best.tolist(), second.tolist(), third.tolist(), digests=("ab" * 32, "ab" * 32, "cd" * 32))
     third_mean = results[2].merit
     assert third_mean < results[1].merit < results[0].merit
-    _, p = compare_all(results)
+    _, p = compare_rows(results)
     assert p[0, 1] < 0.001
     assert p[0, 2] > 0.05
     assert [str(place) for place in rank(results)] == ["1", "2=", "2="]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from metabench.api import (
@@ -12,6 +12,7 @@ from metabench.api import (
     Param,
     ProtocolSpec,
     Recipe,
+    Record,
     SplitSize,
     hookimpl,
 )
@@ -105,6 +106,6 @@ def metabench_protocols() -> tuple[ProtocolSpec, ...]:
 
 
 @hookimpl
-def metabench_run_finished(record: Mapping[str, Any], path: str) -> None:
-    record["summary"]["accuracy"] = 100.0
+def metabench_run_finished(record: Record, path: str) -> None:
+    record.summary_fields["accuracy"] = 100.0
     raise RuntimeError(f"cannot upload\n{path}")

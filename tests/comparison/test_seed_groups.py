@@ -1,4 +1,4 @@
-"""What several trainings say together."""
+"""Runs of several training seeds, grouped and summarised."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from metabench.records.record import build_record
+from metabench.comparison.seed_groups import over_seeds
+from metabench.records.record import Record, build_record
 from metabench.reports.seed_tables import seed_rows, seed_spread, seed_text
-from metabench.statistics.seeds import over_seeds
-from tests.record_factory import make_inputs, make_record
+from tests.record_factory import cut_short, make_inputs, make_record
 
 RANDOM = np.random.default_rng(0)
 
 
-def _runs(shifts: tuple[int, ...], **changes: Any) -> list[dict[str, Any]]:
+def _runs(shifts: tuple[int, ...], **changes: Any) -> list[Record]:
     base = RANDOM.integers(40, 60, 200)
     return [make_record((base + shift).tolist(), training__seed=seed, **changes) for seed, shift in enumerate(shifts)]
 
@@ -25,7 +25,7 @@ def test_runs_that_differ_in_the_seed_alone_belong_together() -> None:
     runs = [*_runs((0, 3, 6)), *_runs((0, 1), algorithm__name="other"), *_runs((0, 0), training__lr=0.5)]
     runs.append(build_record(make_inputs(), "failed", error={"type": "X", "message": "y"}))
     assert [group.seeds for group in over_seeds(runs)] == [3, 2, 2]
-    assert [r["inputs"]["training"]["seed"] for r in over_seeds(runs[::-1])[-1].records] == [0, 1, 2]
+    assert [r.inputs.seed for r in over_seeds(runs[::-1])[-1].records] == [0, 1, 2]
 
 
 def test_the_total_interval_by_hand() -> None:
@@ -33,7 +33,7 @@ def test_the_total_interval_by_hand() -> None:
     runs = _runs((0, 3, 6))
     (group,) = over_seeds(runs)
     assert group.seed_sd == pytest.approx(4.0)  # 0, 4 and 8 points
-    rows = np.array([run["scores"]["correct"] for run in runs]) / 0.75
+    rows = np.array([run.measured.correct for run in runs]) / 0.75
     assert group.score == pytest.approx(rows.mean())
     seeds, episodes = 16 / 3, rows.mean(0).var(ddof=1) / 200
     cautious = seeds * 2 / scipy.stats.chi2.ppf(0.25, 2)  # the spread may have come out small by luck
@@ -46,7 +46,7 @@ def test_it_is_the_limit_of_resampling_seeds_first_then_episodes() -> None:
     """A bootstrap of both, with the divisor of the seeds put right, has the same standard error."""
     rows = RANDOM.normal(0, 2, (8, 1)) + RANDOM.normal(50, 8, 150) + RANDOM.normal(0, 1, (8, 150))
     runs = [make_record(np.rint(row).astype(int).tolist(), training__seed=seed) for seed, row in enumerate(rows)]
-    scores = np.array([run["scores"]["correct"] for run in runs]) / 0.75
+    scores = np.array([run.measured.correct for run in runs]) / 0.75
     draws = [scores[RANDOM.integers(0, 8, 8)][:, RANDOM.integers(0, 150, 150)].mean() for _ in range(8000)]
     seeds = scores.mean(1).var(ddof=1) / 8
     expected = (np.var(draws) + seeds / 8) ** 0.5
@@ -70,7 +70,7 @@ def test_the_open_total_adds_the_classes() -> None:
     assert group.total_open95 is not None
     assert group.total95 is not None
     assert group.total_open95 > group.total95
-    assert group.total_open95 > 0.8 * min(run["summary"]["open95"] for run in runs)
+    assert group.total_open95 > 0.8 * min(run.summary.open95 for run in runs)
 
 
 def test_the_open_total_is_no_smaller_than_the_closed_one() -> None:
@@ -113,14 +113,15 @@ def test_one_training_tells_nothing_of_another() -> None:
 def test_without_training_there_is_no_seed_and_the_interval_stays() -> None:
     record = make_record((70, 71, 72, 75), training=None)
     (group,) = over_seeds([record])
-    assert (group.seeds, group.total95) == (0, record["summary"]["ci95"])
+    assert (group.seeds, group.total95) == (0, record.summary.ci95)
     assert seed_spread(0, None) == "-"
 
 
 def test_seeds_on_different_episodes_carry_their_variance_in_the_spread() -> None:
-    runs = _runs((0, 3, 6))
-    for run, digest in zip(runs, "abc", strict=True):
-        run["scores"]["episodes_digest"] = digest * 64
+    runs = [
+        make_record(run.measured.correct, training__seed=run.inputs.seed, episodes_digest=digest * 64)
+        for run, digest in zip(_runs((0, 3, 6)), "abc", strict=True)
+    ]
     (group,) = over_seeds(runs)
     assert group.total95 == pytest.approx(scipy.stats.t.ppf(0.975, 2) * 4 / 3**0.5)
 
@@ -128,15 +129,13 @@ def test_seeds_on_different_episodes_carry_their_variance_in_the_spread() -> Non
 def test_seeds_that_stopped_at_different_episodes_do_not_look_independent() -> None:
     """Three seeds alike, 200 / 180 / 200 episodes of one stream: about as certain as one of them, not three times."""
     base = RANDOM.integers(30, 60, 200)
-    runs = [
-        make_record((base + RANDOM.integers(-1, 2, 200))[:length].tolist(), training__seed=seed, episodes_digest=digest)
-        for seed, (length, digest) in enumerate(((200, "ab" * 32), (180, "cd" * 32), (200, "ab" * 32)))
-    ]
-    for run in runs:
-        run["inputs"]["evaluation"]["episodes"] = 1000
+    runs = []
+    for seed, (length, digest) in enumerate(((200, "ab" * 32), (180, "cd" * 32), (200, "ab" * 32))):
+        counts = (base + RANDOM.integers(-1, 2, 200))[:length].tolist()
+        runs.append(cut_short(make_record(counts, training__seed=seed, episodes_digest=digest), 1000))
     (group,) = over_seeds(runs)
     assert group.total95 is not None
-    assert 0.9 < group.total95 / np.mean([run["summary"]["ci95"] for run in runs]) < 1.6
+    assert 0.9 < group.total95 / np.mean([run.summary.ci95 for run in runs]) < 1.6
 
 
 def test_one_episode_has_no_interval_over_seeds() -> None:
@@ -147,7 +146,7 @@ def test_one_episode_has_no_interval_over_seeds() -> None:
 def test_equal_seeds_at_the_ceiling_have_the_width_of_one() -> None:
     runs = [make_record((75,) * 4, training__seed=seed) for seed in range(2)]
     (group,) = over_seeds(runs)
-    assert (group.seed_sd, group.total95) == (0.0, pytest.approx(runs[0]["summary"]["ci95"]))
+    assert (group.seed_sd, group.total95) == (0.0, pytest.approx(runs[0].summary.ci95))
 
 
 def test_the_table() -> None:
@@ -168,7 +167,7 @@ def test_a_row_holds_what_json_prints() -> None:
     (row,) = seed_rows(runs)
     assert (row["seeds"], row["keys"], row["algorithm"], row["way"]) == (
         [0, 1],
-        [r["key"] for r in runs],
+        [r.key for r in runs],
         "protonet",
         5,
     )

@@ -1,0 +1,217 @@
+"""The inputs of a record: what determines a run, and so its key.
+
+A field that is at its default is left out of the JSON, because that is what keys are made of: a field that is new here
+leaves the keys of older records as they are.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from metabench.registry.params import Value
+from metabench.registry.specs import TEST, Kind
+from metabench.statistics.stopping import StopRule
+from metabench.utils.hashing import canonical_json, content_key
+
+MAX_EPISODES = 1_000_000
+
+Number = int | float
+"""Of JSON: 1 and 1.0 are different bytes, so neither becomes the other."""
+Short = Annotated[str, Meta(max_length=200)]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Digests = Annotated[dict[str, Short], Meta(min_length=1)]
+
+
+class PluginInputs(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A plugin with its parameters.
+
+    Attributes:
+        params: every parameter by name.
+        file_sha256: digest of a loose plugin file; '' for an installed plugin.
+        weights_sha256: digest of the file of weights that a backbone starts from; '' where it has its own.
+    """
+
+    name: Name
+    version: int
+    params: dict[str, Value]
+    file_sha256: Short = ""
+    weights_sha256: Short = ""
+
+
+class AlgorithmInputs(PluginInputs, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """The algorithm; `setting` is ``inductive`` or ``transductive``."""
+
+    setting: Short
+
+
+class BackboneInputs(PluginInputs, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """The backbone; `trained_on` names its pre-training data, '' for a random start."""
+
+    trained_on: Short
+
+
+class DatasetInputs(PluginInputs, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """The dataset and the split that is measured.
+
+    Attributes:
+        digest: of the measured split.
+        beside: digest of the split whose classes are in every episode too, by its name; mostly empty.
+        support: digest of the split of the same classes that support is drawn from, by its name; mostly empty.
+    """
+
+    split: Short
+    digest: Short
+    beside: Digests = {}
+    support: Digests = {}
+
+    @property
+    def label(self) -> str:
+        """The name, with the split that is measured where that is not the test split."""
+        return self.name if self.split == TEST else f"{self.name} ({self.split})"
+
+
+class StopInputs(Struct, frozen=True, forbid_unknown_fields=True):
+    """The rule by which a run ends; see `metabench.statistics.stopping.StopRule`."""
+
+    half_width: Annotated[int, Meta(gt=0, le=100)] | Annotated[float, Meta(gt=0, le=100)]
+    bound: Literal["asymptotic", "bernstein"]
+    tightest: Annotated[int, Meta(ge=1, le=10**9)]
+
+    @property
+    def rule(self) -> StopRule:
+        """The rule itself."""
+        return StopRule(self.half_width, self.bound, self.tightest)
+
+
+class EvaluationInputs(Struct, frozen=True, forbid_unknown_fields=True):
+    """The episodes that are measured: how many at most, of which seed, drawn how, and when to stop."""
+
+    episodes: Annotated[int, Meta(ge=1, le=MAX_EPISODES)]
+    seed: int
+    sampling: Literal["closed", "open"]
+    stop: StopInputs | None
+
+
+class TrainingInputs(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Inputs that determine trained weights: a `metabench.registry.recipe.Recipe` with seed and data, or a file.
+
+    Attributes:
+        checkpoint: SHA-256 of a file of weights; then nothing else is known here.
+        seed: None for weights from a file.
+        digests: of the training and validation splits, by name.
+        reserve: share of the images of a split that training never sees, by the split's name.
+        dataset, protocol: of the training, where they are not those of the evaluation.
+
+    The other attributes are those of the recipe; None where the record does not say.
+    """
+
+    checkpoint: Short = ""
+    seed: int | None = None
+    way: int | None = None
+    shot: int | None = None
+    query: int | None = None
+    episodes: int | None = None
+    optimizer: Short = ""
+    lr: Number | None = None
+    weight_decay: Number | None = None
+    lr_step: int | None = None
+    lr_gamma: Number | None = None
+    validate_every: int | None = None
+    validation_episodes: int | None = None
+    validation_way: int | None = None
+    patience: int | None = None
+    train_on: Short = ""
+    batch: int | None = None
+    schedule: Short = ""
+    lr_end: Number | None = None
+    clip: Number | None = None
+    clip_norm: Number | None = None
+    first_order_episodes: int | None = None
+    validation_query: int | None = None
+    augment: Short = ""
+    digests: Digests = {}
+    reserve: Annotated[dict[str, Number], Meta(min_length=1)] = {}
+    dataset: PluginInputs | None = None
+    protocol: PluginInputs | None = None
+
+    @property
+    def settings(self) -> dict[str, Value]:
+        """The single values, by name in alphabetical order: seed and recipe, or the checkpoint."""
+        return {name: value for name, value in sorted(as_plain(self).items()) if isinstance(value, (int, float, str))}
+
+
+class Inputs(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """Everything that determines a run; its content key is the record's key.
+
+    Attributes:
+        training: None where nothing is trained and no weights come from a file.
+        precision: of the arithmetic, as ``float32``.
+    """
+
+    algorithm: AlgorithmInputs
+    backbone: BackboneInputs
+    dataset: DatasetInputs
+    protocol: PluginInputs
+    evaluation: EvaluationInputs
+    training: TrainingInputs | None
+    precision: Name
+
+    @cached_property
+    def key(self) -> str:
+        """The key of the run."""
+        return content_key(as_plain(self))
+
+    @property
+    def plugins(self) -> dict[Kind, PluginInputs]:
+        """The plugins by kind."""
+        return {
+            "algorithm": self.algorithm,
+            "backbone": self.backbone,
+            "dataset": self.dataset,
+            "protocol": self.protocol,
+        }
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the training; None where nothing was trained, or it is not known."""
+        return None if self.training is None else self.training.seed
+
+    @property
+    def training_dataset(self) -> str:
+        """The name of the dataset that was trained on where it is not the measured one; else ''."""
+        other = None if self.training is None else self.training.dataset
+        return "" if other is None else other.name
+
+    @property
+    def domain(self) -> str:
+        """The measured dataset, after ``A -> `` where the run was trained on another dataset A."""
+        return f"{self.training_dataset} -> {self.dataset.label}" if self.training_dataset else self.dataset.label
+
+    @property
+    def stream(self) -> str:
+        """The name of the episodes: two runs with the same name agree in every episode i.
+
+        The number of episodes is no part of it, save under open sampling, where it shapes the whole sequence.
+        """
+        drawn: dict[str, Value] = {"seed": self.evaluation.seed, "sampling": self.evaluation.sampling}
+        if self.evaluation.sampling != "closed":
+            drawn["episodes"] = self.evaluation.episodes
+        return canonical_json([as_plain(self.dataset), as_plain(self.protocol), drawn])
+
+
+def as_plain(value: Any) -> Any:
+    """Return a struct as dictionaries, tuples and plain values: what its JSON holds, in the same order."""
+    return msgspec.to_builtins(value, order="sorted")
+
+
+def inputs_of(plain: Any) -> Inputs:
+    """Return the inputs of a run that is planned, from its plain values.
+
+    Raises:
+        msgspec.ValidationError: they are no inputs.
+    """
+    return msgspec.convert(plain, Inputs)
