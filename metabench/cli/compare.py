@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from metabench.cli.options import check_file, home_option
-from metabench.cli.record_argument import given
+from metabench.cli.record_argument import resolve_record
 from metabench.errors import UsageError
 
 
@@ -51,7 +51,7 @@ def compare_command(
     if len(records) < 2:
         raise UsageError("cannot compare a single record. Pass at least two")
     check_file("--plot", plot)
-    comparisons = compare_all([given(word, home).record for word in records], min_diff)
+    comparisons = compare_all([resolve_record(word, home).record for word in records], min_diff)
     ranked = rank_over_datasets(comparisons)
     if plot is not None:
         write_atomic(plot, comparison_picture(comparisons, ranked, min_diff).file())

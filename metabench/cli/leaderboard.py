@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metabench.cli.record_argument import given
+from metabench.cli.record_argument import resolve_record
 from metabench.errors import MetabenchError, UsageError
 from metabench.utils.atomic_files import replacing
 from metabench.utils.hashing import file_sha256
@@ -54,7 +54,7 @@ def add_records(records: tuple[str, ...], folder: Path, home: str | None, as_jso
     """
     from metabench.leaderboard import Leaderboard
 
-    loaded = [given(record, home).record for record in records]
+    loaded = [resolve_record(record, home).record for record in records]
     added = Leaderboard(folder).add(loaded)
     models = Home.resolve(home).models
     weights = [copy for record in loaded if (copy := _copy_weights(record, models, folder))]

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Given:
-    """A record, and the file it came from where it was named as a file."""
+class NamedRecord:
+    """A record, and its file if it was named by one."""
 
     record: Record
     path: Path | None
 
 
-def given(word: str, home: str | None) -> Given:
-    """Return the record that a word names.
+def resolve_record(word: str, home: str | None) -> NamedRecord:
+    """Return the record named by a path or by the first digits of its key.
 
     Raises:
         UsageError: no such file, no such run, or digits that fit more than one.
@@ -37,8 +37,8 @@ def given(word: str, home: str | None) -> Given:
     path = Path(word)
     if path.suffix == ".json" or is_file(path):
         try:
-            return Given(read_record(path), path)
+            return NamedRecord(read_record(path), path)
         except OSError as problem:
             raise UsageError(f"cannot read the record {path}: {problem.strerror}") from None
     store = Store(Home.resolve(home).root, warn=lambda line: click.echo(f"warning: {line}", err=True))
-    return Given(store.resolve(word), None)
+    return NamedRecord(store.resolve(word), None)

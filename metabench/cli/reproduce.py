@@ -11,7 +11,7 @@ import click
 
 from metabench.cli.options import replay_options
 from metabench.cli.plugin_option import current_registry
-from metabench.cli.record_argument import Given, given
+from metabench.cli.record_argument import NamedRecord, resolve_record
 from metabench.cli.rendering import echo_json
 from metabench.errors import MetabenchError
 from metabench.utils.console import Console
@@ -42,13 +42,13 @@ def reproduce_command(context: click.Context, /, record: str, as_json: bool, hom
     """
     from metabench.execution.replay import replay_record
 
-    found = given(record, home)
-    session, weights = ready(found, home, options)
-    result = replay_record(found.record, session, weights, options["episodes"], any_version=options["any_version"])
+    named = resolve_record(record, home)
+    session, weights = replay_session(named, home, options)
+    result = replay_record(named.record, session, weights, options["episodes"], any_version=options["any_version"])
     if as_json:
-        echo_json(_plain(found.record, result, weights))
+        echo_json(_plain(named.record, result, weights))
     else:
-        click.echo(_words(found.record, result))
+        click.echo(_words(named.record, result))
     if not result.reproduced:
         if 0 < len(result.differing) <= ROUNDING_SHARE * result.episodes and result.same_episodes is not False:
             click.echo(
@@ -57,19 +57,19 @@ def reproduce_command(context: click.Context, /, record: str, as_json: bool, hom
         context.exit(1)
 
 
-def ready(found: Given, home: str | None, options: Mapping[str, Any]) -> tuple[Session, Path | None]:
-    """Return the session to replay a record in, by the options of `replay_options`, and the weights of the record."""
+def replay_session(named: NamedRecord, home: str | None, options: Mapping[str, Any]) -> tuple[Session, Path | None]:
+    """Return a session for replaying a record by the options of `replay_options`, and the weights of the record."""
     from metabench.execution.replay import find_weights
     from metabench.execution.session import Session
 
-    record = found.record
+    record = named.record
     if record.status != "ok":
         raise MetabenchError(f"record {record.short_key} is {record.status}: there is nothing to replay")
-    place = Home.resolve(home, options["data"])
-    weights = find_weights(record, place.models, found.path, options["checkpoint"])
+    folders = Home.resolve(home, options["data"])
+    weights = find_weights(record, folders.models, named.path, options["checkpoint"])
     made_on = record.provenance.device
     session = Session(
-        place,
+        folders,
         Console(quiet=options["quiet"]),
         options["device"] or ("cpu" if made_on == "cpu" else "auto"),
         allow_download=not options["no_download"],

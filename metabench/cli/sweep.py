@@ -52,12 +52,12 @@ def sweep_command(context: click.Context, /, **options: Any) -> None:
     runs = [run for sweep in sweeps for run in sweep.runs]
     if options["dry_run"]:
         context.exit(run_options.print_forecasts(forecast_runs(runs, session), options))
-    found = _judged(sweeps, launch(runs, session))
-    tests = _tested(found, session) if options["test"] else []
+    judged = _judged(sweeps, launch(runs, session))
+    tests = _tested(judged, session) if options["test"] else []
     if options["csv_file"] is not None:
-        write_atomic(options["csv_file"], sweep_csv(found))
-    click.echo(_rendered(found, tests, options))
-    failed = any(best_of(tried) is None for _, tried in found) or any(each.record.status != "ok" for each in tests)
+        write_atomic(options["csv_file"], sweep_csv(judged))
+    click.echo(_rendered(judged, tests, options))
+    failed = any(best_of(results) is None for _, results in judged) or any(run.record.status != "ok" for run in tests)
     context.exit(int(failed))
 
 
@@ -72,13 +72,13 @@ def _judged(sweeps: Sequence[Sweep], outcomes: Sequence[Outcome]) -> Judged:
     return judged
 
 
-def _tested(found: Judged, session: Session) -> list[Outcome]:
+def _tested(judged: Judged, session: Session) -> list[Outcome]:
     """Measure the chosen candidates on the test classes; each record names the candidates it was chosen from."""
     outcomes = []
-    for _, tried in found:
-        if (best := best_of(tried)) is not None:
-            entry = sweep_mark(tried, best)
-            outcomes += [marked(each, session, entry) for each in launch(best.candidate.tests, session)]
+    for _, results in judged:
+        if (best := best_of(results)) is not None:
+            entry = sweep_mark(results, best)
+            outcomes += [marked(outcome, session, entry) for outcome in launch(best.candidate.tests, session)]
     return outcomes
 
 

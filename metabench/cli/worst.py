@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from metabench.cli.options import replay_options
-from metabench.cli.record_argument import given
+from metabench.cli.record_argument import resolve_record
 from metabench.cli.rendering import echo_json
-from metabench.cli.reproduce import ready
+from metabench.cli.reproduce import replay_session
 from metabench.errors import UsageError
 from metabench.records.copy_counts import copies_note, marked_name
 from metabench.utils.text import has_or_have, pluralise
@@ -30,30 +30,30 @@ def worst_command(record: str, top: int, as_json: bool, home: str | None, **opti
     from metabench.execution.replay import replay_record
     from metabench.reports.error_tables import error_document, error_text
 
-    found = given(record, home)
-    measured = found.record
+    named = resolve_record(record, home)
+    measured = named.record
     if measured.scores is not None and not measured.scores.is_counted:
         short = measured.short_key
         raise UsageError(f"run {short} is not scored by right and wrong answers; see 'metabench show --plot'")
-    session, weights = ready(found, home, options)
-    watchers: list[ErrorAnalyzer] = []
+    session, weights = replay_session(named, home, options)
+    analyzers: list[ErrorAnalyzer] = []
 
-    def watcher(split: Any) -> ErrorAnalyzer:
-        watchers.append(ErrorAnalyzer(split))
-        return watchers[0]
+    def analyze(split: Any) -> ErrorAnalyzer:
+        analyzers.append(ErrorAnalyzer(split))
+        return analyzers[0]
 
     total = len(measured.measured)
-    result = replay_record(measured, session, weights, total, any_version=options["any_version"], watcher=watcher)
+    result = replay_record(measured, session, weights, total, any_version=options["any_version"], watcher=analyze)
     if result.differing:
         differing = len(result.differing)
         what = f"{differing:,} of {pluralise(total, 'episode')} {has_or_have(differing)} other answers"
         session.console.warn(f"{what} than in the record")
-    view = watchers[0].result(top)
+    errors = analyzers[0].result(top)
     if as_json:
-        echo_json({"key": measured.key, **error_document(view), "copies": measured.copies})
+        echo_json({"key": measured.key, **error_document(errors), "copies": measured.copies})
         return
     inputs = measured.inputs
     protocol = way_shot(inputs.protocol.params) or inputs.protocol.name
     dataset = marked_name(inputs.dataset.name, measured.copies)
     click.echo(f"{inputs.algorithm.name} on {dataset}, {protocol}, run {measured.short_key}\n")
-    click.echo("\n".join(filter(None, (error_text(view, top), copies_note([measured])))))
+    click.echo("\n".join(filter(None, (error_text(errors, top), copies_note([measured])))))
