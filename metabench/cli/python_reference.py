@@ -34,7 +34,7 @@ _GROUPS = {
         "metabench.data.joint",
         "metabench.data.paired",
     ),
-    "Data sets": ("metabench.data.",),
+    "Datasets": ("metabench.data.",),
     "Conformance": ("metabench.testing.",),
     "Helpers": ("metabench.",),
 }

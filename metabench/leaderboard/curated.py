@@ -43,7 +43,7 @@ class Invalidated(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Overlap(Struct, frozen=True, forbid_unknown_fields=True):
-    """What pre-training data and the test classes of a data set have in common: see `OVERLAPS`."""
+    """What pre-training data and the test classes of a dataset have in common: see `OVERLAPS`."""
 
     trained_on: str
     dataset: str
@@ -104,7 +104,7 @@ def pre_training(trained_on: str) -> tuple[str, ...]:
 
 
 def contamination(trained_on: str, dataset: str, overlaps: Sequence[Overlap]) -> str:
-    """Return the worst known overlap of pre-training data with a data set's test classes.
+    """Return the worst known overlap of pre-training data with a dataset's test classes.
 
     ``""`` without pre-training; one of `OVERLAPS`; ``"unchecked"`` where some of the data are in no entry
     and the others have none, or no name can be read out of `trained_on`.

@@ -156,7 +156,7 @@ def test_a_recipe_that_trains_on_validation_does_so_only_for_the_test(
     from metabench.planning.planner import plan as real
 
     def on_both(selection: Any, registry: Any) -> Any:
-        """As if the recipe of the data set said so."""
+        """As if the recipe of the dataset said so."""
         runs = real(selection, registry)
         if selection.split == "val":
             return runs

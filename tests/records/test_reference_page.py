@@ -24,7 +24,7 @@ from tests.record_factory import INPUTS, made_scores
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"(\.params|\.digests|\.pixels|\.beside|\.support|\.reserve|summary\.parts)\.[^.]+")
-"""Fields below which names are a plugin's, a split's or a data set's."""
+"""Fields below which names are a plugin's, a split's or a dataset's."""
 
 
 def _documented() -> list[str]:
