@@ -108,7 +108,7 @@ def test_columns_appear_where_they_tell_rows_apart() -> None:
     assert header == [
         "algorithm", "backbone", "dataset", "way", "shot", "episodes", "seed", "precision", "accuracy", "(%)",
     ]  # fmt: skip
-    assert "interval over the episodes of this" in text
+    assert "interval over the episodes (closed" in text
 
 
 def test_what_is_transductive_says_so_even_where_all_rows_are() -> None:
