@@ -48,7 +48,7 @@ def reproduce_command(context: click.Context, /, record: str, as_json: bool, hom
     if as_json:
         echo_json(_plain(named.record, result, weights))
     else:
-        click.echo(_words(named.record, result))
+        click.echo(_verdict(named.record, result))
     if not result.reproduced:
         if 0 < len(result.differing) <= ROUNDING_SHARE * result.episodes and result.same_episodes is not False:
             click.echo(
@@ -64,7 +64,9 @@ def replay_session(named: NamedRecord, home: str | None, options: Mapping[str, A
 
     record = named.record
     if record.status != "ok":
-        raise MetabenchError(f"record {record.short_key} is {record.status}: there is nothing to replay")
+        raise MetabenchError(
+            f"cannot replay record {record.short_key}: its run is {record.status}. Pass the record of a finished run"
+        )
     folders = Home.resolve(home, options["data"])
     weights = find_weights(record, folders.models, named.path, options["checkpoint"])
     made_on = record.provenance.device
@@ -87,16 +89,16 @@ def _plain(record: Record, result: Any, weights: Path | None) -> dict[str, Any]:
     }
 
 
-def _words(record: Record, result: Any) -> str:
-    what = f"{record.inputs.algorithm.name} on {record.inputs.domain}, record {record.short_key}"
+def _verdict(record: Record, result: Any) -> str:
+    run = f"{record.inputs.algorithm.name} on {record.inputs.domain}, record {record.short_key}"
     if result.same_episodes is False:
-        return f"differs: the images of the episodes are not those of the record ({what})"
+        return f"differs: the images of the episodes are not those of the record ({run})"
     if result.differing:
         count = f"{len(result.differing):,} of {pluralise(result.episodes, 'episode')}"
-        what_is = "correct" if record.measured.is_counted else record.metric.name
-        first = f"episode {result.differing[0]}, {result.here} {what_is} here and {result.recorded} in the record"
-        return f"differs in {count}; the first is {first} ({what})"
+        unit = "correct" if record.measured.is_counted else record.metric.name
+        first = f"episode {result.differing[0]}, {result.here} {unit} here and {result.recorded} in the record"
+        return f"differs in {count}; the first is {first} ({run})"
     if not result.reproduced:
-        return f"differs: the sums by class are not those of the record ({what})"
+        return f"differs: the sums by class are not those of the record ({run})"
     which = "all" if result.episodes == result.total else f"the first {result.episodes:,} of"
-    return f"reproduced: {which} {pluralise(result.total, 'episode')} have the same answers ({what})"
+    return f"reproduced: {which} {pluralise(result.total, 'episode')} have the same answers ({run})"

@@ -91,7 +91,7 @@ def _plot(record: Record, file: str) -> None:
 
     inputs, scores = record.inputs, record.scores
     if scores is None:
-        raise UsageError(f"run {record.short_key} is {record.status}: there are no scores to draw")
+        raise UsageError(f"cannot draw run {record.short_key}: it is {record.status} and has no scores")
     protocol = way_shot(inputs.protocol.params) or inputs.protocol.name
     title = f"{inputs.algorithm.name} on {inputs.domain}, {protocol}"
     lead = f"{scores.metric.name} {score(record)}; {_episode_size(scores)}"

@@ -34,7 +34,9 @@ def worst_command(record: str, top: int, as_json: bool, home: str | None, **opti
     measured = named.record
     if measured.scores is not None and not measured.scores.is_counted:
         short = measured.short_key
-        raise UsageError(f"run {short} is not scored by right and wrong answers; see 'metabench show --plot'")
+        raise UsageError(
+            f"cannot list errors of run {short}: it counts no answers. Use 'metabench show {short} --plot'"
+        )
     session, weights = replay_session(named, home, options)
     analyzers: list[ErrorAnalyzer] = []
 
@@ -46,8 +48,8 @@ def worst_command(record: str, top: int, as_json: bool, home: str | None, **opti
     result = replay_record(measured, session, weights, total, any_version=options["any_version"], watcher=analyze)
     if result.differing:
         differing = len(result.differing)
-        what = f"{differing:,} of {pluralise(total, 'episode')} {has_or_have(differing)} other answers"
-        session.console.warn(f"{what} than in the record")
+        count = f"{differing:,} of {pluralise(total, 'episode')}"
+        session.console.warn(f"{count} {has_or_have(differing)} different answers than in the record")
     errors = analyzers[0].result(top)
     if as_json:
         echo_json({"key": measured.key, **error_document(errors), "copies": measured.copies})
