@@ -42,7 +42,7 @@ _RECIPES = ("dataset", "way-shot-query", "episodes", "optimiser", "from")
 
 
 def catalogue_page(leaderboards: Path) -> str:
-    """Return the catalogue page as Markdown.
+    """Return the page, Markdown.
 
     Args:
         leaderboards: folder with the committed records.

@@ -32,14 +32,12 @@ class PluginInputs(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     Attributes:
         params: every parameter by name.
         file_sha256: digest of a loose plugin file; '' for an installed plugin.
-        weights_sha256: digest of the file of weights that a backbone starts from; '' where it has its own.
     """
 
     name: Name
     version: int
     params: dict[str, Value]
     file_sha256: Short = ""
-    weights_sha256: Short = ""
 
 
 class AlgorithmInputs(PluginInputs, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -49,9 +47,15 @@ class AlgorithmInputs(PluginInputs, frozen=True, forbid_unknown_fields=True, omi
 
 
 class BackboneInputs(PluginInputs, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """The backbone; `trained_on` names its pre-training data, '' for a random start."""
+    """The backbone.
+
+    Attributes:
+        trained_on: its pre-training data; '' for a random start.
+        weights_sha256: digest of the file of weights that it starts from; '' where it has its own.
+    """
 
     trained_on: Short
+    weights_sha256: Short = ""
 
 
 class DatasetInputs(PluginInputs, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):

@@ -1,8 +1,7 @@
-"""The reference page of records names every field that a record can have, and no other."""
+"""The reference page of records has every field of the structs with its type, and no other."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -10,54 +9,101 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
+import msgspec
+import pytest
+from msgspec import inspect
 
-from metabench.records import schema
-from metabench.records.copy_counts import BETWEEN_CLASSES, BETWEEN_SPLITS, WITHIN_CLASS
-from metabench.registry.recipe import Recipe
-from metabench.runtime.provenance import run_provenance
-from metabench.statistics.stopping import StopRule
-from metabench.statistics.summary import summary_of
-from metabench.training.trainer import Progress
-from tests.record_factory import INPUTS, made_scores
+from metabench.records.inputs import Inputs
+from metabench.records.schema import CopyKind, Record, RecordSummary
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"(\.params|\.digests|\.pixels|\.beside|\.support|\.reserve|summary\.parts)\.[^.]+")
 """Fields below which names are a plugin's, a split's or a dataset's."""
+AS_ABOVE = ("inputs.training.dataset", "inputs.training.protocol")
+"""Objects whose fields stand in the table above theirs."""
+WORDS = {
+    inspect.IntType: "integer", inspect.FloatType: "number", inspect.StrType: "text", inspect.BoolType: "boolean",
+    inspect.StructType: "object", inspect.DictType: "object", inspect.VarTupleType: "list", inspect.LiteralType: "text",
+}  # fmt: skip
+"""How the page calls a type; *hex* is text, *value* any plain value."""
 
 
-def _documented() -> list[str]:
-    return re.findall(r"^\| `([\w.*]+)` \|", PAGE, flags=re.MULTILINE)
+def _parts(kind: inspect.Type) -> list[inspect.Type]:
+    """Return the types of a union without null, or the one type."""
+    while isinstance(kind, inspect.Metadata):
+        kind = kind.type
+    members = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    members = tuple(member.type if isinstance(member, inspect.Metadata) else member for member in members)
+    return [member for member in members if not isinstance(member, inspect.NoneType)]
 
 
-def _fields(struct: type, where: str, leave: tuple[str, ...] = ()) -> set[str]:
-    return {f"{where}.{field.name}" for field in dataclasses.fields(struct) if field.name not in leave}
+def _fields(struct: inspect.StructType, where: str = "") -> Iterator[tuple[str, list[inspect.Type]]]:
+    """Yield the path and the types of every field that the page must have."""
+    for field in struct.fields:
+        path, parts = f"{where}{field.encode_name}", _parts(field.type)
+        inner = parts[0]
+        if path == "summary":
+            yield path, parts
+            yield from _summary()
+        elif path == "provenance.copies":
+            yield from ((f"{path}.{name}", [inspect.IntType()]) for name in _copy_kinds())
+        elif isinstance(inner, inspect.DictType):
+            yield f"{path}.*", _parts(inner.value_type)
+        elif isinstance(inner, inspect.StructType) and path not in AS_ABOVE:
+            if not where or len(_parts(field.type)) < len(getattr(field.type, "types", ())):
+                yield path, parts
+            yield from _fields(inner, f"{path}.")
+        else:
+            yield path, parts
 
 
-def _known() -> set[str]:
-    """Return every field that the code writes, from the types and functions that make them."""
-    plugins = ("algorithm", "backbone", "dataset", "protocol")
-    known = set(schema.TOP)
-    for part, fields in schema.PARTS.items():
-        known |= {f"inputs.{part}.{name}{'.*' if kind is dict else ''}" for name, kind in fields.items()}
-    known |= {f"inputs.{part}.file_sha256" for part in plugins}
-    known |= {"inputs.backbone.weights_sha256", "inputs.dataset.beside.*", "inputs.dataset.support.*"}
-    known |= {"inputs.evaluation.stop"} | _fields(StopRule, "inputs.evaluation.stop")
-    known |= {f"inputs.{name}" for name in set(schema.INPUTS) - set(schema.PARTS)}
-    known |= _fields(Recipe, "inputs.training", ("params", "source"))
-    further = ("checkpoint", "seed", "digests.*", "dataset", "protocol", "reserve.*")
-    known |= {f"inputs.training.{name}" for name in further}
-    known |= {f"scores.{name}" for name in ("n_query", "correct", "values", "parts", "episodes_digest", "classes")}
-    known |= {f"scores.metric.{name}" for name in schema._METRIC}
-    known |= {f"scores.classes.{name}" for name in ("episodes", "correct", "totals", "of")}
-    known |= {f"summary.{name}" for name in summary_of(made_scores([70, 71]), INPUTS["evaluation"]).as_record()}
-    known |= {"summary.parts.*.mean", "summary.parts.*.ci95"}
-    known |= _fields(Progress, "training") | {f"training.{n}" for n in ("checkpoint", "weights_sha256", "training_key")}
-    known |= {f"provenance.{name}" for name in (*run_provenance(torch.device("cpu")), "local", "pixels.*")}
-    known |= {f"provenance.copies.{kind}" for kind in (WITHIN_CLASS, BETWEEN_CLASSES, BETWEEN_SPLITS)}
-    known |= {"provenance.suites", "provenance.sweeps", "error.type", "error.message"}
-    return known
+def _summary() -> Iterator[tuple[str, list[inspect.Type]]]:
+    for field in inspect.type_info(RecordSummary).fields:  # type: ignore[attr-defined]
+        if field.name == "parts":
+            yield from ((f"summary.parts.*.{name}", [inspect.FloatType()]) for name in ("mean", "ci95"))
+        else:  # the mean has the name of the metric
+            yield f"summary.{'accuracy' if field.name == 'mean' else field.name}", _parts(field.type)
+
+
+def _copy_kinds() -> list[str]:
+    (pattern,) = [meta.pattern for meta in CopyKind.__metadata__]  # type: ignore[attr-defined]
+    return re.findall(r"[a-z]+_[a-z]+", pattern)
+
+
+def _documented() -> dict[str, str]:
+    rows = re.findall(r"^\| `([\w.*]+)` \| ([^|]*) \|", PAGE, flags=re.MULTILINE)
+    assert len(rows) == len(dict(rows))
+    return dict(rows)
+
+
+def _known() -> dict[str, list[inspect.Type]]:
+    struct = inspect.type_info(Record)
+    assert isinstance(struct, inspect.StructType)
+    return dict(_fields(struct))
+
+
+def test_every_field_is_documented_and_nothing_else() -> None:
+    assert sorted(_documented()) == sorted(_known())
+
+
+@pytest.mark.parametrize("field", sorted(_documented()))
+def test_the_type_of_a_field(field: str) -> None:
+    types = _known()[field]
+    said = _documented()[field].partition(",")[0].replace("hex", "text").split(" or ")[0].split(" of ")[0]
+    words = {WORDS[type(kind)] for kind in types}
+    if field == "schema":
+        words = {"integer"}  # a literal 1
+    assert (said == "value" and len(words) == 4) or said in words
+
+
+@cache
+def _committed() -> frozenset[str]:
+    files = (ROOT / "leaderboards" / "records").glob("*.json")
+    leaves = {leaf for file in files for leaf in _leaves(json.loads(file.read_text(encoding="utf-8")))}
+    others = {"summary.mse", "summary.harmonic"}  # a mean has the name of its metric
+    assert others <= leaves
+    return frozenset(leaves - others)
 
 
 def _leaves(value: Any, where: str = "") -> Iterator[str]:
@@ -68,21 +114,10 @@ def _leaves(value: Any, where: str = "") -> Iterator[str]:
         yield from _leaves(inner, f"{where}.{name}" if where else name)
 
 
-@cache
-def _committed() -> frozenset[str]:
-    files = (ROOT / "leaderboards" / "records").glob("*.json")
-    found = {leaf for file in files for leaf in _leaves(json.loads(file.read_text(encoding="utf-8")))}
-    others = {"summary.mse", "summary.harmonic"}  # a mean has the name of its metric
-    assert others <= found
-    return frozenset(found - others)
-
-
-def test_every_field_is_documented_once_and_nothing_else() -> None:
-    documented = _documented()
-    assert len(documented) == len(set(documented))
-    costs = {leaf for leaf in _committed() if leaf.startswith("cost.")}
-    assert sorted(documented) == sorted(_known() | costs)
-
-
 def test_every_field_of_a_committed_record_is_documented() -> None:
     assert sorted(_committed() - set(_documented())) == []
+
+
+def test_the_structs_read_the_committed_records() -> None:
+    file = min((ROOT / "leaderboards" / "records").glob("*.json"))
+    assert isinstance(msgspec.json.decode(file.read_bytes(), type=Record).inputs, Inputs)
