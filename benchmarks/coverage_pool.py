@@ -28,7 +28,7 @@ TRAINING = {
 }
 TIERS = ((1_000, 600), (4_000, 60), (20_000, 20))
 """The first so many classes have at least so many images: a pool for each shape of test set."""
-FIRST_CLASS = 3_000_000  # beyond the classes of every split of the data set
+FIRST_CLASS = 3_000_000  # beyond the classes of every split of the dataset
 _BLOCK = 12_000  # images drawn at once
 
 

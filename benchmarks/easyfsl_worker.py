@@ -43,7 +43,7 @@ Sampler.__init__ = _accept_data_source  # type: ignore[method-assign]  # torch 2
 
 
 class InMemory(FewShotDataset):
-    """Decoded images and labels in memory: the fastest data set that its data loader can be given."""
+    """Decoded images and labels in memory: the fastest dataset that its data loader can be given."""
 
     def __init__(self, images: Tensor, labels: list[int]) -> None:
         self.images, self.labels = images, labels

@@ -1,9 +1,9 @@
-"""Intervals and tests over few data sets, and the marks of published values, on scores of which the truth is known.
+"""Intervals and tests over few datasets, and the marks of published values, on scores of which the truth is known.
 
     python benchmarks/few_datasets.py
 
-prints the Markdown tables of `few.md`. Methods are equal, and their scores normal: a data set is as hard for one as for
-the other, and what they differ by is drawn anew on every data set.
+prints the Markdown tables of `few.md`. Methods are equal, and their scores normal: a dataset is as hard for one as for
+the other, and what they differ by is drawn anew on every dataset.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Floats = NDArray[np.float64]
 
 
 def intervals(repetitions: int) -> list[str]:
-    """Return the coverage of the interval of a mean difference over data sets, of which the truth is 0."""
+    """Return the coverage of the interval of a mean difference over datasets, of which the truth is 0."""
     random = np.random.default_rng(0)
-    lines = ["| data sets | percentile bootstrap | Student's t |", "|--:|--:|--:|"]
+    lines = ["| datasets | percentile bootstrap | Student's t |", "|--:|--:|--:|"]
     for datasets in DATASETS:
         d = random.standard_normal((repetitions, datasets))
         half = t_quantile(datasets - 1, 0.95) * d.std(1, ddof=1) / np.sqrt(datasets)
@@ -64,7 +64,7 @@ def sizes(repetitions: int) -> list[str]:
     """Return the share of tables of equal methods that are called different at 5 %."""
     random = np.random.default_rng(1)
     lines = [
-        "| methods | data sets | Friedman, chi-squared | Iman-Davenport, F | all arrangements | Nemenyi | Nemenyi, and "
+        "| methods | datasets | Friedman, chi-squared | Iman-Davenport, F | all arrangements | Nemenyi | Nemenyi, and "
         "all arrangements |",
         "|" + "--:|" * 7,
     ]

@@ -1,6 +1,6 @@
 """Preparing, opening and training on mini-ImageNet: beside bare Pillow on the same cores, and where a step's time goes.
 
-``python benchmarks/images.py --data DIR`` with the data set's official layout in DIR. Within a round each side decodes
+``python benchmarks/images.py --data DIR`` with the dataset's official layout in DIR. Within a round each side decodes
 the same files, in turn; a ratio is taken within a round. Wall time is what counts on an idle machine; on
 a busy one the processor time of the process and its children says more.
 """

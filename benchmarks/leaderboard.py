@@ -92,14 +92,14 @@ def page_seconds(page: Path) -> list[tuple[float, float]]:
     script = "const n = performance.getEntriesByType('navigation')[0]; return n.loadEventEnd - n.startTime"
     found = []
     with browser() as chromium:
-        chromium.screen(1280, 800)
-        chromium.cdp("Performance.enable", timeDomain="threadTicks")
+        chromium.set_screen(1280, 800)
+        chromium.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
         for _ in range(REPEATS + 1):  # the first one warms the browser up
-            chromium.open("about:blank")
-            chromium.open(page.as_uri())
-            metrics = chromium.cdp("Performance.getMetrics")["metrics"]
+            chromium.get("about:blank")
+            chromium.get(page.as_uri())
+            metrics = chromium.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
             used = next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
-            found.append((chromium.run(script) / 1000, used))
+            found.append((chromium.execute_script(script) / 1000, used))
     return found[1:]
 
 

@@ -190,7 +190,7 @@ def run(options: argparse.Namespace, home: Path) -> list[str]:
     once(lambda worker: worker("matrix_product", size=256)["gflops"])  # decodes nothing; fails early
     workers = {name: Worker(name, settings) for name in installed()}
     try:
-        # A rehearsal: data sets are decoded and indexed, and code is warm, before the clock starts.
+        # A rehearsal: datasets are decoded and indexed, and code is warm, before the clock starts.
         rehearsal = Contest(workers, 2, ours=100)
         rehearsal.round()
         print("warm", file=sys.stderr)

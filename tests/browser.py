@@ -1,101 +1,68 @@
-"""A headless Chromium over the WebDriver protocol, in plain HTTP: no browser library."""
+"""A headless Chromium, driven by Selenium with the installed driver: nothing is downloaded."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import socket
-import subprocess
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from tests.waiting import wait_until
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+
+SECONDS = 60.0
+"""Deadline of a wait, long enough for a busy machine."""
 
 _FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
-_SECONDS = 60.0
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def missing() -> str:
-    """Why there is no browser to test in; empty if there is one."""
+    """Return why there is no browser to test in; empty if there is one."""
     if shutil.which("chromedriver") is None:
         return "no chromedriver: install chromium and chromium-driver to test the page in a browser"
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    return "" if any(shutil.which(name) for name in names) else "no Chromium to test the page in"
+    return "" if _chromium() else "no Chromium to test the page in"
 
 
-class Browser:
-    """One page of a browser."""
+class Browser(webdriver.Chrome):
+    """A Chromium with one page, started with the driver and the browser on the path."""
 
-    def __init__(self, port: int) -> None:
-        self._root = f"http://127.0.0.1:{port}"
-        wanted = {"goog:chromeOptions": {"args": list(_FLAGS)}, "goog:loggingPrefs": {"browser": "ALL"}}
-        answer = self._call("/session", {"capabilities": {"alwaysMatch": wanted}})
-        self._session = f"/session/{answer['sessionId']}"
+    def __init__(self) -> None:
+        options = webdriver.ChromeOptions()
+        options.binary_location = _chromium() or ""
+        for flag in _FLAGS:
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        # Without an explicit path, Selenium would look for a driver on the network.
+        super().__init__(options, Service(shutil.which("chromedriver")))
+        self.set_page_load_timeout(SECONDS)
 
-    def cdp(self, command: str, **params: Any) -> Any:
-        """Run a command of the DevTools protocol."""
-        return self._call(f"{self._session}/goog/cdp/execute", {"cmd": command, "params": params})
-
-    def screen(self, width: int, height: int, dark: bool = False, scripts: bool = True) -> None:
+    def set_screen(self, width: int, height: int, dark: bool = False, scripts: bool = True) -> None:
         """Set the size of the window in CSS pixels, the preferred colours, and whether scripts run."""
-        self.cdp(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.cdp("Emulation.setEmulatedMedia", features=[scheme])
-        self.cdp("Emulation.setScriptExecutionDisabled", value=not scripts)
-
-    def open(self, url: str) -> None:
-        """Load a page and wait until it is there."""
-        self._call(f"{self._session}/url", {"url": url})
-
-    def run(self, script: str) -> Any:
-        """Return what the body of a JavaScript function returns."""
-        return self._call(f"{self._session}/execute/sync", {"script": script, "args": []})
+        self.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        self.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
 
     def press(self, *keys: str) -> None:
         """Press keys one after the other, wherever the focus is."""
-        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
-        body = {"actions": [{"type": "key", "id": "keys", "actions": actions}]}
-        self._call(f"{self._session}/actions", body)
+        ActionChains(self, duration=0).send_keys(*keys).perform()
 
     def complaints(self) -> list[str]:
-        """What the browser's console says since the last call: errors, and violations of the security policy."""
-        return [entry["message"] for entry in self._call(f"{self._session}/se/log", {"type": "browser"})]
-
-    def close(self) -> None:
-        """End the session."""
-        self._call(self._session, method="DELETE")
-
-    def _call(self, path: str, body: Any = None, method: str | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._root + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-            return json.load(answer)["value"]
+        """Return the console's messages since the last call: errors, and violations of the security policy."""
+        return [entry["message"] for entry in self.get_log("browser")]
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Start a browser and end it afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    page = Browser()
     try:
-        wait_until(lambda: _answers(port), _SECONDS)
-        page = Browser(port)
         yield page
-        page.close()
     finally:
-        driver.terminate()
-        driver.wait(timeout=_SECONDS)
+        page.quit()
 
 
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=5):
-            return True
-    except OSError:
-        return False
+def _chromium() -> str | None:
+    return next(filter(None, map(shutil.which, _NAMES)), None)

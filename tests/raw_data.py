@@ -19,7 +19,7 @@ needs_raw_data = pytest.mark.skipif(not FILE.is_file(), reason="no per_task_accu
 
 @functools.cache
 def raw_scores() -> dict[tuple[str, str, str, int], NDArray[np.float64]]:
-    """Return accuracies in percent by (data set, backbone, algorithm, shot), in the order of the tasks."""
+    """Return accuracies in percent by (dataset, backbone, algorithm, shot), in the order of the tasks."""
     found: dict[tuple[str, str, str, int], list[tuple[int, float]]] = {}
     with FILE.open() as stream:
         for row in csv.DictReader(stream):

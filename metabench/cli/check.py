@@ -40,8 +40,8 @@ _WIDTH = 100
     help="Check with another parameter value: algo.*, data.*, backbone.*, protocol.*.",
 )  # fmt: skip
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA).")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--data", metavar="DIR", help="Folder with your own copies of official data.  [default: METABENCH_DATA]")
+@click.option("--quiet", "-q", is_flag=True, help="Hide progress.")
 @home_option
 @json_option
 @click.pass_context

@@ -7,13 +7,18 @@ from pathlib import Path
 import click
 
 from metabench.cli.options import check_file, home_option
-from metabench.cli.record_argument import given
+from metabench.cli.record_argument import resolve_record
 from metabench.errors import UsageError
 
 
 @click.command("compare")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD RECORD...")
-@click.option("--min-diff", type=float, metavar="POINTS", help="The difference that would matter to you.")
+@click.option(
+    "--min-diff",
+    type=float,
+    metavar="POINTS",
+    help="Smallest difference that matters; verdicts say whether it is reached.",
+)
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Also draw the comparison."
 )
@@ -28,10 +33,10 @@ def compare_command(
     as_markdown: bool,
     home: str | None,
 ) -> None:
-    """Compare runs with each other: every two that have dataset, way, shot and query in common.
+    """Compare every two runs that have the same dataset, way, shot and query.
 
     RECORD is the first digits of the key of a stored run ('metabench list runs'), or a record file. Runs on the same
-    episodes are compared episode by episode. Where the same methods were measured on several datasets, they are also
+    episodes are compared episode by episode. Methods that were all measured on the same two or more datasets are also
     ranked over the datasets.
     """
     from metabench.comparison.pairs import compare_all, rank_over_datasets
@@ -42,14 +47,14 @@ def compare_command(
     if as_json and as_markdown:
         raise UsageError("--json and --markdown exclude each other")
     if min_diff is not None and not 0 < min_diff <= 100:
-        raise UsageError(f"--min-diff takes points in (0, 100], not {min_diff:g}")
+        raise UsageError(f"--min-diff must be in (0, 100] points, not {min_diff:g}")
     if len(records) < 2:
-        raise UsageError("compare takes at least two records")
+        raise UsageError("cannot compare a single record. Pass at least two")
     check_file("--plot", plot)
-    found = compare_all([given(word, home).record for word in records], min_diff)
-    ranked = rank_over_datasets(found)
+    comparisons = compare_all([resolve_record(word, home).record for word in records], min_diff)
+    ranked = rank_over_datasets(comparisons)
     if plot is not None:
-        write_atomic(plot, comparison_picture(found, ranked, min_diff).file())
-    click.echo(comparison_json(found, ranked) if as_json else comparison_text(found, ranked, as_markdown))
+        write_atomic(plot, comparison_picture(comparisons, ranked, min_diff).file())
+    click.echo(comparison_json(comparisons, ranked) if as_json else comparison_text(comparisons, ranked, as_markdown))
     if plot is not None:
         click.echo(f"wrote {plot}", err=True)

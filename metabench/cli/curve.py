@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @click.command("curve")
 @click.argument("sources", nargs=-1, metavar="[RECORD|FOLDER|KEY]...")
 @click.option("--algo", default="", help="Only these algorithms, separated by commas.")
-@click.option("--dataset", default="", help="Only these datasets.")
-@click.option("--ways", default="", help="Only these numbers of classes.")
+@click.option("--dataset", default="", help="Only these datasets, separated by commas.")
+@click.option("--ways", default="", help="Only these numbers of classes, separated by commas.")
 @plot_option
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a CSV file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -35,10 +35,10 @@ def curve_command(
     as_markdown: bool,
     home: str | None,
 ) -> None:
-    """Show accuracy over the number of shots, and the gain of each further step.
+    """Show accuracy by number of shots, and the gain from each number to the next.
 
-    The runs are all in the store, or those of the record files, folders (a leaderboard is one) and keys named. Runs
-    that differ in nothing but their shots are one curve. 'metabench run --plot FILE.svg' draws what it has measured.
+    Reads all runs in the store, or only those in the given record files, folders (such as a leaderboard) and keys.
+    Runs that differ only in their shots form one curve. 'metabench run --plot FILE.svg' draws the runs it measured.
     """
     from metabench.comparison.learning_curves import learning_curves
     from metabench.plotting.learning_curve_plot import learning_curve_picture
@@ -56,12 +56,12 @@ def curve_command(
     if chosen and not records:
         asked = ", ".join(f"{name} {' or '.join(sorted(words))}" for name, words in chosen.items())
         raise NothingMeasured(f"no run has {asked}; see 'metabench list runs'")
-    found = learning_curves(records)
+    curves = learning_curves(records)
     if plot is not None:
-        write_atomic(plot, learning_curve_picture(found).file())
+        write_atomic(plot, learning_curve_picture(curves).file())
     if csv_file is not None:
-        write_atomic(csv_file, curve_csv(found))
-    click.echo(curve_json(found) if as_json else curve_text(found, as_markdown))
+        write_atomic(csv_file, curve_csv(curves))
+    click.echo(curve_json(curves) if as_json else curve_text(curves, as_markdown))
     for path in filter(None, (plot, csv_file)):
         click.echo(f"wrote {path}", err=True)
 

@@ -25,14 +25,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def export_command(
     sources: tuple[str, ...], per_episode: bool, home: str | None, as_json: bool, **files: Path | None
 ) -> None:
-    """Write the results of runs that succeeded to a file, or several files.
+    """Write the results of successful runs to one or more files.
 
-    Without arguments all runs in the store are written; otherwise those of the record files, folders (a leaderboard
-    is one) and keys named.
+    Writes all runs in the store, or only those in the given record files, folders (such as a leaderboard) and keys.
     """
     targets = {form: path for form, path in files.items() if path is not None}
     if not targets:
-        raise UsageError("name a file to write: --csv FILE, --jsonl FILE or --parquet FILE")
+        raise UsageError("cannot export: no output file given. Pass --csv FILE, --jsonl FILE or --parquet FILE")
     for form, path in targets.items():
         check_file(f"--{form}", path)
     from metabench.reports.frames import load_results, write_frame

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metabench.cli.record_argument import given
+from metabench.cli.record_argument import resolve_record
 from metabench.errors import MetabenchError, UsageError
 from metabench.utils.atomic_files import replacing
 from metabench.utils.hashing import file_sha256
@@ -34,7 +34,7 @@ _DIR = click.option(
     show_default=True,
     help="Folder of the leaderboard.",
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("leaderboard")
@@ -45,16 +45,16 @@ def leaderboard_group() -> None:
 @leaderboard_group.command("add")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
 @_DIR
-@click.option("--home", help="Folder of the store that keys are looked up in.")
+@click.option("--home", help="Folder of the store in which keys are looked up.")
 @_JSON
 def add_records(records: tuple[str, ...], folder: Path, home: str | None, as_json: bool) -> None:
-    """Copy records to the leaderboard, all or none, with the weights that the store has for them.
+    """Copy records, all or none, to the leaderboard, with their weights from the store.
 
     RECORD is the path of a record file, or the first digits of the key of a stored run.
     """
     from metabench.leaderboard import Leaderboard
 
-    loaded = [given(record, home).record for record in records]
+    loaded = [resolve_record(record, home).record for record in records]
     added = Leaderboard(folder).add(loaded)
     models = Home.resolve(home).models
     weights = [copy for record in loaded if (copy := _copy_weights(record, models, folder))]
@@ -91,24 +91,24 @@ def check_contribution(context: click.Context, /, folder: Path, against: str, as
     from metabench.leaderboard.diff import changes
 
     _need_folder(folder)
-    found = changes(folder, against)
+    changed = changes(folder, against)
     if as_json:
-        click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(changed.as_json(), indent=2, ensure_ascii=False))
     else:
-        click.echo("\n".join(_lines(found, against)))
-    for line in found.refused:
+        click.echo("\n".join(_lines(changed, against)))
+    for line in changed.refused:
         click.echo(f"refused: {printable(line)}", err=True)
-    if found.refused:
+    if changed.refused:
         context.exit(1)
 
 
-def _lines(found: Changes, against: str) -> list[str]:
-    counts = f"{len(found.added)} added, {len(found.removed)} removed, {len(found.altered)} altered"
-    lines = [f"against {against}: records {counts}, {len(found.invalidated)} invalidated"]
-    for title, files in (("added", found.added), ("invalidated", found.invalidated)):
+def _lines(changed: Changes, against: str) -> list[str]:
+    counts = f"{len(changed.added)} added, {len(changed.removed)} removed, {len(changed.altered)} altered"
+    lines = [f"against {against}: records {counts}, {len(changed.invalidated)} invalidated"]
+    for title, files in (("added", changed.added), ("invalidated", changed.invalidated)):
         lines += [f"{title} records/{file}" for file in files]
     where = ""
-    for change in found.ranks:
+    for change in changed.ranks:
         if change.where != where:
             where = change.where
             lines.append(f"{where}:")
@@ -117,15 +117,15 @@ def _lines(found: Changes, against: str) -> list[str]:
         else:
             what = "gone" if change.after is None else f"rank {change.before} -> {change.after}"
         lines.append(f"  {change.row}  {change.score}  {what}")
-    return [printable(line) for line in [*lines, *(f"note: {remark}" for remark in found.remarks)]]
+    return [printable(line) for line in [*lines, *(f"note: {remark}" for remark in changed.remarks)]]
 
 
 @leaderboard_group.command("html")
 @_DIR
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The page.  [default: DIR/index.html]")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file.  [default: DIR/index.html]")
 @_JSON
 def write_page(folder: Path, out: Path | None, as_json: bool) -> None:
-    """Write the one page with tables and pictures ('build' does it too)."""
+    """Write the HTML page with tables and pictures ('build' writes it too)."""
     from metabench.leaderboard import Leaderboard
     from metabench.leaderboard.folder import HTML_PAGE
     from metabench.utils.atomic_files import write_atomic
@@ -133,7 +133,7 @@ def write_page(folder: Path, out: Path | None, as_json: bool) -> None:
     _need_folder(folder)
     target = out or folder / HTML_PAGE
     if not is_folder(target.absolute().parent):
-        raise UsageError(f"--out {target}: there is no folder {target.absolute().parent}")
+        raise UsageError(f"cannot write --out {target}: folder {target.absolute().parent} not found. Create it first")
     prefix = Path(os.path.relpath(folder.absolute(), target.absolute().parent)).as_posix()
     write_atomic(target, Leaderboard(folder).html("" if prefix == "." else f"{prefix}/"))
     _show("wrote", [target], as_json)
@@ -141,12 +141,12 @@ def write_page(folder: Path, out: Path | None, as_json: bool) -> None:
 
 def _need_folder(folder: Path) -> None:
     if not is_folder(folder):
-        raise UsageError(f"there is no folder {folder}; name the leaderboard's folder with --dir")
+        raise UsageError(f"cannot read the leaderboard: folder {folder} not found. Pass its folder with --dir")
 
 
 @leaderboard_group.command("build")
 @_DIR
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a page is not what it should be.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a page is out of date.")
 @_JSON
 def build_pages(folder: Path, check: bool, as_json: bool) -> None:
     """Generate the pages from the records and the published values."""
@@ -161,7 +161,7 @@ def build_pages(folder: Path, check: bool, as_json: bool) -> None:
         _show("stale", stale, as_json)
     if stale:
         names = ", ".join(map(str, stale))
-        raise MetabenchError(f"stale: {names}; run 'metabench leaderboard build' and commit what it writes")
+        raise MetabenchError(f"stale: {names}; run 'metabench leaderboard build' and commit its pages")
 
 
 def _show(what: str, paths: Sequence[Path], as_json: bool) -> None:

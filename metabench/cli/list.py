@@ -83,7 +83,7 @@ def list_command(what: str | None, as_json: bool, home: str | None) -> None:
 
 
 def described(spec: AnySpec) -> dict[str, Any]:
-    """Return a spec as JSON holds it, with its kind and the reason why it is unavailable."""
+    """Return a spec as JSON data, with its kind and the reason why it is unavailable."""
     facts = plain(spec)
     if isinstance(spec, DatasetSpec):
         facts["items"] = facts.pop("kind")  # the kind of its items; "kind" is that of the plugin
@@ -113,10 +113,10 @@ def _list_runs(home: Home, as_json: bool) -> None:
         "score",
         "finished",
     )
-    more = _told_apart(records)
-    told = [[texts[index] or "-" for texts in more.values()] for index in range(len(records))]
-    runs = map(_run_row, records, _data_sets(records))
-    rows = [(*row[:-2], *also, *row[-2:]) for row, also in zip(runs, told, strict=True)]
+    more = _distinguishing_columns(records)
+    differences = [[texts[index] or "-" for texts in more.values()] for index in range(len(records))]
+    runs = map(_run_row, records, _dataset_labels(records))
+    rows = [(*row[:-2], *also, *row[-2:]) for row, also in zip(runs, differences, strict=True)]
     rows.sort(key=lambda row: (row[4:6], row[2:4], row[0]))
     click.echo(columns((*header[:-2], *more, *header[-2:]), rows))
     if note := copies_note(records):
@@ -137,7 +137,7 @@ def _described_run(record: Record) -> dict[str, Any]:
 
 
 def _date(record: Record) -> str:
-    """Return when a run was recorded, to the minute and in UTC; '-' where its record does not say."""
+    """Return the time of a run to the minute, in UTC; '-' if its record has none."""
     try:
         moment = datetime.fromisoformat(record.provenance.finished or "")
     except ValueError:
@@ -145,8 +145,8 @@ def _date(record: Record) -> str:
     return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime("%Y-%m-%d %H:%M")
 
 
-def _told_apart(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Return the columns in which runs differ that are the same in the others, a text for each run."""
+def _distinguishing_columns(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Return extra columns, a text for each run, that distinguish runs which are equal in the usual ones."""
     from metabench.reports.rows import rows_from_records
     from metabench.reports.run_tables import needed_columns
 
@@ -156,8 +156,8 @@ def _told_apart(records: Sequence[Record]) -> dict[str, list[str]]:
     return needed_columns(rows_from_records(records), same, needed)
 
 
-def _data_sets(records: Sequence[Record]) -> list[str]:
-    """Return the data set of each run, with the start of its digest where its name means several."""
+def _dataset_labels(records: Sequence[Record]) -> list[str]:
+    """Return the dataset of each run, with the start of its digest if several share the name."""
     from metabench.reports.rows import rows_from_records
     from metabench.reports.run_tables import with_dataset_labels
 
@@ -168,7 +168,7 @@ def _data_sets(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def _run_row(record: Record, data_set: str) -> tuple[Any, ...]:
+def _run_row(record: Record, dataset: str) -> tuple[Any, ...]:
     inputs, evaluation = record.inputs, record.inputs.evaluation
     params = inputs.protocol.params
     ordered = {name: params[name] for name in ("way", "shot", "query") if name in params} | params
@@ -180,7 +180,7 @@ def _run_row(record: Record, data_set: str) -> tuple[Any, ...]:
         record.status,
         inputs.algorithm.name,
         inputs.backbone.name,
-        data_set,
+        dataset,
         " ".join(protocol),
         "-" if inputs.seed is None else inputs.seed,
         evaluation.episodes if record.scores is None else record.summary.episodes,
@@ -190,7 +190,7 @@ def _run_row(record: Record, data_set: str) -> tuple[Any, ...]:
 
 
 def score(record: Record) -> str:
-    """Return the mean score and the half-width of its interval, with the sign of percent where it is one."""
+    """Return the mean score, the half-width of its interval and its unit."""
     if record.scores is None:
         return "-"
     metric, width = record.metric, record.summary.ci95

@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "suites": ("metabench.cli.suites:suites_command", "List the suites, or show what one measures."),
     "predict": ("metabench.cli.predict:predict_command", "Label new images from a few examples."),
     "compare": ("metabench.cli.compare:compare_command", "Compare runs: is one better than another?"),
-    "curve": ("metabench.cli.curve:curve_command", "Show accuracy over the number of shots."),
+    "curve": ("metabench.cli.curve:curve_command", "Show accuracy by number of shots."),
     "worst": ("metabench.cli.worst:worst_command", "Show a run's worst episodes, classes and confusions."),
     "list": ("metabench.cli.list:list_command", "List what is installed, or the runs that are stored."),
     "show": ("metabench.cli.show:show_command", "Show one plugin or one stored run in full."),

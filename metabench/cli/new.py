@@ -17,20 +17,20 @@ from metabench.registry.specs import PLUGIN_KINDS
 @click.command("new")
 @click.argument("kind", metavar="|".join(PLUGIN_KINDS))
 @click.argument("name")
-@click.option("--package", is_flag=True, help="Write a package that pip installs: entry point, README, tests, tox.")
+@click.option("--package", is_flag=True, help="Write an installable package: entry point, README, tests, tox.")
 @click.option(
     "--dir", "folder", default=".", show_default=True, type=click.Path(file_okay=False, path_type=Path),
-    help="Where to write; created if it does not exist.",
+    help="Output folder, created if it does not exist.",
 )  # fmt: skip
 @json_option
 def new_command(kind: str, name: str, package: bool, folder: Path, as_json: bool) -> None:
-    """Write a plugin that works, to start from: one commented file called after NAME, and its test.
+    """Write a working plugin to start from: one commented file named after NAME, and its test.
 
-    It passes 'metabench check' as it is. Files that are there already are never touched.
+    It passes 'metabench check' unchanged. Existing files are never overwritten.
     """
     names = derive(kind_named(kind), name)
     _refuse_taken(names)
-    made = create(names, folder, package)
+    scaffold = create(names, folder, package)
     if as_json:
         echo_json(
             {
@@ -38,17 +38,19 @@ def new_command(kind: str, name: str, package: bool, folder: Path, as_json: bool
                 "name": names.name,
                 "module": names.module,
                 "class": names.cls,
-                "files": [str(file) for file in made.files],
-                "next": made.commands,
+                "files": [str(file) for file in scaffold.files],
+                "next": scaffold.commands,
             }
         )
         return
-    click.echo("\n".join(f"wrote {file}" for file in made.files))
-    click.echo("\nnext:\n" + "\n".join(f"  {command}" for command in made.commands))
+    click.echo("\n".join(f"wrote {file}" for file in scaffold.files))
+    click.echo("\nnext:\n" + "\n".join(f"  {command}" for command in scaffold.commands))
 
 
 def _refuse_taken(names: PluginNames) -> None:
-    """Raise UsageError for a name that another plugin has: neither would be used."""
+    """Raise UsageError for a name that is taken: of two plugins with one name neither is used."""
     for item in current_registry().plugins.of(names.kind):
         if item.spec.name == names.name:
-            raise UsageError(f"{item.origin} has {names.kind} '{names.name}' already; take another NAME")
+            raise UsageError(
+                f"cannot create {names.kind} '{names.name}': {item.origin} has one of this name. Choose another"
+            )

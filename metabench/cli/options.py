@@ -10,16 +10,16 @@ import click
 from metabench.errors import UsageError
 from metabench.utils.paths import is_folder, is_valid_path
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 home_option = click.option(
     "--home",
     metavar="DIR",
-    help="Where runs are stored (default: METABENCH_HOME, then the platform's data folder).",
+    help="Folder of the stored runs.  [default: METABENCH_HOME, else the user's data folder]",
 )
 
 data_option = click.option(
-    "--data", metavar="DIR", help="Folder with your own copies of official data (also METABENCH_DATA)."
+    "--data", metavar="DIR", help="Folder with your own copies of official data.  [default: METABENCH_DATA]"
 )
 
 plot_option = click.option(
@@ -32,27 +32,27 @@ def check_file(flag: str, path: Path | None) -> None:
     if path is None:
         return
     if not is_folder(path.absolute().parent):
-        raise UsageError(f"{flag} {path}: folder {path.absolute().parent} not found")
+        raise UsageError(f"cannot write {flag} {path}: folder {path.absolute().parent} not found. Create it first")
     if not is_valid_path(path):
-        raise UsageError(f"{flag} {path}: no file can have this name; give a shorter one")
+        raise UsageError(f"cannot write {flag} {path}: the file name is invalid. Use a shorter one")
     if flag == "--plot" and path.suffix.lower() != ".svg":
-        raise UsageError(f"--plot {path}: pictures are SVG; give a name that ends in .svg")
+        raise UsageError(f"cannot write --plot {path}: pictures are SVG. Use a name that ends in .svg")
 
 
 def replay_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of every command that replays a record."""
     for option in reversed(
         (
-            click.option("--checkpoint", type=click.Path(path_type=Path), help="The weights of the record."),
             click.option(
-                "--any-version", is_flag=True, help="Use the installed versions of plugins, whatever the record's are."
+                "--checkpoint", type=click.Path(path_type=Path), help="The weights, if not found by themselves."
             ),
+            click.option("--any-version", is_flag=True, help="Replay even if the record names other plugin versions."),
             click.option(
-                "--device", help="auto, cpu, cuda or cuda:N.  [default: cpu if the record was made on one, else auto]"
+                "--device", help="auto, cpu, cuda or cuda:N.  [default: cpu for a record made on a CPU, else auto]"
             ),
-            click.option("--data", help="A folder with your own copies of datasets.  [default: METABENCH_DATA]"),
+            click.option("--data", help="Folder with your own copies of official data.  [default: METABENCH_DATA]"),
             click.option("--no-download", is_flag=True, help="Never use the network."),
-            click.option("--quiet", "-q", is_flag=True, help="No progress."),
+            click.option("--quiet", "-q", is_flag=True, help="Hide progress."),
             home_option,
             json_option,
         )

@@ -28,31 +28,34 @@ _PATH = click.Path(path_type=Path)
     "--set", "settings", multiple=True, callback=parse_settings, metavar="SCOPE.NAME=VALUE",
     help="Set a parameter: algo.*, backbone.*; see 'metabench show NAME'.",
 )  # fmt: skip
-@click.option("--size", default=84, show_default=True, help="Side that images are brought to, in pixels.")
+@click.option("--size", default=84, show_default=True, help="Side to which images are resized, in pixels.")
 @click.option(
-    "--fit", default=FIT_MODES[0], show_default=True, type=click.Choice(FIT_MODES), help="How: see 'show folder'."
+    "--fit", default=FIT_MODES[0], show_default=True, type=click.Choice(FIT_MODES),
+    help="How images become square; see 'metabench show folder'.",
+)  # fmt: skip
+@click.option(
+    "--colour", default=COLOUR_MODES[0], show_default=True, type=click.Choice(COLOUR_MODES), help="Colour channels."
 )
-@click.option("--colour", default=COLOUR_MODES[0], show_default=True, type=click.Choice(COLOUR_MODES), help="Channels.")
 @click.option("--one-by-one", is_flag=True, help="Label each query alone, even with a transductive algorithm.")
-@click.option("--skip-bad", is_flag=True, help="Leave unreadable files out.")
+@click.option("--skip-bad", is_flag=True, help="Skip unreadable files.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a CSV file.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--quiet", "-q", is_flag=True, help="Hide progress.")
 def predict_command(csv_file: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Label new images from a few examples of each class.
 
     The support folder has one sub-folder of images for each class, or a labels.csv. Needs a pre-trained --backbone, or
-    the weights of a trained run (--checkpoint, which says itself what was trained; give the --size and --colour of its
-    images).
+    the weights of a trained run: --checkpoint names its algorithm and backbone; pass the --size and --colour of the
+    images it was trained on.
     """
     from metabench.evaluation.prediction import label_images
     from metabench.utils.atomic_files import write_atomic
 
     check_file("--csv", csv_file)
     console, form = Console(quiet=quiet), ImagePreprocessing(*(options.pop(name) for name in ("size", "fit", "colour")))
-    found = label_images(prediction_request(current_registry(), form=form, **options), console)
+    predictions = label_images(prediction_request(current_registry(), form=form, **options), console)
     if csv_file is not None:
-        write_atomic(csv_file, prediction_csv(found))
+        write_atomic(csv_file, prediction_csv(predictions))
         console.note(f"wrote {csv_file}")
-    click.echo(prediction_json(found) if as_json else prediction_text(found))
+    click.echo(prediction_json(predictions) if as_json else prediction_text(predictions))

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Given:
-    """A record, and the file it came from where it was named as a file."""
+class NamedRecord:
+    """A record, and its file if it was named by one."""
 
     record: Record
     path: Path | None
 
 
-def given(word: str, home: str | None) -> Given:
-    """Return the record that a word names.
+def resolve_record(word: str, home: str | None) -> NamedRecord:
+    """Return the record named by a path or by the first digits of its key.
 
     Raises:
         UsageError: no such file, no such run, or digits that fit more than one.
@@ -35,6 +35,6 @@ def given(word: str, home: str | None) -> Given:
 
     path = Path(word)
     if path.suffix == ".json" or is_file(path):
-        return Given(read_named_record(path), path)
+        return NamedRecord(read_named_record(path), path)
     store = Store(Home.resolve(home).root, warn=lambda line: click.echo(f"warning: {line}", err=True))
-    return Given(store.resolve(word), None)
+    return NamedRecord(store.resolve(word), None)

@@ -11,7 +11,7 @@ import click
 
 from metabench.cli.options import replay_options
 from metabench.cli.plugin_option import current_registry
-from metabench.cli.record_argument import Given, given
+from metabench.cli.record_argument import NamedRecord, resolve_record
 from metabench.cli.rendering import echo_json
 from metabench.errors import MetabenchError
 from metabench.utils.console import Console
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from metabench.records.schema import Record
 
 ROUNDING_SHARE = 0.005
-"""A share of differing episodes up to this can come from another processor's rounding of near ties."""
+"""Largest share of differing episodes that another processor's rounding of near ties explains."""
 
 
 @click.command("reproduce")
 @click.argument("record", metavar="RECORD")
 @click.option(
-    "--episodes", default=50, show_default=True, type=click.IntRange(1), help="How many to replay, from the first on."
+    "--episodes", default=50, show_default=True, type=click.IntRange(1), help="Replay this many, from the first."
 )
 @replay_options
 @click.pass_context
@@ -37,37 +37,41 @@ def reproduce_command(context: click.Context, /, record: str, as_json: bool, hom
     """Replay the episodes of RECORD from its weights and compare the answers.
 
     RECORD is the path of a record file, or the first digits of the key of a stored run. The weights are looked
-    for in the folder weights/ of the record's leaderboard and in the store. Exit code 0: the same answers; 1: others;
-    3: something needed is missing.
+    for in the folder weights/ of the record's leaderboard and in the store. Exit code 0: same answers; 1: different
+    answers; 3: something needed is missing.
     """
     from metabench.execution.replay import replay_record
 
-    found = given(record, home)
-    session, weights = ready(found, home, options)
-    result = replay_record(found.record, session, weights, options["episodes"], any_version=options["any_version"])
+    named = resolve_record(record, home)
+    session, weights = replay_session(named, home, options)
+    result = replay_record(named.record, session, weights, options["episodes"], any_version=options["any_version"])
     if as_json:
-        echo_json(_plain(found.record, result, weights))
+        echo_json(_plain(named.record, result, weights))
     else:
-        click.echo(_words(found.record, result))
+        click.echo(_verdict(named.record, result))
     if not result.reproduced:
         if 0 < len(result.differing) <= ROUNDING_SHARE * result.episodes and result.same_episodes is not False:
-            click.echo("so few can come from another processor's rounding, which decides near ties", err=True)
+            click.echo(
+                "so few differences can come from rounding on another processor, which decides near ties", err=True
+            )
         context.exit(1)
 
 
-def ready(found: Given, home: str | None, options: Mapping[str, Any]) -> tuple[Session, Path | None]:
-    """Return the session to replay a record in, by the options of `replay_options`, and the weights of the record."""
+def replay_session(named: NamedRecord, home: str | None, options: Mapping[str, Any]) -> tuple[Session, Path | None]:
+    """Return a session for replaying a record by the options of `replay_options`, and the weights of the record."""
     from metabench.execution.replay import find_weights
     from metabench.execution.session import Session
 
-    record = found.record
+    record = named.record
     if record.status != "ok":
-        raise MetabenchError(f"record {record.short_key} is {record.status}: there is nothing to replay")
-    place = Home.resolve(home, options["data"])
-    weights = find_weights(record, place.models, found.path, options["checkpoint"])
+        raise MetabenchError(
+            f"cannot replay record {record.short_key}: its run is {record.status}. Pass the record of a finished run"
+        )
+    folders = Home.resolve(home, options["data"])
+    weights = find_weights(record, folders.models, named.path, options["checkpoint"])
     made_on = record.provenance.device
     session = Session(
-        place,
+        folders,
         Console(quiet=options["quiet"]),
         options["device"] or ("cpu" if made_on == "cpu" else "auto"),
         allow_download=not options["no_download"],
@@ -85,16 +89,16 @@ def _plain(record: Record, result: Any, weights: Path | None) -> dict[str, Any]:
     }
 
 
-def _words(record: Record, result: Any) -> str:
-    what = f"{record.inputs.algorithm.name} on {record.inputs.domain}, record {record.short_key}"
+def _verdict(record: Record, result: Any) -> str:
+    run = f"{record.inputs.algorithm.name} on {record.inputs.domain}, record {record.short_key}"
     if result.same_episodes is False:
-        return f"differs: the images of the episodes are not those of the record ({what})"
+        return f"differs: the images of the episodes are not those of the record ({run})"
     if result.differing:
         count = f"{len(result.differing):,} of {pluralise(result.episodes, 'episode')}"
-        what_is = "correct" if record.measured.is_counted else record.metric.name
-        first = f"episode {result.differing[0]}, {result.here} {what_is} here and {result.recorded} in the record"
-        return f"differs in {count}; the first is {first} ({what})"
+        unit = "correct" if record.measured.is_counted else record.metric.name
+        first = f"episode {result.differing[0]}, {result.here} {unit} here and {result.recorded} in the record"
+        return f"differs in {count}; the first is {first} ({run})"
     if not result.reproduced:
-        return f"differs: the sums by class are not those of the record ({what})"
+        return f"differs: the sums by class are not those of the record ({run})"
     which = "all" if result.episodes == result.total else f"the first {result.episodes:,} of"
-    return f"reproduced: {which} {pluralise(result.total, 'episode')} have the same answers ({what})"
+    return f"reproduced: {which} {pluralise(result.total, 'episode')} have the same answers ({run})"

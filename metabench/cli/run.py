@@ -34,9 +34,9 @@ from metabench.utils.console import Console
 @click.command("run")
 @click.option("--algo", required=True, callback=run_options.parse_names, help="Algorithms, separated by commas.")
 @click.option("--suite", metavar="NAME|FILE", help="Measure everything in a suite; see 'metabench suites'.")
-@run_options.what_to_measure
+@run_options.add_selection_options
 @click.option(
-    "--until-ci", type=float, metavar="POINTS", help="Stop when the half-width of the interval is at most this."
+    "--until-ci", type=float, metavar="POINTS", help="Stop once the half-width of the interval is at most this."
 )
 @click.option(
     "--bound",
@@ -51,12 +51,12 @@ from metabench.utils.console import Console
     default=SAMPLINGS[0],
     show_default=True,
     type=click.Choice(SAMPLINGS),
-    help="closed: each episode from all images; open: no image in two episodes, as many as there are.",
+    help="closed: every episode draws from all images; open: no image is in two episodes, which limits their number.",
 )
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
-    help="Evaluate these weights (the backbone's, where the algorithm learns nothing); train nothing.",
+    help="Evaluate these weights instead of training (the backbone's, if the algorithm has none of its own).",
 )
 @click.option(
     "--set",
@@ -66,7 +66,7 @@ from metabench.utils.console import Console
     metavar="SCOPE.NAME=VALUE",
     help="Set a parameter: algo.*, backbone.*, data.*, protocol.*, train.*; see 'metabench show NAME'.",
 )
-@run_options.how_to_run
+@run_options.add_session_options
 @plot_option
 @click.pass_context
 def run_command(context: click.Context, /, **options: Any) -> None:
@@ -82,11 +82,11 @@ def run_command(context: click.Context, /, **options: Any) -> None:
     if suite is not None:
         of_suite = planned_suite_runs(suite, options["algo"], run_options.typed_fields(context, options), session)
         if options["dry_run"]:
-            context.exit(run_options.tell(forecast_runs(of_suite, session), options))
+            context.exit(run_options.print_forecasts(forecast_runs(of_suite, session), options))
         context.exit(_run_suite(suite, of_suite, session, options))
     runs = planned_runs(Selection(**run_options.fields(options), algorithms=options["algo"]), session)
     if options["dry_run"]:
-        context.exit(run_options.tell(forecast_runs(runs, session), options))
+        context.exit(run_options.print_forecasts(forecast_runs(runs, session), options))
     context.exit(_run(runs, session, options))
 
 
@@ -97,34 +97,34 @@ def _run(runs: Sequence[RunSpec], session: Session, options: Mapping[str, Any]) 
     if options["csv_file"] is not None:
         write_atomic(options["csv_file"], run_csv(rows))
     _draw(outcomes, options["plot"], session.console)
-    _say_places(rows, session)
+    _note_folders(rows, session)
     click.echo(_rendered(rows, seed_rows(outcome.record for outcome in outcomes), options))
     return int(any(row["status"] != "ok" for row in rows))
 
 
 def _run_suite(suite: Suite, runs: Sequence[Planned], session: Session, options: Mapping[str, Any]) -> int:
-    """Measure what can be, print the report and return the exit code.
+    """Measure the executable runs, print the report and return the exit code.
 
-    It is 1 for a failure, else 2 for what does not go together, else 3 for what is missing.
+    It is 1 for a failure, else 2 for incompatible settings, else 3 for something missing.
     """
     results = attempt_suite(suite, runs, session)
-    found = report(runs, results)
+    summary = report(runs, results)
     outcomes = [result for result in results if isinstance(result, Outcome)]
     if options["csv_file"] is not None:
-        write_atomic(options["csv_file"], suite_csv(found))
+        write_atomic(options["csv_file"], suite_csv(summary))
     _draw(outcomes, options["plot"], session.console)
     if options["as_json"]:
         seeds = seed_rows(outcome.record for outcome in outcomes)
-        click.echo(suite_json(suite, found, outcome_rows(outcomes), seeds))
+        click.echo(suite_json(suite, summary, outcome_rows(outcomes), seeds))
     else:
-        click.echo(suite_text(suite, found, options["as_markdown"]))
+        click.echo(suite_text(suite, summary, options["as_markdown"]))
     codes = [result.error.exit_code for result in results if isinstance(result, RejectedRun)]
     failed = any(outcome.record.status != "ok" for outcome in outcomes)
     return 1 if failed else min(codes, default=0)
 
 
-def _say_places(rows: Sequence[TableRow], session: Session) -> None:
-    """Name the folder of each dataset whose name means several."""
+def _note_folders(rows: Sequence[TableRow], session: Session) -> None:
+    """Print the folder of each dataset that shares its name with another."""
     labels = {
         label["dataset"]: row["dataset_digest"]
         for row, label in zip(rows, with_dataset_labels(rows), strict=True)
@@ -136,7 +136,7 @@ def _say_places(rows: Sequence[TableRow], session: Session) -> None:
 
 
 def _draw(outcomes: Sequence[Outcome], path: Path | None, console: Console) -> None:
-    """Write what was measured as a learning curve; where it makes none, say so and go on."""
+    """Write the learning curves of the outcomes as SVG; warn if they make none."""
     if path is None:
         return
     try:
@@ -147,7 +147,7 @@ def _draw(outcomes: Sequence[Outcome], path: Path | None, console: Console) -> N
 
 
 def _rendered(rows: Sequence[TableRow], seeds: Sequence[TableRow], options: Mapping[str, Any]) -> str:
-    """Return the rows in the form asked for; where something was trained several times, with the rows over seeds."""
+    """Return the rows as JSON, Markdown or text, with a table over seeds where a method has several."""
     if options["as_json"]:
         return run_json(rows, seeds)
     markdown = options["as_markdown"]

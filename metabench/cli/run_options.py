@@ -1,4 +1,4 @@
-"""Options that ``run`` and ``sweep`` share, and what they make of them."""
+"""Options shared by ``run`` and ``sweep``, and their parsing."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def parse_numbers(least: int) -> Callable[[click.Context, click.Parameter, str],
         if value is None:
             return ()
         try:
-            found = tuple(int(word) for word in value.split(","))
+            numbers = tuple(int(word) for word in value.split(","))
         except ValueError:
             raise UsageError(f"{flag} takes whole numbers separated by commas, not '{value}'") from None
-        for number in found:
+        for number in numbers:
             if number < least:
                 raise UsageError(f"{flag} must be at least {least}, not {number}")
-        return found
+        return numbers
 
     return parse
 
@@ -58,64 +58,86 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
     return settings
 
 
-_WHAT = (
-    click.option("--dataset", default="glyphs", show_default=True, callback=parse_names, help="Datasets."),
+_SELECTION_OPTIONS = (
+    click.option(
+        "--dataset", default="glyphs", show_default=True, callback=parse_names, help="Datasets, separated by commas."
+    ),
     click.option(
         "--train-dataset", default="", metavar="NAME", help="Train and validate on this dataset instead (cross-domain)."
     ),
-    click.option("--backbone", default="", callback=parse_names, help="Backbones.  [default: the algorithm's own]"),
-    click.option("--ways", callback=parse_numbers(2), help="Classes in an episode.  [default: the protocol's, 5]"),
-    click.option("--shots", callback=parse_numbers(1), help="Support images of a class.  [default: the protocol's, 1]"),
-    click.option("--query", type=int, help="Query images of a class.  [default: the protocol's, 15]"),
+    click.option(
+        "--backbone",
+        default="",
+        callback=parse_names,
+        help="Backbones, separated by commas.  [default: the algorithm's own]",
+    ),
+    click.option(
+        "--ways",
+        callback=parse_numbers(2),
+        help="Classes per episode, separated by commas.  [default: the protocol's, 5]",
+    ),
+    click.option(
+        "--shots",
+        callback=parse_numbers(1),
+        help="Support images per class, separated by commas.  [default: the protocol's, 1]",
+    ),
+    click.option("--query", type=int, help="Query images per class.  [default: the protocol's, 15]"),
     click.option(
         "--episodes",
         type=int,
         help=f"Episodes to measure.  [default: {EPISODES:,}; with --until-ci at most {MOST_UNTIL:,}]",
     ),
     click.option("--protocol", default="", show_default="the dataset's, fixed-way", help="How episodes are drawn."),
-    click.option("--seed", "seeds", default="0", show_default=True, callback=parse_numbers(0), help="Training seeds."),
+    click.option(
+        "--seed",
+        "seeds",
+        default="0",
+        show_default=True,
+        callback=parse_numbers(0),
+        help="Training seeds, separated by commas.",
+    ),
     click.option("--episode-seed", default=0, show_default=True, help="Seed of the measured episodes."),
     click.option("--train-episodes", type=int, help="Short for --set train.episodes=N."),
 )
-_HOW = (
-    click.option("--skip-bad", is_flag=True, help="Short for --set data.skip_bad=true: leave unreadable files out."),
+_SESSION_OPTIONS = (
+    click.option("--skip-bad", is_flag=True, help="Short for --set data.skip_bad=true: skip unreadable files."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-    click.option("--max-memory", default="", help="Limit for algorithms that adapt to each task, as in 4GB."),
+    click.option("--max-memory", default="", help="Memory limit of algorithms that adapt to each task, such as 4GB."),
     click.option(
         "--precision",
         default="float32",
         show_default=True,
         type=click.Choice(PRECISIONS),
-        help="Numbers in the backbone.",
+        help="Number format in the backbone.",
     ),
-    click.option("--home", help="Where results are kept.  [default: METABENCH_HOME, else the user's data folder]"),
-    click.option("--data", help="A folder with your own copies of datasets.  [default: METABENCH_DATA]"),
+    click.option("--home", help="Folder of the stored runs.  [default: METABENCH_HOME, else the user's data folder]"),
+    click.option("--data", help="Folder with your own copies of official data.  [default: METABENCH_DATA]"),
     click.option(
-        "--rerun", is_flag=True, help="Measure again even if the result is in the store (trained weights are kept)."
+        "--rerun", is_flag=True, help="Measure again even if the result is in the store (trained weights are reused)."
     ),
     click.option("--no-download", is_flag=True, help="Never use the network."),
-    click.option("--dry-run", is_flag=True, help="Only list what is stored, to do or missing, and how long it takes."),
+    click.option("--dry-run", is_flag=True, help="Only list which runs are stored, to do or missing, and the time."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
     click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table."),
     click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the table to a CSV file."),
-    click.option("--quiet", "-q", is_flag=True, help="No progress."),
+    click.option("--quiet", "-q", is_flag=True, help="Hide progress."),
 )
 _FIELDS = {"dataset": "datasets", "backbone": "backbones"} | {
     name: name
     for name in ("train_dataset", "ways", "shots", "query", "protocol", "episodes", "until_ci", "bound", "sampling",
                  "seeds", "episode_seed", "precision", "checkpoint", "settings")
 }  # fmt: skip
-"""Option to the field of `Selection` that it fills."""
+"""Maps options to the fields of `Selection` that they fill."""
 
 
-def what_to_measure(command: Command) -> Command:
+def add_selection_options(command: Command) -> Command:
     """Add the options that choose datasets, episodes and seeds."""
-    return _with(_WHAT, command)
+    return _with(_SELECTION_OPTIONS, command)
 
 
-def how_to_run(command: Command) -> Command:
+def add_session_options(command: Command) -> Command:
     """Add the options for device, folders and output."""
-    return _with(_HOW, command)
+    return _with(_SESSION_OPTIONS, command)
 
 
 def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
@@ -126,22 +148,22 @@ def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> 
 
 def fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `Selection` that the options fill."""
-    found = {field: options[name] for name, field in _FIELDS.items() if name in options}
+    filled = {field: options[name] for name, field in _FIELDS.items() if name in options}
     if options["train_episodes"] is not None:
-        if "train.episodes" in found["settings"]:
-            raise UsageError("--train-episodes and --set train.episodes say the same; give one of them")
-        found["settings"] = {**found["settings"], "train.episodes": options["train_episodes"]}
+        if "train.episodes" in filled["settings"]:
+            raise UsageError("--train-episodes and --set train.episodes exclude each other")
+        filled["settings"] = {**filled["settings"], "train.episodes": options["train_episodes"]}
     if options["skip_bad"]:
-        found["settings"] = {**found["settings"], "data.skip_bad": True}
-    return found
+        filled["settings"] = {**filled["settings"], "data.skip_bad": True}
+    return filled
 
 
 def typed_fields(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that are given on the command line."""
     default = click.core.ParameterSource.DEFAULT
     typed = {field for name, field in _FIELDS.items() if context.get_parameter_source(name) is not default}
-    found = fields(options)
-    return {name: value for name, value in found.items() if name in typed or (name == "settings" and value)}
+    filled = fields(options)
+    return {name: value for name, value in filled.items() if name in typed or (name == "settings" and value)}
 
 
 def check_output(options: Mapping[str, Any]) -> None:
@@ -154,7 +176,7 @@ def check_output(options: Mapping[str, Any]) -> None:
             raise UsageError(f"{flag} and --dry-run exclude each other")
     check_file("--csv", csv_file)
     if csv_file is not None and is_folder(csv_file):
-        raise UsageError(f"--csv {csv_file}: this is a folder; give a file in it")
+        raise UsageError(f"cannot write --csv {csv_file}: it is a folder. Pass a file")
 
 
 def session_of(context: click.Context, options: Mapping[str, Any]) -> Session:
@@ -171,8 +193,8 @@ def session_of(context: click.Context, options: Mapping[str, Any]) -> Session:
     )
 
 
-def tell(found: Sequence[RunForecast], options: Mapping[str, Any]) -> int:
+def print_forecasts(forecasts: Sequence[RunForecast], options: Mapping[str, Any]) -> int:
     """Print a dry run and return the exit code: 3 where something is missing, 2 where runs are impossible."""
-    text = dry_run_json(found) if options["as_json"] else dry_run_text(found, options["as_markdown"])
+    text = dry_run_json(forecasts) if options["as_json"] else dry_run_text(forecasts, options["as_markdown"])
     click.echo(text)
-    return min((NOT_MADE[each.state] for each in found if each.state in NOT_MADE), default=0)
+    return min((NOT_MADE[run.state] for run in forecasts if run.state in NOT_MADE), default=0)

@@ -1,4 +1,4 @@
-"""``metabench show``: one plugin or one stored run in full."""
+"""``metabench show``: print one plugin or one stored run in full."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from metabench.cli.list import described, score
 from metabench.cli.options import check_file, home_option, json_option
 from metabench.cli.plugin_option import current_registry
-from metabench.cli.record_argument import given
+from metabench.cli.record_argument import resolve_record
 from metabench.cli.rendering import cell, columns, echo_json, plain
 from metabench.errors import UsageError, did_you_mean
 from metabench.registry.registry import availability
@@ -42,17 +42,17 @@ if TYPE_CHECKING:
     is_flag=False,
     flag_value="",
     metavar="[FILE.svg]",
-    help="Draw how the scores of a run spread over its episodes.  [default: ALGORITHM-KEY.svg]",
+    help="Draw the distribution of a run's episode scores.  [default: ALGORITHM-KEY.svg]",
 )
 @json_option
 @home_option
 def show_command(name: str, plot: str | None, as_json: bool, home: str | None) -> None:
     """Show every plugin called NAME, or a run: the path of its record, or the first digits of its key."""
     if plot is not None:
-        _plot(given(name, home).record, plot)
+        _plot(resolve_record(name, home).record, plot)
         return
     if name.endswith(".json"):
-        _show_record(given(name, home).record, as_json)
+        _show_record(resolve_record(name, home).record, as_json)
         return
     registry = current_registry()
     kinds = [kind for kind in SPEC_CLASSES if name in registry.names(kind) or (kind, name) in registry.clashes]
@@ -67,7 +67,7 @@ def show_command(name: str, plot: str | None, as_json: bool, home: str | None) -
         known = {other for kind in SPEC_CLASSES for other in registry.names(kind)}
         hint = did_you_mean(name, known, "metabench list") + registry.broken_hint
         raise UsageError(f"nothing is called '{name}'{hint}")
-    _show_record(given(name, home).record, as_json)
+    _show_record(resolve_record(name, home).record, as_json)
 
 
 def _as_plain(record: Record) -> dict[str, Any]:
@@ -85,14 +85,14 @@ def _show_record(record: Record, as_json: bool) -> None:
 
 
 def _plot(record: Record, file: str) -> None:
-    """Write the distribution of a run's scores as SVG and say where."""
+    """Write the distribution of a run's scores as SVG and print the path."""
     from metabench.comparison.labels import way_shot
     from metabench.plotting.histogram import histogram
     from metabench.utils.atomic_files import write_atomic
 
     inputs, scores = record.inputs, record.scores
     if scores is None:
-        raise UsageError(f"run {record.short_key} is {record.status}: there are no scores to draw")
+        raise UsageError(f"cannot draw run {record.short_key}: it is {record.status} and has no scores")
     protocol = way_shot(inputs.protocol.params) or inputs.protocol.name
     title = f"{inputs.algorithm.name} on {inputs.domain}, {protocol}"
     lead = f"{scores.metric.name} {score(record)}; {_episode_size(scores)}"
@@ -111,19 +111,19 @@ def _episode_size(scores: Scores) -> str:
 
 
 def _step(scores: Scores) -> float:
-    """How far apart scores are that are next to each other; 0 where they may be anything."""
+    """Return the distance between neighbouring scores; 0 if they can take any value."""
     return 100.0 / scores.n_query if scores.is_counted and isinstance(scores.n_query, int) else 0.0
 
 
 def _record_text(record: Record) -> str:
-    """Return a record for a person: a headline, then everything but the scores of single episodes."""
+    """Return a record as text: a headline, then everything but the scores of single episodes."""
     rest = {name: value for name, value in _as_plain(record).items() if name not in ("scores", "key", "status")}
     headline = f"run {record.key}  {record.status}  {record.metric.name} {score(record)}"
     return headline + "\n" + json.dumps(rest, indent=2)
 
 
 def _spec_lines(spec: AnySpec) -> list[str]:
-    """Return everything a spec says, for a person."""
+    """Return a spec in full, as lines of text."""
     facts = [("version", spec.version), ("reference", spec.reference), ("licence", spec.licence)]
     if isinstance(spec, AlgorithmSpec):
         facts += [

@@ -25,7 +25,7 @@ from metabench.utils.atomic_files import write_atomic
 
 @click.command("sweep")
 @click.option("--algo", required=True, callback=run_options.parse_names, help="Algorithms, separated by commas.")
-@run_options.what_to_measure
+@run_options.add_selection_options
 @click.option(
     "--set",
     "settings",
@@ -35,7 +35,7 @@ from metabench.utils.atomic_files import write_atomic
     help="Values to choose from, separated by commas (algo.*, backbone.*, train.*); one value sets a parameter.",
 )
 @click.option("--test", is_flag=True, help="Measure the chosen combination on the test classes.")
-@run_options.how_to_run
+@run_options.add_session_options
 @click.pass_context
 def sweep_command(context: click.Context, /, **options: Any) -> None:
     """Choose parameters on the validation classes.
@@ -49,15 +49,15 @@ def sweep_command(context: click.Context, /, **options: Any) -> None:
     fields = run_options.fields(options)
     swept = {name: [part.strip() for part in str(value).split(",")] for name, value in fields.pop("settings").items()}
     sweeps = plan_sweep(Selection(**fields, algorithms=options["algo"]), swept, session.registry)
-    runs = [run for each in sweeps for run in each.runs]
+    runs = [run for sweep in sweeps for run in sweep.runs]
     if options["dry_run"]:
-        context.exit(run_options.tell(forecast_runs(runs, session), options))
-    found = _judged(sweeps, launch(runs, session))
-    tests = _tested(found, session) if options["test"] else []
+        context.exit(run_options.print_forecasts(forecast_runs(runs, session), options))
+    judged = _judged(sweeps, launch(runs, session))
+    tests = _tested(judged, session) if options["test"] else []
     if options["csv_file"] is not None:
-        write_atomic(options["csv_file"], sweep_csv(found))
-    click.echo(_rendered(found, tests, options))
-    failed = any(best_of(tried) is None for _, tried in found) or any(each.record.status != "ok" for each in tests)
+        write_atomic(options["csv_file"], sweep_csv(judged))
+    click.echo(_rendered(judged, tests, options))
+    failed = any(best_of(results) is None for _, results in judged) or any(run.record.status != "ok" for run in tests)
     context.exit(int(failed))
 
 
@@ -65,30 +65,30 @@ Judged = list[tuple[Sweep, list[CandidateResult]]]
 
 
 def _judged(sweeps: Sequence[Sweep], outcomes: Sequence[Outcome]) -> Judged:
-    found, left = [], list(outcomes)
-    for each in sweeps:
-        own, left = left[: len(each.runs)], left[len(each.runs) :]
-        found.append((each, judge(each, own)))
-    return found
+    judged, left = [], list(outcomes)
+    for sweep in sweeps:
+        own, left = left[: len(sweep.runs)], left[len(sweep.runs) :]
+        judged.append((sweep, judge(sweep, own)))
+    return judged
 
 
-def _tested(found: Judged, session: Session) -> list[Outcome]:
-    """Measure what was chosen on the test classes; its record tells what it was chosen from."""
+def _tested(judged: Judged, session: Session) -> list[Outcome]:
+    """Measure the chosen candidates on the test classes; each record names the candidates it was chosen from."""
     outcomes = []
-    for _, tried in found:
-        if (best := best_of(tried)) is not None:
-            entry = sweep_mark(tried, best)
-            outcomes += [marked(each, session, entry) for each in launch(best.candidate.tests, session)]
+    for _, results in judged:
+        if (best := best_of(results)) is not None:
+            entry = sweep_mark(results, best)
+            outcomes += [marked(outcome, session, entry) for outcome in launch(best.candidate.tests, session)]
     return outcomes
 
 
-def _rendered(found: Judged, tests: Sequence[Outcome], options: Mapping[str, Any]) -> str:
+def _rendered(judged: Judged, tests: Sequence[Outcome], options: Mapping[str, Any]) -> str:
     rows, seeds = outcome_rows(tests), seed_rows(outcome.record for outcome in tests)
     if options["as_json"]:
-        return json_text({"sweeps": sweep_documents(found), "rows": rows, "seeds": seeds})
+        return json_text({"sweeps": sweep_documents(judged), "rows": rows, "seeds": seeds})
     markdown = options["as_markdown"]
-    blocks = [sweep_text(found, markdown)]
+    blocks = [sweep_text(judged, markdown)]
     if rows:
-        blocks += ["on the test classes, what was chosen:", run_text(rows, markdown)]
+        blocks += ["chosen combinations on the test classes:", run_text(rows, markdown)]
         blocks += [seed_text(seeds, markdown)] if any(len(row["seeds"]) > 1 for row in seeds) else []
     return "\n\n".join(blocks)

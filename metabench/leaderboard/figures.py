@@ -89,7 +89,7 @@ def ranked_by_episodes(section: Section) -> list[Picture]:
     return pictures
 
 
-def ranked_by_data_sets(boards: Iterable[Board]) -> Picture | None:
+def ranked_by_datasets(boards: Iterable[Board]) -> Picture | None:
     """Return one diagram across datasets, of the rows that are measured on all of them, if there are enough.
 
     A row is the same on two datasets if algorithm, backbone and their parameters are. A dataset counts
@@ -101,7 +101,7 @@ def ranked_by_data_sets(boards: Iterable[Board]) -> Picture | None:
         return None
     common.sort(key=lambda name: -sum(block[name] for block in blocks))
     scores = np.array([[block[name] for block in blocks] for name in common[:MOST_RANKED]])
-    return _cd_diagram(common[:MOST_RANKED], scores, f"{len(blocks)} data sets")
+    return _cd_diagram(common[:MOST_RANKED], scores, f"{len(blocks)} datasets")
 
 
 def _kind(cell: Column) -> Column:

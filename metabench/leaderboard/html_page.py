@@ -32,7 +32,7 @@ Draw = Callable[[Picture], dict[str, Any]]
 def html_page(boards: Sequence[Board], removed: Sequence[Invalidated], prefix: str = "") -> str:
     """Return the page; `prefix` leads from it to the leaderboard's folder (``""``, or with a / at its end)."""
     draw = _numbered()
-    across = figures.ranked_by_data_sets(boards)
+    across = figures.ranked_by_datasets(boards)
     page = template_environment().get_template("page.html.j2").render(
         policy=_policy(),
         style=Markup(_style()),

@@ -1,4 +1,4 @@
-"""A comparison as a picture: every difference with its interval, and the mean ranks over data sets."""
+"""A comparison as a picture: every difference with its interval, and the mean ranks over datasets."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def _dot(pair: Versus) -> Dot:
 
 def _ranks(standing: RankedMethods) -> Picture:
     ranks = dict(zip(standing.methods, standing.ranking.mean_ranks, strict=True))
-    title = f"mean rank over {len(standing.datasets)} data sets, {standing.protocol}"
+    title = f"mean rank over {len(standing.datasets)} datasets, {standing.protocol}"
     return rank_diagram(ranks, standing.ranking.critical_difference, title)

@@ -34,7 +34,7 @@ def comparison_json(pairs: Sequence[Versus], rankings: Sequence[RankedMethods]) 
 def comparison_text(pairs: Sequence[Versus], rankings: Sequence[RankedMethods], markdown: bool = False) -> str:
     """Return everything as text for people: the pairs, the footnotes, and the ranking over datasets."""
     several = len({pair.a.cell for pair in pairs}) > 1
-    header = (*(("data set", "episodes of") if several else ()), *_header(pairs))
+    header = (*(("dataset", "episodes of") if several else ()), *_header(pairs))
     where = [(_dataset(pair), pair.a.where) if several else () for pair in pairs]
     dataset = marked_name(pairs[0].a.dataset, *(side.copies for pair in pairs for side in (pair.a, pair.b)))
     blocks: list[ReportBlock] = [] if several else [f"{dataset}, {pairs[0].a.where}"]
@@ -115,7 +115,7 @@ def _ranking_lines(methods: RankedMethods) -> list[str]:
     ranks = sorted(zip(ranking.mean_ranks, methods.methods, strict=True))
     note = f": {ranking.note}" if ranking.note else ""
     lines = [
-        f"{methods.protocol}{metric} over {ranking.datasets} data sets ({names}){note}",
+        f"{methods.protocol}{metric} over {ranking.datasets} datasets ({names}){note}",
         "mean ranks: " + ", ".join(f"{name} {rank:.2f}" for rank, name in ranks)
         + f"; critical difference {ranking.critical_difference:.2f} (Nemenyi, 5 %)",
         f"Friedman: chi-squared {ranking.chi2_ties:.2f} with ties; Iman-Davenport: F {ranking.f:.2f}; p of both "

@@ -134,7 +134,7 @@ def _result(row: TableRow, name_metric: bool) -> str:
 
 
 _KINDS = {
-    "closed-t": "±: 95 % Student-t interval over {} of this test set (closed: it speaks of no other data)",
+    "closed-t": "±: 95 % Student-t interval over {} (closed: covers this test set only, not new classes or images)",
     "disjoint-t": "±: 95 % Student-t interval over {} that share no image: other images of the same classes",
     "anytime-asymptotic": "±: 95 % asymptotic confidence sequence over {}, valid where the run stopped (closed)",
     "anytime-bernstein": "±: 95 % empirical Bernstein sequence over {}, valid where the run stopped (closed)",

@@ -96,7 +96,7 @@ def rank_methods(
     """
     table = np.asarray(scores, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
-        raise ValueError("ranking needs a table of numbers with at least two data sets and two methods")
+        raise ValueError("ranking needs a table of numbers with at least two datasets and two methods")
     from scipy.special import chdtrc
 
     n, k = table.shape
@@ -106,7 +106,7 @@ def rank_methods(
     p_f = float(chance.tail(squares, squares(_doubled_sums(ranks)[None]))[0])
     width = critical_difference(k, n, alpha)
     apart = _apart(ranks, chance, width, alpha)
-    note = f"only {n} data sets: a rough guide" if n < FEW_DATASETS else ""
+    note = f"only {n} datasets: a rough guide" if n < FEW_DATASETS else ""
     return Ranking(
         n,
         tuple(map(float, ranks.mean(0))),

@@ -24,7 +24,7 @@ def suite(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def with_absent(tmp_path: Path) -> Path:
-    """One data set that is there, and one that is not."""
+    """One dataset that is there, and one that is not."""
     path = tmp_path / "more.toml"
     path.write_text(
         'name = "more"\nversion = 1\nsummary = "a try"\nepisodes = 40\n'

@@ -53,7 +53,7 @@ def test_the_table_and_its_notes(home: Path, capsys: pytest.CaptureFixture[str])
         (["compare", "aaaa"], "at least two"),
         (["compare", "aaaa", "bbbb"], "no record 'aaaa'"),
         (["compare", "aaaa", "bbbb", "--json", "--markdown"], "exclude each other"),
-        (["compare", "aaaa", "bbbb", "--min-diff", "0"], r"--min-diff takes points in (0, 100]"),
+        (["compare", "aaaa", "bbbb", "--min-diff", "0"], r"--min-diff must be in (0, 100] points"),
     ],
 )
 def test_bad_usage_is_one_line(

@@ -1,4 +1,4 @@
-"""``metabench doctor`` on data sets and extras; the rest of it is in `test_listing`."""
+"""``metabench doctor`` on datasets and extras; the rest of it is in `test_listing`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ IMAGES = np.arange(16, dtype=np.uint8).reshape(4, 2, 2, 1)
 
 @pytest.fixture
 def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run it with the plugin, whose digest is right or wrong, and return the check of its data set."""
+    """Run it with the plugin, whose digest is right or wrong, and return the check of its dataset."""
     monkeypatch.delenv("METABENCH_DATA", raising=False)
     right = split_digest(ClassSplit(IMAGES, np.array([0, 2, 4]), ("a", "b")))
     (tmp_path / "data").mkdir()

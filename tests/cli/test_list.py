@@ -96,7 +96,7 @@ def test_show_clash_and_unknown_name(toys, capsys) -> None:
     assert "toy-clashing:clashing and toy-good:good" in capsys.readouterr().err
     assert main(["show", "toy-medain"]) == 2
     hint = "; did you mean 'toy-median'? (12 plugins are broken: see 'metabench plugins')"
-    assert capsys.readouterr().err == f"error: nothing is called 'toy-medain'{hint}\n"
+    assert capsys.readouterr().err == f"error: no plugin is called 'toy-medain'{hint}\n"
 
 
 def test_plugins_json(toys, capsys) -> None:

@@ -91,11 +91,14 @@ def test_what_is_written_is_linted_formatted_and_typed(workshop: Sandbox) -> Non
 
 def test_a_taken_name_is_refused(workshop: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new", "algorithm", "protonet", "--dir", str(tmp_path)]) == 2
-    assert "metabench:algorithms has algorithm 'protonet' already; take another NAME" in capsys.readouterr().err
+    assert "cannot create algorithm 'protonet': metabench:algorithms has one of this name" in capsys.readouterr().err
     assert main(["new", "backbone", "protonet", "--dir", str(tmp_path)]) == 0  # of another kind
     done = workshop.run("metabench new algorithm my-algorithm --dir elsewhere")
     assert done.returncode == 2
-    assert "metabench-my-algorithm:my-algorithm has algorithm 'my-algorithm' already" in done.stderr
+    assert (
+        "cannot create algorithm 'my-algorithm': metabench-my-algorithm:my-algorithm has one of this name"
+        in done.stderr
+    )
 
 
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def test_a_stranger_chooses_no_path(record: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["failed.json", "--plot", "a.svg"], "there are no scores to draw"),
+        (["failed.json", "--plot", "a.svg"], "it is failed and has no scores"),
         (["one.json", "--plot", "no/a.svg"], "not found"),
         (["absent.json", "--plot", "a.svg"], "cannot read the record absent.json"),
         (["absent.json"], "cannot read the record absent.json: No such file or directory. Pass the path of a record"),

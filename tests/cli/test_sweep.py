@@ -156,7 +156,7 @@ def test_a_recipe_that_trains_on_validation_does_so_only_for_the_test(
     from metabench.planning.planner import plan as real
 
     def on_both(selection: Any, registry: Any) -> Any:
-        """As if the recipe of the data set said so."""
+        """As if the recipe of the dataset said so."""
         runs = real(selection, registry)
         if selection.split == "val":
             return runs
@@ -174,7 +174,7 @@ def test_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert lines[0] == "protonet on glyphs, 5-way 1-shot: 4 combinations on the validation classes"
     assert lines[2].split() == ["train.episodes", "train.lr", "validation", "accuracy", "(%)", "rank"]
     assert sum(line.endswith("best") for line in lines) == 1
-    assert "on the test classes, what was chosen:" in lines
+    assert "chosen combinations on the test classes:" in lines
     with (tmp_path / "out.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["best"] for row in rows].count("True") == 1

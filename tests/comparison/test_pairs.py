@@ -1,4 +1,4 @@
-"""Records against each other, as pairs and over data sets."""
+"""Records against each other, as pairs and over datasets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BASE = RANDOM.binomial(75, RANDOM.beta(12, 4, 400))
 
 
 def _record(name: str, shift: float = 0.0, dataset: str = "omniglot", **changes: Any) -> Record:
-    """Scores around `BASE`, on the same episodes for the same data set, `shift` points better."""
+    """Scores around `BASE`, on the same episodes for the same dataset, `shift` points better."""
     seed = sum(map(ord, name + dataset))
     noise = np.random.default_rng(seed).normal(0, 1.5, 400)
     noise += 0.75 * shift - noise.mean()
@@ -104,7 +104,7 @@ def test_names_are_as_long_as_they_must_be() -> None:
     assert [each.method for each in labelled_records(records)][2:6] == ["b", "b", "c", "c"]
 
 
-def test_data_sets_of_one_name_are_told_apart() -> None:
+def test_datasets_of_one_name_are_told_apart() -> None:
     records = [_record("a"), make_record(BASE.tolist(), dataset__digest="12" * 32)]
     assert [each.dataset for each in labelled_records(records)] == ["omniglot 00000000", "omniglot 12121212"]
 
@@ -146,7 +146,7 @@ def test_winning_says_of_which_episodes_it_speaks() -> None:
     assert [pair["a_beats_b_over"] for pair in pairs] == ["same episode", *["independent episodes"] * 2]
 
 
-def test_methods_are_ranked_over_data_sets_where_all_were_measured() -> None:
+def test_methods_are_ranked_over_datasets_where_all_were_measured() -> None:
     datasets = ["one", "two", "three"]
     records = [_record(name, shift, dataset) for dataset in datasets for name, shift in (("a", 0), ("b", 3), ("c", 6))]
     records += [_record("d", 9, "one"), _record("a", 1, "one", training__seed=8)]
@@ -154,13 +154,13 @@ def test_methods_are_ranked_over_data_sets_where_all_were_measured() -> None:
     assert (found.datasets, found.methods, found.left_out) == (("one", "two", "three"), ("a", "b", "c"), ("d",))
     assert found.ranking.mean_ranks == (3.0, 2.0, 1.0)
     text = comparison_text(compare_all(records), [found])
-    assert "5-way 1-shot over 3 data sets (one, two, three): only 3 data sets: a rough guide" in text
+    assert "5-way 1-shot over 3 datasets (one, two, three): only 3 datasets: a rough guide" in text
     assert "mean ranks: c 1.00, b 2.00, a 3.00; critical difference 1.91 (Nemenyi, 5 %)" in text
     assert "left out: d" in text
     assert "0/0/3" in text
 
 
-def test_p_over_few_data_sets_is_exact_and_the_text_says_so() -> None:
+def test_p_over_few_datasets_is_exact_and_the_text_says_so() -> None:
     records = [_record(name, shift, dataset) for dataset in ("one", "two") for name, shift in (("a", 0), ("b", 3))]
     found = compare_all(records)
     text = comparison_text(found, rank_over_datasets(found))
@@ -171,7 +171,7 @@ def test_p_over_few_data_sets_is_exact_and_the_text_says_so() -> None:
     assert pair["low"] < pair["mean"] < pair["high"]
 
 
-def test_data_sets_that_all_say_the_same_give_no_interval() -> None:
+def test_datasets_that_all_say_the_same_give_no_interval() -> None:
     records = [
         make_record(row, dataset__name=dataset, algorithm__name=name)
         for dataset in ("one", "two")
@@ -184,7 +184,7 @@ def test_data_sets_that_all_say_the_same_give_no_interval() -> None:
     assert (ranking["pairs"][0]["low"], ranking["pairs"][0]["high"]) == (None, None)
 
 
-def test_one_data_set_makes_no_ranking() -> None:
+def test_one_dataset_makes_no_ranking() -> None:
     assert rank_over_datasets(compare_all([_record("a"), _record("b")])) == []
 
 

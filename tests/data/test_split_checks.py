@@ -1,4 +1,4 @@
-"""What a data set's load() may return: the same rules for every run, for a loose file and for ``metabench check``."""
+"""What a dataset's load() may return: the same rules for every run, for a loose file and for ``metabench check``."""
 
 from __future__ import annotations
 

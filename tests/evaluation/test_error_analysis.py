@@ -144,4 +144,4 @@ def test_a_failed_run_has_nothing_to_show(tmp_path: Path, capsys: pytest.Capture
 def test_values_are_neither_right_nor_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_record(tmp_path / "a.json", valued())
     assert main(["worst", str(tmp_path / "a.json"), "--home", str(tmp_path)]) == 2
-    assert "is not scored by right and wrong answers" in capsys.readouterr().err
+    assert "it counts no answers. Use 'metabench show" in capsys.readouterr().err

@@ -165,7 +165,7 @@ def test_bad_files(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_is_skipped_is_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As of a data set, and for the same reasons."""
+    """As of a dataset, and for the same reasons."""
     (photos / "known" / "labels.csv").write_text("x")
     make_folder(photos / "known" / "ant", {"more": 2})
     (photos / "new" / "scan.dcm").write_bytes(b"x")

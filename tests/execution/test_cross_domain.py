@@ -1,4 +1,4 @@
-"""Trained on one data set, measured on another: weights shared with the first, both named, and shapes that must fit."""
+"""Trained on one dataset, measured on another: weights shared with the first, both named, and shapes that must fit."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def stripes(tmp_path: Path):
     clear_registry()
 
 
-def test_from_one_data_set_to_another(tmp_path: Path, stripes: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_one_dataset_to_another(tmp_path: Path, stripes: str, capsys: pytest.CaptureFixture[str]) -> None:
     home, plugin = tmp_path / "home", ["--plugin", stripes]
     (own,) = run_json(capsys, arguments(home, "--dataset", "glyphs", *plugin))
     cross_args = arguments(home, "--dataset", "stripes,glyphs", "--train-dataset", "glyphs", *plugin)

@@ -120,7 +120,7 @@ def test_python_runs_a_suite(tmp_path: Path) -> None:
 
 def test_a_csv_that_is_a_folder_is_refused_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(arguments(tmp_path / "home", "--csv", str(tmp_path), algo="chance")) == 2
-    assert f"--csv {tmp_path}: this is a folder; give a file in it" in capsys.readouterr().err
+    assert f"cannot write --csv {tmp_path}: it is a folder. Pass a file" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -223,7 +223,7 @@ def test_weights_are_only_taken_with_the_right_checksum(tmp_path: Path) -> None:
 def test_only_a_run_that_succeeded_can_be_reproduced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_record(tmp_path / "r.json", build_record(make_inputs(), "interrupted"))
     assert main(["reproduce", str(tmp_path / "r.json"), "--home", str(tmp_path)]) == 1
-    assert "is interrupted: there is nothing to replay" in capsys.readouterr().err
+    assert "its run is interrupted. Pass the record of a finished run" in capsys.readouterr().err
 
 
 def test_long_parameters_are_told_by_what_differs() -> None:

@@ -12,7 +12,7 @@ from metabench.leaderboard.figures import (
     MOST_DOTS,
     costs,
     dot_plots,
-    ranked_by_data_sets,
+    ranked_by_datasets,
     ranked_by_episodes,
     shot_curves,
 )
@@ -86,18 +86,18 @@ def test_time_is_that_of_one_episode() -> None:
 
 
 @pytest.mark.parametrize("number", [LEAST_DATASETS - 1, LEAST_DATASETS])
-def test_data_sets_are_ranked_over_when_there_are_enough(number: int) -> None:
+def test_datasets_are_ranked_over_when_there_are_enough(number: int) -> None:
     records = [
         _row(name, mean, dataset__name=f"d{data}", dataset__digest=f"{data:064x}")
         for data in range(number)
         for name, mean in (("a", 60), ("b", 50 + 20 * (data == 0)), ("c", 30))
     ]
     records.append(_row("here-only", 70, dataset__name="d1", dataset__digest=f"{1:064x}"))
-    picture = ranked_by_data_sets(_boards(records))
+    picture = ranked_by_datasets(_boards(records))
     if number < LEAST_DATASETS:
         assert picture is None
         return
     assert picture is not None
-    assert picture.title == "5 data sets"
+    assert picture.title == "5 datasets"
     assert [part.rpartition(" ")[2] for part in picture.description.split("; ")[1:]] == ["1.20", "1.80", "3.00"]
     assert "here-only" not in picture.description

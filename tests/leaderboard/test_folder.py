@@ -71,7 +71,7 @@ def test_stale_pages_are_named(board: Leaderboard) -> None:
     assert board.stale() == [page]
 
 
-def test_pages_without_a_data_set_are_removed_and_others_kept(board: Leaderboard) -> None:
+def test_pages_without_a_dataset_are_removed_and_others_kept(board: Leaderboard) -> None:
     (path,) = board.add([make_record(dataset__name="glyphs")])
     board.build()
     path.unlink()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from jinja2 import UndefinedError
+from selenium.webdriver.common.keys import Keys
 
 from metabench.leaderboard import Leaderboard
 from metabench.leaderboard.board import Board, boards
@@ -199,8 +200,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def chromium(page: str) -> Iterator[Browser]:
-    with browser() as found:
-        yield found
+    with browser() as driver:
+        yield driver
 
 
 _NAMES = "return [...document.querySelector('table.sortable').tBodies[0].rows].map(r => r.cells[0].dataset.v)"
@@ -208,57 +209,57 @@ _SORTS = "return [...document.querySelectorAll('table.sortable')[0].tHead.rows[0
 
 
 def test_columns_are_sorted_with_the_keyboard(page: str, chromium: Browser) -> None:
-    chromium.screen(1280, 800)
-    chromium.open(page)
-    assert chromium.run(_NAMES) == ["protonet", "second", "chance"]
-    assert chromium.run(_SORTS)[:3] == [None, "descending", None]
+    chromium.set_screen(1280, 800)
+    chromium.get(page)
+    assert chromium.execute_script(_NAMES) == ["protonet", "second", "chance"]
+    assert chromium.execute_script(_SORTS)[:3] == [None, "descending", None]
     focus = "document.querySelectorAll('table.sortable')[0].tHead.rows[0].cells[{}].querySelector('button').focus()"
-    chromium.run(focus.format(1))
-    chromium.press("\ue007")  # Enter
-    assert chromium.run(_NAMES) == ["chance", "second", "protonet"]
-    assert chromium.run(_SORTS)[:3] == [None, "ascending", None]
-    chromium.press("\ue004", " ")  # Tab to the next head, space
-    assert chromium.run(_NAMES) == ["protonet", "second", "chance"]
-    assert chromium.run(_SORTS)[:3] == [None, None, "descending"]
-    chromium.run(focus.format(0))
-    chromium.press(" ")
-    assert chromium.run(_NAMES) == ["chance", "protonet", "second"]
+    chromium.execute_script(focus.format(1))
+    chromium.press(Keys.ENTER)
+    assert chromium.execute_script(_NAMES) == ["chance", "second", "protonet"]
+    assert chromium.execute_script(_SORTS)[:3] == [None, "ascending", None]
+    chromium.press(Keys.TAB, Keys.SPACE)
+    assert chromium.execute_script(_NAMES) == ["protonet", "second", "chance"]
+    assert chromium.execute_script(_SORTS)[:3] == [None, None, "descending"]
+    chromium.execute_script(focus.format(0))
+    chromium.press(Keys.SPACE)
+    assert chromium.execute_script(_NAMES) == ["chance", "protonet", "second"]
 
 
 def test_the_security_policy_lets_the_page_through_and_nothing_else(page: str, chromium: Browser) -> None:
-    chromium.open(page)
+    chromium.get(page)
     chromium.complaints()
-    chromium.open(page)
+    chromium.get(page)
     assert chromium.complaints() == []
-    assert chromium.run("return document.querySelectorAll('th button').length") > 8
-    assert chromium.run("return document.getElementsByTagName('b').length") == 0
-    chromium.run(
+    assert chromium.execute_script("return document.querySelectorAll('th button').length") > 8
+    assert chromium.execute_script("return document.getElementsByTagName('b').length") == 0
+    chromium.execute_script(
         "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s)"
     )
-    assert chromium.run("return window.ran === undefined")
+    assert chromium.execute_script("return window.ran === undefined")
     resources = "return performance.getEntriesByType('resource').map(entry => entry.name)"
-    assert chromium.run(resources) == []
+    assert chromium.execute_script(resources) == []
 
 
 def test_the_page_is_read_without_scripts(page: str, chromium: Browser) -> None:
-    chromium.screen(1280, 800, scripts=False)
+    chromium.set_screen(1280, 800, scripts=False)
     try:
-        chromium.open(page)
-        shown = chromium.cdp("DOMSnapshot.captureSnapshot", computedStyles=[])
+        chromium.get(page)
+        shown = chromium.execute_cdp_cmd("DOMSnapshot.captureSnapshot", {"computedStyles": []})
         assert "protonet" in shown["strings"]
         assert "BUTTON" not in shown["strings"]
     finally:
-        chromium.screen(1280, 800)
+        chromium.set_screen(1280, 800)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_it_fits_every_screen_and_can_be_read(page: str, chromium: Browser, width: int, dark: bool) -> None:
-    chromium.screen(width, 800, dark)
-    chromium.open(page)
-    assert chromium.run("return document.documentElement.scrollWidth") == width
-    assert chromium.run(f"return Math.min(...[...document.querySelectorAll('body *')].map({_FONT}))") >= 11
-    assert chromium.run(_CONTRAST) >= 4.5
+    chromium.set_screen(width, 800, dark)
+    chromium.get(page)
+    assert chromium.execute_script("return document.documentElement.scrollWidth") == width
+    assert chromium.execute_script(f"return Math.min(...[...document.querySelectorAll('body *')].map({_FONT}))") >= 11
+    assert chromium.execute_script(_CONTRAST) >= 4.5
 
 
 _FONT = "e => parseFloat(getComputedStyle(e).fontSize)"

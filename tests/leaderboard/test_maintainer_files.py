@@ -90,4 +90,4 @@ def test_the_worst_of_several_pre_trainings_counts(trained_on: str, verdict: str
     overlaps = [Overlap(name, "d", what, "") for name, what in
                 (("clean", "none"), ("seen", "classes"), ("copied", "images"))]  # fmt: skip
     assert contamination(trained_on, "d", overlaps) == verdict
-    assert contamination("clean", "another data set", overlaps) == "unchecked"
+    assert contamination("clean", "another dataset", overlaps) == "unchecked"

@@ -255,7 +255,7 @@ def test_pre_training_is_marked(trained_on: str, shown: str) -> None:
     overlaps = (
         Overlap("imagenet-1k", "omniglot", "classes", "for the test"),
         Overlap("places", "omniglot", "none", "for the test"),
-        Overlap("a crawl", "other", "images", "of another data set"),
+        Overlap("a crawl", "other", "images", "of another dataset"),
     )
     (row,) = _table(markdown_of(make_record(backbone__trained_on=trained_on), overlaps=overlaps))
     assert row["Backbone"] == f"conv4<br>channels=64<br>pre-trained on {trained_on}<br>{shown}"

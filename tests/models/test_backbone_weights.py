@@ -52,7 +52,7 @@ def test_the_backbone_of_a_checkpoint_embeds_as_it_did_there(
 @pytest.mark.parametrize(
     ("settings", "code", "message"),
     [
-        ({"backbone.channels": 8}, 2, "blocks.0.conv.weight is (4, 1, 3, 3) there and (8, 1, 3, 3) here"),
+        ({"backbone.channels": 8}, 2, "blocks.0.conv.weight is (4, 1, 3, 3) there and (8, 1, 3, 3) in this backbone"),
         ({"backbone.weights": "gone.safetensors"}, 3, "no weights at gone.safetensors"),
     ],
 )

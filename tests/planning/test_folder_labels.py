@@ -25,7 +25,7 @@ def test_the_end_that_differs() -> None:
 
 @pytest.fixture
 def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Two folders of one name, as data sets."""
+    """Two folders of one name, as datasets."""
     monkeypatch.setenv("METABENCH_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     for first, place in enumerate("ab"):
@@ -62,6 +62,6 @@ def test_verify_tells_folders_of_one_name_apart(two: list[str], capsys) -> None:
 
 @pytest.mark.parametrize("path", ["./a", "../photos", "/data/photos", "~/photos", ".", "a", "a/test"])
 @pytest.mark.parametrize("command", [["run", "--algo", "nearest-mean", "--dataset"], ["datasets", "verify"]])
-def test_a_path_alone_is_no_data_set(two: list[str], capsys, path: str, command: list[str]) -> None:
+def test_a_path_alone_is_no_dataset(two: list[str], capsys, path: str, command: list[str]) -> None:
     assert main([*command, path]) == 2
     assert f"unknown dataset '{path}'. If it is a folder of your own, write folder:{path}" in capsys.readouterr().err

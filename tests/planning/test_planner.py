@@ -50,7 +50,7 @@ def test_an_argument_has_its_default() -> None:
     assert run.backbone.params == {"model": "small"}
 
 
-def test_a_data_set_may_choose_the_backbone() -> None:
+def test_a_dataset_may_choose_the_backbone() -> None:
     (run,) = runs(("floor",), datasets=("intents",))
     assert run.backbone.spec.name == "words"
 

@@ -133,7 +133,7 @@ def test_what_it_settles_is_not(tmp_path: Path, registry: Registry, given: dict[
          "[[runs]] 1, episodes: must be a whole number from 1 to 1000000, not 2000000"),
         (HEAD + "until_ci = nan\n" + RUNS,
          "until_ci: must be a half-width in points, above 0 and at most 100, not nan"),
-        (HEAD + RUNS + "settings = " + "{a=" * 3000 + "1" + "}" * 3000 + "\n", "is nested too deeply"),
+        (HEAD + RUNS + "settings = " + "{a=" * 3000 + "1" + "}" * 3000 + "\n", "is not TOML (nested too deeply)"),
         (HEAD + "until_ci = 0\n" + RUNS, "until_ci: must be a half-width in points, above 0 and at most 100, not 0"),
         (HEAD + RUNS + 'sampling = "openly"\n', "[[runs]] 1, sampling: must be one of closed, open, not 'openly'"),
         (HEAD + RUNS + "way = [5]\n", "[[runs]] 1, unknown key 'way'; did you mean 'ways'?"),

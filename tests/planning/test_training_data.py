@@ -13,7 +13,7 @@ from metabench.utils.hashing import file_sha256
 from tests.planning.small_registry import DIGESTS, runs
 
 
-def test_the_recipe_of_the_data_set_and_the_shot_of_the_evaluation() -> None:
+def test_the_recipe_of_the_dataset_and_the_shot_of_the_evaluation() -> None:
     own, other = runs(datasets=("digits", "letters"), shots=(5,))
     assert own.recipe is not None
     assert other.recipe is not None
@@ -62,7 +62,7 @@ def test_classes_that_are_trained_on_are_not_measured() -> None:
         runs(settings=both, split="val")
 
 
-def test_training_on_another_data_set() -> None:
+def test_training_on_another_dataset() -> None:
     """Recipe, backbone and digests are of A, the measured split of B; the weights are those that A has of its own."""
     (cross,) = runs(datasets=("letters",), train_dataset="digits", settings={"data.size": 9})
     (own,) = runs(datasets=("digits",), settings={"data.size": 9})
@@ -76,7 +76,7 @@ def test_training_on_another_data_set() -> None:
     assert cross.training_key(digests) == own.training_key(DIGESTS)
 
 
-def test_a_data_set_beside_itself_is_the_ordinary_run() -> None:
+def test_a_dataset_beside_itself_is_the_ordinary_run() -> None:
     (run,), (own,) = runs(train_dataset="digits"), runs()
     assert run == own
     both = runs(datasets=("digits", "letters"), train_dataset="digits")
@@ -90,7 +90,7 @@ def test_what_is_not_trained_does_not_care_what_others_train_on() -> None:
     assert floor == alone
 
 
-def test_training_on_another_data_set_that_could_have_no_effect_is_refused(tmp_path: Path) -> None:
+def test_training_on_another_dataset_that_could_have_no_effect_is_refused(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"weights")
     with pytest.raises(UsageError, match="cannot apply --train-dataset: no algorithm is trained"):
         runs(("floor",), train_dataset="letters")
@@ -100,7 +100,7 @@ def test_training_on_another_data_set_that_could_have_no_effect_is_refused(tmp_p
         runs(train_dataset="leters")
 
 
-def test_a_split_that_another_data_set_trains_on_may_be_measured() -> None:
+def test_a_split_that_another_dataset_trains_on_may_be_measured() -> None:
     with pytest.raises(UsageError, match="cannot train on the classes of 'val'"):
         runs(split="val", settings={"train.train_on": "train+val"})
     (run,) = runs(datasets=("letters",), train_dataset="digits", split="val", settings={"train.train_on": "train+val"})

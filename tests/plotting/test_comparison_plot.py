@@ -43,11 +43,11 @@ def test_what_would_not_matter_is_shaded() -> None:
     assert any("grey: less than 0.5" in text for text in _texts(picture.file()))
 
 
-def test_data_sets_have_a_panel_each_and_their_mean_ranks_one() -> None:
+def test_datasets_have_a_panel_each_and_their_mean_ranks_one() -> None:
     records = [_record(name, shift, data) for data in ("one", "two", "three") for name, shift in (("a", 0), ("b", 3))]
     found = compare_all(records)
     texts = _texts(comparison_picture(found, rank_over_datasets(found)).file())
-    assert {"one, 5-way 1-shot", "two, 5-way 1-shot", "mean rank over 3 data sets, 5-way 1-shot"} <= set(texts)
+    assert {"one, 5-way 1-shot", "two, 5-way 1-shot", "mean rank over 3 datasets, 5-way 1-shot"} <= set(texts)
 
 
 def _files(folder: Path, *records: Record) -> list[str]:

@@ -55,7 +55,7 @@ class Fixture:
         return ClassSplit(np.stack(images), np.arange(len(chosen) + 1) * 4, tuple(chosen))
 
     def dataset(self, module=cifar_fs):
-        """The data set, which verifies the digests of what should be made of these files."""
+        """The dataset, which verifies the digests of what should be made of these files."""
         digests = {split: split_digest(self.expected(module.SPEC.name, split)) for split in ("train", "val", "test")}
 
         class Small(_cifar100.Cifar100Classes):

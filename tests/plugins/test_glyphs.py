@@ -1,4 +1,4 @@
-"""The generated data set: pure, golden, cached, and neither too easy nor too hard."""
+"""The generated dataset: pure, golden, cached, and neither too easy nor too hard."""
 
 from __future__ import annotations
 

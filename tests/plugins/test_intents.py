@@ -1,4 +1,4 @@
-"""The intent data sets, on small files in the official forms."""
+"""The intent datasets, on small files in the official forms."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_the_authors_own_file_gives_the_same_sentences(tmp_path: Path, file: Pat
         (b'{"sentence": "hi"}', r", line 2: its label is missing or no text"),
         (b'{"sentence": " ", "label": "greet"}', r", line 2: its sentence is missing or no text"),
         (b'{"sentence": 7, "label": "greet"}', r", line 2: its sentence is missing or no text"),
-        (b'{"sentence": "hi", "label": "greed"}', r", line 2: there is no class 'greed' in this data set"),
+        (b'{"sentence": "hi", "label": "greed"}', r", line 2: there is no class 'greed' in this dataset"),
         (b'{"sentence": "hi", "label": "greet"}', r": class 'greet' has 3 sentences instead of 2"),
     ],
 )

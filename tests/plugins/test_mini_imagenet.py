@@ -215,7 +215,7 @@ def test_unusable_images_are_named_with_the_reason_and_the_rest_is_kept(mini, co
 
 
 def test_digests_follow_the_copy_and_the_pixels_are_named(tmp_path, monkeypatch):
-    """A session notes digests for the copy that it read, not for the name of the data set."""
+    """A session notes digests for the copy that it read, not for the name of the dataset."""
     monkeypatch.setattr(mini_imagenet, "class_lists", lambda name: LISTS)
     monkeypatch.setattr(MiniImagenet.__init__, "__defaults__", (None, PER_CLASS))
     for split, classes in LISTS.items():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from metabench.errors import MissingError, UsageError
+from metabench.planning.data_digests import NO_DIGESTS
 from metabench.planning.planner import plan
 from metabench.planning.selection import Selection
 from metabench.registry.registry import load_registry
@@ -73,4 +74,4 @@ def test_the_record_says_what_the_weights_have_seen(
 ) -> None:
     selection = Selection(("protonet",), backbones=(backbone,), settings=settings)
     (run,) = plan(selection, load_registry())
-    assert run.inputs(dict.fromkeys(("train", "val", "test", "measured"), "00"))["backbone"]["trained_on"] == trained_on
+    assert run.inputs(NO_DIGESTS)["backbone"]["trained_on"] == trained_on

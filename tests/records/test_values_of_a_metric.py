@@ -142,7 +142,7 @@ def test_lower_is_better_in_a_comparison() -> None:
         compare_runs(good.run, make_record(tuple([70, 71] * 100)).run)
 
 
-def test_lower_is_better_in_ranks_over_data_sets() -> None:
+def test_lower_is_better_in_ranks_over_datasets() -> None:
     table = np.array([[0.1, 0.5], [0.2, 0.4], [0.1, 0.1]])
     found = rank_methods(table, higher_is_better=False)
     assert found.mean_ranks == pytest.approx((7 / 6, 11 / 6))
@@ -155,7 +155,7 @@ def test_lower_is_better_in_ranks_over_data_sets() -> None:
     ]
     (standing,) = rank_over_datasets(compare_all(records))
     assert dict(zip(standing.methods, standing.ranking.mean_ranks, strict=True)) == {"good": 1.0, "bad": 2.0}
-    assert "mse over 2 data sets" in comparison_text(compare_all(records), [standing])
+    assert "mse over 2 datasets" in comparison_text(compare_all(records), [standing])
 
 
 def test_seeds_of_values_are_summarised_in_their_unit() -> None:

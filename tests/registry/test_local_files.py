@@ -124,7 +124,7 @@ def test_from_python(tmp_path: Path, mine: Path) -> None:
     assert table.algorithm.tolist() == ["mine"]
 
 
-def test_an_edited_data_set_has_its_own_digest_and_cache(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_edited_dataset_has_its_own_digest_and_cache(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     source = (Path(__file__).parent.parent / "wrong_plugins" / "dataset_faults.py").read_text()
     path, home = tmp_path / "dataset_faults.py", tmp_path / "home"
     words = ["run", "--algo", "nearest-mean", "--dataset", "dataset-sound", "--ways", "2", "--query", "2",

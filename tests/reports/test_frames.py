@@ -129,7 +129,7 @@ def test_a_failed_write_leaves_what_was_there(home: Path, tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ([], 2, "name a file to write"),
+        ([], 2, "cannot export: no output file given"),
         (["--csv", "no/such/folder/a.csv"], 2, "not found"),
         (["--csv", "a.csv", "abcd1234"], 2, "no record 'abcd1234'"),
     ],

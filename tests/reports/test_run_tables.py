@@ -78,7 +78,7 @@ def test_the_terminal_table() -> None:
         "-----------  ----------  ---------  -----  ------  --------------\n"
         "protonet     conv4       omniglot   5      1       99.33 ± 0.03\n"
         "\n"
-        "±: 95 % Student-t interval over 2,000 episodes of this test set (closed: it speaks of no other data)"
+        "±: 95 % Student-t interval over 2,000 episodes (closed: covers this test set only, not new classes or images)"
     )
     both = run_text(rows_from_records(records))
     assert "98.67 ± 0.06 (no variance)" in both
@@ -92,7 +92,7 @@ def test_each_interval_says_what_it_speaks_of() -> None:
     apart = make_record((75, 74, 73, 72), evaluation__sampling="open")
     text = run_text(rows_from_records([opened, apart]))
     assert f"(open ± {opened.summary.open95:.2f})" in text
-    assert "over 12 episodes of this test set (closed" in text
+    assert "over 12 episodes (closed" in text
     assert "over 4 episodes that share no image" in text
     assert "open ±: 95 % interval for new classes and new examples" in text
     assert "sampling" in text.splitlines()[0]
@@ -108,7 +108,7 @@ def test_columns_appear_where_they_tell_rows_apart() -> None:
     assert header == [
         "algorithm", "backbone", "dataset", "way", "shot", "episodes", "seed", "precision", "accuracy", "(%)",
     ]  # fmt: skip
-    assert "interval over the episodes of this" in text
+    assert "interval over the episodes (closed" in text
 
 
 def test_what_is_transductive_says_so_even_where_all_rows_are() -> None:

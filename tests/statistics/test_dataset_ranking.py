@@ -1,4 +1,4 @@
-"""Methods over many data sets."""
+"""Methods over many datasets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from metabench.statistics.dataset_ranking import (
 )
 from tests.raw_data import needs_raw_data, raw_scores
 
-# Three methods (NCC, LR, finetune) on nine data sets: the only rankings with the mean ranks of the vector and one pair
+# Three methods (NCC, LR, finetune) on nine datasets: the only rankings with the mean ranks of the vector and one pair
 # of equal scores, which its two statistics imply.
 NINE = np.array([[1, 3, 2]] * 6 + [[1, 2, 3]] * 2 + [[1, 1, 2]])
 TABLES = arrays.arrays(
@@ -30,7 +30,7 @@ TABLES = arrays.arrays(
 ).filter(lambda table: any(len(set(row)) > 1 for row in table.tolist()))  # fmt: skip
 
 
-def test_the_vector_of_nine_data_sets() -> None:
+def test_the_vector_of_nine_datasets() -> None:
     found = rank_methods(NINE)
     assert found.mean_ranks == pytest.approx((2.9444, 1.3889, 1.6667), abs=5e-5)
     assert (found.chi2, found.chi2_ties) == (pytest.approx(12.3889, abs=5e-5), pytest.approx(12.7429, abs=5e-5))
@@ -46,7 +46,7 @@ def test_the_vector_of_nine_data_sets() -> None:
     assert [(pair.first, pair.second, pair.nemenyi) for pair in found.pairs] == [
         (0, 1, True), (0, 2, True), (1, 2, False),
     ]  # fmt: skip
-    assert found.note == "only 9 data sets: a rough guide"
+    assert found.note == "only 9 datasets: a rough guide"
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_the_quantiles_behind_the_critical_difference(alpha: float, values: list
         assert found == pytest.approx(value, abs=1.1e-3 if k > 8 else 6e-4)
 
 
-def test_two_data_sets_and_nine_methods() -> None:
-    """A critical difference larger than any difference of ranks: nothing can be told from two data sets."""
+def test_two_datasets_and_nine_methods() -> None:
+    """A critical difference larger than any difference of ranks: nothing can be told from two datasets."""
     assert critical_difference(9, 2) == pytest.approx(3.102 * (9 * 10 / 12) ** 0.5, abs=5e-3)
 
 
@@ -87,8 +87,8 @@ def test_wilcoxon_on_raw_data() -> None:
 
 @pytest.mark.realdata
 @needs_raw_data
-def test_the_data_sets_at_hand() -> None:
-    """Four of the nine: LR is better on all of them, and four data sets cannot show it."""
+def test_the_datasets_at_hand() -> None:
+    """Four of the nine: LR is better on all of them, and four datasets cannot show it."""
     means = [
         [raw_scores()[dataset, "clip", name, 1].mean() for name in ("NCC", "LR")]
         for dataset in ("aircraft", "cub", "dtd", "vgg_flower")
@@ -101,7 +101,7 @@ def test_the_data_sets_at_hand() -> None:
     assert pair.p_holm == pair.p_wilcoxon == 0.125
 
 
-def test_the_interval_is_students_over_data_sets() -> None:
+def test_the_interval_is_students_over_datasets() -> None:
     scores = np.array([[3.0, 1.0], [5.0, 4.0], [9.0, 3.0]])
     (pair,) = rank_methods(scores).pairs
     expected = scipy.stats.ttest_rel(*scores.T).confidence_interval(0.95)
@@ -109,7 +109,7 @@ def test_the_interval_is_students_over_data_sets() -> None:
 
 
 @pytest.mark.parametrize("datasets", [2, 3, 5, 10])
-def test_the_interval_over_data_sets_covers(datasets: int) -> None:
+def test_the_interval_over_datasets_covers(datasets: int) -> None:
     """The true difference is 0. Of 2,000 intervals 1,900 should have it; 40 fewer are four standard deviations."""
     random, hits = np.random.default_rng(datasets), 0
     for d in random.standard_normal((2000, datasets)):
@@ -120,7 +120,7 @@ def test_the_interval_over_data_sets_covers(datasets: int) -> None:
     assert 1860 <= hits <= 1940
 
 
-def test_the_interval_over_data_sets_stays_within_the_range() -> None:
+def test_the_interval_over_datasets_stays_within_the_range() -> None:
     (pair,) = rank_methods([[90, 10], [50, 45]], ends=(-100.0, 100.0)).pairs
     assert pair.mean == 42.5
     assert (pair.low, pair.high) == (-100.0, 100.0)
@@ -141,7 +141,7 @@ def test_methods_that_are_all_equal() -> None:
     ("datasets", "methods", "p"), [(2, 2, 1 / 2), (3, 2, 1 / 4), (6, 2, 1 / 32), (2, 3, 1 / 6), (6, 3, 6**-5)]
 )
 def test_a_perfect_order_has_an_exact_p(datasets: int, methods: int, p: float) -> None:
-    """Once the first data set has ranked them, the others must do as it did."""
+    """Once the first dataset has ranked them, the others must do as it did."""
     found = rank_methods([list(range(methods))] * datasets)
     assert (found.f, found.p_f, found.draws) == (float("inf"), pytest.approx(p), 0)
 
@@ -191,7 +191,7 @@ def test_where_arrangements_are_too_many_some_are_drawn() -> None:
     assert rank_methods(alike) == rank_methods(alike)
 
 
-def test_four_data_sets_cannot_set_two_methods_apart() -> None:
+def test_four_datasets_cannot_set_two_methods_apart() -> None:
     """Nemenyi's difference, 0.98, is exceeded where one of two always wins, which chance does in one of eight."""
     (pair,) = rank_methods([[2, 1]] * 4).pairs
     assert (pair.nemenyi, pair.p_wilcoxon) == (False, 0.125)

@@ -122,7 +122,7 @@ def test_a_protocol_fails_the_check_of_its_mistake_alone(results: Results) -> No
         assert sorted(failed) == sorted([*due, "addressed"] if name == "protocol-global" else due), name
 
 
-def test_a_sound_data_set_passes(results: Results) -> None:
+def test_a_sound_dataset_passes(results: Results) -> None:
     found = {check: result.status for (name, check), result in results.items() if name == "dataset-sound"}
     assert found.pop("lazy-import") == "skipped"
     names = ("spec", "layout", "counts", "digest", "disjoint-classes", "disjoint-images")

@@ -1,4 +1,4 @@
-"""Data sets with one fault each: all in one file, made of the same random images."""
+"""Datasets with one fault each: all in one file, made of the same random images."""
 
 import numpy as np
 

@@ -31,7 +31,7 @@ _MEANINGS = {
 
 @click.command("verify")
 @click.argument("names", nargs=-1)
-@click.option("--skip-bad", is_flag=True, help="Leave unreadable files out, as 'run --skip-bad' does.")
+@click.option("--skip-bad", is_flag=True, help="Skip unreadable files, as 'run --skip-bad' does.")
 @click.option(
     "--set", "settings", multiple=True, callback=parse_settings, metavar="data.NAME=VALUE",
     help="Set a parameter of the datasets NAMES, as 'run --set' does.",

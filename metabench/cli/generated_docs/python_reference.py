@@ -34,7 +34,7 @@ _GROUPS = {
         "metabench.data.joint_split",
         "metabench.data.paired_split",
     ),
-    "Data sets": ("metabench.data.",),
+    "Datasets": ("metabench.data.",),
     "Records": ("metabench.records.",),
     "Conformance": ("metabench.testing.",),
     "Helpers": ("metabench.utils.",),

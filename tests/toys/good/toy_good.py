@@ -71,7 +71,7 @@ def metabench_datasets() -> list[DatasetSpec]:
 
 
 class Dots:
-    """A data set whose files are found and that then starts to decode."""
+    """A dataset whose files are found and that then starts to decode."""
 
     def load(self, split: str, context: Any) -> None:
         context.progress("decoding", 0, 10)
@@ -79,7 +79,7 @@ class Dots:
 
 
 class Lost:
-    """A data set whose files are missing."""
+    """A dataset whose files are missing."""
 
     def load(self, split: str, context: Any) -> None:
         from metabench.api import MissingError
@@ -88,7 +88,7 @@ class Lost:
 
 
 class Rotten:
-    """A data set with a bug."""
+    """A dataset with a bug."""
 
     def load(self, split: str, context: Any) -> None:
         raise ZeroDivisionError("rotten")
