@@ -210,7 +210,7 @@ def test_what_does_not_fit_is_one_line(
 FROZEN = """
 import torch
 from metabench.api import BackboneSpec, hookimpl
-from metabench.models.interfaces import Backbone, numbers
+from metabench.api import Backbone, decode_numbers
 
 
 class Waves(Backbone):
@@ -221,10 +221,10 @@ class Waves(Backbone):
         self.feature_dim = 40
 
     def inputs(self, items):
-        return numbers(items)[:, :1]
+        return decode_numbers(items)[:, :1]
 
     def targets(self, items):
-        return numbers(items)[:, 1:]
+        return decode_numbers(items)[:, 1:]
 
     def forward(self, x):
         angles = x * torch.linspace(0.1, 2, 20)
