@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -83,7 +83,7 @@ def read_published(path: Path) -> list[Published]:
         raise UsageError(f"cannot read {path}: the first line must be {','.join(PUBLISHED_COLUMNS)}")
     claims: list[Published] = []
     keys = set()
-    for row in reader:
+    for row in _rows(reader, path):
         where = f"cannot read {path}: line {reader.line_num}"
         try:
             claims.append(_claim(_line(row)))
@@ -95,6 +95,13 @@ def read_published(path: Path) -> list[Published]:
             raise UsageError(f"{where}: it repeats a claim of the same source. Remove one.")
         keys.add(claims[-1].sort_key)
     return sorted(claims, key=lambda claim: claim.sort_key)
+
+
+def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as problem:  # such as a field beyond the limit of the module
+        raise UsageError(f"cannot read {path}: line {reader.line_num}: {problem}. Correct the line.") from None
 
 
 class _Line(Struct, frozen=True, forbid_unknown_fields=True):

@@ -129,6 +129,9 @@ class Store:
                 raise RecordError(f"cannot read record {path}: $.key is not the name of the file")
         except FileNotFoundError:
             return None
+        except IsADirectoryError:
+            self._report(f"cannot read record {path}: it is a folder. Remove it.")
+            return None
         except NewerSchemaError:
             raise
         except RecordError as problem:

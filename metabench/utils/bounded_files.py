@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -14,6 +15,8 @@ TABLE_BYTES = 256 << 20
 """For tables and lists: three million rows of 80 characters."""
 SOURCE_BYTES = 4 << 20
 """For what people write by hand: suites, curated claims, plugins."""
+_LONG_KEY = re.compile(r"""(?<![\w."'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""", re.ASCII)
+"""A dotted key of many parts: tomllib takes memory quadratic in their number."""
 
 
 def read_bounded(path: Path, limit: int, error: type[Exception] = UsageError) -> bytes:
@@ -41,6 +44,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         ValueError: it is not UTF-8, not TOML or nested too deeply.
     """
     text = read_bounded(path, SOURCE_BYTES).decode()
+    if _LONG_KEY.search(text):
+        raise ValueError("a key has more than 32 parts")
     try:
         return tomllib.loads(text)
     except RecursionError:

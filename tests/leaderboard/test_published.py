@@ -79,3 +79,11 @@ def test_the_error_and_the_power_of_the_marks(distance: float, low: float, high:
         for paper, value in zip(papers.tolist(), ours.tolist(), strict=True)
     ]
     assert low < np.mean(marked) < high
+
+
+def test_a_field_that_is_too_long_for_csv_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "published.csv"
+    known = (Path(__file__).parents[2] / "leaderboards" / "published.csv").read_text().splitlines()[0]
+    file.write_text(f"{known}\n{'x' * 200_000}\n")
+    with pytest.raises(UsageError, match=r"^cannot read .*published.csv: line \d+: field larger than field limit"):
+        read_published(file)

@@ -235,3 +235,9 @@ def test_a_truncated_tail_is_ignored_and_then_replaced(tmp_path: Path, cut: int)
     assert partial.load().tolist() == [10, 20]
     partial.append([40])
     assert partial.load().tolist() == [10, 20, 40]
+
+
+def test_a_folder_in_the_place_of_a_record_is_reported(store: Store) -> None:
+    (store.root / "records" / f"{'a' * 64}.json").mkdir(parents=True)
+    assert list(store.records()) == []
+    assert "it is a folder" in store.warnings[0]

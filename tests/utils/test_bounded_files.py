@@ -119,3 +119,17 @@ def test_a_table_of_labels_and_an_image_are_bounded(tmp_path, monkeypatch):
         find_table(tmp_path, "folder:x")
     with pytest.raises(Unusable, match=r"it is larger than 67108864 bytes"):
         FileReader([huge(tmp_path / "a.png")])(0)
+
+
+@pytest.mark.parametrize(
+    "key", [".".join(["a"] * 200_000) + " = 1", f"[{'.'.join(['a'] * 200_000)}]", '"a" . ' * 100_000]
+)
+def test_keys_of_many_parts_are_refused_before_they_take_memory(tmp_path, key):
+    (tmp_path / "f.toml").write_text(key)
+    with pytest.raises(ValueError, match="more than 32 parts"):
+        read_toml(tmp_path / "f.toml")
+
+
+def test_dots_in_text_are_no_keys(tmp_path):
+    (tmp_path / "f.toml").write_text(f'text = "{"a." * 100}"  # {"b." * 100}\n')
+    assert read_toml(tmp_path / "f.toml") == {"text": "a." * 100}
