@@ -155,20 +155,20 @@ def _table(target: CheckTarget, results: Sequence[CheckResult]) -> str:
     for result in own:
         if result.status == "failed":
             same[result.found].append(result)
-    for found, failed in same.items():
+    for finding, failed in same.items():
         names = ", ".join(result.check for result in failed)
         lines += [
             "",
             *textwrap.wrap(f"failed: {names} of {target.name}", _WIDTH, break_on_hyphens=False),
-            *_paragraph("found", cell(found)),
+            *_paragraph("found", cell(finding)),
         ]
         if len(failed) > 1:  # one fault behind several checks: their own remedies would mislead
             lines += _paragraph("to fix", f"Fix this first: {len(failed)} checks fail for this reason.")
             continue
         for label, text in (("means", failed[0].means), ("to fix", failed[0].fix)):
             lines += _paragraph(label, cell(text)) if text else []
-    for found in dict.fromkeys(result.found for result in own if result.status == "missing"):
-        lines += ["", *_paragraph("missing", cell(found))]
+    for finding in dict.fromkeys(result.found for result in own if result.status == "missing"):
+        lines += ["", *_paragraph("missing", cell(finding))]
     return "\n".join(lines)
 
 

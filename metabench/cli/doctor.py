@@ -118,8 +118,8 @@ def _extras() -> Iterator[Diagnosis]:
     """Yield for each extra whether its packages are installed."""
     packages: dict[str, list[str]] = defaultdict(list)
     for line in importlib.metadata.requires("metabench") or ():
-        if found := re.match(r"([A-Za-z0-9._-]+).*extra == ['\"]([A-Za-z0-9_-]+)['\"]", line):
-            packages[found[2]].append(found[1])
+        if match := re.match(r"([A-Za-z0-9._-]+).*extra == ['\"]([A-Za-z0-9_-]+)['\"]", line):
+            packages[match[2]].append(match[1])
     for extra, names in packages.items():
         if extra not in _FOR_WORK:
             missing = [name for name in names if not _installed(name)]
@@ -140,19 +140,19 @@ def _dataset(chosen: ResolvedPlugin[DatasetSpec], home: Home, verify: bool) -> D
     what, cache = f"data set {class_split_name(chosen)}", home.dataset_cache(spec.cache_name)
     if nameless(spec):
         return Diagnosis(what, "ok", f"yours: {spec.name}:{spec.argument.upper()}", {"state": "yours"})
-    found = dataset_status(spec, chosen.params, home)
+    known = dataset_status(spec, chosen.params, home)
     looked = [str(folder) for folder in (*home.sources, cache)]
-    facts = {"state": found.presence, "looked": looked, "folder": str(cache), "verified": None}
-    if found.presence not in USABLE or found.presence == "downloadable":
-        status: Literal["missing", "broken"] = "broken" if found.presence == "broken" else "missing"
-        where = f" (looked in {', '.join(looked)})" if status == "missing" and "looked in" not in found.detail else ""
-        when = " at the first use; --data DIR takes your own copy" if found.presence == "downloadable" else ""
-        return Diagnosis(what, status, found.detail + when + where, facts)
+    facts = {"state": known.presence, "looked": looked, "folder": str(cache), "verified": None}
+    if known.presence not in USABLE or known.presence == "downloadable":
+        status: Literal["missing", "broken"] = "broken" if known.presence == "broken" else "missing"
+        where = f" (looked in {', '.join(looked)})" if status == "missing" and "looked in" not in known.detail else ""
+        when = " at the first use; --data DIR takes your own copy" if known.presence == "downloadable" else ""
+        return Diagnosis(what, status, known.detail + when + where, facts)
     words = {
         "built in": "made by the code itself",
         "prepared": f"prepared in {cache}",
         "not prepared": "files found; they are decoded at the first use",
-    }[found.presence]
+    }[known.presence]
     return _verified(what, words, chosen, home, facts) if verify else Diagnosis(what, "ok", words, facts)
 
 
