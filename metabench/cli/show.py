@@ -66,7 +66,7 @@ def show_command(name: str, plot: str | None, as_json: bool, home: str | None) -
     if not re.fullmatch("[0-9a-f]{4,64}", name):
         known = {other for kind in SPEC_CLASSES for other in registry.names(kind)}
         hint = did_you_mean(name, known, "metabench list") + registry.broken_hint
-        raise UsageError(f"nothing is called '{name}'{hint}")
+        raise UsageError(f"no plugin is called '{name}'{hint}")
     _show_record(resolve_record(name, home).record, as_json)
 
 
