@@ -20,7 +20,7 @@ from metabench.records.scores import ClassSums, Scores, scores_of
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
-from metabench.registry.specs import Kind
+from metabench.registry.specs import AnySpec, Kind
 from metabench.utils.hashing import file_sha256
 from metabench.utils.text import pluralise, short_digest
 
@@ -84,9 +84,10 @@ def replay_record(
         MissingError: a plugin, its version, the data or the weights are not those of the record.
     """
     places = session.loader.places.find(record.inputs.dataset.digest)
-    run = rebuild(record, session.registry, weights, any_version, places)
-    digests = run_digests(run, session.loader)
-    _refuse_other_inputs(record.inputs, inputs_of(run.inputs(digests)), any_version)
+    if not any_version:
+        _refuse_other_versions(record.inputs, session.registry)
+    run = rebuild(record, session.registry, weights, places)
+    _refuse_other_inputs(record.inputs, inputs_of(run.inputs(run_digests(run, session.loader))))
     scores = record.measured
     total = len(scores)
     if run.sampling == "closed":  # otherwise the episodes depend on how many there are
@@ -112,24 +113,22 @@ def rebuild(
     record: Record,
     registry: Registry,
     weights: Path | None,
-    any_version: bool = False,
     places: Mapping[str, Value] | None = None,
 ) -> RunSpec:
-    """Return the run behind a record, to be evaluated with `weights`.
+    """Return the run behind a record, to be evaluated with `weights`, whatever versions of its plugins are installed.
 
     Args:
         record: names the plugins and their parameters.
         registry: the installed plugins.
         weights: file of the model's weights; None where nothing was trained.
-        any_version: accept other versions of plugins than those of the record.
         places: path parameters of the dataset on this machine.
 
     Raises:
-        MissingError: a plugin is not installed, or in another version, or has other parameters.
+        MissingError: a plugin is not installed, or has other parameters.
     """
     inputs = record.inputs
     choices: dict[str, ResolvedPlugin[Any]] = {
-        kind: _choice(kind, plugin, registry, any_version) for kind, plugin in inputs.plugins.items()
+        kind: _choice(kind, plugin, registry) for kind, plugin in inputs.plugins.items()
     }
     data = choices["dataset"]
     choices["dataset"] = dataclasses.replace(data, params={**data.params, **(places or {})})
@@ -180,31 +179,43 @@ def find_weights(record: Record, models: Path, beside: Path | None = None, given
     raise MissingError(f"no weights {sha256[:12]} at {looked}; name the file with --checkpoint")
 
 
-def _choice(kind: Kind, wanted: PluginInputs, registry: Registry, any_version: bool) -> ResolvedPlugin[Any]:
-    name = wanted.name
+def _installed(kind: Kind, name: str, registry: Registry) -> AnySpec:
     try:
-        spec, _ = registry.choose(kind, name)
+        return registry.choose(kind, name)[0]
     except UsageError:
         raise MissingError(f"the record needs the {kind} '{name}', which no installed plugin provides") from None
-    if spec.version != wanted.version and not any_version:
-        raise MissingError(
-            f"the record was made with version {wanted.version} of the {kind} '{name}', and version "
-            f"{spec.version} is installed; use the release that provenance.metabench names, or try --any-version"
-        )
+
+
+def _choice(kind: Kind, wanted: PluginInputs, registry: Registry) -> ResolvedPlugin[Any]:
+    spec = _installed(kind, wanted.name, registry)
     try:
         params = resolve_params(spec, wanted.params)
     except UsageError as problem:
-        raise MissingError(f"the installed {kind} '{name}' is not that of the record: {problem}") from None
+        raise MissingError(f"the installed {kind} '{wanted.name}' is not that of the record: {problem}") from None
     return ResolvedPlugin(spec, params)
 
 
-def _refuse_other_inputs(wanted: Inputs, rebuilt: Inputs, any_version: bool) -> None:
-    """Raise MissingError where the run rebuilt here has other data, parameters or declarations than the record."""
+def _refuse_other_versions(wanted: Inputs, registry: Registry) -> None:
+    """Raise MissingError where a plugin is installed in another version than the record's."""
+    for kind, plugin in wanted.plugins.items():
+        spec = _installed(kind, plugin.name, registry)
+        if spec.version != plugin.version:
+            raise MissingError(
+                f"the record was made with version {plugin.version} of the {kind} '{plugin.name}', and version "
+                f"{spec.version} is installed; use the release that provenance.metabench names, or try --any-version"
+            )
+
+
+def _refuse_other_inputs(wanted: Inputs, rebuilt: Inputs) -> None:
+    """Raise MissingError where the run rebuilt here has other data, parameters or declarations than the record.
+
+    Versions are left to `_refuse_other_versions`.
+    """
     for kind, plugin in wanted.plugins.items():
         recorded, here = as_plain(plugin), as_plain(rebuilt.plugins[kind])
         # A parameter that is newer than the record has its default, and the answers decide.
         here["params"] = {name: value for name, value in here["params"].items() if name in recorded["params"]}
-        for name in sorted({*recorded, *here} - ({"version"} if any_version else set())):
+        for name in sorted({*recorded, *here} - {"version"}):
             if recorded.get(name) != here.get(name):
                 what = "the data are not those of the record: " if name == "digest" else ""
                 theirs, mine = _differing(recorded.get(name), here.get(name))

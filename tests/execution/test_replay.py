@@ -230,7 +230,7 @@ def test_long_parameters_are_told_by_what_differs() -> None:
     params = {f"p{number}": "a long value of no matter" for number in range(9)}
     theirs, ours = (make_record(protocol__params={**params, "p8": text}) for text in (params["p8"], "another"))
     with pytest.raises(MissingError) as caught:
-        _refuse_other_inputs(theirs.inputs, ours.inputs, False)
+        _refuse_other_inputs(theirs.inputs, ours.inputs)
     assert str(caught.value) == (
         "inputs.protocol.params is {'p8': 'a long value of no matter'} there and {'p8': 'another'} here"
     )
