@@ -13,7 +13,6 @@ from metabench.learners.factory import check_learner, make_run_learner
 from metabench.models.assembly import Model
 from metabench.models.checkpoints import load_weights
 from metabench.planning.run_spec import RunSpec
-from metabench.registry.specs import AlgorithmSpec
 from metabench.training.trainer import check_recipe
 
 
@@ -62,9 +61,8 @@ def _refuse_other_shape(run: RunSpec, session: Session, trained_on: tuple[int, .
 
 def _refuse_untrained_head(run: RunSpec, learner: Learner) -> None:
     """Raise UsageError for an algorithm whose own weights, beside those of the backbone, were never trained."""
-    spec, module = run.algorithm.spec, learner.module
-    assert isinstance(spec, AlgorithmSpec)
-    if spec.trains and isinstance(module, Model) and any(True for _ in module.head.parameters()):
+    module = learner.module
+    if run.algorithm.spec.trains and isinstance(module, Model) and any(True for _ in module.head.parameters()):
         raise UsageError(
             f"{run.algorithm.name} has weights of its own, and '{run.dataset.name}' has no classes to train them on; "
             "use --checkpoint, or another algorithm"

@@ -64,8 +64,6 @@ def make_learner(
         UsageError: the algorithm's class is not of the kind that its spec says.
     """
     spec, backbone_spec = algorithm.spec, backbone.spec
-    assert isinstance(spec, AlgorithmSpec)
-    assert isinstance(backbone_spec, BackboneSpec)
     body, params, frozen = load_target(backbone_spec), backbone.params, None
     if not backbone_spec.trains:
         frozen = build_frozen(body, params, item_shape).to(device)
