@@ -93,14 +93,14 @@ def _chosen(
     if names:
         named = [pair for name in dict.fromkeys(names) for pair in _called(registry, name, kinds)]
         for spec_kind, spec in named:
-            if lacking := availability(spec):
-                raise MissingError(f"{spec_kind} '{spec.name}' {lacking}")
+            if reason := availability(spec):
+                raise MissingError(f"{spec_kind} '{spec.name}' {reason}")
         return named
     specs = [(spec_kind, spec) for spec_kind in kinds for spec in registry.names(spec_kind).values()]
     if everything:
         for spec_kind, spec in specs:
-            if lacking := availability(spec):
-                click.echo(f"left out: {spec_kind} '{spec.name}' {lacking}", err=True)
+            if reason := availability(spec):
+                click.echo(f"left out: {spec_kind} '{spec.name}' {reason}", err=True)
         return [pair for pair in specs if not availability(pair[1])]
     local = [pair for pair in specs if pair[1].file_sha256]
     if not local:

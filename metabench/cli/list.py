@@ -33,8 +33,8 @@ _KINDS: Mapping[str, Kind] = {f"{kind}s": kind for kind in SPEC_CLASSES}
 
 
 def _summary(spec: Spec) -> str:
-    lacking = availability(spec)
-    return f"{spec.summary} [unavailable: {lacking}]" if lacking else spec.summary
+    reason = availability(spec)
+    return f"{spec.summary} [unavailable: {reason}]" if reason else spec.summary
 
 
 def _algorithm_row(spec: AlgorithmSpec) -> tuple[Any, ...]:
@@ -93,7 +93,9 @@ def described(spec: AnySpec) -> dict[str, Any]:
 def _list_runs(home: Home, as_json: bool) -> None:
     from metabench.records.store import Store
 
-    warn: Callable[[str], None] = lambda line: click.echo(f"warning: {line}", err=True)  # noqa: E731
+    def warn(line: str) -> None:
+        click.echo(f"warning: {line}", err=True)
+
     records = list(Store(home.root, warn).records())
     if as_json:
         echo_json([_described_run(record) for record in records])
@@ -215,13 +217,13 @@ def plugins_command(as_json: bool) -> None:
         return
     rows = []
     for info in registry.plugins.infos:
-        lacking = [f"{name} unavailable: {why}" for name, why in _unavailable(registry, info.origin).items()]
+        unavailable = [f"{name} unavailable: {why}" for name, why in _unavailable(registry, info.origin).items()]
         rows.append(
             (
                 info.origin,
                 info.version,
                 info.status,
-                info.error or "; ".join([", ".join(info.provides), *lacking]),
+                info.error or "; ".join([", ".join(info.provides), *unavailable]),
             )
         )
     click.echo(columns(("plugin", "version", "status", "provides, or what is wrong"), rows))

@@ -147,8 +147,8 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     elif isinstance(spec, DatasetSpec):
         facts += [("kind", spec.kind), ("shape", "x".join(map(str, spec.image_shape))), ("download", spec.download)]
         facts += [("backbone", spec.backbone)] if spec.backbone else []
-    if lacking := availability(spec):
-        facts.append(("unavailable", lacking))
+    if reason := availability(spec):
+        facts.append(("unavailable", reason))
     lines = [cell(f"{kind_of(spec)} {spec.name}: {spec.summary}")]
     lines += [f"  {label:<12} {cell(value)}" for label, value in facts]
     rows = [(p.name, cell(p.default), p.doc + _choices(p.choices)) for p in spec.params]

@@ -44,8 +44,8 @@ def dataset_status(
 
     Nothing is downloaded; `allow_download` says whether that would be done where files are missing.
     """
-    if lacking := availability(spec):
-        return DatasetStatus("unavailable", lacking)
+    if reason := availability(spec):
+        return DatasetStatus("unavailable", reason)
     if not spec.download:
         return DatasetStatus("built in")
     cache, wanted = home.dataset_cache(spec.cache_name), list[str]()

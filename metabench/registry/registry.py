@@ -196,8 +196,8 @@ def load_target(spec: Spec) -> type:
         MissingError: a module of `spec.requires` is not installed.
         MetabenchError: the target cannot be imported or is not a class.
     """
-    if lacking := availability(spec):
-        raise MissingError(f"{kind_of(spec)} '{spec.name}' {lacking}")
+    if reason := availability(spec):
+        raise MissingError(f"{kind_of(spec)} '{spec.name}' {reason}")
     where = f"{kind_of(spec)} '{spec.name}' has the target '{spec.target}', "
     module_name, colon, attribute = spec.target.partition(":")
     if not (module_name and colon and attribute):
