@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import subprocess
-import tarfile
 import tempfile
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,14 +101,15 @@ def _extract(folder: Path, ref: str, target: Path) -> None:
     )
     if _git(folder, "cat-file", "-e", f"{revision}:{prefix}").returncode:
         return
-    archive = _git(Path(top), "archive", "--format=tar", f"{revision}:{prefix}")
+    # A zip: zipfile keeps members below the target and makes no links. Stored, so that its size bounds the content.
+    archive = _git(Path(top), "archive", "--format=zip", "-0", f"{revision}:{prefix}")
     if archive.returncode or len(archive.stdout) > MAX_ARCHIVE:
         reason = archive.stderr.decode(errors="replace").strip() or f"larger than {MAX_ARCHIVE:,} bytes"
         raise MetabenchError(f"cannot read {prefix or '.'} of {ref}: {reason}")
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-            tar.extractall(target, filter="data")
-    except tarfile.TarError as problem:
+        with zipfile.ZipFile(io.BytesIO(archive.stdout)) as files:
+            files.extractall(target)
+    except zipfile.BadZipFile as problem:
         raise MetabenchError(f"cannot read {prefix or '.'} of {ref}: {problem}") from None
 
 
