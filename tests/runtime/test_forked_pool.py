@@ -20,6 +20,7 @@ from metabench.errors import UsageError
 from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.models.adaptive import TaskAdaptiveAlgorithm, Weights
 from metabench.runtime.forked_pool import ForkedPool, can_fork
+from metabench.runtime.memory_limits import return_freed_memory
 from metabench_algorithms.gradient.maml import Maml
 from metabench_backbones.conv4_strided import Conv4Strided
 from tests.conftest import SetThreads
@@ -103,6 +104,7 @@ def test_processes_score_as_threads_do(two_threads: None, images: Tensor, batch:
         by_threads = learner.scores(images, batch)
     assert torch.equal(scored(learner, images, batch), by_threads)
     assert learner.at_once == 2
+    return_freed_memory()  # what earlier tests freed and this process kept would serve the new ones
     hungry = AdaptiveLearner(algorithm(Hungry))
     scored(hungry, images, batch)
     assert 60 <= hungry.beside_mb < 300  # of two processes, or of one that was quick
