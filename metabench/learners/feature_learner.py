@@ -46,15 +46,16 @@ class FeatureLearner(Learner):
         images, batch = training_items(images, batch, recipe.augment)
         n_support = batch.support.shape[1]
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
-        with task_context(TaskContext(episode=episode)), autocast(images.device, self.precision):
-            features = self.body(self.embedder.inputs(images[rows.flatten()]))
-        shape = (rows.numel(), self.embedder.feature_dim)
-        features = require_tensor(features, shape, self.backbone, images.device).float().view(*rows.shape, -1)
         labels, truth = (
             torch.from_numpy(part).to(images.device) for part in (batch.support_labels, batch.query_labels)
         )
-        seen = Episode(features[:, :n_support], labels, features[:, n_support:], batch.way)
-        loss = self.module.head.loss(seen, truth)
+        with task_context(TaskContext(episode=episode)):
+            with autocast(images.device, self.precision):
+                features = self.body(self.embedder.inputs(images[rows.flatten()]))
+            shape = (rows.numel(), self.embedder.feature_dim)
+            features = require_tensor(features, shape, self.backbone, images.device).float().view(*rows.shape, -1)
+            seen = Episode(features[:, :n_support], labels, features[:, n_support:], batch.way)
+            loss = self.module.head.loss(seen, truth)
         require_tensor(loss, (), f"the loss of {self.algorithm}", images.device)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

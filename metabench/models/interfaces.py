@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from metabench.models.episode import Episode
 from metabench.models.output_checks import require_tensor
+from metabench.models.task_context import context_now
 
 
 class Backbone(nn.Module, ABC):
@@ -92,7 +93,8 @@ class FeatureHead(nn.Module, ABC):
         """
         scores, way, query = self.logits(episode), episode.way, episode.query
         require_tensor(scores, (*query.shape[:2], way), f"{type(self).__name__}.logits", query.device)
-        return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1))
+        smoothing = context_now().label_smoothing
+        return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1), label_smoothing=smoothing)
 
 
 def decode_numbers(items: Tensor) -> Tensor:
@@ -112,9 +114,6 @@ def objective(outputs: Tensor, truth: Tensor, reduction: str = "mean") -> Tensor
         require_tensor(outputs, tuple(truth.shape), "the algorithm", truth.device)  # the loss would broadcast
         return nn.functional.mse_loss(outputs, truth, reduction=reduction)
     return nn.functional.cross_entropy(outputs, truth, reduction=reduction)
-
-
-"""Episodes (R,) and points (R,) of them."""
 
 
 def normalise(images: Tensor) -> Tensor:
