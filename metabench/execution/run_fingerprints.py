@@ -24,7 +24,9 @@ def scorer_digest(learner: Learner, source: EpisodeSource) -> str:
 
 def made_for(run: RunSpec) -> dict[str, Any]:
     """Return what a file of weights says of its run: in words, and for `metabench predict` as names and parameters."""
+    own = {"way": run.protocol.params["way"]} if run.algorithm.spec.ways == "one" else {}
     return {
+        **own,
         "made_for": f"{run.algorithm.words} on {run.backbone.words}, data {run.trained_on.words}",
         "algorithm": {"name": run.algorithm.name, "params": run.algorithm.recorded},
         "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},

@@ -15,6 +15,7 @@ from metabench.learners.base import Learner
 from metabench.models.assembly import Model
 from metabench.models.embedding import autocast
 from metabench.models.episode import Episode
+from metabench.models.head_scores import head_scores
 from metabench.models.interfaces import Backbone, FeatureHead
 from metabench.models.output_checks import require_tensor
 from metabench.models.task_context import TaskContext, task_context
@@ -101,4 +102,4 @@ def batch_logits(
     """Return the head's scores (B, Q, way) for a batch of episodes, on items of `item_shape`."""
     labels = torch.tensor(batch.support_labels, device=features.device)  # a copy: heads may write to it
     support, query = (gather(features, rows, item_shape) for rows in (batch.support, batch.query))
-    return head.logits(Episode(support, labels, query, batch.way))
+    return head_scores(head, Episode(support, labels, query, batch.way))

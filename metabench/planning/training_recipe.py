@@ -46,13 +46,16 @@ def training_recipe(
     recipe = dataclasses.replace(published, **overrides)
     _check_augmentation(recipe, backbone, dataset)
     way, shot = shape[0], recipe.shot or shape[1]
-    return dataclasses.replace(
+    recipe = dataclasses.replace(
         recipe,
         way=recipe.way or way,
         shot=shot,
         query=recipe.query or shot,
         validation_way=recipe.validation_way or way,
     )
+    if algorithm.ways == "one":
+        _require_way(algorithm, recipe, way)
+    return recipe
 
 
 def refuse_trained_on(recipe: Recipe | None, split: str) -> None:
@@ -62,6 +65,16 @@ def refuse_trained_on(recipe: Recipe | None, split: str) -> None:
             f"cannot train on the classes of '{split}' (train.train_on={recipe.train_on}): they are measured. "
             "Change train.train_on."
         )
+
+
+def _require_way(algorithm: AlgorithmSpec, recipe: Recipe, way: int) -> None:
+    """Raise UsageError where training or validation episodes are not of the `way` of the evaluation."""
+    for field, trained in (("way", recipe.way), ("validation_way", recipe.validation_way)):
+        if trained != way and (field == "way" or recipe.train_on == "train"):
+            raise UsageError(
+                f"cannot evaluate {algorithm.name} at {way} ways with train.{field}={trained}: its weights fit one "
+                f"number of classes. Use --set train.{field}=0, which is that of the evaluation."
+            )
 
 
 def _check_augmentation(recipe: Recipe, backbone: BackboneSpec, dataset: DatasetSpec) -> None:

@@ -90,6 +90,8 @@ class SpecChecks(Conformance):
         if not isinstance(spec, DatasetSpec):  # whose tests may pass a layout of their own
             given = SCORERS[spec.takes].given if isinstance(spec, AlgorithmSpec) else 1  # a backbone's item_shape
             known = known[0 if isinstance(spec, ProtocolSpec) else given :]
+            if isinstance(spec, AlgorithmSpec) and spec.ways == "one":
+                known = [name for name in known if name != "way"]
             yield from (f"the constructor's '{name}' is no declared parameter" for name in known if name not in names)
         yield from (f"parameter '{name}' is not one of the constructor" for name in names if name not in known)
 
@@ -104,8 +106,13 @@ class SpecChecks(Conformance):
             yield "it reads maps, which only an algorithm that takes features can"
         elif spec.reads == "maps" and (problem := self._no_map(spec.backbone)):
             yield problem
+        if spec.ways == "one" and spec.takes == "images":
+            yield "ways is for what takes features: a network that takes images is always made for one"
         for name, recipe in spec.recipes.items():
             yield from (f"recipe '{name}': {problem}" for problem in _recipe(recipe))
+            ways = {recipe.way, recipe.validation_way} if recipe.train_on == "train" else {recipe.way}
+            if spec.ways == "one" and ways != {0} and f"/{max(ways)}-way" not in name:
+                yield f"recipe '{name}': weights that fit one way need way=0 and validation_way=0, the evaluation's"
         for exempt in spec.exempt:
             if not exempt.reason.strip():
                 yield f"it is exempt from {exempt.check} without a reason"
