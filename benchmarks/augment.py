@@ -24,14 +24,14 @@ from metabench.episodes.source import EpisodeSource
 from metabench.learners.augmentation import AUGMENTS
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import build_model
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.training.trainer import Trainer
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_protocols.fixed_way import FixedWay
 
 ROUNDS = 5
-RECIPE = Recipe(way=5, shot=1, query=15, episodes=10_000, train_on="train+val")
+RECIPE = Stage(way=5, shot=1, query=15, episodes=10_000, train_on="train+val")
 BACKBONES = (("conv4", Conv4),)
 
 

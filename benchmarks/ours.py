@@ -19,7 +19,7 @@ from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import embed, to_device
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.runtime.memory_limits import keep_freed_memory, peak_memory_mb
 from metabench.training.trainer import Trainer
 from metabench_algorithms.gradient.maml import Maml
@@ -88,7 +88,7 @@ def scoring(rotations: bool, episodes: int) -> dict[str, float]:
 def training(shot: int, episodes: int) -> dict[str, float]:
     """Episodes of the training loop, validation left out (the peers' loops have none here)."""
     train = split_of("train", True)
-    recipe = Recipe(way=WAY, shot=shot, query=QUERY, episodes=10**9)
+    recipe = Stage(way=WAY, shot=shot, query=QUERY, episodes=10**9)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             FeatureLearner(model()),
@@ -125,7 +125,7 @@ def maml_evaluation(shot: int, steps: int, pool: bool, episodes: int) -> dict[st
 def maml_training(shot: int, steps: int, pool: bool, episodes: int, batch: int) -> dict[str, float]:
     """Meta-training to second order, through the harness's step."""
     split = split_of("train", True)
-    recipe = Recipe(way=WAY, shot=shot, query=QUERY, episodes=10**9, batch=batch)
+    recipe = Stage(way=WAY, shot=shot, query=QUERY, episodes=10**9, batch=batch)
     with tempfile.TemporaryDirectory() as folder:
         images, state = to_device(split.images, CPU), Path(folder) / "state.safetensors"
         trainer = Trainer(adapting(steps, pool), recipe, images, source(split, shot), None, state)

@@ -24,7 +24,7 @@ from metabench.episodes.source import EpisodeSource
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import build_model
 from metabench.models.embedding import DTYPES, embed
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.runtime.memory_limits import keep_freed_memory
 from metabench.training.trainer import Trainer
 from metabench_algorithms.metric.protonet import ProtoNet
@@ -32,7 +32,7 @@ from metabench_backbones.conv4 import Conv4
 from metabench_protocols.fixed_way import FixedWay
 
 ROUNDS = 5
-RECIPE = Recipe(way=20, shot=1, query=5, episodes=10_000, train_on="train+val")
+RECIPE = Stage(way=20, shot=1, query=5, episodes=10_000, train_on="train+val")
 SHAPES = ((28, 28, 1), (32, 32, 3), (84, 84, 3))
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # declaring a plugin
     from metabench.registry.metric import Metric as Metric
     from metabench.registry.params import Param as Param
     from metabench.registry.params import Value as Value
-    from metabench.registry.recipe import Recipe as Recipe
+    from metabench.registry.stage import Stage as Stage
     from metabench.registry.specs import SAME_CLASSES as SAME_CLASSES
     from metabench.registry.specs import AlgorithmSpec as AlgorithmSpec
     from metabench.registry.specs import BackboneSpec as BackboneSpec

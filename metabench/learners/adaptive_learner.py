@@ -35,7 +35,7 @@ from metabench.models.adaptive import TaskAdaptiveAlgorithm, Weights
 from metabench.models.embedding import embed, to_device
 from metabench.models.interfaces import Backbone
 from metabench.models.task_context import TaskContext, task_context
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.runtime.forked_pool import ForkedPool, can_fork
 from metabench.runtime.memory import device_memory, out_of_memory
 from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
@@ -137,7 +137,7 @@ class AdaptiveLearner(Learner):
         """Return a number of episodes that keeps all workers busy and still reports often."""
         return 2 * self.group if self.batched else 8 * self.at_once
 
-    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
+    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Stage, episode: int) -> Tensor:
         """Leave the mean gradient over tasks; sums are in the order of the tasks, whichever worker did them."""
         images, batch = training_items(images, batch, recipe.augment)
         first_order = episode < recipe.first_order_episodes
@@ -157,7 +157,7 @@ class AdaptiveLearner(Learner):
 
     def check(
         self,
-        recipe: Recipe | None,
+        recipe: Stage | None,
         source: EpisodeSource,
         images: NDArray[np.uint8],
         memory: MemoryBudget = NO_LIMIT,
@@ -187,7 +187,7 @@ class AdaptiveLearner(Learner):
             self._take_at_once(min(self.at_once, _DRAWING) if self.batched else 1)
         return note + self._make_room(size, recipe is not None, memory)
 
-    def _try(self, recipe: Recipe | None, tasks: Task) -> tuple[int, bool]:
+    def _try(self, recipe: Stage | None, tasks: Task) -> tuple[int, bool]:
         """Return the bytes that one task takes, and whether it draws random numbers, at the end of training too."""
         task = tuple(part[0] for part in tasks)
         learns = recipe is not None and not has_update(self.module)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.models.interfaces import Backbone
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
 
 
@@ -64,7 +64,7 @@ class Learner(ABC):
         """Return the number of episodes like the one in `batch` that are scored at once."""
 
     @abstractmethod
-    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
+    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Stage, episode: int) -> Tensor:
         """Leave the gradient of the mean training loss in ``.grad`` of the parameters and return the loss.
 
         Args:
@@ -76,7 +76,7 @@ class Learner(ABC):
 
     def check(
         self,
-        recipe: Recipe | None,
+        recipe: Stage | None,
         source: EpisodeSource,
         images: NDArray[np.uint8],
         memory: MemoryBudget = NO_LIMIT,

@@ -13,7 +13,7 @@ from metabench.models.assembly import Embedded, Model, build_frozen, build_model
 from metabench.models.checkpoints import load_body
 from metabench.models.embedding import embedded_width
 from metabench.planning.run_spec import RunSpec
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.registry.registry import load_target
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec
@@ -87,7 +87,7 @@ def make_learner(
 
 
 def check_learner(
-    run: RunSpec, learner: Learner, recipe: Recipe | None, source: EpisodeSource, memory: MemoryBudget
+    run: RunSpec, learner: Learner, recipe: Stage | None, source: EpisodeSource, memory: MemoryBudget
 ) -> str:
     """Return what `Learner.check` says of the learner of a run, on the episodes and images of `source`.
 

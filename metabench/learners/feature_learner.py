@@ -17,7 +17,7 @@ from metabench.models.embedding import autocast
 from metabench.models.interfaces import Backbone, FeatureHead
 from metabench.models.output_checks import require_tensor
 from metabench.models.task_context import TaskContext, task_context
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
 
 
@@ -40,7 +40,7 @@ class FeatureLearner(Learner):
         """Return the number of episodes whose gathered features fit the cache."""
         return chunk_size(batch, data.shape[1], data.device)
 
-    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
+    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Stage, episode: int) -> Tensor:
         """Leave the gradient of the mean loss; support and query pass the backbone as one batch-norm batch."""
         images, batch = training_items(images, batch, recipe.augment)
         n_support = batch.support.shape[1]
@@ -59,7 +59,7 @@ class FeatureLearner(Learner):
 
     def check(
         self,
-        recipe: Recipe | None,
+        recipe: Stage | None,
         source: EpisodeSource,
         images: NDArray[np.uint8],
         memory: MemoryBudget = NO_LIMIT,

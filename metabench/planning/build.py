@@ -13,9 +13,9 @@ from metabench.planning.combine import Combination
 from metabench.planning.compatibility import incompatibility
 from metabench.planning.resolve import PlanRequest, resolve_plugin
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
-from metabench.planning.training_recipe import refuse_trained_on, training_recipe
+from metabench.planning.training_chain import refuse_trained_on, training_chain
 from metabench.registry.params import Value
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Chain, chain_params
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import SAME_CLASSES, BackboneSpec, DatasetSpec
@@ -64,10 +64,10 @@ def build_runs(
     incompatible = incompatibility(request.protocol, (combination.dataset.spec, selection.split), specs, registry)
     ways = selection.ways if request.has_ways else (0,)
     for way, shot in itertools.product(ways, selection.shots):
-        recipe, problem = _recipe(request, combination, parts, (way, shot))
+        stages, problem = _stages(request, combination, parts, (way, shot))
         problem = incompatible or problem
-        run = _run(request, combination, parts, (way, shot), recipe)
-        for seed in selection.seeds if recipe else (0,):
+        run = _run(request, combination, parts, (way, shot), stages)
+        for seed in selection.seeds if stages else (0,):
             seeded = dataclasses.replace(run, seed=seed, checkpoint_sha256=checkpoint_sha256)
             yield RejectedRun(seeded, problem) if problem else seeded
 
@@ -96,20 +96,20 @@ def _resolve_backbone(
     return dataclasses.replace(backbone, weights=weights, weights_sha256=file_sha256(weights), trained_on=trained_on)
 
 
-def _recipe(
+def _stages(
     request: PlanRequest, combination: Combination, parts: _Parts, shape: tuple[int, int]
-) -> tuple[Recipe | None, UsageError | None]:
-    """Return the training recipe, None where nothing is trained, and why there cannot be one."""
+) -> tuple[Chain, UsageError | None]:
+    """Return the stages of training, none where nothing is trained, and why they cannot be done."""
     if request.selection.checkpoint is not None:
-        return None, None
+        return (), None
     specs = combination.algorithm.spec, combination.backbone.spec, combination.source.spec
-    recipe = None
+    stages: Chain = ()
     try:
-        recipe = training_recipe(*specs, shape, request.recipe_overrides)
-        refuse_trained_on(recipe if parts.is_in_domain else None, request.selection.split)
+        stages = training_chain(*specs, shape, request.stage_overrides)
+        refuse_trained_on(stages if parts.is_in_domain else (), request.selection.split)
     except UsageError as error:
-        return recipe, error
-    return recipe, None
+        return stages, error
+    return stages, None
 
 
 def _run(
@@ -117,7 +117,7 @@ def _run(
     combination: Combination,
     parts: _Parts,
     shape: tuple[int, int],
-    recipe: Recipe | None,
+    stages: Chain,
 ) -> RunSpec:
     """Return the run of one way and shot, with seed 0."""
     selection, settings = request.selection, request.settings
@@ -125,9 +125,9 @@ def _run(
     published = algorithm.recipe(source.name, *shape, source.kind)
     cell: dict[str, Value] = {"way": shape[0], "shot": shape[1]}
     cell |= {} if selection.query is None else {"query": selection.query}
-    other_protocol = recipe is not None and request.training_protocol is not request.protocol
+    other_protocol = bool(stages) and request.training_protocol is not request.protocol
     return RunSpec(
-        algorithm=resolve_plugin(algorithm, {**(published.params if published else {}), **settings["algo"], **own}),
+        algorithm=resolve_plugin(algorithm, {**chain_params(published), **settings["algo"], **own}),
         backbone=parts.backbone,
         dataset=parts.dataset,
         protocol=resolve_plugin(request.protocol, {**settings["protocol"], **cell}),
@@ -136,11 +136,11 @@ def _run(
         sampling=selection.sampling,
         stop=request.stop,
         precision=selection.precision,
-        recipe=recipe,
+        stages=stages,
         seed=0,
         checkpoint=selection.checkpoint if algorithm.trains else None,
         checkpoint_sha256="",
         split=selection.split,
-        source=None if parts.is_in_domain or recipe is None else parts.trained_on,
+        source=None if parts.is_in_domain or not stages else parts.trained_on,
         training_protocol=resolve_plugin(request.training_protocol, cell) if other_protocol else None,
     )

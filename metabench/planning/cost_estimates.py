@@ -49,7 +49,7 @@ class Estimates:
 
     def train(self, run: RunSpec) -> float | None:
         """Return the seconds of the whole training; None where nothing similar was measured."""
-        if run.recipe is None:
+        if not run.stages:
             return 0.0
         rate = _median(self.training, run)
         return None if rate is None else rate * run.recipe.episodes * _images(vars(run.recipe))

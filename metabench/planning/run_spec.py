@@ -10,7 +10,7 @@ from typing import Any
 from metabench.errors import MetabenchError
 from metabench.planning.data_digests import NO_DIGESTS, DataDigests
 from metabench.registry.metric import Metric
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Chain, Stage
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import TEST, AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
 from metabench.statistics.stopping import StopRule
@@ -31,8 +31,8 @@ class RunSpec:
     sampling: str
     stop: StopRule | None
     precision: str
-    recipe: Recipe | None
-    """None where nothing is trained: the algorithm learns nothing, or a checkpoint is given."""
+    stages: Chain
+    """Of training; none where nothing is trained: the algorithm learns nothing, or a checkpoint is given."""
     seed: int
     checkpoint: Path | None
     checkpoint_sha256: str
@@ -111,19 +111,18 @@ class RunSpec:
         return content_key([self.inputs(NO_DIGESTS), self.dataset.identity, source, str(self.checkpoint)])
 
     def training_inputs(self, digests: DataDigests) -> dict[str, Any] | None:
-        """Return everything that determines the weights.
+        """Return everything that determines the weights: the last stage, and those before it where there are any.
 
         Dataset and protocol of the training are named where they differ from those of the evaluation.
         """
         if self.checkpoint is not None:
             return {"checkpoint": self.checkpoint_sha256}
-        if self.recipe is None:
+        if not self.stages:
             return None
+        *before, last = self.stages
         return {
-            **self.recipe.inputs(),
-            "seed": self.seed,
-            "digests": {name: digests.trained[name] for name in ("train", "val") if name in digests.trained},
-            **({"reserve": {self.beside: self.reserve}} if self.beside else {}),
+            **self._stage_inputs(last, digests),
+            **({"before": [stage.inputs() for stage in before]} if before else {}),
             **({} if self.source is None else {"dataset": self.source.inputs()}),
             **({} if self.training_protocol is None else {"protocol": _shapeless(self.training_protocol)}),
         }
@@ -155,13 +154,33 @@ class RunSpec:
             "precision": self.precision,
         }
 
-    def training_key(self, digests: DataDigests) -> str:
-        """Return the key of the trained weights, which several runs may share, whatever they are measured on."""
-        inputs = {**self.inputs(digests), "protocol": _shapeless(self.trained_by), "evaluation": None}
-        inputs["dataset"] = self.trained_on.inputs()
-        training = inputs["training"] or {}
-        inputs["training"] = {name: training[name] for name in training if name not in ("dataset", "protocol")}
-        return content_key(inputs)
+    def stage_keys(self, digests: DataDigests) -> list[str]:
+        """Return the key of the weights that each stage of the training ends with.
+
+        Several runs may share them, whatever they are measured on. A key holds that of the stage before. A stage of
+        classes is the same for every algorithm.
+        """
+        keys: list[str] = []
+        for stage in self.stages:
+            inputs = {
+                **self.inputs(digests),
+                "dataset": self.trained_on.inputs(),
+                "protocol": _shapeless(self.trained_by),
+                "evaluation": None,
+                "training": self._stage_inputs(stage, digests),
+            }
+            if not stage.is_episodic:
+                del inputs["algorithm"]
+            keys.append(content_key({**inputs, **({"before": keys[-1]} if keys else {})}))
+        return keys
+
+    def _stage_inputs(self, stage: Stage, digests: DataDigests) -> dict[str, Any]:
+        return {
+            **stage.inputs(),
+            "seed": self.seed,
+            "digests": {name: digests.trained[name] for name in ("train", "val") if name in digests.trained},
+            **({"reserve": {self.beside: self.reserve}} if self.beside else {}),
+        }
 
 
 @dataclass(frozen=True)

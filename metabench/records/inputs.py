@@ -101,7 +101,7 @@ class EvaluationInputs(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrainingInputs(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Inputs that determine trained weights: a `metabench.registry.recipe.Recipe` with seed and data, or a file.
+    """Inputs that determine trained weights: a `metabench.registry.stage.Stage` with seed and data, or a file.
 
     Attributes:
         checkpoint: SHA-256 of a file of weights; then nothing else is known here.

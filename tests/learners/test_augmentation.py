@@ -24,7 +24,7 @@ from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import build_model
 from metabench.models.embedding import to_device
 from metabench.models.interfaces import FeatureHead
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.training import trainer
 from metabench.training.trainer import Trainer, check_recipe
 from metabench_algorithms.gradient.maml import Maml
@@ -33,7 +33,7 @@ from metabench_backbones.conv4 import Conv4
 from metabench_datasets.glyphs import Glyphs
 from metabench_protocols.fixed_way import FixedWay
 
-RECIPE = Recipe(way=4, shot=1, query=2, episodes=6, validate_every=3, validation_episodes=4, validation_way=4)
+RECIPE = Stage(way=4, shot=1, query=2, episodes=6, validate_every=3, validation_episodes=4, validation_way=4)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -131,7 +131,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClassSplit]:
     return {name: data.load(name, context) for name in ("train", "val")}
 
 
-def make_trainer(splits: dict[str, ClassSplit], state: Path, head: Any, recipe: Recipe) -> Trainer:
+def make_trainer(splits: dict[str, ClassSplit], state: Path, head: Any, recipe: Stage) -> Trainer:
     model = build_model(Conv4, {"channels": 4}, head, {}, (1, 28, 28), 0, 4)
     learner: Learner = FeatureLearner(model) if issubclass(head, FeatureHead) else AdaptiveLearner(model)  # type: ignore[arg-type]
     images = {name: to_device(split.images, torch.device("cpu")) for name, split in splits.items()}

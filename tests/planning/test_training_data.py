@@ -63,7 +63,7 @@ def test_classes_that_are_trained_on_are_not_measured() -> None:
 
 
 def test_training_on_another_dataset() -> None:
-    """Recipe, backbone and digests are of A, the measured split of B; the weights are those that A has of its own."""
+    """Stage, backbone and digests are of A, the measured split of B; the weights are those that A has of its own."""
     (cross,) = runs(datasets=("letters",), train_dataset="digits", settings={"data.size": 9})
     (own,) = runs(datasets=("digits",), settings={"data.size": 9})
     assert cross.recipe == own.recipe

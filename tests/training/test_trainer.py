@@ -18,7 +18,7 @@ from metabench.errors import MetabenchError, UsageError
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import to_device
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.training import trainer
 from metabench.training.trainer import Progress, Trainer, learning_rate
 from metabench_algorithms.metric.protonet import ProtoNet
@@ -26,7 +26,7 @@ from metabench_backbones.conv4 import Conv4
 from metabench_datasets.glyphs import Glyphs
 from metabench_protocols.fixed_way import FixedWay
 
-RECIPE = Recipe(
+RECIPE = Stage(
     way=5, shot=1, query=2, episodes=7, lr=0.01, lr_step=3, validate_every=3, validation_episodes=6, validation_way=4
 )
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClassSplit]:
     return {name: data.load(name, context) for name in ("train", "val")}
 
 
-def make(splits: dict[str, ClassSplit], state: Path, recipe: Recipe = RECIPE, seed: int = 0) -> Trainer:
+def make(splits: dict[str, ClassSplit], state: Path, recipe: Stage = RECIPE, seed: int = 0) -> Trainer:
     model = build_model(Conv4, {"channels": 4}, ProtoNet, {}, (1, 28, 28), seed)
     assert isinstance(model, Model)
     images = {name: to_device(split.images, CPU) for name, split in splits.items()}

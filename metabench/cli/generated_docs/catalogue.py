@@ -18,7 +18,7 @@ from metabench.leaderboard.page_text import mark
 from metabench.leaderboard.rows import BoardRow
 from metabench.planning.suites import Suite, load_suites
 from metabench.registry.params import Param
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Spec, defaults
 from metabench.reports.score_text import score_text
@@ -140,13 +140,13 @@ def _where(name: str) -> str:
     return ", ".join([names.get(first, first), *rest])
 
 
-def _recipe(recipe: Recipe) -> tuple[str, str, str, str]:
+def _recipe(recipe: Stage) -> tuple[str, str, str, str]:
     numbers = (recipe.way or "test", recipe.shot or "test", recipe.query or "shots")
     batch = f" in batches of {recipe.batch}" if recipe.batch > 1 else ""
     return "-".join(map(str, numbers)), f"{recipe.episodes:,}{batch}", _optimizer(recipe), recipe.source or "-"
 
 
-def _optimizer(recipe: Recipe) -> str:
+def _optimizer(recipe: Stage) -> str:
     """Return the optimiser and its schedule in words."""
     parts = [f"{recipe.optimizer} {recipe.lr:g}"]
     if recipe.schedule != "step":

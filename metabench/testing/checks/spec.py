@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 
 from metabench.errors import UsageError
 from metabench.registry.metric import ACCURACY
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.registry.registry import availability
 from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, conformance_check
@@ -136,7 +136,7 @@ class SpecChecks(Conformance):
                 yield f"{name} must be given for its splits, {', '.join(spec.splits)}"
 
 
-def _recipe(recipe: Recipe) -> Iterator[str]:
+def _recipe(recipe: Stage) -> Iterator[str]:
     try:
         check_recipe(recipe)
     except UsageError as error:
