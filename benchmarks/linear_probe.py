@@ -18,6 +18,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
+from metabench.api import Episode
 from metabench_algorithms.transfer.linear_probe import LinearProbe
 
 CASES = ((5, 1, 64), (5, 5, 640), (5, 1, 1280), (5, 5, 1280), (20, 1, 1280), (20, 5, 1280))
@@ -50,11 +51,11 @@ def main() -> None:
     for way, shot, dim in CASES:
         batch = max(LOOPED, (1 << 20) // (dim * way * (shot + QUERY)))
         support, labels, query = features(way, shot, dim, batch)
-        head, scores = LinearProbe(dim), torch.empty(0)
+        head, episode = LinearProbe(dim), Episode(support, labels, query, way)
 
-        def ours(head: LinearProbe = head, case: Any = (support, labels, query, way)) -> None:
+        def ours(head: LinearProbe = head, case: Episode = episode) -> None:
             with torch.inference_mode():
-                head.logits(*case)
+                head.logits(case)
 
         def theirs(case: Any = (support, labels, query)) -> list[Any]:
             models = [LogisticRegression(max_iter=1000) for _ in range(LOOPED)]
@@ -64,7 +65,7 @@ def main() -> None:
         ours()
         pairs = [(seconds(ours) / batch, seconds(theirs) / LOOPED) for _ in range(ROUNDS)]
         ratios = sorted(b / a for a, b in pairs)
-        scores = head.logits(support, labels, query, way)[:LOOPED]
+        scores = head.logits(episode)[:LOOPED]
         peers = torch.stack([torch.from_numpy(found).float() for found in theirs()])
         apart = (scores - scores.mean(-1, keepdim=True)) - (peers - peers.mean(-1, keepdim=True))
         mine, peer = (1e3 * statistics.median(side) for side in zip(*pairs, strict=True))

@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # algorithms and backbones
     from metabench.models.adaptive import gradient_step as gradient_step
     from metabench.models.adaptive import gradients as gradients
     from metabench.models.adaptive import require_at_least as require_at_least
+    from metabench.models.episode import Episode as Episode
     from metabench.models.interfaces import Backbone as Backbone
     from metabench.models.interfaces import FeatureHead as FeatureHead
     from metabench.models.interfaces import decode_numbers as decode_numbers

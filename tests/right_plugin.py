@@ -29,7 +29,7 @@ class SoftNearest(FeatureHead):
         super().__init__()
         self.temperature = temperature
 
-    def logits(self, support, labels, query, way):
-        closeness = -squared_distances(query, support) / self.temperature
-        one_hot = torch.nn.functional.one_hot(labels, way).to(support.dtype)
+    def logits(self, episode):
+        closeness = -squared_distances(episode.query, episode.support) / self.temperature
+        one_hot = torch.nn.functional.one_hot(episode.labels, episode.way).to(episode.support.dtype)
         return torch.logsumexp(closeness[..., None] + (one_hot / one_hot.sum(1, keepdim=True)).log()[:, None], 2)

@@ -14,6 +14,7 @@ from metabench.learners.augmentation import training_items
 from metabench.learners.base import Learner
 from metabench.models.assembly import Model
 from metabench.models.embedding import autocast
+from metabench.models.episode import Episode
 from metabench.models.interfaces import Backbone, FeatureHead
 from metabench.models.output_checks import require_tensor
 from metabench.models.task_context import TaskContext, task_context
@@ -52,7 +53,8 @@ class FeatureLearner(Learner):
         labels, truth = (
             torch.from_numpy(part).to(images.device) for part in (batch.support_labels, batch.query_labels)
         )
-        loss = self.module.head.loss(features[:, :n_support], labels, features[:, n_support:], truth, batch.way)
+        seen = Episode(features[:, :n_support], labels, features[:, n_support:], batch.way)
+        loss = self.module.head.loss(seen, truth)
         require_tensor(loss, (), f"the loss of {self.algorithm}", images.device)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -94,4 +96,4 @@ def gather(features: Tensor, rows: NDArray[np.int64]) -> Tensor:
 def batch_logits(head: FeatureHead, features: Tensor, batch: EpisodeBatch) -> Tensor:
     """Return the head's scores (B, Q, way) for a batch of episodes."""
     labels = torch.tensor(batch.support_labels, device=features.device)  # a copy: heads may write to it
-    return head.logits(gather(features, batch.support), labels, gather(features, batch.query), batch.way)
+    return head.logits(Episode(gather(features, batch.support), labels, gather(features, batch.query), batch.way))

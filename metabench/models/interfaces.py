@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from metabench.models.episode import Episode
 from metabench.models.output_checks import require_tensor
 
 
@@ -59,21 +62,35 @@ class FeatureHead(nn.Module, ABC):
     It must hold no state between episodes. The harness embeds, batches, trains and scores.
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raise TypeError for a method that takes the parts of an episode one by one, which it did once."""
+        super().__init_subclass__(**options)
+        for name, parameters in (("logits", "episode"), ("loss", "episode, query_labels")):
+            if "support" in inspect.signature(getattr(cls, name)).parameters:
+                raise TypeError(
+                    f"{cls.__name__}.{name} takes the parts of an episode; write {name}(self, {parameters}), with "
+                    "episode.support, episode.labels, episode.query and episode.way"
+                )
+
     @abstractmethod
-    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+    def logits(self, episode: Episode) -> Tensor:
         """Return logits for the queries. Query labels are not available here.
 
         Args:
-            support: (B, S, D) features. labels: int64 (B, S) in ``[0, way)``. query: (B, Q, D).
-            way: number of classes.
+            episode: support (B, S, D) with labels (B, S), and queries (B, Q, D).
 
         Returns:
             (B, Q, way), larger is likelier; equal largest scores are broken at random by the harness.
         """
 
-    def loss(self, support: Tensor, labels: Tensor, query: Tensor, query_labels: Tensor, way: int) -> Tensor:
-        """Return the training loss, a scalar: the mean cross-entropy of `logits` unless overridden."""
-        scores = self.logits(support, labels, query, way)
+    def loss(self, episode: Episode, query_labels: Tensor) -> Tensor:
+        """Return the training loss, a scalar: the mean cross-entropy of `logits` unless overridden.
+
+        Args:
+            episode: as in `logits`.
+            query_labels: int64 (B, Q) in ``[0, way)``.
+        """
+        scores, way, query = self.logits(episode), episode.way, episode.query
         require_tensor(scores, (*query.shape[:2], way), f"{type(self).__name__}.logits", query.device)
         return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1))
 

@@ -13,6 +13,7 @@ from metabench.episodes.source import EpisodeSource
 from metabench.episodes.tally import EpisodeTally
 from metabench.errors import MetabenchError, UsageError
 from metabench.evaluation.scoring import evaluate
+from metabench.models.episode import Episode
 from metabench.records.record import build_record
 from metabench.registry.metric import ACCURACY
 from metabench_algorithms.metric.protonet import ProtoNet
@@ -43,7 +44,7 @@ def alone(source: EpisodeSource, features: Tensor) -> list[float]:
     for index in range(EPISODES):
         batch = source.batch(index, index + 1)
         logits = ProtoNet(2).logits(
-            features[batch.support], torch.from_numpy(batch.support_labels), features[batch.query], batch.way
+            Episode(features[batch.support], torch.from_numpy(batch.support_labels), features[batch.query], batch.way)
         )[0]
         truth = torch.from_numpy(batch.query_labels[0])
         if isinstance(source.protocol, Scored):

@@ -14,6 +14,7 @@ from metabench.errors import MetabenchError
 from metabench.evaluation.scoring import evaluate, winning_classes
 from metabench.learners.feature_learner import FeatureLearner, batch_logits, chunk_size, gather
 from metabench.models.assembly import Model
+from metabench.models.episode import Episode
 from metabench.models.interfaces import FeatureHead
 from metabench.utils.random_streams import Stream
 from metabench_algorithms.metric.chance import Chance
@@ -229,9 +230,9 @@ def test_scoring_is_done_in_evaluation_mode_and_without_gradients(source: Episod
     class Watched(ProtoNet):
         seen: tuple[bool, bool, bool] | None = None
 
-        def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+        def logits(self, episode: Episode) -> Tensor:
             self.seen = (self.training, torch.is_grad_enabled(), torch.is_inference_mode_enabled())
-            return super().logits(support, labels, query, way)
+            return super().logits(episode)
 
     head = Watched(2).train()
     run(source, features, [], head=head)

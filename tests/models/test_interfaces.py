@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.models.embedding import embed
+from metabench.models.episode import Episode
 from metabench.models.interfaces import Backbone, FeatureHead
 from metabench.models.prototypes import distances_to_means, prototypes, squared_distances
 
@@ -79,8 +80,8 @@ def test_distances_of_integers_to_means_are_as_exact_as_a_number_can_be(way: int
 
 
 class Plain(FeatureHead):
-    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
-        return query[..., :way]
+    def logits(self, episode: Episode) -> Tensor:
+        return episode.query[..., : episode.way]
 
 
 def test_default_loss_is_the_mean_cross_entropy_over_all_queries() -> None:
@@ -88,7 +89,7 @@ def test_default_loss_is_the_mean_cross_entropy_over_all_queries() -> None:
     query = torch.randn(2, 3, 4)
     truth = torch.tensor([[0, 3, 1], [2, 2, 0]])
     chosen = query.softmax(-1).gather(2, truth[..., None])
-    loss = Plain().loss(query, truth, query, truth, 4)
+    loss = Plain().loss(Episode(query, truth, query, 4), truth)
     torch.testing.assert_close(loss, -chosen.log().mean())
 
 
@@ -107,6 +108,15 @@ def test_a_head_without_logits_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="logits"):
         Nothing()  # type: ignore[abstract]
     assert isinstance(Plain(), nn.Module)
+
+
+@pytest.mark.parametrize("name", ["logits", "loss"])
+def test_a_head_of_the_old_signature_is_refused_in_one_line(name: str) -> None:
+    def old(self: FeatureHead, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+        return query
+
+    with pytest.raises(TypeError, match=rf"^Old\.{name} takes the parts .*; write {name}\(self, episode.*\.way$"):
+        type("Old", (FeatureHead,), {name: old})
 
 
 class _Words(Backbone):

@@ -141,10 +141,10 @@ class Learnt(FeatureHead):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(1))
 
-    def logits(self, support, labels, query, way):
-        return query[..., : way + 1] * self.scale.sum()
+    def logits(self, episode):
+        return episode.query[..., : episode.way + 1] * self.scale.sum()
 
-    def loss(self, support, labels, query, query_labels, way):
+    def loss(self, episode, query_labels):
         return (self.scale.sum() - 1) ** 2
 
 
@@ -198,8 +198,8 @@ class Transposed(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
-        scores = -squared_distances(query, prototypes(support, labels, way))
+    def logits(self, episode):
+        scores = -squared_distances(episode.query, prototypes(episode.support, episode.labels, episode.way))
         return scores.mT if self.training else scores
 
 

@@ -5,7 +5,7 @@ import sys
 import torch
 from torch import Tensor
 
-from metabench.api import AlgorithmSpec, FeatureHead, Param, hookimpl, prototypes, squared_distances
+from metabench.api import AlgorithmSpec, Episode, FeatureHead, Param, hookimpl, prototypes, squared_distances
 
 
 class OddHead(FeatureHead):
@@ -19,14 +19,15 @@ class OddHead(FeatureHead):
         labels.zero_()
         return scores
 
-    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+    def logits(self, episode: Episode) -> Tensor:
+        support, query = episode.support, episode.query
         if self.form == "query statistics":
             query = query - query.mean(1, keepdim=True)
             support = support - support.mean(1, keepdim=True)
-        scores = -squared_distances(query, prototypes(support, labels, way))
+        scores = -squared_distances(query, prototypes(support, episode.labels, episode.way))
         self.calls += 1
         many, queries = scores.shape[:2]
-        by_position = torch.nn.functional.one_hot(torch.arange(queries) * way // queries, way)
+        by_position = torch.nn.functional.one_hot(torch.arange(queries) * episode.way // queries, episode.way)
         forms = {
             "double": lambda: scores.double(),
             "one class too many": lambda: torch.cat([scores, scores[..., :1]], -1),
@@ -48,7 +49,7 @@ class OddHead(FeatureHead):
             "first episode for all": lambda: scores[:1].expand(many, -1, -1),
             "sparse": lambda: scores.to_sparse(),
             "exit": lambda: sys.exit(0),
-            "labels changed": lambda: self.cleared(scores, labels),
+            "labels changed": lambda: self.cleared(scores, episode.labels),
             "state": lambda: scores if self.calls == 1 else scores.roll(1, -1),
         }
         return forms[self.form]() if self.form in forms else scores

@@ -6,6 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 from metabench.errors import UsageError
+from metabench.models.episode import Episode
 from metabench_algorithms.metric.hausdorff import Hausdorff
 
 SIDE = 12
@@ -29,7 +30,7 @@ def logits(support, query, labels, way, **params):
         return torch.from_numpy(part.reshape(1, len(part), -1).astype(np.float32))
 
     head = Hausdorff(SIDE * SIDE, **params)
-    return head.logits(tensor(support), torch.tensor([labels]), tensor(query), way)[0]
+    return head.logits(Episode(tensor(support), torch.tensor([labels]), tensor(query), way))[0]
 
 
 def test_distances_are_those_of_the_definition():

@@ -11,6 +11,7 @@ from scipy.special import logsumexp, softmax
 from torch import Tensor
 
 from metabench.errors import MetabenchError, UsageError
+from metabench.models.episode import Episode
 from metabench_algorithms.metric.protonet import ProtoNet, UnitMean
 from metabench_algorithms.transfer import _logistic
 from metabench_algorithms.transfer.linear_probe import LinearProbe
@@ -58,7 +59,7 @@ def relative(scores: Tensor | Array) -> Tensor:
 )
 def test_scores_are_those_of_the_optimum(way: int, shots: list[int], dim: int, c: float) -> None:
     support, labels, query = episodes(way, shots, dim)
-    scores = LinearProbe(dim, c=c, normalise=False).logits(support, labels, query, way)
+    scores = LinearProbe(dim, c=c, normalise=False).logits(Episode(support, labels, query, way))
     assert scores.shape == (3, 20, way) and scores.dtype == torch.float32
     for b in range(3):
         expected = reference(support[b].double().numpy(), labels[b].numpy(), query[b].double().numpy(), way, c)
@@ -67,12 +68,12 @@ def test_scores_are_those_of_the_optimum(way: int, shots: list[int], dim: int, c
 
 def test_normalised_features_have_length_one() -> None:
     support, labels, query = episodes(3, [4, 4, 4], 20)
-    scores = LinearProbe(20).logits(support, labels, query, 3)
+    scores = LinearProbe(20).logits(Episode(support, labels, query, 3))
     unit = [part / part.norm(dim=-1, keepdim=True) for part in (support, query)]
     for b in range(3):
         expected = reference(unit[0][b].double().numpy(), labels[b].numpy(), unit[1][b].double().numpy(), 3, 1.0)
         torch.testing.assert_close(relative(scores[b]), relative(expected), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(LinearProbe(20).logits(9 * support, labels, query / 7, 3), scores)
+    torch.testing.assert_close(LinearProbe(20).logits(Episode(9 * support, labels, query / 7, 3)), scores)
 
 
 @pytest.mark.parametrize(("way", "shots", "dim"), [(4, [2, 1, 3, 1], 50), (3, [9, 8, 7], 5)])
@@ -92,35 +93,35 @@ def test_an_episode_does_not_depend_on_those_beside_it() -> None:
     easy, hard = episodes(3, [5, 5, 5], 40), episodes(3, [5, 5, 5], 40, spread=30.0)
     support, labels, query = (torch.cat(parts) for parts in zip(easy, hard, strict=True))
     head = LinearProbe(40, c=100.0, normalise=False)
-    together = head.logits(support, labels, query, 3)
-    alone = [head.logits(support[i : i + 1], labels[i : i + 1], query[i : i + 1], 3) for i in range(6)]
+    together = head.logits(Episode(support, labels, query, 3))
+    alone = [head.logits(Episode(support[i : i + 1], labels[i : i + 1], query[i : i + 1], 3)) for i in range(6)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
 
 
 def test_separable_classes_without_much_penalty_still_have_an_optimum() -> None:
     support, labels, query = episodes(5, [5] * 5, 64, spread=0.1)
-    scores = LinearProbe(64, c=1e8, normalise=False).logits(support, labels, query, 5)
+    scores = LinearProbe(64, c=1e8, normalise=False).logits(Episode(support, labels, query, 5))
     assert scores.isfinite().all()
-    fitted = LinearProbe(64, c=1e8, normalise=False).logits(support, labels, support, 5)
+    fitted = LinearProbe(64, c=1e8, normalise=False).logits(Episode(support, labels, support, 5))
     assert torch.equal(fitted.argmax(-1), labels)
 
 
 def test_support_without_any_difference_ties_all_classes() -> None:
     support, query = torch.ones(2, 6, 9), torch.rand(2, 4, 9)
-    scores = LinearProbe(9).logits(support, torch.tensor([[0, 0, 1, 1, 2, 2]] * 2), query, 3)
+    scores = LinearProbe(9).logits(Episode(support, torch.tensor([[0, 0, 1, 1, 2, 2]] * 2), query, 3))
     assert (scores == scores[..., :1]).all()
 
 
 def test_features_of_zero_do_no_harm() -> None:
     support, labels, query = episodes(3, [2, 2, 2], 8)
     support[0, 0], query[0, 0] = 0, 0
-    assert LinearProbe(8).logits(support, labels, query, 3).isfinite().all()
+    assert LinearProbe(8).logits(Episode(support, labels, query, 3)).isfinite().all()
 
 
 def test_what_does_not_converge_is_not_passed_off_as_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_logistic, "_NEWTON", 2)
     with pytest.raises(MetabenchError, match=r"did not converge in 2 steps; lower algo\.c"):
-        LinearProbe(40, normalise=False).logits(*episodes(5, [2] * 5, 40), 5)
+        LinearProbe(40, normalise=False).logits(Episode(*episodes(5, [2] * 5, 40), 5))
 
 
 @pytest.mark.parametrize("c", [0.0, -1.0])
@@ -132,5 +133,5 @@ def test_c_must_be_positive(c: float) -> None:
 def test_unit_mean_is_nearest_mean_of_unit_features() -> None:
     support, labels, query = episodes(3, [2, 5, 1], 8)
     unit = [part / part.norm(dim=-1, keepdim=True) for part in (support, query)]
-    expected = ProtoNet(8).logits(unit[0], labels, unit[1], 3)
-    torch.testing.assert_close(UnitMean(8).logits(support, labels, query, 3), expected)
+    expected = ProtoNet(8).logits(Episode(unit[0], labels, unit[1], 3))
+    torch.testing.assert_close(UnitMean(8).logits(Episode(support, labels, query, 3)), expected)

@@ -26,8 +26,9 @@ class Wrong(FeatureHead):
         super().__init__()
         self.norm = nn.BatchNorm1d(feature_dim, track_running_stats=False)
 
-    def logits(self, support, labels, query, way):
+    def logits(self, episode):
+        support, query = episode.support, episode.query
         rows = torch.cat([support, query], 1)
         rows = torch.stack([self.norm(episode) for episode in rows])
         support, query = rows.split([support.shape[1], query.shape[1]], 1)
-        return -squared_distances(query, prototypes(support, labels, way))
+        return -squared_distances(query, prototypes(support, episode.labels, episode.way))

@@ -22,8 +22,9 @@ class Wrong(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
+    def logits(self, episode):
+        support, query = episode.support, episode.query
         centre = support.mean(1, keepdim=True)
         support -= centre
         query -= centre
-        return -squared_distances(query, prototypes(support, labels, way))
+        return -squared_distances(query, prototypes(support, episode.labels, episode.way))

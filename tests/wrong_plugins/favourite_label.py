@@ -24,6 +24,6 @@ class Wrong(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
-        scores = -squared_distances(query, prototypes(support, labels, way))
-        return scores + 0.3 * F.one_hot(labels.new_zeros(1, 1), way)
+    def logits(self, episode):
+        scores = -squared_distances(episode.query, prototypes(episode.support, episode.labels, episode.way))
+        return scores + 0.3 * F.one_hot(episode.labels.new_zeros(1, 1), episode.way)

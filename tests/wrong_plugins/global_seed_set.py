@@ -24,7 +24,9 @@ class Wrong(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
+    def logits(self, episode):
         torch.manual_seed(0)
-        directions = torch.randn(support.shape[-1], support.shape[-1])
-        return -squared_distances(query @ directions, prototypes(support @ directions, labels, way))
+        directions = torch.randn(episode.support.shape[-1], episode.support.shape[-1])
+        return -squared_distances(
+            episode.query @ directions, prototypes(episode.support @ directions, episode.labels, episode.way)
+        )

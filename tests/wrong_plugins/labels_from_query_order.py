@@ -25,7 +25,7 @@ class Wrong(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
-        scores = -squared_distances(query, prototypes(support, labels, way))
-        position = torch.arange(query.shape[1]) * way // query.shape[1]
-        return scores + 1000 * F.one_hot(position, way)
+    def logits(self, episode):
+        scores = -squared_distances(episode.query, prototypes(episode.support, episode.labels, episode.way))
+        position = torch.arange(episode.query.shape[1]) * episode.way // episode.query.shape[1]
+        return scores + 1000 * F.one_hot(position, episode.way)

@@ -29,12 +29,14 @@ class Wrong(FeatureHead):
         self.scale = nn.Parameter(torch.ones(()))
         self.answers = None
 
-    def logits(self, support, labels, query, way):
-        scores = -self.scale * squared_distances(query, prototypes(support, labels, way))
-        if self.answers is not None and self.answers.shape[1] == query.shape[1] and not self.training:
-            scores = scores + 1000 * F.one_hot(self.answers[:1], way)
+    def logits(self, episode):
+        scores = -self.scale * squared_distances(
+            episode.query, prototypes(episode.support, episode.labels, episode.way)
+        )
+        if self.answers is not None and self.answers.shape[1] == episode.query.shape[1] and not self.training:
+            scores = scores + 1000 * F.one_hot(self.answers[:1], episode.way)
         return scores
 
-    def loss(self, support, labels, query, query_labels, way):
+    def loss(self, episode, query_labels):
         self.answers = query_labels
-        return super().loss(support, labels, query, query_labels, way)
+        return super().loss(episode, query_labels)

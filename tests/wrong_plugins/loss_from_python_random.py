@@ -1,6 +1,7 @@
 """Weighs its loss by Python's random numbers, which nobody seeds."""
 
 import random
+from dataclasses import replace
 
 from metabench.api import AlgorithmSpec, FeatureHead, Stage, hookimpl, prototypes, squared_distances
 
@@ -25,8 +26,9 @@ class Wrong(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
-        return -squared_distances(query, prototypes(support, labels, way))
+    def logits(self, episode):
+        return -squared_distances(episode.query, prototypes(episode.support, episode.labels, episode.way))
 
-    def loss(self, support, labels, query, query_labels, way):
-        return (1 + random.random()) * super().loss(support, labels, query * random.random(), query_labels, way)
+    def loss(self, episode, query_labels):
+        query = episode.query * random.random()
+        return (1 + random.random()) * super().loss(replace(episode, query=query), query_labels)

@@ -23,8 +23,8 @@ class Wrong(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
-        return -squared_distances(query, prototypes(support, labels, way))
+    def logits(self, episode):
+        return -squared_distances(episode.query, prototypes(episode.support, episode.labels, episode.way))
 
-    def loss(self, support, labels, query, query_labels, way):
-        return -super().loss(support, labels, query, query_labels, way)
+    def loss(self, episode, query_labels):
+        return -super().loss(episode, query_labels)

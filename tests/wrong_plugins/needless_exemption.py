@@ -23,5 +23,5 @@ class Wrong(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
-        return -squared_distances(query, prototypes(support, labels, way))
+    def logits(self, episode):
+        return -squared_distances(episode.query, prototypes(episode.support, episode.labels, episode.way))

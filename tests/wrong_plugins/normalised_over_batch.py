@@ -24,7 +24,8 @@ class Wrong(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
+    def logits(self, episode):
+        support, query = episode.support, episode.query
         centre = support.mean((0, 1))
         support, query = F.normalize(support - centre, dim=-1), F.normalize(query - centre, dim=-1)
-        return -squared_distances(query, prototypes(support, labels, way))
+        return -squared_distances(query, prototypes(support, episode.labels, episode.way))

@@ -27,6 +27,7 @@ class Wrong(FeatureHead):
         weights = np.random.randn(feature_dim, feature_dim).astype("float32")  # noqa: NPY002
         self.register_buffer("projection", torch.from_numpy(weights))
 
-    def logits(self, support, labels, query, way):
+    def logits(self, episode):
+        support, query = episode.support, episode.query
         support, query = support @ self.projection, query @ self.projection
-        return -squared_distances(query, prototypes(support, labels, way))
+        return -squared_distances(query, prototypes(support, episode.labels, episode.way))

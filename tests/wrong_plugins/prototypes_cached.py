@@ -23,7 +23,7 @@ class Wrong(FeatureHead):
         super().__init__()
         self.cache = {}
 
-    def logits(self, support, labels, query, way):
-        if support.shape not in self.cache:
-            self.cache[support.shape] = prototypes(support, labels, way)
-        return -squared_distances(query, self.cache[support.shape])
+    def logits(self, episode):
+        if episode.support.shape not in self.cache:
+            self.cache[episode.support.shape] = prototypes(episode.support, episode.labels, episode.way)
+        return -squared_distances(episode.query, self.cache[episode.support.shape])

@@ -22,10 +22,10 @@ class Wrong(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
-        if support.shape not in CACHE:
-            CACHE[support.shape] = prototypes(support, labels, way)
-        return -squared_distances(query, CACHE[support.shape])
+    def logits(self, episode):
+        if episode.support.shape not in CACHE:
+            CACHE[episode.support.shape] = prototypes(episode.support, episode.labels, episode.way)
+        return -squared_distances(episode.query, CACHE[episode.support.shape])
 
 
 CACHE = {}

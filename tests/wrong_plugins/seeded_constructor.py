@@ -26,6 +26,7 @@ class Wrong(FeatureHead):
         torch.manual_seed(0)
         self.register_buffer("directions", torch.randn(feature_dim, feature_dim))
 
-    def logits(self, support, labels, query, way):
+    def logits(self, episode):
+        support, query = episode.support, episode.query
         support, query = support @ self.directions, query @ self.directions
-        return -squared_distances(query, prototypes(support, labels, way))
+        return -squared_distances(query, prototypes(support, episode.labels, episode.way))

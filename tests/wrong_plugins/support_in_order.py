@@ -22,8 +22,10 @@ class Wrong(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
-        batch, items, dim = support.shape
-        if items % way:
-            return -squared_distances(query, prototypes(support, labels, way))
-        return -squared_distances(query, support.view(batch, way, items // way, dim).mean(2))
+    def logits(self, episode):
+        batch, items, dim = episode.support.shape
+        if items % episode.way:
+            return -squared_distances(episode.query, prototypes(episode.support, episode.labels, episode.way))
+        return -squared_distances(
+            episode.query, episode.support.view(batch, episode.way, items // episode.way, dim).mean(2)
+        )

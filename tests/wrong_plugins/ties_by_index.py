@@ -24,6 +24,6 @@ class Wrong(FeatureHead):
     def __init__(self, feature_dim):
         super().__init__()
 
-    def logits(self, support, labels, query, way):
-        scores = -squared_distances(query, prototypes(support, labels, way))
-        return F.one_hot(scores.argmax(-1), way).float()
+    def logits(self, episode):
+        scores = -squared_distances(episode.query, prototypes(episode.support, episode.labels, episode.way))
+        return F.one_hot(scores.argmax(-1), episode.way).float()

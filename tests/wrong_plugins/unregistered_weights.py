@@ -25,6 +25,7 @@ class Wrong(FeatureHead):
         super().__init__()
         self.projection = torch.randn(feature_dim, feature_dim)
 
-    def logits(self, support, labels, query, way):
+    def logits(self, episode):
+        support, query = episode.support, episode.query
         support, query = support @ self.projection, query @ self.projection
-        return -squared_distances(query, prototypes(support, labels, way))
+        return -squared_distances(query, prototypes(support, episode.labels, episode.way))

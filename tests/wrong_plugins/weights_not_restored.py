@@ -27,9 +27,10 @@ class Wrong(FeatureHead):
         super().__init__()
         self.centre = nn.Parameter(torch.zeros(feature_dim), requires_grad=False)
 
-    def logits(self, support, labels, query, way):
+    def logits(self, episode):
+        support, query = episode.support, episode.query
         with torch.no_grad():
             for episode in support:
                 self.centre.lerp_(episode.mean(0), 0.1)
         support, query = F.normalize(support - self.centre, dim=-1), F.normalize(query - self.centre, dim=-1)
-        return -squared_distances(query, prototypes(support, labels, way))
+        return -squared_distances(query, prototypes(support, episode.labels, episode.way))

@@ -77,12 +77,12 @@ class FeatureScorer(Scorer):
 
     def logits(self, episodes: Episodes) -> Tensor:
         """Call the head."""
-        return self.module.logits(episodes.support, episodes.labels, episodes.query, episodes.way)
+        return self.module.logits(episodes.seen)
 
     def learn(self, episodes: Episodes) -> None:
         """Call the head's loss, which may have no weight of its own to give a gradient to."""
         self.module.train()
-        loss = self.module.loss(episodes.support, episodes.labels, episodes.query, episodes.truth, episodes.way)
+        loss = self.module.loss(episodes.seen, episodes.truth)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
 

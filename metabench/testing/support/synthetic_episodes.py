@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metabench.models.episode import Episode
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -33,6 +35,11 @@ class Episodes:
     def __getitem__(self, rows: slice | list[int]) -> Episodes:
         """Return some of the episodes, in the order of `rows`."""
         return Episodes(self.support[rows], self.labels[rows], self.query[rows], self.truth[rows], self.way)
+
+    @property
+    def seen(self) -> Episode:
+        """The episodes as a head sees them."""
+        return Episode(self.support, self.labels, self.query, self.way)
 
     def to(self, device: torch.device) -> Episodes:
         """Return the same episodes on `device`."""

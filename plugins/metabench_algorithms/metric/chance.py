@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.api import FeatureHead
+from metabench.api import Episode, FeatureHead
 
 
 class Chance(FeatureHead):
@@ -13,6 +13,6 @@ class Chance(FeatureHead):
     def __init__(self, feature_dim: int) -> None:
         super().__init__()
 
-    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+    def logits(self, episode: Episode) -> Tensor:
         """Return zeros (B, Q, way)."""
-        return query.new_zeros(*query.shape[:2], way)
+        return episode.query.new_zeros(*episode.query.shape[:2], episode.way)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from metabench.api import FeatureHead, UsageError
+from metabench.api import Episode, FeatureHead, UsageError
 
 _NUMBERS_AT_ONCE = 1 << 16
 """Distances between points in one step: what stays in the cache of a core."""
@@ -37,13 +37,13 @@ class Hausdorff(FeatureHead):
                 "use it with --backbone pixels on such a dataset"
             )
 
-    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+    def logits(self, episode: Episode) -> Tensor:
         """Return minus the distance to the nearest support drawing of each class, (B, Q, way)."""
-        batch, queries = query.shape[:2]
-        distances = self._distances(query, support)
-        index = labels[:, None].expand(batch, queries, -1)
-        nearest = distances.new_full((batch, queries, way), torch.inf)
-        return -nearest.scatter_reduce(2, index, distances, "amin").to(query.dtype)
+        batch, queries = episode.query.shape[:2]
+        distances = self._distances(episode.query, episode.support)
+        index = episode.labels[:, None].expand(batch, queries, -1)
+        nearest = distances.new_full((batch, queries, episode.way), torch.inf)
+        return -nearest.scatter_reduce(2, index, distances, "amin").to(episode.query.dtype)
 
     def _distances(self, query: Tensor, support: Tensor) -> Tensor:
         """Return the distances (B, Q, S) of drawings (B, Q, D) and (B, S, D)."""

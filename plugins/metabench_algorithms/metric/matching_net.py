@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.api import FeatureHead, squared_distances
+from metabench.api import Episode, FeatureHead, squared_distances
 
 
 class MatchingNet(FeatureHead):
@@ -37,8 +37,9 @@ class MatchingNet(FeatureHead):
             self.log_scale = nn.Parameter(torch.tensor(math.log(temperature)))
         self.context = FullContext(feature_dim, steps) if fce else None
 
-    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+    def logits(self, episode: Episode) -> Tensor:
         """Return log P(y = k | x, S) up to a constant of each query, (B, Q, way)."""
+        support, query = episode.support, episode.query
         if self.context is not None:
             support, query = self.context(support, query)
         if self.metric == "cosine":
@@ -46,7 +47,7 @@ class MatchingNet(FeatureHead):
             similarity = similarity * self.log_scale.exp()
         else:
             similarity = -squared_distances(query, support)
-        return _log_class_attention(similarity, labels, way)
+        return _log_class_attention(similarity, episode.labels, episode.way)
 
 
 def _log_class_attention(similarity: Tensor, labels: Tensor, way: int) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.api import FeatureHead, distances_to_means
+from metabench.api import Episode, FeatureHead, distances_to_means
 
 
 class NearestMean(FeatureHead):
@@ -14,9 +16,9 @@ class NearestMean(FeatureHead):
     def __init__(self, feature_dim: int) -> None:
         super().__init__()
 
-    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+    def logits(self, episode: Episode) -> Tensor:
         """Return -d(f(x), c_k), squared Euclidean, c_k the class mean (equations 1 and 2)."""
-        return -distances_to_means(query, support, labels, way)
+        return -distances_to_means(episode.query, episode.support, episode.labels, episode.way)
 
 
 class ProtoNet(NearestMean):
@@ -32,14 +34,15 @@ class ProtoNet(NearestMean):
         super().__init__(feature_dim)
         self.divisor = feature_dim if per_feature else 1
 
-    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+    def logits(self, episode: Episode) -> Tensor:
         """Return the scores of `NearestMean`, divided by D with `per_feature`."""
-        return super().logits(support, labels, query, way) / self.divisor
+        return super().logits(episode) / self.divisor
 
 
 class UnitMean(NearestMean):
     """The rule of `NearestMean` on features of length one; class means keep theirs (SimpleShot's L2N)."""
 
-    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+    def logits(self, episode: Episode) -> Tensor:
         """Return the negative squared distances (B, Q, way) to class means."""
-        return super().logits(F.normalize(support, dim=-1), labels, F.normalize(query, dim=-1), way)
+        support, query = (F.normalize(part, dim=-1) for part in (episode.support, episode.query))
+        return super().logits(replace(episode, support=support, query=query))

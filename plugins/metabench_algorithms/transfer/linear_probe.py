@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.api import FeatureHead, UsageError
+from metabench.api import Episode, FeatureHead, UsageError
 from metabench_algorithms.transfer._logistic import fit
 
 
@@ -25,12 +25,12 @@ class LinearProbe(FeatureHead):
             raise UsageError(f"algo.c must be above 0, not {c}")
         self.c, self.normalise = c, normalise
 
-    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
+    def logits(self, episode: Episode) -> Tensor:
         """Return W' x + b of each query, (B, Q, way)."""
         if not self.normalise:
-            weights, intercept = fit(support, labels, way, self.c)
-            return query @ weights + intercept
-        weights, intercept = fit(F.normalize(support, dim=-1), labels, way, self.c)
+            weights, intercept = fit(episode.support, episode.labels, episode.way, self.c)
+            return episode.query @ weights + intercept
+        weights, intercept = fit(F.normalize(episode.support, dim=-1), episode.labels, episode.way, self.c)
         # Dividing the scores is dividing the queries, of which there are many more values.
-        lengths: Tensor = torch.linalg.vector_norm(query, dim=-1, keepdim=True).clamp_min(1e-12)
-        return query @ weights / lengths + intercept
+        lengths: Tensor = torch.linalg.vector_norm(episode.query, dim=-1, keepdim=True).clamp_min(1e-12)
+        return episode.query @ weights / lengths + intercept

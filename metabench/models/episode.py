@@ -1,0 +1,26 @@
+"""A batch of episodes as a head sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """A batch of B episodes with as many support items and queries each. The labels of queries are not among it.
+
+    Make another one with `dataclasses.replace`: ``replace(episode, query=normalize(episode.query, dim=-1))``.
+
+    Attributes:
+        support: (B, S, D) features, S = shots of all classes together.
+        labels: int64 (B, S) classes of the support, in ``[0, way)``; classes may have different numbers of shots.
+        query: (B, Q, D) features, in an order that tells nothing.
+        way: number of classes.
+    """
+
+    support: Tensor
+    labels: Tensor
+    query: Tensor
+    way: int
