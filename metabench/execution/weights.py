@@ -20,7 +20,6 @@ from metabench.utils.atomic_files import write_atomic
 from metabench.utils.console import Console
 from metabench.utils.hashing import file_sha256
 
-WEIGHTS = "weights.safetensors"
 _SECONDS = "seconds.txt"
 """Name of the file beside weights that holds the seconds of their training."""
 
@@ -45,7 +44,8 @@ def prepare_weights(active: ActiveRun) -> dict[str, Any] | None:
         return None
     keys = run.stage_keys(active.digests)
     training = _prepare_stage(active, keys, len(keys) - 1)
-    trained, key = _folder(active, keys[-1]) / WEIGHTS, keys[-1]
+    home, key = active.session.home, keys[-1]
+    trained = home.weights(key)
     if run.weights_are_assembled:
         key = run.assembled_key(active.digests)
         trained = _assemble(active, trained, key, training)
@@ -53,21 +53,18 @@ def prepare_weights(active: ActiveRun) -> dict[str, Any] | None:
     return {**training, "weights_sha256": file_sha256(trained), "training_key": key}
 
 
-def _folder(active: ActiveRun, key: str) -> Path:
-    return active.session.home.models / key
-
-
 def _prepare_stage(active: ActiveRun, keys: list[str], index: int) -> dict[str, Any]:
     """Train a stage, and those before it, where its weights are not there; return the course of all of them."""
     run, stage, key = active.run, active.run.stages[index], keys[index]
-    folder = _folder(active, key)
-    weights, seconds = folder / WEIGHTS, folder / _SECONDS
+    home = active.session.home
+    weights = home.weights(key)
+    folder, seconds = weights.parent, weights.with_name(_SECONDS)
     with active.session.store.lock(key):
         meta = _readable(weights, active.learner.module if run.fits(index) else None, active.session.console)
         if meta is None:
             before = [_prepare_stage(active, keys, index - 1)] if index else []
-            start = _folder(active, keys[index - 1]) / WEIGHTS if index else None
-            tensors, course = train_stage(active, stage, folder, start)
+            start = home.weights(keys[index - 1]) if index else None
+            tensors, course = train_stage(active, index, folder, start)
             # Not into the file of weights: the same training gives the same file, however long it took.
             write_atomic(seconds, str(course.pop("seconds")))
             if before:
@@ -102,7 +99,7 @@ def _readable(weights: Path, model: nn.Module | None, console: Console) -> dict[
 def _assemble(active: ActiveRun, trained: Path, key: str, training: dict[str, Any]) -> Path:
     """Return the file of the weights that are evaluated: a trained backbone, and what its head studied."""
     run, model = active.run, active.learner.module
-    weights = _folder(active, key) / WEIGHTS
+    weights = active.session.home.weights(key)
     with active.session.store.lock(key):
         if _readable(weights, model, active.session.console) is None:
             if run.fits(len(run.stages) - 1):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.learners.augmentation import training_items
 from metabench.learners.base import Learner
+from metabench.learners.distillation import distilled
 from metabench.models.assembly import Model
 from metabench.models.embedding import autocast
 from metabench.models.episode import Episode
@@ -27,6 +28,8 @@ class FeatureLearner(Learner):
 
     module: Model
     embedder: Backbone
+    teacher: Model | None = None
+    _is_frozen = False
 
     def __init__(self, model: Model, precision: str = "float32", frozen: Backbone | None = None) -> None:
         self.module, self.precision, self.frozen = model, precision, frozen
@@ -37,17 +40,37 @@ class FeatureLearner(Learner):
         """Return the scores (B, Q, way) of the head on gathered features."""
         return batch_logits(self.module.head, data, batch)
 
+    def train(self) -> None:
+        """Put the weights into training mode, but not a frozen backbone."""
+        self.module.train()
+        self.embedder.train(not self._is_frozen)
+
+    def freeze_backbone(self) -> None:
+        """Learn nothing of the backbone from now on."""
+        self._is_frozen = True
+        self.body = self.embedder.requires_grad_(False)
+
+    def teach(self, teacher: nn.Module | None) -> None:
+        """Add distillation from the answers of a frozen model to the loss; None ends that."""
+        assert teacher is None or isinstance(teacher, Model)
+        self.teacher = None if teacher is None else teacher.requires_grad_(False).eval()
+
+    def study(self, features: Tensor, classes: Tensor) -> None:
+        """Let the head study the training classes."""
+        self.module.head.study(features, classes)
+
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
         """Return the number of episodes whose gathered features fit the cache."""
         return chunk_size(batch, data.shape[1], data.device)
 
-    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Stage, episode: int) -> Tensor:
+    def backward(self, images: Tensor, batch: EpisodeBatch, stage: Stage, episode: int) -> Tensor:
         """Leave the gradient of the mean loss; support and query pass the backbone as one batch-norm batch."""
-        images, batch = training_items(images, batch, recipe.augment)
+        images, batch = training_items(images, batch, stage.augment)
         n_support = batch.support.shape[1]
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
+        inputs = self.embedder.inputs(images[rows.flatten()])
         with task_context(TaskContext(episode=episode)), autocast(images.device, self.precision):
-            features = self.body(self.embedder.inputs(images[rows.flatten()]))
+            features = self.body(inputs)
         shape = (rows.numel(), self.embedder.feature_dim)
         features = require_tensor(features, shape, self.backbone, images.device).float().view(*rows.shape, -1)
         labels, truth = (
@@ -56,12 +79,20 @@ class FeatureLearner(Learner):
         seen = Episode(features[:, :n_support], labels, features[:, n_support:], batch.way)
         loss = self.module.head.loss(seen, truth)
         require_tensor(loss, (), f"the loss of {self.algorithm}", images.device)
+        if self.teacher is not None:
+            with torch.no_grad(), autocast(images.device, self.precision):
+                known = self.teacher.backbone(inputs).float().view(*rows.shape, -1)
+                taught = self.teacher.head.logits(
+                    Episode(known[:, :n_support], labels, known[:, n_support:], batch.way)
+                )
+            answers = self.module.head.logits(seen)
+            loss = distilled(loss, answers.flatten(0, 1), taught.flatten(0, 1), stage)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def check(
         self,
-        recipe: Stage | None,
+        stage: Stage | None,
         source: EpisodeSource,
         images: NDArray[np.uint8],
         memory: MemoryBudget = NO_LIMIT,
@@ -71,8 +102,12 @@ class FeatureLearner(Learner):
         Raises:
             UsageError: it is to be trained and has no weights.
         """
-        if recipe is not None and not self.trainable():
+        if stage is None:
+            return ""
+        if not self.trainable():
             raise UsageError("has nothing to learn; use a backbone that learns, or --algo nearest-mean")
+        if not stage.backbone_lr and not any(True for _ in self.module.head.parameters()):
+            raise UsageError(f"has nothing to learn beside the backbone; use a {stage.name}.backbone_lr above 0")
         return ""
 
 

@@ -15,10 +15,10 @@ from metabench.planning.resolve import PlanRequest, resolve_plugin
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.planning.training_chain import refuse_trained_on, training_chain
 from metabench.registry.params import Value
-from metabench.registry.stage import Chain, chain_params
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import ResolvedPlugin
-from metabench.registry.specs import SAME_CLASSES, BackboneSpec, DatasetSpec
+from metabench.registry.specs import SAME_CLASSES, AlgorithmSpec, BackboneSpec, DatasetSpec
+from metabench.registry.stage import Chain, chain_params
 from metabench.utils.hashing import file_sha256
 from metabench.utils.weight_files import require_weights_file
 
@@ -30,6 +30,8 @@ class _Parts:
     backbone: ResolvedPlugin[BackboneSpec]
     dataset: ResolvedPlugin[DatasetSpec]
     trained_on: ResolvedPlugin[DatasetSpec]
+    learned: AlgorithmSpec
+    """The algorithm that is trained."""
 
     @property
     def is_in_domain(self) -> bool:
@@ -58,7 +60,7 @@ def build_runs(
         UsageError: a bad parameter value.
         MissingError: a file of weights is not there.
     """
-    parts = _resolve_parts(request, combination)
+    parts = _resolve_parts(request, combination, registry)
     selection, algorithm = request.selection, combination.algorithm.spec
     specs = algorithm, combination.backbone.spec, combination.source.spec
     incompatible = incompatibility(request.protocol, (combination.dataset.spec, selection.split), specs, registry)
@@ -72,8 +74,8 @@ def build_runs(
             yield RejectedRun(seeded, problem) if problem else seeded
 
 
-def _resolve_parts(request: PlanRequest, combination: Combination) -> _Parts:
-    settings = request.settings
+def _resolve_parts(request: PlanRequest, combination: Combination, registry: Registry) -> _Parts:
+    settings, algorithm = request.settings, combination.algorithm.spec
     shared: dict[str, Value] = {SAME_CLASSES: True} if request.protocol.support else {}
     (backbone, of_backbone), (dataset, of_data) = combination.backbone, combination.dataset
     source, of_source = combination.source
@@ -81,6 +83,7 @@ def _resolve_parts(request: PlanRequest, combination: Combination) -> _Parts:
         _resolve_backbone(backbone, {**settings["backbone"], **of_backbone}, combination.weights),
         resolve_plugin(dataset, {**settings["data"], **of_data, **shared}),
         resolve_plugin(source, {**settings["data"], **of_source, **shared}),
+        registry.find("algorithm", algorithm.trained_as) if algorithm.trained_as else algorithm,
     )
 
 
@@ -102,10 +105,12 @@ def _stages(
     """Return the stages of training, none where nothing is trained, and why they cannot be done."""
     if request.selection.checkpoint is not None:
         return (), None
-    specs = combination.algorithm.spec, combination.backbone.spec, combination.source.spec
+    backbone, source = combination.backbone.spec, combination.source.spec
+    if combination.algorithm.spec.trained_as and not backbone.trains:
+        return (), None  # only the backbone would be trained
     stages: Chain = ()
     try:
-        stages = training_chain(*specs, shape, request.stage_overrides)
+        stages = training_chain(parts.learned, backbone, source, shape, request.stage_overrides)
         refuse_trained_on(stages if parts.is_in_domain else (), request.selection.split)
     except UsageError as error:
         return stages, error
@@ -122,12 +127,15 @@ def _run(
     """Return the run of one way and shot, with seed 0."""
     selection, settings = request.selection, request.settings
     (algorithm, own), source = combination.algorithm, combination.source.spec
-    published = algorithm.recipe(source.name, *shape, source.kind)
+    published = parts.learned.recipe(source.name, *shape, source.kind)
+    own_params = {} if algorithm.trained_as else chain_params(published)
+    chosen = resolve_plugin(algorithm, {**own_params, **settings["algo"], **own})
+    learns = bool(stages) or "base" in algorithm.uses_with(chosen.params)
     cell: dict[str, Value] = {"way": shape[0], "shot": shape[1]}
     cell |= {} if selection.query is None else {"query": selection.query}
     other_protocol = bool(stages) and request.training_protocol is not request.protocol
     return RunSpec(
-        algorithm=resolve_plugin(algorithm, {**chain_params(published), **settings["algo"], **own}),
+        algorithm=chosen,
         backbone=parts.backbone,
         dataset=parts.dataset,
         protocol=resolve_plugin(request.protocol, {**settings["protocol"], **cell}),
@@ -141,6 +149,7 @@ def _run(
         checkpoint=selection.checkpoint if algorithm.trains else None,
         checkpoint_sha256="",
         split=selection.split,
-        source=None if parts.is_in_domain or not stages else parts.trained_on,
+        source=None if parts.is_in_domain or not learns else parts.trained_on,
         training_protocol=resolve_plugin(request.training_protocol, cell) if other_protocol else None,
+        trained_as=resolve_plugin(parts.learned, chain_params(published)) if stages and algorithm.trained_as else None,
     )

@@ -114,7 +114,7 @@ def _stage_value(setting: str, wanted: type, value: Value) -> Any:
     except (ValueError, OverflowError):
         raise UsageError(f"--set {setting} must be {TYPE_NAMES[wanted]}, not {value!r}") from None
     least = 1 if name in _AT_LEAST_ONE else 0
-    if wanted in (int, float) and not least <= converted < float("inf"):
+    if not isinstance(converted, (str, bool)) and not least <= converted < float("inf"):
         remedy = _UNTRAINED if name == "episodes" else ""
         raise UsageError(f"--set {setting} must be a number of at least {least}, not {value!r}{remedy}")
     return converted

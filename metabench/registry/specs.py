@@ -85,9 +85,17 @@ class AlgorithmSpec(Spec):
     backbone: str = "conv4"
     """Default backbone."""
     recipes: Mapping[str, Stage | Chain] = field(default_factory=dict)
-    """Recipe, one stage or a tuple of stages, by dataset name, or by ``"name/20-way/5-shot"``, ``"name/20-way"`` or ``"name/5-shot"`` for one way and
-    shot, one way or one shot (looked up in this order). ``"*text"`` is for every other dataset of that kind, ``"*"``
-    for all others."""
+    """Recipe, one stage or a tuple of stages, by dataset name, or by ``"name/20-way/5-shot"``, ``"name/20-way"`` or
+    ``"name/5-shot"`` for one way and shot, one way or one shot (looked up in this order). ``"*text"`` is for every
+    other dataset of that kind, ``"*"`` for all others."""
+    uses: tuple[Literal["base"], ...] = ()
+    """What it needs beside the episodes. ``base``: its head studies the features of the classes that it was trained
+    on (`metabench.models.interfaces.FeatureHead.study`)."""
+    uses_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    """Parameter to the values for which `uses` holds; empty: always."""
+    trained_as: str = ""
+    """Name of the algorithm that its backbone is trained as, with that one's recipes and default parameters; empty:
+    itself. Algorithms that differ only in how they use features so share one training."""
     exempt: tuple[Exempt, ...] = ()
     """Conformance checks this algorithm is exempt from, with reasons. The kit verifies that each exempted property
     really does not hold."""
@@ -97,6 +105,11 @@ class AlgorithmSpec(Spec):
         cells = (f"/{way}-way/{shot}-shot", f"/{way}-way", f"/{shot}-shot", "")
         names = (f"{part}{cell}" for part in (dataset, f"*{kind}", "*") for cell in cells)
         return next((as_chain(self.recipes[name]) for name in names if name in self.recipes), ())
+
+    def uses_with(self, params: Mapping[str, Value]) -> tuple[str, ...]:
+        """Return what the algorithm with these parameters needs beside the episodes."""
+        needed = any(params.get(name) in values for name, values in self.uses_when.items())
+        return self.uses if needed or not self.uses_when else ()
 
     def setting_with(self, params: Mapping[str, Value]) -> str:
         """Return the setting of the algorithm with these parameters."""

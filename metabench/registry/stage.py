@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,6 +149,13 @@ Chain = tuple[Stage, ...]
 def as_chain(recipe: Stage | Chain) -> Chain:
     """Return a recipe as the chain of its stages."""
     return (recipe,) if isinstance(recipe, Stage) else tuple(recipe)
+
+
+def chain_settings(stages: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+    """Return the settings of the stages of a chain by name; those before the last one as ``STAGE.NAME``."""
+    *before, last = [{"name": "train", **stage} for stage in stages]
+    earlier = {f"{stage['name']}.{name}": value for stage in before for name, value in stage.items() if name != "name"}
+    return {**earlier, **{name: value for name, value in last.items() if name != "name"}}
 
 
 def chain_params(chain: Chain) -> dict[str, Value]:

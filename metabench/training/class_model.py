@@ -6,21 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metabench.models.assembly import Model
-from metabench.models.interfaces import Backbone, FeatureHead
-from metabench.models.prototypes import distances_to_means
+from metabench.models.interfaces import Backbone
 from metabench.registry.stage import Stage
-
-
-class NearestUnitMean(FeatureHead):
-    """The nearest class mean of features of length 1, which validates a stage of classes whatever follows it."""
-
-    def __init__(self, feature_dim: int) -> None:
-        super().__init__()
-
-    def logits(self, support: Tensor, labels: Tensor, query: Tensor, way: int) -> Tensor:
-        """Return the negative squared distances (B, Q, way)."""
-        return -distances_to_means(F.normalize(query, dim=-1), F.normalize(support, dim=-1), labels, way)
 
 
 class CosineClassifier(nn.Module):
@@ -47,12 +34,14 @@ class ClassModel(nn.Module):
         seed: of its initial weights.
     """
 
+    backbone: Backbone
+    classifier: nn.Module
+
     def __init__(self, backbone: Backbone, classes: int, stage: Stage, seed: int) -> None:
         super().__init__()
         self.backbone = backbone
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.classifier: nn.Module
             if stage.classifier == "cosine":
                 self.classifier = CosineClassifier(backbone.feature_dim, classes, stage.classifier_scale)
             else:
@@ -62,8 +51,3 @@ class ClassModel(nn.Module):
         """Map inputs of the backbone (N, ...) to scores (N, classes)."""
         scores: Tensor = self.classifier(self.backbone(inputs).float())
         return scores
-
-
-def validator(backbone: Backbone) -> Model:
-    """Return the model that validates a stage of classes; it shares the weights of the backbone."""
-    return Model(backbone, NearestUnitMean(backbone.feature_dim))

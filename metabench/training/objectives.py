@@ -79,6 +79,8 @@ class ClassObjective(Objective):
         teacher: model of the stage before; None without distillation.
     """
 
+    module: ClassModel
+
     def __init__(
         self,
         module: ClassModel,

@@ -242,7 +242,7 @@ class Trainer:
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
         for index, entries in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in entries.items()}
-        meta = {**vars(self.progress), "losses": self._losses}
+        meta = {**vars(self.progress), "losses": self._losses, "positions": self.positions}
         save_tensors(self.state, tensors, meta)
 
     def _restore(self) -> None:
@@ -262,4 +262,5 @@ class Trainer:
             state.setdefault(int(index), {})[entry] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self._losses = meta.pop("losses")
+        del meta["positions"]
         self.progress = Progress(**meta)

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterator
 
 from metabench.errors import UsageError
 from metabench.registry.metric import ACCURACY
-from metabench.registry.stage import Stage
 from metabench.registry.registry import availability
 from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec
+from metabench.registry.stage import Chain, as_chain
+from metabench.registry.stage_checks import check_chain
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, conformance_check
 from metabench.testing.support.algorithm_case import SCORERS
-from metabench.training.trainer import check_recipe
 
 
 class SpecChecks(Conformance):
@@ -97,10 +97,10 @@ class SpecChecks(Conformance):
             yield f"setting is {spec.setting!r}, neither inductive nor transductive"
         if spec.backbone not in self.subject.registry.backbones:
             yield f"its backbone '{spec.backbone}' is not installed"
-        elif spec.trains and not spec.recipes:
+        elif spec.trains and not (spec.recipes or spec.trained_as):
             yield "it trains but has no recipe; give it one for '*'"
         for name, recipe in spec.recipes.items():
-            yield from (f"recipe '{name}': {problem}" for problem in _recipe(recipe))
+            yield from (f"recipe '{name}': {problem}" for problem in _recipe(as_chain(recipe)))
         for exempt in spec.exempt:
             if not exempt.reason.strip():
                 yield f"it is exempt from {exempt.check} without a reason"
@@ -136,12 +136,13 @@ class SpecChecks(Conformance):
                 yield f"{name} must be given for its splits, {', '.join(spec.splits)}"
 
 
-def _recipe(recipe: Stage) -> Iterator[str]:
+def _recipe(chain: Chain) -> Iterator[str]:
     try:
-        check_recipe(recipe)
+        check_chain(chain)
     except UsageError as error:
         yield str(error)
-    if recipe.way == 1 or min(recipe.way, recipe.shot, recipe.query) < 0 or recipe.episodes < 1 or recipe.lr <= 0:
-        yield "way, shot, query, episodes or lr is too small"
-    if not recipe.source.strip():
-        yield "source must not be empty: name the paper or the code that its values are from"
+    for stage in chain:
+        if stage.way == 1 or min(stage.way, stage.shot, stage.query) < 0 or stage.lr <= 0:
+            yield f"stage {stage.name}: way, shot, query or lr is too small"
+        if not stage.source.strip():
+            yield f"stage {stage.name}: source must not be empty: name the paper or the code that its values are from"

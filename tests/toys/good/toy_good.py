@@ -11,9 +11,9 @@ from metabench.api import (
     DatasetSpec,
     Param,
     ProtocolSpec,
-    Stage,
     Record,
     SplitSize,
+    Stage,
     hookimpl,
 )
 
