@@ -84,13 +84,10 @@ class CopyCounter:
 
 def learned_from(run: RunSpec) -> list[str]:
     """Return the splits that a run trains on or chooses weights by, without the measured split."""
-    splits = dict.fromkeys(
-        split
-        for stage in run.stages
-        for split in (*stage.train_on.split("+"), *(["val"] if stage.is_validated else []))
-    )
-    if run.uses_base:
-        splits["train"] = None
+    splits: dict[str, None] = {}
+    for stage in run.stages:
+        splits |= dict.fromkeys([*stage.train_on.split("+"), *(["val"] if stage.is_validated else [])])
+    splits |= {"train": None} if run.uses_base else {}
     return [split for split in splits if run.source is not None or split != run.split]
 
 

@@ -22,6 +22,7 @@ from metabench.registry.registry import Registry
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
 from metabench.registry.specs import AnySpec, Kind
 from metabench.utils.hashing import file_sha256
+from metabench.utils.home import Home
 from metabench.utils.text import pluralise, short_digest
 
 if TYPE_CHECKING:

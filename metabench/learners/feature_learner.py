@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -68,27 +70,33 @@ class FeatureLearner(Learner):
         images, batch = training_items(images, batch, stage.augment)
         n_support = batch.support.shape[1]
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
-        inputs = self.embedder.inputs(images[rows.flatten()])
-        with task_context(TaskContext(episode=episode)), autocast(images.device, self.precision):
-            features = self.body(inputs)
-        shape = (rows.numel(), self.embedder.feature_dim)
-        features = require_tensor(features, shape, self.backbone, images.device).float().view(*rows.shape, -1)
         labels, truth = (
             torch.from_numpy(part).to(images.device) for part in (batch.support_labels, batch.query_labels)
         )
-        seen = Episode(features[:, :n_support], labels, features[:, n_support:], batch.way)
-        loss = self.module.head.loss(seen, truth)
+        inputs = self.embedder.inputs(images[rows.flatten()])
+        with task_context(TaskContext(episode=episode, label_smoothing=stage.label_smoothing)):
+            with autocast(images.device, self.precision):
+                features = self.body(inputs)
+            shape = (rows.numel(), self.embedder.feature_dim)
+            features = require_tensor(features, shape, self.backbone, images.device).float().view(*rows.shape, -1)
+            seen = Episode(features[:, :n_support], labels, features[:, n_support:], batch.way)
+            loss = self.module.head.loss(seen, truth)
         require_tensor(loss, (), f"the loss of {self.algorithm}", images.device)
         if self.teacher is not None:
-            with torch.no_grad(), autocast(images.device, self.precision):
-                known = self.teacher.backbone(inputs).float().view(*rows.shape, -1)
-                taught = self.teacher.head.logits(
-                    Episode(known[:, :n_support], labels, known[:, n_support:], batch.way)
-                )
-            answers = self.module.head.logits(seen)
-            loss = distilled(loss, answers.flatten(0, 1), taught.flatten(0, 1), stage)
+            taught = self._taught(inputs, seen)
+            loss = distilled(loss, self.module.head.logits(seen).flatten(0, 1), taught.flatten(0, 1), stage)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+    @torch.no_grad()
+    def _taught(self, inputs: Tensor, seen: Episode) -> Tensor:
+        """Return the teacher's answers (B, Q, way) to the same episodes."""
+        assert self.teacher is not None
+        with autocast(inputs.device, self.precision):
+            known = self.teacher.backbone(inputs)
+        known = known.float().view(len(seen.support), -1, known.shape[-1])
+        n_support = seen.support.shape[1]
+        return self.teacher.head.logits(replace(seen, support=known[:, :n_support], query=known[:, n_support:]))
 
     def check(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from metabench.models.episode import Episode
 from metabench.models.output_checks import require_tensor
+from metabench.models.task_context import context_now
 
 
 class Backbone(nn.Module, ABC):
@@ -83,6 +84,14 @@ class FeatureHead(nn.Module, ABC):
             (B, Q, way), larger is likelier; equal largest scores are broken at random by the harness.
         """
 
+    def study(self, features: Tensor, classes: Tensor) -> None:  # noqa: B027 - most need none
+        """Fill buffers from the training classes, once, after training; for algorithms with ``uses=("base",)``.
+
+        Args:
+            features: (N, D) of the training split.
+            classes: int64 (N,), in ``[0, C)``.
+        """
+
     def loss(self, episode: Episode, query_labels: Tensor) -> Tensor:
         """Return the training loss, a scalar: the mean cross-entropy of `logits` unless overridden.
 
@@ -92,7 +101,8 @@ class FeatureHead(nn.Module, ABC):
         """
         scores, way, query = self.logits(episode), episode.way, episode.query
         require_tensor(scores, (*query.shape[:2], way), f"{type(self).__name__}.logits", query.device)
-        return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1))
+        smoothing = context_now().label_smoothing
+        return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1), label_smoothing=smoothing)
 
 
 def decode_numbers(items: Tensor) -> Tensor:
@@ -112,9 +122,6 @@ def objective(outputs: Tensor, truth: Tensor, reduction: str = "mean") -> Tensor
         require_tensor(outputs, tuple(truth.shape), "the algorithm", truth.device)  # the loss would broadcast
         return nn.functional.mse_loss(outputs, truth, reduction=reduction)
     return nn.functional.cross_entropy(outputs, truth, reduction=reduction)
-
-
-"""Episodes (R,) and points (R,) of them."""
 
 
 def normalise(images: Tensor) -> Tensor:

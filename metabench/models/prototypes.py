@@ -13,6 +13,7 @@ _MANY = 50
 """Classes from which on a product with one-hot labels costs more than sorting them."""
 
 PointIndices = tuple[Tensor, Tensor]
+"""Episodes (R,) and points (R,) of them."""
 
 
 def prototypes(support: Tensor, labels: Tensor, way: int) -> Tensor:

@@ -20,6 +20,8 @@ class TaskContext:
     """Second derivatives are left out for now, whatever the algorithm asks."""
     precision: str = "float32"
     """Of the backbone; everything else is in float32."""
+    label_smoothing: float = 0.0
+    """Share of the target that the default loss of a `FeatureHead` spreads over all classes."""
 
 
 _CONTEXT: ContextVar[TaskContext] = ContextVar("task", default=TaskContext())  # noqa: B039 - it is frozen
@@ -27,7 +29,7 @@ _CONTEXT: ContextVar[TaskContext] = ContextVar("task", default=TaskContext())  #
 
 @contextmanager
 def task_context(context: TaskContext) -> Iterator[None]:
-    """Set the context that `gradients` and `training_episode` read."""
+    """Set the context that `gradients`, `training_episode` and the default loss of a head read."""
     token = _CONTEXT.set(context)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Stages of training of one run: those of the algorithm for the dataset, with the user's settings and the run's shape."""
+"""Training stages of a run: those of the algorithm for the dataset, with the user's settings and the run's shape."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from metabench.models.embedding import embed
 from metabench.models.episode import Episode
 from metabench.models.interfaces import Backbone, FeatureHead
 from metabench.models.prototypes import distances_to_means, prototypes, squared_distances
+from metabench.models.task_context import TaskContext, task_context
 
 
 def test_prototypes_are_class_means_also_of_uneven_classes() -> None:
@@ -91,6 +92,15 @@ def test_default_loss_is_the_mean_cross_entropy_over_all_queries() -> None:
     chosen = query.softmax(-1).gather(2, truth[..., None])
     loss = Plain().loss(Episode(query, truth, query, 4), truth)
     torch.testing.assert_close(loss, -chosen.log().mean())
+
+
+def test_label_smoothing_of_the_context_spreads_the_target_over_all_classes() -> None:
+    torch.manual_seed(1)
+    query, truth = torch.randn(2, 3, 4), torch.tensor([[0, 3, 1], [2, 2, 0]])
+    odds = query.log_softmax(-1)
+    expected = -(0.8 * odds.gather(2, truth[..., None])[..., 0] + 0.2 * odds.mean(-1)).mean()
+    with task_context(TaskContext(label_smoothing=0.2)):
+        torch.testing.assert_close(Plain().loss(Episode(query, truth, query, 4), truth), expected)
 
 
 def test_a_backbone_without_a_fused_form_is_its_own() -> None:

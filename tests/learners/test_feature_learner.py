@@ -1,0 +1,52 @@
+"""Training and scoring heads on features: what a head is given, and when."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from metabench.episodes.source import EpisodeSource
+from metabench.learners.feature_learner import FeatureLearner
+from metabench.models.assembly import Model
+from metabench.models.episode import Episode
+from metabench.models.interfaces import FeatureHead
+from metabench.models.task_context import training_episode
+from metabench.registry.recipe import Recipe
+from metabench_backbones.pixels import Pixels
+from metabench_protocols.fixed_way import FixedWay
+from tests.conftest import MakeSplit
+
+SHAPE = (1, 4, 4)
+RECIPE = Recipe(way=3, shot=2, query=4, episodes=100)
+
+
+@pytest.fixture(scope="session")
+def source(make_split: MakeSplit) -> EpisodeSource:
+    return EpisodeSource(FixedWay(3, 2, 4), make_split([8] * 6), "feature learner")
+
+
+@pytest.fixture(scope="session")
+def images() -> Tensor:
+    return torch.randint(256, (48, 4, 4, 1), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+
+
+class Scaled(FeatureHead):
+    """The first features of a query, times a weight."""
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def logits(self, episode: Episode) -> Tensor:
+        return self.scale * episode.query[..., : episode.way]
+
+
+def test_a_loss_of_its_own_reads_how_far_training_is(source: EpisodeSource, images: Tensor) -> None:
+    class Annealed(Scaled):
+        def loss(self, episode: Episode, query_labels: Tensor) -> Tensor:
+            return super().loss(episode, query_labels) * 0 + training_episode() * self.scale
+
+    learner = FeatureLearner(Model(Pixels(SHAPE), Annealed(16)))
+    assert float(learner.backward(images, source.batch(0, 2), RECIPE, 40)) == 40
+    assert training_episode() == 0
