@@ -84,7 +84,7 @@ class FeatureHead(nn.Module, ABC):
             (B, Q, way), larger is likelier; equal largest scores are broken at random by the harness.
         """
 
-    def study(self, features: Tensor, classes: Tensor) -> None:  # noqa: B027 - most need none
+    def study(self, features: Tensor, classes: Tensor) -> None:
         """Fill buffers from the training classes, once, after training; for algorithms with ``uses=("base",)``.
 
         Args:

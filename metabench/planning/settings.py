@@ -67,10 +67,9 @@ def stage_overrides(scopes: Mapping[str, Mapping[str, Value]], known: Sequence[s
     return {scope: _overrides(scope, values) for scope, values in of_stages.items()}
 
 
-def check_settings(settings: Mapping[str, Value]) -> None:
-    """Raise UsageError for a setting without a scope, or a bad value of a stage."""
-    scopes = settings_by_scope(settings)
-    stage_overrides(scopes, list(scopes))
+def check_settings(settings: Mapping[str, Value], stages: Sequence[str]) -> None:
+    """Raise UsageError for a setting of an unknown scope, or a bad value of one of these stages."""
+    stage_overrides(settings_by_scope(settings), stages)
 
 
 def check_known(scope: str, specs: Sequence[NamedSpec[AnySpec]], settings: Mapping[str, Value]) -> None:

@@ -12,13 +12,13 @@ from metabench.models.assembly import Model
 from metabench.models.episode import Episode
 from metabench.models.interfaces import FeatureHead
 from metabench.models.task_context import training_episode
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench_backbones.pixels import Pixels
 from metabench_protocols.fixed_way import FixedWay
 from tests.conftest import MakeSplit
 
 SHAPE = (1, 4, 4)
-RECIPE = Recipe(way=3, shot=2, query=4, episodes=100)
+RECIPE = Stage(way=3, shot=2, query=4, episodes=100)
 
 
 @pytest.fixture(scope="session")
