@@ -80,7 +80,7 @@ class Registry:
         if origins := self.clashes.get((kind, name)):
             raise UsageError(f"{kind} '{name}' is provided by {' and '.join(origins)}; keep one of them")
         hint = did_you_mean(name, known, "metabench list") or "; no plugin provides any"
-        raise UsageError(f"unknown {kind} {name!r}{hint}{self.broken_hint}")
+        raise UsageError(f"unknown {kind} '{name}'{hint}{self.broken_hint}")
 
     @property
     def broken_hint(self) -> str:

@@ -205,7 +205,7 @@ def test_the_validation_loss_does_not_depend_on_chunks(
 
 
 def test_an_unknown_optimizer_is_named(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="train.optimizer must be one of adam, adamw, sgd, not 'lion'"):
+    with pytest.raises(UsageError, match=r"train\.optimizer must be one of adam, adamw, sgd, not 'lion'"):
         make(splits, tmp_path / "state", dataclasses.replace(RECIPE, optimizer="lion"))
 
 
@@ -230,7 +230,7 @@ def test_schedules(schedule: str, expected: list[float]) -> None:
 
 
 def test_an_unknown_schedule_is_named(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="train.schedule must be one of step, cosine, linear, not 'square'"):
+    with pytest.raises(UsageError, match=r"train\.schedule must be one of step, cosine, linear, not 'square'"):
         make(splits, tmp_path / "state", dataclasses.replace(RECIPE, schedule="square"))
 
 
