@@ -129,7 +129,7 @@ def _spec_lines(spec: AnySpec) -> list[str]:
     if isinstance(spec, AlgorithmSpec):
         facts += [
             ("setting", spec.setting_with(defaults(spec))),
-            ("takes", spec.takes),
+            ("takes", "feature maps" if spec.reads == "maps" else spec.takes),
             ("trains", spec.trains),
             ("backbone", spec.backbone),
         ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from metabench.episodes.source import EpisodeSource
@@ -9,7 +12,7 @@ from metabench.errors import UsageError
 from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.base import Learner
 from metabench.learners.feature_learner import FeatureLearner
-from metabench.models.assembly import Embedded, Model, build_frozen, build_model
+from metabench.models.assembly import Embedded, Model, NoFeatureMap, build_frozen, build_model
 from metabench.models.checkpoints import load_body
 from metabench.models.embedding import embedded_width
 from metabench.models.nearest_unit_mean import NearestUnitMean
@@ -86,16 +89,22 @@ def make_learner(
         precision: of the network.
 
     Raises:
-        UsageError: the algorithm's class is not of the kind that its spec says.
+        UsageError: the algorithm's class is not of the kind that its spec says, or it reads maps and there are none.
     """
     spec, backbone_spec = algorithm.spec, backbone.spec
-    body, params, frozen = load_target(backbone_spec), backbone.params, None
+    body, frozen = load_target(backbone_spec), None
+    params: Mapping[str, Any] = backbone.params
     if not backbone_spec.trains:
         frozen = build_frozen(body, params, item_shape).to(device)
         if backbone.weights is not None:
             load_body(frozen, backbone.weights)
-        body, params, item_shape = Embedded, {"outputs": frozen.outputs}, (embedded_width(frozen),)
-    model = build_model(body, params, load_target(spec), algorithm.params, item_shape, seed, way).to(device)
+        body, params = Embedded, {"outputs": frozen.outputs, "map_shape": frozen.map_shape}
+        item_shape = (embedded_width(frozen),)
+    try:
+        model = build_model(body, params, load_target(spec), algorithm.params, item_shape, seed, way, spec.reads)
+    except NoFeatureMap:
+        raise UsageError(_no_map(algorithm, backbone)) from None
+    model = model.to(device)
     if backbone.weights is not None and frozen is None:
         load_body(model.backbone, backbone.weights)
     if isinstance(model, Model) != (spec.takes == "features"):
@@ -109,6 +118,16 @@ def make_learner(
     learner.algorithm, learner.backbone = f"algorithm '{algorithm.name}'", f"backbone '{backbone.name}'"
     learner.inductive = spec.setting_with(algorithm.params) == "inductive"
     return learner
+
+
+def _no_map(algorithm: ResolvedPlugin[AlgorithmSpec], backbone: ResolvedPlugin[BackboneSpec]) -> str:
+    """Return what to say of an algorithm that reads maps on a backbone without them."""
+    remedies = ["--set backbone.pool=false"] if backbone.params.get("pool") is True else []
+    remedies += [f"--backbone {algorithm.spec.backbone}"] if algorithm.spec.backbone != backbone.spec.name else []
+    return (
+        f"cannot run {algorithm.name} on backbone '{backbone.name}': it reads feature maps, and the features of this "
+        f"backbone are none. Use {' or '.join(remedies) or 'another --backbone'}."
+    )
 
 
 def check_learner(

@@ -40,7 +40,7 @@ class FeatureLearner(Learner):
 
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Return the scores (B, Q, way) of the head on gathered features."""
-        return batch_logits(self.module.head, data, batch)
+        return batch_logits(self.module.head, data, batch, self.module.item_shape)
 
     def train(self) -> None:
         """Put the weights into training mode, but not a frozen backbone."""
@@ -78,7 +78,8 @@ class FeatureLearner(Learner):
             with autocast(images.device, self.precision):
                 features = self.body(inputs)
             shape = (rows.numel(), self.embedder.feature_dim)
-            features = require_tensor(features, shape, self.backbone, images.device).float().view(*rows.shape, -1)
+            features = require_tensor(features, shape, self.backbone, images.device).float()
+            features = features.view(*rows.shape, *self.module.item_shape)
             seen = Episode(features[:, :n_support], labels, features[:, n_support:], batch.way)
             loss = self.module.head.loss(seen, truth)
         require_tensor(loss, (), f"the loss of {self.algorithm}", images.device)
@@ -130,13 +131,16 @@ def chunk_size(batch: EpisodeBatch, feature_dim: int, device: torch.device) -> i
     return int(max(1, min(4096, budget // (rows * feature_dim))))
 
 
-def gather(features: Tensor, rows: NDArray[np.int64]) -> Tensor:
-    """Return features (N, D) at rows (B, M) as (B, M, D)."""
+def gather(features: Tensor, rows: NDArray[np.int64], item_shape: tuple[int, ...] = (-1,)) -> Tensor:
+    """Return features (N, D) at rows (B, M) as (B, M, D), or (B, M, C, H, W) for an `item_shape` of (C, H, W)."""
     index = torch.from_numpy(rows.reshape(-1)).to(features.device)
-    return features.index_select(0, index).view(*rows.shape, -1)
+    return features.index_select(0, index).view(*rows.shape, *item_shape)
 
 
-def batch_logits(head: FeatureHead, features: Tensor, batch: EpisodeBatch) -> Tensor:
-    """Return the head's scores (B, Q, way) for a batch of episodes."""
+def batch_logits(
+    head: FeatureHead, features: Tensor, batch: EpisodeBatch, item_shape: tuple[int, ...] = (-1,)
+) -> Tensor:
+    """Return the head's scores (B, Q, way) for a batch of episodes, on items of `item_shape`."""
     labels = torch.tensor(batch.support_labels, device=features.device)  # a copy: heads may write to it
-    return head.logits(Episode(gather(features, batch.support), labels, gather(features, batch.query), batch.way))
+    support, query = (gather(features, rows, item_shape) for rows in (batch.support, batch.query))
+    return head.logits(Episode(support, labels, query, batch.way))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,30 +12,40 @@ from torch import Tensor, nn
 from metabench.errors import UsageError
 from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.interfaces import Backbone, FeatureHead
+from metabench.models.output_checks import OutputError
 from metabench.runtime.memory import out_of_memory
 
 M = TypeVar("M")
 
 
-class Model(nn.Module):
-    """The weights of an algorithm on features: `backbone` and `head`."""
+class NoFeatureMap(UsageError):
+    """The features of a backbone are no map, and a head reads maps."""
 
-    def __init__(self, backbone: Backbone, head: FeatureHead) -> None:
+
+class Model(nn.Module):
+    """The weights of an algorithm on features: `backbone` and `head`.
+
+    Attributes:
+        item_shape: of an item as the head reads it: (D,) of vectors, (C, H, W) of maps.
+    """
+
+    def __init__(self, backbone: Backbone, head: FeatureHead, item_shape: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.item_shape = item_shape or (backbone.feature_dim,)
 
 
 class Embedded(Backbone):
     """Stand-in for a frozen backbone whose features are the items.
 
-    Constructed as ``Embedded(shape, outputs)`` with `shape` = (numbers,) of an item as `embedding.embed` makes
-    them: its features, and the `outputs` numbers that are to be predicted of it.
+    Constructed as ``Embedded(shape, outputs, map_shape)`` with `shape` = (numbers,) of an item as `embedding.embed`
+    makes them: its features, of the backbone's `map_shape`, and the `outputs` numbers that are to be predicted of it.
     """
 
-    def __init__(self, shape: tuple[int, ...], outputs: int = 0) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: int = 0, map_shape: tuple[int, int, int] | None = None) -> None:
         super().__init__()
-        self.outputs, self.feature_dim = outputs, shape[0] - outputs
+        self.outputs, self.feature_dim, self.map_shape = outputs, shape[0] - outputs, map_shape
 
     def inputs(self, items: Tensor) -> Tensor:
         """Return the features, float32 (N, feature_dim)."""
@@ -71,6 +82,8 @@ def _made(kind: Callable[..., M], params: Mapping[str, Any], *arguments: Any) ->
 def _checked(body: Backbone, item_shape: tuple[int, ...]) -> Backbone:
     if body.feature_dim < 1:
         raise UsageError(f"{type(body).__name__} has no features left of items of shape {item_shape}")
+    if body.map_shape is not None and math.prod(body.map_shape) != body.feature_dim:
+        raise OutputError(f"{type(body).__name__} has maps {body.map_shape} and {body.feature_dim} features")
     return body
 
 
@@ -82,15 +95,25 @@ def build_model(
     item_shape: tuple[int, ...],
     seed: int,
     way: int = 0,
+    reads: str = "vectors",
 ) -> Model | TaskAdaptiveAlgorithm:
     """Build on the CPU with weights that depend on `seed` alone; the global random state is left as it was.
 
     Args:
         head: a `FeatureHead`, or an `TaskAdaptiveAlgorithm` for tasks of `way` classes.
+        reads: ``vectors`` or ``maps``: what the head is given.
+
+    Raises:
+        NoFeatureMap: the head reads maps, and the features of the backbone are none.
+        UsageError: parameters that a constructor refuses.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body = _checked(_made(backbone, backbone_params, item_shape), item_shape)
         if issubclass(head, TaskAdaptiveAlgorithm):
             return _made(head, head_params, body, body.outputs or way)
-        return Model(body, _made(head, head_params, body.feature_dim))
+        if reads == "vectors":
+            return Model(body, _made(head, head_params, body.feature_dim))
+        if body.map_shape is None:
+            raise NoFeatureMap(f"the features of {type(body).__name__} are no map, and {head.__name__} reads maps")
+        return Model(body, _made(head, head_params, body.map_shape), body.map_shape)

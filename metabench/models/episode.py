@@ -14,9 +14,10 @@ class Episode:
     Make another one with `dataclasses.replace`: ``replace(episode, query=normalize(episode.query, dim=-1))``.
 
     Attributes:
-        support: (B, S, D) features, S = shots of all classes together.
+        support: (B, S, D) features, or (B, S, C, H, W) feature maps for a head that reads maps
+            (`metabench.registry.specs.AlgorithmSpec.reads`); S = shots of all classes together.
         labels: int64 (B, S) classes of the support, in ``[0, way)``; classes may have different numbers of shots.
-        query: (B, Q, D) features, in an order that tells nothing.
+        query: (B, Q, D) features or (B, Q, C, H, W) maps, in an order that tells nothing.
         way: number of classes.
     """
 

@@ -23,6 +23,10 @@ class Backbone(nn.Module, ABC):
     """
 
     feature_dim: int
+    map_shape: tuple[int, int, int] | None = None
+    """(C, H, W) where the feature vector is a flattened feature map, C * H * W == `feature_dim`; None where it is
+    none. Algorithms that read maps need one. Where a parameter decides it, call it ``pool``, and let False give maps:
+    messages then name it."""
     outputs: int = 0
     """Number of values to predict for an item; 0 where its class is predicted."""
 
@@ -58,8 +62,9 @@ class Backbone(nn.Module, ABC):
 
 
 class FeatureHead(nn.Module, ABC):
-    """Algorithm that works on feature vectors; constructed as ``Class(feature_dim, **params)``.
+    """Algorithm that works on features; constructed as ``Class(feature_dim, **params)``.
 
+    With ``reads="maps"`` in its spec it is constructed as ``Class(map_shape, **params)``, `map_shape` = (C, H, W).
     It must hold no state between episodes. The harness embeds, batches, trains and scores.
     """
 

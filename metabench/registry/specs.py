@@ -76,6 +76,9 @@ class AlgorithmSpec(Spec):
     transductive_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     """Parameter to the values for which the queries of an episode are used together."""
     takes: Literal["features", "images"] = "features"
+    reads: Literal["vectors", "maps"] = "vectors"
+    """Form of the features of an item: a vector (D,), or a feature map (C, H, W), which not every backbone has
+    (`metabench.models.interfaces.Backbone.map_shape`)."""
     answers: tuple[Literal["labels", "numbers"], ...] = ("labels",)
     """Kinds of answers it can learn: the class of an item, numbers, or either."""
     trains: bool

@@ -54,8 +54,9 @@ class Conv4StridedFlat(Conv4Strided):
 
     def __init__(self, image_shape: tuple[int, int, int], channels: int = 64) -> None:
         super().__init__(image_shape, channels)
-        positions = math.prod(math.ceil(side / 16) for side in image_shape[1:])
-        self.feature_dim = channels * positions
+        height, width = (math.ceil(side / 16) for side in image_shape[1:])
+        self.map_shape = channels, height, width
+        self.feature_dim = math.prod(self.map_shape)
 
     def of_maps(self, maps: Tensor) -> Tensor:
         """Return all of them."""

@@ -14,7 +14,7 @@ class Pixels(Backbone):
 
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        self.feature_dim = math.prod(image_shape)
+        self.map_shape, self.feature_dim = image_shape, math.prod(image_shape)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C*H*W)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from torch import Tensor, nn
@@ -68,9 +69,10 @@ class ResNet12(Backbone):
         self.blocks = nn.Sequential(
             *(Block(*size, Drop(drop, drop_episodes, side)) for size, side in zip(sizes, squares, strict=True))
         )
-        positions = (height // 16) * (width // 16)
+        maps = WIDTHS[widths][-1], height // 16, width // 16
         self.pool = pool
-        self.feature_dim = WIDTHS[widths][-1] * (min(1, positions) if pool else positions)
+        self.map_shape = None if pool else maps
+        self.feature_dim = maps[0] * min(1, maps[1] * maps[2]) if pool else math.prod(maps)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ from torch import Tensor, nn
 
 from metabench.episodes.source import EpisodeSource
 from metabench.learners.feature_learner import FeatureLearner
-from metabench.models.assembly import Model
+from metabench.models.assembly import Model, build_model
+from metabench.models.embedding import embed
 from metabench.models.episode import Episode
-from metabench.models.interfaces import FeatureHead
+from metabench.models.interfaces import Backbone, FeatureHead
 from metabench.models.task_context import training_episode
 from metabench.registry.stage import Stage
+from metabench_backbones.conv4 import Conv4
 from metabench_backbones.pixels import Pixels
 from metabench_protocols.fixed_way import FixedWay
 from tests.conftest import MakeSplit
@@ -40,6 +42,37 @@ class Scaled(FeatureHead):
 
     def logits(self, episode: Episode) -> Tensor:
         return self.scale * episode.query[..., : episode.way]
+
+
+class Corner(FeatureHead):
+    """The first row of the first channel of the maps of queries."""
+
+    def __init__(self, map_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.seen = [map_shape]
+
+    def logits(self, episode: Episode) -> Tensor:
+        self.seen += [tuple(episode.support.shape), tuple(episode.query.shape)]
+        return self.scale * episode.query[:, :, 0, 0, : episode.way]
+
+
+@pytest.mark.parametrize("backbone", [Conv4, Pixels])
+def test_maps_are_the_vectors_in_their_shape(source: EpisodeSource, backbone: type[Backbone]) -> None:
+    """The same rows of features, trained and scored."""
+    shape = (2, 64, 48)
+    images = torch.randint(256, (48, 64, 48, 2), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    model = build_model(backbone, {}, Corner, {}, shape, 0, reads="maps")
+    assert isinstance(model, Model)
+    learner, batch = FeatureLearner(model), source.batch(0, 2)
+    maps = (64, 4, 3) if backbone is Conv4 else shape
+    features = embed(model.backbone, images)
+    scores = learner.scores(features, batch)
+    learner.backward(images, batch, RECIPE, 0)
+    shapes = [(2, 6, *maps), (2, 12, *maps)]
+    assert model.head.seen == [maps, *shapes, *shapes]
+    expected = features.view(48, *maps)[torch.from_numpy(batch.query), 0, 0, :3]
+    assert torch.equal(scores, expected)
 
 
 def test_a_loss_of_its_own_reads_how_far_training_is(source: EpisodeSource, images: Tensor) -> None:

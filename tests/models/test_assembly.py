@@ -12,6 +12,7 @@ from metabench.models import checkpoints
 from metabench.models.assembly import Model, build_model
 from metabench.models.checkpoints import load_tensors, load_weights, save_tensors
 from metabench.models.interfaces import FeatureHead
+from metabench.models.output_checks import OutputError
 from metabench_algorithms.metric.matching_net import MatchingNet
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
@@ -58,6 +59,16 @@ def test_parameters_reach_backbone_and_head() -> None:
 def test_images_too_small_for_the_backbone_are_refused() -> None:
     with pytest.raises(UsageError, match=r"^Conv4 has no features left of items of shape \(1, 8, 8\)$"):
         build_model(Conv4, {}, ProtoNet, {}, (1, 8, 8), 0)
+
+
+def test_maps_that_do_not_make_up_the_features_are_refused() -> None:
+    class Odd(Conv4):
+        def __init__(self, image_shape: tuple[int, int, int]) -> None:
+            super().__init__(image_shape)
+            self.map_shape = 64, 2, 1
+
+    with pytest.raises(OutputError, match=r"^Odd has maps \(64, 2, 1\) and 64 features$"):
+        build_model(Odd, {}, ProtoNet, {}, SHAPE, 0)
 
 
 def test_trainable_is_whether_there_are_weights_to_learn() -> None:

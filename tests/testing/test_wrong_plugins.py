@@ -15,6 +15,7 @@ from metabench.testing.runner import CHECKED_KINDS, CheckResult, CheckTarget, ru
 
 HERE = Path(__file__).parent.parent
 RIGHT = HERE / "right_plugin.py"
+RIGHT_HEADS = HERE / "right_heads.py"
 CAUGHT = {
     "batch-norm-in-train-mode": "query-independence",
     "weights-not-restored": "no-memory",
@@ -43,6 +44,7 @@ CAUGHT = {
     "loss-from-python-random": "same-training",
     "undocumented": "spec",
     "backbone-width": "features",
+    "backbone-positions-first": "maps",
     "backbone-statistics-move": "eval-determinism",
     "backbone-batch-norm": "batch-independence",
     "backbone-blind": "uses-images",
@@ -72,6 +74,10 @@ CAUGHT = {
 }
 SLOW = ("learns", "same-training")
 ONLY_HERE = ("lazy-import", "cuda")  # the first is tried in test_conformance.py, the second needs a GPU
+SKIPPED_HEADS = {
+    "local-match": {"query-use", "levels", "learns", "same-training"},
+}
+"""Correct heads, and the checks that do not apply to them."""
 Results = Mapping[tuple[str, str], CheckResult]
 
 
@@ -92,9 +98,9 @@ def provided(*files: Path) -> list[CheckTarget]:
 @pytest.fixture(scope="module")
 def results() -> Results:
     """All checks but the two that train, on all plugins; those two on the right one and where they are due."""
-    targets = provided(RIGHT, *sorted((HERE / "wrong_plugins").glob("*.py")))
+    targets = provided(RIGHT, RIGHT_HEADS, *sorted((HERE / "wrong_plugins").glob("*.py")))
     quick = run_checks(targets, only=sorted({*CAUGHT.values(), *ONLY_HERE} - set(SLOW)))
-    due = [target for target in targets if target.plugin == (RIGHT,) or CAUGHT.get(target.name) in SLOW]
+    due = [target for target in targets if target.plugin[0] in (RIGHT, RIGHT_HEADS) or CAUGHT.get(target.name) in SLOW]
     slow = run_checks(due, only=SLOW)
     return {(result.name, result.check): result for result in [*quick, *slow]}
 
@@ -108,7 +114,8 @@ def test_a_mistake_is_caught_by_the_check_made_for_it(results: Results, name: st
 
 
 def test_every_wrong_plugin_is_tried(results: Results) -> None:
-    assert {name for name, _ in results} == {*CAUGHT, "dataset-sound", "protocol-sound", "soft-nearest"}
+    right = {"dataset-sound", "protocol-sound", "soft-nearest", *SKIPPED_HEADS}
+    assert {name for name, _ in results} == {*CAUGHT, *right}
 
 
 def test_a_protocol_fails_the_check_of_its_mistake_alone(results: Results) -> None:
@@ -150,6 +157,15 @@ def test_a_right_plugin_passes_everything(results: Results) -> None:
     assert {check: result.status for check, result in own.items()} == {
         check: "skipped" if check in skipped else "passed" for check in own
     }
+
+
+@pytest.mark.parametrize("name", SKIPPED_HEADS)
+def test_a_right_head_passes_everything(results: Results, name: str) -> None:
+    own = {check: result for (of, check), result in results.items() if of == name}
+    assert set(own) == {check.name for check in checks_of(AlgorithmConformance)}
+    skipped = {"lazy-import", *SKIPPED_HEADS[name], *(() if torch.cuda.is_available() else ("cuda",))}
+    expected = {check: "skipped" if check in skipped else "passed" for check in own}
+    assert {check: result.status for check, result in own.items()} == expected, [r.found for r in own.values()]
 
 
 def test_the_documentation_lists_every_check_and_every_mistake() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 
 import torch
 
@@ -12,7 +14,16 @@ from metabench.models.task_norm import replace_norms
 from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.checks.state import frozen, moved
 from metabench.testing.conformance import NotApplicable, Violation, conformance_check, scratch_folder
-from metabench.testing.support.backbone_case import BackboneChecks, expect_same_features, shape_of, trained_pass, twice
+from metabench.testing.support.backbone_case import (
+    CORNERS,
+    BackboneChecks,
+    expect_same_features,
+    on_side,
+    shape_of,
+    trained_pass,
+    twice,
+    with_other_corner,
+)
 from metabench.testing.support.randomness import watch
 from metabench.testing.support.synthetic_episodes import permutation
 
@@ -30,6 +41,34 @@ class BackboneConformance(BackboneChecks, SpecChecks):
         for body, items in self.cases():
             for count in (1, 5):
                 self.features(body, items[:count])
+
+    @conformance_check(
+        "features that are a map stand in the order channels, height, width",
+        means="Algorithms that read feature maps take channels for positions, or positions for one another.",
+        fix="Flatten maps (N, C, H, W) by flatten(1), and set map_shape to (C, H, W); leave it None if there are none.",
+    )
+    def test_maps(self) -> None:
+        """Change one corner of the images at a time: the cell that changes most must be on its side of the map."""
+        sizes = set()
+        for body, items in self.cases():
+            if body.map_shape is None:
+                continue
+            if math.prod(body.map_shape) != body.feature_dim:
+                raise Violation(f"its map_shape is {body.map_shape} and its feature_dim {body.feature_dim}")
+            _, height, width = body.map_shape
+            sizes.add((height, width))
+            for corner in itertools.product((0, 1), (0, 1)):
+                change = self.features(body, with_other_corner(items, corner)) - self.features(body, items)
+                cells = change.view(-1, *body.map_shape).abs().sum((0, 1))
+                row, column = divmod(int(cells.argmax()), width)
+                sides = zip((row, column), corner, (height, width), strict=True)
+                if not all(on_side(cell, side, size) for cell, side, size in sides):
+                    raise Violation(
+                        f"a change in the {CORNERS[corner]} corner of the images moves row {row}, column {column} of "
+                        f"the {height}x{width} map most"
+                    )
+        if not sizes:
+            raise NotApplicable("its features are no map")
 
     @conformance_check(
         "in eval mode the same images give the same features, and nothing changes",

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Collection, Iterator
 
 from metabench.errors import UsageError
+from metabench.models.assembly import build_frozen
 from metabench.registry.metric import ACCURACY
-from metabench.registry.registry import availability
-from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec
+from metabench.registry.registry import availability, load_target
+from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec, defaults
 from metabench.registry.stage import Chain, as_chain
 from metabench.registry.stage_checks import check_chain
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, conformance_check
@@ -99,6 +100,10 @@ class SpecChecks(Conformance):
             yield f"its backbone '{spec.backbone}' is not installed"
         elif spec.trains and not (spec.recipes or spec.trained_as):
             yield "it trains but has no recipe; give it one for '*'"
+        if spec.reads == "maps" and spec.takes == "images":
+            yield "it reads maps, which only an algorithm that takes features can"
+        elif spec.reads == "maps" and (problem := self._no_map(spec.backbone)):
+            yield problem
         for name, recipe in spec.recipes.items():
             yield from (f"recipe '{name}': {problem}" for problem in _recipe(as_chain(recipe)))
         for exempt in spec.exempt:
@@ -106,6 +111,14 @@ class SpecChecks(Conformance):
                 yield f"it is exempt from {exempt.check} without a reason"
             if unknown := set(exempt.when) - {param.name for param in spec.params}:
                 yield f"its exemption from {exempt.check} names unknown parameters {sorted(unknown)}"
+
+    def _no_map(self, backbone: str) -> str:
+        """Return what is wrong with the default backbone of an algorithm that reads maps; '' if nothing is."""
+        spec = self.subject.registry.backbones.get(backbone)
+        if spec is None or availability(spec):
+            return ""
+        body = build_frozen(load_target(spec), defaults(spec), (3, 84, 84))
+        return "" if body.map_shape else f"it reads maps, and the features of its backbone '{backbone}' are none"
 
     def _protocol(self, spec: ProtocolSpec) -> Iterator[str]:
         if spec.training and spec.training not in self.subject.registry.protocols:

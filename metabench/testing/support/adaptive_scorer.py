@@ -13,6 +13,7 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.interfaces import Backbone, decode_numbers
+from metabench.registry.specs import AlgorithmSpec
 from metabench.registry.stage import Stage
 from metabench.testing.support.scorer import Scorer
 from metabench.testing.support.synthetic_episodes import Episodes, functions
@@ -48,7 +49,9 @@ class AdaptingScorer(Scorer):
 
     ways: ClassVar[tuple[int, ...]] = WAYS
 
-    def __init__(self, target: type[TaskAdaptiveAlgorithm], params: Mapping[str, Any], device: torch.device) -> None:
+    def __init__(
+        self, spec: AlgorithmSpec, target: type[TaskAdaptiveAlgorithm], params: Mapping[str, Any], device: torch.device
+    ) -> None:
         self.algorithms = {way: target(self.body(), way, **params).to(device) for way in self.ways}
         self.module = nn.ModuleDict({str(way): algorithm for way, algorithm in self.algorithms.items()})
         self._learners: dict[tuple[int, str], AdaptiveLearner] = {}

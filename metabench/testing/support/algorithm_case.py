@@ -63,7 +63,7 @@ class AlgorithmChecks(Conformance):
     def build(self, device: torch.device | None = None) -> Scorer:
         """Build the algorithm with torch's random numbers as they are."""
         scorer: type[Any] = SCORERS[self.spec.takes] if self.labels else NumbersScorer
-        built: Scorer = scorer(self.subject.target, self.values, device or self.torch_device)
+        built: Scorer = scorer(self.spec, self.subject.target, self.values, device or self.torch_device)
         return built
 
     @property

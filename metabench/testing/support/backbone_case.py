@@ -20,6 +20,7 @@ from metabench.testing.support.scorer import TOLERANCE
 from metabench.testing.support.synthetic_episodes import generator
 
 Shape = tuple[int, ...]
+CORNERS = {(0, 0): "upper left", (0, 1): "upper right", (1, 0): "lower left", (1, 1): "lower right"}
 _FUNCTIONS: tuple[Shape, ...] = ((8,), (16,))
 TEXTS = (
     "hi",
@@ -147,6 +148,20 @@ def shape_of(items: Tensor) -> Shape:
     """Return the shape of an item as a backbone gets it: (channels, height, width), or (bytes,) of text."""
     shape = tuple(items.shape[1:])
     return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
+
+
+def with_other_corner(images: Tensor, corner: tuple[int, int]) -> Tensor:
+    """Return images (N, H, W, C) whose quarter of each side at a corner (0 or 1 down, 0 or 1 right) is inverted."""
+    sides = zip(corner, images.shape[1:3], strict=True)
+    rows, columns = (slice(-(side // 4), None) if far else slice(side // 4) for far, side in sides)
+    changed = images.clone()
+    changed[:, rows, columns] = 255 - changed[:, rows, columns]
+    return changed
+
+
+def on_side(cell: int, far: int, size: int) -> bool:
+    """Return whether a cell is in the near (0) or far (1) half of `size` cells; the middle one is in both."""
+    return cell >= size // 2 if far else cell < -(-size // 2)
 
 
 def trained_pass(body: Backbone, forward: nn.Module, items: Tensor) -> Tensor:

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from metabench.models.interfaces import FeatureHead
 from metabench.models.output_checks import OutputError, require_finite, require_tensor, score_gap
+from metabench.registry.specs import AlgorithmSpec
 from metabench.testing.conformance import Violation, describe_raised
 from metabench.testing.support.synthetic_episodes import Episodes, gaussians
 
+VECTOR, MAP = (32,), (8, 5, 5)
+"""Shapes of the items that heads are checked on."""
 TOLERANCE = 1e-4
 """Of the spread of an episode's scores: far above what float32 loses, far below what a query can gain."""
 
@@ -67,13 +70,16 @@ class Scorer(ABC):
 
 
 class FeatureScorer(Scorer):
-    """A feature head alone, on made-up feature vectors."""
+    """A feature head alone, on made-up feature vectors or maps."""
 
     given = 1
-    item_shape = (32,)
 
-    def __init__(self, target: type[FeatureHead], params: Mapping[str, Any], device: torch.device) -> None:
-        self.module: FeatureHead = target(self.item_shape[0], **params).to(device)
+    def __init__(
+        self, spec: AlgorithmSpec, target: type[FeatureHead], params: Mapping[str, Any], device: torch.device
+    ) -> None:
+        self.item_shape = MAP if spec.reads == "maps" else VECTOR
+        given: Any = self.item_shape if spec.reads == "maps" else self.item_shape[0]
+        self.module: FeatureHead = target(given, **params).to(device)
 
     def logits(self, episodes: Episodes) -> Tensor:
         """Call the head."""
