@@ -21,17 +21,18 @@ import torch
 
 from metabench.data import ClassSplit
 from metabench.episodes.source import EpisodeSource
-from metabench.learners.augmentation import AUGMENTS
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import build_model
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
+from metabench.registry.stage_checks import AUGMENTS
+from metabench.training.objectives import EpisodeObjective
 from metabench.training.trainer import Trainer
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_protocols.fixed_way import FixedWay
 
 ROUNDS = 5
-RECIPE = Recipe(way=5, shot=1, query=15, episodes=10_000, train_on="train+val")
+RECIPE = Stage(way=5, shot=1, query=15, episodes=10_000, train_on="train+val")
 BACKBONES = (("conv4", Conv4),)
 
 
@@ -46,10 +47,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             model = build_model(body, {}, ProtoNet, {}, (3, 84, 84), 0)
             source = EpisodeSource(FixedWay(5, 1, 15), split, ["benchmark"])
-            trainer = Trainer(FeatureLearner(model), RECIPE, torch.from_numpy(pixels), source, None, Path(folder) / "s")
+            learner = FeatureLearner(model)
+            objective = EpisodeObjective(learner, RECIPE, torch.from_numpy(pixels), source)
+            trainer = Trainer(objective, RECIPE, learner, None, Path(folder) / "s")
             for index in range(ROUNDS + 1):
                 for kind in AUGMENTS:
-                    trainer.recipe = dataclasses.replace(RECIPE, augment=kind)
+                    objective.stage = dataclasses.replace(RECIPE, augment=kind)
                     started = time.process_time()
                     trainer._step()
                     times[kind] += [time.process_time() - started] if index else []

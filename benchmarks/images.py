@@ -27,7 +27,7 @@ from metabench.episodes.source import EpisodeSource
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model
 from metabench.models.embedding import to_device
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_datasets._mini_imagenet import find_layout
@@ -36,7 +36,7 @@ from metabench_protocols.fixed_way import FixedWay
 
 PORTION = 100  # files that bare Pillow decodes before it says so
 WAY, SHOT, QUERY = 5, 1, 15
-RECIPE = Recipe(way=WAY, shot=SHOT, query=QUERY, episodes=1)
+RECIPE = Stage(way=WAY, shot=SHOT, query=QUERY, episodes=1)
 
 
 def bare(files: list[Path]) -> int:

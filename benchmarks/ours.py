@@ -19,8 +19,9 @@ from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import embed, to_device
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.runtime.memory_limits import keep_freed_memory, peak_memory_mb
+from metabench.training.objectives import EpisodeObjective
 from metabench.training.trainer import Trainer
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
@@ -88,16 +89,11 @@ def scoring(rotations: bool, episodes: int) -> dict[str, float]:
 def training(shot: int, episodes: int) -> dict[str, float]:
     """Episodes of the training loop, validation left out (the peers' loops have none here)."""
     train = split_of("train", True)
-    recipe = Recipe(way=WAY, shot=shot, query=QUERY, episodes=10**9)
+    recipe = Stage(way=WAY, shot=shot, query=QUERY, episodes=10**9)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            FeatureLearner(model()),
-            recipe,
-            to_device(train.images, CPU),
-            source(train, shot),
-            None,
-            Path(folder) / "state.safetensors",
-        )
+        learner = FeatureLearner(model())
+        objective = EpisodeObjective(learner, recipe, to_device(train.images, CPU), source(train, shot))
+        trainer = Trainer(objective, recipe, learner, None, Path(folder) / "state.safetensors")
         trainer._step()  # the optimiser's state is allocated here
         seconds, _ = timed(lambda: [trainer._step() for _ in range(episodes)])
     return {"rate": episodes / seconds}
@@ -125,10 +121,12 @@ def maml_evaluation(shot: int, steps: int, pool: bool, episodes: int) -> dict[st
 def maml_training(shot: int, steps: int, pool: bool, episodes: int, batch: int) -> dict[str, float]:
     """Meta-training to second order, through the harness's step."""
     split = split_of("train", True)
-    recipe = Recipe(way=WAY, shot=shot, query=QUERY, episodes=10**9, batch=batch)
+    recipe = Stage(way=WAY, shot=shot, query=QUERY, episodes=10**9, batch=batch)
     with tempfile.TemporaryDirectory() as folder:
         images, state = to_device(split.images, CPU), Path(folder) / "state.safetensors"
-        trainer = Trainer(adapting(steps, pool), recipe, images, source(split, shot), None, state)
+        learner = adapting(steps, pool)
+        objective = EpisodeObjective(learner, recipe, images, source(split, shot))
+        trainer = Trainer(objective, recipe, learner, None, state)
         trainer._step()
         count = max(1, episodes // batch)
         seconds, _ = timed(lambda: [trainer._step() for _ in range(count)])

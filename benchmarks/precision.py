@@ -24,15 +24,16 @@ from metabench.episodes.source import EpisodeSource
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import build_model
 from metabench.models.embedding import DTYPES, embed
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.runtime.memory_limits import keep_freed_memory
+from metabench.training.objectives import EpisodeObjective
 from metabench.training.trainer import Trainer
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_protocols.fixed_way import FixedWay
 
 ROUNDS = 5
-RECIPE = Recipe(way=20, shot=1, query=5, episodes=10_000, train_on="train+val")
+RECIPE = Stage(way=20, shot=1, query=5, episodes=10_000, train_on="train+val")
 SHAPES = ((28, 28, 1), (32, 32, 3), (84, 84, 3))
 
 
@@ -55,7 +56,9 @@ def compare(shape: tuple[int, int, int]) -> tuple[list[dict[str, float]], list[d
             model = build_model(Conv4, {}, ProtoNet, {}, (shape[2], *shape[:2]), 0)
             learner = FeatureLearner(model, precision)
             state = Path(folder) / precision
-            trainers[precision] = Trainer(learner, RECIPE, images, source, None, state, precision=precision)
+            trainers[precision] = Trainer(
+                EpisodeObjective(learner, RECIPE, images, source), RECIPE, learner, None, state, precision=precision
+            )
         for index in range(ROUNDS + 1):
             found = [
                 {

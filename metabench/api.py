@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # declaring a plugin
     from metabench.registry.metric import Metric as Metric
     from metabench.registry.params import Param as Param
     from metabench.registry.params import Value as Value
-    from metabench.registry.recipe import Recipe as Recipe
     from metabench.registry.specs import SAME_CLASSES as SAME_CLASSES
     from metabench.registry.specs import AlgorithmSpec as AlgorithmSpec
     from metabench.registry.specs import BackboneSpec as BackboneSpec
@@ -32,6 +31,7 @@ if TYPE_CHECKING:  # declaring a plugin
     from metabench.registry.specs import KnownCopy as KnownCopy
     from metabench.registry.specs import ProtocolSpec as ProtocolSpec
     from metabench.registry.specs import SplitSize as SplitSize
+    from metabench.registry.stage import Stage as Stage
 
 if TYPE_CHECKING:  # errors and their messages
     from metabench.data.resumable_array import first_three as first_three

@@ -20,6 +20,10 @@ class UsageError(MetabenchError):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        """Return the message in one line, whatever text of the user's it quotes."""
+        return "".join(letter if letter.isprintable() else " " for letter in super().__str__())
+
 
 class MissingError(MetabenchError):
     """Something needed is not here (data, a dependency, a plugin, a device); exit code 3."""

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
-from metabench.api import AlgorithmSpec, Exempt, FeatureHead, Param, Recipe, hookimpl, prototypes, squared_distances
+from metabench.api import AlgorithmSpec, Exempt, FeatureHead, Param, Stage, hookimpl, prototypes, squared_distances
 
-RECIPE = Recipe(way=0, shot=0, query=3, episodes=300, validation_way=0, source="none")
+RECIPE = Stage(way=0, shot=0, query=3, episodes=300, validation_way=0, source="none")
 COMMON = {"version": 1, "summary": "correct", "reference": "none", "licence": "MIT"}
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from metabench.api import AlgorithmSpec, FeatureHead, Param, Recipe, hookimpl, squared_distances
+from metabench.api import AlgorithmSpec, FeatureHead, Param, Stage, hookimpl, squared_distances
 
 
 @hookimpl
@@ -17,7 +17,7 @@ def metabench_algorithms():
             licence="MIT",
             trains=True,
             params=(Param("temperature", 4.0, "of the distances"),),
-            recipes={"*": Recipe(way=10, shot=0, query=3, episodes=100, source="none")},
+            recipes={"*": Stage(way=10, shot=0, query=3, episodes=100, source="none")},
         )
     ]
 

@@ -224,7 +224,7 @@ def test_every_hook_is_documented_with_its_arguments() -> None:
     [
         ("Every spec", specs.Spec),
         ("AlgorithmSpec", specs.AlgorithmSpec),
-        ("Recipe", specs.Recipe),
+        ("Stage", specs.Stage),
         ("BackboneSpec", specs.BackboneSpec),
         ("DatasetSpec", specs.DatasetSpec),
     ],

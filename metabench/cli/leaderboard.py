@@ -56,17 +56,17 @@ def add_records(records: tuple[str, ...], folder: Path, home: str | None, as_jso
 
     loaded = [resolve_record(record, home).record for record in records]
     added = Leaderboard(folder).add(loaded)
-    models = Home.resolve(home).models
-    weights = [copy for record in loaded if (copy := _copy_weights(record, models, folder))]
+    resolved = Home.resolve(home)
+    weights = [copy for record in loaded if (copy := _copy_weights(record, resolved, folder))]
     _show("added", [*added, *dict.fromkeys(weights)], as_json)
 
 
-def _copy_weights(record: Record, models: Path, folder: Path) -> Path | None:
+def _copy_weights(record: Record, home: Home, folder: Path) -> Path | None:
     """Copy a record's weights to ``weights/<sha256>.safetensors``; None if absent, changed or large."""
     from metabench.leaderboard.diff import MAX_WEIGHTS
 
     key, sha256 = "" if record.training is None else record.training.training_key, record.weights_sha256
-    source = models / key / "weights.safetensors"
+    source = home.weights(key)
     if not (_HEX.fullmatch(key) and _HEX.fullmatch(sha256) and source.is_file()):
         return None
     if source.stat().st_size > MAX_WEIGHTS or file_sha256(source) != sha256:

@@ -68,7 +68,7 @@ def replay_session(named: NamedRecord, home: str | None, options: Mapping[str, A
             f"cannot replay record {record.short_key}: its run is {record.status}. Pass the record of a finished run"
         )
     folders = Home.resolve(home, options["data"])
-    weights = find_weights(record, folders.models, named.path, options["checkpoint"])
+    weights = find_weights(record, folders, named.path, options["checkpoint"])
     made_on = record.provenance.device
     session = Session(
         folders,

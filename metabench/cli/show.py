@@ -14,7 +14,7 @@ from metabench.cli.list import described, score
 from metabench.cli.options import check_file, home_option, json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.record_argument import resolve_record
-from metabench.cli.rendering import cell, columns, echo_json, plain
+from metabench.cli.rendering import cell, columns, echo_json
 from metabench.errors import UsageError, did_you_mean
 from metabench.registry.registry import availability
 from metabench.registry.specs import (
@@ -28,6 +28,7 @@ from metabench.registry.specs import (
     defaults,
     kind_of,
 )
+from metabench.registry.stage import as_chain
 from metabench.utils.text import pluralise
 
 if TYPE_CHECKING:
@@ -165,8 +166,9 @@ def _spec_lines(spec: AnySpec) -> list[str]:
         lines += _block(("exempt from", "why"), [(e.check, e.reason + _conditions(e.when)) for e in spec.exempt])
         for dataset, recipe in spec.recipes.items():
             label = f"any other dataset {dataset[1:]}".rstrip() if dataset.startswith("*") else dataset
-            settings = [(name, value) for name, value in plain(recipe).items() if value != ""]
-            lines += _block((f"recipe for {label}", ""), settings)
+            for stage in as_chain(recipe):
+                settings = [*stage.inputs().items(), *stage.params.items(), ("source", stage.source)]
+                lines += _block((f"recipe for {label}", stage.name), [(name, cell(value)) for name, value in settings])
     return lines
 
 

@@ -113,10 +113,14 @@ def training_traits(record: Record) -> dict[str, str]:
     training = record.inputs.training
     settings = {} if training is None else training.settings
     return {
-        name: f"{value} training episodes" if name == "episodes" else f"train.{name}={value}"
+        name: f"{value} training episodes" if name == "episodes" else f"{_with_stage(name)}={value}"
         for name, value in settings.items()
         if name not in ("seed", "shot", "query", "validation_query")
     }
+
+
+def _with_stage(setting: str) -> str:
+    return setting if "." in setting else f"train.{setting}"
 
 
 def distinguishing_labels(

@@ -41,6 +41,12 @@ class ActiveRun:
             return self.features.embedded(self.run, self.learner.frozen, split)
         return to_device(split.images, self.features.device)
 
+    def embedded(self, split: SplitImages) -> Tensor:
+        """Return the features (N, D) of a split, of an algorithm on features."""
+        backbone = self.learner.frozen or self.learner.embedder
+        assert backbone is not None
+        return self.features.embedded(self.run, backbone, split)
+
     def scorable(self) -> Tensor:
         """Return what the learner scores: the images of the measured split, or their features.
 

@@ -84,10 +84,10 @@ class CopyCounter:
 
 def learned_from(run: RunSpec) -> list[str]:
     """Return the splits that a run trains on or chooses weights by, without the measured split."""
-    if run.recipe is None:
-        return []
-    validated = ["val"] if run.recipe.train_on == "train" else []
-    splits = [*run.recipe.train_on.split("+"), *validated]
+    splits: dict[str, None] = {}
+    for stage in run.stages:
+        splits |= dict.fromkeys([*stage.train_on.split("+"), *(["val"] if stage.is_validated else [])])
+    splits |= {"train": None} if run.uses_base else {}
     return [split for split in splits if run.source is not None or split != run.split]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from metabench.data.availability import USABLE, DatasetStatus, dataset_status
@@ -10,14 +11,15 @@ from metabench.errors import MetabenchError
 from metabench.execution.run_data import known_run_digests
 from metabench.execution.session import Session
 from metabench.planning.cost_estimates import Estimates
-from metabench.planning.data_digests import DataDigests
-from metabench.planning.forecast import RunForecast
+from metabench.planning.data_digests import NO_DIGESTS, DataDigests
+from metabench.planning.forecast import RunForecast, StageForecast
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.records.checkpoint_metadata import tensors_meta
 from metabench.records.partial_scores import PartialScores
 from metabench.registry.registry import availability
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import DatasetSpec, kind_of
+from metabench.registry.stage import Stage
 from metabench.utils.hashing import content_key
 from metabench.utils.text import pluralise
 
@@ -43,13 +45,14 @@ class RunForecaster:
         if missing := self._missing(run):
             return RunForecast(run, "missing", key, missing, None)
         downloads = self._downloads(run)
-        training, trained = self._training(run, digests)
+        stages = tuple(self._stages(run, digests))
         scored, words = self._scored(key, run.width)
         measuring = self.estimates.measure(run)
         left = max(0.0, 1 - scored / run.episodes)
-        seconds = None if training is None or measuring is None else training + measuring * left
-        begun = [text for text in (trained, words) if text]
-        return RunForecast(run, "partial" if begun else "to do", key, ", ".join(begun), seconds, downloads)
+        parts = [*(stage.seconds for stage in stages), None if measuring is None else measuring * left]
+        seconds = None if None in parts else sum(part for part in parts if part is not None)
+        begun = [text for text in (*(stage.detail for stage in stages), words) if text]
+        return RunForecast(run, "partial" if begun else "to do", key, ", ".join(begun), seconds, downloads, stages)
 
     def _missing(self, run: RunSpec) -> str:
         """Return what a run needs and is missing here, with the remedy; empty where nothing is missing."""
@@ -73,23 +76,27 @@ class RunForecaster:
             self._availability[key] = dataset_status(dataset.spec, dataset.params, home, allow_download)
         return self._availability[key]
 
-    def _training(self, run: RunSpec, digests: DataDigests | None) -> tuple[float | None, str]:
-        """Return the seconds of training that are left, and its progress in words; None and '' where unknown."""
-        if run.recipe is None:
-            return 0.0, ""
-        key = run.training_key(digests) if digests else run.identity
-        folder = self.session.home.models / key
-        if key in self._trained or (folder / "weights.safetensors").exists():
-            return 0.0, ""  # runs that differ in their evaluation alone share the weights
-        self._trained.add(key)
-        whole, done = self.estimates.train(run), _trained_episodes(folder / "state.safetensors")
+    def _stages(self, run: RunSpec, digests: DataDigests | None) -> Iterator[StageForecast]:
+        """Yield the forecast of each stage of training; those before cached weights are not needed."""
+        keys = run.stage_keys(digests if digests is not None else NO_DIGESTS)
+        home = self.session.home
+        has_weights = [digests is not None and home.weights(key).exists() for key in keys]
+        for index, (stage, key) in enumerate(zip(run.stages, keys, strict=True)):
+            if any(has_weights[index:]):
+                forecast = StageForecast(stage, "cached")
+            elif key in self._trained:  # runs that differ in their evaluation alone share the weights
+                forecast = StageForecast(stage, "shared")
+            else:
+                self._trained.add(key)
+                forecast = self._begun(run, stage, home.models / key)
+            yield dataclasses.replace(forecast, key="" if digests is None else key)
+
+    def _begun(self, run: RunSpec, stage: Stage, folder: Path) -> StageForecast:
+        whole, done = self.estimates.train(run, stage), _share_done(folder / "state.safetensors")
         if not done:
-            return whole, ""
-        share = 1 - min(done, run.recipe.episodes) / run.recipe.episodes
-        return (
-            None if whole is None else whole * share,
-            f"trained {done:,} of {pluralise(run.recipe.episodes, 'episode')}",
-        )
+            return StageForecast(stage, "to do", seconds=whole)
+        text = f"trained {int(done * stage.length):,} of {pluralise(stage.length, stage.unit)}"
+        return StageForecast(stage, "partial", detail=text, seconds=None if whole is None else whole * (1 - done))
 
     def _scored(self, key: str, width: int) -> tuple[int, str]:
         """Return the number of episodes that are scored already, also in words ('' for 0)."""
@@ -103,9 +110,10 @@ def forecast_runs(planned: Sequence[Planned], session: Session) -> list[RunForec
     return [forecaster.forecast(run) for run in planned]
 
 
-def _trained_episodes(state: Path) -> int:
-    """Return the number of training episodes that a saved state has done; 0 where no state can be read."""
+def _share_done(state: Path) -> float:
+    """Return the share of a stage that a saved state has done; 0 where no state can be read."""
     try:
-        return int(tensors_meta(state)["episode"])
-    except (MetabenchError, ValueError, KeyError, TypeError):
-        return 0
+        meta = tensors_meta(state)
+        return min(1.0, int(meta["position"]) / int(meta["positions"]))
+    except (MetabenchError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return 0.0

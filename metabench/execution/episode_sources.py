@@ -16,20 +16,21 @@ from metabench.execution.run_data import measured_split, withheld_images
 from metabench.planning.data_digests import DataDigests
 from metabench.planning.run_spec import RunSpec
 from metabench.registry.metric import ACCURACY
-from metabench.registry.recipe import Recipe
 from metabench.registry.registry import load_target
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import ProtocolSpec, defaults
+from metabench.registry.stage import Stage
 from metabench.training.episode_errors import training_advice
 
 
 def training_source(
-    run: RunSpec, loader: DatasetLoader, split: str, digests: DataDigests | None = None
+    run: RunSpec, stage: Stage, loader: DatasetLoader, split: str, digests: DataDigests | None = None
 ) -> EpisodeSource:
     """Return the episodes of training on `split`, or of validation for ``val``.
 
     Args:
-        run: has a recipe.
+        run: is trained.
+        stage: of its training.
         loader: of the data.
         split: ``train``, ``train+val`` or ``val``.
         digests: name the sequence of episodes; None gives episodes only to try the protocol.
@@ -37,15 +38,15 @@ def training_source(
     Raises:
         UsageError: the protocol cannot draw such episodes.
     """
-    recipe, protocol, dataset = run.recipe, run.trained_by, run.trained_on
-    assert recipe is not None
-    shape = _episode_shape(recipe, split)
+    protocol, dataset = run.trained_by, run.trained_on
+    shape = _episode_shape(stage, split)
     params: dict[str, Any] = {**protocol.params, **{k: v for k, v in shape.items() if k in protocol.params}}
     parts = [] if digests is None else [digests.trained[part] for part in split.split("+")]
     # Not the way and query of the evaluation: the same training must come out whatever is measured with it.
-    own = {**defaults(protocol.spec), "shot": recipe.shot}
+    way, shot = (stage.way, stage.shot) if stage.is_episodic else (shape["way"], shape["shot"])
+    own = {**defaults(protocol.spec), "shot": shot}
     named = {k: own[k] if k in ("way", "shot", "query") else value for k, value in protocol.params.items()}
-    name = [ResolvedPlugin(protocol.spec, named).inputs(), *parts, split, run.seed, recipe.way, recipe.shot]
+    name = [ResolvedPlugin(protocol.spec, named).inputs(), *parts, split, run.seed, way, shot]
     classes, mask = loader.split(dataset, split), withheld_images(run, loader, split)
     with training_advice(split, dataset.name):
         if mask is None:
@@ -89,11 +90,11 @@ def measured_episodes(run: RunSpec, loader: DatasetLoader, digests: DataDigests 
     return MeasuredEpisodes(source, source.episodes)
 
 
-def _episode_shape(recipe: Recipe, split: str) -> dict[str, int]:
+def _episode_shape(stage: Stage, split: str) -> dict[str, int]:
     if split == "val":
-        query = recipe.validation_query or recipe.query
-        return {"way": recipe.validation_way, "shot": recipe.shot, "query": query}
-    return {"way": recipe.way, "shot": recipe.shot, "query": recipe.query}
+        shot, query = stage.validation_shot or stage.shot, stage.validation_query or stage.query
+        return {"way": stage.validation_way, "shot": shot, "query": query}
+    return {"way": stage.way, "shot": stage.shot, "query": stage.query}
 
 
 def _build_protocol(choice: ResolvedPlugin[ProtocolSpec], params: Mapping[str, Any]) -> EpisodeProtocol:

@@ -151,7 +151,7 @@ class Executor:
         embedded = time.perf_counter()
         episodes = measured_episodes(run, loader, digests)
         # What is trained was accepted in `preflight`, before any training.
-        memory = self.session.memory if run.recipe is None else self.session.memory.accepted()
+        memory = self.session.memory if not run.stages else self.session.memory.accepted()
         check_learner(run, learner, None, episodes.source, memory)
         scored = score_run(active, data, episodes, key, watch)
         ended = time.perf_counter()

@@ -50,12 +50,12 @@ def _adapted(run: RunSpec, session: Session, query_given: bool, notes: dict[str,
 
 
 def _without_training(run: RunSpec, session: Session, notes: dict[str, None]) -> RunSpec:
-    if run.recipe is None or (not run.support and "train" in session.loader.splits(run.trained_on)):
+    if not run.stages or (not run.support and "train" in session.loader.splits(run.trained_on)):
         return run
     refuse_untrained(run.algorithm.spec, run.backbone.spec, run.trained_on.name)
     why = f"{run.trained_on.name} has no classes to train {run.algorithm.name} on"
     notes[f"{why}: {run.backbone.name} is used as it is"] = None
-    return dataclasses.replace(run, recipe=None, seed=0, source=None, training_protocol=None)
+    return dataclasses.replace(run, stages=(), seed=0, source=None, training_protocol=None)
 
 
 def _with_all_classes(run: RunSpec, session: Session) -> RunSpec:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.execution.episode_sources import measured_episodes, training_source
 from metabench.execution.session import Session
 from metabench.learners.base import Learner
-from metabench.learners.factory import check_learner, make_run_learner
+from metabench.learners.factory import check_learner, make_run_learner, make_training_learner
 from metabench.models.assembly import Model
 from metabench.models.checkpoints import load_weights
 from metabench.planning.run_spec import RunSpec
-from metabench.training.trainer import check_recipe
+from metabench.registry.stage import Stage
 
 
 def check_run(run: RunSpec, session: Session, device: torch.device) -> None:
@@ -25,23 +24,34 @@ def check_run(run: RunSpec, session: Session, device: torch.device) -> None:
     """
     loader, memory = session.loader, session.memory
     measured = measured_episodes(run, loader).source
-    training: dict[str, EpisodeSource] = {}
-    if run.recipe is not None:
-        check_recipe(run.recipe)
-        splits = dict.fromkeys(("val", run.recipe.train_on))
-        training = {split: training_source(run, loader, split) for split in splits}
-        _refuse_other_shape(run, session, training[run.recipe.train_on].split.images.shape[1:])
+    for stage in run.stages:
+        _check_stage(run, stage, session, device)
     learner = make_run_learner(run, loader.split(run.dataset, run.split).item_shape, device)
     if run.checkpoint is not None:
         load_weights(learner.module, run.checkpoint)
-    elif run.recipe is None:
+    elif not run.stages:
         _refuse_untrained_head(run, learner)
-    if run.recipe is not None:
-        check_learner(run, learner, run.recipe, training[run.recipe.train_on], memory)
-        if run.recipe.train_on == "train":
-            check_learner(run, learner, None, training["val"], memory)
     # After training too: what is scored may need more memory, and another number of classes.
     check_learner(run, learner, None, measured, memory)
+
+
+def _check_stage(run: RunSpec, stage: Stage, session: Session, device: torch.device) -> None:
+    """Raise an error for what would end a stage of training."""
+    loader, memory = session.loader, session.memory
+    training = loader.split(run.trained_on, stage.train_on)
+    _refuse_other_shape(run, session, training.images.shape[1:])
+    validation = training_source(run, stage, loader, "val")
+    if not stage.is_episodic:
+        if len(training.names) < 2:
+            raise UsageError(
+                f"cannot do stage '{stage.name}': '{run.trained_on.name}' has one class to train on, and needs two"
+            )
+        return
+    episodes = training_source(run, stage, loader, stage.train_on)
+    learner = make_training_learner(run, training.item_shape, device)
+    check_learner(run, learner, stage, episodes, memory)
+    if stage.is_validated:
+        check_learner(run, learner, None, validation, memory)
 
 
 def _refuse_other_shape(run: RunSpec, session: Session, trained_on: tuple[int, ...]) -> None:

@@ -22,6 +22,7 @@ from metabench.registry.registry import Registry
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
 from metabench.registry.specs import AnySpec, Kind
 from metabench.utils.hashing import file_sha256
+from metabench.utils.home import Home
 from metabench.utils.text import pluralise, short_digest
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def rebuild(
         sampling=inputs.evaluation.sampling,
         stop=None,
         precision=inputs.precision,
-        recipe=None,
+        stages=(),
         seed=inputs.seed or 0,
         checkpoint=weights,
         checkpoint_sha256="" if weights is None else file_sha256(weights),
@@ -147,11 +148,11 @@ def rebuild(
     )
 
 
-def find_weights(record: Record, models: Path, beside: Path | None = None, given: Path | None = None) -> Path | None:
+def find_weights(record: Record, home: Home, beside: Path | None = None, given: Path | None = None) -> Path | None:
     """Return the file with a record's weights; None where nothing was trained.
 
     The search order is `given`, then ``weights/<sha256>.safetensors`` of the leaderboard whose record file is
-    `beside`, then `models`. A file is only returned if its SHA-256 is that of the record.
+    `beside`, then those trained in `home`. A file is only returned if its SHA-256 is that of the record.
 
     Raises:
         UsageError: `given` has another checksum, or the record needs no weights.
@@ -171,11 +172,11 @@ def find_weights(record: Record, models: Path, beside: Path | None = None, given
             raise UsageError(f"{given} has the SHA-256 {other[:12]}, and the record is of weights {sha256[:12]}")
         return given
     places = [] if beside is None else [beside.parent.parent / "weights" / f"{sha256}.safetensors"]
-    places += [models / key / "weights.safetensors"] if _HEX.fullmatch(key) else []
+    places += [home.weights(key)] if _HEX.fullmatch(key) else []
     for place in places:
         if place.is_file() and file_sha256(place) == sha256:
             return place
-    looked = " or ".join(map(str, places)) or models
+    looked = " or ".join(map(str, places)) or home.models
     raise MissingError(f"no weights {sha256[:12]} at {looked}; name the file with --checkpoint")
 
 

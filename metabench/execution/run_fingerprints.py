@@ -10,6 +10,9 @@ from metabench.episodes.source import EpisodeSource
 from metabench.learners.base import Learner
 from metabench.models.fingerprints import weights_digest
 from metabench.planning.run_spec import RunSpec
+from metabench.registry.resolved import ResolvedPlugin
+from metabench.registry.specs import AlgorithmSpec
+from metabench.registry.stage import Stage
 from metabench.utils.hashing import content_key, file_sha256
 
 
@@ -24,10 +27,24 @@ def scorer_digest(learner: Learner, source: EpisodeSource) -> str:
 
 def made_for(run: RunSpec) -> dict[str, Any]:
     """Return what a file of weights says of its run: in words, and for `metabench predict` as names and parameters."""
-    own = {"way": run.protocol.params["way"]} if run.algorithm.spec.ways == "one" else {}
+    return _made_for(run, run.algorithm)
+
+
+def made_for_stage(run: RunSpec, stage: Stage) -> dict[str, Any]:
+    """Return what a file of the weights of a stage says of its run; of a stage of classes, which backbone it is."""
+    if stage.is_episodic:
+        return _made_for(run, run.trained_as or run.algorithm)
+    return {
+        "made_for": f"classification on {run.backbone.words}, data {run.trained_on.words}",
+        "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},
+    }
+
+
+def _made_for(run: RunSpec, algorithm: ResolvedPlugin[AlgorithmSpec]) -> dict[str, Any]:
+    own = {"way": run.protocol.params["way"]} if algorithm.spec.ways == "one" else {}
     return {
         **own,
-        "made_for": f"{run.algorithm.words} on {run.backbone.words}, data {run.trained_on.words}",
-        "algorithm": {"name": run.algorithm.name, "params": run.algorithm.recorded},
+        "made_for": f"{algorithm.words} on {run.backbone.words}, data {run.trained_on.words}",
+        "algorithm": {"name": algorithm.name, "params": algorithm.recorded},
         "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},
     }

@@ -1,27 +1,23 @@
-"""The weights of a run: loaded from a checkpoint or the store, or trained and kept for the runs that share them."""
+"""The weights of a run: loaded from a checkpoint or the store, or trained stage by stage and kept for other runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
-from metabench.episodes.source import EpisodeSource
-from metabench.errors import MetabenchError, MissingError
-from metabench.evaluation.scoring import rehearse
+from metabench.errors import MetabenchError
 from metabench.execution.active_run import ActiveRun
-from metabench.execution.episode_sources import training_source
 from metabench.execution.feature_cache import SplitImages
-from metabench.execution.progress_text import interval_text
-from metabench.execution.run_fingerprints import made_for
-from metabench.learners.factory import check_learner
-from metabench.models.checkpoints import load_tensors, load_weights, save_tensors
-from metabench.registry.metric import Metric
-from metabench.training.trainer import Diverged, Progress, Trainer
+from metabench.execution.run_data import withheld_images
+from metabench.execution.run_fingerprints import made_for, made_for_stage
+from metabench.execution.stage_training import train_stage
+from metabench.models.assembly import Model
+from metabench.models.checkpoints import load_body, load_tensors, load_weights, save_tensors
 from metabench.utils.atomic_files import write_atomic
-from metabench.utils.console import Console, ProgressReporter
+from metabench.utils.console import Console
 from metabench.utils.hashing import file_sha256
 
 _SECONDS = "seconds.txt"
@@ -38,96 +34,96 @@ def prepare_weights(active: ActiveRun) -> dict[str, Any] | None:
         Diverged: the training did.
         KeyboardInterrupt: the user stopped; the training resumes where it was.
     """
-    run, model, session = active.run, active.learner.module, active.session
+    run, model = active.run, active.learner.module
     if run.checkpoint is not None:
         load_weights(model, run.checkpoint)
         return {"checkpoint": run.checkpoint.name, "weights_sha256": run.checkpoint_sha256}
-    if run.recipe is None:
+    if not run.stages:
+        if run.uses_base:
+            _study(active)
         return None
-    key = run.training_key(active.digests)
-    folder = session.home.models / key
-    weights, seconds = folder / "weights.safetensors", folder / _SECONDS
-    with session.store.lock(key):
-        if not weights.exists() or not _is_loadable(model, weights, session.console):
-            state = folder / "state.safetensors"
-            progress = {**vars(_train(active, state))}
+    keys = run.stage_keys(active.digests)
+    training = _prepare_stage(active, keys, len(keys) - 1)
+    home, key = active.session.home, keys[-1]
+    trained = home.weights(key)
+    if run.weights_are_assembled:
+        key = run.assembled_key(active.digests)
+        trained = _assemble(active, trained, key, training)
+    load_weights(model, trained)
+    return {**training, "weights_sha256": file_sha256(trained), "training_key": key}
+
+
+def _prepare_stage(active: ActiveRun, keys: list[str], index: int) -> dict[str, Any]:
+    """Train a stage, and those before it, where its weights are not there; return the course of all of them."""
+    run, stage, key = active.run, active.run.stages[index], keys[index]
+    home = active.session.home
+    weights = home.weights(key)
+    folder, seconds = weights.parent, weights.with_name(_SECONDS)
+    with active.session.store.lock(key):
+        meta = _readable(weights, active.learner.module if run.fits(index) else None, active.session.console)
+        if meta is None:
+            before = [_prepare_stage(active, keys, index - 1)] if index else []
+            start = home.weights(keys[index - 1]) if index else None
+            tensors, course = train_stage(active, index, folder, start)
             # Not into the file of weights: the same training gives the same file, however long it took.
-            write_atomic(seconds, str(progress.pop("seconds")))
-            meta = {**made_for(run), "training": progress, "source": run.recipe.source}
-            save_tensors(weights, model.state_dict(), meta)
-            state.unlink(missing_ok=True)
-        training = load_weights(model, weights)["training"]
+            write_atomic(seconds, str(course.pop("seconds")))
+            if before:
+                course["before"] = [*before[0].pop("before", []), {"name": run.stages[index - 1].name, **before[0]}]
+            meta = {**made_for_stage(run, stage), "training": course, "source": stage.source}
+            save_tensors(weights, tensors, meta)
+            (folder / "state.safetensors").unlink(missing_ok=True)
+        training: dict[str, Any] = meta["training"]
         if seconds.exists():
             training["seconds"] = float(seconds.read_text())
-    return {**training, "weights_sha256": file_sha256(weights), "training_key": key}
+    if index < len(keys) - 1:
+        training |= {"weights_sha256": file_sha256(weights), "training_key": key}
+    return training
 
 
-def _is_loadable(model: nn.Module, weights: Path, console: Console) -> bool:
-    """Return whether a file of weights can be read; warn where it cannot."""
+def _readable(weights: Path, model: nn.Module | None, console: Console) -> dict[str, Any] | None:
+    """Return what a file of weights says of its training; None, with a warning, where it cannot be read.
+
+    Args:
+        weights: a file, or none yet.
+        model: takes the weights of the last stage; None where there is nothing that they must fit.
+    """
+    if not weights.exists():
+        return None
     try:
-        load_weights(model, weights)
+        return load_tensors(weights)[1] if model is None else load_weights(model, weights)
     except MetabenchError as error:
         console.warn(f"{error}; training again")
-        return False
-    return True
+        return None
 
 
-def _is_resumable(state: Path, console: Console) -> bool:
-    """Return whether there is a saved state of training; a damaged one is reported and removed."""
-    try:
-        load_tensors(state)
-    except MissingError:
-        return False
-    except MetabenchError as error:
-        console.warn(f"{error}; training from the start")
-        state.unlink()
-        return False
-    return True
+def _assemble(active: ActiveRun, trained: Path, key: str, training: dict[str, Any]) -> Path:
+    """Return the file of the weights that are evaluated: a trained backbone, and what its head studied."""
+    run, model = active.run, active.learner.module
+    weights = active.session.home.weights(key)
+    with active.session.store.lock(key):
+        if _readable(weights, model, active.session.console) is None:
+            if run.fits(len(run.stages) - 1):
+                load_weights(model, trained)
+            else:
+                load_body(model.get_submodule("backbone"), trained)
+            if run.uses_base:
+                _study(active)
+            course = {name: value for name, value in training.items() if name != "seconds"}
+            save_tensors(weights, model.state_dict(), {**made_for(run), "training": course})
+    return weights
 
 
-def _train(active: ActiveRun, state: Path) -> Progress:
-    """Train the learner of a run, resuming from `state` if it is there; return the course of the training."""
-    run, learner, console = active.run, active.learner, active.session.console
-    recipe = run.recipe
-    assert recipe is not None
-    validation = _training_data(active, "val") if recipe.train_on == "train" else None
-    training = _training_data(active, recipe.train_on)
-    metric = run.training_metric
-    trainer = Trainer(learner, recipe, *training, validation, state, precision=run.precision, metric=metric)
-    if note := check_learner(run, learner, recipe, trainer.source, active.session.memory.accepted()):
-        console.note(f"{run.label}: {note}")
-    rehearse(learner, *training)
-    label = f"training {run.algorithm.name} on {run.trained_on.name}, {recipe.shot}-shot"
-    if _is_resumable(state, console):
-        console.note(f"{label}: resuming")
-    with console.progress(label, recipe.episodes) as bar:
-        try:
-            return trainer.run(run.seed, _reporter(bar, metric, validation is not None))
-        except Diverged as error:
-            raise _with_last_good(error, trainer, state.with_name("best.safetensors"), made_for(run)) from error
-
-
-def _training_data(active: ActiveRun, split: str) -> tuple[Tensor, EpisodeSource]:
-    """Return what the learner is trained on, and its episodes."""
-    source = training_source(active.run, active.session.loader, split, active.digests)
-    return active.items(SplitImages(source.split.images, active.digests.training(split))), source
-
-
-def _reporter(bar: ProgressReporter, metric: Metric, is_validated: bool) -> Callable[[Progress, float], None]:
-    def report(progress: Progress, loss: float) -> None:
-        validated = ""
-        if progress.curve and is_validated:
-            score = progress.curve[-1][f"validation_{metric.name}"]
-            validated = f", validation {interval_text((score, None), metric)}"
-        bar.update(progress.episode, f"loss {loss:.3f}{validated}")
-
-    return report
-
-
-def _with_last_good(error: Diverged, trainer: Trainer, path: Path, meta: Mapping[str, Any]) -> Diverged:
-    """Keep the best weights of a training that diverged, and return the error with their path."""
-    if not trainer.best:
-        return error
-    save_tensors(path, trainer.best, {**meta, "training": vars(trainer.progress)})
-    episode = trainer.progress.best_episode
-    return Diverged(f"{error}. The best weights before, of episode {episode}, can be used: --checkpoint {path}")
+@torch.no_grad()
+def _study(active: ActiveRun) -> None:
+    """Show a head the features of the classes that it was trained on."""
+    run, learner, loader = active.run, active.learner, active.session.loader
+    assert isinstance(learner.module, Model)
+    split = loader.split(run.trained_on, "train")
+    images = SplitImages(split.images, active.digests.trained["train"])
+    features = active.embedded(images)
+    rows = torch.arange(len(split.images))
+    if (withheld := withheld_images(run, loader, "train")) is not None:
+        rows = rows[~torch.from_numpy(withheld)]
+    classes = torch.from_numpy(split.class_of(rows.numpy()))
+    learner.module.eval()
+    learner.study(features[rows.to(features.device)], classes.to(features.device))

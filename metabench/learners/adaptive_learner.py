@@ -35,7 +35,7 @@ from metabench.models.adaptive import TaskAdaptiveAlgorithm, Weights
 from metabench.models.embedding import embed, to_device
 from metabench.models.interfaces import Backbone
 from metabench.models.task_context import TaskContext, task_context
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.runtime.forked_pool import ForkedPool, can_fork
 from metabench.runtime.memory import device_memory, out_of_memory
 from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
@@ -137,10 +137,10 @@ class AdaptiveLearner(Learner):
         """Return a number of episodes that keeps all workers busy and still reports often."""
         return 2 * self.group if self.batched else 8 * self.at_once
 
-    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
+    def backward(self, images: Tensor, batch: EpisodeBatch, stage: Stage, episode: int) -> Tensor:
         """Leave the mean gradient over tasks; sums are in the order of the tasks, whichever worker did them."""
-        images, batch = training_items(images, batch, recipe.augment)
-        first_order = episode < recipe.first_order_episodes
+        images, batch = training_items(images, batch, stage.augment)
+        first_order = episode < stage.first_order_episodes
         context = TaskContext(self.batched, episode, first_order, self.precision)
 
         def add_up() -> tuple[Tensor, Weights]:
@@ -157,12 +157,16 @@ class AdaptiveLearner(Learner):
 
     def check(
         self,
-        recipe: Recipe | None,
+        stage: Stage | None,
         source: EpisodeSource,
         images: NDArray[np.uint8],
         memory: MemoryBudget = NO_LIMIT,
     ) -> str:
         """Probe one task, and set the number of tasks at once that memory and repeatable random numbers allow."""
+        if stage is not None and not stage.backbone_lr:
+            self.freeze_backbone()
+        if stage is not None and stage.teacher:
+            self.teach(None)
         episode = source.batch(0, 1)
         if not self.module.backbone.outputs and episode.way != self.module.way:
             raise UsageError(f"is built for {self.module.way}-way tasks and cannot learn from {episode.way}-way ones")
@@ -171,32 +175,32 @@ class AdaptiveLearner(Learner):
         if self.frozen is not None:
             few = embed(self.frozen, few, self.precision)
         tasks = tasks_of(self.module.backbone, few, here)
-        self.module.train(recipe is not None)
+        self.module.train(stage is not None)
         note = ""
         try:
-            size, draws = self._try(recipe, tasks)
+            size, draws = self._try(stage, tasks)
         except (RuntimeError, UsageError) as error:
             if not self.batched or out_of_memory(error):
                 raise
             self._formulate(False)  # vmap has no rule for some operations, and none may read a value
-            size, draws = self._try(recipe, tasks)  # fails again where vmap was not the cause
+            size, draws = self._try(stage, tasks)  # fails again where vmap was not the cause
             why = str(error.__cause__ or error).splitlines()[0]
             note = f"tasks run one by one, since vmap cannot batch them ({why}); "
         self._fixed = draws
         if draws:  # from one stream, so the order of drawing must not depend on free memory
             self._take_at_once(min(self.at_once, _DRAWING) if self.batched else 1)
-        return note + self._make_room(size, recipe is not None, memory)
+        return note + self._make_room(size, stage is not None, memory)
 
-    def _try(self, recipe: Recipe | None, tasks: Task) -> tuple[int, bool]:
+    def _try(self, stage: Stage | None, tasks: Task) -> tuple[int, bool]:
         """Return the bytes that one task takes, and whether it draws random numbers, at the end of training too."""
         task = tuple(part[0] for part in tasks)
-        learns = recipe is not None and not has_update(self.module)
-        contexts = [replace(self._context, episode=episode) for episode in ((0, recipe.episodes) if recipe else (0,))]
+        learns = stage is not None and not has_update(self.module)
+        contexts = [replace(self._context, episode=episode) for episode in ((0, stage.episodes) if stage else (0,))]
         sizes = []
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             before = self._random_states()
             for context in contexts:
-                work = self._score if recipe is None else partial(learn_tasks, context)
+                work = self._score if stage is None else partial(learn_tasks, context)
                 with task_context(context):
                     sizes.append(probe_task(self.module, partial(_on, work, tasks), task, learns))
             return max(sizes), not all(map(torch.equal, before, self._random_states()))

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from metabench.episodes.batch import EpisodeBatch
 
-AUGMENTS = ("none", "crop-flip", "crop-flip-jitter")
 JITTER = 0.4
 """Brightness, contrast and saturation are multiplied by a factor of 1 - JITTER to 1 + JITTER."""
 _GREY = (0.299, 0.587, 0.114)
@@ -33,16 +32,26 @@ def training_items(images: Tensor, batch: EpisodeBatch, augment: str) -> tuple[T
     Args:
         images: uint8 (N, H, W, C) of the training split.
         batch: training episodes.
-        augment: one of `AUGMENTS`.
+        augment: one of `metabench.registry.stage_checks.AUGMENTS`.
     """
     if augment == "none":
         return images, batch
-    generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
     items, batch = own_items(images, batch)
-    items = crop_flip(items, generator)
-    if augment == "crop-flip-jitter":
-        items = jitter(items, generator)
-    return items, batch
+    return augmented(items, augment), batch
+
+
+def augmented(images: Tensor, augment: str) -> Tensor:
+    """Return uint8 images (N, H, W, C), every one augmented on its own.
+
+    Args:
+        images: uint8 (N, H, W, C).
+        augment: one of `metabench.registry.stage_checks.AUGMENTS`; ``none`` changes nothing.
+    """
+    if augment == "none":
+        return images
+    generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    images = crop_flip(images, generator)
+    return jitter(images, generator) if augment == "crop-flip-jitter" else images
 
 
 def own_items(images: Tensor, batch: EpisodeBatch) -> tuple[Tensor, EpisodeBatch]:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
+from metabench.errors import UsageError
 from metabench.models.interfaces import Backbone
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
 
 
@@ -59,24 +60,48 @@ class Learner(ABC):
         """Return the targets of `scores`: the labels (B, Q) of the queries, or numbers (B, Q, D)."""
         return torch.from_numpy(batch.query_labels).to(data.device)
 
+    def train(self) -> None:
+        """Put the weights into training mode."""
+        self.module.train()
+
+    def freeze_backbone(self) -> None:
+        """Learn no weight of the backbone, nor its batch norm statistics, from now on.
+
+        Raises:
+            UsageError: the algorithm cannot do without.
+        """
+        raise UsageError("adapts its backbone, which so cannot be frozen; use a backbone_lr above 0")
+
+    def teach(self, teacher: nn.Module | None) -> None:
+        """Add what a frozen model of the same kind says to the loss; None ends that.
+
+        Raises:
+            UsageError: the algorithm cannot be taught.
+        """
+        raise UsageError("adapts to each task and has no answers that a teacher could compare; use teacher=false")
+
+    def study(self, features: Tensor, classes: Tensor) -> None:
+        """Show the features (N, D) of the training classes, int64 (N,), once after training."""
+        raise UsageError("does not study the training classes")
+
     @abstractmethod
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
         """Return the number of episodes like the one in `batch` that are scored at once."""
 
     @abstractmethod
-    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
+    def backward(self, images: Tensor, batch: EpisodeBatch, stage: Stage, episode: int) -> Tensor:
         """Leave the gradient of the mean training loss in ``.grad`` of the parameters and return the loss.
 
         Args:
             images: uint8 (N, H, W, C) of the training split.
             batch: training episodes.
-            recipe: says how to augment.
+            stage: says how to augment.
             episode: number of training episodes before this batch.
         """
 
     def check(
         self,
-        recipe: Recipe | None,
+        stage: Stage | None,
         source: EpisodeSource,
         images: NDArray[np.uint8],
         memory: MemoryBudget = NO_LIMIT,
@@ -84,7 +109,7 @@ class Learner(ABC):
         """Return a note for the user, or '', once nothing is known to fail after hours of work.
 
         Args:
-            recipe: None where nothing is trained.
+            stage: None where nothing is trained.
             source: training episodes (test episodes where nothing is trained).
             images: uint8 (N, H, W, C) of ``source.split``, even where the other methods take features.
             memory: that tasks may take.

@@ -15,11 +15,12 @@ from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Embedded, Model, NoFeatureMap, build_frozen, build_model
 from metabench.models.checkpoints import load_body
 from metabench.models.embedding import embedded_width
+from metabench.models.nearest_unit_mean import NearestUnitMean
 from metabench.planning.run_spec import RunSpec
-from metabench.registry.recipe import Recipe
 from metabench.registry.registry import load_target
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec
+from metabench.registry.stage import Stage
 from metabench.runtime.memory_budget import MemoryBudget
 
 
@@ -34,10 +35,34 @@ def make_run_learner(run: RunSpec, item_shape: tuple[int, ...], device: torch.de
     Raises:
         UsageError: the algorithm's class is not of the kind that its spec says.
     """
-    way = int(run.protocol.params.get("way", 0))
-    return make_learner(
-        run.algorithm, run.backbone, item_shape, device, way=way, seed=run.seed, precision=run.precision
+    return _make(run, run.algorithm, item_shape, device)
+
+
+def make_training_learner(run: RunSpec, item_shape: tuple[int, ...], device: torch.device) -> Learner:
+    """Return the learner that an episodic stage of a run trains; arguments as those of `make_run_learner`."""
+    return _make(run, run.trained_as or run.algorithm, item_shape, device)
+
+
+def make_class_learner(run: RunSpec, item_shape: tuple[int, ...], device: torch.device) -> FeatureLearner:
+    """Return the learner that validates a stage of classes of a run; arguments as those of `make_run_learner`."""
+    backbone = run.backbone
+    model = build_model(load_target(backbone.spec), backbone.params, NearestUnitMean, {}, item_shape, run.seed).to(
+        device
     )
+    assert isinstance(model, Model)
+    if backbone.weights is not None:
+        load_body(model.backbone, backbone.weights)
+    learner = FeatureLearner(model, run.precision)
+    learner.algorithm, learner.backbone = "the validation of classes", f"backbone '{backbone.name}'"
+    learner.inductive = True
+    return learner
+
+
+def _make(
+    run: RunSpec, algorithm: ResolvedPlugin[AlgorithmSpec], item_shape: tuple[int, ...], device: torch.device
+) -> Learner:
+    way = int(run.protocol.params.get("way", 0))
+    return make_learner(algorithm, run.backbone, item_shape, device, way=way, seed=run.seed, precision=run.precision)
 
 
 def make_learner(
@@ -108,7 +133,7 @@ def _no_map(algorithm: ResolvedPlugin[AlgorithmSpec], backbone: ResolvedPlugin[B
 
 
 def check_learner(
-    run: RunSpec, learner: Learner, recipe: Recipe | None, source: EpisodeSource, memory: MemoryBudget
+    run: RunSpec, learner: Learner, stage: Stage | None, source: EpisodeSource, memory: MemoryBudget
 ) -> str:
     """Return what `Learner.check` says of the learner of a run, on the episodes and images of `source`.
 
@@ -116,6 +141,6 @@ def check_learner(
         UsageError: the learner cannot be trained or scored; names algorithm and backbone.
     """
     try:
-        return learner.check(recipe, source, source.split.images, memory)
+        return learner.check(stage, source, source.split.images, memory)
     except UsageError as error:
         raise UsageError(f"{run.algorithm.name} on backbone '{run.backbone.name}' {error}") from error

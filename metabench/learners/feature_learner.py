@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.learners.augmentation import training_items
 from metabench.learners.base import Learner
+from metabench.learners.distillation import distilled
 from metabench.models.assembly import Model
 from metabench.models.embedding import autocast
 from metabench.models.episode import Episode
@@ -19,7 +22,7 @@ from metabench.models.head_scores import head_scores
 from metabench.models.interfaces import Backbone, FeatureHead
 from metabench.models.output_checks import require_tensor
 from metabench.models.task_context import TaskContext, task_context
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
 
 
@@ -28,6 +31,8 @@ class FeatureLearner(Learner):
 
     module: Model
     embedder: Backbone
+    teacher: Model | None = None
+    _is_frozen = False
 
     def __init__(self, model: Model, precision: str = "float32", frozen: Backbone | None = None) -> None:
         self.module, self.precision, self.frozen = model, precision, frozen
@@ -38,33 +43,67 @@ class FeatureLearner(Learner):
         """Return the scores (B, Q, way) of the head on gathered features."""
         return batch_logits(self.module.head, data, batch, self.module.item_shape)
 
+    def train(self) -> None:
+        """Put the weights into training mode, but not a frozen backbone."""
+        self.module.train()
+        self.embedder.train(not self._is_frozen)
+
+    def freeze_backbone(self) -> None:
+        """Learn nothing of the backbone from now on."""
+        self._is_frozen = True
+        self.body = self.embedder.requires_grad_(False)
+
+    def teach(self, teacher: nn.Module | None) -> None:
+        """Add distillation from the answers of a frozen model to the loss; None ends that."""
+        assert teacher is None or isinstance(teacher, Model)
+        self.teacher = None if teacher is None else teacher.requires_grad_(False).eval()
+
+    def study(self, features: Tensor, classes: Tensor) -> None:
+        """Let the head study the training classes."""
+        self.module.head.study(features, classes)
+
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
         """Return the number of episodes whose gathered features fit the cache."""
         return chunk_size(batch, data.shape[1], data.device)
 
-    def backward(self, images: Tensor, batch: EpisodeBatch, recipe: Recipe, episode: int) -> Tensor:
+    def backward(self, images: Tensor, batch: EpisodeBatch, stage: Stage, episode: int) -> Tensor:
         """Leave the gradient of the mean loss; support and query pass the backbone as one batch-norm batch."""
-        images, batch = training_items(images, batch, recipe.augment)
+        images, batch = training_items(images, batch, stage.augment)
         n_support = batch.support.shape[1]
         rows = torch.from_numpy(np.concatenate([batch.support, batch.query], axis=1)).to(images.device)
         labels, truth = (
             torch.from_numpy(part).to(images.device) for part in (batch.support_labels, batch.query_labels)
         )
-        with task_context(TaskContext(episode=episode)):
+        inputs = self.embedder.inputs(images[rows.flatten()])
+        with task_context(TaskContext(episode=episode, label_smoothing=stage.label_smoothing)):
             with autocast(images.device, self.precision):
-                features = self.body(self.embedder.inputs(images[rows.flatten()]))
+                features = self.body(inputs)
             shape = (rows.numel(), self.embedder.feature_dim)
             features = require_tensor(features, shape, self.backbone, images.device).float()
             features = features.view(*rows.shape, *self.module.item_shape)
             seen = Episode(features[:, :n_support], labels, features[:, n_support:], batch.way)
             loss = self.module.head.loss(seen, truth)
         require_tensor(loss, (), f"the loss of {self.algorithm}", images.device)
+        if self.teacher is not None:
+            taught = self._taught(inputs, seen)
+            loss = distilled(loss, self.module.head.logits(seen).flatten(0, 1), taught.flatten(0, 1), stage)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
+    @torch.no_grad()
+    def _taught(self, inputs: Tensor, seen: Episode) -> Tensor:
+        """Return the teacher's answers (B, Q, way) to the same episodes."""
+        assert self.teacher is not None
+        with autocast(inputs.device, self.precision):
+            known = self.teacher.backbone(inputs)
+        known = known.float().view(len(seen.support), -1, *self.teacher.item_shape)
+        n_support = seen.support.shape[1]
+        taught = replace(seen, support=known[:, :n_support], query=known[:, n_support:])
+        return head_scores(self.teacher.head, taught)
+
     def check(
         self,
-        recipe: Recipe | None,
+        stage: Stage | None,
         source: EpisodeSource,
         images: NDArray[np.uint8],
         memory: MemoryBudget = NO_LIMIT,
@@ -74,8 +113,12 @@ class FeatureLearner(Learner):
         Raises:
             UsageError: it is to be trained and has no weights.
         """
-        if recipe is not None and not self.trainable():
+        if stage is None:
+            return ""
+        if not self.trainable():
             raise UsageError("has nothing to learn; use a backbone that learns, or --algo nearest-mean")
+        if not stage.backbone_lr and not any(True for _ in self.module.head.parameters()):
+            raise UsageError(f"has nothing to learn beside the backbone; use a {stage.name}.backbone_lr above 0")
         return ""
 
 

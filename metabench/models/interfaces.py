@@ -93,6 +93,14 @@ class FeatureHead(nn.Module, ABC):
             (B, Q, way), larger is likelier; equal largest scores are broken at random by the harness.
         """
 
+    def study(self, features: Tensor, classes: Tensor) -> None:
+        """Fill buffers from the training classes, once, after training; for algorithms with ``uses=("base",)``.
+
+        Args:
+            features: (N, D) of the training split.
+            classes: int64 (N,), in ``[0, C)``.
+        """
+
     def loss(self, episode: Episode, query_labels: Tensor) -> Tensor:
         """Return the training loss, a scalar: the mean cross-entropy of `logits` unless overridden.
 

@@ -13,12 +13,12 @@ from metabench.planning.combine import Combination
 from metabench.planning.compatibility import incompatibility
 from metabench.planning.resolve import PlanRequest, resolve_plugin
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
-from metabench.planning.training_recipe import refuse_trained_on, training_recipe
+from metabench.planning.training_chain import refuse_trained_on, training_chain
 from metabench.registry.params import Value
-from metabench.registry.recipe import Recipe
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import ResolvedPlugin
-from metabench.registry.specs import SAME_CLASSES, BackboneSpec, DatasetSpec
+from metabench.registry.specs import SAME_CLASSES, AlgorithmSpec, BackboneSpec, DatasetSpec
+from metabench.registry.stage import Chain, chain_params
 from metabench.utils.hashing import file_sha256
 from metabench.utils.weight_files import require_weights_file
 
@@ -30,6 +30,8 @@ class _Parts:
     backbone: ResolvedPlugin[BackboneSpec]
     dataset: ResolvedPlugin[DatasetSpec]
     trained_on: ResolvedPlugin[DatasetSpec]
+    learned: AlgorithmSpec
+    """The algorithm that is trained."""
 
     @property
     def is_in_domain(self) -> bool:
@@ -58,22 +60,22 @@ def build_runs(
         UsageError: a bad parameter value.
         MissingError: a file of weights is not there.
     """
-    parts = _resolve_parts(request, combination)
+    parts = _resolve_parts(request, combination, registry)
     selection, algorithm = request.selection, combination.algorithm.spec
     specs = algorithm, combination.backbone.spec, combination.source.spec
     incompatible = incompatibility(request.protocol, (combination.dataset.spec, selection.split), specs, registry)
     ways = selection.ways if request.has_ways else (0,)
     for way, shot in itertools.product(ways, selection.shots):
-        recipe, problem = _recipe(request, combination, parts, (way, shot))
+        stages, problem = _stages(request, combination, parts, (way, shot))
         problem = incompatible or problem
-        run = _run(request, combination, parts, (way, shot), recipe)
-        for seed in selection.seeds if recipe else (0,):
+        run = _run(request, combination, parts, (way, shot), stages)
+        for seed in selection.seeds if stages else (0,):
             seeded = dataclasses.replace(run, seed=seed, checkpoint_sha256=checkpoint_sha256)
             yield RejectedRun(seeded, problem) if problem else seeded
 
 
-def _resolve_parts(request: PlanRequest, combination: Combination) -> _Parts:
-    settings = request.settings
+def _resolve_parts(request: PlanRequest, combination: Combination, registry: Registry) -> _Parts:
+    settings, algorithm = request.settings, combination.algorithm.spec
     shared: dict[str, Value] = {SAME_CLASSES: True} if request.protocol.support else {}
     (backbone, of_backbone), (dataset, of_data) = combination.backbone, combination.dataset
     source, of_source = combination.source
@@ -81,6 +83,7 @@ def _resolve_parts(request: PlanRequest, combination: Combination) -> _Parts:
         _resolve_backbone(backbone, {**settings["backbone"], **of_backbone}, combination.weights),
         resolve_plugin(dataset, {**settings["data"], **of_data, **shared}),
         resolve_plugin(source, {**settings["data"], **of_source, **shared}),
+        registry.find("algorithm", algorithm.trained_as) if algorithm.trained_as else algorithm,
     )
 
 
@@ -96,20 +99,22 @@ def _resolve_backbone(
     return dataclasses.replace(backbone, weights=weights, weights_sha256=file_sha256(weights), trained_on=trained_on)
 
 
-def _recipe(
+def _stages(
     request: PlanRequest, combination: Combination, parts: _Parts, shape: tuple[int, int]
-) -> tuple[Recipe | None, UsageError | None]:
-    """Return the training recipe, None where nothing is trained, and why there cannot be one."""
+) -> tuple[Chain, UsageError | None]:
+    """Return the stages of training, none where nothing is trained, and why they cannot be done."""
     if request.selection.checkpoint is not None:
-        return None, None
-    specs = combination.algorithm.spec, combination.backbone.spec, combination.source.spec
-    recipe = None
+        return (), None
+    backbone, source = combination.backbone.spec, combination.source.spec
+    if combination.algorithm.spec.trained_as and not backbone.trains:
+        return (), None  # only the backbone would be trained
+    stages: Chain = ()
     try:
-        recipe = training_recipe(*specs, shape, request.recipe_overrides)
-        refuse_trained_on(recipe if parts.is_in_domain else None, request.selection.split)
+        stages = training_chain(parts.learned, backbone, source, shape, request.stage_overrides)
+        refuse_trained_on(stages if parts.is_in_domain else (), request.selection.split)
     except UsageError as error:
-        return recipe, error
-    return recipe, None
+        return stages, error
+    return stages, None
 
 
 def _run(
@@ -117,17 +122,20 @@ def _run(
     combination: Combination,
     parts: _Parts,
     shape: tuple[int, int],
-    recipe: Recipe | None,
+    stages: Chain,
 ) -> RunSpec:
     """Return the run of one way and shot, with seed 0."""
     selection, settings = request.selection, request.settings
     (algorithm, own), source = combination.algorithm, combination.source.spec
-    published = algorithm.recipe(source.name, *shape, source.kind)
+    published = parts.learned.recipe(source.name, *shape, source.kind)
+    own_params = {} if algorithm.trained_as else chain_params(published)
+    chosen = resolve_plugin(algorithm, {**own_params, **settings["algo"], **own})
+    learns = bool(stages) or "base" in algorithm.uses_with(chosen.params)
     cell: dict[str, Value] = {"way": shape[0], "shot": shape[1]}
     cell |= {} if selection.query is None else {"query": selection.query}
-    other_protocol = recipe is not None and request.training_protocol is not request.protocol
+    other_protocol = bool(stages) and request.training_protocol is not request.protocol
     return RunSpec(
-        algorithm=resolve_plugin(algorithm, {**(published.params if published else {}), **settings["algo"], **own}),
+        algorithm=chosen,
         backbone=parts.backbone,
         dataset=parts.dataset,
         protocol=resolve_plugin(request.protocol, {**settings["protocol"], **cell}),
@@ -136,11 +144,12 @@ def _run(
         sampling=selection.sampling,
         stop=request.stop,
         precision=selection.precision,
-        recipe=recipe,
+        stages=stages,
         seed=0,
         checkpoint=selection.checkpoint if algorithm.trains else None,
         checkpoint_sha256="",
         split=selection.split,
-        source=None if parts.is_in_domain or recipe is None else parts.trained_on,
+        source=None if parts.is_in_domain or not learns else parts.trained_on,
         training_protocol=resolve_plugin(request.training_protocol, cell) if other_protocol else None,
+        trained_as=resolve_plugin(parts.learned, chain_params(published)) if stages and algorithm.trained_as else None,
     )

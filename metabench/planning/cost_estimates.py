@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from metabench.planning.run_spec import RunSpec
-from metabench.records.inputs import Inputs
-from metabench.records.schema import Record, TrainingOutcome
+from metabench.records.inputs import Inputs, StageInputs
+from metabench.records.schema import Record, StageOutcome
 from metabench.registry.params import Value
+from metabench.registry.stage import Stage
 from metabench.utils.hashing import canonical_json
 
 Costs = dict[str, list[float]]
+EPISODES = "episodes"
 _EPISODE = ("way", "shot", "query")
 
 
@@ -27,7 +29,7 @@ class Estimates:
 
     def __init__(self, records: Iterable[Record]) -> None:
         self.training: Costs = defaultdict(list)
-        """Seconds for each image of a training episode."""
+        """Seconds for each image of a training episode, or for each epoch of a stage of classes."""
         self.scoring: Costs = defaultdict(list)
         """Seconds for each image of a measured episode."""
         self.embedding: Costs = defaultdict(list)
@@ -37,22 +39,21 @@ class Estimates:
                 self._learn(record)
 
     def _learn(self, record: Record) -> None:
-        inputs, cost, trained = record.inputs, record.cost, record.training
+        inputs, cost = record.inputs, record.cost
         scored = len(record.measured) * _images(inputs.protocol.params)
-        rate = None if trained is None else _training_rate(inputs, trained)
+        for stage, outcome in _stages(record):
+            if rate := _training_rate(stage, outcome):
+                for name in _names_of_record(inputs, stage.objective):
+                    self.training[name].append(rate)
         for name in _names_of_record(inputs):
-            if rate:
-                self.training[name].append(rate)
             if seconds_scoring := _positive(cost.scoring_seconds):
                 self.scoring[name].append(seconds_scoring / scored)
             self.embedding[name].append(_positive(cost.embedding_seconds))
 
-    def train(self, run: RunSpec) -> float | None:
-        """Return the seconds of the whole training; None where nothing similar was measured."""
-        if run.recipe is None:
-            return 0.0
-        rate = _median(self.training, run)
-        return None if rate is None else rate * run.recipe.episodes * _images(vars(run.recipe))
+    def train(self, run: RunSpec, stage: Stage) -> float | None:
+        """Return the seconds of a whole stage of training; None where nothing similar was measured."""
+        rate = _median(self.training, run, stage.objective)
+        return None if rate is None else rate * stage.length * (_images(vars(stage)) if stage.is_episodic else 1)
 
     def measure(self, run: RunSpec) -> float | None:
         """Return the seconds of embedding and of scoring all episodes; None where nothing similar was measured."""
@@ -63,18 +64,23 @@ class Estimates:
         return embedding + rate * run.episodes * _images(run.protocol.params)
 
 
-def _median(costs: Costs, run: RunSpec) -> float | None:
-    return next((statistics.median(costs[name]) for name in _names_of_run(run) if name in costs), None)
+def _median(costs: Costs, run: RunSpec, objective: str = EPISODES) -> float | None:
+    return next((statistics.median(costs[name]) for name in _names_of_run(run, objective) if name in costs), None)
 
 
-def _names_of_run(run: RunSpec) -> tuple[str, str]:
+def _names_of_run(run: RunSpec, objective: str = EPISODES) -> tuple[str, str]:
     rest = [run.backbone.name, run.backbone.recorded, run.dataset.name]
-    return _names(run.algorithm.name, run.algorithm.recorded, rest, filter(None, (run.beside, run.support)))
+    others = filter(None, (run.beside, run.support))
+    if objective != EPISODES:
+        return _names(objective, {}, rest, others)
+    return _names(run.algorithm.name, run.algorithm.recorded, rest, others)
 
 
-def _names_of_record(inputs: Inputs) -> tuple[str, str]:
+def _names_of_record(inputs: Inputs, objective: str = EPISODES) -> tuple[str, str]:
     rest = [inputs.backbone.name, inputs.backbone.params, inputs.dataset.name]
     others = (*inputs.dataset.beside, *inputs.dataset.support)
+    if objective != EPISODES:
+        return _names(objective, {}, rest, others)
     return _names(inputs.algorithm.name, inputs.algorithm.params, rest, others)
 
 
@@ -86,13 +92,19 @@ def _names(
     return canonical_json([algorithm, params, *rest]), canonical_json([algorithm, *rest])
 
 
-def _training_rate(inputs: Inputs, trained: TrainingOutcome) -> float:
-    """Return the seconds for each image of a training episode; 0 where the record does not say."""
-    seconds, episodes = _positive(trained.seconds), _positive(trained.episode)
-    recipe = inputs.training
-    if not seconds or not episodes or recipe is None:
+def _stages(record: Record) -> Iterator[tuple[StageInputs, StageOutcome]]:
+    """Yield the stages of the training of a record with the course of each."""
+    inputs, outcome = record.inputs.training, record.training
+    if inputs is not None and outcome is not None and len(inputs.before) == len(outcome.before):
+        yield from zip((*inputs.before, inputs), (*outcome.before, outcome), strict=True)
+
+
+def _training_rate(stage: StageInputs, outcome: StageOutcome) -> float:
+    """Return the seconds for each image of a training episode, or for an epoch; 0 where the record does not say."""
+    seconds, length = _positive(outcome.seconds), _positive(outcome.episode or outcome.epoch)
+    if not seconds or not length:
         return 0.0
-    return seconds / (episodes * _images({"way": recipe.way, "shot": recipe.shot, "query": recipe.query}))
+    return seconds / (length * _images({"way": stage.way, "shot": stage.shot, "query": stage.query}))
 
 
 def _images(params: Mapping[str, Any]) -> int:

@@ -8,11 +8,37 @@ from typing import Literal
 
 from metabench.errors import MissingError, UsageError
 from metabench.planning.run_spec import RunSpec
+from metabench.registry.stage import Stage
 
 State = Literal["cached", "partial", "to do", "missing", "impossible"]
 
 NOT_MADE: Mapping[State, int] = {"missing": MissingError.exit_code, "impossible": UsageError.exit_code}
 """States in which a run is not executed, with the exit code for each."""
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """A stage of training before it is done.
+
+    Attributes:
+        stage: what is done.
+        state: ``cached``, its weights are there; ``partial``, it continues where it stopped; ``to do``; ``shared``, an
+            earlier run of the plan does it.
+        key: of its weights; empty where the digests of the data are not known yet.
+        detail: how much of it is done.
+        seconds: estimated time of the rest; None where nothing similar was measured.
+    """
+
+    stage: Stage
+    state: Literal["cached", "partial", "to do", "shared"]
+    key: str = ""
+    detail: str = ""
+    seconds: float | None = 0.0
+
+    def __str__(self) -> str:
+        length = f"{self.stage.length:,} {self.stage.unit}s"
+        objective = "" if self.stage.is_episodic else " of classes"
+        return f"{self.stage.name}: {length}{objective}, {self.detail or self.state}"
 
 
 @dataclass(frozen=True)
@@ -26,6 +52,7 @@ class RunForecast:
         detail: how much of it is done, what is missing and how to get it, or why it is impossible.
         seconds: estimated time of the rest, without downloads; None where nothing similar was measured.
         downloads: datasets that are downloaded for it first.
+        stages: of its training, in order.
     """
 
     run: RunSpec
@@ -34,3 +61,4 @@ class RunForecast:
     detail: str = ""
     seconds: float | None = 0.0
     downloads: tuple[str, ...] = ()
+    stages: tuple[StageForecast, ...] = ()

@@ -10,7 +10,8 @@ from metabench.errors import UsageError
 from metabench.planning.planner import plan_each
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec, run_of
 from metabench.planning.selection import Selection
-from metabench.planning.training_recipe import trains
+from metabench.planning.settings import SCOPES
+from metabench.planning.training_chain import trains
 from metabench.registry.registry import Registry
 
 
@@ -31,7 +32,7 @@ def require_effect(given: Mapping[str, Any], runs: Sequence[Planned]) -> None:
     _require_weights_to_load(given, runs)
     if any(_is_trained(planned) for planned in runs):
         return
-    of_training = [f"--set {name}" for name in given.get("settings", {}) if name.startswith("train.")]
+    of_training = [f"--set {name}" for name in given.get("settings", {}) if name.partition(".")[0] not in SCOPES]
     of_training = [f"{name} (--train-episodes)" if name.endswith(".episodes") else name for name in of_training]
     of_training += ["--train-dataset"] if given.get("train_dataset") else []
     of_training += ["--seed"] if tuple(given.get("seeds", ())) not in ((), (0,)) else []
@@ -62,7 +63,7 @@ def _identities(runs: Sequence[Planned]) -> list[str]:
 def _is_trained(planned: Planned) -> bool:
     run = run_of(planned)
     is_trainable = run.checkpoint is None and trains(run.algorithm.spec, run.backbone.spec)
-    return run.recipe is not None or (isinstance(planned, RejectedRun) and is_trainable)
+    return bool(run.stages) or (isinstance(planned, RejectedRun) and is_trainable)
 
 
 def _require_weights_to_load(given: Mapping[str, Any], runs: Sequence[Planned]) -> None:

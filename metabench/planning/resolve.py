@@ -17,7 +17,8 @@ from metabench.planning.selection import (
     require_lists,
     stop_rule,
 )
-from metabench.planning.settings import SCOPES, check_known, recipe_overrides, settings_by_scope
+from metabench.planning.settings import check_known, settings_by_scope, stage_names, stage_overrides
+from metabench.planning.training_chain import Overrides
 from metabench.registry.metric import ACCURACY
 from metabench.registry.params import Value
 from metabench.registry.registry import NamedSpec, Registry
@@ -50,7 +51,7 @@ class PlanRequest:
         training_protocol: of the training episodes.
         source: the dataset of ``--train-dataset``; None where it is not given.
         settings: by scope and name.
-        recipe_overrides: the settings of ``train.*`` by field of `Recipe`.
+        stage_overrides: the settings of stages, by stage and field of `Stage`.
         episodes: their number, or the maximum under a stop rule.
         stop: the stop rule; None where the number of episodes is fixed.
     """
@@ -60,7 +61,7 @@ class PlanRequest:
     training_protocol: ProtocolSpec
     source: NamedSpec[DatasetSpec] | None
     settings: Mapping[str, Mapping[str, Value]]
-    recipe_overrides: Mapping[str, Any]
+    stage_overrides: Overrides
     episodes: int
     stop: StopRule | None
 
@@ -88,7 +89,8 @@ def resolve_request(selection: Selection, registry: Registry) -> PlanRequest:
     check_selection(selection, episodes)
     stop = stop_rule(selection, episodes)
     settings = settings_by_scope(selection.settings)
-    overrides = recipe_overrides(settings["train"])
+    algorithms = [registry.choose("algorithm", name).spec for name in unique["algorithms"]]
+    overrides = stage_overrides(settings, stage_names(algorithms))
     if stop is not None and protocol.metric != ACCURACY:
         raise UsageError(
             f"cannot apply --until-ci: it is in points of accuracy, and protocol '{protocol.name}' is scored by "
@@ -131,7 +133,7 @@ def resolve_model(
         UsageError: an unknown name, a bad value, or a setting of another scope.
     """
     scopes = settings_by_scope(settings)
-    for scope in set(SCOPES) - {"algo", "backbone"}:
+    for scope in set(scopes) - {"algo", "backbone"}:
         for name in scopes[scope]:
             raise UsageError(f"cannot set {scope}.{name}: only algo.* and backbone.* can be set here. Leave it out.")
     algorithm, own = registry.choose("algorithm", algo)

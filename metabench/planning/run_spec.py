@@ -10,9 +10,9 @@ from typing import Any
 from metabench.errors import MetabenchError
 from metabench.planning.data_digests import NO_DIGESTS, DataDigests
 from metabench.registry.metric import Metric
-from metabench.registry.recipe import Recipe
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import TEST, AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
+from metabench.registry.stage import Chain, Stage
 from metabench.statistics.stopping import StopRule
 from metabench.utils.hashing import content_key
 
@@ -31,8 +31,8 @@ class RunSpec:
     sampling: str
     stop: StopRule | None
     precision: str
-    recipe: Recipe | None
-    """None where nothing is trained: the algorithm learns nothing, or a checkpoint is given."""
+    stages: Chain
+    """Of training; none where nothing is trained: the algorithm learns nothing, or a checkpoint is given."""
     seed: int
     checkpoint: Path | None
     checkpoint_sha256: str
@@ -41,11 +41,28 @@ class RunSpec:
     """Dataset trained on; None where it is `dataset`, or nothing is trained."""
     training_protocol: ResolvedPlugin[ProtocolSpec] | None = None
     """Protocol of training episodes; None where it is `protocol`."""
+    trained_as: ResolvedPlugin[AlgorithmSpec] | None = None
+    """Algorithm that the backbone is trained as; None where it is `algorithm`, or nothing is trained."""
 
     @property
     def trained_on(self) -> ResolvedPlugin[DatasetSpec]:
         """Dataset whose training and validation classes are learned from."""
         return self.source or self.dataset
+
+    @property
+    def uses_base(self) -> bool:
+        """Its algorithm studies the classes of the training split, which a checkpoint holds already."""
+        uses = self.algorithm.spec.uses_with(self.algorithm.params)
+        return "base" in uses and self.checkpoint is None
+
+    def fits(self, index: int) -> bool:
+        """Return whether the weights of a stage of training are those of the whole algorithm."""
+        return self.stages[index].is_episodic and self.trained_as is None
+
+    @property
+    def weights_are_assembled(self) -> bool:
+        """What is evaluated is more than the weights of the last stage, or only the backbone of them."""
+        return bool(self.stages) and (self.uses_base or not self.fits(-1))
 
     @property
     def trained_by(self) -> ResolvedPlugin[ProtocolSpec]:
@@ -111,21 +128,21 @@ class RunSpec:
         return content_key([self.inputs(NO_DIGESTS), self.dataset.identity, source, str(self.checkpoint)])
 
     def training_inputs(self, digests: DataDigests) -> dict[str, Any] | None:
-        """Return everything that determines the weights.
+        """Return everything that determines the weights: the last stage, and those before it where there are any.
 
         Dataset and protocol of the training are named where they differ from those of the evaluation.
         """
         if self.checkpoint is not None:
             return {"checkpoint": self.checkpoint_sha256}
-        if self.recipe is None:
+        if not self.stages:
             return None
+        *before, last = self.stages
         return {
-            **self.recipe.inputs(),
-            "seed": self.seed,
-            "digests": {name: digests.trained[name] for name in ("train", "val") if name in digests.trained},
-            **({"reserve": {self.beside: self.reserve}} if self.beside else {}),
+            **self._stage_inputs(last, digests),
+            **({"before": [stage.inputs() for stage in before]} if before else {}),
             **({} if self.source is None else {"dataset": self.source.inputs()}),
             **({} if self.training_protocol is None else {"protocol": _shapeless(self.training_protocol)}),
+            **({} if self.trained_as is None else {"algorithm": self.trained_as.inputs()}),
         }
 
     def inputs(self, digests: DataDigests) -> dict[str, Any]:
@@ -153,15 +170,47 @@ class RunSpec:
             },
             "training": self.training_inputs(digests),
             "precision": self.precision,
+            **({"base": self._base_inputs(digests)} if self.uses_base else {}),
         }
 
-    def training_key(self, digests: DataDigests) -> str:
-        """Return the key of the trained weights, which several runs may share, whatever they are measured on."""
-        inputs = {**self.inputs(digests), "protocol": _shapeless(self.trained_by), "evaluation": None}
-        inputs["dataset"] = self.trained_on.inputs()
-        training = inputs["training"] or {}
-        inputs["training"] = {name: training[name] for name in training if name not in ("dataset", "protocol")}
-        return content_key(inputs)
+    def stage_keys(self, digests: DataDigests) -> list[str]:
+        """Return the key of the weights that each stage of the training ends with.
+
+        Several runs may share them, whatever they are measured on. A key holds that of the stage before. A stage of
+        classes is the same for every algorithm.
+        """
+        keys: list[str] = []
+        learned = self.trained_as or self.algorithm
+        whole = {name: value for name, value in self.inputs(digests).items() if name != "base"}
+        for stage in self.stages:
+            inputs = {
+                **whole,
+                "algorithm": _learned(learned),
+                "dataset": self.trained_on.inputs(),
+                "protocol": _shapeless(self.trained_by),
+                "evaluation": None,
+                "training": self._stage_inputs(stage, digests),
+            }
+            if not stage.is_episodic:
+                del inputs["algorithm"]
+            keys.append(content_key({**inputs, **({"before": keys[-1]} if keys else {})}))
+        return keys
+
+    def assembled_key(self, digests: DataDigests) -> str:
+        """Return the key of weights that are made of those of the last stage and of what the algorithm studied."""
+        return content_key({"algorithm": self.algorithm.inputs(), "stage": self.stage_keys(digests)[-1]})
+
+    def _base_inputs(self, digests: DataDigests) -> dict[str, Any]:
+        other = {} if self.source is None else {"dataset": self.source.inputs()}
+        return {"digest": digests.trained["train"], **other}
+
+    def _stage_inputs(self, stage: Stage, digests: DataDigests) -> dict[str, Any]:
+        return {
+            **stage.inputs(),
+            "seed": self.seed,
+            "digests": {name: digests.trained[name] for name in ("train", "val") if name in digests.trained},
+            **({"reserve": {self.beside: self.reserve}} if self.beside else {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -192,6 +241,13 @@ def require_valid(planned: Iterable[Planned]) -> list[RunSpec]:
             raise item.error
         runs.append(item)
     return runs
+
+
+def _learned(algorithm: ResolvedPlugin[AlgorithmSpec]) -> dict[str, Any]:
+    """Return an algorithm as the keys of its weights hold it: without the parameters that only score."""
+    inputs, scoring = algorithm.inputs(), {param.name for param in algorithm.spec.params if param.scoring}
+    params = {name: value for name, value in inputs["params"].items() if name not in scoring}
+    return {**inputs, "params": params, "setting": algorithm.spec.setting_with(algorithm.params)}
 
 
 def _shapeless(protocol: ResolvedPlugin[ProtocolSpec]) -> dict[str, Any]:

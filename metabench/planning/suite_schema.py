@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from metabench.errors import UsageError, did_you_mean
 from metabench.planning.selection import MAX_SEED, MOST_EPISODES, PRECISIONS
-from metabench.planning.settings import check_settings
+from metabench.planning.settings import check_settings, stage_names
 from metabench.registry.loader import PLUGIN_NAME
 from metabench.registry.registry import Registry
 from metabench.registry.resolved import resolve_params
@@ -132,7 +132,8 @@ def _description(table: type[AnyTable], key: str) -> str:
 
 
 def _read_block(own: Mapping[str, Any], shared: Mapping[str, Any], registry: Registry) -> SuiteBlock:
-    above, block = _flat_settings(shared), _flat_settings(read_table(own, SuiteBlock).given())
+    stages = stage_names(registry.algorithms.values())
+    above, block = (_flat_settings(table, stages) for table in (shared, read_table(own, SuiteBlock).given()))
     settings = {**above.get("settings", {}), **block.get("settings", {})}
     merged = SuiteBlock(**{**above, **block, "settings": settings or None})
     if merged.datasets is None:
@@ -142,13 +143,13 @@ def _read_block(own: Mapping[str, Any], shared: Mapping[str, Any], registry: Reg
     return merged
 
 
-def _flat_settings(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table with its settings in one level and checked."""
+def _flat_settings(table: Mapping[str, Any], stages: Sequence[str]) -> dict[str, Any]:
+    """Return a table with its settings in one level and checked; those of training are of one of the stages."""
     if "settings" not in table:
         return dict(table)
     settings = _flat(table["settings"])
     try:
-        check_settings(settings)
+        check_settings(settings, stages)
     except UsageError as error:
         raise Problem(f"settings: {str(error).removeprefix('--set ')}") from None
     return {**table, "settings": settings}

@@ -14,13 +14,15 @@ from metabench.planning.ineffective_options import chosen, require_effect, requi
 from metabench.planning.planner import plan
 from metabench.planning.run_spec import RunSpec
 from metabench.planning.selection import Selection
+from metabench.planning.settings import SCOPES, stage_names
 from metabench.registry.params import Value
 from metabench.registry.registry import Registry
 from metabench.registry.specs import VALIDATION
 from metabench.utils.hashing import canonical_json
 
 MOST_COMBINATIONS = 10_000
-_SCOPES = ("algo.", "backbone.", "train.")
+_FIXED = ("data", "protocol")
+"""Scopes that a sweep must not vary: they change what is measured."""
 
 Settings = Mapping[str, Value]
 
@@ -68,8 +70,8 @@ def combinations(swept: Mapping[str, Sequence[Value]]) -> list[dict[str, Value]]
     if not any(len(values) > 1 for values in several.values()):
         raise UsageError("a sweep needs a parameter with several values, as in --set algo.lr=0.1,0.4")
     for name, values in several.items():
-        if len(values) > 1 and not name.startswith(_SCOPES):
-            raise UsageError(f"--set {name}: a sweep is over {', '.join(f'{s}*' for s in _SCOPES)}, not over the data")
+        if len(values) > 1 and name.partition(".")[0] in _FIXED:
+            raise UsageError(f"--set {name}: a sweep is over algo.*, backbone.* and stages of training, not over data")
     number = int(np.prod([len(values) for values in several.values()], dtype=object))
     if number > MOST_COMBINATIONS:
         raise UsageError(f"a sweep of {number:,} combinations is too many; at most {MOST_COMBINATIONS:,}")
@@ -87,13 +89,14 @@ def plan_sweep(selection: Selection, swept: Mapping[str, Sequence[Value]], regis
     """
     tasks: dict[str, dict[str, Candidate]] = {}
     names = [name for name, values in swept.items() if len(set(values)) > 1]
+    stages = stage_names(registry.choose("algorithm", name).spec for name in selection.algorithms)
     for combination in combinations(swept):
         settings = {**selection.settings, **combination}
         whole = dataclasses.replace(selection, settings=settings)
         tests = plan(whole, registry)
         require_effect(chosen(whole), tests)
         require_shape(whole, tests, registry)
-        alone = {"train.train_on": "train", **settings}
+        alone = {**{f"{stage}.train_on": "train" for stage in stages}, **settings}
         runs = plan(dataclasses.replace(selection, settings=alone, split=VALIDATION), registry)
         for key, members in _by_task(runs, tests).items():
             values = {name: combination[name] for name in names if _has(members[0][0], name)}
@@ -114,6 +117,6 @@ def _by_task(runs: Sequence[RunSpec], tests: Sequence[RunSpec]) -> dict[str, lis
 def _has(run: RunSpec, setting: str) -> bool:
     """Return whether a run has a setting."""
     scope, _, name = setting.partition(".")
-    if scope == "train":
-        return run.recipe is not None
+    if scope not in SCOPES:
+        return any(stage.name == scope for stage in run.stages)
     return name in (run.algorithm if scope == "algo" else run.backbone).params

@@ -14,10 +14,12 @@ from msgspec import Meta, Struct
 
 from metabench.registry.params import Value
 from metabench.registry.specs import TEST, Kind
+from metabench.registry.stage import chain_settings
 from metabench.statistics.stopping import StopRule
 from metabench.utils.hashing import canonical_json, content_key
 
 MAX_EPISODES = 1_000_000
+MAX_STAGES = 100
 
 Number = int | float
 """Of JSON: 1 and 1.0 are different bytes, so neither becomes the other."""
@@ -100,21 +102,9 @@ class EvaluationInputs(Struct, frozen=True, forbid_unknown_fields=True):
     stop: StopInputs | None
 
 
-class TrainingInputs(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Inputs that determine trained weights: a `metabench.registry.recipe.Recipe` with seed and data, or a file.
+class StageInputs(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A stage of training, see `metabench.registry.stage.Stage`; None where the record does not say."""
 
-    Attributes:
-        checkpoint: SHA-256 of a file of weights; then nothing else is known here.
-        seed: None for weights from a file.
-        digests: of the training and validation splits, by name.
-        reserve: share of the images of a split that training never sees, by the split's name.
-        dataset, protocol: of the training, where they are not those of the evaluation.
-
-    The other attributes are those of the recipe; None where the record does not say.
-    """
-
-    checkpoint: Short = ""
-    seed: int | None = None
     way: int | None = None
     shot: int | None = None
     query: int | None = None
@@ -137,23 +127,73 @@ class TrainingInputs(Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     first_order_episodes: int | None = None
     validation_query: int | None = None
     augment: Short = ""
+    name: Short = "train"
+    objective: Short = "episodes"
+    epochs: int | None = None
+    momentum: Number | None = None
+    nesterov: bool | None = None
+    milestones: Short = ""
+    backbone_lr: Number | None = None
+    validation_shot: int | None = None
+    select: Short = ""
+    label_smoothing: Number | None = None
+    keeps: Short = ""
+    classifier: Short = ""
+    classifier_scale: Number | None = None
+    teacher: bool | None = None
+    teacher_weight: Number | None = None
+    teacher_temperature: Number | None = None
+
+
+class TrainingInputs(StageInputs, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Inputs that determine trained weights: the last stage of training with seed and data, or a file.
+
+    Attributes:
+        checkpoint: SHA-256 of a file of weights; then nothing else is known here.
+        seed: None for weights from a file.
+        digests: of the training and validation splits, by name.
+        before: stages before the last one, in order; mostly none.
+        reserve: share of the images of a split that training never sees, by the split's name.
+        dataset, protocol: of the training, where they are not those of the evaluation.
+        algorithm: that the backbone was trained as, where it is not the one that is measured.
+
+    The other attributes are those of the stage.
+    """
+
+    checkpoint: Short = ""
+    seed: int | None = None
     digests: Digests = {}
+    before: Annotated[tuple[StageInputs, ...], Meta(min_length=1, max_length=MAX_STAGES)] = ()
     reserve: Annotated[dict[str, Number], Meta(min_length=1)] = {}
     dataset: PluginInputs | None = None
     protocol: PluginInputs | None = None
+    algorithm: PluginInputs | None = None
 
     @property
     def settings(self) -> dict[str, Value]:
-        """The single values, by name in alphabetical order: seed and recipe, or the checkpoint."""
-        return {name: value for name, value in sorted(as_plain(self).items()) if isinstance(value, (int, float, str))}
+        """The single values, by name in alphabetical order: seed and stages, or the checkpoint."""
+        values = chain_settings([*as_plain(self.before), as_plain(self)])
+        return {name: value for name, value in sorted(values.items()) if isinstance(value, (int, float, str))}
 
 
-class Inputs(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+class BaseInputs(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The classes that the algorithm studied after training: the digest of their split.
+
+    Attributes:
+        dataset: that they are of, where it is not the measured one.
+    """
+
+    digest: Short
+    dataset: PluginInputs | None = None
+
+
+class Inputs(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """Everything that determines a run; its content key is the record's key.
 
     Attributes:
         training: None where nothing is trained and no weights come from a file.
         precision: of the arithmetic, as ``float32``.
+        base: classes that the algorithm studied; None where it needs none, or a checkpoint holds what it learned.
     """
 
     algorithm: AlgorithmInputs
@@ -163,6 +203,7 @@ class Inputs(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     evaluation: EvaluationInputs
     training: TrainingInputs | None
     precision: Name
+    base: BaseInputs | None = None
 
     @cached_property
     def key(self) -> str:

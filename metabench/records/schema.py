@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from metabench.records.inputs import Inputs, Number, Short
+from metabench.records.inputs import MAX_STAGES, Inputs, Number, Short
 from metabench.records.scores import Scores
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.params import Value
@@ -33,29 +33,45 @@ class RunError(Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.type}: {self.message}"
 
 
-class TrainingOutcome(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The course of a training; no part of the key.
+class StageOutcome(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The course of a stage of training; no part of the key.
 
     Attributes:
-        weights_sha256: digest of the file of weights that was evaluated.
-        checkpoint: name of the file that the weights came from.
-        training_key: key of the trained weights, which several runs may share.
+        weights_sha256: digest of the file of weights that it ended with.
+        training_key: key of these weights, which several runs may share.
         episode, best_episode: the last one, and the one whose weights were kept.
+        epoch, best_epoch: likewise, of a stage of classes.
         best_loss: of validation; null in the JSON where there is no validation, and left out where nothing was trained.
         stale: validations since the best one.
         seconds: how long training took.
-        curve: losses and validation scores, by name, every so many episodes.
+        curve: losses and validation scores, by name, every so many episodes or epochs.
+        name: of a stage before the last one.
     """
 
     weights_sha256: Short = ""
-    checkpoint: str = ""
     training_key: Short = ""
+    name: Short = ""
     episode: int | None = None
     best_episode: int | None = None
+    epoch: int | None = None
+    best_epoch: int | None = None
     best_loss: Number | UnsetType | None = UNSET
     stale: int | None = None
     seconds: Number | None = None
     curve: tuple[dict[str, Number], ...] | UnsetType = UNSET
+
+
+class TrainingOutcome(StageOutcome, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The course of a training, its last stage; no part of the key.
+
+    Attributes:
+        weights_sha256: digest of the file of weights that was evaluated.
+        checkpoint: name of the file that the weights came from.
+        before: the stages before the last one, in order; mostly none.
+    """
+
+    checkpoint: str = ""
+    before: Annotated[tuple[StageOutcome, ...], Meta(max_length=MAX_STAGES)] = ()
 
 
 class Cost(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

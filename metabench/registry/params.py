@@ -19,7 +19,7 @@ class Param:
     is_local_path: bool = False
     """It is a path on the user's machine, of which records hold only the last part."""
     scoring: bool = False
-    """It changes scores and no weight: trained weights are shared by all its values."""
+    """It plays no part in training: runs that differ in it share their weights."""
     omit_default: bool = False
     """Keys and records leave it out at its default. For a parameter added to a plugin that had records, with
     the earlier behaviour as its default: earlier records stay valid."""

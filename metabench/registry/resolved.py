@@ -35,7 +35,7 @@ def resolve_params(spec: Spec, overrides: Mapping[str, Value]) -> dict[str, Valu
 
 def _convert(spec: Spec, param: Param, value: Value) -> Value:
     try:
-        result = _as_type(type(param.default), value)
+        result = as_type(type(param.default), value)
     except (ValueError, OverflowError):
         wanted = TYPE_NAMES[type(param.default)]
         raise UsageError(
@@ -49,7 +49,7 @@ def _convert(spec: Spec, param: Param, value: Value) -> Value:
     return result
 
 
-def _as_type(wanted: type, value: Value) -> Value:
+def as_type(wanted: type, value: Value) -> Value:
     """Convert `value`; ValueError where that would change its meaning (1.5 to an int, 3 to a bool)."""
     if wanted is bool:
         word = str(value).strip().lower()

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.params import Param, Value
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Chain, Stage, as_chain
 
 TEST, VALIDATION = "test", "val"
 """Splits whose classes are measured: one for results, one for choosing parameters."""
@@ -90,19 +90,32 @@ class AlgorithmSpec(Spec):
     untrained."""
     backbone: str = "conv4"
     """Default backbone."""
-    recipes: Mapping[str, Recipe] = field(default_factory=dict)
-    """Recipe by dataset name, or by ``"name/20-way/5-shot"``, ``"name/20-way"`` or ``"name/5-shot"`` for one way and
-    shot, one way or one shot (looked up in this order). ``"*text"`` is for every other dataset of that kind, ``"*"``
-    for all others."""
+    recipes: Mapping[str, Stage | Chain] = field(default_factory=dict)
+    """Recipe, one stage or a tuple of stages, by dataset name, or by ``"name/20-way/5-shot"``, ``"name/20-way"`` or
+    ``"name/5-shot"`` for one way and shot, one way or one shot (looked up in this order). ``"*text"`` is for every
+    other dataset of that kind, ``"*"`` for all others."""
+    uses: tuple[Literal["base"], ...] = ()
+    """What it needs beside the episodes. ``base``: its head studies the features of the classes that it was trained
+    on (`metabench.models.interfaces.FeatureHead.study`)."""
+    uses_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    """Parameter to the values for which `uses` holds; empty: always."""
+    trained_as: str = ""
+    """Name of the algorithm that its backbone is trained as, with that one's recipes and default parameters; empty:
+    itself. Algorithms that differ only in how they use features so share one training."""
     exempt: tuple[Exempt, ...] = ()
     """Conformance checks this algorithm is exempt from, with reasons. The kit verifies that each exempted property
     really does not hold."""
 
-    def recipe(self, dataset: str, way: int, shot: int, kind: str = "images") -> Recipe | None:
-        """Return the recipe for a dataset of this kind, way and shot; None where there is none."""
+    def recipe(self, dataset: str, way: int, shot: int, kind: str = "images") -> Chain:
+        """Return the stages of the recipe for a dataset of this kind, way and shot; empty where there is none."""
         cells = (f"/{way}-way/{shot}-shot", f"/{way}-way", f"/{shot}-shot", "")
         names = (f"{part}{cell}" for part in (dataset, f"*{kind}", "*") for cell in cells)
-        return next((self.recipes[name] for name in names if name in self.recipes), None)
+        return next((as_chain(self.recipes[name]) for name in names if name in self.recipes), ())
+
+    def uses_with(self, params: Mapping[str, Value]) -> tuple[str, ...]:
+        """Return what the algorithm with these parameters needs beside the episodes."""
+        needed = any(params.get(name) in values for name, values in self.uses_when.items())
+        return self.uses if needed or not self.uses_when else ()
 
     def setting_with(self, params: Mapping[str, Value]) -> str:
         """Return the setting of the algorithm with these parameters."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from metabench.planning.folder_labels import folder_labels
 from metabench.planning.forecast import NOT_MADE, RunForecast
+from metabench.registry.stage import chain_settings
 from metabench.reports.score_text import params_text
 from metabench.reports.text_table import Notes, Table, json_text, report_text
 
@@ -43,7 +44,7 @@ def dry_run_text(forecasts: Sequence[RunForecast], markdown: bool = False) -> st
         values = ("-" if row[name] is None else str(row[name]) for name in names)
         cells.append([*values, _state(forecast), duration(forecast.seconds)])
     header = [*(_HEADER.get(name, name) for name in names), "state", "time"]
-    notes = [_counts(forecasts), *_downloads(forecasts), *_not_made(forecasts)]
+    notes = [_counts(forecasts), *_chains(forecasts), *_downloads(forecasts), *_not_made(forecasts)]
     return report_text([Table(header, cells, plain_header=True), Notes(notes)], markdown)
 
 
@@ -92,6 +93,16 @@ def _counts(forecasts: Sequence[RunForecast]) -> str:
     return f"{len(forecasts)} run{'s' if len(forecasts) != 1 else ''}: {states}; {time}"
 
 
+def _chains(forecasts: Sequence[RunForecast]) -> list[str]:
+    """Return one line for each training of several stages, or of classes: what each stage is, and what is cached."""
+    lines = {
+        f"{forecast.run.algorithm.name}: {'; '.join(map(str, forecast.stages))}": None
+        for forecast in forecasts
+        if len(forecast.stages) > 1 or any(not stage.stage.is_episodic for stage in forecast.stages)
+    }
+    return list(lines)
+
+
 def _downloads(forecasts: Sequence[RunForecast]) -> list[str]:
     counts = Counter(line for forecast in forecasts for line in forecast.downloads)
     return [f"before {count} run{'s' if count > 1 else ''}: {line}" for line, count in counts.items()]
@@ -104,9 +115,10 @@ def _not_made(forecasts: Sequence[RunForecast]) -> list[str]:
 
 def _rows(forecasts: Sequence[RunForecast]) -> list[dict[str, Any]]:
     """Return the runs as rows; ``training`` holds the settings in which their recipes differ."""
-    recipes = [{} if forecast.run.recipe is None else forecast.run.recipe.inputs() for forecast in forecasts]
+    chains = [forecast.run.stages for forecast in forecasts]
+    recipes = [chain_settings([stage.inputs() for stage in chain]) if chain else {} for chain in chains]
     names = [name for recipe in recipes for name in recipe if name not in _OF_THE_CELL]
-    varied = [name for name in dict.fromkeys(names) if len({recipe[name] for recipe in recipes if recipe}) > 1]
+    varied = [name for name in dict.fromkeys(names) if len({recipe.get(name) for recipe in recipes if recipe}) > 1]
     training = [params_text({name: recipe[name] for name in varied if name in recipe}) for recipe in recipes]
     return [{**_row(forecast), "training": text} for forecast, text in zip(forecasts, training, strict=True)]
 
@@ -121,15 +133,27 @@ def _row(forecast: RunForecast) -> dict[str, Any]:
         "backbone_params": params_text(run.backbone.recorded),
         "dataset": run.dataset.name,
         "dataset_params": params_text(run.dataset.recorded),
-        "trained_on": run.trained_on.name if run.recipe else None,
+        "trained_on": run.trained_on.name if run.stages else None,
         "split": run.split,
         "protocol": run.protocol.name,
         **{name: cell.get(name) for name in ("way", "shot", "query")},
         "episodes": run.episodes,
-        "seed": run.seed if run.recipe else None,
+        "seed": run.seed if run.stages else None,
         "state": forecast.state,
         "detail": forecast.detail,
         "downloads": list(forecast.downloads),
+        "stages": [
+            {
+                "name": stage.stage.name,
+                "objective": stage.stage.objective,
+                stage.stage.unit + "s": stage.stage.length,
+                "state": stage.state,
+                "detail": stage.detail,
+                "seconds": None if stage.seconds is None else round(stage.seconds, 1),
+                "key": stage.key,
+            }
+            for stage in forecast.stages
+        ],
         "seconds": None if forecast.seconds is None else round(forecast.seconds, 1),
         "key": forecast.key,
     }

@@ -58,6 +58,10 @@ class Home:
         """Trained weights."""
         return self.root / "models"
 
+    def weights(self, key: str) -> Path:
+        """Return the file of the trained weights of this key."""
+        return self.models / key / "weights.safetensors"
+
     @property
     def features(self) -> Path:
         """Embedded images."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from metabench.api import AlgorithmSpec, Exempt, Param, hookimpl
 from metabench_algorithms.gradient import _specs as gradient
 from metabench_algorithms.metric._recipes import RECIPES
+from metabench_algorithms.transfer import _specs as transfer
 
 SPECS = [
     *gradient.SPECS,
+    *transfer.SPECS,
     AlgorithmSpec(
         name="protonet",
         version=1,

@@ -160,7 +160,10 @@ def test_a_recipe_that_trains_on_validation_does_so_only_for_the_test(
         runs = real(selection, registry)
         if selection.split == "val":
             return runs
-        return [dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, train_on="train+val")) for run in runs]
+        return [
+            dataclasses.replace(run, stages=(dataclasses.replace(run.stages[-1], train_on="train+val"),))
+            for run in runs
+        ]
 
     monkeypatch.setattr("metabench.planning.sweeps.plan", on_both)
     answer(capsys, sweep(tmp_path, "--set", "train.lr=0.001,0.01", "--test"))

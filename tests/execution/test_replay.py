@@ -13,6 +13,7 @@ from metabench.errors import MissingError, UsageError
 from metabench.execution.replay import _refuse_other_inputs, find_weights
 from metabench.records.record import Record, build_record, read_record, write_record
 from metabench.utils.hashing import file_sha256
+from metabench.utils.home import Home
 from tests.record_factory import changed, decoded, make_inputs, make_record, plain_of
 from tests.tiny import arguments, record_of, run_json
 
@@ -202,22 +203,22 @@ def test_weights_are_only_taken_with_the_right_checksum(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"weights")
     sha256 = file_sha256(tmp_path / "w.safetensors")
     record = changed(make_record(), training={"weights_sha256": sha256, "training_key": "cd" * 32})
-    models = tmp_path / "models"
+    home = Home(tmp_path)
     with pytest.raises(MissingError, match="--checkpoint"):
-        find_weights(record, models)
-    stored = models / ("cd" * 32) / "weights.safetensors"
+        find_weights(record, home)
+    stored = home.weights("cd" * 32)
     stored.parent.mkdir(parents=True)
     stored.write_bytes(b"others")
     with pytest.raises(MissingError, match=f"no weights {sha256[:12]}"):
-        find_weights(record, models)
+        find_weights(record, home)
     stored.write_bytes(b"weights")
-    assert find_weights(record, models) == stored
-    assert find_weights(record, models, given=tmp_path / "w.safetensors") == tmp_path / "w.safetensors"
+    assert find_weights(record, home) == stored
+    assert find_weights(record, home, given=tmp_path / "w.safetensors") == tmp_path / "w.safetensors"
     (tmp_path / "w.safetensors").write_bytes(b"others")
     with pytest.raises(UsageError, match="and the record is of weights"):
-        find_weights(record, models, given=tmp_path / "w.safetensors")
+        find_weights(record, home, given=tmp_path / "w.safetensors")
     with pytest.raises(MissingError, match="no checkpoint at"):
-        find_weights(record, models, given=tmp_path / "absent")
+        find_weights(record, home, given=tmp_path / "absent")
 
 
 def test_only_a_run_that_succeeded_can_be_reproduced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,7 @@ step, evaluate = training.Trainer._step, score_run.evaluate
 def run(where, number, folder, args):
     def killing_step(trainer):
         loss = step(trainer)
-        if where == "training" and trainer.progress.episode == 5:
+        if where == "training" and trainer.progress.position == 5:
             os.kill(os.getpid(), number)
         return loss
 
@@ -104,7 +104,7 @@ def test_a_process_stopped_anywhere_goes_on_and_ends_the_same(
     step = Trainer._step
 
     def counting(trainer: Trainer) -> float:
-        steps.append(trainer.progress.episode)
+        steps.append(trainer.progress.position)
         return step(trainer)
 
     monkeypatch.setattr(Trainer, "_step", counting)
@@ -135,7 +135,7 @@ def test_every_optimizer_resumes_exactly(
 
     def stopping(trainer: Trainer) -> float:
         loss = step(trainer)
-        if trainer.progress.episode == 4:
+        if trainer.progress.position == 4:
             os.kill(os.getpid(), signal.SIGTERM)
         return loss
 

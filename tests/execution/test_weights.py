@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from metabench.cli.main import main
 from metabench.training import trainer
+from metabench.training.objectives import EpisodeObjective
 from metabench.training.trainer import Trainer
 from tests.execution.resuming import check_same, weights_of
 from tests.tiny import SETTINGS, arguments, record_of, run_json
@@ -18,12 +18,13 @@ from tests.tiny import SETTINGS, arguments, record_of, run_json
 
 def breaking(monkeypatch: pytest.MonkeyPatch, episode: int) -> None:
     """Make the training loss of protonet NaN at one episode."""
-    loss = Trainer._loss
+    backward = EpisodeObjective.backward
 
-    def broken(trainer: Trainer, batch: Any) -> float:
-        return loss(trainer, batch) * (float("nan") if trainer.progress.episode == episode else 1.0)
+    def broken(objective: EpisodeObjective, position: int) -> tuple[float, int]:
+        loss, stop = backward(objective, position)
+        return loss * (float("nan") if position == episode else 1.0), stop
 
-    monkeypatch.setattr(Trainer, "_loss", broken)
+    monkeypatch.setattr(EpisodeObjective, "backward", broken)
 
 
 def test_a_training_that_diverges_is_a_failed_record_and_the_others_are_made(

@@ -10,10 +10,10 @@ from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.assembly import build_model
 from metabench.models.interfaces import Backbone
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench_algorithms.gradient.maml import Maml
 
-RECIPE = Recipe(way=3, shot=1, query=2, episodes=8)
+RECIPE = Stage(way=3, shot=1, query=2, episodes=8)
 
 
 class Net(Backbone):

@@ -96,7 +96,7 @@ def test_stopped_and_resumed_on_any_number_of_cores_it_ends_the_same(
 
     def stopping(trainer: Trainer) -> float:
         loss = step(trainer)
-        if trainer.progress.episode == 6:
+        if trainer.progress.position == 6:
             os.kill(os.getpid(), signal.SIGTERM)
         return loss
 

@@ -18,22 +18,24 @@ from metabench.episodes.source import EpisodeSource
 from metabench.errors import UsageError
 from metabench.learners import augmentation
 from metabench.learners.adaptive_learner import AdaptiveLearner
-from metabench.learners.augmentation import AUGMENTS, JITTER, crop_flip, jitter, padding, training_items
+from metabench.learners.augmentation import JITTER, crop_flip, jitter, padding, training_items
 from metabench.learners.base import Learner
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import build_model
 from metabench.models.embedding import to_device
 from metabench.models.interfaces import FeatureHead
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
+from metabench.registry.stage_checks import AUGMENTS, check_stage
 from metabench.training import trainer
-from metabench.training.trainer import Trainer, check_recipe
+from metabench.training.objectives import EpisodeObjective
+from metabench.training.trainer import Trainer
 from metabench_algorithms.gradient.maml import Maml
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_datasets.glyphs import Glyphs
 from metabench_protocols.fixed_way import FixedWay
 
-RECIPE = Recipe(way=4, shot=1, query=2, episodes=6, validate_every=3, validation_episodes=4, validation_way=4)
+RECIPE = Stage(way=4, shot=1, query=2, episodes=6, validate_every=3, validation_episodes=4, validation_way=4)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -131,12 +133,13 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClassSplit]:
     return {name: data.load(name, context) for name in ("train", "val")}
 
 
-def make_trainer(splits: dict[str, ClassSplit], state: Path, head: Any, recipe: Recipe) -> Trainer:
+def make_trainer(splits: dict[str, ClassSplit], state: Path, head: Any, recipe: Stage) -> Trainer:
     model = build_model(Conv4, {"channels": 4}, head, {}, (1, 28, 28), 0, 4)
     learner: Learner = FeatureLearner(model) if issubclass(head, FeatureHead) else AdaptiveLearner(model)  # type: ignore[arg-type]
     images = {name: to_device(split.images, torch.device("cpu")) for name, split in splits.items()}
     source, val = (EpisodeSource(FixedWay(4, 1, 2), splits[name], [name]) for name in ("train", "val"))
-    return Trainer(learner, recipe, images["train"], source, (images["val"], val), state)
+    objective = EpisodeObjective(learner, recipe, images["train"], source)
+    return Trainer(objective, recipe, learner, (images["val"], val), state)
 
 
 @pytest.mark.parametrize("head", [ProtoNet, Maml])
@@ -147,7 +150,7 @@ def test_killed_and_resumed_it_ends_the_same(
     recipe = dataclasses.replace(RECIPE, augment="crop-flip-jitter")
 
     def stop(progress: trainer.Progress, loss: float) -> None:
-        if progress.episode == 4:
+        if progress.position == 4:
             raise RuntimeError("killed")
 
     whole, other, plain = (make_trainer(splits, tmp_path / name, head, recipe) for name in ("whole", "cut", "plain"))
@@ -157,7 +160,7 @@ def test_killed_and_resumed_it_ends_the_same(
         other.run(0, stop)
     resumed = make_trainer(splits, tmp_path / "cut", head, recipe)
     resumed.run(0, lambda *_: None)
-    plain.recipe = RECIPE
+    plain.objective.stage = RECIPE
     plain.run(0, lambda *_: None)
     assert torch.equal(before, torch.get_rng_state())
     ours, theirs, without = (each.model.state_dict() for each in (whole, resumed, plain))
@@ -169,7 +172,7 @@ def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(
         UsageError, match=r"train\.augment must be one of none, crop-flip, crop-flip-jitter, not 'flip'"
     ):
-        check_recipe(dataclasses.replace(RECIPE, augment="flip"))
+        check_stage(dataclasses.replace(RECIPE, augment="flip"))
 
 
 def test_only_training_is_augmented(

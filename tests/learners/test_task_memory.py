@@ -15,7 +15,7 @@ from metabench.learners import adaptive_learner
 from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.assembly import build_model
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.runtime.memory import MIB, out_of_memory, peak_bytes
 from metabench.runtime.memory_budget import MemoryBudget
 from metabench_algorithms.gradient.maml import Maml
@@ -65,7 +65,7 @@ def test_training_memory_is_predicted(make_split: MakeSplit) -> None:
     model = big(steps=3)
     split = make_split([40] * 5)
     source = EpisodeSource(FixedWay(5, 1, 15), split, "memory")
-    recipe = Recipe(way=5, shot=1, query=15, episodes=8)
+    recipe = Stage(way=5, shot=1, query=15, episodes=8)
     note = model.check(recipe, source, IMAGES.numpy())
     each = float(note.split(" tasks at once of ")[1].split(" MB")[0])
     found = peak_bytes(lambda: model.backward(IMAGES, batch(4), recipe, 0)) / MIB

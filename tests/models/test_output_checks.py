@@ -130,7 +130,7 @@ def test_an_offset_of_all_features_changes_no_score(home: Path, form: str) -> No
 
 TRAINED = """
 import torch
-from metabench.api import AlgorithmSpec, Recipe, hookimpl
+from metabench.api import AlgorithmSpec, Stage, hookimpl
 from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.interfaces import FeatureHead
 from torch import nn
@@ -161,7 +161,7 @@ class Adapted(TaskAdaptiveAlgorithm):
 def metabench_algorithms():
     shared = dict(version=1, trains=True, setting="inductive", summary="Odd.", reference="metabench",
                   licence="CC0-1.0", backbone="conv4",
-                  recipes={"*": Recipe(way=5, shot=1, query=2, episodes=10**6)})
+                  recipes={"*": Stage(way=5, shot=1, query=2, episodes=10**6)})
     return [AlgorithmSpec(name="learnt", target="trained:Learnt", takes="features", **shared),
             AlgorithmSpec(name="adapted", target="trained:Adapted", takes="images", **shared)]
 """
@@ -188,7 +188,7 @@ def test_what_is_expected_is_named() -> None:
 
 
 ODD_TRAINING = """
-from metabench.api import AlgorithmSpec, Recipe, hookimpl
+from metabench.api import AlgorithmSpec, Stage, hookimpl
 from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.interfaces import FeatureHead
 from metabench.models.prototypes import prototypes, squared_distances
@@ -226,7 +226,7 @@ def metabench_algorithms():
         return AlgorithmSpec(name=name.lower(), target=f"odd_training:{name}", takes=takes, answers=(answers,),
                              version=1, trains=True, setting="transductive", summary="Odd.", reference="metabench",
                              licence="CC0-1.0", backbone=backbone,
-                             recipes={"*": Recipe(way=5, shot=1, query=2, episodes=4)})
+                             recipes={"*": Stage(way=5, shot=1, query=2, episodes=4)})
 
     return [spec("Transposed", "features", "labels", "conv4"), spec("Flat", "images", "numbers", "mlp"),
             spec("Updated", "images", "numbers", "mlp")]

@@ -12,13 +12,13 @@ from metabench.planning.run_spec import RunSpec
 from metabench.planning.selection import Selection
 from metabench.registry.loader import PluginSet
 from metabench.registry.params import Param
-from metabench.registry.recipe import Recipe
 from metabench.registry.registry import Registry
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
+from metabench.registry.stage import Stage
 
 COMMON: dict[str, Any] = {"version": 1, "target": "none:None", "summary": "", "reference": "", "licence": "MIT"}
-OWN = Recipe(way=4, shot=0, query=3, episodes=50, source="invented")
-ANY = Recipe(way=3, shot=2, query=1, episodes=20)
+OWN = Stage(way=4, shot=0, query=3, episodes=50, source="invented")
+ANY = Stage(way=3, shot=2, query=1, episodes=20)
 DIGESTS = DataDigests.of_one({"train": "a", "val": "b", "test": "c"})
 
 

@@ -26,7 +26,7 @@ def test_the_keys_of_stored_results_stay_what_they_are() -> None:
     """A change here orphans every record and every trained model that anyone has stored."""
     learner, floor = runs(("learner", "floor"), ways=(5,), shots=(1,), seeds=(3,), settings={"train.lr": 0.5})
     assert content_key(learner.inputs(DIGESTS)) == "1f255675d8ccba16ce1506793adc2f84204ad4b15876d210e4aaab30beb9fd55"
-    assert learner.training_key(DIGESTS) == "7e88827e8617f0af2fcfb91d4cca36411bf2017b8b539889866255957db44426"
+    assert learner.stage_keys(DIGESTS)[-1] == "7e88827e8617f0af2fcfb91d4cca36411bf2017b8b539889866255957db44426"
     assert content_key(floor.inputs(DIGESTS)) == "e1344e6fdea721204578dc7add834d9e1cd06c33afb0ab1dced6545733a48d36"
     assert "source" not in learner.inputs(DIGESTS)["training"]
     assert floor.inputs(DIGESTS)["training"] is None
@@ -59,7 +59,7 @@ def test_the_split_that_is_measured_is_in_the_key_and_not_in_that_of_the_weights
     (test,), (val,) = runs(), runs(split="val")
     assert [run.inputs(DIGESTS)["dataset"]["digest"] for run in (test, val)] == ["c", "b"]
     assert content_key(test.inputs(DIGESTS)) != content_key(val.inputs(DIGESTS))
-    assert test.training_key(DIGESTS) == val.training_key(DIGESTS)
+    assert test.stage_keys(DIGESTS)[-1] == val.stage_keys(DIGESTS)[-1]
     assert (test.label, val.label) == ("learner on digits, 5-way 1-shot", "learner on digits (val), 5-way 1-shot")
 
 
@@ -67,6 +67,6 @@ def test_a_protocol_that_draws_way_and_shot_itself() -> None:
     planned = runs(("floor",), protocol="varying", ways=(5, 20), shots=(1, 5))
     assert [run.label for run in planned] == ["floor on digits, varying"]
     trained = runs(protocol="varying", datasets=("digits",), shots=(1, 5))
-    assert [run.recipe and run.recipe.shot for run in trained] == [1, 5]  # its recipe leaves the shot open
+    assert [run.stages and run.stages[-1].shot for run in trained] == [1, 5]  # its recipe leaves the shot open
     with pytest.raises(UsageError, match="protocol 'varying' has its own number of queries"):
         runs(("floor",), protocol="varying", query=15)

@@ -16,8 +16,8 @@ def test_settings_reach_their_scope_converted() -> None:
     assert run.backbone.params == {"channels": 16}
     assert run.dataset.params == {"size": 4}
     assert run.protocol.params["extra"] == 9
-    assert run.recipe is not None
-    assert (run.recipe.lr, run.recipe.episodes, run.recipe.optimizer) == (0.01, 70, "sgd")
+    assert run.stages
+    assert (run.stages[-1].lr, run.stages[-1].episodes, run.stages[-1].optimizer) == (0.01, 70, "sgd")
 
 
 def test_a_setting_is_for_those_that_have_it() -> None:
@@ -34,4 +34,4 @@ def test_augmentation_is_in_the_key_only_where_there_is_any() -> None:
     assert "augment" not in plain.inputs(DIGESTS)["training"]
     assert other.inputs(DIGESTS)["training"]["augment"] == "crop-flip"
     assert content_key(same.inputs(DIGESTS)) == content_key(plain.inputs(DIGESTS))
-    assert plain.training_key(DIGESTS) != other.training_key(DIGESTS)
+    assert plain.stage_keys(DIGESTS)[-1] != other.stage_keys(DIGESTS)[-1]

@@ -43,7 +43,7 @@ def test_blocks_inherit_what_stands_above_them(tmp_path: Path, registry: Registr
     )
     runs = require_valid(plan_suite(read_suite(written(tmp_path, text), registry), ("protonet",), {}, registry))
     found = [
-        (run.protocol.params["way"], run.protocol.params["shot"], run.seed, run.recipe and run.recipe.episodes)
+        (run.protocol.params["way"], run.protocol.params["shot"], run.seed, run.stages and run.stages[-1].episodes)
         for run in runs
     ]
     assert found == [(5, 2, 0, 4), (3, 1, 4, 9), (3, 1, 5, 9), (3, 5, 4, 9), (3, 5, 5, 9)]
@@ -89,8 +89,8 @@ def test_what_the_suite_leaves_open_is_the_users(tmp_path: Path, registry: Regis
     suite = read_suite(written(tmp_path, HEAD + RUNS + "seeds = [0, 1]\nsettings.train.lr = 0.01\n"), registry)
     given = {"seeds": (7,), "backbones": ("conv4-strided",), "settings": {"train.episodes": 3}}
     (run,) = require_valid(plan_suite(suite, ("protonet",), given, registry))
-    assert run.recipe is not None
-    assert (run.seed, run.backbone.name, run.recipe.episodes, run.recipe.lr) == (7, "conv4-strided", 3, 0.01)
+    assert run.stages
+    assert (run.seed, run.backbone.name, run.stages[-1].episodes, run.stages[-1].lr) == (7, "conv4-strided", 3, 0.01)
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,17 @@ from tests.planning.small_registry import DIGESTS, runs
 
 def test_the_recipe_of_the_dataset_and_the_shot_of_the_evaluation() -> None:
     own, other = runs(datasets=("digits", "letters"), shots=(5,))
-    assert own.recipe is not None
-    assert other.recipe is not None
-    assert (own.recipe.episodes, own.recipe.shot) == (50, 5)
-    assert (other.recipe.episodes, other.recipe.shot) == (20, 2)
+    assert own.stages
+    assert other.stages
+    assert (own.stages[-1].episodes, own.stages[-1].shot) == (50, 5)
+    assert (other.stages[-1].episodes, other.stages[-1].shot) == (20, 2)
     with pytest.raises(UsageError, match="picky has no training recipe for letters"):
         runs(("picky",), datasets=("letters",))
 
 
 def test_what_is_trained_once() -> None:
     def keys(**options: Any) -> set[str]:
-        return {run.training_key(DIGESTS) for run in runs(**options)}
+        return {run.stage_keys(DIGESTS)[-1] for run in runs(**options)}
 
     assert len(keys(ways=(2, 3, 4))) == 1
     assert keys() == keys(query=3) == keys(episodes=5) == keys(episode_seed=9)
@@ -34,9 +34,9 @@ def test_what_is_trained_once() -> None:
     for settings in ({"train.lr": 0.5}, {"backbone.channels": 8}, {"algo.k": 2}, {"data.size": 9}):
         assert not keys() & keys(settings=settings)
     (run,) = runs()
-    assert run.training_key(DIGESTS) != run.training_key(DataDigests.of_one({**DIGESTS.trained, "train": "other"}))
-    assert run.training_key(DIGESTS) != run.training_key(DataDigests.of_one({**DIGESTS.trained, "val": "other"}))
-    assert run.training_key(DIGESTS) == run.training_key(DataDigests.of_one({**DIGESTS.trained, "test": "other"}))
+    assert run.stage_keys(DIGESTS)[-1] != run.stage_keys(DataDigests.of_one({**DIGESTS.trained, "train": "other"}))[-1]
+    assert run.stage_keys(DIGESTS)[-1] != run.stage_keys(DataDigests.of_one({**DIGESTS.trained, "val": "other"}))[-1]
+    assert run.stage_keys(DIGESTS)[-1] == run.stage_keys(DataDigests.of_one({**DIGESTS.trained, "test": "other"}))[-1]
 
 
 def test_a_checkpoint_replaces_training_and_counts_by_its_bytes(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_checkpoint_replaces_training_and_counts_by_its_bytes(tmp_path: Path) 
     path.write_bytes(b"weights")
     copy.write_bytes(b"weights")
     learner, floor = runs(("learner", "floor"), checkpoint=path, seeds=(0, 1))
-    assert learner.recipe is None
+    assert not learner.stages
     assert learner.training_inputs(DIGESTS) == {"checkpoint": file_sha256(path)}
     assert (floor.checkpoint, floor.training_inputs(DIGESTS)) == (None, None)
     (same,) = runs(checkpoint=copy)
@@ -63,17 +63,17 @@ def test_classes_that_are_trained_on_are_not_measured() -> None:
 
 
 def test_training_on_another_dataset() -> None:
-    """Recipe, backbone and digests are of A, the measured split of B; the weights are those that A has of its own."""
+    """Stage, backbone and digests are of A, the measured split of B; the weights are those that A has of its own."""
     (cross,) = runs(datasets=("letters",), train_dataset="digits", settings={"data.size": 9})
     (own,) = runs(datasets=("digits",), settings={"data.size": 9})
-    assert cross.recipe == own.recipe
+    assert cross.stages == own.stages
     assert (cross.label, cross.trained_on.params) == ("learner on digits -> letters, 5-way 1-shot", {"size": 9})
     digests = DataDigests({"test": "c"}, {"train": "a", "val": "b", "test": "of no use"})
     inputs = cross.inputs(digests)
     assert (inputs["dataset"]["name"], inputs["dataset"]["digest"]) == ("letters", "c")
     assert inputs["training"]["dataset"] == {"name": "digits", "version": 1, "params": {"size": 9}}
     assert inputs["training"]["digests"] == {"train": "a", "val": "b"}
-    assert cross.training_key(digests) == own.training_key(DIGESTS)
+    assert cross.stage_keys(digests)[-1] == own.stage_keys(DIGESTS)[-1]
 
 
 def test_a_dataset_beside_itself_is_the_ordinary_run() -> None:
@@ -114,7 +114,7 @@ def test_a_protocol_that_trains_by_another() -> None:
     (odd,), (own,) = runs(protocol="uneven", query=15), runs()
     assert odd.training_protocol is not None
     assert odd.training_protocol == own.protocol
-    assert odd.training_key(DIGESTS) == own.training_key(DIGESTS)
+    assert odd.stage_keys(DIGESTS)[-1] == own.stage_keys(DIGESTS)[-1]
     assert odd.inputs(DIGESTS)["training"]["protocol"] == {"name": "fixed-way", "version": 1, "params": {"extra": 1}}
     assert "protocol" not in own.inputs(DIGESTS)["training"]
     (floor,) = runs(("floor",), protocol="uneven")

@@ -10,7 +10,7 @@ from metabench.learners import adaptive_learner
 from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.assembly import build_model
 from metabench.models.interfaces import Backbone
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench_algorithms.gradient.anil import Anil
 from metabench_algorithms.gradient.boil import Boil
 from metabench_algorithms.gradient.cavia import Cavia
@@ -23,7 +23,7 @@ from metabench_algorithms.gradient.reptile import Reptile
 from metabench_backbones.conv4_strided import Conv4Strided
 
 WAY, SHOT, QUERY = 3, 2, 4
-RECIPE = Recipe(way=WAY, shot=SHOT, query=QUERY, episodes=10)
+RECIPE = Stage(way=WAY, shot=SHOT, query=QUERY, episodes=10)
 CASES: dict[str, tuple[type[TaskAdaptiveAlgorithm], dict[str, object]]] = {
     "maml": (Maml, {"steps": 2, "test_steps": 3}),
     "fomaml": (Maml, {"steps": 2, "first_order": True}),

@@ -202,9 +202,9 @@ def test_unknown_split(context):
 
 def test_recipes_by_shot():
     protonet = load_registry().algorithms["protonet"]
-    one, five = (protonet.recipe("mini-imagenet", 5, shot) for shot in (1, 5))
+    (one,), (five,) = (protonet.recipe("mini-imagenet", 5, shot) for shot in (1, 5))
     assert (one.way, five.way, one.query, one.lr_step) == (30, 20, 15, 2000)
-    assert protonet.recipe("cifar-fs", 5, 1) is protonet.recipe("fc100", 5, 5)
+    assert protonet.recipe("cifar-fs", 5, 1) == protonet.recipe("fc100", 5, 5)
 
 
 def real_cifar():

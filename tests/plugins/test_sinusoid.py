@@ -106,8 +106,7 @@ def test_the_network_reads_the_inputs_and_not_the_answers() -> None:
 @pytest.mark.parametrize("name", ["maml", "anil", "meta-sgd", "cavia", "pretrain"])
 def test_both_formulations_agree_on_numbers(name: str) -> None:
     spec = load_registry().algorithms[name]
-    recipe = spec.recipe("sinusoid", 0, 5)
-    assert recipe is not None
+    (recipe,) = spec.recipe("sinusoid", 0, 5)
     params = {key: value for key, value in recipe.params.items() if key in {p.name for p in spec.params}}
     split = load("train")
     batch = EpisodeSource(Regression(5, 5), split, "x").batch(0, 6)

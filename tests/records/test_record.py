@@ -26,7 +26,7 @@ from metabench.records.record import (
     write_record,
 )
 from metabench.records.schema import TrainingOutcome
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.statistics.stopping import StopRule
 from metabench.training.trainer import Progress
 from metabench.utils.hashing import content_key
@@ -164,7 +164,7 @@ def test_there_are_committed_records() -> None:
 
 def test_every_field_of_a_recipe_and_of_a_training_has_its_place() -> None:
     """A field that is new there would otherwise be refused only after hours of training."""
-    recipe = {field.name for field in dataclasses.fields(Recipe)} - {"params", "source"}
+    recipe = {field.name for field in dataclasses.fields(Stage)} - {"params", "source"}
     assert recipe <= set(TrainingInputs.__struct_fields__)
     assert {field.name for field in dataclasses.fields(Progress)} <= set(TrainingOutcome.__struct_fields__)
 

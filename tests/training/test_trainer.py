@@ -18,15 +18,17 @@ from metabench.errors import MetabenchError, UsageError
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import to_device
-from metabench.registry.recipe import Recipe
+from metabench.registry.stage import Stage
 from metabench.training import trainer
-from metabench.training.trainer import Progress, Trainer, learning_rate
+from metabench.training.objectives import EpisodeObjective
+from metabench.training.schedule import learning_rate
+from metabench.training.trainer import Progress, Trainer
 from metabench_algorithms.metric.protonet import ProtoNet
 from metabench_backbones.conv4 import Conv4
 from metabench_datasets.glyphs import Glyphs
 from metabench_protocols.fixed_way import FixedWay
 
-RECIPE = Recipe(
+RECIPE = Stage(
     way=5, shot=1, query=2, episodes=7, lr=0.01, lr_step=3, validate_every=3, validation_episodes=6, validation_way=4
 )
 CPU = torch.device("cpu")
@@ -40,14 +42,15 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClassSplit]:
     return {name: data.load(name, context) for name in ("train", "val")}
 
 
-def make(splits: dict[str, ClassSplit], state: Path, recipe: Recipe = RECIPE, seed: int = 0) -> Trainer:
+def make(splits: dict[str, ClassSplit], state: Path, recipe: Stage = RECIPE, seed: int = 0) -> Trainer:
     model = build_model(Conv4, {"channels": 4}, ProtoNet, {}, (1, 28, 28), seed)
     assert isinstance(model, Model)
     images = {name: to_device(split.images, CPU) for name, split in splits.items()}
     train = EpisodeSource(FixedWay(recipe.way, recipe.shot, recipe.query), splits["train"], ["train", seed])
     val = EpisodeSource(FixedWay(recipe.validation_way, recipe.shot, recipe.query), splits["val"], ["val", seed])
     validation = (images["val"], val) if recipe.train_on == "train" else None
-    return Trainer(FeatureLearner(model), recipe, images["train"], train, validation, state)
+    learner = FeatureLearner(model)
+    return Trainer(EpisodeObjective(learner, recipe, images["train"], train), recipe, learner, validation, state)
 
 
 def quiet(progress: Progress, loss: float) -> None:
@@ -68,7 +71,7 @@ def test_killed_anywhere_and_resumed_ends_the_same(
     expected = whole.run(0, quiet)
 
     def stop(progress: Progress, loss: float) -> None:
-        if progress.episode == killed_after:
+        if progress.position == killed_after:
             if how == "crash":
                 raise RuntimeError("killed")
             os.kill(os.getpid(), signal.SIGTERM)
@@ -80,12 +83,12 @@ def test_killed_anywhere_and_resumed_ends_the_same(
     assert (tmp_path / "cut").exists() == (how == "signal" or killed_after > 1)
     seen: list[int] = []
     resumed = make(splits, tmp_path / "cut")
-    happened = resumed.run(0, lambda progress, loss: seen.append(progress.episode))
+    happened = resumed.run(0, lambda progress, loss: seen.append(progress.position))
     # A signal loses nothing; a crash loses the step it hit.
     assert seen[0] == (killed_after + 1 if how == "signal" else killed_after)
     assert same(whole.model, resumed.model)
     assert happened.curve == expected.curve
-    assert happened.best_episode == expected.best_episode
+    assert happened.best_position == expected.best_position
 
 
 def test_a_finished_training_is_not_continued(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_a_finished_training_is_not_continued(splits: dict[str, ClassSplit], tmp
     first.run(0, quiet)
     again = make(splits, tmp_path / "state", seed=5)  # other initial weights: all must come from the file
     seen: list[int] = []
-    again.run(0, lambda progress, loss: seen.append(progress.episode))
+    again.run(0, lambda progress, loss: seen.append(progress.position))
     assert seen == []
     assert same(first.model, again.model)
 
@@ -112,7 +115,7 @@ def test_the_best_weights_by_validation_are_kept(
     monkeypatch.setattr(trainer, "validation_scores", scores)
     progress = trainer.run(0, quiet)
     assert [point["episode"] for point in progress.curve] == [3, 6, 7]
-    assert (progress.best_episode, progress.best_loss) == (6, 1.0)
+    assert (progress.best_position, progress.best_loss) == (6, 1.0)
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, weights[1][name])
     assert not torch.equal(weights[1]["backbone.blocks.0.conv.weight"], weights[2]["backbone.blocks.0.conv.weight"])
@@ -124,7 +127,7 @@ def test_without_validation_the_last_weights_are_kept(splits: dict[str, ClassSpl
     trainer = make(splits, tmp_path / "state", recipe)
     name = "blocks.0.conv.weight"
     progress = trainer.run(0, lambda *_: weights.append(trainer.model.backbone.state_dict()[name].clone()))
-    assert (progress.best_episode, progress.best_loss) == (7, None)
+    assert (progress.best_position, progress.best_loss) == (7, None)
     assert [sorted(point) for point in progress.curve] == [["episode", "train_loss"]] * 3
     assert torch.equal(trainer.model.backbone.state_dict()[name], weights[-1])
 
@@ -149,7 +152,7 @@ def test_patience_stops_early(splits: dict[str, ClassSplit], tmp_path: Path, mon
     losses = iter([1.0, 0.5, 0.6, 0.7, 0.1])
     monkeypatch.setattr(trainer, "validation_scores", lambda: (next(losses), 50.0))
     progress = trainer.run(0, quiet)
-    assert (progress.episode, progress.best_episode) == (8, 4)
+    assert (progress.position, progress.best_position) == (8, 4)
 
 
 def test_the_learning_rate_follows_the_schedule(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
@@ -157,15 +160,6 @@ def test_the_learning_rate_follows_the_schedule(splits: dict[str, ClassSplit], t
     rates: list[float] = []
     trainer.run(0, lambda progress, loss: rates.append(trainer.optimizer.param_groups[0]["lr"]))
     assert rates == pytest.approx([0.01] * 3 + [0.005] * 3 + [0.0025])
-
-
-def test_no_episodes_leaves_the_initial_weights(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
-    trainer = make(splits, tmp_path / "state", dataclasses.replace(RECIPE, episodes=0))
-    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    progress = trainer.run(0, quiet)
-    assert progress.best_episode == 0
-    assert "train_loss" not in progress.curve[0]
-    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
 
 
 def test_training_learns(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
@@ -180,10 +174,13 @@ def test_a_loss_that_is_no_number_names_the_episode(
     splits: dict[str, ClassSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make(splits, tmp_path / "state")
-    loss = trainer._loss
-    monkeypatch.setattr(
-        trainer, "_loss", lambda batch: loss(batch) * (float("nan") if trainer.progress.episode == 2 else 1.0)
-    )
+    backward = trainer.objective.backward
+
+    def broken(position: int) -> tuple[float, int]:
+        loss, stop = backward(position)
+        return loss * (float("nan") if position == 2 else 1.0), stop
+
+    monkeypatch.setattr(trainer.objective, "backward", broken)
     with pytest.raises(MetabenchError, match="nan at episode 2"):
         trainer.run(0, quiet)
 
@@ -208,7 +205,7 @@ def test_the_validation_loss_does_not_depend_on_chunks(
 
 
 def test_an_unknown_optimizer_is_named(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown optimizer 'lion'; known: adam"):
+    with pytest.raises(UsageError, match=r"train\.optimizer must be one of adam, adamw, sgd, not 'lion'"):
         make(splits, tmp_path / "state", dataclasses.replace(RECIPE, optimizer="lion"))
 
 
@@ -233,7 +230,7 @@ def test_schedules(schedule: str, expected: list[float]) -> None:
 
 
 def test_an_unknown_schedule_is_named(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown schedule 'square'; known: step, cosine, linear"):
+    with pytest.raises(UsageError, match=r"train\.schedule must be one of step, cosine, linear, not 'square'"):
         make(splits, tmp_path / "state", dataclasses.replace(RECIPE, schedule="square"))
 
 
@@ -251,6 +248,6 @@ def test_an_update_may_take_several_episodes(splits: dict[str, ClassSplit], tmp_
     """One head of features sees the episodes of a batch together; the last batch is what is left."""
     trainer = make(splits, tmp_path / "state", dataclasses.replace(RECIPE, batch=3, validate_every=2))
     seen: list[int] = []
-    progress = trainer.run(0, lambda progress, loss: seen.append(progress.episode))
+    progress = trainer.run(0, lambda progress, loss: seen.append(progress.position))
     assert seen == [3, 6, 7]
     assert [point["episode"] for point in progress.curve] == [3, 6, 7]

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from metabench.api import AlgorithmSpec, FeatureHead, Recipe, hookimpl, prototypes, squared_distances
+from metabench.api import AlgorithmSpec, FeatureHead, Stage, hookimpl, prototypes, squared_distances
 
 
 @hookimpl
@@ -18,7 +18,7 @@ def metabench_algorithms():
             reference="none",
             licence="MIT",
             trains=True,
-            recipes={"*": Recipe(way=5, shot=1, query=5, episodes=10, source="none")},
+            recipes={"*": Stage(way=5, shot=1, query=5, episodes=10, source="none")},
         )
     ]
 

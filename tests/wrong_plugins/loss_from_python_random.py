@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 
-from metabench.api import AlgorithmSpec, FeatureHead, Recipe, hookimpl, prototypes, squared_distances
+from metabench.api import AlgorithmSpec, FeatureHead, Stage, hookimpl, prototypes, squared_distances
 
 
 @hookimpl
@@ -17,7 +17,7 @@ def metabench_algorithms():
             reference="none",
             licence="MIT",
             trains=True,
-            recipes={"*": Recipe(way=5, shot=1, query=5, episodes=10, source="none")},
+            recipes={"*": Stage(way=5, shot=1, query=5, episodes=10, source="none")},
         )
     ]
 

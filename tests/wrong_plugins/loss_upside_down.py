@@ -1,6 +1,6 @@
 """Climbs where it should descend."""
 
-from metabench.api import AlgorithmSpec, FeatureHead, Recipe, hookimpl, prototypes, squared_distances
+from metabench.api import AlgorithmSpec, FeatureHead, Stage, hookimpl, prototypes, squared_distances
 
 
 @hookimpl
@@ -14,7 +14,7 @@ def metabench_algorithms():
             reference="none",
             licence="MIT",
             trains=True,
-            recipes={"*": Recipe(way=5, shot=1, query=5, episodes=10, source="none")},
+            recipes={"*": Stage(way=5, shot=1, query=5, episodes=10, source="none")},
         )
     ]
 

@@ -18,9 +18,9 @@ from metabench.leaderboard.page_text import mark
 from metabench.leaderboard.rows import BoardRow
 from metabench.planning.suites import Suite, load_suites
 from metabench.registry.params import Param
-from metabench.registry.recipe import Recipe
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, Spec, defaults
+from metabench.registry.stage import Stage, as_chain
 from metabench.reports.score_text import score_text
 from metabench.statistics.tied_ranks import rank_text
 
@@ -38,7 +38,7 @@ has said. `leaderboards/index.html` has all rows and what they were trained with
 """
 _S = TypeVar("_S", bound=Spec)
 _BUILT_IN = "metabench_"
-_RECIPES = ("dataset", "way-shot-query", "episodes", "optimiser", "from")
+_RECIPES = ("dataset", "stage", "way-shot-query", "episodes", "optimiser", "from")
 
 
 def catalogue_page(leaderboards: Path) -> str:
@@ -126,7 +126,7 @@ def _algorithms(specs: Iterable[AlgorithmSpec]) -> str:
 def _algorithm(spec: AlgorithmSpec, boards: Sequence[Board]) -> str:
     parts = [_heading(spec), *_params(spec.params)]
     if spec.recipes:
-        rows = [(_where(name), *_recipe(recipe)) for name, recipe in spec.recipes.items()]
+        rows = [(_where(name), *_stage(stage)) for name, recipe in spec.recipes.items() for stage in as_chain(recipe)]
         parts += ["Recipes:\n", _table(_RECIPES, rows)]
     if measured := list(_measured(spec.name, boards)):
         parts += ["Measured:\n", _table(("dataset", "column", "backbone", "score", "paper", "rank"), measured)]
@@ -140,20 +140,25 @@ def _where(name: str) -> str:
     return ", ".join([names.get(first, first), *rest])
 
 
-def _recipe(recipe: Recipe) -> tuple[str, str, str, str]:
-    numbers = (recipe.way or "test", recipe.shot or "test", recipe.query or "shots")
-    batch = f" in batches of {recipe.batch}" if recipe.batch > 1 else ""
-    return "-".join(map(str, numbers)), f"{recipe.episodes:,}{batch}", _optimizer(recipe), recipe.source or "-"
+def _stage(stage: Stage) -> tuple[str, str, str, str, str]:
+    numbers = (stage.way or "test", stage.shot or "test", stage.query or "shots")
+    shape = "-".join(map(str, numbers)) if stage.is_episodic else "classes"
+    batch = f" in batches of {stage.batch}" if stage.batch > 1 else ""
+    length = f"{stage.length:,}{'' if stage.is_episodic else ' epochs'}{batch}"
+    return stage.name, shape, length, _optimizer(stage), stage.source or "-"
 
 
-def _optimizer(recipe: Recipe) -> str:
+def _optimizer(stage: Stage) -> str:
     """Return the optimiser and its schedule in words."""
-    parts = [f"{recipe.optimizer} {recipe.lr:g}"]
-    if recipe.schedule != "step":
-        parts.append(f"{recipe.schedule} to {recipe.lr_end:g}")
-    elif recipe.lr_step:
-        parts.append(f"times {recipe.lr_gamma:g} every {recipe.lr_step:,}")
-    parts += [f"decay {recipe.weight_decay:g}"] if recipe.weight_decay else []
+    parts = [f"{stage.optimizer} {stage.lr:g}"]
+    if stage.schedule != "step":
+        parts.append(f"{stage.schedule} to {stage.lr_end:g}")
+    elif stage.lr_step:
+        parts.append(f"times {stage.lr_gamma:g} every {stage.lr_step:,}")
+    elif stage.milestones:
+        parts.append(f"times {stage.lr_gamma:g} at {', '.join(stage.milestones.split())}")
+    parts += [f"{'Nesterov ' if stage.nesterov else ''}momentum {stage.momentum:g}"] if stage.momentum else []
+    parts += [f"decay {stage.weight_decay:g}"] if stage.weight_decay else []
     return ", ".join(parts)
 
 

@@ -29,6 +29,8 @@ from metabench.runtime.devices import choose_device
 from metabench.testing.checks.state import frozen, moved
 from metabench.testing.conformance import NotApplicable, Violation, conformance_check, scratch_folder
 from metabench.testing.support.algorithm_case import AlgorithmChecks
+from metabench.training.class_model import ClassModel
+from metabench.training.objectives import ClassObjective, EpisodeObjective, Objective
 from metabench.training.trainer import Trainer
 from metabench.utils.console import Console
 from metabench.utils.home import Home
@@ -115,17 +117,29 @@ class _Lesson:
         self.done = 0
 
     def train(self, steps: int) -> None:
-        """Train for more episodes, by the algorithm's recipe but small ones."""
-        assert self.run.recipe is not None
-        recipe = dataclasses.replace(
-            self.run.recipe, way=WAY, query=QUERY, episodes=steps, batch=1, schedule="step", lr_step=0,
-            patience=0, validate_every=steps,
+        """Train for more updates, by the last stage of the algorithm's recipe but with small episodes or batches."""
+        stage = dataclasses.replace(
+            self.run.stages[-1], way=WAY, query=QUERY, episodes=steps, batch=1, schedule="step", lr_step=0,
+            milestones="", patience=0, validate_every=steps, keeps="nothing", teacher=False,
         )  # fmt: skip
         state = scratch_folder() / "training.safetensors"
         state.unlink(missing_ok=True)
         split, name = self.split("train"), ["conformance", self.done]
-        source = EpisodeSource(_protocol(self.run.protocol, recipe.shot), split, name)
-        Trainer(self.learner, recipe, to_device(split.images, self.device), source, None, state).run(0, _silent)
+        images = to_device(split.images, self.device)
+        objective: Objective
+        if stage.is_episodic:
+            source = EpisodeSource(_protocol(self.run.protocol, stage.shot), split, name)
+            objective = EpisodeObjective(self.learner, stage, images, source)
+        else:
+            assert self.learner.embedder is not None
+            rows = np.arange(len(images))
+            classes = torch.from_numpy(split.class_of(rows)).to(self.device)
+            model = ClassModel(self.learner.embedder, len(split.names), stage, 0).to(self.device)
+            stage = dataclasses.replace(stage, batch=WAY * QUERY)
+            objective = ClassObjective(model, stage, images, rows, classes, name)
+            epochs = -(-steps // objective.per_unit)
+            stage = dataclasses.replace(stage, epochs=epochs, validate_every=epochs)
+        Trainer(objective, stage, self.learner, None, state).run(0, _silent)
         self.done += steps
 
     def merits(self) -> NDArray[np.float64]:

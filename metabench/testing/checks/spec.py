@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterator
 from metabench.errors import UsageError
 from metabench.models.assembly import build_frozen
 from metabench.registry.metric import ACCURACY
-from metabench.registry.recipe import Recipe
 from metabench.registry.registry import availability, load_target
 from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec, defaults
+from metabench.registry.stage import Chain, as_chain
+from metabench.registry.stage_checks import check_chain
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, conformance_check
 from metabench.testing.support.algorithm_case import SCORERS
-from metabench.training.trainer import check_recipe
 
 
 class SpecChecks(Conformance):
@@ -100,7 +100,7 @@ class SpecChecks(Conformance):
             yield f"setting is {spec.setting!r}, neither inductive nor transductive"
         if spec.backbone not in self.subject.registry.backbones:
             yield f"its backbone '{spec.backbone}' is not installed"
-        elif spec.trains and not spec.recipes:
+        elif spec.trains and not (spec.recipes or spec.trained_as):
             yield "it trains but has no recipe; give it one for '*'"
         if spec.reads == "maps" and spec.takes == "images":
             yield "it reads maps, which only an algorithm that takes features can"
@@ -109,10 +109,9 @@ class SpecChecks(Conformance):
         if spec.ways == "one" and spec.takes == "images":
             yield "ways is for what takes features: a network that takes images is always made for one"
         for name, recipe in spec.recipes.items():
-            yield from (f"recipe '{name}': {problem}" for problem in _recipe(recipe))
-            ways = {recipe.way, recipe.validation_way} if recipe.train_on == "train" else {recipe.way}
-            if spec.ways == "one" and ways != {0} and f"/{max(ways)}-way" not in name:
-                yield f"recipe '{name}': weights that fit one way need way=0 and validation_way=0, the evaluation's"
+            yield from (f"recipe '{name}': {problem}" for problem in _recipe(as_chain(recipe)))
+            if spec.ways == "one":
+                yield from (f"recipe '{name}': {problem}" for problem in _other_ways(as_chain(recipe), name))
         for exempt in spec.exempt:
             if not exempt.reason.strip():
                 yield f"it is exempt from {exempt.check} without a reason"
@@ -156,12 +155,21 @@ class SpecChecks(Conformance):
                 yield f"{name} must be given for its splits, {', '.join(spec.splits)}"
 
 
-def _recipe(recipe: Recipe) -> Iterator[str]:
+def _other_ways(chain: Chain, name: str) -> Iterator[str]:
+    """Yield the stages with a way of their own, but the one that the name of the recipe is for."""
+    for stage in chain:
+        ways = {stage.way, stage.validation_way if stage.is_validated else 0} - {0}
+        if stage.is_episodic and any(f"/{way}-way" not in name for way in ways):
+            yield f"stage '{stage.name}': weights that fit one way need way=0 and validation_way=0, the evaluation's"
+
+
+def _recipe(chain: Chain) -> Iterator[str]:
     try:
-        check_recipe(recipe)
+        check_chain(chain)
     except UsageError as error:
         yield str(error)
-    if recipe.way == 1 or min(recipe.way, recipe.shot, recipe.query) < 0 or recipe.episodes < 1 or recipe.lr <= 0:
-        yield "way, shot, query, episodes or lr is too small"
-    if not recipe.source.strip():
-        yield "source must not be empty: name the paper or the code that its values are from"
+    for stage in chain:
+        if stage.way == 1 or min(stage.way, stage.shot, stage.query) < 0 or stage.lr <= 0:
+            yield f"stage {stage.name}: way, shot, query or lr is too small"
+        if not stage.source.strip():
+            yield f"stage {stage.name}: source must not be empty: name the paper or the code that its values are from"

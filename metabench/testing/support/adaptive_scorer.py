@@ -13,8 +13,8 @@ from metabench.episodes.batch import EpisodeBatch
 from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.interfaces import Backbone, decode_numbers
-from metabench.registry.recipe import Recipe
 from metabench.registry.specs import AlgorithmSpec
+from metabench.registry.stage import Stage
 from metabench.testing.support.scorer import WAYS, Scorer
 from metabench.testing.support.synthetic_episodes import Episodes, functions
 
@@ -62,7 +62,7 @@ class AdaptingScorer(Scorer):
         """Take the gradient, or what the algorithm puts in its place."""
         self.module.train()
         images, batch = self.as_data(episodes)
-        self._learner(episodes).backward(images, batch, Recipe(way=episodes.way, shot=1, query=1, episodes=1), 0)
+        self._learner(episodes).backward(images, batch, Stage(way=episodes.way, shot=1, query=1, episodes=1), 0)
 
     def body(self) -> Backbone:
         """Return a network for it."""

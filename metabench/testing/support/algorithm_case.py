@@ -10,6 +10,7 @@ from metabench.planning.selection import Selection
 from metabench.registry.params import Value
 from metabench.registry.resolved import resolve_params
 from metabench.registry.specs import AlgorithmSpec, Kind
+from metabench.registry.stage import chain_params
 from metabench.runtime.devices import choose_device
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, describe_raised
 from metabench.testing.support.adaptive_scorer import AdaptingScorer, NumbersScorer
@@ -86,8 +87,7 @@ class AlgorithmChecks(Conformance):
     @property
     def values(self) -> dict[str, Value]:
         """Every parameter with its value: as given, as in the recipe for the data that checks train on, or default."""
-        recipe = self.spec.recipe(self.data, 5, 1)
-        return resolve_params(self.spec, {**(recipe.params if recipe else {}), **self.params})
+        return resolve_params(self.spec, {**chain_params(self.spec.recipe(self.data, 5, 1)), **self.params})
 
     def episodes(self, scorer: Scorer, **options: Any) -> Episodes:
         """Make up episodes for it, see `tasks.gaussians`."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from metabench.api import Recipe, Value
+from metabench.api import Stage, Value
 
 FINN = "Finn et al. 2017, appendix A.1, and the authors' main.py"
-OMNIGLOT_5 = Recipe(
+OMNIGLOT_5 = Stage(
     way=0,
     shot=0,
     query=0,
@@ -31,7 +31,7 @@ OMNIGLOT_20 = replace(
     params={"lr": 0.1, "steps": 5, "test_steps": 5},
     source=f"{FINN}, 20-way; the best of the weights by validation loss instead of the last",
 )
-SHORT = Recipe(
+SHORT = Stage(
     way=0,
     shot=0,
     query=5,
@@ -55,7 +55,7 @@ TEXT = replace(
     "on the validation classes of CLINC150",
 )
 _NICHOL = "Nichol et al. 2018, the authors' README, Omniglot"
-REPTILE = Recipe(
+REPTILE = Stage(
     way=0,
     shot=10,
     query=1,
@@ -142,8 +142,8 @@ PLUS_PLUS_SHORT = replace(
 
 
 def with_params(
-    recipes: Mapping[str, Recipe], params: Mapping[str, Value], text: Mapping[str, Value] | None = None
-) -> dict[str, Recipe]:
+    recipes: Mapping[str, Stage], params: Mapping[str, Value], text: Mapping[str, Value] | None = None
+) -> dict[str, Stage]:
     """Return the recipes with these parameters of the inner loop, and for text also those in `text`."""
     of_text = {"bn": "support", **(text or {})}
     return {
@@ -157,7 +157,7 @@ def with_params(
 
 
 RECIPES = {"omniglot": OMNIGLOT_5, "omniglot/20-way": OMNIGLOT_20, "*text": TEXT, "*": SHORT}
-SINUSOID = Recipe(
+SINUSOID = Stage(
     way=0,
     shot=0,
     query=0,
@@ -173,5 +173,5 @@ SINUSOID = Recipe(
 )
 
 
-def with_sinusoid(recipes: Mapping[str, Recipe], **params: Value) -> dict[str, Recipe]:
+def with_sinusoid(recipes: Mapping[str, Stage], **params: Value) -> dict[str, Stage]:
     return {**recipes, "sinusoid": replace(SINUSOID, params={**SINUSOID.params, **params})}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from metabench.api import Recipe
+from metabench.api import Stage
 
 _SNELL = "Snell et al. 2017, sections 3.1-3.2 and the authors' run_train.py and run_trainval.py"
-_OMNIGLOT = Recipe(
+_OMNIGLOT = Stage(
     way=60,
     shot=0,
     query=5,
@@ -17,7 +17,7 @@ _OMNIGLOT = Recipe(
     train_on="train+val",
     source=f"{_SNELL}; a fixed number of episodes instead of the best by validation, which they wait 20,000 more for",
 )
-_MINI_5_SHOT = Recipe(
+_MINI_5_SHOT = Stage(
     way=20,
     shot=0,
     query=15,
@@ -35,7 +35,7 @@ _CIFAR = dataclasses.replace(
     source=f"{_SNELL}, their recipe for mini-ImageNet, 20-way as Bertinetto et al. 2019 train here (fewshots.yaml); "
     "until the validation loss has not fallen for 5,000 episodes, at most 20,000",
 )
-_SHORT = Recipe(
+_SHORT = Stage(
     way=20,
     shot=0,
     query=3,

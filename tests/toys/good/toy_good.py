@@ -11,9 +11,9 @@ from metabench.api import (
     DatasetSpec,
     Param,
     ProtocolSpec,
-    Recipe,
     Record,
     SplitSize,
+    Stage,
     hookimpl,
 )
 
@@ -43,7 +43,7 @@ def metabench_algorithms() -> Iterator[AlgorithmSpec]:
             Param("fancy", False, "whether to do more"),
             Param("metric", "cosine", "similarity", ("cosine", "euclidean")),
         ),
-        recipes={"*": Recipe(way=7, shot=1, query=2, episodes=11, source="made up")},
+        recipes={"*": Stage(way=7, shot=1, query=2, episodes=11, source="made up")},
     )
     yield _algorithm("toy-heavy", requires=("toy_no_such_module",), extra="toys")
     yield _algorithm("toy-typo", target="toy_good:ToyMedain")
