@@ -80,7 +80,7 @@ def _prepare_stage(active: ActiveRun, keys: list[str], index: int) -> dict[str, 
 
 
 def _before(active: ActiveRun, keys: list[str], index: int) -> dict[str, Any]:
-    """Train the stages before one where they are not there; return their courses, as the file of that one holds them."""
+    """Train the stages before one where they are not there; return their courses as the file of that one holds them."""
     training = _prepare_stage(active, keys, index - 1)
     before, key = training.pop("before", []), keys[index - 1]
     digest = file_sha256(active.session.home.weights(key))

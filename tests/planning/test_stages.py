@@ -137,8 +137,8 @@ def test_a_chain_that_cannot_be_is_one_line(stages: tuple[Stage, ...], problem: 
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"pretrian.lr": 1}, "--set pretrian.lr: write SCOPE.NAME=VALUE with a scope of algo, backbone, data, protocol, "
-         "pretrain, train"),
+        ({"pretrian.lr": 1}, "--set pretrian.lr: write SCOPE.NAME=VALUE with a scope of algo, backbone, data,"
+         " protocol, pretrain, train"),
         ({"pretrain.rate": 1}, "--set pretrain.rate: no such setting"),
         ({"pretrain.teacher": "perhaps"}, "--set pretrain.teacher must be true or false, not 'perhaps'"),
         ({"pretrain.epochs": 0}, "--set pretrain.epochs must be a number of at least 1, not 0"),
