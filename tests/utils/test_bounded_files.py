@@ -1,6 +1,8 @@
 """Files that others may have written are read within limits."""
 
 import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,36 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
         read_bounded(tmp_path / "pipe", 10)
 
 
+def test_a_pipe_that_takes_the_place_of_a_file_is_refused_too(tmp_path, monkeypatch):
+    path, pipe = tmp_path / "file", tmp_path / "pipe"
+    path.write_bytes(b"12345")
+    os.mkfifo(pipe)
+    seen = path.stat()
+    monkeypatch.setattr(Path, "stat", lambda self, **_: seen)  # as it was a moment ago
+    pipe.replace(path)
+    caught = []
+
+    def read():
+        try:
+            read_bounded(path, 10)
+        except UsageError as error:
+            caught.append(str(error))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(30)
+    assert not reader.is_alive(), "it waits for somebody to write into the pipe"
+    assert caught == [f"cannot read {path}: it is a pipe or device. Pass a regular file."]
+
+
+def test_a_socket_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as place:
+        place.bind("socket")
+        with pytest.raises(UsageError, match="pipe or device"):
+            read_bounded(Path("socket"), 10)
+
+
 def test_a_device_is_refused():
     with pytest.raises(UsageError, match="pipe or device"):
         read_toml(Path("/dev/zero"))
@@ -55,8 +87,9 @@ def test_a_device_is_refused():
 @pytest.mark.parametrize("name", ["absent", "folder"])
 def test_what_cannot_be_opened_is_an_os_error(tmp_path, name):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as caught:
         read_bounded(tmp_path / name, 10)
+    assert str(caught.value.filename) == str(tmp_path / name)
 
 
 def test_toml(tmp_path):
