@@ -127,6 +127,7 @@ if TYPE_CHECKING:  # datasets: prepared arrays and files
     from metabench.utils.bounded_files import TABLE_BYTES as TABLE_BYTES
     from metabench.utils.bounded_files import parse_json as parse_json
     from metabench.utils.bounded_files import read_bounded as read_bounded
+    from metabench.utils.bounded_files import read_cached_json as read_cached_json
     from metabench.utils.paths import is_folder as is_folder
     from metabench.utils.paths import path_exists as path_exists
 

@@ -17,6 +17,7 @@ from metabench.data.array_cache import create_array, made_once, open_array, publ
 from metabench.data.parallel_rows import Make, made_blocks
 from metabench.errors import MetabenchError
 from metabench.utils.atomic_files import replacing
+from metabench.utils.bounded_files import read_bounded
 
 Finish = Callable[[NDArray[np.uint8], Mapping[int, str]], None]
 ReportProgress = Callable[[int, int], None]
@@ -24,6 +25,8 @@ ReportProgress = Callable[[int, int], None]
 MOST_BAD = 100
 """So many unusable rows end the work: more of them would tell nothing new."""
 _BLOCK_BYTES = 1 << 20
+_LINE_BYTES = 32
+"""The longest line of a journal: two numbers of at most ten digits are less."""
 _SYNC_EVERY = 64
 """Blocks after which the disk is waited for, while others are being made: not for all of them at the end."""
 
@@ -48,18 +51,20 @@ class Journal:
         """The file that the blocks are in."""
         return self.path.with_suffix("")
 
-    def read(self) -> dict[int, int]:
-        """Return the checksum of every block noted down."""
+    def read(self, count: int) -> dict[int, int]:
+        """Return the checksum of every block noted down, of `count` blocks; none where the file is larger than that."""
+        head = self._head()
         try:
-            head, *lines = self.path.read_bytes().splitlines()
+            first, *lines = read_bounded(self.path, len(head) + _LINE_BYTES * (count + 1), ValueError).splitlines()
         except (OSError, ValueError):
             return {}
-        if head != self._head():
+        if first != head:
             return {}
         blocks = {}
         for line in lines:
             number, _, crc = line.partition(b" ")
-            if number.isdigit() and crc.isdigit():  # the last line may be cut short: then its checksum is wrong
+            # The last line may be cut short: then its checksum is wrong.
+            if number.isdigit() and crc.isdigit() and len(line) < _LINE_BYTES:
                 blocks[int(number)] = int(crc)
         return blocks
 
@@ -110,7 +115,7 @@ def cached_rows(
         journal = Journal(place.with_name(place.name + ".done"), plan)
         size = max(1, _BLOCK_BYTES // max(1, int(np.prod(shape[1:]))))
         blocks = [range(first, min(first + size, shape[0])) for first in range(0, shape[0], size)]
-        out, done = _resumed(place, shape, journal.read(), blocks)
+        out, done = _resumed(place, shape, journal.read(len(blocks)), blocks)
         journal.start(done)
         finish(out, _fill(out, blocks, done, make, journal, report, most_bad or MOST_BAD))
         publish(out, place, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from metabench.models.checkpoints import load_tensors, load_weights, save_tensor
 from metabench.registry.metric import Metric
 from metabench.training.trainer import Diverged, Progress, Trainer
 from metabench.utils.atomic_files import write_atomic
+from metabench.utils.bounded_files import read_bounded
 from metabench.utils.console import Console, ProgressReporter
 from metabench.utils.hashing import file_sha256
 
 _SECONDS = "seconds.txt"
 """Name of the file beside weights that holds the seconds of their training."""
+_SECONDS_BYTES = 100
 
 
 def prepare_weights(active: ActiveRun) -> dict[str, Any] | None:
@@ -57,9 +60,18 @@ def prepare_weights(active: ActiveRun) -> dict[str, Any] | None:
             save_tensors(weights, model.state_dict(), meta)
             state.unlink(missing_ok=True)
         training = load_weights(model, weights)["training"]
-        if seconds.exists():
-            training["seconds"] = float(seconds.read_text())
+        if (duration := _read_seconds(seconds)) is not None:
+            training["seconds"] = duration
     return {**training, "weights_sha256": file_sha256(weights), "training_key": key}
+
+
+def _read_seconds(path: Path) -> float | None:
+    """Return the seconds that a training took; None where they are not known."""
+    try:
+        seconds = float(read_bounded(path, _SECONDS_BYTES, ValueError))
+    except (OSError, ValueError):
+        return None
+    return seconds if 0 <= seconds < math.inf else None
 
 
 def _is_loadable(model: nn.Module, weights: Path, console: Console) -> bool:

@@ -17,6 +17,8 @@ TABLE_BYTES = 256 << 20
 """For tables and lists: three million rows of 80 characters."""
 SOURCE_BYTES = 4 << 20
 """For what people write by hand: suites, curated claims, plugins."""
+NOTE_BYTES = 16 << 20
+"""For what is noted beside caches: the places of 50,000 folders."""
 _LONG_KEY = re.compile(r"""(?<![\w."'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""", re.ASCII)
 """A dotted key of many parts: tomllib takes memory quadratic in their number."""
 
@@ -70,3 +72,11 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def read_cached_json(path: Path, limit: int = NOTE_BYTES) -> Any:
+    """Return the value of a JSON file of a cache; None where it is missing, damaged or larger than `limit` bytes."""
+    try:
+        return parse_json(read_bounded(path, limit, ValueError))
+    except (OSError, ValueError):
+        return None

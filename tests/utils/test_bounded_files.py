@@ -16,7 +16,14 @@ from metabench.planning.suites import read_suite
 from metabench.records.record import read_record
 from metabench.registry.local_files import read_files
 from metabench.registry.registry import load_registry
-from metabench.utils.bounded_files import SOURCE_BYTES, parse_json, read_bounded, read_toml
+from metabench.utils.bounded_files import (
+    NOTE_BYTES,
+    SOURCE_BYTES,
+    parse_json,
+    read_bounded,
+    read_cached_json,
+    read_toml,
+)
 
 
 def test_up_to_the_limit(tmp_path):
@@ -124,6 +131,20 @@ def test_json():
         parse_json("{]")
     with pytest.raises(ValueError, match="nested too deeply"):
         parse_json("[" * 1_000_000)
+
+
+def test_a_file_of_a_cache_that_cannot_be_used_counts_as_none(tmp_path):
+    path = tmp_path / "cache.json"
+    assert read_cached_json(path) is None
+    path.write_text('{"a": [1, 2]}')
+    assert read_cached_json(path) == {"a": [1, 2]}
+    assert read_cached_json(path, 12) is None
+    for damaged in (b"", b"{", b"\xff", b"[" * 1_000_000, b" " * (NOTE_BYTES + 1) + b"1"):
+        path.write_bytes(damaged)
+        assert read_cached_json(path) is None
+    path.unlink()
+    os.mkfifo(path)
+    assert read_cached_json(path) is None
 
 
 def huge(path):
