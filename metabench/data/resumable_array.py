@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.array_cache import create_array, made_once, open_array, publish, sync
+from metabench.data.array_cache import ArrayMap, create_array, made_once, open_array
 from metabench.data.parallel_rows import Make, made_blocks
 from metabench.errors import MetabenchError
-from metabench.utils.atomic_files import replacing
+from metabench.utils.atomic_files import replacing, sync
 from metabench.utils.bounded_files import read_bounded
 
 Finish = Callable[[NDArray[np.uint8], Mapping[int, str]], None]
@@ -115,10 +115,11 @@ def cached_rows(
         journal = Journal(place.with_name(place.name + ".done"), plan)
         size = max(1, _BLOCK_BYTES // max(1, int(np.prod(shape[1:]))))
         blocks = [range(first, min(first + size, shape[0])) for first in range(0, shape[0], size)]
-        out, done = _resumed(place, shape, journal.read(len(blocks)), blocks)
-        journal.start(done)
-        finish(out, _fill(out, blocks, done, make, journal, report, most_bad or MOST_BAD))
-        publish(out, place, path)
+        with replacing(path, draft=place, keep=True):
+            out, done = _resumed(place, shape, journal.read(len(blocks)), blocks)
+            journal.start(done)
+            finish(out, _fill(out, blocks, done, make, journal, report, most_bad or MOST_BAD))
+            out.flush()
         journal.path.unlink()
 
     return made_once(path, shape, draft or path.with_name(path.name + ".partial"), build)
@@ -150,7 +151,7 @@ def cores() -> int:
 
 def _resumed(
     draft: Path, shape: tuple[int, ...], noted: Mapping[int, int], blocks: list[range]
-) -> tuple[NDArray[np.uint8], dict[int, int]]:
+) -> tuple[ArrayMap, dict[int, int]]:
     """Return the array to be filled, and which of the noted blocks it really holds."""
     if not noted or open_array(draft, shape) is None:
         return create_array(draft, shape), {}
