@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tokenize
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +18,33 @@ Build = Callable[[NDArray[np.uint8]], None]
 ArrayMap = np.memmap[tuple[int, ...], np.dtype[np.uint8]]
 
 
+_DAMAGED = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, TypeError, OverflowError, MemoryError)
+"""Errors of the parser of headers on damaged bytes."""
+
+
+def mapped_array(path: Path) -> np.memmap[tuple[int, ...], np.dtype[Any]] | None:
+    """Return the array in a file as a read-only memory map; None where the file is missing or damaged."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _DAMAGED:
+        return None
+    return array if isinstance(array, np.memmap) else None
+
+
 def open_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     """Return the uint8 array at `path` as a read-only memory map, or None if it is not there whole.
 
     Looks at the header and the file's length only (no hashing), so it takes milliseconds, and a file cut
     short or of another shape counts as absent.
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    array = mapped_array(path)
+    if array is None:
         return None
     # NumPy sets `offset` on the map; a longer file is as foreign as a shorter one.
     whole = array.shape == shape and array.dtype == np.uint8 and array.flags.c_contiguous
     if not whole or path.stat().st_size != array.offset + array.nbytes:
         return None
-    return array  # type: ignore[no-any-return]
+    return array
 
 
 def cached_array(path: Path, shape: tuple[int, ...], build: Build) -> NDArray[np.uint8]:
