@@ -169,18 +169,22 @@ def test_show_run_by_prefix(home: Path, capsys) -> None:
 def test_doctor_reports_what_is_broken(command: Command) -> None:
     done = command("doctor", "--json")
     assert done.returncode == 1
-    checks = {check["what"]: check for check in json.loads(done.stdout)}
-    assert checks["home"]["status"] == "ok"
-    assert "GB free" in checks["home"]["detail"]
-    assert {checks[name]["status"] for name in ("python", "metabench", "torch", "numpy", "device")} == {"ok"}
-    assert checks["plugin toy-misspelt:misspelt"]["status"] == "broken"
-    assert checks["plugin toy-good:good"]["status"] == "ok"
-    assert checks["algorithm toy-mean"]["status"] == "broken"
-    assert checks["algorithm toy-heavy"]["status"] == "missing"
-    assert checks["data set toy-dots"]["status"] == "ok"
-    assert checks["data set toy-lost"]["status"] == "missing"
-    assert "looked in" in checks["data set toy-lost"]["detail"]
-    assert checks["data set toy-rotten"]["detail"] == "ZeroDivisionError: rotten"
+    listed = json.loads(done.stdout)
+    assert {tuple(check) for check in listed} == {("kind", "name", "status", "detail", "facts")}
+    checks = {(check["kind"], check["name"]): check for check in listed}
+    assert len(checks) == len(listed)
+    assert checks["folder", "home"]["status"] == "ok"
+    assert "GB free" in checks["folder", "home"]["detail"]
+    assert {checks["software", name]["status"] for name in ("python", "metabench", "torch", "numpy")} == {"ok"}
+    assert checks["device", "auto"]["status"] == "ok"
+    assert checks["plugin", "toy-misspelt:misspelt"]["status"] == "broken"
+    assert checks["plugin", "toy-good:good"]["status"] == "ok"
+    assert checks["algorithm", "toy-mean"]["status"] == "broken"
+    assert checks["algorithm", "toy-heavy"]["status"] == "unavailable"
+    assert checks["dataset", "toy-dots"]["status"] == "not prepared"
+    assert checks["dataset", "toy-lost"]["status"] == "missing"
+    assert "looked in" in checks["dataset", "toy-lost"]["detail"]
+    assert checks["dataset", "toy-rotten"]["detail"] == "ZeroDivisionError: rotten"
 
 
 def test_doctor_is_content_without_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -188,7 +192,7 @@ def test_doctor_is_content_without_faults(tmp_path: Path, monkeypatch: pytest.Mo
     clear_registry()
     try:
         assert main(["doctor"]) == 0
-        assert capsys.readouterr().out.startswith("check ")
+        assert capsys.readouterr().out.startswith("kind ")
         (tmp_path / "file").touch()
         assert main(["doctor", "--home", str(tmp_path / "file" / "home")]) == 1
         assert ": Not a directory. Choose another with --home" in capsys.readouterr().out
