@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,24 @@ def test_list_shows_every_kind(toys, capsys) -> None:
     assert [block.split()[0] for block in blocks] == ["algorithm", "dataset", "backbone", "protocol"]
 
 
+@pytest.mark.parametrize("width", [100, 120, 0])
+def test_tables_fit_the_terminal_and_lose_no_word(capsys, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    if width:
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= (width or 120)
+    listed = answer(capsys, "list")
+    printed = Counter(out.split())
+    for kind in KINDS:
+        for spec in listed[kind]:
+            assert not Counter([spec["name"], *spec["summary"].split()]) - printed
+    for spec in listed["protocols"]:
+        for param in spec["params"]:
+            assert f"{param['name']}={cell(param['default'])}" in printed
+
+
 def test_list_one_kind(toys, capsys) -> None:
     assert main(["list", "datasets"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -57,8 +77,8 @@ def test_list_tells_what_is_left_out(toys, capsys) -> None:
     )
     assert any("toy-misspelt:misspelt is broken: unknown hook 'metabench_algoritms'" in line for line in warnings)
     assert "toy-mean" not in captured.out
-    (heavy,) = [line for line in captured.out.splitlines() if line.startswith("toy-heavy ")]
-    assert heavy.endswith("[unavailable: needs toy_no_such_module; pip install 'metabench[toys]']")
+    heavy = " ".join(captured.out[captured.out.index("toy-heavy ") :].split())
+    assert "[unavailable: needs toy_no_such_module; pip install 'metabench[toys]']" in heavy
 
 
 def test_list_json(toys, capsys) -> None:
