@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from metabench.execution.stage_training import train_stage
 from metabench.models.assembly import Model
 from metabench.models.checkpoints import load_body, load_tensors, load_weights, save_tensors
 from metabench.utils.atomic_files import write_atomic
+from metabench.utils.bounded_files import read_bounded
 from metabench.utils.console import Console
 from metabench.utils.hashing import file_sha256
 from metabench.utils.home import Home
 
 _SECONDS = "seconds.txt"
 """Name of the file beside weights that holds the seconds of their training."""
+_SECONDS_BYTES = 100
 
 
 def prepare_weights(active: ActiveRun) -> dict[str, Any] | None:
@@ -90,8 +93,11 @@ def _before(active: ActiveRun, keys: list[str], index: int) -> dict[str, Any]:
 
 def _with_seconds(course: Mapping[str, Any], key: str, home: Home) -> dict[str, Any]:
     """Return the course of a stage with the seconds that it took, where they are known here."""
-    file = home.weights(key).with_name(_SECONDS)
-    return {**course, **({"seconds": float(file.read_text())} if file.exists() else {})}
+    try:
+        seconds = float(read_bounded(home.weights(key).with_name(_SECONDS), _SECONDS_BYTES, ValueError))
+    except (OSError, ValueError):
+        return dict(course)
+    return {**course, "seconds": seconds} if 0 <= seconds < math.inf else dict(course)
 
 
 def _readable(weights: Path, model: nn.Module | None, console: Console) -> dict[str, Any] | None:
