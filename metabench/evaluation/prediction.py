@@ -203,8 +203,8 @@ def _load(learner: Learner, request: PredictionRequest, way: int, console: Conso
         try:
             meta = load_weights(learner.module, request.checkpoint)
         except UsageError as error:
-            adapts = learner.embedder is None
-            hint = f"; it must be made for the {way} classes of --support" if adapts else ""
+            is_one_way = bool(getattr(learner.module, "way", 0))
+            hint = f"; it must be made for the {way} classes of --support" if is_one_way else ""
             raise UsageError(f"{error}, --size and --colour{hint}") from None
         if "made_for" in meta:
             console.note(f"weights made for {meta['made_for']}")

@@ -41,7 +41,9 @@ def made_for_stage(run: RunSpec, stage: Stage) -> dict[str, Any]:
 
 
 def _made_for(run: RunSpec, algorithm: ResolvedPlugin[AlgorithmSpec]) -> dict[str, Any]:
+    own = {"way": run.protocol.params["way"]} if algorithm.spec.ways == "one" else {}
     return {
+        **own,
         "made_for": f"{algorithm.words} on {run.backbone.words}, data {run.trained_on.words}",
         "algorithm": {"name": algorithm.name, "params": algorithm.recorded},
         "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},

@@ -84,7 +84,7 @@ def make_learner(
         backbone: with its parameters, and its weights if it has any.
         item_shape: (channels, height, width) of images, see `metabench.data.ClassSplit.item_shape`.
         device: holds the weights.
-        way: classes of a task, for a network with a classifier; 0 where there is none.
+        way: classes of a task, for what is made for one number of them; 0 where there is none.
         seed: of the initial weights.
         precision: of the network.
 
@@ -101,7 +101,9 @@ def make_learner(
         body, params = Embedded, {"outputs": frozen.outputs, "map_shape": frozen.map_shape}
         item_shape = (embedded_width(frozen),)
     try:
-        model = build_model(body, params, load_target(spec), algorithm.params, item_shape, seed, way, spec.reads)
+        model = build_model(
+            body, params, load_target(spec), algorithm.params, item_shape, seed, way, reads=spec.reads, ways=spec.ways
+        )
     except NoFeatureMap:
         raise UsageError(_no_map(algorithm, backbone)) from None
     model = model.to(device)

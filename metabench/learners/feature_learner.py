@@ -18,6 +18,7 @@ from metabench.learners.distillation import distilled
 from metabench.models.assembly import Model
 from metabench.models.embedding import autocast
 from metabench.models.episode import Episode
+from metabench.models.head_scores import head_scores
 from metabench.models.interfaces import Backbone, FeatureHead
 from metabench.models.output_checks import require_tensor
 from metabench.models.task_context import TaskContext, task_context
@@ -95,9 +96,10 @@ class FeatureLearner(Learner):
         assert self.teacher is not None
         with autocast(inputs.device, self.precision):
             known = self.teacher.backbone(inputs)
-        known = known.float().view(len(seen.support), -1, *self.module.item_shape)
+        known = known.float().view(len(seen.support), -1, *self.teacher.item_shape)
         n_support = seen.support.shape[1]
-        return self.teacher.head.logits(replace(seen, support=known[:, :n_support], query=known[:, n_support:]))
+        taught = replace(seen, support=known[:, :n_support], query=known[:, n_support:])
+        return head_scores(self.teacher.head, taught)
 
     def check(
         self,
@@ -143,4 +145,4 @@ def batch_logits(
     """Return the head's scores (B, Q, way) for a batch of episodes, on items of `item_shape`."""
     labels = torch.tensor(batch.support_labels, device=features.device)  # a copy: heads may write to it
     support, query = (gather(features, rows, item_shape) for rows in (batch.support, batch.query))
-    return head.logits(Episode(support, labels, query, batch.way))
+    return head_scores(head, Episode(support, labels, query, batch.way))

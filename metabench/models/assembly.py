@@ -27,13 +27,15 @@ class Model(nn.Module):
 
     Attributes:
         item_shape: of an item as the head reads it: (D,) of vectors, (C, H, W) of maps.
+        way: number of classes that the head is made for; 0: any.
     """
 
-    def __init__(self, backbone: Backbone, head: FeatureHead, item_shape: tuple[int, ...] = ()) -> None:
+    def __init__(self, backbone: Backbone, head: FeatureHead, item_shape: tuple[int, ...] = (), way: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.item_shape = item_shape or (backbone.feature_dim,)
+        self.way = way
 
 
 class Embedded(Backbone):
@@ -95,13 +97,16 @@ def build_model(
     item_shape: tuple[int, ...],
     seed: int,
     way: int = 0,
+    *,
     reads: str = "vectors",
+    ways: str = "any",
 ) -> Model | TaskAdaptiveAlgorithm:
     """Build on the CPU with weights that depend on `seed` alone; the global random state is left as it was.
 
     Args:
         head: a `FeatureHead`, or an `TaskAdaptiveAlgorithm` for tasks of `way` classes.
         reads: ``vectors`` or ``maps``: what the head is given.
+        ways: ``any``, or ``one`` for a head that is made for tasks of `way` classes.
 
     Raises:
         NoFeatureMap: the head reads maps, and the features of the backbone are none.
@@ -112,8 +117,10 @@ def build_model(
         body = _checked(_made(backbone, backbone_params, item_shape), item_shape)
         if issubclass(head, TaskAdaptiveAlgorithm):
             return _made(head, head_params, body, body.outputs or way)
+        fixed = {"way": way} if ways == "one" else {}
+        params = {**head_params, **fixed}
         if reads == "vectors":
-            return Model(body, _made(head, head_params, body.feature_dim))
+            return Model(body, _made(head, params, body.feature_dim), way=fixed.get("way", 0))
         if body.map_shape is None:
             raise NoFeatureMap(f"the features of {type(body).__name__} are no map, and {head.__name__} reads maps")
-        return Model(body, _made(head, head_params, body.map_shape), body.map_shape)
+        return Model(body, _made(head, params, body.map_shape), body.map_shape, fixed.get("way", 0))

@@ -71,15 +71,19 @@ def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
     """Load a checkpoint into `model` and return its meta data.
 
     Raises:
-        UsageError: if its tensors are not those of `model`, naming the first that differs.
+        UsageError: if its tensors are not those of `model`, naming the first that differs, or it is for another way.
     """
     tensors, meta = load_tensors(path)
-    own = model.state_dict()
+    own, made_for = model.state_dict(), f" (made for {meta['made_for']})" if "made_for" in meta else ""
+    way = getattr(model, "way", 0)
+    if way and meta.get("way", way) != way:
+        raise UsageError(
+            f"checkpoint {path}{made_for} is for tasks of {meta['way']} classes, and these have {way}; check --ways"
+        )
     for name in sorted(own.keys() | tensors.keys()):
         ours = tuple(own[name].shape) if name in own else "absent"
         theirs = tuple(tensors[name].shape) if name in tensors else "absent"
         if ours != theirs:
-            made_for = f" (made for {meta['made_for']})" if "made_for" in meta else ""
             raise UsageError(
                 f"checkpoint {path}{made_for} does not fit this architecture: "
                 f"{name} is {theirs} there and {ours} here; check --ways, --backbone and --set"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -64,9 +64,13 @@ class Backbone(nn.Module, ABC):
 class FeatureHead(nn.Module, ABC):
     """Algorithm that works on features; constructed as ``Class(feature_dim, **params)``.
 
-    With ``reads="maps"`` in its spec it is constructed as ``Class(map_shape, **params)``, `map_shape` = (C, H, W).
-    It must hold no state between episodes. The harness embeds, batches, trains and scores.
+    With ``reads="maps"`` in its spec it is constructed as ``Class(map_shape, **params)``, `map_shape` = (C, H, W), and
+    with ``ways="one"`` with the keyword ``way`` besides. It must hold no state between episodes. The harness embeds,
+    batches, trains and scores.
     """
+
+    needs_grad: ClassVar[bool] = False
+    """`logits` takes gradients in evaluation too, as of what it adapts to an episode. They are enabled for it then."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Raise TypeError for a method that takes the parts of an episode one by one, which it did once."""

@@ -105,8 +105,9 @@ def _answers_of(dataset: DatasetSpec) -> str:
 
 
 def _check_ways(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: ProtocolSpec) -> None:
-    one_way = algorithm.takes == "images" and dataset.kind != "functions"  # numbers have no classes
-    if one_way and "way" not in {param.name for param in protocol.params}:
+    one_way = algorithm.ways == "one" or algorithm.takes == "images"
+    has_classes = dataset.kind != "functions"
+    if one_way and has_classes and "way" not in {param.name for param in protocol.params}:
         raise UsageError(
             f"{algorithm.name} is made for one number of classes, and episodes of '{protocol.name}' differ in it"
         )
@@ -117,6 +118,11 @@ def _check_beside(algorithm: AlgorithmSpec, dataset: DatasetSpec, protocol: Prot
         raise UsageError(
             f"{algorithm.name} adapts a network with a fixed number of outputs, and '{protocol.name}' adds all base "
             "classes to them; use an algorithm on features ('metabench show NAME' says what one takes)"
+        )
+    if protocol.beside and algorithm.ways == "one":
+        raise UsageError(
+            f"{algorithm.name} is made for one number of classes, and '{protocol.name}' adds all base classes to those "
+            "of an episode; use an algorithm for any number"
         )
     if protocol.beside and protocol.beside not in dataset.splits:
         refuse_missing_split(protocol, dataset.name)

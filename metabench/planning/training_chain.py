@@ -55,6 +55,8 @@ def training_chain(
     for stage in chain:
         _check_objective(stage, dataset)
         _check_augmentation(stage, backbone, dataset)
+        if algorithm.ways == "one" and stage.is_episodic:
+            _check_way(algorithm, stage, shape[0])
     return chain
 
 
@@ -92,6 +94,17 @@ def _closed(stage: Stage, shape: tuple[int, int]) -> Stage:
         query=stage.query or shot,
         validation_way=stage.validation_way or way,
     )
+
+
+def _check_way(algorithm: AlgorithmSpec, stage: Stage, way: int) -> None:
+    """Raise UsageError where training or validation episodes are not of the `way` of the evaluation."""
+    fields = {"way": stage.way, **({"validation_way": stage.validation_way} if stage.is_validated else {})}
+    for field, trained in fields.items():
+        if trained != way:
+            raise UsageError(
+                f"cannot evaluate {algorithm.name} at {way} ways with {stage.name}.{field}={trained}: its weights fit "
+                f"one number of classes. Use --set {stage.name}.{field}=0, which is that of the evaluation."
+            )
 
 
 def _check_objective(stage: Stage, dataset: DatasetSpec) -> None:

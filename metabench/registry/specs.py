@@ -79,6 +79,9 @@ class AlgorithmSpec(Spec):
     reads: Literal["vectors", "maps"] = "vectors"
     """Form of the features of an item: a vector (D,), or a feature map (C, H, W), which not every backbone has
     (`metabench.models.interfaces.Backbone.map_shape`)."""
+    ways: Literal["any", "one"] = "any"
+    """Numbers of classes that weights on features fit; with ``one`` the class is constructed with the keyword ``way``,
+    trained for each way by itself, and refused where episodes differ in it. (What takes images is always so.)"""
     answers: tuple[Literal["labels", "numbers"], ...] = ("labels",)
     """Kinds of answers it can learn: the class of an item, numbers, or either."""
     trains: bool

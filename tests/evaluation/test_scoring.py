@@ -59,7 +59,7 @@ def naive_count(source: EpisodeSource, features: np.ndarray, index: int) -> int:
 
 
 def learner(head: FeatureHead) -> FeatureLearner:
-    return FeatureLearner(Model(Pixels((1, 1, 1)), head))
+    return FeatureLearner(Model(Pixels((2, 1, 1)), head))
 
 
 def run(
@@ -193,7 +193,7 @@ def test_chance_is_right_once_in_way_times(make_split: MakeSplit) -> None:
     way, query, episodes = 5, 15, 800
     source = EpisodeSource(FixedWay(way, 1, query), make_split([20] * 8), "chance")
     shares: list[np.ndarray] = []
-    evaluate(learner(Chance(1)), torch.zeros(160, 1), source, episodes, NONE_DONE, shares.append)
+    evaluate(learner(Chance(2)), torch.zeros(160, 2), source, episodes, NONE_DONE, shares.append)
     counts = np.rint(way * query * np.concatenate(shares))
     trials = episodes * way * query
     sigma = (trials * (1 / way) * (1 - 1 / way)) ** 0.5

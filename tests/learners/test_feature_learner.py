@@ -20,7 +20,7 @@ from metabench_protocols.fixed_way import FixedWay
 from tests.conftest import MakeSplit
 
 SHAPE = (1, 4, 4)
-RECIPE = Stage(way=3, shot=2, query=4, episodes=100)
+STAGE = Stage(way=3, shot=2, query=4, episodes=100)
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +68,7 @@ def test_maps_are_the_vectors_in_their_shape(source: EpisodeSource, backbone: ty
     maps = (64, 4, 3) if backbone is Conv4 else shape
     features = embed(model.backbone, images)
     scores = learner.scores(features, batch)
-    learner.backward(images, batch, RECIPE, 0)
+    learner.backward(images, batch, STAGE, 0)
     shapes = [(2, 6, *maps), (2, 12, *maps)]
     assert model.head.seen == [maps, *shapes, *shapes]
     expected = features.view(48, *maps)[torch.from_numpy(batch.query), 0, 0, :3]
@@ -81,5 +81,5 @@ def test_a_loss_of_its_own_reads_how_far_training_is(source: EpisodeSource, imag
             return super().loss(episode, query_labels) * 0 + training_episode() * self.scale
 
     learner = FeatureLearner(Model(Pixels(SHAPE), Annealed(16)))
-    assert float(learner.backward(images, source.batch(0, 2), RECIPE, 40)) == 40
+    assert float(learner.backward(images, source.batch(0, 2), STAGE, 40)) == 40
     assert training_episode() == 0

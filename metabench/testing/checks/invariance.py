@@ -21,7 +21,8 @@ class InvarianceChecks(AlgorithmChecks):
     @conformance_check(
         "every legal episode is scored: shape, finite numbers, device",
         means="Some benchmark cells fail, or silently measure something else.",
-        fix="Take way from the argument, S and Q from the tensors; classes may have uneven numbers of images.",
+        fix="Take way from the episode, S and Q from its tensors; classes may have uneven numbers of images. A head "
+        "that takes gradients in evaluation sets needs_grad = True.",
     )
     def test_shapes(self) -> None:
         """Score ways 2, 5, 20; shots 1, 5 and uneven; one query and many; one episode and several."""

@@ -167,7 +167,10 @@ def _learner(run: RunSpec, session: Session, device: torch.device) -> Learner:
     backbone, head = load_target(run.backbone.spec), load_target(run.algorithm.spec)
     params, shape = (run.backbone.params, run.algorithm.params), session.loader.split(run.dataset, "test").item_shape
     way = WAY if "way" in run.protocol.params else 0
-    model = build_model(backbone, params[0], head, params[1], shape, run.seed, way, run.algorithm.spec.reads).to(device)
+    spec = run.algorithm.spec
+    model = build_model(
+        backbone, params[0], head, params[1], shape, run.seed, way, reads=spec.reads, ways=spec.ways
+    ).to(device)
     return FeatureLearner(model) if isinstance(model, Model) else AdaptiveLearner(model)
 
 

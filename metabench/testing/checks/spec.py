@@ -90,6 +90,8 @@ class SpecChecks(Conformance[SomeSpec]):
         if not isinstance(spec, DatasetSpec):  # whose tests may pass a layout of their own
             given = SCORERS[spec.takes].given if isinstance(spec, AlgorithmSpec) else 1  # a backbone's item_shape
             known = known[0 if isinstance(spec, ProtocolSpec) else given :]
+            if isinstance(spec, AlgorithmSpec) and spec.ways == "one":
+                known = [name for name in known if name != "way"]
             yield from (f"the constructor's '{name}' is no declared parameter" for name in known if name not in names)
         yield from (f"parameter '{name}' is not one of the constructor" for name in names if name not in known)
 
@@ -104,8 +106,12 @@ class SpecChecks(Conformance[SomeSpec]):
             yield "it reads maps, which only an algorithm that takes features can"
         elif spec.reads == "maps" and (problem := self._no_map(spec.backbone)):
             yield problem
+        if spec.ways == "one" and spec.takes == "images":
+            yield "ways is for what takes features: a network that takes images is always made for one"
         for name, recipe in spec.recipes.items():
             yield from (f"recipe '{name}': {problem}" for problem in _recipe(as_chain(recipe)))
+            if spec.ways == "one":
+                yield from (f"recipe '{name}': {problem}" for problem in _other_ways(as_chain(recipe), name))
         for exempt in spec.exempt:
             if not exempt.reason.strip():
                 yield f"it is exempt from {exempt.check} without a reason"
@@ -147,6 +153,14 @@ class SpecChecks(Conformance[SomeSpec]):
         for name, splits in given.items():
             if set(splits) != set(spec.splits):
                 yield f"{name} must be given for its splits, {', '.join(spec.splits)}"
+
+
+def _other_ways(chain: Chain, name: str) -> Iterator[str]:
+    """Yield the stages with a way of their own, but the one that the name of the recipe is for."""
+    for stage in chain:
+        ways = {stage.way, stage.validation_way if stage.is_validated else 0} - {0}
+        if stage.is_episodic and any(f"/{way}-way" not in name for way in ways):
+            yield f"stage '{stage.name}': weights that fit one way need way=0 and validation_way=0, the evaluation's"
 
 
 def _recipe(chain: Chain) -> Iterator[str]:

@@ -15,12 +15,10 @@ from metabench.models.adaptive import TaskAdaptiveAlgorithm
 from metabench.models.interfaces import Backbone, decode_numbers
 from metabench.registry.specs import AlgorithmSpec
 from metabench.registry.stage import Stage
-from metabench.testing.support.scorer import Scorer
+from metabench.testing.support.scorer import WAYS, Scorer
 from metabench.testing.support.synthetic_episodes import Episodes, functions
 
 IMAGE = (1, 6, 6)
-WAYS = (2, 4, 5, 20)
-"""Those of the checks: such an algorithm is built for one way."""
 
 
 class SmallBody(Backbone):

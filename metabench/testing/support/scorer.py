@@ -9,12 +9,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from metabench.models.head_scores import head_scores
 from metabench.models.interfaces import FeatureHead
 from metabench.models.output_checks import OutputError, require_finite, require_tensor, score_gap
 from metabench.registry.specs import AlgorithmSpec
 from metabench.testing.conformance import Violation, describe_raised
 from metabench.testing.support.synthetic_episodes import Episodes, gaussians
 
+WAYS = (2, 4, 5, 20)
+"""Those of the checks, for an algorithm that is built for one way."""
 VECTOR, MAP = (32,), (8, 5, 5)
 """Shapes of the items that heads are checked on."""
 TOLERANCE = 1e-4
@@ -79,16 +82,28 @@ class FeatureScorer(Scorer):
     ) -> None:
         self.item_shape = MAP if spec.reads == "maps" else VECTOR
         given: Any = self.item_shape if spec.reads == "maps" else self.item_shape[0]
-        self.module: FeatureHead = target(given, **params).to(device)
+        self._heads: dict[int, FeatureHead] = {}
+        if spec.ways == "one":
+            self._heads = {way: target(given, way=way, **params).to(device) for way in WAYS}
+            self.module = nn.ModuleDict({str(way): head for way, head in self._heads.items()})
+        else:
+            self.module = target(given, **params).to(device)
 
     def logits(self, episodes: Episodes) -> Tensor:
         """Call the head."""
-        return self.module.logits(episodes.seen)
+        return head_scores(self._head(episodes.way), episodes.seen)
+
+    def _head(self, way: int) -> FeatureHead:
+        """Return the head for episodes of `way` classes."""
+        if self._heads:
+            return self._heads[way]
+        assert isinstance(self.module, FeatureHead)
+        return self.module
 
     def learn(self, episodes: Episodes) -> None:
         """Call the head's loss, which may have no weight of its own to give a gradient to."""
         self.module.train()
-        loss = self.module.loss(episodes.seen, episodes.truth)
+        loss = self._head(episodes.way).loss(episodes.seen, episodes.truth)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
 

@@ -1,0 +1,46 @@
+"""Scores of a head in evaluation, with gradients for heads that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from metabench.models.episode import Episode
+from metabench.models.interfaces import FeatureHead
+
+
+def head_scores(head: FeatureHead, episode: Episode) -> Tensor:
+    """Return the scores (B, Q, way) of a head, unchecked.
+
+    Where it needs gradients they are enabled, and its episode is made of ordinary tensors. The graph ends here.
+    """
+    if not head.needs_grad:
+        return head.logits(episode)
+    with _gradients(head):
+        support, labels, query = (_ordinary(part) for part in (episode.support, episode.labels, episode.query))
+        scores = head.logits(replace(episode, support=support, labels=labels, query=query))
+        return scores.detach() if isinstance(scores, Tensor) else scores
+
+
+@contextmanager
+def _gradients(module: nn.Module) -> Iterator[None]:
+    """Enable gradients, in inference mode too; those of the weights are afterwards as they were."""
+    weights = list(module.parameters())
+    before = [weight.grad for weight in weights]
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            for weight in weights:
+                weight.grad = None
+            yield
+    finally:
+        for weight, gradient in zip(weights, before, strict=True):
+            weight.grad = gradient
+
+
+def _ordinary(tensor: Tensor) -> Tensor:
+    """Return a tensor that gradients can be taken through: a copy of one from inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor
