@@ -41,6 +41,7 @@ class StageOutcome(Struct, frozen=True, forbid_unknown_fields=True, omit_default
         training_key: key of these weights, which several runs may share.
         episode, best_episode: the last one, and the one whose weights were kept.
         epoch, best_epoch: likewise, of a stage of classes.
+        classes: number of classes of such a stage.
         best_loss: of validation; null in the JSON where there is no validation, and left out where nothing was trained.
         stale: validations since the best one.
         seconds: how long training took.
@@ -55,6 +56,7 @@ class StageOutcome(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     best_episode: Count | None = None
     epoch: Count | None = None
     best_epoch: Count | None = None
+    classes: Count | None = None
     best_loss: Number | UnsetType | None = UNSET
     stale: Count | None = None
     seconds: Amount | None = None
