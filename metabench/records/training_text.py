@@ -28,13 +28,13 @@ def trained_by(training: TrainingInputs | None, outcome: TrainingOutcome | None)
 
 
 def _stages(training: TrainingInputs, outcome: TrainingOutcome | None) -> Iterator[str]:
-    stages: tuple[StageInputs, ...] = (*training.before, training)
-    known: list[StageOutcome | None] = [*(outcome.before if outcome is not None else ()), outcome]
-    known = [None] * (len(stages) - len(known)) + known[-len(stages) :]
-    for stage, course in zip(stages, known, strict=True):
+    stages: list[StageInputs] = [*training.before, training]
+    courses: list[StageOutcome] = [] if outcome is None else [*outcome.before, outcome]
+    for index, stage in enumerate(stages):
         if stage.teacher:
             yield "distillation"
         elif stage.objective == EPISODES:
             yield EPISODES
         else:
-            yield f"{course.classes} classes" if course is not None and course.classes else "classes"
+            classes = courses[index].classes if len(courses) == len(stages) else None
+            yield f"{classes} classes" if classes else "classes"

@@ -71,7 +71,8 @@ def rows_from_records(records: Iterable[Record], cached: Collection[str] = ()) -
     `score` and its intervals are in the unit of `metric` (percent for accuracy) and None where nothing was measured;
     `parts` is what the score is made of, if anything: for each part its `metric`, `score` and `ci95`;
     `accuracy` is the score where that is the metric; `seed` is the seed of the training; `note` is the reason where a
-    run failed; `trained_by` the stages of the training in words; `copies` is the number of copies among the items by kind, see `metabench.records.copy_counts`.
+    run failed; `trained_by` the stages of the training in words; `copies` is the number of copies among the items by
+    kind, see `metabench.records.copy_counts`.
     """
     return [_row(record, record.key in cached) for record in records]
 
