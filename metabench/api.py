@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # declaring a plugin
     from metabench.registry.specs import KnownCopy as KnownCopy
     from metabench.registry.specs import ProtocolSpec as ProtocolSpec
     from metabench.registry.specs import SplitSize as SplitSize
+    from metabench.registry.stage import Chain as Chain
     from metabench.registry.stage import Stage as Stage
 
 if TYPE_CHECKING:  # errors and their messages
@@ -124,10 +125,12 @@ if TYPE_CHECKING:  # datasets: prepared arrays and files
     from metabench.data.prepared_copies import FINGERPRINT_LENGTH as FINGERPRINT_LENGTH
     from metabench.data.prepared_copies import PreparedCopies as PreparedCopies
     from metabench.data.resumable_array import cached_rows as cached_rows
+    from metabench.utils.atomic_files import replacing as replacing
     from metabench.utils.atomic_files import write_atomic as write_atomic
     from metabench.utils.bounded_files import TABLE_BYTES as TABLE_BYTES
     from metabench.utils.bounded_files import parse_json as parse_json
     from metabench.utils.bounded_files import read_bounded as read_bounded
+    from metabench.utils.bounded_files import read_cached_json as read_cached_json
     from metabench.utils.paths import is_folder as is_folder
     from metabench.utils.paths import path_exists as path_exists
 

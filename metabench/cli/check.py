@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from metabench.cli.options import home_option, json_option
+from metabench.cli.options import data_option, home_option, json_option
 from metabench.cli.plugin_option import current_registry, plugin_files
 from metabench.cli.rendering import cell, columns, echo_json, warn_of_broken
 from metabench.cli.run_options import parse_settings
@@ -39,8 +39,8 @@ _WIDTH = 100
     "--set", "settings", multiple=True, callback=parse_settings, metavar="SCOPE.NAME=VALUE",
     help="Check with another parameter value: algo.*, data.*, backbone.*, protocol.*.",
 )  # fmt: skip
-@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--data", metavar="DIR", help="Folder with your own copies of official data.  [default: METABENCH_DATA]")
+@click.option("--device", metavar="DEVICE", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@data_option
 @click.option("--quiet", "-q", is_flag=True, help="Hide progress.")
 @home_option
 @json_option

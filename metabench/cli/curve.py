@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 @click.command("curve")
-@click.argument("sources", nargs=-1, metavar="[RECORD|FOLDER|KEY]...")
-@click.option("--algo", default="", help="Only these algorithms, separated by commas.")
-@click.option("--dataset", default="", help="Only these datasets, separated by commas.")
-@click.option("--ways", default="", help="Only these numbers of classes, separated by commas.")
+@click.argument("sources", nargs=-1, metavar="[RECORD|DIR|KEY]...")
+@click.option("--algo", metavar="NAME,...", default="", help="Only these algorithms, separated by commas.")
+@click.option("--dataset", metavar="NAME,...", default="", help="Only these datasets, separated by commas.")
+@click.option("--ways", metavar="N,...", default="", help="Only these numbers of classes, separated by commas.")
 @plot_option
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a CSV file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

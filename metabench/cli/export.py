@@ -15,7 +15,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("export")
-@click.argument("sources", nargs=-1, metavar="[RECORD|FOLDER|KEY]...")
+@click.argument("sources", nargs=-1, metavar="[RECORD|DIR|KEY]...")
 @click.option("--csv", type=_FILE, help="Write a CSV file.")
 @click.option("--jsonl", type=_FILE, help="Write one JSON object per line.")
 @click.option("--parquet", type=_FILE, help="Write a Parquet file (needs pyarrow).")

@@ -30,6 +30,7 @@ _DIR = click.option(
     "--dir",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
     default=Path("leaderboards"),
     show_default=True,
     help="Folder of the leaderboard.",
@@ -45,7 +46,7 @@ def leaderboard_group() -> None:
 @leaderboard_group.command("add")
 @click.argument("records", nargs=-1, required=True, metavar="RECORD...")
 @_DIR
-@click.option("--home", help="Folder of the store in which keys are looked up.")
+@click.option("--home", metavar="DIR", help="Folder of the store in which keys are looked up.")
 @_JSON
 def add_records(records: tuple[str, ...], folder: Path, home: str | None, as_json: bool) -> None:
     """Copy records, all or none, to the leaderboard, with their weights from the store.

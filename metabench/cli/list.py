@@ -79,7 +79,8 @@ def list_command(what: str | None, as_json: bool, home: str | None) -> None:
     if as_json:
         echo_json({name: [described(spec) for spec in specs] for name, specs in chosen.items()})
         return
-    click.echo("\n\n".join(columns(_TABLES[name][0], map(_TABLES[name][1], chosen[name])) for name in chosen))
+    tables = [columns(_TABLES[name][0], map(_TABLES[name][1], specs), wrap=True) for name, specs in chosen.items()]
+    click.echo("\n\n".join(tables))
 
 
 def described(spec: AnySpec) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from metabench.registry.specs import PLUGIN_KINDS
 @click.argument("name")
 @click.option("--package", is_flag=True, help="Write an installable package: entry point, README, tests, tox.")
 @click.option(
-    "--dir", "folder", default=".", show_default=True, type=click.Path(file_okay=False, path_type=Path),
+    "--dir", "folder", metavar="DIR", default=".", show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
     help="Output folder, created if it does not exist.",
 )  # fmt: skip
 @json_option

@@ -44,13 +44,18 @@ def replay_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.option(
-                "--checkpoint", type=click.Path(path_type=Path), help="The weights, if not found by themselves."
+                "--checkpoint",
+                type=click.Path(path_type=Path),
+                metavar="FILE",
+                help="The weights, if not found by themselves.",
             ),
             click.option("--any-version", is_flag=True, help="Replay even if the record names other plugin versions."),
             click.option(
-                "--device", help="auto, cpu, cuda or cuda:N.  [default: cpu for a record made on a CPU, else auto]"
+                "--device",
+                metavar="DEVICE",
+                help="auto, cpu, cuda or cuda:N.  [default: cpu for a record made on a CPU, else auto]",
             ),
-            click.option("--data", help="Folder with your own copies of official data.  [default: METABENCH_DATA]"),
+            data_option,
             click.option("--no-download", is_flag=True, help="Never use the network."),
             click.option("--quiet", "-q", is_flag=True, help="Hide progress."),
             home_option,

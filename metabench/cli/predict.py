@@ -20,9 +20,18 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("predict")
 @click.option("--support", required=True, type=_PATH, metavar="DIR", help="Examples: class folders, or a labels.csv.")
-@click.option("--query", multiple=True, required=True, type=_PATH, metavar="PATH", help="Images, or folders of them.")
-@click.option("--algo", default="", help=f"The algorithm.  [default: that of --checkpoint, else {ALGORITHM}]")
-@click.option("--backbone", default="", help="The backbone.  [default: that of --checkpoint, else the algorithm's own]")
+@click.option(
+    "--query", multiple=True, required=True, type=_PATH, metavar="FILE|DIR", help="Images, or folders of them."
+)
+@click.option(
+    "--algo", metavar="NAME", default="", help=f"The algorithm.  [default: that of --checkpoint, else {ALGORITHM}]"
+)
+@click.option(
+    "--backbone",
+    metavar="NAME",
+    default="",
+    help="The backbone.  [default: that of --checkpoint, else the algorithm's own]",
+)
 @click.option("--checkpoint", type=_PATH, metavar="FILE", help="Weights of a trained run.")
 @click.option(
     "--set", "settings", multiple=True, callback=parse_settings, metavar="SCOPE.NAME=VALUE",
@@ -38,7 +47,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--one-by-one", is_flag=True, help="Label each query alone, even with a transductive algorithm.")
 @click.option("--skip-bad", is_flag=True, help="Skip unreadable files.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", metavar="DEVICE", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write a CSV file.")
 @click.option("--quiet", "-q", is_flag=True, help="Hide progress.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +13,9 @@ import click
 
 from metabench.registry.registry import Registry
 from metabench.reports.text_table import terminal_columns
+
+WIDTH = 120
+"""Columns of a table that goes to no terminal."""
 
 
 def plain(value: Any) -> Any:
@@ -36,9 +41,15 @@ def cell(value: Any) -> str:
     return "".join(char if char.isprintable() else "?" for char in str(value))
 
 
-def columns(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return rows as left-aligned text columns under their header."""
-    return terminal_columns(header, ([cell(value) for value in row] for row in rows))
+def columns(header: Sequence[str], rows: Iterable[Sequence[Any]], wrap: bool = False) -> str:
+    """Return rows as left-aligned text columns under their header; `wrap` fits them into the terminal."""
+    texts = ([cell(value) for value in row] for row in rows)
+    return terminal_columns(header, texts, _terminal_width() if wrap else 0)
+
+
+def _terminal_width() -> int:
+    """Return the width of the terminal; what goes into a file or a pipe is `WIDTH` wide."""
+    return shutil.get_terminal_size((WIDTH, 0)).columns if sys.stdout.isatty() else WIDTH
 
 
 def warn_of_broken(registry: Registry) -> None:

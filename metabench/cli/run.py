@@ -32,7 +32,13 @@ from metabench.utils.console import Console
 
 
 @click.command("run")
-@click.option("--algo", required=True, callback=run_options.parse_names, help="Algorithms, separated by commas.")
+@click.option(
+    "--algo",
+    metavar="NAME,...",
+    required=True,
+    callback=run_options.parse_names,
+    help="Algorithms, separated by commas.",
+)
 @click.option("--suite", metavar="NAME|FILE", help="Measure everything in a suite; see 'metabench suites'.")
 @run_options.add_selection_options
 @click.option(
@@ -56,6 +62,7 @@ from metabench.utils.console import Console
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Evaluate these weights instead of training (the backbone's, if the algorithm has none of its own).",
 )
 @click.option(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from metabench.cli.options import check_file
+from metabench.cli.options import check_file, data_option, home_option, json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.errors import UsageError
 from metabench.execution.session import Session
@@ -60,24 +60,32 @@ def parse_settings(context: click.Context, option: click.Parameter, value: tuple
 
 _SELECTION_OPTIONS = (
     click.option(
-        "--dataset", default="glyphs", show_default=True, callback=parse_names, help="Datasets, separated by commas."
+        "--dataset",
+        metavar="NAME,...",
+        default="glyphs",
+        show_default=True,
+        callback=parse_names,
+        help="Datasets, separated by commas.",
     ),
     click.option(
         "--train-dataset", default="", metavar="NAME", help="Train and validate on this dataset instead (cross-domain)."
     ),
     click.option(
         "--backbone",
+        metavar="NAME,...",
         default="",
         callback=parse_names,
         help="Backbones, separated by commas.  [default: the algorithm's own]",
     ),
     click.option(
         "--ways",
+        metavar="N,...",
         callback=parse_numbers(2),
         help="Classes per episode, separated by commas.  [default: the protocol's, 5]",
     ),
     click.option(
         "--shots",
+        metavar="N,...",
         callback=parse_numbers(1),
         help="Support images per class, separated by commas.  [default: the protocol's, 1]",
     ),
@@ -87,10 +95,17 @@ _SELECTION_OPTIONS = (
         type=int,
         help=f"Episodes to measure.  [default: {EPISODES:,}; with --until-ci at most {MOST_UNTIL:,}]",
     ),
-    click.option("--protocol", default="", show_default="the dataset's, fixed-way", help="How episodes are drawn."),
+    click.option(
+        "--protocol",
+        metavar="NAME",
+        default="",
+        show_default="the dataset's, fixed-way",
+        help="How episodes are drawn.",
+    ),
     click.option(
         "--seed",
         "seeds",
+        metavar="N,...",
         default="0",
         show_default=True,
         callback=parse_numbers(0),
@@ -101,8 +116,13 @@ _SELECTION_OPTIONS = (
 )
 _SESSION_OPTIONS = (
     click.option("--skip-bad", is_flag=True, help="Short for --set data.skip_bad=true: skip unreadable files."),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-    click.option("--max-memory", default="", help="Memory limit of algorithms that adapt to each task, such as 4GB."),
+    click.option("--device", metavar="DEVICE", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option(
+        "--max-memory",
+        metavar="SIZE",
+        default="",
+        help="Memory limit of algorithms that adapt to each task, such as 4GB.",
+    ),
     click.option(
         "--precision",
         default="float32",
@@ -110,16 +130,18 @@ _SESSION_OPTIONS = (
         type=click.Choice(PRECISIONS),
         help="Number format in the backbone.",
     ),
-    click.option("--home", help="Folder of the stored runs.  [default: METABENCH_HOME, else the user's data folder]"),
-    click.option("--data", help="Folder with your own copies of official data.  [default: METABENCH_DATA]"),
+    home_option,
+    data_option,
     click.option(
         "--rerun", is_flag=True, help="Measure again even if the result is in the store (trained weights are reused)."
     ),
     click.option("--no-download", is_flag=True, help="Never use the network."),
     click.option("--dry-run", is_flag=True, help="Only list which runs are stored, to do or missing, and the time."),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+    json_option,
     click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table."),
-    click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the table to a CSV file."),
+    click.option(
+        "--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Also write the table to a CSV file."
+    ),
     click.option("--quiet", "-q", is_flag=True, help="Hide progress."),
 )
 _FIELDS = {"dataset": "datasets", "backbone": "backbones"} | {

@@ -24,7 +24,13 @@ from metabench.utils.atomic_files import write_atomic
 
 
 @click.command("sweep")
-@click.option("--algo", required=True, callback=run_options.parse_names, help="Algorithms, separated by commas.")
+@click.option(
+    "--algo",
+    metavar="NAME,...",
+    required=True,
+    callback=run_options.parse_names,
+    help="Algorithms, separated by commas.",
+)
 @run_options.add_selection_options
 @click.option(
     "--set",

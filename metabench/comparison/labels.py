@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from metabench.errors import UsageError
 from metabench.records.inputs import as_plain
 from metabench.records.schema import Record
+from metabench.records.training_text import trained_by
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.params import Value
 from metabench.utils.hashing import canonical_json
@@ -112,7 +113,8 @@ def training_traits(record: Record) -> dict[str, str]:
     """Return the settings of a training; not its seed, nor what follows from the shots of the evaluation."""
     training = record.inputs.training
     settings = {} if training is None else training.settings
-    return {
+    stages = trained_by(training, record.training)
+    return {"trained by": stages} | {
         name: f"{value} training episodes" if name == "episodes" else f"{_with_stage(name)}={value}"
         for name, value in settings.items()
         if name not in ("seed", "shot", "query", "validation_query")

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import os
+import tokenize
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabench.errors import MetabenchError
+from metabench.utils.atomic_files import replacing
 
 Build = Callable[[NDArray[np.uint8]], None]
+ArrayMap = np.memmap[tuple[int, ...], np.dtype[np.uint8]]
+
+
+_DAMAGED = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, TypeError, OverflowError, MemoryError)
+"""Errors of the parser of headers on damaged bytes."""
+
+
+def mapped_array(path: Path) -> np.memmap[tuple[int, ...], np.dtype[Any]] | None:
+    """Return the array in a file as a read-only memory map; None where the file is missing or damaged."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _DAMAGED:
+        return None
+    return array if isinstance(array, np.memmap) else None
 
 
 def open_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
@@ -20,15 +37,14 @@ def open_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     Looks at the header and the file's length only (no hashing), so it takes milliseconds, and a file cut
     short or of another shape counts as absent.
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    array = mapped_array(path)
+    if array is None:
         return None
     # NumPy sets `offset` on the map; a longer file is as foreign as a shorter one.
     whole = array.shape == shape and array.dtype == np.uint8 and array.flags.c_contiguous
     if not whole or path.stat().st_size != array.offset + array.nbytes:
         return None
-    return array  # type: ignore[no-any-return]
+    return array
 
 
 def cached_array(path: Path, shape: tuple[int, ...], build: Build) -> NDArray[np.uint8]:
@@ -44,12 +60,10 @@ def cached_array(path: Path, shape: tuple[int, ...], build: Build) -> NDArray[np
     """
 
     def make(draft: Path) -> None:
-        try:
+        with replacing(path, draft=draft):
             out = create_array(draft, shape)
             build(out)
-            publish(out, draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+            out.flush()
 
     return made_once(path, shape, path.with_name(path.name + ".partial"), make)
 
@@ -81,7 +95,7 @@ def made_once(path: Path, shape: tuple[int, ...], draft: Path, make: Callable[[P
     return array
 
 
-def create_array(draft: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def create_array(draft: Path, shape: tuple[int, ...]) -> ArrayMap:
     """Return a new uint8 array of zeros in the file `draft`, its space on the disk taken: OSError if there is none.
 
     Without the space, writing to the map later would kill the process.
@@ -91,17 +105,3 @@ def create_array(draft: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         with draft.open("r+b") as stream:
             os.posix_fallocate(stream.fileno(), 0, max(1, os.fstat(stream.fileno()).st_size))
     return out
-
-
-def publish(out: NDArray[np.uint8], draft: Path, path: Path) -> None:
-    """Give `out`, which lies in the file `draft`, its name, once it is on the disk."""
-    assert isinstance(out, np.memmap)
-    out.flush()
-    sync(draft)
-    draft.replace(path)
-
-
-def sync(path: Path) -> None:
-    """Return when what was written to a file, or to a map of it, is on the disk."""
-    with path.open("r+b") as stream:
-        os.fsync(stream.fileno())

@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from metabench.registry.params import Value
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import DatasetSpec
 from metabench.utils.atomic_files import write_atomic
+from metabench.utils.bounded_files import read_cached_json
 from metabench.utils.home import Home
 
 
@@ -26,11 +28,10 @@ def declared_digests(dataset: ResolvedPlugin[DatasetSpec]) -> dict[str, str]:
 
 def read_digests(path: Path, splits: Sequence[str]) -> dict[str, str] | None:
     """Return the digests in a file; None where it is missing, damaged, or of other splits."""
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
+    known = read_cached_json(path)
+    if not isinstance(known, dict) or set(known) != set(splits):
         return None
-    return known if isinstance(known, dict) and set(known) == set(splits) else None
+    return known if all(isinstance(digest, str) for digest in known.values()) else None
 
 
 def write_digests(path: Path, digests: Mapping[str, str]) -> None:
@@ -51,10 +52,7 @@ class DataPlaces:
 
     def find(self, digest: str) -> dict[str, Value]:
         """Return the path parameters of the data with this digest; empty where no such data was read here."""
-        try:
-            place = json.loads(self._path.read_text())[digest]
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
+        place = self._known().get(digest)
         return place if isinstance(place, dict) else {}
 
     def remember(self, dataset: ResolvedPlugin[DatasetSpec], digests: Mapping[str, str]) -> None:
@@ -64,10 +62,10 @@ class DataPlaces:
             for param in dataset.spec.params
             if param.is_local_path
         }
-        if not place:
-            return
-        try:
-            known = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            known = {}
-        write_atomic(self._path, json.dumps({**known, **dict.fromkeys(digests.values(), place)}, indent=1))
+        if place:
+            known = {**self._known(), **dict.fromkeys(digests.values(), place)}
+            write_atomic(self._path, json.dumps(known, indent=1))
+
+    def _known(self) -> dict[str, Any]:
+        known = read_cached_json(self._path)
+        return known if isinstance(known, dict) else {}

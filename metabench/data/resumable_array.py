@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.data.array_cache import create_array, made_once, open_array, publish, sync
+from metabench.data.array_cache import ArrayMap, create_array, made_once, open_array
 from metabench.data.parallel_rows import Make, made_blocks
 from metabench.errors import MetabenchError
-from metabench.utils.atomic_files import replacing
+from metabench.utils.atomic_files import replacing, sync
+from metabench.utils.bounded_files import read_bounded
 
 Finish = Callable[[NDArray[np.uint8], Mapping[int, str]], None]
 ReportProgress = Callable[[int, int], None]
@@ -24,6 +25,8 @@ ReportProgress = Callable[[int, int], None]
 MOST_BAD = 100
 """So many unusable rows end the work: more of them would tell nothing new."""
 _BLOCK_BYTES = 1 << 20
+_LINE_BYTES = 32
+"""The longest line of a journal: two numbers of at most ten digits are less."""
 _SYNC_EVERY = 64
 """Blocks after which the disk is waited for, while others are being made: not for all of them at the end."""
 
@@ -48,18 +51,20 @@ class Journal:
         """The file that the blocks are in."""
         return self.path.with_suffix("")
 
-    def read(self) -> dict[int, int]:
-        """Return the checksum of every block noted down."""
+    def read(self, count: int) -> dict[int, int]:
+        """Return the checksum of every block noted down, of `count` blocks; none where the file is larger than that."""
+        head = self._head()
         try:
-            head, *lines = self.path.read_bytes().splitlines()
+            first, *lines = read_bounded(self.path, len(head) + _LINE_BYTES * (count + 1), ValueError).splitlines()
         except (OSError, ValueError):
             return {}
-        if head != self._head():
+        if first != head:
             return {}
         blocks = {}
         for line in lines:
             number, _, crc = line.partition(b" ")
-            if number.isdigit() and crc.isdigit():  # the last line may be cut short: then its checksum is wrong
+            # The last line may be cut short: then its checksum is wrong.
+            if number.isdigit() and crc.isdigit() and len(line) < _LINE_BYTES:
                 blocks[int(number)] = int(crc)
         return blocks
 
@@ -110,10 +115,11 @@ def cached_rows(
         journal = Journal(place.with_name(place.name + ".done"), plan)
         size = max(1, _BLOCK_BYTES // max(1, int(np.prod(shape[1:]))))
         blocks = [range(first, min(first + size, shape[0])) for first in range(0, shape[0], size)]
-        out, done = _resumed(place, shape, journal.read(), blocks)
-        journal.start(done)
-        finish(out, _fill(out, blocks, done, make, journal, report, most_bad or MOST_BAD))
-        publish(out, place, path)
+        with replacing(path, draft=place, keep=True):
+            out, done = _resumed(place, shape, journal.read(len(blocks)), blocks)
+            journal.start(done)
+            finish(out, _fill(out, blocks, done, make, journal, report, most_bad or MOST_BAD))
+            out.flush()
         journal.path.unlink()
 
     return made_once(path, shape, draft or path.with_name(path.name + ".partial"), build)
@@ -145,7 +151,7 @@ def cores() -> int:
 
 def _resumed(
     draft: Path, shape: tuple[int, ...], noted: Mapping[int, int], blocks: list[range]
-) -> tuple[NDArray[np.uint8], dict[int, int]]:
+) -> tuple[ArrayMap, dict[int, int]]:
     """Return the array to be filled, and which of the noted blocks it really holds."""
     if not noted or open_array(draft, shape) is None:
         return create_array(draft, shape), {}

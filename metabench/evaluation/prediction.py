@@ -20,6 +20,7 @@ from metabench.data.parallel_rows import Unusable
 from metabench.data.resumable_array import first_three
 from metabench.episodes.batch import EpisodeBatch
 from metabench.errors import MetabenchError, UsageError
+from metabench.evaluation.predicted_label import Prediction
 from metabench.evaluation.scoring import checked_outputs, winning_classes
 from metabench.learners.base import Learner
 from metabench.learners.factory import make_learner
@@ -62,26 +63,6 @@ class PredictionRequest:
     one_by_one: bool = False
     skip_bad: bool = False
     device: str = "auto"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A query with its label.
-
-    Attributes:
-        path: of the image.
-        label: the class with the highest score.
-        probability: softmax of the scores; it is not calibrated.
-        second, second_probability: the class with the next highest score.
-        probabilities: of every class.
-    """
-
-    path: Path
-    label: str
-    probability: float
-    second: str
-    second_probability: float
-    probabilities: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metabench.data.array_cache import mapped_array
 from metabench.data.duplicates import ItemDigests, count_copies, items_of
 from metabench.execution.training_data import seen_by
 from metabench.planning.run_spec import RunSpec
@@ -92,11 +93,8 @@ def learned_from(run: RunSpec) -> list[str]:
 
 
 def _read(path: Path) -> ItemDigests | None:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    if array.ndim != 2 or len(array) != 2 or array.dtype != np.uint64:
+    array = mapped_array(path)
+    if array is None or array.ndim != 2 or len(array) != 2 or array.dtype != np.uint64:
         return None
     return ItemDigests(array[0], array[1].astype(np.int64))
 

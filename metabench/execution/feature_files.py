@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-import tokenize
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metabench.data.array_cache import mapped_array
 from metabench.models.embedding import shared_tensor
 from metabench.runtime.memory import device_memory
 from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
@@ -37,11 +37,10 @@ def room_for_features(
 
 def load_features(path: Path, shape: tuple[int, int]) -> Tensor | None:
     """Return cached features as a memory map, or None where the file is missing, damaged, or of another shape."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError):
-        return None  # what NumPy's header parser raises on damaged bytes
-    return shared_tensor(array) if array.shape == shape and array.dtype == np.float32 else None
+    array = mapped_array(path)
+    if array is None or array.shape != shape or array.dtype != np.float32:
+        return None
+    return shared_tensor(array)
 
 
 def save_features(path: Path, features: Tensor) -> None:

@@ -64,6 +64,8 @@ def train_stage(
             raise _with_last_good(error, trainer, folder / "best.safetensors", made_for_stage(run, stage)) from error
     learner.teach(None)
     course = {**progress.outcome(stage, objective.per_unit), "seconds": progress.seconds}
+    if isinstance(objective, ClassObjective):
+        course["classes"] = objective.classes
     return trainer.best, course
 
 

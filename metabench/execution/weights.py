@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,14 @@ from metabench.execution.stage_training import train_stage
 from metabench.models.assembly import Model
 from metabench.models.checkpoints import load_body, load_tensors, load_weights, save_tensors
 from metabench.utils.atomic_files import write_atomic
+from metabench.utils.bounded_files import read_bounded
 from metabench.utils.console import Console
 from metabench.utils.hashing import file_sha256
+from metabench.utils.home import Home
 
 _SECONDS = "seconds.txt"
 """Name of the file beside weights that holds the seconds of their training."""
+_SECONDS_BYTES = 100
 
 
 def prepare_weights(active: ActiveRun) -> dict[str, Any] | None:
@@ -45,12 +50,15 @@ def prepare_weights(active: ActiveRun) -> dict[str, Any] | None:
     keys = run.stage_keys(active.digests)
     training = _prepare_stage(active, keys, len(keys) - 1)
     home, key = active.session.home, keys[-1]
+    timed = _with_seconds(training, key, home)
+    if "before" in training:
+        timed["before"] = [_with_seconds(stage, stage["training_key"], home) for stage in training["before"]]
     trained = home.weights(key)
     if run.weights_are_assembled:
         key = run.assembled_key(active.digests)
         trained = _assemble(active, trained, key, training)
     load_weights(model, trained)
-    return {**training, "weights_sha256": file_sha256(trained), "training_key": key}
+    return {**timed, "weights_sha256": file_sha256(trained), "training_key": key}
 
 
 def _prepare_stage(active: ActiveRun, keys: list[str], index: int) -> dict[str, Any]:
@@ -62,22 +70,34 @@ def _prepare_stage(active: ActiveRun, keys: list[str], index: int) -> dict[str, 
     with active.session.store.lock(key):
         meta = _readable(weights, active.learner.module if run.fits(index) else None, active.session.console)
         if meta is None:
-            before = [_prepare_stage(active, keys, index - 1)] if index else []
+            before = _before(active, keys, index) if index else {}
             start = home.weights(keys[index - 1]) if index else None
             tensors, course = train_stage(active, index, folder, start)
             # Not into the file of weights: the same training gives the same file, however long it took.
             write_atomic(seconds, str(course.pop("seconds")))
-            if before:
-                course["before"] = [*before[0].pop("before", []), {"name": run.stages[index - 1].name, **before[0]}]
-            meta = {**made_for_stage(run, stage), "training": course, "source": stage.source}
+            meta = {**made_for_stage(run, stage), "training": {**course, **before}, "source": stage.source}
             save_tensors(weights, tensors, meta)
             (folder / "state.safetensors").unlink(missing_ok=True)
-        training: dict[str, Any] = meta["training"]
-        if seconds.exists():
-            training["seconds"] = float(seconds.read_text())
-    if index < len(keys) - 1:
-        training |= {"weights_sha256": file_sha256(weights), "training_key": key}
+    training: dict[str, Any] = meta["training"]
     return training
+
+
+def _before(active: ActiveRun, keys: list[str], index: int) -> dict[str, Any]:
+    """Train the stages before one where they are not there; return their courses as the file of that one holds them."""
+    training = _prepare_stage(active, keys, index - 1)
+    before, key = training.pop("before", []), keys[index - 1]
+    digest = file_sha256(active.session.home.weights(key))
+    last = {"name": active.run.stages[index - 1].name, **training, "weights_sha256": digest, "training_key": key}
+    return {"before": [*before, last]}
+
+
+def _with_seconds(course: Mapping[str, Any], key: str, home: Home) -> dict[str, Any]:
+    """Return the course of a stage with the seconds that it took, where they are known here."""
+    try:
+        seconds = float(read_bounded(home.weights(key).with_name(_SECONDS), _SECONDS_BYTES, ValueError))
+    except (OSError, ValueError):
+        return dict(course)
+    return {**course, "seconds": seconds} if 0 <= seconds < math.inf else dict(course)
 
 
 def _readable(weights: Path, model: nn.Module | None, console: Console) -> dict[str, Any] | None:
@@ -108,8 +128,7 @@ def _assemble(active: ActiveRun, trained: Path, key: str, training: dict[str, An
                 load_body(model.get_submodule("backbone"), trained)
             if run.uses_base:
                 _study(active)
-            course = {name: value for name, value in training.items() if name != "seconds"}
-            save_tensors(weights, model.state_dict(), {**made_for(run), "training": course})
+            save_tensors(weights, model.state_dict(), {**made_for(run), "training": training})
     return weights
 
 

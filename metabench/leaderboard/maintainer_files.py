@@ -18,6 +18,7 @@ from msgspec import Meta, Struct, structs
 from metabench.errors import UsageError
 from metabench.records.strict_json import type_fault
 from metabench.utils.bounded_files import read_toml
+from metabench.utils.text import plain_line
 
 MAX_REASON = 500
 OVERLAPS = ("none", "classes", "images")
@@ -130,7 +131,10 @@ def _read(path: Path, kind: type[File]) -> File:
 
 
 def _reason(where: str, text: str) -> str:
-    reason = " ".join(text.split())
+    try:
+        reason = plain_line(text)
+    except ValueError as problem:
+        raise UsageError(f"{where}.reason {problem}. Remove it.") from None
     if not 1 <= len(reason) <= MAX_REASON:
         raise UsageError(f"{where}.reason must have 1 to {MAX_REASON} characters")
     return reason

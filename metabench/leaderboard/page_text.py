@@ -9,6 +9,7 @@ from metabench.leaderboard.published import Published
 from metabench.leaderboard.rows import BoardRow, CellResult
 from metabench.records.copy_counts import BETWEEN_SPLITS, MARK, copies_words, most
 from metabench.records.inputs import PluginInputs
+from metabench.records.training_text import EPISODES, trained_by
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.reports.score_text import params_text, width_text
 
@@ -157,6 +158,8 @@ def training(row: BoardRow) -> str:
     if any(run.shot not in (None, cell.shot) for cell, run in runs):
         shots = dict.fromkeys((cell, short(str(run.shot))) for cell, run in sorted(runs, key=lambda r: r[0]))
         words.append(f"{'/'.join(shot for _, shot in shots)}-shot")
+    stages = dict.fromkeys(trained_by(entry.training, entry.record.training) for entry in row.entries)
+    words += [text for text in stages if text not in ("", EPISODES)]
     lengths = sorted({run.episodes for _, run in runs if run.episodes is not None}, reverse=True)
     words += [f"{'/'.join(f'{length:,}' for length in lengths)} episodes"] if lengths else []
     return ", ".join(words) or "yes"

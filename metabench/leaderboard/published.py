@@ -8,20 +8,20 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from metabench.errors import UsageError
 from metabench.leaderboard.entries import FILE_SAFE_NAME, RESERVED, Column
 from metabench.records.strict_json import type_fault
 from metabench.utils.bounded_files import SOURCE_BYTES, read_bounded
+from metabench.utils.text import plain_line
 
 CLAIM_KINDS = ("paper", "replication")
 PUBLISHED_COLUMNS = ("algorithm", "backbone", "dataset", "way", "shot", "query", "accuracy", "ci95", "source", "kind")
-Positive = Annotated[int, Meta(ge=1)]
-_PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?")
+_PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
+_COUNT = re.compile(r"[1-9][0-9]{0,5}")
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,11 @@ class _Line(Struct, frozen=True, forbid_unknown_fields=True):
     algorithm: str
     backbone: str
     dataset: str
-    way: Positive
-    shot: Positive
+    way: str
+    shot: str
     accuracy: str
     kind: str
-    query: Positive | None = None
+    query: str = ""
     ci95: str = ""
     source: str = ""
 
@@ -122,7 +122,7 @@ class _Line(Struct, frozen=True, forbid_unknown_fields=True):
 def _line(row: Mapping[str, str | None]) -> _Line:
     if None in row:
         raise ValueError(f"has more columns than {len(PUBLISHED_COLUMNS)}")
-    return msgspec.convert({name: text for name, text in row.items() if text}, _Line, strict=False)
+    return msgspec.convert({name: text for name, text in row.items() if text}, _Line)
 
 
 def _claim(line: _Line) -> Published:
@@ -133,8 +133,10 @@ def _claim(line: _Line) -> Published:
         raise ValueError(f"a leaderboard cannot have a dataset named {line.dataset!r}")
     if line.kind not in CLAIM_KINDS:
         raise ValueError(f"the kind must be one of {', '.join(CLAIM_KINDS)}")
-    if not line.source.strip():
-        raise ValueError("a claim needs a source")
+    source = _source(line.source)
+    for column, text in (("way", line.way), ("shot", line.shot), ("query", line.query or "1")):
+        if not _COUNT.fullmatch(text):
+            raise ValueError(f"{column} {text[:80]!r} is not a whole number from 1 to 999999")
     for column, text in (("accuracy", line.accuracy), ("ci95", line.ci95)):
         if text and not (_PERCENT.fullmatch(text) and float(text) <= 100):
             raise ValueError(f"{column} {text[:80]!r} is not a percentage")
@@ -142,10 +144,20 @@ def _claim(line: _Line) -> Published:
         algorithm=line.algorithm,
         backbone=line.backbone,
         dataset=line.dataset,
-        cell=Column("", line.way, line.shot, params=() if line.query is None else (f"query={line.query}",)),
+        cell=Column("", int(line.way), int(line.shot), params=(f"query={line.query}",) if line.query else ()),
         accuracy=float(line.accuracy),
         margin=float(line.ci95) if line.ci95 else 0.5 * 10.0 ** -len(line.accuracy.partition(".")[2]),
         text=f"{line.accuracy} ± {line.ci95}" if line.ci95 else line.accuracy,
-        source=line.source.strip(),
+        source=source,
         kind=line.kind,
     )
+
+
+def _source(text: str) -> str:
+    try:
+        source = plain_line(text)
+    except ValueError as problem:
+        raise ValueError(f"the source {problem}") from None
+    if not source:
+        raise ValueError("a claim needs a source")
+    return source

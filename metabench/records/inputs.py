@@ -23,6 +23,9 @@ MAX_STAGES = 100
 
 Number = int | float
 """Of JSON: 1 and 1.0 are different bytes, so neither becomes the other."""
+Amount = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
+"""Number that is not negative: of seconds, megabytes or weights."""
+Count = Annotated[int, Meta(ge=0)]
 Short = Annotated[str, Meta(max_length=200)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Digests = Annotated[dict[str, Short], Meta(min_length=1)]

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metabench.errors import UsageError
 from metabench.records.store import HEADER, checked_key
+from metabench.utils.bounded_files import TABLE_BYTES, read_bounded
 
 
 class PartialScores:
@@ -29,11 +31,17 @@ class PartialScores:
         self._head = bytes.fromhex(scorer) if scorer else None
 
     def load(self) -> NDArray[np.float64]:
-        """Return the scores so far, (episodes done,) or (episodes done, width); empty if there are none."""
+        """Return the scores so far, (episodes done,) or (episodes done, width); empty if there are none.
+
+        Raises:
+            UsageError: the file is larger than that of any run whose record can be read, or is none.
+        """
         try:
-            raw = self.path.read_bytes()
+            raw = read_bounded(self.path, TABLE_BYTES)
         except FileNotFoundError:
             raw = b""
+        except UsageError as error:
+            raise UsageError(f"{error} Or remove it: then its run starts anew.") from None
         raw = raw[HEADER:] if self._head in (None, raw[:HEADER]) else b""
         whole = raw[: len(raw) // self._bytes * self._bytes]
         return np.frombuffer(whole, dtype="<f8").astype(np.float64).reshape(self._shape)

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from metabench.records.inputs import MAX_STAGES, Inputs, Number, Short
+from metabench.records.inputs import MAX_STAGES, Amount, Count, Inputs, Number, Short
 from metabench.records.scores import Scores
 from metabench.registry.metric import ACCURACY, Metric
 from metabench.registry.params import Value
@@ -41,6 +41,7 @@ class StageOutcome(Struct, frozen=True, forbid_unknown_fields=True, omit_default
         training_key: key of these weights, which several runs may share.
         episode, best_episode: the last one, and the one whose weights were kept.
         epoch, best_epoch: likewise, of a stage of classes.
+        classes: number of classes of such a stage.
         best_loss: of validation; null in the JSON where there is no validation, and left out where nothing was trained.
         stale: validations since the best one.
         seconds: how long training took.
@@ -51,13 +52,14 @@ class StageOutcome(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     weights_sha256: Short = ""
     training_key: Short = ""
     name: Short = ""
-    episode: int | None = None
-    best_episode: int | None = None
-    epoch: int | None = None
-    best_epoch: int | None = None
+    episode: Count | None = None
+    best_episode: Count | None = None
+    epoch: Count | None = None
+    best_epoch: Count | None = None
+    classes: Count | None = None
     best_loss: Number | UnsetType | None = UNSET
-    stale: int | None = None
-    seconds: Number | None = None
+    stale: Count | None = None
+    seconds: Amount | None = None
     curve: tuple[dict[str, Number], ...] | UnsetType = UNSET
 
 
@@ -80,13 +82,13 @@ class Cost(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     `parameters` is the number of weights. None where the record does not say.
     """
 
-    seconds: Number | None = None
-    training_seconds: Number | None = None
-    embedding_seconds: Number | None = None
-    scoring_seconds: Number | None = None
-    episodes_per_second: Number | None = None
-    peak_memory_mb: Number | None = None
-    parameters: int | None = None
+    seconds: Amount | None = None
+    training_seconds: Amount | None = None
+    embedding_seconds: Amount | None = None
+    scoring_seconds: Amount | None = None
+    episodes_per_second: Amount | None = None
+    peak_memory_mb: Amount | None = None
+    parameters: Count | None = None
 
 
 class SuiteMark(Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pluggy
 
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
 
-if TYPE_CHECKING:
-    from metabench.records.schema import Record
+
+class FinishedRun(Protocol):
+    """A finished run as plugins are given it: a `metabench.api.Record`, whose schema is built on this package."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the inputs of the run."""
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``failed``, ``skipped`` or ``interrupted``."""
+
 
 hookspec = pluggy.HookspecMarker("metabench")
 
@@ -42,5 +52,5 @@ def metabench_suites() -> Iterable[str | Path]:  # type: ignore[empty-body]
 
 
 @hookspec
-def metabench_run_finished(record: Record, path: str) -> None:
-    """Observe a finished run: its record (read-only) and the path where it is stored. Cannot change a score."""
+def metabench_run_finished(record: FinishedRun, path: str) -> None:
+    """Observe a finished run: its `metabench.api.Record` and the path where it is stored. Cannot change a score."""

@@ -12,17 +12,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pluggy
 
 from metabench.errors import did_you_mean
 from metabench.registry import hookspecs
+from metabench.registry.hookspecs import FinishedRun
 from metabench.registry.local_files import LocalFile, broken, import_file, localised
 from metabench.registry.specs import SPEC_CLASSES, AnySpec, Kind
-
-if TYPE_CHECKING:
-    from metabench.records.schema import Record
 
 GROUP = "metabench"
 PLUGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # names become folder names, so no separators
@@ -81,7 +79,7 @@ class PluginSet:
         """Return everything of one kind that working plugins provide, clashing names included."""
         return tuple(item for item in self.provided if item.kind == kind)
 
-    def run_finished(self, record: Record, path: str) -> list[str]:
+    def run_finished(self, record: FinishedRun, path: str) -> list[str]:
         """Call the hook of every plugin for a finished run; return one warning for each that raised.
 
         Each plugin gets its own deep copy, so none can change the record or what others see of it.

@@ -32,6 +32,8 @@ def check_stage(stage: Stage) -> None:
             raise UsageError(f"{name}.{setting} must be one of {', '.join(known)}, not '{value}'")
     if stage.patience and not stage.is_validated:
         raise UsageError(f"{name}.patience needs a validation split; set it to 0, or {name}.train_on to train")
+    if stage.patience and stage.select == "last":
+        raise UsageError(f"{name}.patience needs best weights, and {name}.select=last keeps none. Set one of them.")
     if stage.optimizer != "sgd" and (stage.momentum or stage.nesterov):
         raise UsageError(f"{name}.momentum is for optimizer sgd, not {stage.optimizer}. Leave it out.")
     if stage.nesterov and not stage.momentum:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from metabench.evaluation.predicted_label import Prediction
 from metabench.reports.text_table import Table, csv_text, json_text, report_text
-
-if TYPE_CHECKING:
-    from metabench.evaluation.prediction import Prediction
 
 PREDICTION_COLUMNS = ("path", "class", "probability", "second", "second_probability")
 

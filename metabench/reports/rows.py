@@ -11,6 +11,7 @@ from metabench.planning.run_spec import RejectedRun
 from metabench.records.copy_counts import copies_words
 from metabench.records.inputs import TrainingInputs, inputs_of
 from metabench.records.schema import SCHEMA, Cost, Provenance, Record, RunError
+from metabench.records.training_text import trained_by
 from metabench.registry.metric import ACCURACY
 from metabench.reports.score_text import params_text, score_text
 
@@ -47,6 +48,7 @@ RUN_COLUMNS = (
     "episode_seed",
     "sampling",
     "seed",
+    "trained_by",
     "training",
     "precision",
     "status",
@@ -69,7 +71,8 @@ def rows_from_records(records: Iterable[Record], cached: Collection[str] = ()) -
     `score` and its intervals are in the unit of `metric` (percent for accuracy) and None where nothing was measured;
     `parts` is what the score is made of, if anything: for each part its `metric`, `score` and `ci95`;
     `accuracy` is the score where that is the metric; `seed` is the seed of the training; `note` is the reason where a
-    run failed; `copies` is the number of copies among the items by kind, see `metabench.records.copy_counts`.
+    run failed; `trained_by` the stages of the training in words; `copies` is the number of copies among the items by
+    kind, see `metabench.records.copy_counts`.
     """
     return [_row(record, record.key in cached) for record in records]
 
@@ -123,6 +126,7 @@ def _row(record: Record, cached: bool) -> TableRow:
         "episode_seed": inputs.evaluation.seed,
         "sampling": inputs.evaluation.sampling,
         "seed": inputs.seed,
+        "trained_by": trained_by(inputs.training, record.training),
         "training": "" if inputs.training is None else _training(inputs.training),
         "precision": inputs.precision,
         "status": record.status,

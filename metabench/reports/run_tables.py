@@ -56,6 +56,8 @@ def _table(rows: Sequence[TableRow]) -> Table:
     """Return the columns that identify a row, those in which these rows differ, and the score."""
     rows = with_dataset_labels(rows)
     varied = [name for name in IF_VARIED if len({row[name] for row in rows} | UNSAID.get(name, set())) > 1]
+    if len({row["trained_by"] for row in rows} - {""}) > 1:
+        varied.append("trained_by")
     names = [*ALWAYS, *varied]
     needed = needed_columns(rows, names)
     metrics = {row["metric"] for row in rows if row["status"] == "ok"}

@@ -11,11 +11,14 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from metabench.utils.text import csv_safe, escape_markdown, printable
 
 _GAP = "  "
+_NARROWEST = 20
+"""Width below which a column is not made narrower, however narrow the terminal."""
 _HEADER_PADDING = 2
 """Columns that a header is wider than its text, above a line of dashes."""
 
@@ -79,11 +82,39 @@ def terminal_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(_aligned(line, widths) for line in lines)
 
 
-def terminal_columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return clean texts as left-aligned columns under their header, without a line between."""
+def terminal_columns(header: Sequence[str], rows: Iterable[Sequence[str]], width: int = 0) -> str:
+    """Return clean texts as left-aligned columns under their header, without a line between.
+
+    Args:
+        header: one text for each column.
+        rows: as many cells each as there are columns.
+        width: of the terminal: texts of the widest columns go on in further lines; words are not broken. 0: as wide as
+            the texts are.
+    """
     lines = [header, *rows]
+    if width:
+        room, wanted = width - len(_GAP) * (len(header) - 1), _widths(lines)
+        cap = max(wanted)
+        while cap > _NARROWEST and sum(min(cap, column) for column in wanted) > room:
+            cap -= 1
+        wrapped = [[_wrapped(text, cap) for text in line] for line in lines]
+        lines = [texts for cells in wrapped for texts in zip_longest(*cells, fillvalue="")]
     widths = _widths(lines)
     return "\n".join(_aligned(line, widths) for line in lines)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return a text as lines that are at most as wide; a word that is wider has a line of its own."""
+    if display_width(text) <= width:
+        return [text]
+    lines = [""]
+    for word in text.split():
+        line = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and display_width(line) > width:
+            lines.append(word)
+        else:
+            lines[-1] = line
+    return lines
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], aligned: bool = True) -> str:

@@ -10,20 +10,20 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import pytest
 
 from metabench.errors import MetabenchError, MissingError
 from metabench.registry.loader import PluginInfo, one_line
 from metabench.registry.params import Value
-from metabench.registry.registry import Registry, load_registry, load_target
+from metabench.registry.registry import OneSpec, Registry, load_target
 from metabench.registry.resolved import resolve_params
-from metabench.registry.specs import AnySpec, Kind
+from metabench.registry.specs import Kind, SomeSpec, Spec
 
 RARE = 1e-6
 """Probability that a sound plugin fails a statistical check (if at all: words and made-up episodes are fixed)."""
-C = TypeVar("C", bound="Conformance")
+C = TypeVar("C", bound="Conformance[Spec]")
 
 
 class Violation(Exception):
@@ -92,16 +92,16 @@ def describe_raised(what: str, error: BaseException) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class Subject(Generic[SomeSpec]):
     """The plugin under test, and which entry point or file it came from."""
 
-    spec: AnySpec
+    spec: SomeSpec
     target: type
     registry: Registry
     info: PluginInfo
 
 
-class Conformance:
+class Conformance(Generic[SomeSpec]):
     """Base of the kit's classes. An author's subclass names the plugin; it needs no test of its own.
 
     Attributes:
@@ -116,7 +116,7 @@ class Conformance:
     device: ClassVar[str] = "cpu"
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> Subject[SomeSpec]:
         """The plugin's spec and class.
 
         Raises:
@@ -126,20 +126,28 @@ class Conformance:
         if not name:
             raise Violation(f"{type(self).__name__} names no plugin; write {self.kind} = '...' in it")
         files = (self.plugin,) if isinstance(self.plugin, (str, Path)) else self.plugin or ()
-        return _subject(self.kind, name, tuple(map(Path, files)))
+        return self.load_subject(name, tuple(map(Path, files)))
+
+    @staticmethod
+    def load_subject(name: str, files: tuple[Path, ...]) -> Subject[SomeSpec]:
+        """Return the plugin of the kind that is checked, of the installed ones and those in `files`."""
+        raise NotImplementedError
+
+    @property
+    def spec(self) -> SomeSpec:
+        """The plugin's spec."""
+        return self.subject.spec
 
     @property
     def values(self) -> dict[str, Value]:
         """Every parameter with its value."""
-        return resolve_params(self.subject.spec, self.params)
+        return resolve_params(self.spec, self.params)
 
 
-@functools.lru_cache(maxsize=64)
-def _subject(kind: Kind, name: str, files: tuple[Path, ...]) -> Subject:
-    registry = load_registry(files)
-    spec = registry.find(kind, name)
+def make_subject(registry: Registry, spec: OneSpec) -> Subject[OneSpec]:
+    """Return a plugin of the registry as the subject of checks; raise MissingError where it cannot be loaded."""
     target = load_target(spec)
-    origin = next(item.origin for item in registry.plugins.of(kind) if item.spec is spec)
+    origin = next(item.origin for item in registry.plugins.provided if item.spec is spec)
     info = next(info for info in registry.plugins.infos if info.origin == origin)
     return Subject(spec, target, registry, info)
 

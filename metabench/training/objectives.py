@@ -96,6 +96,7 @@ class ClassObjective(Objective):
         self.module, self.stage, self.images, self.labels = module, stage, images, labels
         self.device, self.precision, self.teacher = images.device, precision, teacher
         self._rows, self._stream = rows, Stream(["classes", name], len(rows))
+        self.classes = int(labels.max()) + 1
         self._batch = min(stage.batch, len(rows))
         self.per_unit = len(rows) // self._batch
         self._epoch, self._order = -1, rows

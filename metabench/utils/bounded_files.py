@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import stat
 import tomllib
@@ -15,6 +17,8 @@ TABLE_BYTES = 256 << 20
 """For tables and lists: three million rows of 80 characters."""
 SOURCE_BYTES = 4 << 20
 """For what people write by hand: suites, curated claims, plugins."""
+NOTE_BYTES = 16 << 20
+"""For what is noted beside caches: the places of 50,000 folders."""
 _LONG_KEY = re.compile(r"""(?<![\w."'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""", re.ASCII)
 """A dotted key of many parts: tomllib takes memory quadratic in their number."""
 
@@ -26,14 +30,24 @@ def read_bounded(path: Path, limit: int, error: type[Exception] = UsageError) ->
         OSError: the file cannot be opened or read.
         error: it is larger, or a pipe or device, whose reading may never end; one line that names the file.
     """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder, opening says what is wrong
+    try:
+        with open(path, "rb", opener=_open_at_once) as stream:
+            is_regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)  # not by path, which may be replaced
+            content = stream.read(limit + 1) if is_regular else b""  # not by size, which may change
+    except OSError as cause:
+        if cause.errno != errno.ENXIO:  # which sockets and absent devices give
+            raise
+        is_regular = False
+    if not is_regular:
         raise error(f"cannot read {path}: it is a pipe or device. Pass a regular file.")
-    with path.open("rb") as stream:
-        content = stream.read(limit + 1)  # not by its size, which may change before it is read
     if len(content) > limit:
         raise error(f"cannot read {path}: it is larger than {limit} bytes. Check that it is the right file.")
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Return a descriptor, also of a pipe without a writer, which an ordinary open would wait for."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -58,3 +72,11 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def read_cached_json(path: Path, limit: int = NOTE_BYTES) -> Any:
+    """Return the value of a JSON file of a cache; None where it is missing, damaged or larger than `limit` bytes."""
+    try:
+        return parse_json(read_bounded(path, limit, ValueError))
+    except (OSError, ValueError):
+        return None

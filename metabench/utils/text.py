@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 _DIGITS = 12
@@ -54,6 +55,18 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 def printable(text: str) -> str:
     """Return `text` on one line, without control characters (a record must not steer a terminal)."""
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def plain_line(text: str) -> str:
+    """Return `text` on one line, runs of spaces and line ends as one space.
+
+    Raises:
+        ValueError: it has control characters.
+    """
+    for character in text:
+        if not (character.isprintable() or character in "\t\n\r" or unicodedata.category(character) == "Zs"):
+            raise ValueError(f"has the control character U+{ord(character):04X}")
+    return " ".join(text.split())
 
 
 def escape_markdown(text: str) -> str:

@@ -35,6 +35,7 @@ from metabench.api import (
     find_source,
     open_archive,
     open_array,
+    read_cached_json,
     write_atomic,
 )
 from metabench_datasets._cub import FRAMES, ROOT, Layout, Listing, framed, official_layout, read_listing
@@ -115,8 +116,8 @@ class Cub:
     def _opened(self, split: str, path: Path) -> ClassSplit | None:
         """Return what was prepared, or None; how many images each class has is noted beside the array."""
         try:
-            starts = np.array(json.loads(_notes(path).read_text()), dtype=np.int64)
-        except (OSError, ValueError, TypeError):
+            starts = np.array(read_cached_json(_notes(path)), dtype=np.int64)
+        except (ValueError, TypeError, OverflowError):
             return None
         names = self.layout.lists[split]
         if starts.shape != (len(names) + 1,):

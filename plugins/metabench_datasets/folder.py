@@ -14,6 +14,7 @@ from metabench.api import (
     COLOUR_MODES,
     FIT_MODES,
     SAME_CLASSES,
+    TABLE_BYTES,
     BitDepth,
     ClassSplit,
     DataContext,
@@ -32,6 +33,7 @@ from metabench.api import (
     measure_depth,
     path_exists,
     quiet_decoders,
+    read_cached_json,
     read_layout,
     read_split_names,
     require_images,
@@ -204,8 +206,8 @@ class Folder:
         place = content_key(ascii(self._root(context)))[:16]
         digest = content_key([READING, [classes.quick_digest() for classes in listing.splits.values()]])[:16]
         path = context.cache / place / f"depth-{digest}.json"
-        if path.exists():
-            return BitDepth(**json.loads(path.read_text(encoding="utf-8")))
+        if (known := _read_depth(path)) is not None:
+            return known
         files = [file.path for classes in listing.splits.values() for file in classes.images]
         with quiet_decoders():
             depth = measure_depth(files, lambda done, total: context.progress("headers", done, total))
@@ -236,7 +238,7 @@ class Folder:
         def report(done: int, total: int) -> None:
             context.progress(split, done, total)
 
-        if not notes.exists():
+        if _read_bad(notes) is None:
             path.unlink(missing_ok=True)
         make = ImageFileDecoder([file.path for file in files], self.form, depth.bits)
         shape = (len(files), *self.form.shape)
@@ -245,7 +247,9 @@ class Folder:
         for old in path.parent.glob(f"{split}-{form}-*"):
             if not old.name.startswith(path.stem):  # of the folder as it was
                 old.unlink(missing_ok=True)
-        return images, json.loads(notes.read_text(encoding="utf-8"))
+        if (noted := _read_bad(notes)) is None:
+            raise MetabenchError(f"{notes}: changed while it was read; run again")
+        return images, noted
 
     def _report(self, bad: Mapping[str, str], total: int, context: DataContext) -> None:
         listed = first_three(f"{name} ({why})" for name, why in bad.items())
@@ -257,3 +261,19 @@ class Folder:
                 "Replace or repair them, or leave them out with --skip-bad"
             )
         context.note(f"{self.name}: left out {what} that cannot be read: {listed}{every}")
+
+
+def _read_depth(path: Path) -> BitDepth | None:
+    """Return the depth that was measured before; None where the file has none."""
+    known = read_cached_json(path)
+    if not isinstance(known, dict) or known.keys() != vars(BitDepth()).keys():
+        return None
+    is_depth = all(type(value) is int and value >= 0 for value in known.values()) and known["largest"] < 1 << 16
+    return BitDepth(**known) if is_depth else None
+
+
+def _read_bad(path: Path) -> dict[str, str] | None:
+    """Return the reason of each file that could not be decoded; None where the file does not say."""
+    known = read_cached_json(path, TABLE_BYTES)
+    is_text = isinstance(known, dict) and all(isinstance(reason, str) for reason in known.values())
+    return known if is_text else None

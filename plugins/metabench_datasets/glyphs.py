@@ -6,7 +6,6 @@ Class c and instance j depend on (version, c, j) alone: asking for more of eithe
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,9 @@ from metabench.api import (
     Stream,
     UsageError,
     file_sha256,
+    read_bounded,
+    replacing,
+    write_atomic,
 )
 from metabench_datasets import _strokes
 
@@ -97,17 +99,14 @@ class Glyphs:
     def _store(self, split: str, path: Path, context: DataContext) -> None:
         """Draw a split into `path`, with its checksum beside it; a reader never sees half a file."""
         shape = (self._classes[split] * self._instances, _strokes.SIZE, _strokes.SIZE, 1)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".glyphs-", dir=path.parent) as folder:
-            draft = Path(folder) / path.name
+        with replacing(path) as draft:
             with draft.open("wb") as stream:
                 header = {"descr": "|u1", "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(stream, header)
                 for block in self._blocks(split, context):
                     stream.write(block.tobytes())
-            _checksum(draft).write_text(file_sha256(draft))
-            draft.replace(path)
-            _checksum(draft).replace(_checksum(path))
+            digest = file_sha256(draft)
+        write_atomic(_checksum(path), digest)
 
     def _blocks(self, split: str, context: DataContext) -> Iterator[NDArray[np.uint8]]:
         first, classes = _FIRST_CLASS[split], self._classes[split]
@@ -132,8 +131,8 @@ def _checksum(path: Path) -> Path:
 def _intact(path: Path) -> bool:
     """Return whether `path` is complete and unaltered since it was written."""
     try:
-        return _checksum(path).read_bytes() == file_sha256(path).encode()
-    except OSError:
+        return read_bounded(_checksum(path), 64) == file_sha256(path).encode()
+    except (OSError, UsageError):
         return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ import pytest
 
 from metabench.cli.main import main
 from metabench.data import ClassSplit, split_digest
+from metabench.data.availability import DatasetStatus
+from metabench.registry.params import Value
+from metabench.registry.specs import DatasetSpec
+from metabench.utils.home import Home
 
 PLUGIN = """
 import numpy as np
@@ -53,7 +58,7 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         (tmp_path / "squares.py").write_text(PLUGIN.replace("DIGEST", digest))
         words = ["doctor", "--plugin", str(tmp_path / "squares.py"), "--home", str(tmp_path / "home")]
         assert main([*words, "--data", str(tmp_path / "data"), "--json", *more]) == code
-        (check,) = (each for each in json.loads(capsys.readouterr().out) if each["what"] == "data set squares")
+        (check,) = (c for c in json.loads(capsys.readouterr().out) if (c["kind"], c["name"]) == ("dataset", "squares"))
         return check
 
     return run
@@ -67,24 +72,24 @@ def test_what_is_missing_is_told_with_where_it_was_looked_for(doctor: Any, tmp_p
     check = doctor()
     assert check["status"] == "missing"
     assert check["detail"].startswith("squares: squares.bin not found; ask its authors (looked in ")
-    assert check["facts"]["state"] == "missing"
     assert check["facts"]["looked"] == [str(tmp_path / "data"), check["facts"]["folder"]]
 
 
 def test_nothing_is_decoded_until_it_is_asked_for(doctor: Any, tmp_path: Path) -> None:
     put(tmp_path)
     check = doctor()
-    assert (check["status"], check["facts"]["state"], check["facts"]["verified"]) == ("ok", "not prepared", None)
+    assert (check["status"], check["facts"]["verified"]) == ("not prepared", None)
+    assert check["detail"] == "files found; they are decoded at the first use"
     assert not Path(check["facts"]["folder"]).exists()
     check = doctor("--verify")
-    assert (check["status"], check["facts"]["verified"]) == ("ok", True)
-    assert check["detail"] == "files found; they are decoded at the first use, verified"
-    assert doctor()["facts"]["state"] == "prepared"
+    assert (check["status"], check["facts"]["verified"]) == ("prepared", True)
+    assert check["detail"] == f"prepared in {check['facts']['folder']}, verified"
+    assert doctor()["status"] == "prepared"
 
 
 def test_other_images_are_a_fault_that_verifying_finds(doctor: Any, tmp_path: Path) -> None:
     put(tmp_path)
-    assert doctor(digest="ab" * 32)["status"] == "ok"
+    assert doctor(digest="ab" * 32)["status"] == "not prepared"
     check = doctor("--verify", digest="ab" * 32, code=1)
     assert (check["status"], check["facts"]["verified"]) == ("broken", False)
     assert "expected abababababab" in check["detail"]
@@ -93,32 +98,61 @@ def test_other_images_are_a_fault_that_verifying_finds(doctor: Any, tmp_path: Pa
 def test_without_a_digest_nothing_is_promised(doctor: Any, tmp_path: Path) -> None:
     put(tmp_path)
     check = doctor("--verify", digest="")
-    assert (check["status"], check["facts"]["verified"]) == ("ok", None)
+    assert (check["status"], check["facts"]["verified"]) == ("prepared", None)
     assert "no digest to verify it by" in check["detail"]
 
 
-def test_every_class_split_is_looked_at(
+def test_class_splits_are_counted_in_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("METABENCH_DATA", raising=False)
     main(["doctor", "--json", "--home", str(tmp_path)])
-    checks = [c for c in json.loads(capsys.readouterr().out) if c["what"].startswith("data set liu")]
-    assert [check["what"] for check in checks] == [f"data set liu fold={fold}" for fold in range(1, 6)]
-    for check in checks:
-        assert (check["status"], check["facts"]["state"]) == ("missing", "downloadable")
-        assert check["detail"].startswith("Liu/full.jsonl will be downloaded at the first use; --data DIR takes")
-        assert check["facts"]["looked"] == [check["facts"]["folder"]]
+    (check,) = (c for c in json.loads(capsys.readouterr().out) if c["name"] == "liu")
+    assert (check["kind"], check["status"]) == ("dataset", "downloadable")
+    assert check["detail"].startswith("5 folds: Liu/full.jsonl will be downloaded at the first use; --data DIR takes")
+    assert check["detail"].count("Liu/full.jsonl") == 1
+    assert check["facts"]["folds"] == {str(fold): "downloadable" for fold in range(1, 6)}
+    assert check["facts"]["looked"] == [check["facts"]["folder"]]
+
+
+def test_class_splits_that_differ_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def status(spec: DatasetSpec, params: Mapping[str, Value], home: Home) -> DatasetStatus:
+        return DatasetStatus("prepared") if params.get("fold", 1) == 1 else DatasetStatus("missing", "it is lost")
+
+    monkeypatch.setattr("metabench.cli.doctor.dataset_status", status)
+    main(["doctor", "--json", "--home", str(tmp_path)])
+    (check,) = (c for c in json.loads(capsys.readouterr().out) if c["name"] == "liu")
+    folder = tmp_path / "data" / "liu"
+    assert check["status"] == "missing"
+    assert check["facts"]["folds"] == {"1": "prepared", **{str(fold): "missing" for fold in range(2, 6)}}
+    assert check["detail"].startswith(
+        f"1 of 5 folds prepared, 4 of 5 folds missing: fold 1: prepared in {folder}; fold 2: it is lost (looked in "
+    )
+
+
+def test_it_says_the_words_of_the_list_of_datasets(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("METABENCH_DATA", raising=False)
+    assert main(["doctor", "--json", "--home", str(tmp_path)]) == 0
+    checks = {c["name"]: c["status"] for c in json.loads(capsys.readouterr().out) if c["kind"] == "dataset"}
+    assert main(["datasets", "list", "--json", "--home", str(tmp_path)]) == 0
+    states = {row["name"]: row["state"].partition(":")[0] for row in json.loads(capsys.readouterr().out)}
+    assert checks == states
+    assert {"downloadable", "missing", "built in", "yours"} <= set(states.values())
 
 
 def test_extras_tell_what_installs_them(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def extras() -> dict[str, tuple[str, str]]:
         main(["doctor", "--json"])
         checks = json.loads(capsys.readouterr().out)
-        return {c["what"]: (c["status"], c["detail"]) for c in checks if c["what"].startswith("extra ")}
+        return {c["name"]: (c["status"], c["detail"]) for c in checks if c["kind"] == "extra"}
 
-    assert extras()["extra parquet"] == ("ok", "pyarrow")
+    assert extras()["parquet"] == ("ok", "pyarrow")
     monkeypatch.setattr("metabench.cli.doctor._installed", lambda package: False)
-    assert extras()["extra parquet"] == ("missing", "needs pyarrow; pip install 'metabench[parquet]'")
+    assert extras()["parquet"] == ("missing", "needs pyarrow; pip install 'metabench[parquet]'")
 
 
 def test_a_broken_suite_is_a_fault(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,24 @@ def test_list_shows_every_kind(toys, capsys) -> None:
     assert [block.split()[0] for block in blocks] == ["algorithm", "dataset", "backbone", "protocol"]
 
 
+@pytest.mark.parametrize("width", [100, 120, 0])
+def test_tables_fit_the_terminal_and_lose_no_word(capsys, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    if width:
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= (width or 120)
+    listed = answer(capsys, "list")
+    printed = Counter(out.split())
+    for kind in KINDS:
+        for spec in listed[kind]:
+            assert not Counter([spec["name"], *spec["summary"].split()]) - printed
+    for spec in listed["protocols"]:
+        for param in spec["params"]:
+            assert f"{param['name']}={cell(param['default'])}" in printed
+
+
 def test_list_one_kind(toys, capsys) -> None:
     assert main(["list", "datasets"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -57,8 +77,8 @@ def test_list_tells_what_is_left_out(toys, capsys) -> None:
     )
     assert any("toy-misspelt:misspelt is broken: unknown hook 'metabench_algoritms'" in line for line in warnings)
     assert "toy-mean" not in captured.out
-    (heavy,) = [line for line in captured.out.splitlines() if line.startswith("toy-heavy ")]
-    assert heavy.endswith("[unavailable: needs toy_no_such_module; pip install 'metabench[toys]']")
+    heavy = " ".join(captured.out[captured.out.index("toy-heavy ") :].split())
+    assert "[unavailable: needs toy_no_such_module; pip install 'metabench[toys]']" in heavy
 
 
 def test_list_json(toys, capsys) -> None:
@@ -169,18 +189,22 @@ def test_show_run_by_prefix(home: Path, capsys) -> None:
 def test_doctor_reports_what_is_broken(command: Command) -> None:
     done = command("doctor", "--json")
     assert done.returncode == 1
-    checks = {check["what"]: check for check in json.loads(done.stdout)}
-    assert checks["home"]["status"] == "ok"
-    assert "GB free" in checks["home"]["detail"]
-    assert {checks[name]["status"] for name in ("python", "metabench", "torch", "numpy", "device")} == {"ok"}
-    assert checks["plugin toy-misspelt:misspelt"]["status"] == "broken"
-    assert checks["plugin toy-good:good"]["status"] == "ok"
-    assert checks["algorithm toy-mean"]["status"] == "broken"
-    assert checks["algorithm toy-heavy"]["status"] == "missing"
-    assert checks["data set toy-dots"]["status"] == "ok"
-    assert checks["data set toy-lost"]["status"] == "missing"
-    assert "looked in" in checks["data set toy-lost"]["detail"]
-    assert checks["data set toy-rotten"]["detail"] == "ZeroDivisionError: rotten"
+    listed = json.loads(done.stdout)
+    assert {tuple(check) for check in listed} == {("kind", "name", "status", "detail", "facts")}
+    checks = {(check["kind"], check["name"]): check for check in listed}
+    assert len(checks) == len(listed)
+    assert checks["folder", "home"]["status"] == "ok"
+    assert "GB free" in checks["folder", "home"]["detail"]
+    assert {checks["software", name]["status"] for name in ("python", "metabench", "torch", "numpy")} == {"ok"}
+    assert checks["device", "auto"]["status"] == "ok"
+    assert checks["plugin", "toy-misspelt:misspelt"]["status"] == "broken"
+    assert checks["plugin", "toy-good:good"]["status"] == "ok"
+    assert checks["algorithm", "toy-mean"]["status"] == "broken"
+    assert checks["algorithm", "toy-heavy"]["status"] == "unavailable"
+    assert checks["dataset", "toy-dots"]["status"] == "not prepared"
+    assert checks["dataset", "toy-lost"]["status"] == "missing"
+    assert "looked in" in checks["dataset", "toy-lost"]["detail"]
+    assert checks["dataset", "toy-rotten"]["detail"] == "ZeroDivisionError: rotten"
 
 
 def test_doctor_is_content_without_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -188,7 +212,7 @@ def test_doctor_is_content_without_faults(tmp_path: Path, monkeypatch: pytest.Mo
     clear_registry()
     try:
         assert main(["doctor"]) == 0
-        assert capsys.readouterr().out.startswith("check ")
+        assert capsys.readouterr().out.startswith("kind ")
         (tmp_path / "file").touch()
         assert main(["doctor", "--home", str(tmp_path / "file" / "home")]) == 1
         assert ": Not a directory. Choose another with --home" in capsys.readouterr().out

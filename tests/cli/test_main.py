@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 import pytest
 
 from metabench.cli import main as module
+from metabench.cli.generated_docs.command_reference import command_line_page
 from metabench.cli.main import COMMANDS, main
 from metabench.errors import MetabenchError, MissingError, NothingMeasured, UsageError
 from tests.conftest import Command
@@ -216,3 +218,18 @@ def test_an_unknown_shell_is_refused(monkeypatch: pytest.MonkeyPatch, capsys) ->
     monkeypatch.setenv("_METABENCH_COMPLETE", "nosh_source")
     assert main([]) == 2
     assert "use bash_source, zsh_source or fish_source" in capsys.readouterr().err
+
+
+def test_what_an_option_takes_has_the_same_name_in_every_command() -> None:
+    page = command_line_page()
+    takes: dict[str, set[str]] = {}
+    for option, what in re.findall(r"^- `(?:-\w, )?(--[\w-]+) ([^`]+)`: ", page, re.MULTILINE):
+        takes.setdefault(option, set()).add(what)
+    for option in ("--home", "--data", "--dir", "--from", "--support"):
+        assert takes[option] == {"DIR"}
+    for option in ("--checkpoint", "--csv", "--jsonl", "--parquet", "--out"):
+        assert takes[option] == {"FILE"}
+    assert takes["--device"] == {"DEVICE"}
+    assert takes["--protocol"] == takes["--train-dataset"] == {"NAME"}
+    names = set().union(*takes.values())
+    assert not names & {"TEXT", "PATH", "FILENAME", "DIRECTORY"}

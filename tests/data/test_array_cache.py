@@ -57,6 +57,24 @@ def test_another_array_under_the_name_is_not_taken(tmp_path, other):
     assert cached_array(path, SHAPE, fill).shape == SHAPE
 
 
+@pytest.mark.parametrize(("place", "byte"), [(8, 1), (10, 0), (40, 39), (60, 41), (70, 91), (0, 80)])
+def test_a_damaged_header_is_none(tmp_path, place, byte):
+    path = tmp_path / "train.npy"
+    cached_array(path, SHAPE, fill)
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[place] = byte
+    path.write_bytes(damaged)
+    assert open_array(path, SHAPE) is None
+    cached_array(path, SHAPE, fill)
+    assert path.read_bytes() == whole
+
+
+def test_several_arrays_in_one_file_are_none(tmp_path):
+    np.savez(tmp_path / "a.npz", np.zeros(SHAPE, np.uint8))
+    assert open_array(tmp_path / "a.npz", SHAPE) is None
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MetabenchError("digest")])
 def test_interrupted_or_refused_build_publishes_nothing(tmp_path, error):
     path = tmp_path / "train.npy"

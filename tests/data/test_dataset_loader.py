@@ -10,6 +10,7 @@ import pytest
 
 from metabench.data import split_digest
 from metabench.data.dataset_loader import DatasetLoader
+from metabench.data.digest_files import DataPlaces
 from metabench.registry.registry import load_registry
 from metabench.registry.resolved import ResolvedPlugin, resolve_params
 from metabench.utils.console import Console
@@ -46,7 +47,10 @@ def test_digests_are_of_the_splits_and_remembered(tmp_path: Path) -> None:
     assert second.digests(dataset) == digests
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"train": "x"}', "\udcff"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"train": "x"}', "\udcff", '{"train": 1, "val": [], "test": null}', "[" * 10**6, " " * 2**25],
+)
 def test_a_damaged_digest_file_is_made_anew(tmp_path: Path, content: str) -> None:
     first, dataset = loader(tmp_path), glyphs()
     digests = first.digests(dataset)
@@ -54,6 +58,20 @@ def test_a_damaged_digest_file_is_made_anew(tmp_path: Path, content: str) -> Non
     path.write_text(content, errors="surrogateescape")
     assert loader(tmp_path).digests(dataset) == digests
     assert json.loads(path.read_text()) == digests
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"12ab": "a"}', "[" * 10**6, " " * 2**25])
+def test_a_damaged_file_of_places_is_as_none_and_written_anew(tmp_path: Path, content: str) -> None:
+    spec = load_registry().datasets["folder"]
+    photos = str(tmp_path / "photos")
+    dataset, places = ResolvedPlugin(spec, resolve_params(spec, {"path": photos})), DataPlaces(Home(tmp_path))
+    (tmp_path / "places.json").write_text(content)
+    assert places.find("12ab") == {}
+    places.remember(dataset, {"test": "34cd"})
+    assert places.find("34cd") == {"path": photos}
+    assert places.find("12ab") == {}
+    places.remember(dataset, {"test": "56ef"})
+    assert places.find("34cd") == places.find("56ef") == {"path": photos}
 
 
 def test_declared_digests_are_those_of_the_data(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_killed_anywhere_goes_on_where_it_stood(tmp_path):
     assert sorted(make.made) == sorted(set(range(150)) - noted)  # a kill loses what was not yet noted, no more
 
 
-@pytest.mark.parametrize("damage", ["pixels", "no journal", "cut journal", "cut draft", "other plan", "junk"])
+@pytest.mark.parametrize("damage", ["pixels", "no journal", "cut journal", "cut draft", "other plan", "junk", "huge"])
 def test_what_cannot_be_trusted_is_made_again(tmp_path, damage):
     path = tmp_path / "a.npy"
     draft, journal = tmp_path / "a.npy.partial", tmp_path / "a.npy.partial.done"
@@ -142,10 +142,13 @@ def test_what_cannot_be_trusted_is_made_again(tmp_path, damage):
     if damage == "cut draft":
         draft.write_bytes(draft.read_bytes()[:-1])
     if damage == "junk":
-        journal.write_bytes(journal.read_bytes() + b"99 5\n\xff x\n-1 4\n7\n")
+        journal.write_bytes(journal.read_bytes() + b"99 5\n\xff x\n-1 4\n7\n" + b"9" * 5000 + b" 1\n")
+    if damage == "huge":  # lines that no journal of ten blocks has, after good ones
+        with journal.open("ab") as stream:
+            stream.truncate(1 << 40)
     make = Maker()
     np.testing.assert_array_equal(prepare(path, make, plan="b" if damage == "other plan" else "plan"), expected())
-    if damage in ("no journal", "cut draft", "other plan"):
+    if damage in ("no journal", "cut draft", "other plan", "huge"):
         assert len(make.made) == 40
 
 

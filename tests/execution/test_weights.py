@@ -124,3 +124,14 @@ def test_the_same_training_comes_out_whatever_is_measured_with_it(tmp_path: Path
     expected, found = weights_of(whole), weights_of(tmp_path)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("content", ["", "soon", "nan", "-1", "inf", "1" + " " * 2**20])
+def test_damaged_seconds_of_a_training_are_left_out(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str
+) -> None:
+    assert main(arguments(tmp_path)) == 0
+    (path,) = (tmp_path / "models").glob("*/seconds.txt")
+    path.write_text(content)
+    (row,) = run_json(capsys, arguments(tmp_path, "--rerun"))
+    assert "seconds" not in record_of(tmp_path, row)["training"]

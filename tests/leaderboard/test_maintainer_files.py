@@ -34,6 +34,9 @@ def test_invalidated_records_are_read_by_key(tmp_path: Path) -> None:
         (GOOD.replace(KEY, KEY.upper()), "$.invalidated[0].key: expected `str` matching regex '^[0-9a-f]{64}"),
         (GOOD.replace("wrong  split", " "), "$.invalidated[0].reason must have 1 to 500 characters"),
         (GOOD.replace("wrong  split", "x" * 501), "$.invalidated[0].reason must have 1 to 500 characters"),
+        (GOOD.replace("wrong", "wrong\\u001b[2J"), "$.invalidated[0].reason has the control character U+001B"),
+        (GOOD.replace("wrong", "wrong\\u202e"), "$.invalidated[0].reason has the control character U+202E"),
+        (GOOD.replace("wrong", "wrong\\u001c"), "$.invalidated[0].reason has the control character U+001C"),
         (GOOD + GOOD, "$.invalidated[1].key is there twice (abababababab)"),
         (GOOD + GOOD.partition("\n")[2], "Cannot overwrite a value"),
         (GOOD + 'removed = "yes"\n', "$.invalidated[0].removed: expected `bool`, got `str`"),
@@ -52,6 +55,12 @@ def test_a_mistake_in_the_list_is_named(tmp_path: Path, text: str, message: str)
     assert "\n" not in str(caught.value)
 
 
+def test_a_reason_may_have_spaces_of_every_kind_and_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "invalidated.toml"
+    path.write_text(GOOD.replace("wrong  split", "wrong\\n\\tsplit:\u00a05\u2009%"), encoding="utf-8")
+    assert read_invalidated(path)[KEY].reason == "wrong split: 5 %"
+
+
 def test_overlaps_are_read(tmp_path: Path) -> None:
     path = tmp_path / "contamination.toml"
     assert read_overlaps(path) == []
@@ -65,6 +74,7 @@ def test_overlaps_are_read(tmp_path: Path) -> None:
         (OVERLAP.replace('"classes"', '"some"'), "overlap must be one of none, classes, images"),
         (OVERLAP.replace("imagenet-1k", "ImageNet-1k"), "one name in lower case"),
         (OVERLAP.replace("imagenet-1k", "a, b"), "one name in lower case"),
+        (OVERLAP.replace("a subset", "a\\u0007subset"), r"\[0\]\.reason has the control character U\+0007"),
         (OVERLAP + OVERLAP, "imagenet-1k and mini are there twice"),
     ],
 )

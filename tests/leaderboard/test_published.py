@@ -19,9 +19,18 @@ HEADER = "algorithm,backbone,dataset,way,shot,query,accuracy,ci95,source,kind\n"
         ("protonet,conv4,omniglot,5,1,,nan,,s,paper", "accuracy 'nan' is not a percentage"),
         ("protonet,conv4,omniglot,5,1,,,,s,paper", "missing required field `accuracy`"),
         ("protonet,conv4,omniglot,5,1,,98,x,s,paper", "ci95 'x' is not a percentage"),
-        ("protonet,conv4,omniglot,0,1,,98,,s,paper", "line 2: way: expected `int` >= 1"),
-        ("protonet,conv4,omniglot,5,1,0,98,,s,paper", "line 2: query: expected `int` >= 1"),
-        ("protonet,conv4,omniglot,five,1,,98,,s,paper", "line 2: way: expected `int`, got `str`"),
+        ("protonet,conv4,omniglot,0,1,,98,,s,paper", "line 2: way '0' is not a whole number from 1 to 999999"),
+        ("protonet,conv4,omniglot,5,1,0,98,,s,paper", "line 2: query '0' is not a whole number"),
+        ("protonet,conv4,omniglot,five,1,,98,,s,paper", "line 2: way 'five' is not a whole number"),
+        *(
+            (f"protonet,conv4,omniglot,{way},1,,98,,s,paper", "line 2: way .* is not a whole number from 1 to 999999")
+            for way in ("5.0", "1e2", "+5", " 5", "05", "5_0", "\u0665", "1000000", "true")
+        ),
+        ("protonet,conv4,omniglot,5,1e0,,98,,s,paper", "line 2: shot '1e0' is not a whole number"),
+        ("protonet,conv4,omniglot,5,1,15.0,98,,s,paper", "line 2: query '15.0' is not a whole number"),
+        ("protonet,conv4,omniglot,5,1,,\u0669\u0668,,s,paper", "accuracy '\u0669\u0668' is not a percentage"),
+        ("protonet,conv4,omniglot,5,1,,98,,a\x1b[2Jb,paper", r"line 2: the source has the control character U\+001B\."),
+        ("protonet,conv4,omniglot,5,1,,98,,a\u202eb,paper", r"line 2: the source has the control character U\+202E\."),
         ("protonet,conv4,omniglot,5,1,,98,,,paper", "needs a source"),
         ("protonet,conv4,omniglot,5,1,,98,,s,rumour", "kind must be one of paper, replication"),
         ("proto net,conv4,omniglot,5,1,,98,,s,paper", "not a plugin name"),

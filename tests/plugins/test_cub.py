@@ -105,6 +105,16 @@ def test_opened_again_without_the_archive(context, monkeypatch):
     assert time.perf_counter() - started < 20
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", '["x", 1, 2]', "[0, 1e400]", "[" * 10**6, " " * 2**25])
+def test_damaged_notes_are_made_anew(context, content):
+    write_tgz(context.sources[0], members())
+    data = Cub(layout=LAYOUT)
+    digests = {split: split_digest(data.load(split, context)) for split in LISTS}
+    for notes in context.cache.rglob("*.json"):
+        notes.write_text(content)
+    assert {split: split_digest(data.load(split, context)) for split in LISTS} == digests
+
+
 def error_of(context, kind=MetabenchError):
     with pytest.raises(kind) as caught:
         Cub(layout=LAYOUT).load("test", context)

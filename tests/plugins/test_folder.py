@@ -102,6 +102,24 @@ def test_a_class_of_bad_files_only(photos: Path, tmp_path: Path) -> None:
         load(photos, tmp_path, skip_bad=True)
 
 
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", "7", '{"a": 1}', '{"images": 1, "largest": 65536}', "[" * 10**6, "huge"]
+)
+def test_damaged_notes_are_made_anew(photos: Path, tmp_path: Path, content: str) -> None:
+    (photos / "ant" / "bad.png").write_bytes(b"no image")
+    before = load(photos, tmp_path, skip_bad=True)
+    notes = list((tmp_path / "cache").rglob("*.json"))
+    assert len(notes) == 2
+    for path in notes:
+        path.write_text(content)
+        if content == "huge":
+            os.truncate(path, 1 << 40)
+    said = Notes()
+    after = load(photos, tmp_path, notes=said, skip_bad=True)
+    assert split_digest(after) == split_digest(before)
+    assert any("left out 1 of 20 images" in line for line in said)
+
+
 def test_forms(photos: Path, tmp_path: Path) -> None:
     digests = {
         split_digest(load(photos, tmp_path, size=16, fit=fit, colour=colour))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,10 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def enlarge(path: Path) -> None:
+    os.truncate(path, 1 << 34 if path.suffix == ".sha256" else 1 << 24)
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 255
@@ -112,7 +117,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".sha256"])
-@pytest.mark.parametrize("damage", [truncate, empty, flip, Path.unlink])
+@pytest.mark.parametrize("damage", [truncate, empty, flip, enlarge, Path.unlink])
 def test_damaged_cache_is_drawn_again(tmp_path: Path, damage: object, suffix: str) -> None:
     context = DataContext(cache=tmp_path)
     before = split_digest(small().load("test", context))
@@ -121,6 +126,16 @@ def test_damaged_cache_is_drawn_again(tmp_path: Path, damage: object, suffix: st
     damage(path)  # type: ignore[operator]
     assert split_digest(small().load("test", context)) == before
     assert path.read_bytes() == sound
+
+
+def test_an_interrupted_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(text: str, done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small().load("test", DataContext(cache=tmp_path, progress=stop))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_different_counts_have_different_caches(tmp_path: Path) -> None:

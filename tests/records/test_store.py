@@ -237,6 +237,19 @@ def test_a_truncated_tail_is_ignored_and_then_replaced(tmp_path: Path, cut: int)
     assert partial.load().tolist() == [10, 20, 40]
 
 
+def test_a_partial_file_larger_than_that_of_any_record_is_one_line(tmp_path: Path) -> None:
+    partial = PartialScores(tmp_path, KEY)
+    partial.append([1])
+    with partial.path.open("ab") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(UsageError) as caught:
+        partial.load()
+    assert str(caught.value) == (
+        f"cannot read {partial.path}: it is larger than 268435456 bytes. Check that it is the right file. "
+        "Or remove it: then its run starts anew."
+    )
+
+
 def test_a_folder_in_the_place_of_a_record_is_reported(store: Store) -> None:
     (store.root / "records" / f"{'a' * 64}.json").mkdir(parents=True)
     assert list(store.records()) == []

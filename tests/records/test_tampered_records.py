@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from metabench.records.record import Record, RecordError, build_record, read_record
+from metabench.records.schema import Cost
 from metabench.records.strict_json import MAX_STRING
 from tests.record_factory import decoded, make_inputs, make_record, plain_of
 
@@ -112,6 +113,12 @@ TAMPERINGS: list[tuple[str, Any, str]] = [
     ("cost.seconds", float("nan"), "$.cost.seconds is NaN, which is not a JSON number"),
     ("cost.seconds", float("-inf"), "$.cost.seconds is -Infinity, which is not a JSON number"),
     ("cost.seconds", 2**70, "$.cost.seconds is an integer beyond 64 bits"),
+    *((f"cost.{name}", -1, f"$.cost.{name}: expected `int` >= 0") for name in Cost.__struct_fields__),
+    ("cost.seconds", -0.5, "$.cost.seconds: expected `float` >= 0"),
+    *(
+        ("training", {name: -1}, f"$.training.{name}: expected `int` >= 0")
+        for name in ("episode", "best_episode", "stale", "seconds")
+    ),
     ("cost.surprise", 1, "$.cost: object contains unknown field `surprise`"),
     ("provenance", [], "$.provenance: expected `object`, got `array`"),
     ("provenance.metabench", "x" * (MAX_STRING + 1), "$.provenance.metabench is longer than 20,000 characters"),

@@ -19,6 +19,7 @@ from metabench.reports.text_table import (
     json_text,
     markdown_table,
     report_text,
+    terminal_columns,
     terminal_table,
 )
 from tests.photos import make_folder
@@ -37,6 +38,19 @@ def test_aligned_by_what_is_shown(make) -> None:
     places = {tuple(starts(line)) for line in lines if "|" in line}
     assert len(places) == 1
     assert places != {()}
+
+
+def test_columns_that_are_too_wide_go_on_in_further_lines() -> None:
+    header, rows = ("name", "a", "b"), [("x", "one two three four five six seven", "日本語 " * 6), ("y" * 30, "", "z")]
+    assert terminal_columns(header, rows).count("\n") == 2
+    assert terminal_columns(header, rows, 200) == terminal_columns(header, rows)
+    assert terminal_columns(header, rows, 80).splitlines() == [
+        "name                            a                        b",
+        "x                               one two three four five  日本語 日本語 日本語",
+        "                                six seven                日本語 日本語 日本語",
+        f"{'y' * 30}                           z",
+    ]
+    assert terminal_columns(header, rows, 10) == terminal_columns(header, rows, 60)  # a column keeps some width
 
 
 def test_widths() -> None:

@@ -49,3 +49,17 @@ def test_content_is_on_the_disk_before_it_has_its_name(
     with replacing(tmp_path / "file", durable) as temporary:
         temporary.touch()
     assert done == ["fsync", "replace"][not durable :]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_draft_with_a_name_is_written_over_and_kept_only_where_asked(tmp_path: Path, keep: bool) -> None:
+    path, draft = tmp_path / "file", tmp_path / "draft"
+    draft.write_bytes(b"left by a killed process")
+    with pytest.raises(KeyboardInterrupt), replacing(path, draft=draft, keep=keep) as temporary:
+        assert temporary == draft
+        temporary.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"half"] * keep
+    with replacing(path, draft=draft, keep=keep):
+        draft.write_bytes(b"whole")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"whole")]

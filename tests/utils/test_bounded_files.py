@@ -1,6 +1,8 @@
 """Files that others may have written are read within limits."""
 
 import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,14 @@ from metabench.planning.suites import read_suite
 from metabench.records.record import read_record
 from metabench.registry.local_files import read_files
 from metabench.registry.registry import load_registry
-from metabench.utils.bounded_files import SOURCE_BYTES, parse_json, read_bounded, read_toml
+from metabench.utils.bounded_files import (
+    NOTE_BYTES,
+    SOURCE_BYTES,
+    parse_json,
+    read_bounded,
+    read_cached_json,
+    read_toml,
+)
 
 
 def test_up_to_the_limit(tmp_path):
@@ -47,6 +56,36 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
         read_bounded(tmp_path / "pipe", 10)
 
 
+def test_a_pipe_that_takes_the_place_of_a_file_is_refused_too(tmp_path, monkeypatch):
+    path, pipe = tmp_path / "file", tmp_path / "pipe"
+    path.write_bytes(b"12345")
+    os.mkfifo(pipe)
+    seen = path.stat()
+    monkeypatch.setattr(Path, "stat", lambda self, **_: seen)  # as it was a moment ago
+    pipe.replace(path)
+    caught = []
+
+    def read():
+        try:
+            read_bounded(path, 10)
+        except UsageError as error:
+            caught.append(str(error))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(30)
+    assert not reader.is_alive(), "it waits for somebody to write into the pipe"
+    assert caught == [f"cannot read {path}: it is a pipe or device. Pass a regular file."]
+
+
+def test_a_socket_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as place:
+        place.bind("socket")
+        with pytest.raises(UsageError, match="pipe or device"):
+            read_bounded(Path("socket"), 10)
+
+
 def test_a_device_is_refused():
     with pytest.raises(UsageError, match="pipe or device"):
         read_toml(Path("/dev/zero"))
@@ -55,8 +94,9 @@ def test_a_device_is_refused():
 @pytest.mark.parametrize("name", ["absent", "folder"])
 def test_what_cannot_be_opened_is_an_os_error(tmp_path, name):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as caught:
         read_bounded(tmp_path / name, 10)
+    assert str(caught.value.filename) == str(tmp_path / name)
 
 
 def test_toml(tmp_path):
@@ -91,6 +131,20 @@ def test_json():
         parse_json("{]")
     with pytest.raises(ValueError, match="nested too deeply"):
         parse_json("[" * 1_000_000)
+
+
+def test_a_file_of_a_cache_that_cannot_be_used_counts_as_none(tmp_path):
+    path = tmp_path / "cache.json"
+    assert read_cached_json(path) is None
+    path.write_text('{"a": [1, 2]}')
+    assert read_cached_json(path) == {"a": [1, 2]}
+    assert read_cached_json(path, 12) is None
+    for damaged in (b"", b"{", b"\xff", b"[" * 1_000_000, b" " * (NOTE_BYTES + 1) + b"1"):
+        path.write_bytes(damaged)
+        assert read_cached_json(path) is None
+    path.unlink()
+    os.mkfifo(path)
+    assert read_cached_json(path) is None
 
 
 def huge(path):

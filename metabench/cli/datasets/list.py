@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import click
 
 from metabench.cli.datasets.class_splits import class_splits
+from metabench.cli.datasets.states import YOURS, counted_states
 from metabench.cli.options import data_option, home_option, json_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.rendering import columns, echo_json, warn_of_broken
@@ -59,9 +59,7 @@ def _flat(value: Any) -> str:
 def _state(spec: DatasetSpec, folders: Home) -> str:
     """Return whether a dataset can be used; where its folds differ, the number of each. Decodes nothing."""
     if nameless(spec):
-        return f"yours: {spec.name}:{spec.argument.upper()}"
+        return f"{YOURS}: {spec.name}:{spec.argument.upper()}"
     looks = [dataset_status(spec, fold.params, folders) for fold in class_splits(ResolvedPlugin(spec, defaults(spec)))]
-    counts = Counter(one.presence for one in looks)
-    if len(counts) > 1:
-        return ", ".join(f"{count} of {len(looks)} folds {presence}" for presence, count in counts.items())
-    return f"unavailable: {looks[0].detail}" if looks[0].presence == "unavailable" else looks[0].presence
+    state = counted_states([look.presence for look in looks])
+    return f"{state}: {looks[0].detail}" if state == "unavailable" else state

@@ -11,6 +11,7 @@ import torch
 from metabench.models.checkpoints import load_tensors, save_tensors
 from metabench.models.interfaces import Backbone
 from metabench.models.task_norm import replace_norms
+from metabench.registry.specs import BackboneSpec
 from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.checks.state import frozen, moved
 from metabench.testing.conformance import NotApplicable, Violation, conformance_check, scratch_folder
@@ -28,7 +29,7 @@ from metabench.testing.support.randomness import watch
 from metabench.testing.support.synthetic_episodes import permutation
 
 
-class BackboneConformance(BackboneChecks, SpecChecks):
+class BackboneConformance(BackboneChecks, SpecChecks[BackboneSpec]):
     """Every check of a backbone; an author may set `image_shapes`."""
 
     @conformance_check(

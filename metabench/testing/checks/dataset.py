@@ -18,18 +18,33 @@ from metabench.data.split_checks import (
     size_problem,
     type_problem,
 )
+from metabench.registry.registry import load_registry
 from metabench.registry.specs import UNKNOWN_COPY, DatasetSpec, Declared, Kind
 from metabench.testing.checks.spec import SpecChecks
-from metabench.testing.conformance import NotApplicable, Subject, Violation, conformance_check, scratch_folder
+from metabench.testing.conformance import (
+    NotApplicable,
+    Subject,
+    Violation,
+    conformance_check,
+    make_subject,
+    scratch_folder,
+)
 from metabench.utils.home import Home
 from metabench.utils.text import is_or_are, pluralise
 
 
-class DatasetConformance(SpecChecks):
+class DatasetConformance(SpecChecks[DatasetSpec]):
     """Every check of a dataset. Data that must be downloaded are looked for as ever, but never fetched."""
 
     kind: ClassVar[Kind] = "dataset"
     dataset: ClassVar[str] = ""
+
+    @staticmethod
+    @functools.lru_cache(maxsize=64)
+    def load_subject(name: str, files: tuple[Path, ...]) -> Subject[DatasetSpec]:
+        """Return the dataset of that name."""
+        registry = load_registry(files)
+        return make_subject(registry, registry.find("dataset", name))
 
     @conformance_check(
         "every split is a uint8 array in class order",
@@ -39,9 +54,9 @@ class DatasetConformance(SpecChecks):
     def test_layout(self) -> None:
         """Check types, shapes, boundaries and names of train, val and test."""
         for split, data in self._splits().items():
-            shape = item_shape(self._spec, self.values, self.subject.target(**self.values))
-            problem = layout_problem(data, self._spec.kind) or shape_problem(data, self._spec, shape)
-            if problem := problem or content_problem(data, self._spec.kind):
+            shape = item_shape(self.spec, self.values, self.subject.target(**self.values))
+            problem = layout_problem(data, self.spec.kind) or shape_problem(data, self.spec, shape)
+            if problem := problem or content_problem(data, self.spec.kind):
                 raise Violation(f"{split}: {problem}")
 
     @conformance_check(
@@ -72,9 +87,9 @@ class DatasetConformance(SpecChecks):
                 raise Violation(f"{split} has digest {actual[:12]} and, loaded again, {again[:12]}")
             if self._declared is None or actual == self._declared.digests.get(split):
                 continue
-            if not self._spec.copies:
+            if not self.spec.copies:
                 raise Violation(f"{split} has digest {actual}, declared is {self._declared.digests.get(split)}")
-            if self._spec.copy_name(split, actual) == UNKNOWN_COPY:
+            if self.spec.copy_name(split, actual) == UNKNOWN_COPY:
                 raise NotApplicable(f"{split} has digest {actual}: these pixels are no copy that the spec describes")
 
     @conformance_check(
@@ -106,7 +121,7 @@ class DatasetConformance(SpecChecks):
 
     def _listed(self, shared: set[str]) -> set[str]:
         """Return the images that the spec says are in two splits; for other parameters, those of them that are."""
-        spec = self._spec
+        spec = self.spec
         if self._declared is None:
             return shared & set(spec.shared_images)
         known = spec.known_shared({split: split_digest(data) for split, data in self._splits().items()})
@@ -115,15 +130,9 @@ class DatasetConformance(SpecChecks):
         return set(spec.shared_images if known is None else known)
 
     @property
-    def _spec(self) -> DatasetSpec:
-        spec = self.subject.spec
-        assert isinstance(spec, DatasetSpec)
-        return spec
-
-    @property
     def _declared(self) -> Declared | None:
         """Declaration of the spec for the parameters that are checked."""
-        return self._spec.declared(self.values)
+        return self.spec.declared(self.values)
 
     def _splits(self) -> Mapping[str, ClassSplit]:
         return _load_all(self.subject, tuple(sorted(self.values.items())))
@@ -136,15 +145,13 @@ Values = tuple[tuple[str, int | float | bool | str], ...]
 
 
 @functools.lru_cache(maxsize=4)
-def _load_all(subject: Subject, values: Values) -> dict[str, ClassSplit]:
-    assert isinstance(subject.spec, DatasetSpec)
+def _load_all(subject: Subject[DatasetSpec], values: Values) -> dict[str, ClassSplit]:
     return {split: _load(subject, values, split) for split in subject.spec.splits}
 
 
-def _load(subject: Subject, values: Values, split: str) -> ClassSplit:
+def _load(subject: Subject[DatasetSpec], values: Values, split: str) -> ClassSplit:
     """Load a split; what can be made anew is made in a temporary folder, what is downloaded lies at home."""
     spec, home = subject.spec, Home.resolve()
-    assert isinstance(spec, DatasetSpec)
     cache: Path = (home if spec.download else Home(scratch_folder())).dataset_cache(spec.cache_name)
     loaded = subject.target(**dict(values)).load(split, DataContext(cache, home.sources, allow_download=False))
     if problem := type_problem(loaded):

@@ -26,7 +26,7 @@ from metabench.utils.text import is_or_are, pluralise
 _MANY = 1500
 
 
-class ProtocolConformance(ProtocolCase, SpecChecks):
+class ProtocolConformance(ProtocolCase, SpecChecks[ProtocolSpec]):
     """Every check of a protocol, on made-up splits whose classes are of one size, or of many."""
 
     @conformance_check(
@@ -148,8 +148,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
     )
     def test_reserve(self) -> None:
         """Check protocols with base classes beside the measured ones."""
-        spec = self.subject.spec
-        if not isinstance(spec, ProtocolSpec) or not spec.beside:
+        if not self.spec.beside:
             raise NotApplicable("it measures no base classes")
         for name, split, batch in self.drawn():
             assert isinstance(split, JointSplit)
@@ -168,8 +167,7 @@ class ProtocolConformance(ProtocolCase, SpecChecks):
     )
     def test_support_split(self) -> None:
         """Check protocols whose support comes from another split; all queries must be of the measured one."""
-        spec = self.subject.spec
-        if not isinstance(spec, ProtocolSpec) or not spec.support:
+        if not self.spec.support:
             raise NotApplicable("support and queries are of one split")
         for name, split, batch in self.drawn():
             if given := int((batch.support < split.starts[-1]).sum()):

@@ -13,14 +13,14 @@ from metabench.models.assembly import build_frozen
 from metabench.models.interfaces import FeatureHead
 from metabench.registry.metric import ACCURACY
 from metabench.registry.registry import availability, load_target
-from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec, defaults
+from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec, SomeSpec, defaults
 from metabench.registry.stage import Chain, as_chain
 from metabench.registry.stage_checks import check_chain
 from metabench.testing.conformance import Conformance, NotApplicable, Violation, conformance_check
 from metabench.testing.support.algorithm_case import SCORERS
 
 
-class SpecChecks(Conformance):
+class SpecChecks(Conformance[SomeSpec]):
     """Checks of the content of a spec, and that reading it is cheap."""
 
     @conformance_check(
@@ -30,7 +30,7 @@ class SpecChecks(Conformance):
     )
     def test_spec(self) -> None:
         """Check version, summary, reference, licence, every parameter, and the fields of its kind."""
-        spec = self.subject.spec
+        spec = self.spec
         problems = [*self._common(), *self._parameters()]
         if isinstance(spec, AlgorithmSpec):
             problems += self._algorithm(spec)
@@ -49,7 +49,7 @@ class SpecChecks(Conformance):
     def test_lazy_import(self) -> None:
         """Import it in a fresh process; a loose file, which holds everything in one place, may import anything."""
         info = self.subject.info
-        if self.subject.spec.file_sha256:
+        if self.spec.file_sha256:
             raise NotApplicable("a loose file holds its class itself; this is checked once it is installed")
         module = info.module.partition(":")[0]
         code = f"import sys, {module}; print([name for name in ('torch', 'pandas') if name in sys.modules])"
@@ -63,7 +63,7 @@ class SpecChecks(Conformance):
             raise Violation(f"import {module} loads {done.stdout.strip()}")
 
     def _common(self) -> Iterator[str]:
-        spec = self.subject.spec
+        spec = self.spec
         if type(spec.version) is not int or spec.version < 1:
             yield f"version is {spec.version!r}, not a whole number from 1"
         for name in ("summary", "reference", "licence"):
@@ -74,7 +74,7 @@ class SpecChecks(Conformance):
             yield "it requires modules but names no extra that installs them"
 
     def _parameters(self) -> Iterator[str]:
-        spec, names = self.subject.spec, [param.name for param in self.subject.spec.params]
+        spec, names = self.spec, [param.name for param in self.spec.params]
         for param in spec.params:
             if not param.doc.strip():
                 yield f"parameter '{param.name}' has no description"

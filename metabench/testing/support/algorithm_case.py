@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
 from metabench.planning.selection import Selection
 from metabench.registry.params import Value
+from metabench.registry.registry import load_registry
 from metabench.registry.resolved import resolve_params
 from metabench.registry.specs import AlgorithmSpec, Kind
 from metabench.registry.stage import chain_params
 from metabench.runtime.devices import choose_device
-from metabench.testing.conformance import Conformance, NotApplicable, Violation, describe_raised
+from metabench.testing.conformance import Conformance, NotApplicable, Subject, Violation, describe_raised, make_subject
 from metabench.testing.support.adaptive_scorer import AdaptingScorer, NumbersScorer
 from metabench.testing.support.scorer import MAP, VECTOR, FeatureScorer, Scorer
 from metabench.testing.support.synthetic_episodes import BaseClasses, Episodes, gaussians
@@ -24,18 +27,18 @@ DATA = Selection.datasets[0]
 """Training dataset: the one that a run has by default, which needs no download."""
 
 
-class AlgorithmChecks(Conformance):
+class AlgorithmChecks(Conformance[AlgorithmSpec]):
     """Base of the groups of checks that `AlgorithmConformance` is made of."""
 
     kind: ClassVar[Kind] = "algorithm"
     algorithm: ClassVar[str] = ""
 
-    @property
-    def spec(self) -> AlgorithmSpec:
-        """The spec of the algorithm."""
-        spec = self.subject.spec
-        assert isinstance(spec, AlgorithmSpec)
-        return spec
+    @staticmethod
+    @functools.lru_cache(maxsize=64)
+    def load_subject(name: str, files: tuple[Path, ...]) -> Subject[AlgorithmSpec]:
+        """Return the algorithm of that name."""
+        registry = load_registry(files)
+        return make_subject(registry, registry.find("algorithm", name))
 
     @property
     def setting(self) -> str:

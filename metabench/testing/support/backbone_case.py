@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -13,9 +15,10 @@ from metabench.data.encoded_sentences import encode_texts
 from metabench.errors import UsageError
 from metabench.models.interfaces import Backbone
 from metabench.models.output_checks import OutputError, require_finite, require_range, require_tensor
+from metabench.registry.registry import load_registry
 from metabench.registry.specs import BackboneSpec, Kind
 from metabench.runtime.devices import choose_device
-from metabench.testing.conformance import Conformance, Violation, describe_raised
+from metabench.testing.conformance import Conformance, Subject, Violation, describe_raised, make_subject
 from metabench.testing.support.scorer import TOLERANCE
 from metabench.testing.support.synthetic_episodes import generator
 
@@ -33,7 +36,7 @@ TEXTS = (
 OTHER_TEXTS = ("no", "what's the capital of Peru?", "ok", "play it again", "¿qué hora es?", "where is my parcel now")
 
 
-class BackboneChecks(Conformance):
+class BackboneChecks(Conformance[BackboneSpec]):
     """Base of the checks that `BackboneConformance` is made of.
 
     Attributes:
@@ -47,12 +50,12 @@ class BackboneChecks(Conformance):
     image_shapes: ClassVar[tuple[Shape, ...]] = ((1, 28, 28), (3, 32, 32))
     text_lengths: ClassVar[tuple[int, ...]] = (160,)
 
-    @property
-    def spec(self) -> BackboneSpec:
-        """The spec of the backbone."""
-        spec = self.subject.spec
-        assert isinstance(spec, BackboneSpec)
-        return spec
+    @staticmethod
+    @functools.lru_cache(maxsize=64)
+    def load_subject(name: str, files: tuple[Path, ...]) -> Subject[BackboneSpec]:
+        """Return the backbone of that name."""
+        registry = load_registry(files)
+        return make_subject(registry, registry.find("backbone", name))
 
     def shapes(self) -> Iterator[Shape]:
         """Yield the shapes of items that the backbone takes."""

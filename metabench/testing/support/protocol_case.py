@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,18 +17,26 @@ from metabench.data.paired_split import PairedSplit, pair_splits
 from metabench.episodes.batch import EpisodeBatch
 from metabench.episodes.protocols import EpisodeProtocol
 from metabench.errors import UsageError
+from metabench.registry.registry import load_registry
 from metabench.registry.specs import Kind, ProtocolSpec
-from metabench.testing.conformance import Conformance, NotApplicable, Violation
+from metabench.testing.conformance import Conformance, NotApplicable, Subject, Violation, make_subject
 from metabench.utils.random_streams import Stream
 
 CHECKED_EPISODES = 40
 
 
-class ProtocolCase(Conformance):
+class ProtocolCase(Conformance[ProtocolSpec]):
     """Base of the checks of a protocol: splits whose classes are of one size, or of many."""
 
     kind: ClassVar[Kind] = "protocol"
     protocol: ClassVar[str] = ""
+
+    @staticmethod
+    @functools.lru_cache(maxsize=64)
+    def load_subject(name: str, files: tuple[Path, ...]) -> Subject[ProtocolSpec]:
+        """Return the protocol of that name."""
+        registry = load_registry(files)
+        return make_subject(registry, registry.find("protocol", name))
 
     def make(self) -> EpisodeProtocol:
         """Return a new instance of the protocol."""
@@ -37,16 +47,16 @@ class ProtocolCase(Conformance):
         """Yield the splits that the protocol takes, with an instance; the even one it must take."""
         for name in names:
             counts = [60] * 60 if name == "even" else [40 + 7 * label % 61 for label in range(60)]
-            spec, split, protocol = self.subject.spec, made_up_split(counts, 3), self.make()
-            if isinstance(spec, ProtocolSpec) and spec.beside:
+            spec, split, protocol = self.spec, made_up_split(counts, 3), self.make()
+            if spec.beside:
                 base = made_up_split(counts[:20])
                 split = join_splits(split, base, reserve_mask(base, name, float(self.values["reserve"])))
-            if isinstance(spec, ProtocolSpec) and spec.support:
+            if spec.support:
                 split = pair_splits(split, made_up_split(counts[::-1]))
             try:
                 protocol.check(split)
             except UsageError as error:
-                if isinstance(spec, ProtocolSpec) and spec.episodes:
+                if spec.episodes:
                     raise NotApplicable("its episodes are a list that a dataset of its own lays down") from error
                 if name == "even":
                     raise Violation(f"it refuses 60 classes of 60 images: {error}") from error
