@@ -47,6 +47,18 @@ class Learner(ABC):
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Return the scores (B, Q, way) of a batch of episodes; called in evaluation mode and without gradients."""
 
+    def own_losses(self, data: Tensor, batch: EpisodeBatch, episode: int) -> Tensor | None:
+        """Return the loss (B,) of each episode of a batch, by a loss of the algorithm's own.
+
+        Args:
+            data, batch: as in `scores`, and called as it is.
+            episode: number of training episodes so far.
+
+        Returns:
+            None where the loss is that of the scores (`metabench.models.interfaces.objective`).
+        """
+        return None
+
     def width(self, batch: EpisodeBatch) -> int:
         """Return the numbers per query in `scores`: one for each class, or the predicted ones."""
         return batch.way
