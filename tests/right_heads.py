@@ -24,6 +24,13 @@ def metabench_algorithms():
             **COMMON,
         ),
         AlgorithmSpec(
+            name="against-base",
+            target="right_heads:AgainstBase",
+            trains=False,
+            uses=("base",),
+            **COMMON,
+        ),
+        AlgorithmSpec(
             name="tuned",
             target="right_heads:Tuned",
             trains=False,
@@ -65,6 +72,21 @@ class OneWay(FeatureHead):
         distances = squared_distances(episode.query, prototypes(episode.support, episode.labels, episode.way))
         scores = -distances / episode.query.shape[-1]
         return scores + self.mix(scores)
+
+
+class AgainstBase(FeatureHead):
+    """Nearest class mean of the similarities to the mean of each base class."""
+
+    def __init__(self, feature_dim):
+        super().__init__()
+        self.register_buffer("base_means", torch.zeros(1, feature_dim))
+
+    def study(self, features, classes):
+        self.base_means = prototypes(features[None], classes[None], int(classes.max()) + 1)[0]
+
+    def logits(self, episode):
+        support, query = (part @ self.base_means.T / 10 for part in (episode.support, episode.query))
+        return -squared_distances(query, prototypes(support, episode.labels, episode.way))
 
 
 class Tuned(FeatureHead):

@@ -32,6 +32,7 @@ class Learner(ABC):
             take its features, float32 (N, D), for images; they are computed once for training and evaluation.
         beside_mb: peak memory in MiB of the processes beside this one.
         algorithm, backbone: names of the two plugins in messages.
+        studies: whether its head needs to have studied base classes.
         inductive: whether the score of a query must not depend on the other queries.
     """
 
@@ -41,6 +42,7 @@ class Learner(ABC):
     beside_mb: float = 0.0
     algorithm: str = "the algorithm"
     backbone: str = "the backbone"
+    studies: bool = False
     inductive: bool = False
 
     @abstractmethod

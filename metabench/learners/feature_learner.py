@@ -59,8 +59,8 @@ class FeatureLearner(Learner):
         self.teacher = None if teacher is None else teacher.requires_grad_(False).eval()
 
     def study(self, features: Tensor, classes: Tensor) -> None:
-        """Let the head study the training classes."""
-        self.module.head.study(features, classes)
+        """Let the head study the training classes, int64 (N,), by features (N, D)."""
+        self.module.head.study(features.view(-1, *self.module.item_shape), classes)
 
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
         """Return the number of episodes whose gathered features fit the cache."""

@@ -12,9 +12,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from metabench.errors import MetabenchError, MissingError, UsageError
+from metabench.models.interfaces import FeatureHead, studied_buffers
 from metabench.records.checkpoint_metadata import parse_metadata
 from metabench.utils.atomic_files import replacing
 from metabench.utils.paths import is_file
+
+STUDIED = "studied"
+"""Entry in the meta data of weights whose head has studied the base classes."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -80,7 +84,11 @@ def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
         raise UsageError(
             f"checkpoint {path}{made_for} is for tasks of {meta['way']} classes, and these have {way}; check --ways"
         )
-    for name in sorted(own.keys() | tensors.keys()):
+    heads = (
+        (f"{name}." if name else "", part) for name, part in model.named_modules() if isinstance(part, FeatureHead)
+    )
+    studied = {name for prefix, head in heads for name in studied_buffers(head, tensors, prefix)}
+    for name in sorted((own.keys() | tensors.keys()) - studied):
         ours = tuple(own[name].shape) if name in own else "absent"
         theirs = tuple(tensors[name].shape) if name in tensors else "absent"
         if ours != theirs:

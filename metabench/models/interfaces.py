@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -72,6 +73,12 @@ class FeatureHead(nn.Module, ABC):
     needs_grad: ClassVar[bool] = False
     """`logits` takes gradients in evaluation too, as of what it adapts to an episode. They are enabled for it then."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        if type(self).study is not FeatureHead.study:
+            self.register_buffer("_place", torch.empty(0), persistent=False)  # is on the device of the head
+            self.register_load_state_dict_pre_hook(_make_room)  # type: ignore[no-untyped-call]
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Raise TypeError for a method that takes the parts of an episode one by one, which it did once."""
         super().__init_subclass__(**options)
@@ -96,9 +103,12 @@ class FeatureHead(nn.Module, ABC):
     def study(self, features: Tensor, classes: Tensor) -> None:
         """Fill buffers from the training classes, once, after training; for algorithms with ``uses=("base",)``.
 
+        What is kept are buffers, copies of their own: registered in the constructor, or here. Their size may depend on
+        the data, and a checkpoint of another size can be loaded. While the head is trained they are as constructed.
+
         Args:
-            features: (N, D) of the training split.
-            classes: int64 (N,), in ``[0, C)``.
+            features: (N, D) of the training split, or maps (N, C, H, W).
+            classes: int64 (N,), from 0 to one less than their number.
         """
 
     def loss(self, episode: Episode, query_labels: Tensor) -> Tensor:
@@ -112,6 +122,27 @@ class FeatureHead(nn.Module, ABC):
         require_tensor(scores, (*query.shape[:2], way), f"{type(self).__name__}.logits", query.device)
         smoothing = context_now().label_smoothing
         return nn.functional.cross_entropy(scores.reshape(-1, way), query_labels.reshape(-1), label_smoothing=smoothing)
+
+
+def studied_buffers(head: FeatureHead, names: Iterable[str], prefix: str = "") -> list[str]:
+    """Return which of `names` are buffers of the head, or would be, that its study fills; not of its parts.
+
+    Args:
+        names: of tensors in a file.
+        prefix: of the names of the head.
+    """
+    if type(head).study is FeatureHead.study:
+        return []
+    own = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    buffers = {name for name, _ in head.named_buffers(recurse=False)}
+    return [prefix + name for name in own if "." not in name and (name in buffers or not hasattr(head, name))]
+
+
+def _make_room(head: FeatureHead, tensors: Mapping[str, Tensor], prefix: str, *options: Any) -> None:
+    """Give the buffers that study fills the sizes that they have in `tensors`, which are about to be loaded."""
+    for name in studied_buffers(head, tensors, prefix):
+        empty = torch.empty_like(tensors[name], device=head.get_buffer("_place").device)
+        head.register_buffer(name.removeprefix(prefix), empty)
 
 
 def decode_numbers(items: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from metabench.errors import UsageError
 from metabench.planning.combine import Combination
-from metabench.planning.compatibility import incompatibility
+from metabench.planning.compatibility import incompatibility, missing_base
 from metabench.planning.resolve import PlanRequest, resolve_plugin
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.planning.training_chain import refuse_trained_on, training_chain
@@ -67,8 +67,8 @@ def build_runs(
     ways = selection.ways if request.has_ways else (0,)
     for way, shot in itertools.product(ways, selection.shots):
         stages, problem = _stages(request, combination, parts, (way, shot))
-        problem = incompatible or problem
         run = _run(request, combination, parts, (way, shot), stages)
+        problem = incompatible or problem or missing_base(run)
         for seed in selection.seeds if stages else (0,):
             seeded = dataclasses.replace(run, seed=seed, checkpoint_sha256=checkpoint_sha256)
             yield RejectedRun(seeded, problem) if problem else seeded

@@ -82,7 +82,8 @@ def _refuse_ineffective(request: PlanRequest, combinations: Sequence[Combination
         )
     if selection.train_dataset and selection.checkpoint is not None:
         raise UsageError("cannot apply --train-dataset: with --checkpoint nothing is trained. Leave one of them out.")
-    if selection.train_dataset and not any(item.algorithm.spec.trains for item in combinations):
+    learns = (item.algorithm.spec.trains or item.algorithm.spec.uses for item in combinations)
+    if selection.train_dataset and not any(learns):
         raise UsageError(
             "cannot apply --train-dataset: no algorithm is trained. Choose another --algo; see "
             "'metabench list algorithms'."

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from metabench.errors import UsageError
+from metabench.planning.run_spec import RunSpec
 from metabench.registry.registry import Registry
 from metabench.registry.specs import SAME_CLASSES, AlgorithmSpec, BackboneSpec, DatasetSpec, ProtocolSpec
 
@@ -55,6 +56,18 @@ def refuse_untrained(algorithm: AlgorithmSpec, backbone: BackboneSpec, dataset: 
     raise UsageError(
         f"'{dataset}' has no classes to meta-train {algorithm.name} on; use {other}--checkpoint, "
         "or an algorithm that needs no training ('metabench list')"
+    )
+
+
+def missing_base(run: RunSpec) -> UsageError | None:
+    """Return why an algorithm has no base classes to study; None where it has, or studies none."""
+    if not run.uses_base or "train" in run.trained_on.spec.splits:
+        return None
+    spec = run.algorithm.spec
+    others = "".join(f", another algo.{name}" for name in spec.uses_when)
+    return UsageError(
+        f"{spec.name} studies the features of training classes, and '{run.trained_on.name}' has none; use "
+        f"--train-dataset, --checkpoint{others}, or an algorithm that needs none ('metabench list')"
     )
 
 

@@ -57,6 +57,17 @@ class Corner(FeatureHead):
         return self.scale * episode.query[:, :, 0, 0, : episode.way]
 
 
+def test_a_head_that_reads_maps_studies_maps() -> None:
+    class Studious(Corner):
+        def study(self, features: Tensor, classes: Tensor) -> None:
+            self.seen += [tuple(features.shape), tuple(classes.shape)]
+
+    model = build_model(Pixels, {}, Studious, {}, (2, 4, 3), 0, reads="maps")
+    assert isinstance(model, Model)
+    FeatureLearner(model).study(torch.zeros(5, 24), torch.zeros(5, dtype=torch.int64))
+    assert model.head.seen == [(2, 4, 3), (5, 2, 4, 3), (5,)]
+
+
 @pytest.mark.parametrize("backbone", [Conv4, Pixels])
 def test_maps_are_the_vectors_in_their_shape(source: EpisodeSource, backbone: type[Backbone]) -> None:
     """The same rows of features, trained and scored."""

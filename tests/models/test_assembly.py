@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from metabench.errors import MetabenchError, MissingError, UsageError
 from metabench.learners.feature_learner import FeatureLearner
@@ -89,6 +90,39 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert load_weights(other, path) == meta
     assert same(saved, other)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+class Studious(ProtoNet):
+    """Keeps the features that it studies, and how many classes they were of."""
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__(feature_dim)
+        self.register_buffer("kept", torch.zeros(1, feature_dim))
+
+    def study(self, features: Tensor, classes: Tensor) -> None:
+        self.kept = features.clone()
+        self.register_buffer("counts", classes.bincount())
+
+
+def test_buffers_that_were_studied_are_loaded_whatever_their_size(tmp_path: Path) -> None:
+    path = tmp_path / "studied.safetensors"
+    saved, fresh, other = (build(head=Studious) for _ in range(3))
+    saved.head.study(torch.randn(7, 4), torch.tensor([0, 0, 1, 2, 2, 2, 2]))
+    other.head.study(torch.randn(3, 4), torch.tensor([0, 1, 1]))
+    save_tensors(path, saved.state_dict(), {})
+    for model in (fresh, other):
+        load_weights(model, path)
+        assert same(saved, model)
+    assert fresh.state_dict()["head.counts"].tolist() == [2, 1, 4]
+    other.load_state_dict(build(head=Studious).state_dict() | {"head.counts": torch.tensor([5])})
+    assert other.state_dict()["head.counts"].tolist() == [5]
+
+
+def test_weights_of_another_head_are_not_taken_for_studied_buffers(tmp_path: Path) -> None:
+    wider = build(head=Studious, channels=6)
+    assert "backbone.blocks.0.conv.bias is (6,) there and (4,) here" in refusal(tmp_path, wider, build(head=Studious))
+    assert "head.kept is absent there and (1, 4) here" in refusal(tmp_path, build(head=ProtoNet), build(head=Studious))
+    assert "head.kept is (1, 4) there and absent here" in refusal(tmp_path, build(head=Studious), build(head=ProtoNet))
 
 
 def test_meta_data_is_optional_in_a_foreign_file(tmp_path: Path) -> None:

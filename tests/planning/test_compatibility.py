@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
 import pytest
 
 from metabench.errors import UsageError
-from metabench.planning.planner import plan_each
+from metabench.planning.planner import plan, plan_each
 from metabench.planning.run_spec import RejectedRun, RunSpec
 from metabench.planning.selection import Selection
+from metabench.registry.params import Param
 from tests.planning.small_registry import REGISTRY, runs
 
 
@@ -33,6 +35,24 @@ from tests.planning.small_registry import REGISTRY, runs
 def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         runs(**options)
+
+
+def test_base_classes_to_study_must_be_there() -> None:
+    for params, others in (({}, ""), ({"algo.centre": True}, ", another algo.centre")):
+        spec = REGISTRY.algorithms["floor"]
+        conditions = {"centre": (True,)} if params else {}
+        choice = (Param("centre", False, "subtract the mean of base classes"),) if params else ()
+        studious = dataclasses.replace(spec, name="studious", params=choice, uses=("base",), uses_when=conditions)
+        registry = dataclasses.replace(REGISTRY, algorithms={**REGISTRY.algorithms, "studious": studious})
+        wanted = Selection(("studious",), ("unseen",), backbones=("net",), settings=params)
+        with pytest.raises(UsageError) as caught:
+            plan(wanted, registry)
+        assert str(caught.value) == (
+            "studious studies the features of training classes, and 'unseen' has none; use --train-dataset, "
+            f"--checkpoint{others}, or an algorithm that needs none ('metabench list')"
+        )
+        assert len(plan(dataclasses.replace(wanted, train_dataset="digits"), registry)) == 1
+    assert len(plan(dataclasses.replace(wanted, settings={}), registry)) == 1  # it studies nothing then
 
 
 def test_what_does_not_fit_is_told_beside_what_does() -> None:

@@ -8,9 +8,12 @@ from metabench.testing.checks.learning import LearningChecks
 from metabench.testing.checks.outcome import OutcomeChecks
 from metabench.testing.checks.spec import SpecChecks
 from metabench.testing.checks.state import StateChecks
+from metabench.testing.checks.study import StudyChecks
 
 
-class AlgorithmConformance(LearningChecks, StateChecks, OutcomeChecks, InvarianceChecks, SpecChecks[AlgorithmSpec]):
+class AlgorithmConformance(
+    LearningChecks, StudyChecks, StateChecks, OutcomeChecks, InvarianceChecks, SpecChecks[AlgorithmSpec]
+):
     """Every check of an algorithm; pytest runs those of the last base first.
 
     Use it in a test module::

@@ -147,10 +147,20 @@ class _Lesson:
         data = to_device(self.split("test").images, self.device)
         if (backbone := self.learner.embedder) is not None:
             data = embed(backbone, data)
+        if self.run.uses_base:
+            self._study()
         source = EpisodeSource(_protocol(self.run.protocol), self.split("test"), "conformance")
         shares: list[NDArray[np.float64]] = []
         evaluate(self.learner, data, source, EPISODES, np.zeros(0), shares.append)
         return (100.0 if self.run.metric == ACCURACY else self.run.metric.sign) * np.concatenate(shares)
+
+    @torch.no_grad()
+    def _study(self) -> None:
+        assert isinstance(self.learner, FeatureLearner)
+        split = self.split("train")
+        features = embed(self.learner.embedder, to_device(split.images, self.device))
+        classes = torch.from_numpy(split.class_of(np.arange(len(split.images))))
+        self.learner.study(features, classes.to(self.device))
 
     def split(self, name: str) -> Any:
         """Return a split of the small data."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 
 from metabench.errors import UsageError
 from metabench.models.assembly import build_frozen
+from metabench.models.interfaces import FeatureHead
 from metabench.registry.metric import ACCURACY
 from metabench.registry.registry import availability, load_target
 from metabench.registry.specs import FOLD, AlgorithmSpec, DatasetSpec, ProtocolSpec, SomeSpec, defaults
@@ -102,12 +103,7 @@ class SpecChecks(Conformance[SomeSpec]):
             yield f"its backbone '{spec.backbone}' is not installed"
         elif spec.trains and not (spec.recipes or spec.trained_as):
             yield "it trains but has no recipe; give it one for '*'"
-        if spec.reads == "maps" and spec.takes == "images":
-            yield "it reads maps, which only an algorithm that takes features can"
-        elif spec.reads == "maps" and (problem := self._no_map(spec.backbone)):
-            yield problem
-        if spec.ways == "one" and spec.takes == "images":
-            yield "ways is for what takes features: a network that takes images is always made for one"
+        yield from self._head(spec)
         for name, recipe in spec.recipes.items():
             yield from (f"recipe '{name}': {problem}" for problem in _recipe(as_chain(recipe)))
             if spec.ways == "one":
@@ -117,6 +113,18 @@ class SpecChecks(Conformance[SomeSpec]):
                 yield f"it is exempt from {exempt.check} without a reason"
             if unknown := set(exempt.when) - {param.name for param in spec.params}:
                 yield f"its exemption from {exempt.check} names unknown parameters {sorted(unknown)}"
+
+    def _head(self, spec: AlgorithmSpec) -> Iterator[str]:
+        """Yield what is wrong with the fields for heads on features."""
+        has_study = getattr(self.subject.target, "study", FeatureHead.study) is not FeatureHead.study
+        if has_study != ("base" in spec.uses):
+            yield f"its class has {'a' if has_study else 'no'} method study, and uses is {spec.uses}"
+        if unknown := set(spec.uses_when) - {param.name for param in spec.params}:
+            yield f"uses_when names unknown parameters {sorted(unknown)}"
+        if spec.takes == "images" and (spec.reads, spec.ways, spec.uses) != ("vectors", "any", ()):
+            yield "reads, ways and uses are for what takes features"
+        elif spec.reads == "maps" and (problem := self._no_map(spec.backbone)):
+            yield problem
 
     def _no_map(self, backbone: str) -> str:
         """Return what is wrong with the default backbone of an algorithm that reads maps; '' if nothing is."""

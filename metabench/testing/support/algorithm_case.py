@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,10 +18,10 @@ from metabench.registry.stage import chain_params
 from metabench.runtime.devices import choose_device
 from metabench.testing.conformance import Conformance, NotApplicable, Subject, Violation, describe_raised, make_subject
 from metabench.testing.support.adaptive_scorer import AdaptingScorer, NumbersScorer
-from metabench.testing.support.scorer import FeatureScorer, Scorer
-from metabench.testing.support.synthetic_episodes import Episodes
+from metabench.testing.support.scorer import MAP, VECTOR, FeatureScorer, Scorer
+from metabench.testing.support.synthetic_episodes import BaseClasses, Episodes, gaussians
 
-SCORERS = {"features": FeatureScorer, "images": AdaptingScorer}
+SCORERS: Mapping[str, type[Scorer]] = {"features": FeatureScorer, "images": AdaptingScorer}
 """By what the algorithm takes."""
 DATA = Selection.datasets[0]
 """Training dataset: the one that a run has by default, which needs no download."""
@@ -50,18 +51,37 @@ class AlgorithmChecks(Conformance[AlgorithmSpec]):
         device: torch.device = choose_device(self.device)
         return device
 
-    def scorer(self, seed: int = 0, device: torch.device | None = None) -> Scorer:
+    def scorer(self, seed: int = 0, device: torch.device | None = None, studied: bool = True) -> Scorer:
         """Build the algorithm anew, with weights that depend on `seed` alone.
 
+        Args:
+            seed: of torch's random numbers.
+            device: holds the weights; None takes that of the checks.
+            studied: it has studied made-up base classes, if it studies any.
+
         Raises:
-            Violation: its constructor raised.
+            Violation: its constructor raised, or its study.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             try:
-                return self.build(device)
+                scorer = self.build(device)
             except Exception as error:  # the plugin's own code may fail in any way
                 raise Violation(describe_raised("its constructor", error)) from error
+        if studied and self.studies:
+            scorer.study(self.base_classes().to(device or self.torch_device))
+        return scorer
+
+    @property
+    def studies(self) -> bool:
+        """True if the algorithm, with its present parameters, studies the classes that it was trained on."""
+        return "base" in self.spec.uses_with(self.values)
+
+    def base_classes(self, count: int = 12, seed: int = 41) -> BaseClasses:
+        """Make up base classes, ten items each, in the order of the classes as datasets have them."""
+        shape = MAP if self.spec.reads == "maps" else VECTOR
+        drawn = gaussians(shape, way=count, shots=10, queries=count, seed=seed, in_order=True)
+        return BaseClasses(1 + drawn.support[0], drawn.labels[0]).to(self.torch_device)
 
     def build(self, device: torch.device | None = None) -> Scorer:
         """Build the algorithm with torch's random numbers as they are."""

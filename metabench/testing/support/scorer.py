@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from metabench.models.interfaces import FeatureHead
 from metabench.models.output_checks import OutputError, require_finite, require_tensor, score_gap
 from metabench.registry.specs import AlgorithmSpec
 from metabench.testing.conformance import Violation, describe_raised
-from metabench.testing.support.synthetic_episodes import Episodes, gaussians
+from metabench.testing.support.synthetic_episodes import BaseClasses, Episodes, gaussians
 
 WAYS = (2, 4, 5, 20)
 """Those of the checks, for an algorithm that is built for one way."""
@@ -51,6 +51,21 @@ class Scorer(ABC):
     def learn(self, episodes: Episodes) -> None:
         """Leave the gradient of the training loss in ``.grad`` of the weights, as the harness does in training."""
 
+    def study(self, base: BaseClasses) -> None:
+        """Let the heads, if it has any, study base classes as the harness does after training.
+
+        Raises:
+            Violation: a head raised.
+        """
+        self.module.eval()
+        heads = [part for part in self.module.modules() if isinstance(part, FeatureHead)]
+        with torch.no_grad():
+            try:
+                for head in heads:
+                    head.study(base.features, base.classes)
+            except Exception as error:  # the plugin's own code may fail in any way
+                raise Violation(describe_raised(f"studying {len(base.classes)} items", error)) from error
+
     def scores(self, episodes: Episodes) -> Tensor:
         """Score as the harness does when it evaluates; finite scores (B, Q, way).
 
@@ -78,7 +93,7 @@ class FeatureScorer(Scorer):
     given = 1
 
     def __init__(
-        self, spec: AlgorithmSpec, target: type[FeatureHead], params: Mapping[str, Any], device: torch.device
+        self, spec: AlgorithmSpec, target: Callable[..., FeatureHead], params: Mapping[str, Any], device: torch.device
     ) -> None:
         self.item_shape = MAP if spec.reads == "maps" else VECTOR
         given: Any = self.item_shape if spec.reads == "maps" else self.item_shape[0]

@@ -62,6 +62,18 @@ class Episodes:
         return f"{count} of {self.way} ways, {support} support items and {queries} queries"
 
 
+@dataclass(frozen=True)
+class BaseClasses:
+    """Features (N, *item) of the classes that a head was trained on, and the class (N,) of each."""
+
+    features: Tensor
+    classes: Tensor
+
+    def to(self, device: torch.device) -> BaseClasses:
+        """Return the same on `device`."""
+        return BaseClasses(self.features.to(device), self.classes.to(device))
+
+
 def generator(seed: int) -> torch.Generator:
     """Return a random generator of its own: the kit must not touch the global one."""
     return torch.Generator().manual_seed(seed)
