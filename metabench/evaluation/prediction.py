@@ -23,9 +23,9 @@ from metabench.errors import MetabenchError, UsageError
 from metabench.evaluation.predicted_label import Prediction
 from metabench.evaluation.scoring import checked_outputs, winning_classes
 from metabench.learners.base import Learner
-from metabench.learners.factory import make_learner
+from metabench.learners.factory import load_checkpoint, make_learner
+from metabench.learners.views import with_views
 from metabench.models.assembly import Model
-from metabench.models.checkpoints import load_weights
 from metabench.models.embedding import embed
 from metabench.registry.resolved import ResolvedPlugin
 from metabench.registry.specs import AlgorithmSpec, BackboneSpec
@@ -201,13 +201,18 @@ def _decoded(
 def _load(learner: Learner, request: PredictionRequest, way: int, console: Console) -> None:
     if request.checkpoint is not None:
         try:
-            meta = load_weights(learner.module, request.checkpoint)
+            meta = load_checkpoint(learner, request.checkpoint)
         except UsageError as error:
             is_one_way = bool(getattr(learner.module, "way", 0))
             hint = f"; it must be made for the {way} classes of --support" if is_one_way else ""
             raise UsageError(f"{error}, --size and --colour{hint}") from None
         if "made_for" in meta:
             console.note(f"weights made for {meta['made_for']}")
+    elif learner.studies:
+        raise UsageError(
+            f"cannot label images with {request.algorithm.name}: it needs statistics of base classes. Pass "
+            "--checkpoint FILE of a run of it, or set its parameters so that it needs none ('metabench show NAME')"
+        )
     elif isinstance(learner.module, Model) and any(True for _ in learner.module.head.parameters()):
         name = request.algorithm.name
         raise UsageError(
@@ -222,9 +227,16 @@ def _scores(
     way = len(support.names)
     if not len(query):
         return torch.empty(0, way)
-    images = torch.from_numpy(np.concatenate([support.images, query])).to(device)
     body = learner.frozen if learner.frozen is not None else learner.embedder
-    data = images if body is None else embed(body, images, owner=learner.backbone)
+
+    def features(items: NDArray[np.uint8], view: str = "") -> Tensor:
+        tensor = torch.from_numpy(items).to(device)
+        return tensor if body is None else embed(body, tensor, owner=learner.backbone)
+
+    data = features(np.concatenate([support.images, query]))
+    if learner.views:  # of the support alone: what copies it gets must not depend on the queries
+        copies = with_views(support.images, "prediction", learner.views, features)[:, data.shape[1] :]
+        data = torch.cat([data, torch.nn.functional.pad(copies, (0, 0, 0, len(query)))], dim=1)
     learner.module.eval()
     rows = len(support.images) + np.arange(len(query))
     groups = rows[:, None] if one_by_one else rows[None]

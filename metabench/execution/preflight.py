@@ -8,9 +8,8 @@ from metabench.errors import UsageError
 from metabench.execution.episode_sources import measured_episodes, training_source
 from metabench.execution.session import Session
 from metabench.learners.base import Learner
-from metabench.learners.factory import check_learner, make_run_learner, make_training_learner
+from metabench.learners.factory import check_learner, load_checkpoint, make_run_learner, make_training_learner
 from metabench.models.assembly import Model
-from metabench.models.checkpoints import load_weights
 from metabench.planning.run_spec import RunSpec
 from metabench.registry.stage import Stage
 
@@ -28,7 +27,7 @@ def check_run(run: RunSpec, session: Session, device: torch.device) -> None:
         _check_stage(run, stage, session, device)
     learner = make_run_learner(run, loader.split(run.dataset, run.split).item_shape, device)
     if run.checkpoint is not None:
-        load_weights(learner.module, run.checkpoint)
+        load_checkpoint(learner, run.checkpoint)
     elif not run.stages:
         _refuse_untrained_head(run, learner)
     # After training too: what is scored may need more memory, and another number of classes.

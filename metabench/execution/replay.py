@@ -128,6 +128,7 @@ def rebuild(
         MissingError: a plugin is not installed, or has other parameters.
     """
     inputs = record.inputs
+    base = inputs.base if inputs.training is None else None
     choices: dict[str, ResolvedPlugin[Any]] = {
         kind: _choice(kind, plugin, registry) for kind, plugin in inputs.plugins.items()
     }
@@ -145,6 +146,7 @@ def rebuild(
         checkpoint=weights,
         checkpoint_sha256="" if weights is None else file_sha256(weights),
         split=inputs.dataset.split,
+        source=None if base is None or base.dataset is None else _choice("dataset", base.dataset, registry),
     )
 
 
@@ -212,6 +214,8 @@ def _refuse_other_inputs(wanted: Inputs, rebuilt: Inputs) -> None:
 
     Versions are left to `_refuse_other_versions`.
     """
+    if wanted.training is None and wanted.base != rebuilt.base:
+        raise MissingError("the data are not those of the record: it studied other base classes")
     for kind, plugin in wanted.plugins.items():
         recorded, here = as_plain(plugin), as_plain(rebuilt.plugins[kind])
         # A parameter that is newer than the record has its default, and the answers decide.

@@ -8,6 +8,7 @@ from typing import Any
 
 from metabench.episodes.source import EpisodeSource
 from metabench.learners.base import Learner
+from metabench.models.checkpoints import STUDIED
 from metabench.models.fingerprints import weights_digest
 from metabench.planning.run_spec import RunSpec
 from metabench.registry.resolved import ResolvedPlugin
@@ -27,7 +28,7 @@ def scorer_digest(learner: Learner, source: EpisodeSource) -> str:
 
 def made_for(run: RunSpec) -> dict[str, Any]:
     """Return what a file of weights says of its run: in words, and for `metabench predict` as names and parameters."""
-    return _made_for(run, run.algorithm)
+    return {**_made_for(run, run.algorithm), **({STUDIED: True} if run.uses_base else {})}
 
 
 def made_for_stage(run: RunSpec, stage: Stage) -> dict[str, Any]:
@@ -46,5 +47,6 @@ def _made_for(run: RunSpec, algorithm: ResolvedPlugin[AlgorithmSpec]) -> dict[st
         **own,
         "made_for": f"{algorithm.words} on {run.backbone.words}, data {run.trained_on.words}",
         "algorithm": {"name": algorithm.name, "params": algorithm.recorded},
+        **({"way": run.protocol.params["way"]} if algorithm.spec.ways == "one" else {}),
         "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},
     }

@@ -16,6 +16,7 @@ from metabench.execution.feature_cache import SplitImages
 from metabench.execution.run_data import withheld_images
 from metabench.execution.run_fingerprints import made_for, made_for_stage
 from metabench.execution.stage_training import train_stage
+from metabench.learners.factory import load_checkpoint
 from metabench.models.assembly import Model
 from metabench.models.checkpoints import load_body, load_tensors, load_weights, save_tensors
 from metabench.utils.atomic_files import write_atomic
@@ -41,7 +42,7 @@ def prepare_weights(active: ActiveRun) -> dict[str, Any] | None:
     """
     run, model = active.run, active.learner.module
     if run.checkpoint is not None:
-        load_weights(model, run.checkpoint)
+        load_checkpoint(active.learner, run.checkpoint)
         return {"checkpoint": run.checkpoint.name, "weights_sha256": run.checkpoint_sha256}
     if not run.stages:
         if run.uses_base:

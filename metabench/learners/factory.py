@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ from metabench.errors import UsageError
 from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.base import Learner
 from metabench.learners.feature_learner import FeatureLearner
+from metabench.learners.views import VIEWS
 from metabench.models.assembly import Embedded, Model, NoFeatureMap, build_frozen, build_model
-from metabench.models.checkpoints import load_body
+from metabench.models.checkpoints import STUDIED, load_body, load_weights
 from metabench.models.embedding import embedded_width
 from metabench.models.nearest_unit_mean import NearestUnitMean
 from metabench.planning.run_spec import RunSpec
@@ -115,9 +117,11 @@ def make_learner(
     learner: Learner
     if isinstance(model, Model):
         learner = FeatureLearner(model, precision, frozen)
+        learner.views = VIEWS if "views" in spec.uses_with(algorithm.params) else 0
     else:
         learner = AdaptiveLearner(model, precision, frozen=frozen, device=device)
     learner.algorithm, learner.backbone = f"algorithm '{algorithm.name}'", f"backbone '{backbone.name}'"
+    learner.studies = "base" in spec.uses_with(algorithm.params)
     learner.inductive = spec.setting_with(algorithm.params) == "inductive"
     return learner
 
@@ -130,6 +134,21 @@ def _no_map(algorithm: ResolvedPlugin[AlgorithmSpec], backbone: ResolvedPlugin[B
         f"cannot run {algorithm.name} on backbone '{backbone.name}': it reads feature maps, and the features of this "
         f"backbone are none. Use {' or '.join(remedies) or 'another --backbone'}."
     )
+
+
+def load_checkpoint(learner: Learner, path: Path) -> dict[str, Any]:
+    """Load a file of weights into a learner and return its meta data.
+
+    Raises:
+        UsageError: it does not fit, or the learner needs statistics of base classes and it holds none.
+    """
+    meta = load_weights(learner.module, path)
+    if learner.studies and not meta.get(STUDIED):
+        raise UsageError(
+            f"cannot use checkpoint {path}: {learner.algorithm} needs statistics of base classes, and it holds none. "
+            "Use the weights of a run of this algorithm with these parameters."
+        )
+    return meta
 
 
 def check_learner(

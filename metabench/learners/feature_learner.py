@@ -41,7 +41,7 @@ class FeatureLearner(Learner):
 
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Return the scores (B, Q, way) of the head on gathered features."""
-        return batch_logits(self.module.head, data, batch, self.module.item_shape)
+        return batch_logits(self.module.head, data, batch, self.module.item_shape, self.views)
 
     def own_losses(self, data: Tensor, batch: EpisodeBatch, episode: int) -> Tensor | None:
         """Return the loss (B,) of each episode by itself, where the head has a loss of its own."""
@@ -53,7 +53,7 @@ class FeatureLearner(Learner):
             for index in range(len(batch)):
                 alone = batch[index : index + 1]
                 truth = torch.tensor(alone.query_labels, device=data.device)
-                loss = head_loss(head, batch_episode(data, alone, shape), truth)
+                loss = head_loss(head, batch_episode(data, alone, shape, self.views), truth)
                 losses.append(require_tensor(loss, (), owner, data.device))
         return torch.stack(losses)
 
@@ -153,15 +153,28 @@ def gather(features: Tensor, rows: NDArray[np.int64], item_shape: tuple[int, ...
     return features.index_select(0, index).view(*rows.shape, *item_shape)
 
 
-def batch_episode(features: Tensor, batch: EpisodeBatch, item_shape: tuple[int, ...] = (-1,)) -> Episode:
-    """Return a batch of episodes as a head sees it, with items of `item_shape` from features (N, D)."""
+def batch_episode(
+    features: Tensor, batch: EpisodeBatch, item_shape: tuple[int, ...] = (-1,), views: int = 0
+) -> Episode:
+    """Return a batch of episodes as a head sees it.
+
+    Args:
+        features: (N, D), or (N, (1 + views) D) where those of augmented copies follow.
+        batch: B episodes.
+        item_shape: of what the head reads.
+        views: augmented copies of each image.
+    """
     labels = torch.tensor(batch.support_labels, device=features.device)  # a copy: heads may write to it
-    support, query = (gather(features, rows, item_shape) for rows in (batch.support, batch.query))
-    return Episode(support, labels, query, batch.way)
+    plain = features[:, : features.shape[1] // (1 + views)]
+    support, query = (gather(plain, rows, item_shape) for rows in (batch.support, batch.query))
+    copies = None
+    if views:
+        copies = gather(features[:, plain.shape[1] :], batch.support, (views, *support.shape[2:]))
+    return Episode(support, labels, query, batch.way, copies)
 
 
 def batch_logits(
-    head: FeatureHead, features: Tensor, batch: EpisodeBatch, item_shape: tuple[int, ...] = (-1,)
+    head: FeatureHead, features: Tensor, batch: EpisodeBatch, item_shape: tuple[int, ...] = (-1,), views: int = 0
 ) -> Tensor:
-    """Return the head's scores (B, Q, way) for a batch of episodes, on items of `item_shape`."""
-    return head_scores(head, batch_episode(features, batch, item_shape))
+    """Return the head's scores (B, Q, way) for a batch of episodes; arguments as those of `batch_episode`."""
+    return head_scores(head, batch_episode(features, batch, item_shape, views))

@@ -17,6 +17,9 @@ from metabench.records.checkpoint_metadata import parse_metadata
 from metabench.utils.atomic_files import replacing
 from metabench.utils.paths import is_file
 
+STUDIED = "studied"
+"""Entry in the meta data of weights whose head has studied the base classes."""
+
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and JSON `meta` as one safetensors file, atomically: the old file or the new, never half."""

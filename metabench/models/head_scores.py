@@ -30,8 +30,8 @@ def _evaluated(head: FeatureHead, method: Callable[..., Tensor], episode: Episod
     if not head.needs_grad:
         return method(episode, *more)
     with _gradients(head):
-        support, labels, query = (_ordinary(part) for part in (episode.support, episode.labels, episode.query))
-        result = method(replace(episode, support=support, labels=labels, query=query), *map(_ordinary, more))
+        parts = {name: _ordinary(part) for name, part in vars(episode).items() if isinstance(part, Tensor)}
+        result = method(replace(episode, **parts), *map(_ordinary, more))
         return result.detach() if isinstance(result, Tensor) else result
 
 
