@@ -24,6 +24,7 @@ from metabench.evaluation.predicted_label import Prediction
 from metabench.evaluation.scoring import checked_outputs, winning_classes
 from metabench.learners.base import Learner
 from metabench.learners.factory import load_checkpoint, make_learner
+from metabench.learners.views import with_views
 from metabench.models.assembly import Model
 from metabench.models.embedding import embed
 from metabench.registry.resolved import ResolvedPlugin
@@ -226,9 +227,16 @@ def _scores(
     way = len(support.names)
     if not len(query):
         return torch.empty(0, way)
-    images = torch.from_numpy(np.concatenate([support.images, query])).to(device)
     body = learner.frozen if learner.frozen is not None else learner.embedder
-    data = images if body is None else embed(body, images, owner=learner.backbone)
+
+    def features(items: NDArray[np.uint8], view: str = "") -> Tensor:
+        tensor = torch.from_numpy(items).to(device)
+        return tensor if body is None else embed(body, tensor, owner=learner.backbone)
+
+    data = features(np.concatenate([support.images, query]))
+    if learner.views:  # of the support alone: what copies it gets must not depend on the queries
+        copies = with_views(support.images, "prediction", learner.views, features)[:, data.shape[1] :]
+        data = torch.cat([data, torch.nn.functional.pad(copies, (0, 0, 0, len(query)))], dim=1)
     learner.module.eval()
     rows = len(support.images) + np.arange(len(query))
     groups = rows[:, None] if one_by_one else rows[None]

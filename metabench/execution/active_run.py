@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.data.joint_split import base_rows
@@ -12,6 +13,7 @@ from metabench.execution.feature_cache import FeatureCache, SplitImages
 from metabench.execution.run_data import reserved_images
 from metabench.execution.session import Session
 from metabench.learners.base import Learner
+from metabench.learners.views import with_views
 from metabench.models.embedding import to_device
 from metabench.planning.data_digests import DataDigests
 from metabench.planning.run_spec import RunSpec
@@ -64,7 +66,13 @@ class ActiveRun:
 
     def _scorable_split(self, name: str) -> Tensor:
         images = self.session.loader.split(self.run.dataset, name).images
-        split = SplitImages(images, self.digests.measured[name])
-        if self.learner.frozen is not None or self.learner.embedder is None:
-            return self.items(split)
-        return self.features.embedded(self.run, self.learner.embedder, split)
+        digest = self.digests.measured[name]
+        if self.learner.frozen is None and self.learner.embedder is None:
+            return self.items(SplitImages(images, digest))
+        if not self.learner.views:
+            return self.embedded(SplitImages(images, digest))
+
+        def embed(images: NDArray[np.uint8], view: str) -> Tensor:
+            return self.embedded(SplitImages(images, f"{digest} {view}".rstrip()))
+
+        return with_views(images, digest, self.learner.views, embed)

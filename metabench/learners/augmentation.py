@@ -49,7 +49,11 @@ def augmented(images: Tensor, augment: str) -> Tensor:
     """
     if augment == "none":
         return images
-    generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    return augmented_by(torch.Generator().manual_seed(int(torch.randint(2**62, ()))), images, augment)
+
+
+def augmented_by(generator: torch.Generator, images: Tensor, augment: str) -> Tensor:
+    """Return the same as `augmented`, of a kind other than ``none``, by random numbers of a generator."""
     images = crop_flip(images, generator)
     return jitter(images, generator) if augment == "crop-flip-jitter" else images
 

@@ -32,6 +32,7 @@ class Learner(ABC):
             take its features, float32 (N, D), for images; they are computed once for training and evaluation.
         beside_mb: peak memory in MiB of the processes beside this one.
         algorithm, backbone: names of the two plugins in messages.
+        views: augmented copies of each image whose features stand behind its own in `data`; mostly 0.
         studies: whether its head needs to have studied base classes.
         inductive: whether the score of a query must not depend on the other queries.
     """
@@ -42,6 +43,7 @@ class Learner(ABC):
     beside_mb: float = 0.0
     algorithm: str = "the algorithm"
     backbone: str = "the backbone"
+    views: int = 0
     studies: bool = False
     inductive: bool = False
 

@@ -13,6 +13,7 @@ from metabench.errors import UsageError
 from metabench.learners.adaptive_learner import AdaptiveLearner
 from metabench.learners.base import Learner
 from metabench.learners.feature_learner import FeatureLearner
+from metabench.learners.views import VIEWS
 from metabench.models.assembly import Embedded, Model, NoFeatureMap, build_frozen, build_model
 from metabench.models.checkpoints import STUDIED, load_body, load_weights
 from metabench.models.embedding import embedded_width
@@ -116,6 +117,7 @@ def make_learner(
     learner: Learner
     if isinstance(model, Model):
         learner = FeatureLearner(model, precision, frozen)
+        learner.views = VIEWS if "views" in spec.uses_with(algorithm.params) else 0
     else:
         learner = AdaptiveLearner(model, precision, frozen=frozen, device=device)
     learner.algorithm, learner.backbone = f"algorithm '{algorithm.name}'", f"backbone '{backbone.name}'"

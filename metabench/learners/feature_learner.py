@@ -41,7 +41,7 @@ class FeatureLearner(Learner):
 
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Return the scores (B, Q, way) of the head on gathered features."""
-        return batch_logits(self.module.head, data, batch, self.module.item_shape)
+        return batch_logits(self.module.head, data, batch, self.module.item_shape, self.views)
 
     def train(self) -> None:
         """Put the weights into training mode, but not a frozen backbone."""
@@ -140,9 +140,21 @@ def gather(features: Tensor, rows: NDArray[np.int64], item_shape: tuple[int, ...
 
 
 def batch_logits(
-    head: FeatureHead, features: Tensor, batch: EpisodeBatch, item_shape: tuple[int, ...] = (-1,)
+    head: FeatureHead, features: Tensor, batch: EpisodeBatch, item_shape: tuple[int, ...] = (-1,), views: int = 0
 ) -> Tensor:
-    """Return the head's scores (B, Q, way) for a batch of episodes, on items of `item_shape`."""
+    """Return the head's scores (B, Q, way) for a batch of episodes, on items of `item_shape`.
+
+    Args:
+        head: scores.
+        features: (N, D), or (N, (1 + views) D) where those of augmented copies follow.
+        batch: B episodes.
+        item_shape: of what the head reads.
+        views: augmented copies of each image.
+    """
     labels = torch.tensor(batch.support_labels, device=features.device)  # a copy: heads may write to it
-    support, query = (gather(features, rows, item_shape) for rows in (batch.support, batch.query))
-    return head_scores(head, Episode(support, labels, query, batch.way))
+    plain = features[:, : features.shape[1] // (1 + views)]
+    support, query = (gather(plain, rows, item_shape) for rows in (batch.support, batch.query))
+    copies = None
+    if views:
+        copies = gather(features[:, plain.shape[1] :], batch.support, (views, *plain.shape[1:]))
+    return head_scores(head, Episode(support, labels, query, batch.way, copies))

@@ -19,9 +19,12 @@ class Episode:
         labels: int64 (B, S) classes of the support, in ``[0, way)``; classes may have different numbers of shots.
         query: (B, Q, D) features or (B, Q, C, H, W) maps, in an order that tells nothing.
         way: number of classes.
+        views: (B, S, V, D) features of V augmented copies of each support image, for algorithms with
+            ``uses=("views",)``; None for others.
     """
 
     support: Tensor
     labels: Tensor
     query: Tensor
     way: int
+    views: Tensor | None = None

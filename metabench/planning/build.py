@@ -10,7 +10,7 @@ from pathlib import Path
 
 from metabench.errors import UsageError
 from metabench.planning.combine import Combination
-from metabench.planning.compatibility import incompatibility, missing_base
+from metabench.planning.compatibility import incompatibility, missing_base, missing_views
 from metabench.planning.resolve import PlanRequest, resolve_plugin
 from metabench.planning.run_spec import Planned, RejectedRun, RunSpec
 from metabench.planning.training_chain import refuse_trained_on, training_chain
@@ -68,7 +68,7 @@ def build_runs(
     for way, shot in itertools.product(ways, selection.shots):
         stages, problem = _stages(request, combination, parts, (way, shot))
         run = _run(request, combination, parts, (way, shot), stages)
-        problem = incompatible or problem or missing_base(run)
+        problem = incompatible or problem or missing_base(run) or missing_views(run)
         for seed in selection.seeds if stages else (0,):
             seeded = dataclasses.replace(run, seed=seed, checkpoint_sha256=checkpoint_sha256)
             yield RejectedRun(seeded, problem) if problem else seeded

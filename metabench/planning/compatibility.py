@@ -59,6 +59,17 @@ def refuse_untrained(algorithm: AlgorithmSpec, backbone: BackboneSpec, dataset: 
     )
 
 
+def missing_views(run: RunSpec) -> UsageError | None:
+    """Return why there are no augmented copies for an algorithm that uses some; None where it can have them."""
+    kind = run.dataset.spec.kind
+    if "views" not in run.algorithm.spec.uses_with(run.algorithm.params) or kind == "images":
+        return None
+    return UsageError(
+        f"cannot give {run.algorithm.name} augmented copies: they are made of images, and the items of "
+        f"'{run.dataset.name}' are {kind}. Set its parameters so that it uses none ('metabench show NAME')."
+    )
+
+
 def missing_base(run: RunSpec) -> UsageError | None:
     """Return why an algorithm has no base classes to study; None where it has, or studies none."""
     if not run.uses_base or "train" in run.trained_on.spec.splits:

@@ -94,9 +94,10 @@ class AlgorithmSpec(Spec):
     """Recipe, one stage or a tuple of stages, by dataset name, or by ``"name/20-way/5-shot"``, ``"name/20-way"`` or
     ``"name/5-shot"`` for one way and shot, one way or one shot (looked up in this order). ``"*text"`` is for every
     other dataset of that kind, ``"*"`` for all others."""
-    uses: tuple[Literal["base"], ...] = ()
+    uses: tuple[Literal["base", "views"], ...] = ()
     """Needs beside the episodes. ``base``: its head studies the features of the classes that it was trained
-    on (`metabench.models.interfaces.FeatureHead.study`)."""
+    on (`metabench.models.interfaces.FeatureHead.study`). ``views``: features of augmented copies of every support
+    image (`metabench.models.episode.Episode.views`)."""
     uses_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     """Parameter to the values for which `uses` holds; empty: always."""
     trained_as: str = ""

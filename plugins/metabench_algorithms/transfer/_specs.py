@@ -37,7 +37,14 @@ SPECS = [
         licence="MIT",
         trains=True,
         own_weights=False,
-        params=_LOGISTIC,
+        params=(
+            *_LOGISTIC,
+            Param(
+                "views", False, "fit to five augmented copies of each support image instead of the image", scoring=True
+            ),
+        ),
+        uses=("views",),
+        uses_when={"views": (True,)},
         recipes=DISTILLED,
     ),
     AlgorithmSpec(
