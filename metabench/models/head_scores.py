@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ def _evaluated(head: FeatureHead, method: Callable[..., Tensor], episode: Episod
     if not head.needs_grad:
         return method(episode, *more)
     with _gradients(head):
-        parts = {name: _ordinary(part) for name, part in vars(episode).items() if isinstance(part, Tensor)}
+        parts: dict[str, Any] = {n: _ordinary(part) for n, part in vars(episode).items() if isinstance(part, Tensor)}
         result = method(replace(episode, **parts), *map(_ordinary, more))
         return result.detach() if isinstance(result, Tensor) else result
 
