@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from metabench.errors import UsageError
 from metabench_backbones.conv4 import Block, Conv4
 from metabench_backbones.conv4_strided import Conv4Strided, Conv4StridedFlat
 from metabench_backbones.pixels import Pixels
 
 
-def scrambled(shape: tuple[int, int, int] = (1, 28, 28)) -> Conv4:
+def scrambled(shape: tuple[int, int, int] = (1, 28, 28), pools: int = 4) -> Conv4:
     """A Conv-4 whose batch norms have been somewhere: running statistics, and weights of both signs."""
     torch.manual_seed(0)
-    backbone = Conv4(shape)
+    backbone = Conv4(shape, pools=pools)
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None
@@ -60,9 +61,28 @@ def test_conv4_equals_the_textbook_order(training: bool) -> None:
     assert torch.equal(ours, features.flatten(1))
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 40, 33)])
-def test_the_fused_form_equals_evaluation_mode(shape: tuple[int, int, int]) -> None:
-    backbone = scrambled(shape)
+@pytest.mark.parametrize(("pools", "sides"), [(1, (42, 41)), (2, (21, 20)), (3, (10, 10)), (4, (5, 5))])
+def test_conv4_pools_in_the_first_blocks_only(pools: int, sides: tuple[int, int]) -> None:
+    backbone = scrambled((3, 84, 82), pools)
+    batch = images(3, (3, 84, 82))
+    features = batch
+    for index, block in enumerate(copy.deepcopy(backbone).eval().blocks):
+        features = torch.relu(block.norm(block.conv(features)))
+        features = nn.functional.max_pool2d(features, 2) if index < pools else features
+    with torch.no_grad():
+        assert backbone.map_shape == (64, *sides) == features.shape[1:]
+        torch.testing.assert_close(backbone.eval()(batch), features.flatten(1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("pools", [0, 5])
+def test_conv4_has_no_more_blocks_that_pool_than_blocks(pools: int) -> None:
+    with pytest.raises(UsageError, match="pools must be 1 to 4"):
+        Conv4((1, 28, 28), pools=pools)
+
+
+@pytest.mark.parametrize(("shape", "pools"), [((1, 28, 28), 4), ((3, 40, 33), 4), ((3, 33, 20), 2), ((1, 20, 20), 1)])
+def test_the_fused_form_equals_evaluation_mode(shape: tuple[int, int, int], pools: int) -> None:
+    backbone = scrambled(shape, pools)
     batch = images(9, shape)
     with torch.no_grad():
         fused = backbone.for_inference()

@@ -114,6 +114,11 @@ class TestConv4(BackboneConformance):
     backbone = "conv4"
 
 
+class TestConv4Maps(BackboneConformance):
+    backbone = "conv4"
+    params = {"pools": 2}  # noqa: RUF012
+
+
 class TestConv4Strided(BackboneConformance):
     backbone = "conv4-strided"
 
