@@ -28,4 +28,18 @@ SPECS = [
         uses_when={"transform": ("cl2n",)},
         recipes=PRETRAIN,
     ),
+    AlgorithmSpec(
+        name="linear-probe",
+        version=1,
+        target="metabench_algorithms.transfer.linear_probe:LinearProbe",
+        summary="logistic regression on the features as they are, by default of pixels",
+        reference="Tian et al. 2020, Rethinking Few-shot Image Classification: a Good Embedding Is All You Need?",
+        licence="MIT",
+        trains=False,
+        backbone="pixels",
+        params=(
+            Param("c", 1.0, "inverse strength of the L2 penalty, as in scikit-learn"),
+            Param("normalise", True, "divide features by their length first"),
+        ),
+    ),
 ]
