@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # declaring a plugin
     from metabench.registry.specs import KnownCopy as KnownCopy
     from metabench.registry.specs import ProtocolSpec as ProtocolSpec
     from metabench.registry.specs import SplitSize as SplitSize
+    from metabench.registry.stage import Chain as Chain
     from metabench.registry.stage import Stage as Stage
 
 if TYPE_CHECKING:  # errors and their messages

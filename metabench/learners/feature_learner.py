@@ -95,7 +95,7 @@ class FeatureLearner(Learner):
         assert self.teacher is not None
         with autocast(inputs.device, self.precision):
             known = self.teacher.backbone(inputs)
-        known = known.float().view(len(seen.support), -1, known.shape[-1])
+        known = known.float().view(len(seen.support), -1, *self.module.item_shape)
         n_support = seen.support.shape[1]
         return self.teacher.head.logits(replace(seen, support=known[:, :n_support], query=known[:, n_support:]))
 

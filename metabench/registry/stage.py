@@ -13,7 +13,7 @@ OBJECTIVES = ("episodes", "classes")
 KEEPS = ("all", "backbone", "nothing")
 SELECTS = ("loss", "score", "last")
 CLASSIFIERS = ("linear", "cosine")
-_OF_RECORDS_ONLY = ("params", "source", "repeat")
+_NOT_IN_KEYS = ("params", "source", "repeat")
 _EPISODIC = ("way", "shot", "query", "episodes", "first_order_episodes")
 """Fields without a meaning in a stage of classes."""
 _ADDED = (
@@ -21,7 +21,9 @@ _ADDED = (
     *("keeps", "select", "validation_shot"),
     *("epochs", "classifier", "classifier_scale", "teacher", "teacher_weight", "teacher_temperature"),
 )
-"""Fields that keys leave out at their default: records made before they were there stay valid."""
+"""Fields that the keys of episodes leave out at their default: records made before they were there stay valid.
+
+The keys of a stage of classes leave out every field at its default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,12 +136,10 @@ class Stage:
 
     def inputs(self) -> dict[str, Any]:
         """Return the fields that are part of keys."""
-        skipped = {*_OF_RECORDS_ONLY, *(() if self.is_episodic else _EPISODIC)}
-        return {
-            item.name: getattr(self, item.name)
-            for item in dataclasses.fields(self)
-            if item.name not in skipped and not (item.name in _ADDED and getattr(self, item.name) == item.default)
-        }
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        usual = {item.name for item in dataclasses.fields(self) if values[item.name] == item.default}
+        left_out = {*_NOT_IN_KEYS, *(usual & set(_ADDED) if self.is_episodic else usual.union(_EPISODIC))}
+        return {name: value for name, value in values.items() if name not in left_out}
 
 
 Chain = tuple[Stage, ...]
