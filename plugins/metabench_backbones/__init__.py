@@ -12,15 +12,18 @@ SPECS = [
         summary="four 3x3 convolution blocks with batch norm and 2x2 max-pooling (Conv-4-64)",
         reference="Vinyals et al. 2016, section 4.1; Snell et al. 2017, section 3.1",
         licence="MIT",
+        params=(Param("channels", 64, "filters in every block"),),
+    ),
+    BackboneSpec(
+        name="conv4-maps",
+        version=1,
+        target="metabench_backbones.conv4:Conv4",
+        summary="Conv-4-64 that pools in its first two blocks only: feature maps of a quarter of the image's sides",
+        reference="Sung et al. 2018, figure 2; Li et al. 2019, section 4.2",
+        licence="MIT",
         params=(
             Param("channels", 64, "filters in every block"),
-            Param(
-                "pools",
-                4,
-                "blocks that pool, the first so many; 2: maps of a quarter of the image's sides",
-                (1, 2, 3, 4),
-                omit_default=True,
-            ),
+            Param("pools", 2, "blocks that pool, the first so many", (1, 2, 3)),
         ),
     ),
     BackboneSpec(

@@ -36,6 +36,27 @@ class TestMatchingNetFullContext(AlgorithmConformance):
     params = {"fce": True}  # noqa: RUF012
 
 
+class TestRelationNet(AlgorithmConformance):
+    algorithm = "relation-net"
+
+
+class TestDN4(AlgorithmConformance):
+    algorithm = "dn4"
+
+
+class TestFEAT(AlgorithmConformance):
+    algorithm = "feat"
+
+
+class TestSiamese(AlgorithmConformance):
+    algorithm = "siamese"
+
+
+class TestSiameseLargest(AlgorithmConformance):
+    algorithm = "siamese"
+    params = {"shots": "largest"}  # noqa: RUF012
+
+
 class TestNearestMean(AlgorithmConformance):
     algorithm = "nearest-mean"
 
@@ -115,8 +136,7 @@ class TestConv4(BackboneConformance):
 
 
 class TestConv4Maps(BackboneConformance):
-    backbone = "conv4"
-    params = {"pools": 2}  # noqa: RUF012
+    backbone = "conv4-maps"
 
 
 class TestConv4Strided(BackboneConformance):

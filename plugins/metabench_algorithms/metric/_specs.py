@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metabench.api import AlgorithmSpec, Exempt, Param
-from metabench_algorithms.metric._recipes import RECIPES
+from metabench_algorithms.metric._recipes import DN4, FEAT, RECIPES, RELATION, SIAMESE
 
 SPECS = [
     AlgorithmSpec(
@@ -41,6 +41,58 @@ SPECS = [
         ),
         exempt=(Exempt("support-order", "the bidirectional LSTM reads the support as a sequence", {"fce": True}),),
         recipes=RECIPES,
+    ),
+    AlgorithmSpec(
+        name="relation-net",
+        version=1,
+        target="metabench_algorithms.metric.relation_net:RelationNet",
+        summary="a network that compares the feature maps of query and class",
+        reference="Sung et al. 2018, Learning to Compare: Relation Network for Few-Shot Learning",
+        licence="MIT",
+        reads="maps",
+        trains=True,
+        backbone="conv4-maps",
+        recipes=RELATION,
+    ),
+    AlgorithmSpec(
+        name="dn4",
+        version=1,
+        target="metabench_algorithms.metric.dn4:DN4",
+        summary="nearest local descriptors of each class, summed",
+        reference="Li et al. 2019, Revisiting Local Descriptor based Image-to-Class Measure for Few-shot Learning",
+        licence="MIT",
+        reads="maps",
+        trains=True,
+        own_weights=False,
+        backbone="conv4-maps",
+        params=(Param("neighbours", 3, "nearest descriptors of a class that count"),),
+        recipes=DN4,
+    ),
+    AlgorithmSpec(
+        name="feat",
+        version=1,
+        target="metabench_algorithms.metric.feat:FEAT",
+        summary="class means adapted to each other by a transformer, on pre-trained features",
+        reference="Ye et al. 2020, Few-Shot Learning via Embedding Adaptation with Set-to-Set Functions",
+        licence="MIT",
+        trains=True,
+        params=(
+            Param("temperature", 64.0, "divides the distances to the adapted class means"),
+            Param("balance", 1.0, "weight of the contrastive loss"),
+            Param("balance_temperature", 16.0, "divides the distances in the contrastive loss"),
+        ),
+        recipes=FEAT,
+    ),
+    AlgorithmSpec(
+        name="siamese",
+        version=1,
+        target="metabench_algorithms.metric.siamese:Siamese",
+        summary="learns whether two images are of one class, by the weighted L1 distance of their features",
+        reference="Koch, Zemel, Salakhutdinov 2015, Siamese Neural Networks for One-shot Image Recognition",
+        licence="MIT",
+        trains=True,
+        params=(Param("shots", "mean", "similarity to a class of several shots", ("mean", "largest")),),
+        recipes=SIAMESE,
     ),
     AlgorithmSpec(
         name="nearest-mean",
