@@ -112,6 +112,15 @@ SPECS = [
         ),
     ),
     BackboneSpec(
+        name="siamese-conv",
+        version=1,
+        target="metabench_backbones.siamese_conv:SiameseConv",
+        summary="convolutions of 10x10, 7x7, 4x4 and 4x4, then 4096 sigmoid units; images of 105x105",
+        reference="Koch et al. 2015, figure 4",
+        licence="MIT",
+        params=(Param("units", 4096, "units of the last layer, the features"),),
+    ),
+    BackboneSpec(
         name="efficientnet-lite0",
         version=1,
         target="metabench_backbones.efficientnet_lite0:EfficientNetLite0",

@@ -10,6 +10,7 @@ from metabench.errors import UsageError
 from metabench_backbones.conv4 import Block, Conv4
 from metabench_backbones.conv4_strided import Conv4Strided, Conv4StridedFlat
 from metabench_backbones.pixels import Pixels
+from metabench_backbones.siamese_conv import SiameseConv
 
 
 def scrambled(shape: tuple[int, int, int] = (1, 28, 28), pools: int = 4) -> Conv4:
@@ -149,3 +150,24 @@ def test_conv4_works_channels_last_on_images_of_one_channel_too(target: type[Con
     net.blocks[0].register_forward_hook(lambda _, __, found: seen.append(found))
     net(torch.rand(2, 1, 28, 28))
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_siamese_conv_is_the_network_of_the_figure() -> None:
+    torch.manual_seed(0)
+    net = SiameseConv((1, 105, 105), units=16)
+    sides = []
+    for conv in net.convs:
+        conv.register_forward_hook(lambda _, __, maps: sides.append(tuple(maps.shape[1:])))
+    features = net(images(1, (1, 105, 105)))
+    assert sides == [(64, 96, 96), (128, 42, 42), (128, 18, 18), (256, 6, 6)]
+    assert features.shape == (1, net.feature_dim) == (1, 16)
+    assert bool(((features > 0) & (features < 1)).all())
+    assert net.last.in_features == 9216
+
+
+def test_siamese_conv_resizes_what_has_another_size() -> None:
+    net = SiameseConv((3, 28, 40), units=4)
+    items = torch.full((2, 28, 40, 3), 51, dtype=torch.uint8)
+    torch.testing.assert_close(net.inputs(items), torch.full((2, 3, 105, 105), 0.2))
+    drawing = torch.randint(0, 256, (1, 105, 105, 1), dtype=torch.uint8)
+    assert torch.equal(SiameseConv((1, 105, 105), units=4).inputs(drawing)[0, 0], drawing[0, :, :, 0] / 255)

@@ -162,6 +162,11 @@ class TestWideResNet(BackboneConformance):
     params = {"depth": 10, "width": 1}  # noqa: RUF012
 
 
+class TestSiameseConv(BackboneConformance):
+    backbone = "siamese-conv"
+    params = {"units": 32}  # noqa: RUF012
+
+
 @pytest.mark.skipif(bool(availability(load_registry().backbones["efficientnet-lite0"])), reason="needs metabench[lite]")
 class TestEfficientNetLite0(BackboneConformance):
     backbone = "efficientnet-lite0"
