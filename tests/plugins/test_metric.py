@@ -48,12 +48,12 @@ def of_class(episode: Episode, b: int, k: int) -> list[Tensor]:
 
 def table(episode: Episode, score: object) -> Tensor:
     """The scores (B, Q, way) of a function of query and support of a class."""
-    return torch.stack(
-        [
-            torch.stack([torch.stack([score(x, of_class(episode, b, k)) for k in range(WAY)]) for x in episode.query[b]])
-            for b in range(2)
-        ]
-    )
+    scores = torch.zeros(2, 4, WAY)
+    for b in range(2):
+        for q in range(4):
+            for k in range(WAY):
+                scores[b, q, k] = score(episode.query[b, q], of_class(episode, b, k))
+    return scores
 
 
 @pytest.mark.parametrize("shape", MAPS)
@@ -63,7 +63,8 @@ def test_relation_scores_are_those_of_concatenated_maps(shape: tuple[int, int, i
     seen, truth = episode(shape)
 
     def pool(maps: Tensor) -> Tensor:
-        (rows, columns), cell = (max(1, side // 2) for side in maps.shape[1:]), [min(2, side) for side in maps.shape[1:]]
+        rows, columns = (max(1, side // 2) for side in maps.shape[1:])
+        cell = [min(2, side) for side in maps.shape[1:]]
         pooled = maps.new_zeros(len(maps), rows, columns)
         for i in range(rows):
             for j in range(columns):

@@ -153,9 +153,7 @@ _FEAT = Stage(
     source=f"{_YE}; validated every 500 episodes instead of every 100; their ConvNet ends in a maximum over positions, "
     "which leaves 64 features, and is pre-trained in another way",
 )
-_FEAT_5_SHOT = dataclasses.replace(
-    _FEAT, params={"temperature": 32.0, "balance": 0.1, "balance_temperature": 64.0}
-)
+_FEAT_5_SHOT = dataclasses.replace(_FEAT, params={"temperature": 32.0, "balance": 0.1, "balance_temperature": 64.0})
 _FEAT_SHORT = dataclasses.replace(_SHORT, episodes=200, lr=1e-3, backbone_lr=0.1)
 _PHOTOGRAPHS = ("mini-imagenet", "tiered-imagenet", "cifar-fs", "fc100")
 FEAT = {

@@ -34,12 +34,11 @@ class RelationNet(FeatureHead):
         self.second_norm = nn.BatchNorm2d(_CHANNELS)
         positions = math.prod(max(1, max(1, side // 2) // 2) for side in (height, width))
         self.hidden, self.score = nn.Linear(_CHANNELS * positions, _HIDDEN), nn.Linear(_HIDDEN, 1)
-        for layer in (self.first, self.second):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
-        for layer in (self.hidden, self.score):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.ones_(layer.bias)
+        for conv in (self.first, self.second):
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        for linear in (self.hidden, self.score):
+            nn.init.normal_(linear.weight, std=0.01)
+            nn.init.constant_(linear.bias, 1.0)
 
     def logits(self, episode: Episode) -> Tensor:
         """Return the relation scores r_ij before their sigmoid, which keeps their order, (B, Q, way).
@@ -51,7 +50,7 @@ class RelationNet(FeatureHead):
         of_class, of_query = self.first.weight.chunk(2, dim=1)
         classes = F.conv2d(_class_maps(episode).flatten(0, 1), of_class, self.first.bias, padding=1)
         others = F.conv2d(episode.query.flatten(0, 1), of_query, padding=1)
-        pairs = others.unflatten(0, (batch, queries, 1)) + classes.unflatten(0, (batch, 1, way))
+        pairs = others.view(batch, queries, 1, *others.shape[1:]) + classes.view(batch, 1, way, *classes.shape[1:])
         maps = torch.relu(_pooled(self.first_norm(pairs.flatten(0, 2))))  # in this order on fewer values
         maps = torch.relu(_pooled(self.second_norm(self.second(maps))))
         scores: Tensor = self.score(torch.relu(self.hidden(maps.flatten(1))))
