@@ -36,6 +36,27 @@ class TestMatchingNetFullContext(AlgorithmConformance):
     params = {"fce": True}  # noqa: RUF012
 
 
+class TestRelationNet(AlgorithmConformance):
+    algorithm = "relation-net"
+
+
+class TestDN4(AlgorithmConformance):
+    algorithm = "dn4"
+
+
+class TestFEAT(AlgorithmConformance):
+    algorithm = "feat"
+
+
+class TestSiamese(AlgorithmConformance):
+    algorithm = "siamese"
+
+
+class TestSiameseLargest(AlgorithmConformance):
+    algorithm = "siamese"
+    params = {"shots": "largest"}  # noqa: RUF012
+
+
 class TestNearestMean(AlgorithmConformance):
     algorithm = "nearest-mean"
 
@@ -114,6 +135,10 @@ class TestConv4(BackboneConformance):
     backbone = "conv4"
 
 
+class TestConv4Maps(BackboneConformance):
+    backbone = "conv4-maps"
+
+
 class TestConv4Strided(BackboneConformance):
     backbone = "conv4-strided"
 
@@ -135,6 +160,11 @@ class TestResNet12Positions(BackboneConformance):
 class TestWideResNet(BackboneConformance):
     backbone = "wrn-28-10"
     params = {"depth": 10, "width": 1}  # noqa: RUF012
+
+
+class TestSiameseConv(BackboneConformance):
+    backbone = "siamese-conv"
+    params = {"units": 32}  # noqa: RUF012
 
 
 @pytest.mark.skipif(bool(availability(load_registry().backbones["efficientnet-lite0"])), reason="needs metabench[lite]")
