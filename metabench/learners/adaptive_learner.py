@@ -166,7 +166,7 @@ class AdaptiveLearner(Learner):
         if stage is not None and not stage.backbone_lr:
             self.freeze_backbone()
         if stage is not None and stage.teacher:
-            self.teach(None)
+            self.teach(self.module)
         episode = source.batch(0, 1)
         if not self.module.backbone.outputs and episode.way != self.module.way:
             raise UsageError(f"is built for {self.module.way}-way tasks and cannot learn from {episode.way}-way ones")

@@ -51,6 +51,18 @@ class Learner(ABC):
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Return the scores (B, Q, way) of a batch of episodes; called in evaluation mode and without gradients."""
 
+    def own_losses(self, data: Tensor, batch: EpisodeBatch, episode: int) -> Tensor | None:
+        """Return the loss (B,) of each episode of a batch, by a loss of the algorithm's own.
+
+        Args:
+            data, batch: as in `scores`, and called as it is.
+            episode: number of training episodes so far.
+
+        Returns:
+            None where the loss is that of the scores (`metabench.models.interfaces.objective`).
+        """
+        return None
+
     def width(self, batch: EpisodeBatch) -> int:
         """Return the numbers per query in `scores`: one for each class, or the predicted ones."""
         return batch.way
@@ -82,7 +94,8 @@ class Learner(ABC):
         Raises:
             UsageError: the algorithm cannot be taught.
         """
-        raise UsageError("adapts to each task and has no answers that a teacher could compare; use teacher=false")
+        if teacher is not None:
+            raise UsageError("adapts to each task and has no answers that a teacher could compare; use teacher=false")
 
     def study(self, features: Tensor, classes: Tensor) -> None:
         """Show the features (N, D) of the training classes, int64 (N,), once after training."""

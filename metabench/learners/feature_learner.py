@@ -18,7 +18,7 @@ from metabench.learners.distillation import distilled
 from metabench.models.assembly import Model
 from metabench.models.embedding import autocast
 from metabench.models.episode import Episode
-from metabench.models.head_scores import head_scores
+from metabench.models.head_scores import head_loss, head_scores
 from metabench.models.interfaces import Backbone, FeatureHead
 from metabench.models.output_checks import require_tensor
 from metabench.models.task_context import TaskContext, task_context
@@ -42,6 +42,20 @@ class FeatureLearner(Learner):
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
         """Return the scores (B, Q, way) of the head on gathered features."""
         return batch_logits(self.module.head, data, batch, self.module.item_shape, self.views)
+
+    def own_losses(self, data: Tensor, batch: EpisodeBatch, episode: int) -> Tensor | None:
+        """Return the loss (B,) of each episode by itself, where the head has a loss of its own."""
+        head, shape = self.module.head, self.module.item_shape
+        if type(head).loss is FeatureHead.loss:
+            return None
+        losses, owner = list[Tensor](), f"the loss of {self.algorithm}"
+        with task_context(TaskContext(episode=episode)):
+            for index in range(len(batch)):
+                alone = batch[index : index + 1]
+                truth = torch.tensor(alone.query_labels, device=data.device)
+                loss = head_loss(head, batch_episode(data, alone, shape, self.views), truth)
+                losses.append(require_tensor(loss, (), owner, data.device))
+        return torch.stack(losses)
 
     def train(self) -> None:
         """Put the weights into training mode, but not a frozen backbone."""
@@ -139,13 +153,12 @@ def gather(features: Tensor, rows: NDArray[np.int64], item_shape: tuple[int, ...
     return features.index_select(0, index).view(*rows.shape, *item_shape)
 
 
-def batch_logits(
-    head: FeatureHead, features: Tensor, batch: EpisodeBatch, item_shape: tuple[int, ...] = (-1,), views: int = 0
-) -> Tensor:
-    """Return the head's scores (B, Q, way) for a batch of episodes, on items of `item_shape`.
+def batch_episode(
+    features: Tensor, batch: EpisodeBatch, item_shape: tuple[int, ...] = (-1,), views: int = 0
+) -> Episode:
+    """Return a batch of episodes as a head sees it.
 
     Args:
-        head: scores.
         features: (N, D), or (N, (1 + views) D) where those of augmented copies follow.
         batch: B episodes.
         item_shape: of what the head reads.
@@ -156,5 +169,12 @@ def batch_logits(
     support, query = (gather(plain, rows, item_shape) for rows in (batch.support, batch.query))
     copies = None
     if views:
-        copies = gather(features[:, plain.shape[1] :], batch.support, (views, *plain.shape[1:]))
-    return head_scores(head, Episode(support, labels, query, batch.way, copies))
+        copies = gather(features[:, plain.shape[1] :], batch.support, (views, *support.shape[2:]))
+    return Episode(support, labels, query, batch.way, copies)
+
+
+def batch_logits(
+    head: FeatureHead, features: Tensor, batch: EpisodeBatch, item_shape: tuple[int, ...] = (-1,), views: int = 0
+) -> Tensor:
+    """Return the head's scores (B, Q, way) for a batch of episodes; arguments as those of `batch_episode`."""
+    return head_scores(head, batch_episode(features, batch, item_shape, views))

@@ -1,10 +1,11 @@
-"""Scores of a head in evaluation, with gradients for heads that need them."""
+"""Scores and loss of a head in evaluation, with gradients for heads that need them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,21 @@ def head_scores(head: FeatureHead, episode: Episode) -> Tensor:
 
     Where it needs gradients they are enabled, and its episode is made of ordinary tensors. The graph ends here.
     """
+    return _evaluated(head, head.logits, episode)
+
+
+def head_loss(head: FeatureHead, episode: Episode, query_labels: Tensor) -> Tensor:
+    """Return the loss of a head in evaluation, unchecked, in the same way as `head_scores`."""
+    return _evaluated(head, head.loss, episode, query_labels)
+
+
+def _evaluated(head: FeatureHead, method: Callable[..., Tensor], episode: Episode, *more: Tensor) -> Tensor:
     if not head.needs_grad:
-        return head.logits(episode)
+        return method(episode, *more)
     with _gradients(head):
-        support, labels, query = (_ordinary(part) for part in (episode.support, episode.labels, episode.query))
-        scores = head.logits(replace(episode, support=support, labels=labels, query=query))
-        return scores.detach() if isinstance(scores, Tensor) else scores
+        parts: dict[str, Any] = {n: _ordinary(part) for n, part in vars(episode).items() if isinstance(part, Tensor)}
+        result = method(replace(episode, **parts), *map(_ordinary, more))
+        return result.detach() if isinstance(result, Tensor) else result
 
 
 @contextmanager

@@ -226,11 +226,15 @@ class Trainer:
             size = self.learner.chunk_size(data, source.batch(0, 1))
             for start, batch in source.chunks(self.stage.validation_episodes, size):
                 outputs, truth = answer(self.learner, data, source, start, batch)
-                query_losses = task_loss(outputs.flatten(0, 1), truth.flatten(0, 1), "none")
-                losses += query_losses.double().view(len(batch), -1).sum(1).tolist()
+                own = self.learner.own_losses(data, batch, self.progress.position)
+                if own is None:
+                    query_losses = task_loss(outputs.flatten(0, 1), truth.flatten(0, 1), "none")
+                    losses += query_losses.double().view(len(batch), -1).sum(1).tolist()
+                else:
+                    losses += own.double().tolist()
+                asked += truth.numel() if own is None else len(own)
                 scores, _ = score_batch(source, start, outputs, truth)
                 values += first_column(scores).tolist()
-                asked += truth.numel()
         scale = 100.0 if self.metric == ACCURACY else 1.0
         return math.fsum(losses) / asked, scale * math.fsum(values) / len(values)
 

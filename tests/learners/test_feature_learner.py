@@ -44,6 +44,23 @@ class Scaled(FeatureHead):
         return self.scale * episode.query[..., : episode.way]
 
 
+def test_a_loss_of_its_own_is_taken_of_each_episode(source: EpisodeSource, images: Tensor) -> None:
+    class Squared(Scaled):
+        def loss(self, episode: Episode, query_labels: Tensor) -> Tensor:
+            assert len(episode.query) == 1 and episode.query.is_inference() and not self.training
+            return (training_episode() + query_labels.sum() + self.logits(episode).sum()).square()
+
+    batch, features = source.batch(0, 3), torch.randn(48, 16, generator=torch.Generator().manual_seed(2))
+    learner = FeatureLearner(Model(Pixels(SHAPE), Squared(16)))
+    learner.module.eval()
+    with torch.inference_mode():
+        losses = learner.own_losses(features, batch, 5)
+    sums = features[torch.from_numpy(batch.query), :3].sum((1, 2)) + torch.from_numpy(batch.query_labels).sum(1) + 5
+    assert losses is not None
+    torch.testing.assert_close(losses, sums.square())
+    assert FeatureLearner(Model(Pixels(SHAPE), Scaled(16))).own_losses(features, batch, 5) is None
+
+
 class Corner(FeatureHead):
     """The first row of the first channel of the maps of queries."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.models.episode import Episode
-from metabench.models.head_scores import head_scores
+from metabench.models.head_scores import head_loss, head_scores
 from metabench.models.interfaces import FeatureHead
 
 
@@ -51,6 +52,14 @@ def test_gradients_are_enabled_and_end_with_the_scores(inference: bool) -> None:
     assert not scores.requires_grad and scores.grad_fn is None
     gc.collect()
     assert head.graph() is None
+
+
+def test_a_loss_in_evaluation_may_need_gradients_too() -> None:
+    head = Descending()
+    with torch.inference_mode():
+        loss = head_loss(head, episode(), torch.tensor([[0, 1, 0]]))
+    assert head.seen == [(True, False, False)] and loss.grad_fn is None
+    assert float(loss) == pytest.approx(math.log(2))
 
 
 def test_the_gradients_of_the_weights_are_as_before() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from metabench.data import ClassSplit, DataContext
 from metabench.episodes.source import EpisodeSource
@@ -18,6 +19,7 @@ from metabench.errors import MetabenchError, UsageError
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.models.assembly import Model, build_model
 from metabench.models.embedding import to_device
+from metabench.models.episode import Episode
 from metabench.registry.stage import Stage
 from metabench.training import trainer
 from metabench.training.objectives import EpisodeObjective
@@ -42,8 +44,17 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClassSplit]:
     return {name: data.load(name, context) for name in ("train", "val")}
 
 
-def make(splits: dict[str, ClassSplit], state: Path, recipe: Stage = RECIPE, seed: int = 0) -> Trainer:
-    model = build_model(Conv4, {"channels": 4}, ProtoNet, {}, (1, 28, 28), seed)
+class Doubled(ProtoNet):
+    """Twice the loss and an offset, of an episode with its neighbours."""
+
+    def loss(self, episode: Episode, query_labels: Tensor) -> Tensor:
+        return 2 * super().loss(episode, query_labels) + len(episode.query)
+
+
+def make(
+    splits: dict[str, ClassSplit], state: Path, recipe: Stage = RECIPE, seed: int = 0, head: type[ProtoNet] = ProtoNet
+) -> Trainer:
+    model = build_model(Conv4, {"channels": 4}, head, {}, (1, 28, 28), seed)
     assert isinstance(model, Model)
     images = {name: to_device(split.images, CPU) for name, split in splits.items()}
     train = EpisodeSource(FixedWay(recipe.way, recipe.shot, recipe.query), splits["train"], ["train", seed])
@@ -193,14 +204,21 @@ def test_weights_that_are_no_numbers_in_the_end_are_not_kept(splits: dict[str, C
     assert not trainer.best
 
 
+def test_the_validation_loss_is_that_of_the_algorithm(splits: dict[str, ClassSplit], tmp_path: Path) -> None:
+    plain, own = (make(splits, tmp_path / "state", head=head).validation_scores() for head in (ProtoNet, Doubled))
+    assert own[0] == pytest.approx(2 * plain[0] + 1, rel=1e-6)
+    assert own[1] == plain[1]
+
+
+@pytest.mark.parametrize("head", [ProtoNet, Doubled])
 def test_the_validation_loss_does_not_depend_on_chunks(
-    splits: dict[str, ClassSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    splits: dict[str, ClassSplit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: type[ProtoNet]
 ) -> None:
     found = set()
     for chunk in (1, 2, 4, 6):
         monkeypatch.setattr(FeatureLearner, "chunk_size", lambda *_, chunk=chunk: chunk)
         recipe = dataclasses.replace(RECIPE, validation_episodes=60)
-        found.add(make(splits, tmp_path / str(chunk), recipe).validation_scores())
+        found.add(make(splits, tmp_path / str(chunk), recipe, head=head).validation_scores())
     assert len(found) == 1
 
 
