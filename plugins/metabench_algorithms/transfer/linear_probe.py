@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,10 +17,9 @@ class LinearProbe(FeatureHead):
         feature_dim: D.
         c: inverse strength of the penalty, the C of scikit-learn.
         normalise: divide features by their Euclidean length first.
-        views: fit to five augmented copies of each support image instead of the image.
     """
 
-    def __init__(self, feature_dim: int, c: float = 1.0, normalise: bool = True, views: bool = False) -> None:
+    def __init__(self, feature_dim: int, c: float = 1.0, normalise: bool = True) -> None:
         super().__init__()
         if c <= 0:
             raise UsageError(f"algo.c must be above 0, not {c}")
@@ -30,9 +27,6 @@ class LinearProbe(FeatureHead):
 
     def logits(self, episode: Episode) -> Tensor:
         """Return W' x + b of each query, (B, Q, way)."""
-        if episode.views is not None:
-            copies = episode.labels[..., None].expand(episode.views.shape[:-1])
-            episode = replace(episode, support=episode.views.flatten(1, 2), labels=copies.flatten(1))
         if not self.normalise:
             weights, intercept = fit(episode.support, episode.labels, episode.way, self.c)
             return episode.query @ weights + intercept
