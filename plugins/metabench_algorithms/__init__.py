@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metabench.api import AlgorithmSpec, Exempt, Param, hookimpl
+from metabench_algorithms.closed_form import _specs as closed_form
 from metabench_algorithms.gradient import _specs as gradient
 from metabench_algorithms.metric._recipes import RECIPES
 from metabench_algorithms.transfer import _specs as transfer
@@ -10,6 +11,7 @@ from metabench_algorithms.transfer import _specs as transfer
 SPECS = [
     *gradient.SPECS,
     *transfer.SPECS,
+    *closed_form.SPECS,
     AlgorithmSpec(
         name="protonet",
         version=1,
