@@ -65,6 +65,23 @@ class TestNearestMeanL2N(AlgorithmConformance):
     algorithm = "nearest-mean-l2n"
 
 
+class TestR2D2(AlgorithmConformance):
+    algorithm = "r2d2"
+
+
+class TestMetaOptNetRidge(AlgorithmConformance):
+    algorithm = "metaoptnet-ridge"
+
+
+class TestMetaOptNetSVM(AlgorithmConformance):
+    algorithm = "metaoptnet-svm"
+
+
+class TestMetaOptNetSVMOfThePaper(AlgorithmConformance):
+    algorithm = "metaoptnet-svm"
+    params = {"diagonal": 0.0}  # noqa: RUF012
+
+
 class TestLinearProbe(AlgorithmConformance):
     algorithm = "linear-probe"
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.api import Episode, FeatureHead, UsageError
-from metabench_algorithms.transfer._logistic import fit
+from metabench.api import Episode, FeatureHead, UsageError, logistic_regression
 
 
 class LinearProbe(FeatureHead):
@@ -28,9 +27,11 @@ class LinearProbe(FeatureHead):
     def logits(self, episode: Episode) -> Tensor:
         """Return W' x + b of each query, (B, Q, way)."""
         if not self.normalise:
-            weights, intercept = fit(episode.support, episode.labels, episode.way, self.c)
+            weights, intercept = logistic_regression(episode.support, episode.labels, episode.way, self.c)
             return episode.query @ weights + intercept
-        weights, intercept = fit(F.normalize(episode.support, dim=-1), episode.labels, episode.way, self.c)
+        weights, intercept = logistic_regression(
+            F.normalize(episode.support, dim=-1), episode.labels, episode.way, self.c
+        )
         # Dividing the scores is dividing the queries, of which there are many more values.
         lengths: Tensor = torch.linalg.vector_norm(episode.query, dim=-1, keepdim=True).clamp_min(1e-12)
         return episode.query @ weights / lengths + intercept
