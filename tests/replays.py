@@ -9,8 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-FIRST = 50
-"""Episodes that are replayed of every other record: whole, all 175 take more than an hour on two cores."""
+from metabench.records.schema import Record
+
+SECONDS = 3.0
+"""What the replay of every other record may take, by the time that its record gives: whole, all 175 take more than an
+hour on two cores."""
+LEAST, MOST = 8, 50
+"""Episodes of such a replay, whatever they take."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +30,18 @@ class Replays:
     whole: frozenset[str] | None
     reason: str
 
-    def episodes(self, record: Path) -> int | None:
+    def episodes(self, file: str, record: Record) -> int | None:
         """Return how many episodes of a record to replay; None for all."""
-        return None if self.whole is None or record.name in self.whole else FIRST
+        if self.whole is None or file in self.whole:
+            return None
+        seconds = (record.cost.scoring_seconds or 0.0) / len(record.measured)
+        return max(LEAST, min(MOST, int(SECONDS / max(seconds, 1e-9))))
 
     def __str__(self) -> str:
         if self.whole is None:
             return f"replays: every episode of every record ({self.reason})"
         count = f"{len(self.whole)} record{'' if len(self.whole) == 1 else 's'}"
-        return f"replays: the first {FIRST} episodes of each record, all episodes of {count} ({self.reason})"
+        return f"replays: the first {LEAST} to {MOST} episodes of each record, all episodes of {count} ({self.reason})"
 
 
 def choose_replays(mode: str, records: Path, environ: Mapping[str, str] = os.environ) -> Replays:

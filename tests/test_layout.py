@@ -21,7 +21,8 @@ NO_NAMES = {"each", "found", "it", "those", "told"}
 MOST_KEYWORDS = 8
 CALLED_BY_OTHERS = (
     "__*__", "pytest_*", "metabench_*", "format_commands", "filters", "preprocess", "classifier", "clear_registry",
-    "p_friedman", "p_wilcoxon", "backbone_notes", "episode_count", "episode_notes", "href", "is_first", "is_floor",
+    "p_friedman", "p_wilcoxon", "best_episode", "best_epoch",
+    "backbone_notes", "episode_count", "episode_notes", "href", "is_first", "is_floor",
     "is_overlap_doubtful", "is_score", "training_seconds", "chosen_on", "metabench", "python", "git",
 )  # fmt: skip
 """Names that Python, click, Jinja2 (the fields of templates), torch, pytest, plugins, tests or JSON (records) use."""

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.replays import FIRST, choose_replays, most_differing
+from tests.record_factory import changed, make_record
+from tests.replays import LEAST, MOST, choose_replays, most_differing
+
+RECORD = make_record()
 
 
 def git(folder: Path, *words: str) -> None:
@@ -78,20 +81,26 @@ def test_a_clone_goes_by_the_main_of_its_origin(checkout: Path, tmp_path: Path) 
 def test_without_history_the_first_episodes_of_all_and_it_says_so(checkout: Path, tmp_path: Path) -> None:
     git(tmp_path, "clone", "--quiet", "--depth=1", checkout.as_uri(), "shallow")
     found = choose_replays("changed", tmp_path / "shallow" / "records", {})
-    assert found.episodes(Path("last.json")) == FIRST and "history does not reach back" in str(found)
+    assert found.episodes("last.json", RECORD) == MOST and "history does not reach back" in str(found)
     found = choose_replays("changed", tmp_path, {})
-    assert found.episodes(Path("last.json")) == FIRST and "no git repository" in str(found)
+    assert found.episodes("last.json", RECORD) == MOST and "no git repository" in str(found)
 
 
 def test_episodes_and_the_line_at_the_head_of_the_tests(checkout: Path) -> None:
     found = choose_replays("changed", checkout / "records", {})
-    assert (found.episodes(Path("last.json")), found.episodes(Path("old.json"))) == (None, FIRST)
+    assert (found.episodes("last.json", RECORD), found.episodes("old.json", RECORD)) == (None, MOST)
     assert str(found).startswith(
-        "replays: the first 50 episodes of each record, all episodes of 1 record (those that differ from "
+        "replays: the first 8 to 50 episodes of each record, all episodes of 1 record (those that differ from "
     )
     every = choose_replays("all", checkout / "records", {})
-    assert every.episodes(Path("old.json")) is None
+    assert every.episodes("old.json", RECORD) is None
     assert str(every) == "replays: every episode of every record (--replay=all)"
+
+
+@pytest.mark.parametrize(("seconds", "episodes"), [(0.01, MOST), (1.0, 12), (100.0, LEAST)])
+def test_a_slow_record_is_replayed_in_a_few_seconds(checkout: Path, seconds: float, episodes: int) -> None:
+    record = changed(make_record(), cost={"scoring_seconds": seconds})  # of four episodes
+    assert choose_replays("changed", checkout / "records", {}).episodes("old.json", record) == episodes
 
 
 @pytest.mark.parametrize(("share", "episodes", "is_whole", "most"), [(0.005, 2000, True, 10), (0.005, 50, False, 1)])

@@ -18,18 +18,19 @@ from metabench.registry.specs import PLUGIN_KINDS
 @click.argument("kind", metavar="|".join(PLUGIN_KINDS))
 @click.argument("name")
 @click.option("--package", is_flag=True, help="Write an installable package: entry point, README, tests, tox.")
+@click.option("--staged", is_flag=True, help="Write an algorithm that is trained in stages: classes, then episodes.")
 @click.option(
     "--dir", "folder", metavar="DIR", default=".", show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="Output folder, created if it does not exist.",
 )  # fmt: skip
 @json_option
-def new_command(kind: str, name: str, package: bool, folder: Path, as_json: bool) -> None:
+def new_command(kind: str, name: str, package: bool, staged: bool, folder: Path, as_json: bool) -> None:
     """Write a working plugin to start from: one commented file named after NAME, and its test.
 
     It passes 'metabench check' unchanged. Existing files are never overwritten.
     """
-    names = derive(kind_named(kind), name)
+    names = derive(kind_named(kind), name, staged)
     _refuse_taken(names)
     scaffold = create(names, folder, package)
     if as_json:

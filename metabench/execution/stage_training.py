@@ -62,7 +62,8 @@ def train_stage(
             progress = trainer.run(run.seed, _reporter(bar, trainer, validation is not None))
         except Diverged as error:
             raise _with_last_good(error, trainer, folder / "best.safetensors", made_for_stage(run, stage)) from error
-    learner.teach(None)
+    if stage.teacher:
+        learner.teach(None)
     course = {**progress.outcome(stage, objective.per_unit), "seconds": progress.seconds}
     if isinstance(objective, ClassObjective):
         course["classes"] = objective.classes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,11 +42,20 @@ def shared_tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array if min(array.strides, default=0) >= 0 else np.ascontiguousarray(array))
 
 
-def autocast(device: torch.device, precision: str, cache: bool = True) -> contextlib.AbstractContextManager[object]:
-    """Return the context in which backbones run at `precision`; `cache` keeps converted weights within it."""
+@contextlib.contextmanager
+def autocast(device: torch.device, precision: str, cache: bool = True) -> Iterator[None]:
+    """Run backbones at `precision`; `cache` keeps converted weights, until the end of the block and no longer.
+
+    torch itself keeps them until the outermost of nested blocks ends, and so would use the weights of earlier updates.
+    """
     if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=DTYPES[precision], cache_enabled=cache)
+        yield
+        return
+    with torch.autocast(device.type, dtype=DTYPES[precision], cache_enabled=cache):
+        try:
+            yield
+        finally:
+            torch.clear_autocast_cache()
 
 
 def embedded_width(backbone: Backbone) -> int:

@@ -31,8 +31,7 @@ def _evaluated(head: FeatureHead, method: Callable[..., Tensor], episode: Episod
     if not head.needs_grad:
         return method(episode, *more)
     with _gradients(head):
-        tensors = ((name, part) for name, part in vars(episode).items() if isinstance(part, Tensor))
-        parts: dict[str, Any] = {name: _ordinary(part) for name, part in tensors}
+        parts: dict[str, Any] = {n: _ordinary(part) for n, part in vars(episode).items() if isinstance(part, Tensor)}
         result = method(replace(episode, **parts), *map(_ordinary, more))
         return result.detach() if isinstance(result, Tensor) else result
 

@@ -9,6 +9,7 @@ from typing import Literal
 from metabench.errors import MissingError, UsageError
 from metabench.planning.run_spec import RunSpec
 from metabench.registry.stage import Stage
+from metabench.utils.text import pluralise
 
 State = Literal["cached", "partial", "to do", "missing", "impossible"]
 
@@ -36,7 +37,7 @@ class StageForecast:
     seconds: float | None = 0.0
 
     def __str__(self) -> str:
-        length = f"{self.stage.length:,} {self.stage.unit}s"
+        length = pluralise(self.stage.length, self.stage.unit)
         objective = "" if self.stage.is_episodic else " of classes"
         return f"{self.stage.name}: {length}{objective}, {self.detail or self.state}"
 

@@ -61,7 +61,7 @@ class RunSpec:
 
     @property
     def weights_are_assembled(self) -> bool:
-        """What is evaluated is more than the weights of the last stage, or only the backbone of them."""
+        """More than the weights of the last stage, or only the backbone of them, is evaluated."""
         return bool(self.stages) and (self.uses_base or not self.fits(-1))
 
     @property

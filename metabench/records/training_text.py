@@ -1,4 +1,4 @@
-"""What a run was trained by, in words."""
+"""Training of a run in words."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 The Jinja2 templates are in ``metabench/registry/templates``. For each kind, ``class.py.j2`` and ``hook.py.j2`` are
 written twice: ``loose.py.j2`` joins them in one file, ``code.py.j2`` and ``spec.py.j2`` are two modules of a package.
+Those of an algorithm that is trained in stages are in ``algorithm/staged``.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
-_FIRST_RUN: Mapping[Kind, str] = {
+_STAGED = "algorithm/staged"
+_FIRST_RUN: Mapping[str, str] = {
     "algorithm": "--algo {name},protonet",
+    _STAGED: "--algo {name},simpleshot",  # which shares its pre-training
     "dataset": "--algo protonet,nearest-mean --dataset {name}",
     "backbone": "--algo protonet --backbone {name},conv4",
     "protocol": "--algo nearest-mean --protocol {name}",
@@ -43,6 +46,8 @@ class PluginNames:
     name: str
     module: str
     cls: str
+    templates: str
+    """Folder of its templates."""
 
     @property
     def slug(self) -> str:
@@ -67,15 +72,25 @@ def kind_named(word: str) -> Kind:
     raise UsageError(f"unknown kind '{word}'{did_you_mean(word, PLUGIN_KINDS)}")
 
 
-def derive(kind: Kind, name: str) -> PluginNames:
+def derive(kind: Kind, name: str, staged: bool = False) -> PluginNames:
     """Return the names that follow from a plugin's name.
 
     Where a Python name is taken (a keyword, a module that can be imported, a class that the template uses), the kind
     comes before it: ``random`` is written in algorithm_random.py.
 
+    Args:
+        kind: of the plugin.
+        name: as users type it.
+        staged: it is trained in stages.
+
     Raises:
-        UsageError: no plugin may have this name.
+        UsageError: no plugin may have this name, or `staged` is not for this kind.
     """
+    if staged and kind != "algorithm":
+        raise UsageError(
+            f"cannot write a {kind} in stages: only algorithms have stages of training. Leave --staged out."
+        )
+    templates = _STAGED if staged else kind
     if not PLUGIN_NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot be a plugin's name: use letters and digits, then also any of _.+-")
     words = [word for word in re.split(r"[_.+-]+", name) if word]
@@ -83,9 +98,9 @@ def derive(kind: Kind, name: str) -> PluginNames:
     if module[0].isdigit() or keyword.iskeyword(module) or importlib.util.find_spec(module):
         module = f"{kind}_{module}"
     cls = "".join(word[0].upper() + word[1:] for word in words)
-    if cls[0].isdigit() or keyword.iskeyword(cls) or re.search(rf"\b{cls}\b", _source(kind)):
+    if cls[0].isdigit() or keyword.iskeyword(cls) or re.search(rf"\b{cls}\b", _source(templates)):
         cls = kind.capitalize() + cls
-    return PluginNames(kind, name, module, cls)
+    return PluginNames(kind, name, module, cls, templates)
 
 
 def create(names: PluginNames, folder: Path, package: bool) -> Scaffold:
@@ -123,7 +138,7 @@ def _file_commands(names: PluginNames, root: Path) -> tuple[str, ...]:
 
 
 def _first_commands(names: PluginNames, option: str = "") -> list[str]:
-    run = _FIRST_RUN[names.kind].format(name=names.name)
+    run = _FIRST_RUN[names.templates].format(name=names.name)
     return [f"metabench check {names.name}{option}", f"metabench run {run}{option}"]
 
 
@@ -151,19 +166,19 @@ def _package_templates(names: PluginNames) -> dict[str, str]:
         "README.md": "package/README.md.j2",
         "tox.ini": "package/tox.ini.j2",
         ".gitignore": "package/gitignore.j2",
-        f"src/{names.module}/__init__.py": f"{names.kind}/spec.py.j2",
-        f"src/{names.module}/{names.kind}.py": f"{names.kind}/code.py.j2",
+        f"src/{names.module}/__init__.py": f"{names.templates}/spec.py.j2",
+        f"src/{names.module}/{names.kind}.py": f"{names.templates}/code.py.j2",
         f"tests/test_{names.module}.py": "package/test.py.j2",
     }
 
 
 def _file_templates(names: PluginNames) -> dict[str, str]:
     """Return the templates of a plugin in one file and of its test."""
-    return {f"{names.module}.py": f"{names.kind}/loose.py.j2", f"test_{names.module}.py": "test.py.j2"}
+    return {f"{names.module}.py": f"{names.templates}/loose.py.j2", f"test_{names.module}.py": "test.py.j2"}
 
 
-def _source(kind: Kind) -> str:
+def _source(folder: str) -> str:
     """Return the text of the templates of a plugin in one file."""
     assert _TEMPLATES.loader is not None
     parts = ("loose", "class", "hook")
-    return "".join(_TEMPLATES.loader.get_source(_TEMPLATES, f"{kind}/{part}.py.j2")[0] for part in parts)
+    return "".join(_TEMPLATES.loader.get_source(_TEMPLATES, f"{folder}/{part}.py.j2")[0] for part in parts)

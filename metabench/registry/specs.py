@@ -95,7 +95,7 @@ class AlgorithmSpec(Spec):
     ``"name/5-shot"`` for one way and shot, one way or one shot (looked up in this order). ``"*text"`` is for every
     other dataset of that kind, ``"*"`` for all others."""
     uses: tuple[Literal["base", "views"], ...] = ()
-    """What it needs beside the episodes. ``base``: its head studies the features of the classes that it was trained
+    """Needs beside the episodes. ``base``: its head studies the features of the classes that it was trained
     on (`metabench.models.interfaces.FeatureHead.study`). ``views``: features of augmented copies of every support
     image (`metabench.models.episode.Episode.views`)."""
     uses_when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)

@@ -121,7 +121,7 @@ class Stage:
 
     @property
     def unit(self) -> str:
-        """What it is counted in: episode or epoch."""
+        """Unit of its length: episode or epoch."""
         return "episode" if self.is_episodic else "epoch"
 
     @property

@@ -21,10 +21,21 @@ def standard_torch() -> Iterator[None]:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         for device in ("cpu", "cuda"):
-            stack.enter_context(torch.autocast(device, enabled=False))
+            stack.enter_context(_no_autocast(device))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         stack.enter_context(_standard_settings())
         yield
+
+
+@contextmanager
+def _no_autocast(device: str) -> Iterator[None]:
+    """Turn autocast off; a block of `torch.autocast` would let inner ones keep converted weights until it ends."""
+    before = torch.is_autocast_enabled(device)
+    torch.set_autocast_enabled(device, False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_enabled(device, before)
 
 
 @contextmanager

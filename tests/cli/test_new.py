@@ -18,25 +18,27 @@ from tests.tiny import SETTINGS
 GLYPHS = " ".join(f"--set {name}={value}" for name, value in SETTINGS.items() if name != "backbone.channels")
 DATA = " ".join(f"--set {name}={value}" for name, value in SETTINGS.items() if name.startswith("data."))
 ROOT = Path(__file__).parent.parent.parent
+WRITTEN = {**{kind: f"{kind} {{}}" for kind in PLUGIN_KINDS}, "staged": "algorithm {} --staged"}
+"""What plugins are called here, and the words after ``metabench new`` that write them."""
 
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """A sandbox with one loose file and one package of each kind, all as written; the packages are installed."""
+    """A sandbox with a loose file and a package of each of `WRITTEN`, as written; the packages are installed."""
     folder = tmp_path_factory.mktemp("workshop")
     sandbox = Sandbox(folder, folder / "home")
-    for kind in PLUGIN_KINDS:
-        for command in (f"metabench new {kind} loose-{kind}", f"metabench new {kind} my-{kind} --package"):
-            done = sandbox.run(command)
+    for name, words in WRITTEN.items():
+        for command in (words.format(f"loose-{name}"), f"{words.format(f'my-{name}')} --package"):
+            done = sandbox.run(f"metabench new {command}")
             assert (done.returncode, done.stderr) == (0, "")
-    done = sandbox.run("pip install " + " ".join(f"./my-{kind}" for kind in PLUGIN_KINDS))
+    done = sandbox.run("pip install " + " ".join(f"./my-{name}" for name in WRITTEN))
     assert done.returncode == 0, done.stderr
     return sandbox
 
 
-@pytest.mark.parametrize("kind", PLUGIN_KINDS)
-def test_a_loose_file_passes_the_checks_as_written(workshop: Sandbox, kind: str) -> None:
-    done = workshop.run(f"metabench check loose-{kind} --plugin loose_{kind}.py --quiet --json")
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_loose_file_passes_the_checks_as_written(workshop: Sandbox, name: str) -> None:
+    done = workshop.run(f"metabench check loose-{name} --plugin loose_{name}.py --quiet --json")
     assert done.returncode == 0, done.stdout
     rows = json.loads(done.stdout)["rows"]
     assert {row["status"] for row in rows} == {"passed", "skipped"}
@@ -54,6 +56,21 @@ def test_a_package_passes_its_own_tests(workshop: Sandbox, kind: str) -> None:
     done = workshop.run(f"pytest -q -rs -p no:cacheprovider my-{kind}")
     assert done.returncode == 0, done.stdout
     assert "lazy_import" not in done.stdout  # checked where there is an installed module
+
+
+def test_a_staged_package_lists_without_torch(workshop: Sandbox) -> None:
+    """The other checks are of its class, which is that of the loose file."""
+    done = workshop.run("metabench check my-staged --only lazy-import --quiet")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_staged_algorithm_shares_the_pre_training_of_others(workshop: Sandbox) -> None:
+    done = workshop.run(f"metabench run --algo my-staged,simpleshot --dry-run --json {DATA}")
+    assert done.returncode == 0, done.stderr
+    mine, simpleshot = ([(stage["name"], stage["state"]) for stage in run["stages"]]
+                        for run in json.loads(done.stdout)["runs"])  # fmt: skip
+    assert mine == [("pretrain", "to do"), ("episodes", "to do")]
+    assert simpleshot == [("pretrain", "shared")]
 
 
 def test_packages_are_measured_together(workshop: Sandbox) -> None:
@@ -74,8 +91,8 @@ def test_packages_are_measured_together(workshop: Sandbox) -> None:
 def test_what_is_written_is_linted_formatted_and_typed(workshop: Sandbox) -> None:
     files = sorted(str(file.relative_to(workshop.work)) for file in workshop.work.rglob("*.py"))
     files = [file for file in files if "build" not in file]
-    assert len(files) == len(PLUGIN_KINDS) * (2 + 3)
-    path = os.pathsep.join([str(ROOT), *(f"my-{kind}/src" for kind in PLUGIN_KINDS)])
+    assert len(files) == len(WRITTEN) * (2 + 3)
+    path = os.pathsep.join([str(ROOT), *(f"my-{name}/src" for name in WRITTEN)])
     cache = ROOT / ".mypy_cache"  # torch takes long to read
     for words in (
         ["ruff", "check", "--isolated", "--no-cache", "--select", "E4,E7,E9,F,I,UP,B,SIM,RUF", *files],
@@ -114,6 +131,10 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, message in (
         (["algoritm", "x"], "error: unknown kind 'algoritm'; did you mean 'algorithm'?\n"),
+        (
+            ["dataset", "x", "--staged"],
+            "error: cannot write a dataset in stages: only algorithms have stages of training. Leave --staged out.\n",
+        ),
         (["dataset"], "error: Missing argument 'NAME'; try 'metabench new --help'\n"),
         (["dataset", "a/b"], "error: 'a/b' cannot be a plugin's name: use letters and digits, then also any of _.+-\n"),
     ):

@@ -67,7 +67,7 @@ def test_a_record_replays(path: Path, home: Path, replays: Replays, capsys: pyte
     record = read_record(path)
     _skip_without_its_data(record)
     closed = record.inputs.evaluation.sampling == "closed"  # else the episodes depend on how many there are
-    episodes = replays.episodes(path) if closed else None
+    episodes = replays.episodes(path.name, record) if closed else None
     words = ["reproduce", str(path), "--home", str(home), "--json", "--quiet", "--no-download", "--device", "cpu"]
     words += ["--data", str(DATA)] if DATA.is_dir() else []
     code = main([*words, "--episodes", str(episodes or record.inputs.evaluation.episodes)])

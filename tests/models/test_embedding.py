@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from metabench.execution.feature_files import load_features, room_for_features, 
 from metabench.models.embedding import BATCH, autocast, embed, to_device
 from metabench.models.interfaces import normalise
 from metabench.runtime.memory_budget import MemoryBudget
+from metabench.runtime.torch_state import standard_torch
 from metabench_backbones.conv4 import Conv4
 from metabench_backbones.pixels import Pixels
 
@@ -199,3 +202,19 @@ def test_a_save_replaces_the_old_file(saved: Path) -> None:
     save_features(saved, torch.ones(2, 2))
     loaded = load_features(saved, (2, 2))
     assert loaded is not None and torch.equal(loaded, torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("outer", [contextlib.nullcontext, standard_torch, lambda: torch.autocast("cpu")])
+def test_half_precision_uses_the_weights_of_now_in_any_outer_block(
+    outer: Callable[[], contextlib.AbstractContextManager[object]],
+) -> None:
+    """torch keeps converted weights until the outermost block ends: training would never see its own updates."""
+    layer, ones = torch.nn.Linear(4, 1), torch.ones(1, 4)
+    with outer():
+        results = []
+        for _ in range(2):
+            with autocast(torch.device("cpu"), "bfloat16"):
+                results.append(layer(ones).item())
+            with torch.no_grad():
+                layer.weight += 1
+    assert results[1] - results[0] == pytest.approx(4, abs=0.1)

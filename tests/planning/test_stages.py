@@ -150,6 +150,11 @@ def test_a_setting_of_a_stage_that_cannot_be_is_one_line(settings: dict[str, Any
         runs(CHAIN, settings=settings)
 
 
+def test_training_episodes_need_a_stage_of_episodes() -> None:
+    with pytest.raises(UsageError, match=r"cannot set train\.episodes \(--train-episodes\): .* stage of pretrain, or"):
+        runs(ALONE, settings={"train.episodes": 5})
+
+
 def test_one_class_cannot_be_classified() -> None:
     digits = REGISTRY.datasets["digits"]
     one = dataclasses.replace(digits, sizes={"train": SplitSize(1, 20)})

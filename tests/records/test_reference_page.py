@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"(\.params|\.digests|\.pixels|\.beside|\.support|\.reserve|summary\.parts)\.[^.]+")
 """Fields below which names are a plugin's, a split's or a dataset's."""
-AS_ABOVE = ("inputs.training.dataset", "inputs.training.protocol")
+AS_ABOVE = (
+    *("inputs.training.dataset", "inputs.training.protocol", "inputs.training.algorithm"),
+    "inputs.base.dataset",
+)
 """Objects whose fields stand in the table above theirs."""
 WORDS = {
     inspect.IntType: "integer", inspect.FloatType: "number", inspect.StrType: "text", inspect.BoolType: "boolean",

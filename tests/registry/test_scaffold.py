@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from metabench.errors import MetabenchError, UsageError
 from metabench.registry.scaffold import create, derive, kind_named
-from metabench.registry.specs import PLUGIN_KINDS
+from metabench.registry.specs import PLUGIN_KINDS, Kind
+from metabench_algorithms.transfer import _recipes
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,28 @@ def test_python_names_follow_from_the_name(kind, name: str, module: str, cls: st
     names = derive(kind, name)
     assert (names.module, names.cls, names.slug) == (module, cls, module.replace("_", "-"))
     compile(f"class {cls}: import {module}", "", "exec")
+
+
+def test_the_words_of_a_staged_template_are_taken_too() -> None:
+    assert derive("algorithm", "parameter").cls == "Parameter"
+    assert derive("algorithm", "parameter", staged=True).cls == "AlgorithmParameter"
+
+
+def test_a_staged_algorithm_is_tried_beside_one_that_shares_its_first_stage(tmp_path: Path) -> None:
+    made = create(derive("algorithm", "mine", staged=True), tmp_path, package=True)
+    assert made.commands[-1] == "metabench run --algo mine,simpleshot"
+    values: dict[str, Any] = {"__name__": "mine"}
+    exec((tmp_path / "mine" / "src" / "mine" / "__init__.py").read_text(), values)
+    (spec,) = values["metabench_algorithms"]()
+    first, last = spec.recipe("glyphs", 5, 1)
+    assert (first.is_episodic, last.is_episodic) == (False, True)
+    assert first.inputs() == _recipes.PRETRAIN["*"].inputs()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PLUGIN_KINDS if kind != "algorithm"])
+def test_only_algorithms_are_staged(kind: Kind) -> None:
+    with pytest.raises(UsageError, match=f"cannot write a {kind} in stages: only algorithms .* Leave --staged out"):
+        derive(kind, "mine", staged=True)
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a/b", "a b", "naïve", "../a", "a\n"])

@@ -114,3 +114,16 @@ def test_what_fails_restores_the_state() -> None:
             assert torch.empty(0).dtype == torch.float32
             raise ValueError("stop")
         assert state() == before
+
+
+def test_a_block_of_a_plugin_ends_by_itself() -> None:
+    """What a plugin converts in a block of `torch.autocast` of its own is converted again in the next one."""
+    layer, ones = torch.nn.Linear(4, 1), torch.ones(1, 4)
+    results = []
+    with standard_torch():
+        for _ in range(2):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                results.append(layer(ones).item())
+            with torch.no_grad():
+                layer.weight += 1
+    assert results[1] - results[0] == pytest.approx(4, abs=0.1)
