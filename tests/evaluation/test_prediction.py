@@ -151,6 +151,19 @@ def test_an_algorithm_that_adapts(photos: Path, capsys: pytest.CaptureFixture[st
     assert "it must be made for the 4 classes of --support" in capsys.readouterr().err
 
 
+def test_weights_for_one_way_label_so_many_classes(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heads = ["--plugin", str(Path(__file__).parent.parent / "right_heads.py")]
+    way = ["--set", "train.way=3", "--set", "train.validation_way=3"]
+    weights = trained(photos / "home", capsys, "one-way", *heads, *way)
+    words = ["--algo", "one-way", "--checkpoint", weights, *GLYPHS, *heads]
+    assert len(labelled(capsys, *words)) == 12
+    make_folder(photos / "known", {"dog": 2}, 5)
+    assert main(["predict", "--support", "known", "--query", "new", *words]) == 2
+    error = capsys.readouterr().err
+    assert "is for tasks of 3 classes, and these have 4" in error
+    assert error.endswith("; it must be made for the 4 classes of --support\n")
+
+
 def test_bad_files(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "new" / "bad.png").write_bytes(b"no")
     (photos / "known" / "ant" / "bad.jpg").write_bytes(b"no")
