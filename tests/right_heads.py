@@ -20,6 +20,7 @@ def metabench_algorithms():
             trains=True,
             ways="one",
             recipes={"*": RECIPE},
+            params=(Param("share", 1.0, "of the network's part, in evaluation", scoring=True),),
             exempt=(Exempt("label-permutation", "each class has weights of its own"),),
             **COMMON,
         ),
@@ -63,15 +64,16 @@ def _of_classes(similar, labels, way):
 class OneWay(FeatureHead):
     """Distances to class means, to which a network adds what it makes of all of them, class by class."""
 
-    def __init__(self, feature_dim, way):
+    def __init__(self, feature_dim, share, way):
         super().__init__()
+        self.share = share
         self.mix = nn.Linear(way, way, bias=False)
         nn.init.normal_(self.mix.weight, std=0.01)
 
     def logits(self, episode):
         distances = squared_distances(episode.query, prototypes(episode.support, episode.labels, episode.way))
         scores = -distances / episode.query.shape[-1]
-        return scores + self.mix(scores)
+        return scores + (1.0 if self.training else self.share) * self.mix(scores)
 
 
 class AgainstBase(FeatureHead):

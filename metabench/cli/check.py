@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import textwrap
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import click
 
+from metabench.cli.check_printer import CheckPrinter
 from metabench.cli.options import data_option, home_option, json_option
 from metabench.cli.plugin_option import current_registry, plugin_files
-from metabench.cli.rendering import cell, columns, echo_json, warn_of_broken
+from metabench.cli.rendering import echo_json, warn_of_broken
 from metabench.cli.run_options import parse_settings
 from metabench.errors import MissingError, UsageError, did_you_mean
 from metabench.registry.params import Value
@@ -25,7 +25,6 @@ from metabench.utils.console import Console
 from metabench.utils.home import Home
 
 _SCOPES: Mapping[str, Kind] = {"algo": "algorithm", "data": "dataset", "backbone": "backbone", "protocol": "protocol"}
-_WIDTH = 100
 
 
 @click.command("check")
@@ -58,20 +57,29 @@ def check_command(context: click.Context, /, names: tuple[str, ...], everything:
     if everything:
         warn_of_broken(registry)
     verbose = bool(context.find_root().params.get("verbose"))
-    with Console(quiet=options["quiet"]).progress("checking", 100) as bar:
+    printer = CheckPrinter()
+    console = Console(quiet=options["quiet"])
+    with console.progress("checking", 100) if options["as_json"] else nullcontext() as bar:
+
+        def report(result: CheckResult, done: int, total: int) -> None:
+            if bar is None:
+                printer.add(result)
+            else:
+                bar.update(100 * done // total, f"{result.name}: {result.check}")
+
         results = run_checks(
             targets,
             only=options["only"],
             device=options["device"],
             environment={"METABENCH_HOME": str(home.root), "METABENCH_DATA": os.pathsep.join(map(str, home.sources))},
-            progress=lambda done, total, text: bar.update(100 * done // max(1, total), text),
+            report=report,
             log=lambda text: click.echo(text, err=True) if verbose else None,
         )
     if options["as_json"]:
         echo_json({"rows": results})
     else:
-        click.echo("\n\n".join(_table(target, results) for target in targets))
-    if any(result.status == "failed" for result in results):
+        printer.finish(results)
+    if any(result.status in ("failed", "not run") for result in results):
         context.exit(1)
     for result in results:
         if result.status == "missing" and not everything:
@@ -139,38 +147,3 @@ def _targets(chosen: Sequence[tuple[Kind, AnySpec]], settings: Mapping[str, str]
     if unused:
         raise UsageError(f"--set has values for a {unused[0]}, but none is checked")
     return targets
-
-
-def _table(target: CheckTarget, results: Sequence[CheckResult]) -> str:
-    """Return the checks of one plugin as text, with a remedy for each that failed."""
-    own = [result for result in results if (result.kind, result.name) == (target.kind, target.name)]
-    counts = {status: sum(result.status == status for result in own) for status in ("passed", "failed", "missing")}
-    total = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    skipped = sum(result.status == "skipped" for result in own)
-    lines = [f"{target.kind} {target.name}: {total}" + (f", {skipped} not applicable" if skipped else "")]
-    rows = [(result.check, result.status, cell(result.reason or result.promise)) for result in own]
-    table = columns(("check", "result", "what it makes sure of, or why it does not apply"), rows)
-    lines += [f"  {line}" for line in table.splitlines()]
-    same: dict[str, list[CheckResult]] = defaultdict(list)
-    for result in own:
-        if result.status == "failed":
-            same[result.found].append(result)
-    for finding, failed in same.items():
-        names = ", ".join(result.check for result in failed)
-        lines += [
-            "",
-            *textwrap.wrap(f"failed: {names} of {target.name}", _WIDTH, break_on_hyphens=False),
-            *_paragraph("found", cell(finding)),
-        ]
-        if len(failed) > 1:  # one fault behind several checks: their own remedies would mislead
-            lines += _paragraph("to fix", f"Fix this first: {len(failed)} checks fail for this reason.")
-            continue
-        for label, text in (("means", failed[0].means), ("to fix", failed[0].fix)):
-            lines += _paragraph(label, cell(text)) if text else []
-    for finding in dict.fromkeys(result.found for result in own if result.status == "missing"):
-        lines += ["", *_paragraph("missing", cell(finding))]
-    return "\n".join(lines)
-
-
-def _paragraph(label: str, text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=f"  {label:<8}", subsequent_indent=" " * 10)

@@ -34,7 +34,7 @@ def made_for(run: RunSpec) -> dict[str, Any]:
 def made_for_stage(run: RunSpec, stage: Stage) -> dict[str, Any]:
     """Return what a file of the weights of a stage says of its run; of a stage of classes, which backbone it is."""
     if stage.is_episodic:
-        return _made_for(run, run.trained_as or run.algorithm)
+        return _made_for(run, (run.trained_as or run.algorithm).as_trained)
     return {
         "made_for": f"classification on {run.backbone.words}, data {run.trained_on.words}",
         "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},

@@ -74,6 +74,7 @@ def _for_episodes(active: ActiveRun, index: int, start: Path | None) -> tuple[Le
     run, stage = active.run, active.run.stages[index]
     images, source = _episodes(active, stage, stage.train_on)
     is_whole = index == len(run.stages) - 1 and run.fits(index)
+    is_whole = is_whole and not any(param.scoring for param in run.algorithm.spec.params)
     learner = active.learner if is_whole else make_training_learner(run, source.split.item_shape, images.device)
     _start(learner.module, run, index, start)
     if stage.teacher and start is not None:

@@ -42,7 +42,7 @@ def make_run_learner(run: RunSpec, item_shape: tuple[int, ...], device: torch.de
 
 def make_training_learner(run: RunSpec, item_shape: tuple[int, ...], device: torch.device) -> Learner:
     """Return the learner that an episodic stage of a run trains; arguments as those of `make_run_learner`."""
-    return _make(run, run.trained_as or run.algorithm, item_shape, device)
+    return _make(run, (run.trained_as or run.algorithm).as_trained, item_shape, device)
 
 
 def make_class_learner(run: RunSpec, item_shape: tuple[int, ...], device: torch.device) -> FeatureLearner:

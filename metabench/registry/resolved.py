@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping
@@ -127,6 +128,12 @@ class ResolvedPlugin(Generic[SomeSpec]):
     def recorded(self) -> dict[str, Value]:
         """Parameter values as everything that may leave this machine holds them; see `as_recorded`."""
         return as_recorded(self.spec, self.params)
+
+    @property
+    def as_trained(self) -> ResolvedPlugin[SomeSpec]:
+        """The same with the parameters that only score at their defaults: as it is trained, and validated."""
+        scoring = {param.name: param.default for param in self.spec.params if param.scoring}
+        return dataclasses.replace(self, params={**self.params, **scoring})
 
     @property
     def words(self) -> str:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -23,6 +23,7 @@ from metabench.registry.specs import Kind, SomeSpec, Spec
 
 RARE = 1e-6
 """Probability that a sound plugin fails a statistical check (if at all: words and made-up episodes are fixed)."""
+T = TypeVar("T")
 C = TypeVar("C", bound="Conformance[Spec]")
 
 
@@ -36,6 +37,19 @@ class NotApplicable(pytest.skip.Exception):  # type: ignore[name-defined,misc]
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.facts = {"reason": reason}
+
+
+class NotRun(pytest.skip.Exception):  # type: ignore[name-defined,misc]
+    """Outcome of a check that needs a plugin which cannot be constructed, as another check has found."""
+
+    def __init__(self, check: str) -> None:
+        reason = f"its constructor raised, see {check}"
+        super().__init__(reason)
+        self.facts = {"reason": reason, "status": "not run"}
+
+
+class ConstructorError(Exception):
+    """Finding that a plugin cannot be constructed, in one line."""
 
 
 class ConformanceFailure(pytest.fail.Exception):  # type: ignore[name-defined,misc]
@@ -67,6 +81,11 @@ def conformance_check(promise: str, *, means: str, fix: str) -> Callable[[Callab
             __tracebackhide__ = True
             try:
                 method(self)
+            except ConstructorError as error:
+                if type(self).constructor_check:
+                    raise NotRun(type(self).constructor_check) from None
+                type(self).constructor_check = about.name
+                raise ConformanceFailure(str(error), _construction(about), raised=True) from error.__cause__
             except Violation as violation:
                 cause = violation.__cause__
                 raise ConformanceFailure(str(violation), about, raised=cause is not None) from cause
@@ -81,6 +100,29 @@ def conformance_check(promise: str, *, means: str, fix: str) -> Callable[[Callab
         return run
 
     return decorate
+
+
+def construct(make: Callable[[], T]) -> T:
+    """Return the object that a plugin's constructor makes.
+
+    Raises:
+        MissingError: it needs something that is not there. ConstructorError: it raised anything else.
+    """
+    try:
+        return make()
+    except MissingError:
+        raise
+    except Exception as error:  # the plugin's own code may fail in any way
+        raise ConstructorError(describe_raised("its constructor", error)) from error
+
+
+def _construction(check: CheckDescription) -> CheckDescription:
+    """Return a check that failed for its plugin's constructor: what that means, and the fix."""
+    return replace(
+        check,
+        means="Nothing can be measured with it, and the checks that need it are not run.",
+        fix="Take what the harness gives (see the base class) and the declared parameters, at any of their values.",
+    )
 
 
 def describe_raised(what: str, error: BaseException) -> str:
@@ -114,6 +156,8 @@ class Conformance(Generic[SomeSpec]):
     plugin: ClassVar[Path | str | Sequence[Path | str] | None] = None
     params: ClassVar[Mapping[str, Value]] = {}
     device: ClassVar[str] = "cpu"
+    constructor_check: ClassVar[str] = ""
+    """Check that has found that the plugin cannot be constructed."""
 
     @property
     def subject(self) -> Subject[SomeSpec]:

@@ -20,7 +20,8 @@ from metabench.registry.specs import Kind
 
 CHECKED_KINDS: tuple[Kind, ...] = ("algorithm", "dataset", "backbone", "protocol")
 """Kinds of plugins that have a conformance class."""
-Status = Literal["passed", "failed", "skipped", "missing"]
+Status = Literal["passed", "failed", "skipped", "missing", "not run"]
+"""``not run``: it needs the plugin's object, and another check failed because that cannot be constructed."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class CheckResult:
     Attributes:
         promise: what the check makes sure of.
         found: what it found wrong; `means` and `fix`: what that means and how to fix it.
-        reason: why it does not apply, where it was skipped.
+        reason: why it does not apply, where it was skipped, or was not run.
     """
 
     kind: str
@@ -62,7 +63,7 @@ def run_checks(
     only: Sequence[str] = (),
     device: str = "cpu",
     environment: Mapping[str, str] | None = None,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+    report: Callable[[CheckResult, int, int], None] = lambda result, done, total: None,
     log: Callable[[str], None] = lambda text: None,
 ) -> list[CheckResult]:
     """Check plugins; a check that was planned and has no result has failed.
@@ -70,7 +71,7 @@ def run_checks(
     Args:
         only: names of checks; all where none is given.
         environment: variables on top of this process's own, such as METABENCH_DATA.
-        progress: called with done, total and a word about the latest check.
+        report: called with each result as it comes, how many there are by now, and of how many.
         log: called with what pytest printed, tracebacks included.
 
     Raises:
@@ -82,14 +83,14 @@ def run_checks(
         place = Path(folder)
         (place / "test_conformance.py").write_text(_module(targets, device), encoding="utf-8")
         (place / "pytest.ini").write_text("[pytest]\n")
-        report, output = place / "report.jsonl", place / "output.txt"
-        report.touch()
+        lines_file, output = place / "report.jsonl", place / "output.txt"
+        lines_file.touch()
         with output.open("wb") as stream:
             process = subprocess.Popen(
-                _command(place, report, only), env=_environment(environment or {}), stdout=stream, stderr=stream
+                _command(place, lines_file, only), env=_environment(environment or {}), stdout=stream, stderr=stream
             )
             try:
-                lines = _follow(process, report, progress)
+                lines = _follow(process, lines_file, report)
             except BaseException:
                 process.kill()
                 process.wait()
@@ -128,20 +129,24 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def _follow(
-    process: subprocess.Popen[bytes], report: Path, progress: Callable[[int, int, str], None]
+    process: subprocess.Popen[bytes], lines_file: Path, report: Callable[[CheckResult, int, int], None]
 ) -> list[dict[str, Any]]:
-    """Return the lines of the report, telling `progress` of each as it comes."""
+    """Return the lines of the file, passing each result to `report` as it comes."""
     lines: list[dict[str, Any]] = []
-    with report.open(encoding="utf-8") as stream:
+    planned, done = dict[str, dict[str, Any]](), set[str]()
+    with lines_file.open(encoding="utf-8") as stream:
         ended, rest = False, ""
         while not ended:
             ended = process.poll() is not None  # before reading: what comes last is still read
             rest += stream.read()
             *whole, rest = rest.split("\n")
-            lines += [json.loads(line) for line in whole]
-            planned = sum(line["status"] == "planned" for line in lines)
-            if whole and lines[-1]["status"] not in ("planned", "error"):
-                progress(len(lines) - planned, planned, f"{lines[-1]['name']}: {lines[-1]['check']}")
+            for line in map(json.loads, whole):
+                lines.append(line)
+                if line["status"] == "planned":
+                    planned[line["test"]] = line
+                elif line["status"] != "error" and line["test"] not in done:
+                    done.add(line["test"])
+                    report(_result({**planned[line["test"]], **line}), len(done), len(planned))
             if not ended:
                 time.sleep(0.05)
     return lines

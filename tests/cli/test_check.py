@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from metabench.cli.check_printer import CheckPrinter
 from metabench.cli.main import main
+from metabench.testing.runner import CheckResult
 
 HERE = Path(__file__).parent.parent
 RIGHT = str(HERE / "right_plugin.py")
@@ -57,14 +60,15 @@ def test_loose_files_are_checked_without_names(capsys: pytest.CaptureFixture[str
     assert main(["--plugin", RIGHT, "check", "--plugin", TIES, *checks, "--quiet"]) == 1
     out, err = capsys.readouterr()
     right, ties, failure = out.split("\n\n")
-    assert right.splitlines()[0] == "algorithm soft-nearest: 2 passed, 1 not applicable"
-    assert [line.split()[:2] for line in right.splitlines()[2:]] == [
+    assert right.splitlines()[0] == "algorithm soft-nearest"
+    assert right.splitlines()[-1] == "algorithm soft-nearest: 2 passed, 1 not applicable"
+    assert [line.split()[:2] for line in right.splitlines()[2:-1]] == [
         ["shapes", "passed"],
         ["query-use", "skipped"],
         ["fair-ties", "passed"],
     ]
     assert "it is declared inductive" in right
-    assert ties.splitlines()[0] == "algorithm ties-by-index: 1 passed, 1 failed, 1 not applicable"
+    assert ties.splitlines()[-1] == "algorithm ties-by-index: 1 passed, 1 failed, 1 not applicable"
     text = " ".join(failure.split())
     assert text.startswith("failed: fair-ties of ties-by-index found of two equal classes")
     assert "means Ties go" in text and "to fix Return scores" in text
@@ -100,15 +104,39 @@ def test_pytest_is_needed(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     assert capsys.readouterr().err == "error: the checks need pytest; pip install pytest\n"
 
 
-def test_checks_that_fail_for_one_reason_are_told_once() -> None:
-    from metabench.cli.check import _table
-    from metabench.testing.runner import CheckResult, CheckTarget
+def test_results_come_one_by_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line for each check as soon as it has run, and at the end those that never came."""
 
+    def run_slowly(targets: object, *, report: Callable[..., None], **options: object) -> list[CheckResult]:
+        for done, result in enumerate(results[:3], 1):
+            report(result, done, 4)
+            shown.append(capsys.readouterr().out)
+        return results
+
+    results = [CheckResult("algorithm", *words, "p") for words in (  # type: ignore[arg-type]
+        ("chance", "spec", "passed"), ("chance", "shapes", "skipped"), ("protonet", "spec", "passed"),
+        ("protonet", "shapes", "not run"),
+    )]  # fmt: skip
+    shown: list[str] = []
+    monkeypatch.setattr("metabench.cli.check.run_checks", run_slowly)
+    assert main(["check", "chance", "protonet"]) == 1  # what was not run is no success
+    assert [part.splitlines()[-1].split() for part in shown] == [
+        ["spec", "passed", "p"], ["shapes", "skipped", "p"], ["spec", "passed", "p"]
+    ]  # fmt: skip
+    assert "algorithm chance: 1 passed, 1 not applicable\n\nalgorithm protonet\n" in shown[2]
+    rest = capsys.readouterr().out
+    assert [line.split() for line in rest.splitlines()] == [
+        ["shapes", "not", "run", "p"], ["algorithm", "protonet:", "1", "passed,", "1", "not", "run"]
+    ]  # fmt: skip
+
+
+def test_checks_that_fail_for_one_reason_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     broken = [
         CheckResult("algorithm", "x", name, "failed", "p", "no such class", "means", "fix") for name in ("a", "b-c")
     ]
     alone = CheckResult("algorithm", "x", "d", "failed", "p", "wrong", "its meaning", "its remedy")
-    text = _table(CheckTarget("algorithm", "x"), [*broken, alone])
+    CheckPrinter().finish([*broken, alone])
+    text = capsys.readouterr().out
     assert text.count("no such class") == 1 and "failed: a, b-c of x" in text
     assert "Fix this first: 2 checks" in text and "means   means" not in text
     assert "means   its meaning" in text and "to fix  its remedy" in text

@@ -39,6 +39,21 @@ def test_a_head_for_one_way_is_trained_for_each(capsys: pytest.CaptureFixture[st
     assert error_of(capsys, [*again, "4"]).endswith(" is for tasks of 3 classes, and these have 4; check --ways")
 
 
+def test_a_scoring_parameter_shares_a_training_whoever_comes_first(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    trained = []
+    for folder, shares in (("a", (1.0, 0.0)), ("b", (0.0, 1.0))):
+        for share in shares:
+            settings = {**SAME_WAY, "algo.share": share, "train.episodes": 40, "train.lr": 0.05}
+            args = arguments(tmp_path / folder, "--plugin", HEADS, algo="one-way", settings=settings)
+            (row,) = run_json(capsys, args)
+            training = record_of(tmp_path / folder, row)["training"]
+            trained.append((training["training_key"], training["weights_sha256"]))
+        assert len(list((tmp_path / folder / "models").iterdir())) == 1
+    assert len(set(trained)) == 1
+
+
 @pytest.mark.parametrize(
     ("more", "settings", "message"),
     [

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from metabench.api import AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance
+from metabench.cli import check_printer
 from metabench.registry.registry import load_registry
 from metabench.testing.conformance import CheckDescription
 from metabench.testing.runner import CHECKED_KINDS, CheckResult, CheckTarget, run_checks
@@ -25,6 +26,10 @@ CAUGHT = {
     "seeded-constructor": "global-rng",
     "hard-coded-five-ways": "shapes",
     "undeclared-gradient": "shapes",
+    "constructor-raises": "shapes",
+    "scoring-parameter-trains": "scoring-parameters",
+    "spec-other-way": "spec",
+    "spec-no-maps": "spec",
     "prototypes-cached": "no-memory",
     "prototypes-cached-globally": "no-memory",
     "ties-by-index": "fair-ties",
@@ -82,10 +87,10 @@ SLOW = ("learns", "same-training")
 ONLY_HERE = ("lazy-import", "cuda")  # the first is tried in test_conformance.py, the second needs a GPU
 ALWAYS_SKIPPED = {"lazy-import", "query-use", "levels", *(() if torch.cuda.is_available() else ("cuda",))}
 SKIPPED_HEADS = {
-    "local-match": {"learns", "same-training", "study", "base-use"},
+    "local-match": {"learns", "same-training", "study", "base-use", "scoring-parameters"},
     "one-way": {"label-permutation", "fair-ties", "study", "base-use"},
-    "against-base": {"learns", "same-training"},
-    "tuned": {"learns", "same-training", "study", "base-use"},
+    "against-base": {"learns", "same-training", "scoring-parameters"},
+    "tuned": {"learns", "same-training", "study", "base-use", "scoring-parameters"},
 }
 """Correct heads, and the checks that do not apply to them."""
 Results = Mapping[tuple[str, str], CheckResult]
@@ -153,24 +158,28 @@ def test_one_mistake_alone_fails_one_check_alone(results: Results) -> None:
         assert failed == [CAUGHT[name]]
 
 
+def test_a_constructor_that_raises_is_one_failure(results: Results) -> None:
+    own = {check: result for (name, check), result in results.items() if name == "constructor-raises"}
+    assert [check for check, result in own.items() if result.status == "failed"] == ["shapes"]
+    finding = "its constructor raised ZeroDivisionError: division by zero (constructor_raises.py:25)"
+    assert own["shapes"].found == finding
+    not_run = [result for result in own.values() if result.status == "not run"]
+    assert {result.reason for result in not_run} == {"its constructor raised, see shapes"}
+    assert {"no-memory", "save-load", "fair-ties"} <= {result.check for result in not_run}
+    assert own["spec"].status == "passed"
+
+
 @pytest.mark.parametrize("kit", [AlgorithmConformance, BackboneConformance, DatasetConformance, ProtocolConformance])
 def test_every_check_has_a_plugin_that_fails_it(kit: type) -> None:
     names = {check.name for check in checks_of(kit)}
     assert names - set(ONLY_HERE) <= set(CAUGHT.values())
-    assert len(names) > 5
+    assert len(names) > 5 and max(map(len, names)) <= check_printer.COLUMNS[0]
 
 
 def test_a_right_plugin_passes_everything(results: Results) -> None:
     own = {check: result for (name, check), result in results.items() if name == "soft-nearest"}
     assert set(own) == {check.name for check in checks_of(AlgorithmConformance)}
-    skipped = {
-        "lazy-import",
-        "query-use",
-        "levels",
-        "study",
-        "base-use",
-        *(() if torch.cuda.is_available() else ("cuda",)),
-    }
+    skipped = {*ALWAYS_SKIPPED, "study", "base-use", "scoring-parameters"}
     assert {check: result.status for check, result in own.items()} == {
         check: "skipped" if check in skipped else "passed" for check in own
     }

@@ -26,6 +26,7 @@ from metabench.testing.conformance import (
     Subject,
     Violation,
     conformance_check,
+    construct,
     make_subject,
     scratch_folder,
 )
@@ -54,7 +55,7 @@ class DatasetConformance(SpecChecks[DatasetSpec]):
     def test_layout(self) -> None:
         """Check types, shapes, boundaries and names of train, val and test."""
         for split, data in self._splits().items():
-            shape = item_shape(self.spec, self.values, self.subject.target(**self.values))
+            shape = item_shape(self.spec, self.values, construct(lambda: self.subject.target(**self.values)))
             problem = layout_problem(data, self.spec.kind) or shape_problem(data, self.spec, shape)
             if problem := problem or content_problem(data, self.spec.kind):
                 raise Violation(f"{split}: {problem}")
@@ -153,7 +154,8 @@ def _load(subject: Subject[DatasetSpec], values: Values, split: str) -> ClassSpl
     """Load a split; what can be made anew is made in a temporary folder, what is downloaded lies at home."""
     spec, home = subject.spec, Home.resolve()
     cache: Path = (home if spec.download else Home(scratch_folder())).dataset_cache(spec.cache_name)
-    loaded = subject.target(**dict(values)).load(split, DataContext(cache, home.sources, allow_download=False))
+    dataset = construct(lambda: subject.target(**dict(values)))
+    loaded = dataset.load(split, DataContext(cache, home.sources, allow_download=False))
     if problem := type_problem(loaded):
         raise Violation(f"{split}: {problem}")
     assert isinstance(loaded, ClassSplit)

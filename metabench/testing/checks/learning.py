@@ -104,6 +104,7 @@ class _Lesson:
         spec = owner.spec
         if not spec.trains:
             raise NotApplicable("it does not train")
+        owner.scorer()  # raises where it cannot be constructed
         if not owner.data:
             raise NotApplicable("no dataset of functions is installed that needs no download")
         small = SMALL if owner.labels else {}

@@ -10,10 +10,19 @@ from torch import Tensor, nn
 
 from metabench.models.checkpoints import load_tensors, save_tensors
 from metabench.models.output_checks import score_gap
-from metabench.testing.conformance import NotApplicable, Violation, conformance_check, scratch_folder
+from metabench.registry.params import Param, Value
+from metabench.registry.stage import as_chain
+from metabench.testing.conformance import (
+    ConstructorError,
+    NotApplicable,
+    Violation,
+    conformance_check,
+    scratch_folder,
+)
 from metabench.testing.support.algorithm_case import AlgorithmChecks
 from metabench.testing.support.randomness import watch
-from metabench.testing.support.scorer import expect_same, trained
+from metabench.testing.support.scorer import Scorer, expect_same, trained
+from metabench.testing.support.synthetic_episodes import Episodes
 
 
 class StateChecks(AlgorithmChecks):
@@ -112,6 +121,36 @@ class StateChecks(AlgorithmChecks):
         expect_same(two.scores(episodes), one.scores(episodes), "an instance with loaded weights")
 
     @conformance_check(
+        "a parameter that only scores moves no weight",
+        means="Runs that differ in it share a training that was done with the value of whoever came first.",
+        fix="Use the parameter in logits() outside of training only, or leave out scoring=True.",
+    )
+    def test_scoring_parameters(self) -> None:
+        """Change each such parameter; compare initial weights, training loss and gradients, to the bit."""
+        params = [param for param in self.spec.params if param.scoring]
+        if not params:
+            raise NotApplicable("no parameter is declared to score only")
+        stages = [stage for recipe in self.spec.recipes.values() for stage in as_chain(recipe)]
+        if not (self.spec.trains and any(stage.is_episodic for stage in stages)):
+            raise NotApplicable("its loss plays no part in any training")
+        plain = self.scorer(seed=5, studied=False)
+        episodes = self.episodes(plain, batch=2)
+        weights, (loss, slopes) = frozen(plain.module), _learned(plain, episodes)
+        for param in params:
+            value = _other_value(param, self.values[param.name])
+            try:
+                other = self.scorer(seed=5, studied=False, params={param.name: value})
+            except ConstructorError:
+                continue  # it does not take that value
+            if name := moved(weights, other.module):
+                raise Violation(f"with {param.name}={value} it starts with another '{name}'")
+            other_loss, other_slopes = _learned(other, episodes)
+            if not torch.equal(other_loss, loss):
+                raise Violation(f"with {param.name}={value} its training loss is {other_loss:.6g}, else {loss:.6g}")
+            if names := [name for name, slope in slopes.items() if not torch.equal(slope, other_slopes[name])]:
+                raise Violation(f"with {param.name}={value} the gradient of '{names[0]}' is another")
+
+    @conformance_check(
         "tensors do not pile up",
         means="Memory runs out in a long evaluation.",
         fix="Keep no tensor of an episode: no list on self, no cache, no graph of a past loss.",
@@ -151,6 +190,24 @@ class StateChecks(AlgorithmChecks):
             on_gpu = there.scores(episodes.to(torch.device("cuda"))).cpu()
             if (apart := score_gap(on_gpu, here.scores(episodes))) > 1e-3:
                 raise Violation(f"the scores differ by {apart:.1%} of their spread at {way}-way {shots}-shot")
+
+
+def _learned(scorer: Scorer, episodes: Episodes) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the training loss and the gradient of each weight that gets one, by the same random numbers each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(8)
+        loss = scorer.learn(episodes)
+    weights = scorer.module.named_parameters()
+    return loss, {name: weight.grad for name, weight in weights if weight.grad is not None}
+
+
+def _other_value(param: Param, value: Value) -> Value:
+    """Return a value of a parameter that is not `value`."""
+    if param.choices:
+        return next(choice for choice in param.choices if choice != value)
+    if isinstance(value, bool):
+        return not value
+    return f"{value}-" if isinstance(value, str) else 2 * value + 1
 
 
 def frozen(module: nn.Module) -> dict[str, Tensor]:

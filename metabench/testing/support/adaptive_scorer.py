@@ -58,11 +58,11 @@ class AdaptingScorer(Scorer):
         """Adapt to every episode and score its queries."""
         return self._learner(episodes).scores(*self.as_data(episodes))
 
-    def learn(self, episodes: Episodes) -> None:
+    def learn(self, episodes: Episodes) -> Tensor:
         """Take the gradient, or what the algorithm puts in its place."""
         self.module.train()
         images, batch = self.as_data(episodes)
-        self._learner(episodes).backward(images, batch, Stage(way=episodes.way, shot=1, query=1, episodes=1), 0)
+        return self._learner(episodes).backward(images, batch, Stage(way=episodes.way, shot=1, query=1, episodes=1), 0)
 
     def body(self) -> Backbone:
         """Return a network for it."""

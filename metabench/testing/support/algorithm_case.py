@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -16,13 +17,14 @@ from metabench.registry.resolved import resolve_params
 from metabench.registry.specs import AlgorithmSpec, Kind
 from metabench.registry.stage import chain_params
 from metabench.runtime.devices import choose_device
-from metabench.testing.conformance import Conformance, NotApplicable, Subject, Violation, describe_raised, make_subject
+from metabench.testing.conformance import Conformance, NotApplicable, Subject, construct, make_subject
 from metabench.testing.support.adaptive_scorer import AdaptingScorer, NumbersScorer
 from metabench.testing.support.scorer import MAP, VECTOR, FeatureScorer, Scorer
 from metabench.testing.support.synthetic_episodes import BaseClasses, Episodes, gaussians
 
 SCORERS: Mapping[str, type[Scorer]] = {"features": FeatureScorer, "images": AdaptingScorer}
 """By what the algorithm takes."""
+NO_PARAMS: Mapping[str, Value] = MappingProxyType({})
 DATA = Selection.datasets[0]
 """Training dataset: the one that a run has by default, which needs no download."""
 
@@ -51,23 +53,27 @@ class AlgorithmChecks(Conformance[AlgorithmSpec]):
         device: torch.device = choose_device(self.device)
         return device
 
-    def scorer(self, seed: int = 0, device: torch.device | None = None, studied: bool = True) -> Scorer:
+    def scorer(
+        self,
+        seed: int = 0,
+        device: torch.device | None = None,
+        studied: bool = True,
+        params: Mapping[str, Value] = NO_PARAMS,
+    ) -> Scorer:
         """Build the algorithm anew, with weights that depend on `seed` alone.
 
         Args:
             seed: of torch's random numbers.
             device: holds the weights; None takes that of the checks.
             studied: it has studied made-up base classes, if it studies any.
+            params: other values than the present ones.
 
         Raises:
-            Violation: its constructor raised, or its study.
+            ConstructorError: its constructor raised. Violation: its study did.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            try:
-                scorer = self.build(device)
-            except Exception as error:  # the plugin's own code may fail in any way
-                raise Violation(describe_raised("its constructor", error)) from error
+            scorer = construct(lambda: self.build(device, params))
         if studied and self.studies:
             scorer.study(self.base_classes().to(device or self.torch_device))
         return scorer
@@ -83,10 +89,10 @@ class AlgorithmChecks(Conformance[AlgorithmSpec]):
         drawn = gaussians(shape, way=count, shots=10, queries=count, seed=seed, in_order=True)
         return BaseClasses(1 + drawn.support[0], drawn.labels[0]).to(self.torch_device)
 
-    def build(self, device: torch.device | None = None) -> Scorer:
+    def build(self, device: torch.device | None = None, params: Mapping[str, Value] = NO_PARAMS) -> Scorer:
         """Build the algorithm with torch's random numbers as they are."""
         scorer: type[Any] = SCORERS[self.spec.takes] if self.labels else NumbersScorer
-        built: Scorer = scorer(self.spec, self.subject.target, self.values, device or self.torch_device)
+        built: Scorer = scorer(self.spec, self.subject.target, {**self.values, **params}, device or self.torch_device)
         return built
 
     @property

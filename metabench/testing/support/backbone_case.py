@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +17,14 @@ from metabench.models.output_checks import OutputError, require_finite, require_
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import BackboneSpec, Kind
 from metabench.runtime.devices import choose_device
-from metabench.testing.conformance import Conformance, Subject, Violation, describe_raised, make_subject
+from metabench.testing.conformance import (
+    Conformance,
+    ConstructorError,
+    Subject,
+    Violation,
+    describe_raised,
+    make_subject,
+)
 from metabench.testing.support.scorer import TOLERANCE
 from metabench.testing.support.synthetic_episodes import generator
 
@@ -73,7 +79,7 @@ class BackboneChecks(Conformance[BackboneSpec]):
             taken += 1
             yield shape
         if not taken:
-            pytest.skip(f"it takes none of the shapes {tried}: {refusal}")
+            raise ConstructorError(f"it takes none of the shapes {tried}: {refusal}")
 
     def cases(self) -> Iterator[tuple[Backbone, Tensor]]:
         """Yield a backbone whose statistics are no longer those of the start, and items for it."""
@@ -85,11 +91,21 @@ class BackboneChecks(Conformance[BackboneSpec]):
             yield body.eval(), self.items(shape)
 
     def build(self, shape: Shape, seed: int = 0) -> Backbone:
-        """Build it with weights that depend on `seed` alone."""
+        """Build it with weights that depend on `seed` alone.
+
+        Raises:
+            UsageError: it does not take items of this shape. ConstructorError: its constructor raised anything else.
+        """
+        target, values = self.subject.target, self.values
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            body: Backbone = self.subject.target(shape, **self.values)
-            return body.to(choose_device(self.device))
+            try:
+                body: Backbone = target(shape, **values).to(choose_device(self.device))
+                return body
+            except UsageError:
+                raise
+            except Exception as error:  # the plugin's own code may fail in any way
+                raise ConstructorError(describe_raised("its constructor", error)) from error
 
     def items(self, shape: Shape) -> Tensor:
         """Return six items as a dataset holds them, the same every time."""

@@ -19,7 +19,7 @@ from metabench.episodes.protocols import EpisodeProtocol
 from metabench.errors import UsageError
 from metabench.registry.registry import load_registry
 from metabench.registry.specs import Kind, ProtocolSpec
-from metabench.testing.conformance import Conformance, NotApplicable, Subject, Violation, make_subject
+from metabench.testing.conformance import Conformance, NotApplicable, Subject, Violation, construct, make_subject
 from metabench.utils.random_streams import Stream
 
 CHECKED_EPISODES = 40
@@ -40,7 +40,7 @@ class ProtocolCase(Conformance[ProtocolSpec]):
 
     def make(self) -> EpisodeProtocol:
         """Return a new instance of the protocol."""
-        protocol: EpisodeProtocol = self.subject.target(**self.values)
+        protocol: EpisodeProtocol = construct(lambda: self.subject.target(**self.values))
         return protocol
 
     def fitting(self, names: tuple[str, ...] = ("even", "uneven")) -> Iterator[tuple[str, ClassSplit, EpisodeProtocol]]:

@@ -48,8 +48,8 @@ class Scorer(ABC):
         """Return the algorithm's answer for a batch of episodes, unchecked."""
 
     @abstractmethod
-    def learn(self, episodes: Episodes) -> None:
-        """Leave the gradient of the training loss in ``.grad`` of the weights, as the harness does in training."""
+    def learn(self, episodes: Episodes) -> Tensor:
+        """Leave the gradient of the training loss in ``.grad`` of the weights, as the harness does; return the loss."""
 
     def study(self, base: BaseClasses) -> None:
         """Let the heads, if it has any, study base classes as the harness does after training.
@@ -115,12 +115,13 @@ class FeatureScorer(Scorer):
         assert isinstance(self.module, FeatureHead)
         return self.module
 
-    def learn(self, episodes: Episodes) -> None:
+    def learn(self, episodes: Episodes) -> Tensor:
         """Call the head's loss, which may have no weight of its own to give a gradient to."""
         self.module.train()
         loss = self._head(episodes.way).loss(episodes.seen, episodes.truth)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
 
 def expect_same(a: Tensor, b: Tensor, where: str) -> None:
