@@ -57,6 +57,10 @@ if TYPE_CHECKING:  # algorithms and backbones
     from metabench.models.prototypes import distances_to_means as distances_to_means
     from metabench.models.prototypes import prototypes as prototypes
     from metabench.models.prototypes import squared_distances as squared_distances
+    from metabench.models.solvers.conjugate_gradient import conjugate_gradient as conjugate_gradient
+    from metabench.models.solvers.crammer_singer import crammer_singer as crammer_singer
+    from metabench.models.solvers.logistic_regression import logistic_regression as logistic_regression
+    from metabench.models.solvers.ridge_regression import ridge_regression as ridge_regression
     from metabench.models.task_context import training_episode as training_episode
     from metabench.models.task_norm import TaskNorm as TaskNorm
     from metabench.models.task_norm import collect_statistics as collect_statistics

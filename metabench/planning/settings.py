@@ -90,8 +90,8 @@ def _no_scope(setting: str, stages: Sequence[str]) -> UsageError:
     if setting.startswith(f"{TRAIN}."):
         option = " (--train-episodes)" if setting == f"{TRAIN}.episodes" else ""
         return UsageError(
-            f"cannot set {setting}{option}: no selected algorithm has a stage '{TRAIN}'. Use --set STAGE.NAME=VALUE with "
-            f"a stage of {', '.join(stages)}, or leave it out."
+            f"cannot set {setting}{option}: no selected algorithm has a stage '{TRAIN}'. Use --set STAGE.NAME=VALUE "
+            f"with a stage of {', '.join(stages)}, or leave it out."
         )
     return UsageError(
         f"--set {setting}: write SCOPE.NAME=VALUE with a scope of {', '.join((*SCOPES, *dict.fromkeys(stages)))}"

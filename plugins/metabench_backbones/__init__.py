@@ -15,6 +15,18 @@ SPECS = [
         params=(Param("channels", 64, "filters in every block"),),
     ),
     BackboneSpec(
+        name="conv4-maps",
+        version=1,
+        target="metabench_backbones.conv4:Conv4",
+        summary="Conv-4-64 that pools in its first two blocks only: feature maps of a quarter of the image's sides",
+        reference="Sung et al. 2018, figure 2; Li et al. 2019, section 4.2",
+        licence="MIT",
+        params=(
+            Param("channels", 64, "filters in every block"),
+            Param("pools", 2, "blocks that pool, the first so many", (1, 2, 3)),
+        ),
+    ),
+    BackboneSpec(
         name="conv4-strided",
         version=1,
         target="metabench_backbones.conv4_strided:Conv4Strided",
@@ -98,6 +110,15 @@ SPECS = [
             Param("drop", 0.0, "dropout between the convolutions of a block"),
             Param("first_stride", 1, "of the first group; 2 for larger images", (1, 2)),
         ),
+    ),
+    BackboneSpec(
+        name="siamese-conv",
+        version=1,
+        target="metabench_backbones.siamese_conv:SiameseConv",
+        summary="convolutions of 10x10, 7x7, 4x4 and 4x4, then 4096 sigmoid units; images of 105x105",
+        reference="Koch et al. 2015, figure 4",
+        licence="MIT",
+        params=(Param("units", 4096, "units of the last layer, the features"),),
     ),
     BackboneSpec(
         name="efficientnet-lite0",

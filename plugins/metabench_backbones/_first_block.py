@@ -177,6 +177,11 @@ def pooled(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.max_pool2d(_conv(images, weight, bias), 2).relu_()
 
 
+def convolved(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return relu(conv2d(images, weight, bias, padding=1)), channels last in memory."""
+    return _conv(images, weight, bias).relu_()
+
+
 def _conv(images: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) -> Tensor:
     # `contiguous` would leave a tensor of one channel as it is, and the map would not be channels last.
     return F.conv2d(images, weight.to(memory_format=torch.channels_last), bias, stride, padding=1)

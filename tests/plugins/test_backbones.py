@@ -6,15 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from metabench.errors import UsageError
 from metabench_backbones.conv4 import Block, Conv4
 from metabench_backbones.conv4_strided import Conv4Strided, Conv4StridedFlat
 from metabench_backbones.pixels import Pixels
+from metabench_backbones.siamese_conv import SiameseConv
 
 
-def scrambled(shape: tuple[int, int, int] = (1, 28, 28)) -> Conv4:
+def scrambled(shape: tuple[int, int, int] = (1, 28, 28), pools: int = 4) -> Conv4:
     """A Conv-4 whose batch norms have been somewhere: running statistics, and weights of both signs."""
     torch.manual_seed(0)
-    backbone = Conv4(shape)
+    backbone = Conv4(shape, pools=pools)
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None
@@ -60,9 +62,28 @@ def test_conv4_equals_the_textbook_order(training: bool) -> None:
     assert torch.equal(ours, features.flatten(1))
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 40, 33)])
-def test_the_fused_form_equals_evaluation_mode(shape: tuple[int, int, int]) -> None:
-    backbone = scrambled(shape)
+@pytest.mark.parametrize(("pools", "sides"), [(1, (42, 41)), (2, (21, 20)), (3, (10, 10)), (4, (5, 5))])
+def test_conv4_pools_in_the_first_blocks_only(pools: int, sides: tuple[int, int]) -> None:
+    backbone = scrambled((3, 84, 82), pools)
+    batch = images(3, (3, 84, 82))
+    features = batch
+    for index, block in enumerate(copy.deepcopy(backbone).eval().blocks):
+        features = torch.relu(block.norm(block.conv(features)))
+        features = nn.functional.max_pool2d(features, 2) if index < pools else features
+    with torch.no_grad():
+        assert backbone.map_shape == (64, *sides) == features.shape[1:]
+        torch.testing.assert_close(backbone.eval()(batch), features.flatten(1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("pools", [0, 5])
+def test_conv4_has_no_more_blocks_that_pool_than_blocks(pools: int) -> None:
+    with pytest.raises(UsageError, match="pools must be 1 to 4"):
+        Conv4((1, 28, 28), pools=pools)
+
+
+@pytest.mark.parametrize(("shape", "pools"), [((1, 28, 28), 4), ((3, 40, 33), 4), ((3, 33, 20), 2), ((1, 20, 20), 1)])
+def test_the_fused_form_equals_evaluation_mode(shape: tuple[int, int, int], pools: int) -> None:
+    backbone = scrambled(shape, pools)
     batch = images(9, shape)
     with torch.no_grad():
         fused = backbone.for_inference()
@@ -129,3 +150,24 @@ def test_conv4_works_channels_last_on_images_of_one_channel_too(target: type[Con
     net.blocks[0].register_forward_hook(lambda _, __, found: seen.append(found))
     net(torch.rand(2, 1, 28, 28))
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_siamese_conv_is_the_network_of_the_figure() -> None:
+    torch.manual_seed(0)
+    net = SiameseConv((1, 105, 105), units=16)
+    sides = []
+    for conv in net.convs:
+        conv.register_forward_hook(lambda _, __, maps: sides.append(tuple(maps.shape[1:])))
+    features = net(images(1, (1, 105, 105)))
+    assert sides == [(64, 96, 96), (128, 42, 42), (128, 18, 18), (256, 6, 6)]
+    assert features.shape == (1, net.feature_dim) == (1, 16)
+    assert bool(((features > 0) & (features < 1)).all())
+    assert net.last.in_features == 9216
+
+
+def test_siamese_conv_resizes_what_has_another_size() -> None:
+    net = SiameseConv((3, 28, 40), units=4)
+    items = torch.full((2, 28, 40, 3), 51, dtype=torch.uint8)
+    torch.testing.assert_close(net.inputs(items), torch.full((2, 3, 105, 105), 0.2))
+    drawing = torch.randint(0, 256, (1, 105, 105, 1), dtype=torch.uint8)
+    assert torch.equal(SiameseConv((1, 105, 105), units=4).inputs(drawing)[0, 0], drawing[0, :, :, 0] / 255)

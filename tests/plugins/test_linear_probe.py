@@ -12,8 +12,8 @@ from torch import Tensor
 
 from metabench.errors import MetabenchError, UsageError
 from metabench.models.episode import Episode
+from metabench.models.solvers import logistic_regression
 from metabench_algorithms.metric.protonet import ProtoNet, UnitMean
-from metabench_algorithms.transfer import _logistic
 from metabench_algorithms.transfer.linear_probe import LinearProbe
 
 Array = NDArray[np.float64]
@@ -81,7 +81,9 @@ def test_the_gradient_at_the_solution_is_zero(way: int, shots: list[int], dim: i
     """By automatic differentiation of the objective in the features' own coordinates."""
     support, labels, _ = episodes(way, shots, dim)
     support = support.double()
-    weights, intercept = (part.requires_grad_() for part in _logistic.fit(support, labels, way, 2.0))
+    weights, intercept = (
+        part.requires_grad_() for part in logistic_regression.logistic_regression(support, labels, way, 2.0)
+    )
     losses = torch.nn.functional.cross_entropy((support @ weights + intercept).mT, labels, reduction="sum")
     gradients = torch.autograd.grad(losses + weights.square().sum() / 4, (weights, intercept))
     assert max(float(gradient.abs().max()) for gradient in gradients) < 1e-6
@@ -119,8 +121,8 @@ def test_features_of_zero_do_no_harm() -> None:
 
 
 def test_what_does_not_converge_is_not_passed_off_as_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_logistic, "_NEWTON", 2)
-    with pytest.raises(MetabenchError, match=r"did not converge in 2 steps; lower algo\.c"):
+    monkeypatch.setattr(logistic_regression, "_NEWTON", 2)
+    with pytest.raises(MetabenchError, match=r"the optimum was not reached in 2 steps\. Lower C"):
         LinearProbe(40, normalise=False).logits(Episode(*episodes(5, [2] * 5, 40), 5))
 
 

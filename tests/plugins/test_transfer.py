@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,9 @@ from torch.nn import functional as F
 from metabench.api import Episode
 from metabench_algorithms.transfer import _fine_tuning
 from metabench_algorithms.transfer.baseline import Baseline, BaselinePlusPlus
+from metabench_algorithms.transfer.linear_probe import LinearProbe
 from metabench_algorithms.transfer.meta_baseline import MetaBaseline
+from metabench_algorithms.transfer.rfs import Rfs
 from metabench_algorithms.transfer.simpleshot import SimpleShot
 
 WAY, SHOT, DIM = 5, 3, 16
@@ -103,3 +107,16 @@ def test_meta_baseline_is_the_cosine_to_the_mean(episode: Episode) -> None:
                 mean = episode.support[b][episode.labels[b] == k].mean(0)
                 expected = 10 * F.cosine_similarity(mean, episode.query[b, q], dim=0)
                 torch.testing.assert_close(scores[b, q, k], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_rfs_is_logistic_regression_and_with_views_on_the_copies(episode: Episode) -> None:
+    generator = torch.Generator().manual_seed(5)
+    shape = (*episode.support.shape[:2], 5, DIM)
+    views = episode.support[:, :, None] + 0.1 * torch.randn(shape, generator=generator)
+    shown = replace(episode, views=views)
+    assert torch.equal(Rfs(DIM).logits(shown), LinearProbe(DIM).logits(episode))
+    scores = Rfs(DIM, views=True).logits(shown)
+    for b in range(2):
+        labels = episode.labels[b].repeat_interleave(5)
+        plain = Episode(views[b].reshape(1, -1, DIM), labels[None], episode.query[b : b + 1], WAY)
+        torch.testing.assert_close(scores[b], LinearProbe(DIM).logits(plain)[0], atol=1e-4, rtol=1e-4)

@@ -36,12 +36,50 @@ class TestMatchingNetFullContext(AlgorithmConformance):
     params = {"fce": True}  # noqa: RUF012
 
 
+class TestRelationNet(AlgorithmConformance):
+    algorithm = "relation-net"
+
+
+class TestDN4(AlgorithmConformance):
+    algorithm = "dn4"
+
+
+class TestFEAT(AlgorithmConformance):
+    algorithm = "feat"
+
+
+class TestSiamese(AlgorithmConformance):
+    algorithm = "siamese"
+
+
+class TestSiameseLargest(AlgorithmConformance):
+    algorithm = "siamese"
+    params = {"shots": "largest"}  # noqa: RUF012
+
+
 class TestNearestMean(AlgorithmConformance):
     algorithm = "nearest-mean"
 
 
 class TestNearestMeanL2N(AlgorithmConformance):
     algorithm = "nearest-mean-l2n"
+
+
+class TestR2D2(AlgorithmConformance):
+    algorithm = "r2d2"
+
+
+class TestMetaOptNetRidge(AlgorithmConformance):
+    algorithm = "metaoptnet-ridge"
+
+
+class TestMetaOptNetSVM(AlgorithmConformance):
+    algorithm = "metaoptnet-svm"
+
+
+class TestMetaOptNetSVMOfThePaper(AlgorithmConformance):
+    algorithm = "metaoptnet-svm"
+    params = {"diagonal": 0.0}  # noqa: RUF012
 
 
 class TestLinearProbe(AlgorithmConformance):
@@ -114,6 +152,10 @@ class TestConv4(BackboneConformance):
     backbone = "conv4"
 
 
+class TestConv4Maps(BackboneConformance):
+    backbone = "conv4-maps"
+
+
 class TestConv4Strided(BackboneConformance):
     backbone = "conv4-strided"
 
@@ -135,6 +177,11 @@ class TestResNet12Positions(BackboneConformance):
 class TestWideResNet(BackboneConformance):
     backbone = "wrn-28-10"
     params = {"depth": 10, "width": 1}  # noqa: RUF012
+
+
+class TestSiameseConv(BackboneConformance):
+    backbone = "siamese-conv"
+    params = {"units": 32}  # noqa: RUF012
 
 
 @pytest.mark.skipif(bool(availability(load_registry().backbones["efficientnet-lite0"])), reason="needs metabench[lite]")

@@ -168,14 +168,14 @@ class BackboneConformance(BackboneChecks, SpecChecks[BackboneSpec]):
     def _other_gradient(plain: Backbone, fast: Backbone) -> str:
         """Return the name of the first parameter whose gradients differ, '' if none; none at all counts as zero.
 
-        (The gradient of a bias before batch normalisation is zero but for rounding.)
+        (The gradient of a bias before batch normalisation is zero but for rounding, and that grows with the map.)
         """
         pairs = zip(plain.named_parameters(), fast.parameters(), strict=True)
         gradients = [(name, weight.grad, other.grad) for (name, weight), other in pairs if weight.grad is not None]
         largest = max((float(wanted.abs().amax()) for _, wanted, _ in gradients), default=0.0)
         for name, wanted, fused in gradients:
             apart = (wanted if fused is None else wanted - fused).abs().amax()
-            if float(apart) > 1e-3 * float(wanted.abs().amax()) + 1e-5 * largest:
+            if float(apart) > 1e-3 * float(wanted.abs().amax()) + 1e-4 * largest:
                 return name
         return ""
 

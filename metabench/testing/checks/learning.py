@@ -111,6 +111,8 @@ class _Lesson:
         settings |= {f"algo.{name}": value for name, value in owner.params.items()}
         registry = owner.subject.registry
         (self.run,) = plan(Selection((spec.name,), (owner.data,), query=QUERY, settings=settings), registry)
+        if not self.run.stages:
+            raise NotApplicable(f"on its default backbone, {self.run.backbone.name}, it has nothing to learn")
         self.session = Session(Home(scratch_folder()), Console(quiet=True), device, registry=registry)
         self.device = choose_device(device)
         self.learner = _learner(self.run, self.session, self.device)

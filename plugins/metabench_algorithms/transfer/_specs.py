@@ -31,7 +31,7 @@ SPECS = [
     AlgorithmSpec(
         name="rfs",
         version=1,
-        target="metabench_algorithms.transfer.linear_probe:LinearProbe",
+        target="metabench_algorithms.transfer.rfs:Rfs",
         summary="logistic regression on pre-trained features; more generations by --set distill.repeat=N",
         reference="Tian et al. 2020, Rethinking Few-shot Image Classification: a Good Embedding Is All You Need?",
         licence="MIT",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.api import Episode, FeatureHead, UsageError
-from metabench_algorithms.transfer._logistic import fit
+from metabench.api import Episode, FeatureHead, UsageError, logistic_regression
 
 
 class LinearProbe(FeatureHead):
@@ -19,10 +16,9 @@ class LinearProbe(FeatureHead):
         feature_dim: D.
         c: inverse strength of the penalty, the C of scikit-learn.
         normalise: divide features by their Euclidean length first.
-        views: fit to five augmented copies of each support image instead of the image.
     """
 
-    def __init__(self, feature_dim: int, c: float = 1.0, normalise: bool = True, views: bool = False) -> None:
+    def __init__(self, feature_dim: int, c: float = 1.0, normalise: bool = True) -> None:
         super().__init__()
         if c <= 0:
             raise UsageError(f"algo.c must be above 0, not {c}")
@@ -30,13 +26,12 @@ class LinearProbe(FeatureHead):
 
     def logits(self, episode: Episode) -> Tensor:
         """Return W' x + b of each query, (B, Q, way)."""
-        if episode.views is not None:
-            copies = episode.labels[..., None].expand(episode.views.shape[:-1])
-            episode = replace(episode, support=episode.views.flatten(1, 2), labels=copies.flatten(1))
         if not self.normalise:
-            weights, intercept = fit(episode.support, episode.labels, episode.way, self.c)
+            weights, intercept = logistic_regression(episode.support, episode.labels, episode.way, self.c)
             return episode.query @ weights + intercept
-        weights, intercept = fit(F.normalize(episode.support, dim=-1), episode.labels, episode.way, self.c)
+        weights, intercept = logistic_regression(
+            F.normalize(episode.support, dim=-1), episode.labels, episode.way, self.c
+        )
         # Dividing the scores is dividing the queries, of which there are many more values.
         lengths: Tensor = torch.linalg.vector_norm(episode.query, dim=-1, keepdim=True).clamp_min(1e-12)
         return episode.query @ weights / lengths + intercept

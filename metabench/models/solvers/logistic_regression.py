@@ -16,11 +16,15 @@ the objective of scikit-learn's ``LogisticRegression(C=c)``: the intercept is no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from metabench.api import MetabenchError
+from metabench.errors import MetabenchError
+from metabench.models.solvers.conjugate_gradient import conjugate_gradient, inner_products
 
 _TOLERANCE = 1e-8
 """Norm of the gradient at the end, relative to the start; rounding aside."""
@@ -28,11 +32,11 @@ _NEWTON, _CG, _HALVINGS = 200, 500, 40
 
 
 @dataclass(frozen=True)
-class Problem:
+class _Problem:
     """A batch of B problems in R coordinates, the last of which is the constant that the intercept weighs.
 
     Attributes:
-        x: (B, S, R), with ``x' x`` diagonal. onehot: (B, S, K).
+        x: (B, S, R), of zero mean but for the constant. onehot: (B, S, K).
         squares: (B, R, 1), the diagonal of ``x' x``.
         penalty: (R, 1), 1 / C, and 0 for the intercept.
     """
@@ -54,9 +58,12 @@ class Problem:
 
     def curvature(self, odds: Tensor, direction: Tensor) -> Tensor:
         """Return the Hessian times `direction` (B, R, K)."""
+        return self.x.mT @ self.moved(odds, direction) + self.penalty * direction
+
+    def moved(self, odds: Tensor, direction: Tensor) -> Tensor:
+        """Return the change (B, S, K) of the probabilities, to first order."""
         moved = odds * (self.x @ direction)
-        moved = moved - odds * moved.sum(-1, keepdim=True)
-        return self.x.mT @ moved + self.penalty * direction
+        return moved - odds * moved.sum(-1, keepdim=True)
 
     def preconditioner(self, odds: Tensor) -> Tensor:
         """Return the diagonal (B, R, 1) of the Hessian if every image had the mean curvature of softmax."""
@@ -65,26 +72,72 @@ class Problem:
         return self.penalty + mean.clamp_min(1e-12) * self.squares
 
 
-def fit(support: Tensor, labels: Tensor, way: int, c: float) -> tuple[Tensor, Tensor]:
+def logistic_regression(support: Tensor, labels: Tensor, way: int, c: float) -> tuple[Tensor, Tensor]:
     """Return the best W (B, D, K) and b (B, 1, K) for support (B, S, D) of `way` = K classes, in its precision.
+
+    Their gradient by the support is that of the optimum, by the implicit function theorem.
+
+    Args:
+        support: (B, S, D).
+        labels: int64 (B, S) in ``[0, way)``.
+        way: K.
+        c: C, the inverse strength of the penalty.
 
     Raises:
         MetabenchError: the optimum was not reached.
     """
+    weights, intercept = _LogisticRegression.apply(support, labels, way, c)  # type: ignore[no-untyped-call]
+    return weights, intercept
+
+
+class _LogisticRegression(torch.autograd.Function):
+    """The solution, and its derivative by the support."""
+
+    @staticmethod
+    def forward(ctx: Any, support: Tensor, labels: Tensor, way: int, c: float) -> tuple[Tensor, Tensor]:
+        weights, intercept = _fit(support, labels, way, c)
+        ctx.c = c
+        ctx.save_for_backward(support, labels, weights, intercept)
+        return weights, intercept
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_weights: Tensor, by_intercept: Tensor) -> tuple[Tensor, None, None, None]:
+        """Differentiate gradient = 0, in coordinates with the intercept of centred features."""
+        support, labels, *solution = ctx.saved_tensors
+        x, weights, intercept = (part.double() for part in (support, *solution))
+        centre = x.mean(1, keepdim=True)
+        problem = _problem(x - centre, (x - centre).square().sum(1), labels, weights.shape[2], ctx.c)
+        odds = (x @ weights + intercept).softmax(-1)
+        slope = by_intercept.double() - by_intercept.double().mean(-1, keepdim=True)  # b has the sum 0
+        target = torch.cat([by_weights.double() - centre.mT @ slope, slope], 1)
+        adjoint = conjugate_gradient(
+            partial(problem.curvature, odds), target, 1e-10 * _norm(target), diagonal=problem.preconditioner(odds)
+        )
+        moved = problem.moved(odds, adjoint)
+        by_support = -(odds - problem.onehot) @ adjoint[:, :-1].mT - moved @ weights.mT
+        return by_support.to(support.dtype), None, None, None
+
+
+def _fit(support: Tensor, labels: Tensor, way: int, c: float) -> tuple[Tensor, Tensor]:
     centre = support.mean(1, keepdim=True)
     centred = support - centre
     x, squares, back = _rotate(centred.double())
-    problem = Problem(
+    theta = _solve(_problem(x, squares, labels, way, c))
+    weights = (back @ theta[:, :-1]).to(support.dtype)
+    if back.shape[1] != support.shape[2]:
+        weights = centred.mT @ weights
+    return weights, theta[:, -1:].to(support.dtype) - centre @ weights
+
+
+def _problem(x: Tensor, squares: Tensor, labels: Tensor, way: int, c: float) -> _Problem:
+    """Return the problems of centred x (B, S, R), whose columns have the squared lengths (B, R)."""
+    return _Problem(
         torch.cat([x, x.new_ones(*x.shape[:2], 1)], -1),
         torch.nn.functional.one_hot(labels, way).double(),
         torch.cat([squares, squares.new_full((len(x), 1), x.shape[1])], -1)[..., None],
         torch.cat([x.new_full((x.shape[2], 1), 1 / c), x.new_zeros(1, 1)]),
     )
-    theta = solve(problem)
-    weights = (back @ theta[:, :-1]).to(support.dtype)
-    if back.shape[1] != support.shape[2]:
-        weights = centred.mT @ weights
-    return weights, theta[:, -1:].to(support.dtype) - centre @ weights
 
 
 def _rotate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,7 +155,7 @@ def _rotate(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return left * lengths, squares, left * torch.where(lengths > 0, 1 / lengths, 0)
 
 
-def solve(problem: Problem) -> Tensor:
+def _solve(problem: _Problem) -> Tensor:
     """Return the weights (B, R, K) at the minimum, by Newton's method with conjugate gradients and halved steps."""
     batch, _, coordinates = problem.x.shape
     theta = problem.x.new_zeros(batch, coordinates, problem.onehot.shape[-1])
@@ -119,32 +172,21 @@ def solve(problem: Problem) -> Tensor:
         step = _newton_step(
             problem, odds, gradient, torch.where(active, size / start, 0).sqrt().clamp_max(0.1) * size, active
         )
-        theta, value = _descend(problem, theta, value, step, _dot(gradient, step))
-    raise MetabenchError(f"logistic regression did not converge in {_NEWTON} steps; lower algo.c or set algo.normalise")
+        theta, value = _descend(problem, theta, value, step, inner_products(gradient, step))
+    raise MetabenchError(
+        f"cannot fit logistic regression: the optimum was not reached in {_NEWTON} steps. Lower C, or divide the "
+        "features by their length."
+    )
 
 
-def _newton_step(problem: Problem, odds: Tensor, gradient: Tensor, goal: Tensor, active: Tensor) -> Tensor:
+def _newton_step(problem: _Problem, odds: Tensor, gradient: Tensor, goal: Tensor, active: Tensor) -> Tensor:
     """Return -H^-1 gradient up to a residual of norm `goal` (B,), zero where not `active`."""
-    scale = problem.preconditioner(odds)
-    step = torch.zeros_like(gradient)
-    residual = torch.where(active[:, None, None], -gradient, 0)
-    direction = residual / scale
-    strength = _dot(residual, direction)
-    for _ in range(_CG):
-        curved = problem.curvature(odds, direction)
-        length = _ratio(strength, _dot(direction, curved))
-        step = step + length * direction
-        residual = residual - length * curved
-        going = _norm(residual) > goal
-        if not bool(going.any()):
-            break
-        ready = residual / scale
-        before, strength = strength, torch.where(going, _dot(residual, ready), 0)
-        direction = torch.where(going[:, None, None], ready + _ratio(strength, before) * direction, 0)
-    return step
+    target = torch.where(active[:, None, None], -gradient, 0)
+    diagonal = problem.preconditioner(odds)
+    return conjugate_gradient(partial(problem.curvature, odds), target, goal, diagonal=diagonal, steps=_CG)
 
 
-def _descend(problem: Problem, theta: Tensor, value: Tensor, step: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+def _descend(problem: _Problem, theta: Tensor, value: Tensor, step: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
     """Return `theta` after the step, halved in each problem until it descends (Armijo), and the new objective."""
     length = torch.ones_like(value)
     for _ in range(_HALVINGS):
@@ -158,14 +200,5 @@ def _descend(problem: Problem, theta: Tensor, value: Tensor, step: Tensor, slope
     return moved, reached
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum((1, 2))
-
-
 def _norm(a: Tensor) -> Tensor:
-    return a.square().sum((1, 2)).sqrt()
-
-
-def _ratio(a: Tensor, b: Tensor) -> Tensor:
-    """Return a / b (B, 1, 1), 0 where nothing is left to do."""
-    return torch.where(b > 0, a / b, 0)[:, None, None]
+    return inner_products(a, a).sqrt()

@@ -1,0 +1,1 @@
+"""Solvers of many small problems at once: ridge and logistic regression, support vector machines, linear systems."""
