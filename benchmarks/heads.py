@@ -1,9 +1,9 @@
 """Seconds for 1,000 episodes of heads on cached features: `python benchmarks/heads.py`.
 
-Random rectified features of 640 numbers in 100 classes of 100 items; 5-way 5-shot with 15 queries of each class, through
-the evaluation that a run uses, on one thread. The first row has a head that returns numbers of the queries as they are: what
-drawing, gathering and counting take. The limit of the others is that plus their arithmetic at the speed of a large matrix
-product, in which the products of an episode are too small to be multiplied.
+Random rectified features of 640 numbers in 100 classes of 100 items; 5-way 5-shot with 15 queries of each class,
+through the evaluation that a run uses, on one thread. The first row has a head that returns numbers of the queries as
+they are: what drawing, gathering and counting take. The limit of the others is that plus their arithmetic at the speed
+of a large matrix product, in which the products of an episode are too small to be multiplied.
 """
 
 from __future__ import annotations
