@@ -146,6 +146,23 @@ def test_items_that_are_alike_have_one_score(systems: str) -> None:
     assert support.grad is not None and support.grad.isfinite().all()
 
 
+def test_items_of_zeros_do_no_harm(systems: str) -> None:
+    """As where rectifiers are dead: the others are fitted as if it were not there."""
+    support, labels = problems(3, 4, 8, batch=2)
+    support[0, 5] = 0
+    support[1] = 0
+    support.requires_grad_()
+    weights = fitted(support, labels, 3, 0.1)
+    rest = [n for n in range(12) if n != 5]
+    torch.testing.assert_close(weights[:1], fitted(support[:1, rest], labels[:1, rest], 3, 0.1), rtol=1e-4, atol=1e-6)
+    slopes = torch.autograd.grad((support @ weights)[:, rest].square().sum(), support)[0]
+    alone = torch.autograd.grad(
+        (support[:1, rest] @ fitted(support[:1, rest], labels[:1, rest], 3, 0.1)).square().sum(), support
+    )[0]
+    torch.testing.assert_close(slopes[0, rest], alone[0, rest], rtol=1e-4, atol=1e-5)
+    assert slopes.isfinite().all()
+
+
 def test_features_far_from_the_origin_keep_their_digits(systems: str) -> None:
     """Inner products of 1e6 with differences of 1e2."""
     support, labels = problems(5, 5, 30)

@@ -30,7 +30,10 @@ _TOLERANCE = 1e-4
 """Largest error of the score of an item as long as the longest of the support, proved by the duality gap. The last step
 divides the gap by ten or more, and errors are far below what is proved."""
 _STEPS = 100
-_TO_BOUNDARY = 0.995
+_INSIDE, _NEARER = 0.1, 0.3
+"""A start is moved so far inside, as a share of the distance of the other from Y, and taken where its gap is so much
+smaller."""
+_TO_BOUNDARY = 0.999
 """Part of the way to the boundary that a step goes."""
 _FACTORISED, _INDEPENDENT = 64, 1e-8
 """Matrices are factorised up to this S, where the squared distance of an item from the span of those before is at least
@@ -70,11 +73,13 @@ class _CrammerSinger(torch.autograd.Function):
     def forward(ctx: Any, gram: Tensor, labels: Tensor, way: int, c: float) -> Tensor:
         onehot = torch.nn.functional.one_hot(labels, way).mT.double().contiguous()
         scaled = c * gram.double()
-        solver = _solver(scaled)
-        optimum = _optimum(_start(scaled, onehot), solver)
+        factor = _factor(scaled)
+        solver = _iterate if factor is None else _factorise
+        optimum = _optimum(_start(scaled, onehot, factor), solver)
         coefficients = c * optimum.moved
         ctx.c, ctx.dtype, ctx.solver = c, gram.dtype, solver
-        ctx.save_for_backward(optimum.gram, optimum.weight, coefficients)
+        above = optimum.gradient - optimum.gradient.amin(1, keepdim=True)
+        ctx.save_for_backward(scaled, above / optimum.p, coefficients)
         return coefficients.mT.to(gram.dtype)
 
     @staticmethod
@@ -108,50 +113,59 @@ class _Point:
         return self.labels * others.sum(1, keepdim=True) - others
 
     @property
-    def weight(self) -> Tensor:
-        """The diagonal z / p of the linear systems."""
-        return self.z / self.p
+    def gradient(self) -> Tensor:
+        """Y - K a."""
+        return self.labels - self.moved @ self.gram
 
     def gaps(self, gradient: Tensor) -> Tensor:
         """Return the duality gaps (B,), divided by C."""
         return inner_products(self.p, gradient - gradient.amin(1, keepdim=True))
 
-    def tolerances(self, moved: Tensor) -> Tensor:
+    def tolerances(self) -> Tensor:
         """Return the gaps (B,) that prove `_TOLERANCE`, or that rounding leaves where they are larger.
 
         Half the squared distance of the weights from the best ones is at most C times the gap.
         """
         longest = self.gram.diagonal(dim1=1, dim2=2).amax(1)
-        rounding = 2 * torch.finfo(moved.dtype).eps * moved.shape[2] * longest * moved.abs().sum((1, 2))
-        return torch.maximum(_TOLERANCE**2 / (2 * longest), rounding)
+        size = self.p.shape[2] * longest * self.moved.abs().sum((1, 2))
+        return torch.maximum(_TOLERANCE**2 / (2 * longest), 2 * torch.finfo(size.dtype).eps * size)
 
     def __getitem__(self, rows: Tensor) -> _Point:
         return _Point(*(getattr(self, item.name)[rows] for item in fields(self)))
 
 
-def _start(gram: Tensor, labels: Tensor) -> _Point:
-    """Return the best point between Y and the uniform distribution, and multipliers that fit its gradient."""
+def _start(gram: Tensor, labels: Tensor, factor: Tensor | None) -> _Point:
+    """Return where to start: the best p between Y and the uniform distribution, and multipliers that fit its gradient.
+
+    Where K has a `factor`, the solution without p >= 0, clipped, is often far nearer to the optimum: with many features
+    few of its values are below 0.
+    """
     centred = labels - 1 / labels.shape[1]
     curvature = inner_products(centred, centred @ gram)
     share = torch.where(curvature > 0, inner_products(centred, centred) / curvature, 1).clamp_max(1)
     point = _Point(gram, labels, labels - expand_to(share, labels) * centred, labels)
-    gradient = labels - point.moved @ gram
-    shift = 0.1 * point.gaps(gradient) / labels.shape[2] + 1e-3
+    if factor is not None:
+        free = labels - torch.cholesky_solve(centred.mT, factor).mT
+        inside = torch.maximum(free, expand_to(_INSIDE * share / labels.shape[1], labels))
+        other = replace(point, p=inside / inside.sum(1, keepdim=True))
+        nearer = other.gaps(other.gradient) < _NEARER * point.gaps(point.gradient)
+        point = replace(point, p=torch.where(expand_to(nearer, labels), other.p, point.p))
+    gradient = point.gradient
+    shift = 0.3 * point.gaps(gradient) / labels.shape[2] + 1e-4
     return replace(point, z=gradient - gradient.amin(1, keepdim=True) + expand_to(shift, labels))
 
 
 def _optimum(point: _Point, solver: Solver) -> _Point:
     """Return the optima; problems leave the batch when they are solved."""
-    p, z = torch.empty_like(point.p), torch.empty_like(point.z)
-    left, rows = point, torch.arange(len(p), device=p.device)
+    p, left = torch.empty_like(point.p), point
+    rows = torch.arange(len(p), device=p.device)
     for _ in range(_STEPS):
-        moved = left.moved
-        gradient = left.labels - moved @ left.gram
-        active = left.gaps(gradient) > left.tolerances(moved)
+        gradient = left.gradient
+        active = left.gaps(gradient) > left.tolerances()
         if not bool(active.all()):
-            p[rows[~active]], z[rows[~active]] = left.p[~active], left.z[~active]
+            p[rows[~active]] = left.p[~active]
             if not bool(active.any()):
-                return replace(point, p=p, z=z)
+                return replace(point, p=p)
             left, rows, gradient = left[active], rows[active], gradient[active]
         left = _step(left, gradient, solver)
     raise MetabenchError(
@@ -162,7 +176,7 @@ def _optimum(point: _Point, solver: Solver) -> _Point:
 
 def _step(point: _Point, gradient: Tensor, solver: Solver) -> _Point:
     """Return the points after a predictor and a corrector."""
-    p, z, weight = point.p, point.z, point.weight
+    p, z, weight = point.p, point.z, point.z / point.p
     solve, mu = solver(point.gram, weight), (p * z).mean((1, 2))
 
     def direction(products: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,13 +197,13 @@ def _step(point: _Point, gradient: Tensor, solver: Solver) -> _Point:
     return replace(point, p=p + taken * dp, z=z + taken * dz)
 
 
-def _solver(gram: Tensor) -> Solver:
-    """Return how to solve the linear systems of problems with C K (B, S, S)."""
+def _factor(gram: Tensor) -> Tensor | None:
+    """Return the Cholesky factor of C K (B, S, S), or None where systems with it are better solved by iteration."""
     if gram.shape[1] > _FACTORISED:
-        return _iterate
+        return None
     factor, failed = torch.linalg.cholesky_ex(gram)
     apart = factor.diagonal(dim1=1, dim2=2).amin(1).square() / gram.diagonal(dim1=1, dim2=2).amax(1)
-    return _iterate if bool((failed > 0).any() or (apart < _INDEPENDENT).any()) else _factorise
+    return None if bool((failed > 0).any() or (apart < _INDEPENDENT).any()) else factor
 
 
 def _factorise(gram: Tensor, weight: Tensor) -> Solve:
@@ -212,7 +226,9 @@ def _factorise(gram: Tensor, weight: Tensor) -> Solve:
 
 def _iterate(gram: Tensor, weight: Tensor) -> Solve:
     """Solve by conjugate gradients in unknowns scaled to a diagonal of 1, orthogonal to the constraints."""
-    scale = (weight + gram.diagonal(dim1=1, dim2=2)[:, None]).rsqrt()
+    squares = gram.diagonal(dim1=1, dim2=2)[:, None]
+    longest = squares.amax(2, keepdim=True).clamp_min(1e-30)
+    scale = torch.maximum(weight + squares, 1e-12 * longest).rsqrt()  # of an item of zeros there may be nothing
     normal: Tensor = scale / torch.linalg.vector_norm(scale, dim=1, keepdim=True)
     own = scale.square() * weight
 
@@ -223,7 +239,7 @@ def _iterate(gram: Tensor, weight: Tensor) -> Solve:
         return tangent(own * x + scale * ((scale * x) @ gram))
 
     def solve(target: Tensor, residual: Tensor) -> Tensor:
-        goal = residual * torch.linalg.vector_norm(scale, dim=(1, 2))
+        goal = residual * torch.linalg.vector_norm((weight + longest).rsqrt(), dim=(1, 2))
         return scale * conjugate_gradient(product, tangent(scale * target), goal)
 
     return solve

@@ -124,6 +124,7 @@ class _Lesson:
         stage = dataclasses.replace(
             self.run.stages[-1], way=WAY, query=QUERY, episodes=steps, batch=1, schedule="step", lr_step=0,
             milestones="", patience=0, validate_every=steps, keeps="nothing", teacher=False,
+            backbone_lr=1.0,
         )  # fmt: skip
         state = scratch_folder() / "training.safetensors"
         state.unlink(missing_ok=True)
