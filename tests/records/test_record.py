@@ -25,7 +25,7 @@ from metabench.records.record import (
     record_json,
     write_record,
 )
-from metabench.records.schema import TrainingOutcome
+from metabench.records.schema import StageOutcome, TrainingOutcome
 from metabench.registry.stage import Stage
 from metabench.statistics.stopping import StopRule
 from metabench.training.trainer import Progress
@@ -166,7 +166,9 @@ def test_every_field_of_a_recipe_and_of_a_training_has_its_place() -> None:
     """A field that is new there would otherwise be refused only after hours of training."""
     recipe = {field.name for field in dataclasses.fields(Stage)} - {"params", "source", "repeat"}
     assert recipe <= set(TrainingInputs.__struct_fields__)
-    assert {field.name for field in dataclasses.fields(Progress)} <= set(TrainingOutcome.__struct_fields__)
+    for stage in (Stage(), Stage(objective="classes")):
+        outcome = {*Progress().outcome(stage, 1), "seconds", "classes", "weights_sha256", "training_key"}
+        assert outcome <= set(StageOutcome.__struct_fields__) <= set(TrainingOutcome.__struct_fields__)
 
 
 def test_a_huge_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
