@@ -28,6 +28,7 @@ from metabench.learners.factory import make_run_learner
 from metabench.learners.feature_learner import FeatureLearner
 from metabench.planning.planner import plan
 from metabench.planning.selection import Selection
+from metabench.training.objectives import ClassObjective
 from metabench.utils.console import Console
 from metabench.utils.home import Home
 from metabench_protocols.fixed_way import FixedWay
@@ -129,13 +130,13 @@ def test_training_draws_from_what_is_not_reserved(tmp_path: Path, train_on: str)
     digests = run_digests(run, executor.session.loader)
     mask = reserved_images(run, executor.session.loader)
     assert 0.15 < mask.mean() < 0.25
-    source = training_source(run, executor.session.loader, train_on, digests)
+    source = training_source(run, run.stages[-1], executor.session.loader, train_on, digests)
     batch = source.batch(0, 400)
     rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
     left = np.flatnonzero(~mask)
     np.testing.assert_array_equal(rows[rows < len(mask)], left)
     assert (len(rows) > len(left)) == (train_on == "train+val")
-    validation = training_source(run, executor.session.loader, "val", digests)
+    validation = training_source(run, run.stages[-1], executor.session.loader, "val", digests)
     assert not isinstance(validation, UnreservedSource)
 
 
@@ -156,7 +157,7 @@ def test_training_does_not_see_the_copy_of_a_reserved_image(tmp_path: Path, trai
     images[open_rows[0]] = images[open_rows[-1]] = images[asked]
     (key,) = (key for key, value in session.loader._splits.items() if value is split)
     session.loader._splits[key] = replace(split, images=images)
-    source = training_source(run, executor.session.loader, train_on, digests)
+    source = training_source(run, run.stages[-1], executor.session.loader, train_on, digests)
     batch = source.batch(0, 400)
     rows = np.unique(np.concatenate([batch.support, batch.query], axis=1))
     np.testing.assert_array_equal(rows[rows < len(mask)], open_rows[1:-1])
@@ -205,6 +206,28 @@ def test_a_run_never_learns_what_it_is_asked(
     assert len(asked) == mask.sum() and len(learned) > 100
     assert not learned & asked
     assert learned <= {image.tobytes() for image in images[~mask]}
+
+
+def test_a_stage_of_classes_never_learns_what_the_run_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray[Any, Any]] = []
+    init = ClassObjective.__init__
+
+    def spy(self: ClassObjective, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        seen.extend(self._order_of(epoch) for epoch in range(2))
+
+    monkeypatch.setattr(ClassObjective, "__init__", spy)
+    settings = {"pretrain.epochs": 1, "pretrain.validation_episodes": 6}
+    data = {name: value for name, value in SETTINGS.items() if not name.startswith("train.")}
+    words = [word for name, value in {**data, **settings}.items() for word in ("--set", f"{name}={value}")]
+    run_json(capsys, ["run", "--algo", "rfs", "--episodes", "60", "--home", str(tmp_path), "--quiet", *WORDS, *words])
+    executor, run = _executor(tmp_path)
+    reserved = reserved_images(run, executor.session.loader)
+    copies = with_copies(executor.session.loader.split(run.dataset, "train").images, reserved)
+    for order in seen:
+        assert sorted(order) == np.flatnonzero(~copies).tolist()
 
 
 def test_weights_belong_to_their_reserve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
