@@ -17,6 +17,7 @@ from metabench.errors import MetabenchError, UsageError, did_you_mean
 from metabench.planning.planner import distinct, plan_each
 from metabench.planning.run_spec import Planned, RunSpec, require_valid
 from metabench.planning.selection import Selection
+from metabench.planning.settings import SCOPES, stage_names
 from metabench.planning.suite_schema import Problem, SuiteBlock, SuiteDocument, read_blocks, read_table
 from metabench.registry.registry import Registry
 from metabench.utils.bounded_files import read_toml
@@ -99,15 +100,25 @@ def plan_suite(suite: Suite, algorithms: Sequence[str], given: Mapping[str, Any]
     Raises:
         UsageError: as `planner.plan_each`, the user chose what the suite settles, or every run is rejected.
     """
-    selections = [_without_training_data(selection, registry) for selection in suite.selections(algorithms, given)]
+    selections = [_fitting(selection, given, registry) for selection in suite.selections(algorithms, given)]
     runs = distinct(run for selection in selections for run in plan_each(selection, registry))
     return runs if any(isinstance(run, RunSpec) for run in runs) else [*require_valid(runs)]
 
 
-def _without_training_data(selection: Selection, registry: Registry) -> Selection:
-    """Leave out the training dataset of a suite if nothing is trained: baselines and checkpoints are measured too."""
-    trained = (registry.choose("algorithm", name).spec.trains for name in selection.algorithms)
-    if selection.checkpoint is None and any(trained):
+def _fitting(selection: Selection, given: Mapping[str, Any], registry: Registry) -> Selection:
+    """Leave out what a suite says of training that these algorithms do not have: it measures every kind of them.
+
+    That are settings of stages that none of them has, and the training dataset where nothing is trained.
+    """
+    specs = [registry.choose("algorithm", name).spec for name in selection.algorithms]
+    scopes = (*SCOPES, *stage_names(specs))
+    settings = {
+        name: value
+        for name, value in selection.settings.items()
+        if name.partition(".")[0] in scopes or name in given.get("settings", {})
+    }
+    selection = dataclasses.replace(selection, settings=settings)
+    if selection.checkpoint is None and any(spec.trains for spec in specs):
         return selection
     return dataclasses.replace(selection, train_dataset="")
 

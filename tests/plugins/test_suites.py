@@ -26,7 +26,7 @@ def test_every_suite_is_sound_and_pinned() -> None:
     assert all(suite.path.name == f"{name}.toml" for name, suite in found.items())
 
 
-@pytest.mark.parametrize("algorithm", ["protonet", "maml", "nearest-mean", "linear-probe", "chance"])
+@pytest.mark.parametrize("algorithm", ["protonet", "maml", "nearest-mean", "linear-probe", "meta-baseline", "chance"])
 @pytest.mark.parametrize("name", DIGESTS)
 def test_algorithms_of_every_kind_can_be_planned(name: str, algorithm: str) -> None:
     if (name, algorithm) == ("multi-domain@1", "maml"):
