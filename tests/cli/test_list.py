@@ -101,7 +101,7 @@ def test_show_algorithm(toys, capsys) -> None:
     assert text.startswith("algorithm toy-median: the toy toy-median version 3 reference none licence MIT")
     assert "steps 5 how often" in text
     assert "metric cosine similarity (one of cosine, euclidean)" in text
-    assert "recipe for any other dataset way 7" in text
+    assert "recipe for any other dataset train way 7" in text
 
 
 def test_show_dataset(toys, capsys) -> None:

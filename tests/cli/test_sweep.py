@@ -202,7 +202,7 @@ def test_a_dry_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (("--set", "train.lr=0.1"), "a sweep needs a parameter with several values"),
         (
             ("--set", "data.instances=5,6"),
-            "--set data.instances: a sweep is over algo.*, backbone.*, train.*,",
+            "--set data.instances: a sweep is over algo.*, backbone.* and stages of training",
         ),
         (("--set", "train.lr=0.1,x"), "train.lr must be a number, not 'x'"),
         (("--set", "algo.lr=0.1,0.2"), "algorithm 'protonet' has no parameter 'lr'"),

@@ -162,7 +162,7 @@ def test_an_inner_rate_that_diverges_names_the_test_episode(capsys: pytest.Captu
             "error: maml on backbone 'conv4-strided' is built for 5-way tasks and cannot learn from 4-way",
         ),
         ({"train.batch": 0}, "error: --set train.batch must be a number of at least 1"),
-        ({"train.schedule": "square"}, "error: unknown schedule 'square'; known: step, cosine, linear"),
+        ({"train.schedule": "square"}, "error: train.schedule must be one of step, cosine, linear, not 'square'"),
         ({"algo.bn": "batch"}, "error: parameter 'bn' of algorithm 'maml' is one of transductive, support, single"),
     ],
 )
