@@ -12,7 +12,10 @@ SPECS = [
         summary="four 3x3 convolution blocks with batch norm and 2x2 max-pooling (Conv-4-64)",
         reference="Vinyals et al. 2016, section 4.1; Snell et al. 2017, section 3.1",
         licence="MIT",
-        params=(Param("channels", 64, "filters in every block"),),
+        params=(
+            Param("channels", 64, "filters in every block"),
+            Param("pools", 4, "blocks that pool, the first so many", (1, 2, 3, 4), omit_default=True),
+        ),
     ),
     BackboneSpec(
         name="conv4-maps",

@@ -53,7 +53,7 @@ def test_nothing_to_launch(tmp_path: Path) -> None:
     [
         (["--ways", "3,9"], "9-way needs 9 classes but the split has 8"),
         (["--shots", "1,6"], "the largest legal --query is 14"),
-        (["--set", "train.optimizer=lion"], "unknown optimizer 'lion'; known: adam, adamw, sgd"),
+        (["--set", "train.optimizer=lion"], "train.optimizer must be one of adam, adamw, sgd, not 'lion'"),
         (["--set", "train.validation_way=7"], "7-way needs 7 classes but the split has 6"),
         (["--set", "train.way=1"], "way must be at least 2, not 1"),
         (
