@@ -65,6 +65,26 @@ class TestNearestMeanL2N(AlgorithmConformance):
     algorithm = "nearest-mean-l2n"
 
 
+class TestBaseline(AlgorithmConformance):
+    algorithm = "baseline"
+
+
+class TestBaselinePlusPlus(AlgorithmConformance):
+    algorithm = "baseline-plus-plus"
+
+
+class TestRfs(AlgorithmConformance):
+    algorithm = "rfs"
+
+
+class TestSimpleShot(AlgorithmConformance):
+    algorithm = "simpleshot"
+
+
+class TestMetaBaseline(AlgorithmConformance):
+    algorithm = "meta-baseline"
+
+
 class TestR2D2(AlgorithmConformance):
     algorithm = "r2d2"
 
