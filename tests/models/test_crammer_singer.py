@@ -18,10 +18,12 @@ CASES = [(5, 1, 20), (3, 4, 2), (2, 5, 3), (5, 5, 40), (4, 3, 12)]
 """Ways, shots, features: independent items, and more of them than features."""
 
 
-@pytest.fixture(params=["factorised", "iterated"])
+@pytest.fixture(params=["active sets", "active sets, iterated", "interior", "interior, iterated"])
 def systems(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How linear systems are solved."""
-    if request.param == "iterated":
+    """How problems and their linear systems are solved."""
+    if "interior" in request.param:
+        monkeypatch.setattr(module, "_ROUNDS", 0)
+    if "iterated" in request.param:
         monkeypatch.setattr(module, "_FACTORISED", 0)
     return str(request.param)
 
@@ -181,6 +183,7 @@ def test_support_without_any_difference_ties_all_classes() -> None:
 
 
 def test_what_is_not_solved_is_not_passed_off_as_a_solution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ROUNDS", 0)
     monkeypatch.setattr(module, "_STEPS", 2)
     support, labels = problems(5, 5, 40)
     with pytest.raises(MetabenchError, match=r"the optimum was not reached in 2 steps\. Lower C"):

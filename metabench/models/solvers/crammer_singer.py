@@ -6,17 +6,21 @@ With K = x x' of the support (S, S), the dual problem (Lee et al. 2019, section 
 
 a (S, W), and x' a the weights of the classifier. With a = C (Y - p), Y the one-hot labels, every row of p is a
 distribution over the classes. Divided by C, the Lagrangian has the gradient g - z - v 1', g = Y - K a, where z >= 0 are
-the multipliers of p >= 0 and v (S) those of the sums. A primal-dual interior-point method with the predictor and
-corrector of Mehrotra (1992) follows p z = mu to mu = 0.
+the multipliers of p >= 0 and v (S) those of the sums.
 
-Its linear systems have the matrix C K (x) I + diag(z / p), with the sums of rows fixed: (S, S) for each class and one
-more for the sums, instead of (S W, S W). Where S is large they are solved by conjugate gradients.
+Which p are 0 is guessed and the rest solved for, until no p and no z is below 0 (primal-dual active sets:
+Hintermueller, Ito and Kunisch 2003). That takes few rounds, but need not end. What it leaves, and problems whose K is
+singular, are solved by a primal-dual interior-point method, the predictor and corrector of Mehrotra (1992), which
+follows p z = mu to mu = 0.
+
+Both have systems with C K (x) I + diag(w) and fixed sums of rows: one of (S, S) for each class and one more for the
+sums, instead of (S W, S W). Where S is large they are solved by conjugate gradients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,25 +31,25 @@ from metabench.errors import MetabenchError
 from metabench.models.solvers.conjugate_gradient import conjugate_gradient, expand_to, inner_products
 
 _TOLERANCE = 1e-4
-"""Largest error of the score of an item as long as the longest of the support, proved by the duality gap. The last step
-divides the gap by ten or more, and errors are far below what is proved."""
-_STEPS = 100
-_INSIDE, _NEARER = 0.1, 0.3
-"""A start is moved so far inside, as a share of the distance of the other from Y, and taken where its gap is so much
-smaller."""
+"""Largest error of the score of an item as long as the longest of the support, proved by the duality gap; errors are
+far below what is proved."""
+_ROUNDS, _STEPS = 12, 100
+"""Of active sets, and of the interior point."""
 _TO_BOUNDARY = 0.999
-"""Part of the way to the boundary that a step goes."""
-_FACTORISED, _INDEPENDENT = 64, 1e-8
-"""Matrices are factorised up to this S, where the squared distance of an item from the span of those before is at least
-such a share of the longest squared length. Inverses of nearly singular matrices would be too inexact."""
+"""Part of the way to the boundary that a step in the interior goes."""
+_INDEPENDENT = 1e-8
+"""K is singular where the squared distance of an item from the span of those before is below such a share of the
+longest squared length."""
+_FACTORISED = 64
+"""Largest S for which the matrices of systems are factorised, unless K is singular."""
 _INEXACT, _EXACT = 1e-2, 1e-10
-"""Residuals that conjugate gradients leave, as a share of mu in a step, and of the largest value in a gradient."""
+"""Residuals that conjugate gradients leave, as a share of mu in the interior, of the largest value elsewhere."""
 
 Solve = Callable[[Tensor, Tensor], Tensor]
 """Takes a right side (B, W, S) and the residual (B,) allowed in each unknown."""
 Solver = Callable[[Tensor, Tensor], Solve]
-"""Takes C K (B, S, S) and weights (B, W, S), and returns what solves (C K (x) I + diag(weight)) x - v 1' = right side
-for x with sums of rows 0."""
+"""Takes C K (B, S, S) and weights w (B, W, S), and returns what solves (C K (x) I + diag(w)) x - v 1' = right side for
+x with sums of rows 0."""
 
 
 def crammer_singer(gram: Tensor, labels: Tensor, way: int, c: float) -> Tensor:
@@ -71,21 +75,25 @@ class _CrammerSinger(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, gram: Tensor, labels: Tensor, way: int, c: float) -> Tensor:
-        onehot = torch.nn.functional.one_hot(labels, way).mT.double().contiguous()
-        scaled = c * gram.double()
-        factor = _factor(scaled)
-        solver = _iterate if factor is None else _factorise
-        optimum = _optimum(_start(scaled, onehot, factor), solver)
-        coefficients = c * optimum.moved
+        problem = _Problem(c * gram.double(), torch.nn.functional.one_hot(labels, way).mT.double().contiguous())
+        factor = _factor(problem.gram)
+        solver = _iterate if factor is None or labels.shape[1] > _FACTORISED else _factorise
+        p, solved = problem.labels.clone(), torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
+        if factor is not None:
+            p, solved = _exchange(problem, factor, solver)
+        if not bool(solved.all()):
+            p[~solved] = _descend(problem[~solved], solver)
+        gradient = problem.gradient(p)
+        weight = (gradient - gradient.amin(1, keepdim=True)) / p.clamp_min(1e-100)
+        coefficients = c * problem.moved(p)
         ctx.c, ctx.dtype, ctx.solver = c, gram.dtype, solver
-        above = optimum.gradient - optimum.gradient.amin(1, keepdim=True)
-        ctx.save_for_backward(scaled, above / optimum.p, coefficients)
+        ctx.save_for_backward(problem.gram, weight.clamp_max(1e100), coefficients)
         return coefficients.mT.to(gram.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None]:
-        """Differentiate the conditions of the optimum: (C K (x) I + diag(z / p)) dp - dv = dK a, sums of dp = 0."""
+        """Differentiate the conditions of the optimum: (C K (x) I + diag(z / p)) dp - v 1' = dK a, sums of dp = 0."""
         gram, weight, coefficients = ctx.saved_tensors
         target = -ctx.c * slope.mT.double()
         adjoint = ctx.solver(gram, weight)(target, _EXACT * target.abs().amax((1, 2)))
@@ -93,91 +101,104 @@ class _CrammerSinger(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class _Point:
-    """Points between the constraints of B problems; classes stand before items.
+class _Problem:
+    """A batch of B problems; classes stand before items, here and in p and z (B, W, S).
 
     Attributes:
         gram: C K (B, S, S). labels: one-hot (B, W, S).
-        p, z: (B, W, S), above 0.
     """
 
     gram: Tensor
     labels: Tensor
-    p: Tensor
-    z: Tensor
 
-    @property
-    def moved(self) -> Tensor:
-        """Y - p = a / C, without cancellation where p is nearly Y."""
-        others = self.p * (1 - self.labels)
+    def moved(self, p: Tensor) -> Tensor:
+        """Return Y - p = a / C, without cancellation where p is nearly Y."""
+        others = p * (1 - self.labels)
         return self.labels * others.sum(1, keepdim=True) - others
 
-    @property
-    def gradient(self) -> Tensor:
-        """Y - K a."""
-        return self.labels - self.moved @ self.gram
+    def gradient(self, p: Tensor) -> Tensor:
+        """Return g = Y - K a."""
+        return self.labels - self.moved(p) @ self.gram
 
-    def gaps(self, gradient: Tensor) -> Tensor:
-        """Return the duality gaps (B,), divided by C."""
-        return inner_products(self.p, gradient - gradient.amin(1, keepdim=True))
+    def unsolved(self, p: Tensor, gradient: Tensor) -> Tensor:
+        """Return which duality gaps (B,), divided by C, are above what proves `_TOLERANCE`, and above rounding errors.
 
-    def tolerances(self) -> Tensor:
-        """Return the gaps (B,) that prove `_TOLERANCE`, or that rounding leaves where they are larger.
-
-        Half the squared distance of the weights from the best ones is at most C times the gap.
+        Half the squared distance of the weights from the best ones is at most the gap.
         """
+        gaps = inner_products(p, gradient - gradient.amin(1, keepdim=True))
         longest = self.gram.diagonal(dim1=1, dim2=2).amax(1)
-        size = self.p.shape[2] * longest * self.moved.abs().sum((1, 2))
-        return torch.maximum(_TOLERANCE**2 / (2 * longest), 2 * torch.finfo(size.dtype).eps * size)
+        size = p.shape[2] * longest * self.moved(p).abs().sum((1, 2))
+        return gaps > torch.maximum(_TOLERANCE**2 / (2 * longest), 2 * torch.finfo(p.dtype).eps * size)
 
-    def __getitem__(self, rows: Tensor) -> _Point:
-        return _Point(*(getattr(self, item.name)[rows] for item in fields(self)))
-
-
-def _start(gram: Tensor, labels: Tensor, factor: Tensor | None) -> _Point:
-    """Return where to start: the best p between Y and the uniform distribution, and multipliers that fit its gradient.
-
-    Where K has a `factor`, the solution without p >= 0, clipped, is often far nearer to the optimum: with many features
-    few of its values are below 0.
-    """
-    centred = labels - 1 / labels.shape[1]
-    curvature = inner_products(centred, centred @ gram)
-    share = torch.where(curvature > 0, inner_products(centred, centred) / curvature, 1).clamp_max(1)
-    point = _Point(gram, labels, labels - expand_to(share, labels) * centred, labels)
-    if factor is not None:
-        free = labels - torch.cholesky_solve(centred.mT, factor).mT
-        inside = torch.maximum(free, expand_to(_INSIDE * share / labels.shape[1], labels))
-        other = replace(point, p=inside / inside.sum(1, keepdim=True))
-        nearer = other.gaps(other.gradient) < _NEARER * point.gaps(point.gradient)
-        point = replace(point, p=torch.where(expand_to(nearer, labels), other.p, point.p))
-    gradient = point.gradient
-    shift = 0.3 * point.gaps(gradient) / labels.shape[2] + 1e-4
-    return replace(point, z=gradient - gradient.amin(1, keepdim=True) + expand_to(shift, labels))
+    def __getitem__(self, rows: Tensor) -> _Problem:
+        return _Problem(self.gram[rows], self.labels[rows])
 
 
-def _optimum(point: _Point, solver: Solver) -> _Point:
-    """Return the optima; problems leave the batch when they are solved."""
-    p, left = torch.empty_like(point.p), point
-    rows = torch.arange(len(p), device=p.device)
+def _factor(gram: Tensor) -> Tensor | None:
+    """Return the Cholesky factor of C K (B, S, S), or None where one of them is singular."""
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    apart = factor.diagonal(dim1=1, dim2=2).amin(1).square() / gram.diagonal(dim1=1, dim2=2).amax(1)
+    return None if bool((failed > 0).any() or (apart < _INDEPENDENT).any()) else factor
+
+
+def _exchange(problem: _Problem, factor: Tensor, solver: Solver) -> tuple[Tensor, Tensor]:
+    """Return p, and whether it is the optimum (B,), by active sets from the solution without p >= 0."""
+    p = problem.labels - torch.cholesky_solve((problem.labels - 1 / problem.labels.shape[1]).mT, factor).mT
+    bound, best, rows = p < 0, torch.empty_like(p), torch.arange(len(p), device=p.device)
+    solved = torch.zeros_like(rows, dtype=torch.bool)
+    for _ in range(_ROUNDS):
+        p = torch.where(bound, 0, p)
+        p = p / p.sum(1, keepdim=True)
+        inside = p.clamp_min(0) / p.clamp_min(0).sum(1, keepdim=True)
+        left = problem.unsolved(inside, problem.gradient(inside))
+        if not bool(left.all()):
+            best[rows[~left]], solved[rows[~left]] = inside[~left], True
+            problem, p, bound, rows = problem[left], p[left], bound[left], rows[left]
+            if not len(rows):
+                break
+        gradient = problem.gradient(p)
+        weight = torch.where(bound, expand_to(1e16 * problem.gram.diagonal(dim1=1, dim2=2).amax(1), p), 0)
+        p = p + solver(problem.gram, weight)(-gradient, _EXACT * gradient.abs().amax((1, 2)))
+        gradient = problem.gradient(p)
+        v = torch.where(bound, 0, gradient).sum(1, keepdim=True) / (~bound).sum(1, keepdim=True)
+        bound = torch.where(bound, gradient > v, p < 0)
+    return best, solved
+
+
+def _descend(problem: _Problem, solver: Solver) -> Tensor:
+    """Return the optima p by an interior-point method; problems leave the batch when they are solved."""
+    p, z = _start(problem)
+    best, rows = torch.empty_like(p), torch.arange(len(p), device=p.device)
     for _ in range(_STEPS):
-        gradient = left.gradient
-        active = left.gaps(gradient) > left.tolerances()
-        if not bool(active.all()):
-            p[rows[~active]] = left.p[~active]
-            if not bool(active.any()):
-                return replace(point, p=p)
-            left, rows, gradient = left[active], rows[active], gradient[active]
-        left = _step(left, gradient, solver)
+        gradient = problem.gradient(p)
+        left = problem.unsolved(p, gradient)
+        if not bool(left.all()):
+            best[rows[~left]] = p[~left]
+            if not bool(left.any()):
+                return best
+            problem, p, z, rows, gradient = problem[left], p[left], z[left], rows[left], gradient[left]
+        p, z = _step(problem.gram, p, z, gradient, solver)
     raise MetabenchError(
         f"cannot fit a support vector machine: the optimum was not reached in {_STEPS} steps. Lower C, or divide the "
         "features by their length."
     )
 
 
-def _step(point: _Point, gradient: Tensor, solver: Solver) -> _Point:
-    """Return the points after a predictor and a corrector."""
-    p, z, weight = point.p, point.z, point.z / point.p
-    solve, mu = solver(point.gram, weight), (p * z).mean((1, 2))
+def _start(problem: _Problem) -> tuple[Tensor, Tensor]:
+    """Return the best p between Y and the uniform distribution, and z that fit its gradient."""
+    centred = problem.labels - 1 / problem.labels.shape[1]
+    curvature = inner_products(centred, centred @ problem.gram)
+    share = torch.where(curvature > 0, inner_products(centred, centred) / curvature, 1).clamp_max(1)
+    p = problem.labels - expand_to(share, centred) * centred
+    above = problem.gradient(p)
+    above = above - above.amin(1, keepdim=True)
+    return p, above + expand_to(0.1 * inner_products(p, above) / p.shape[2] + 1e-3, p)
+
+
+def _step(gram: Tensor, p: Tensor, z: Tensor, gradient: Tensor, solver: Solver) -> tuple[Tensor, Tensor]:
+    """Return (p, z) after a predictor and a corrector."""
+    weight, mu = z / p, (p * z).mean((1, 2))
+    solve = solver(gram, weight)
 
     def direction(products: Tensor) -> tuple[Tensor, Tensor]:
         """Return (dp, dz) to where g - z - v 1' = 0 and p z = `products`, to first order."""
@@ -194,16 +215,7 @@ def _step(point: _Point, gradient: Tensor, solver: Solver) -> _Point:
     reached = ((p + ahead * dp) * (z + ahead * dz)).mean((1, 2))
     dp, dz = direction(expand_to(mu * (reached / mu) ** 3, p) - dp * dz)
     taken = length(dp, dz, _TO_BOUNDARY)
-    return replace(point, p=p + taken * dp, z=z + taken * dz)
-
-
-def _factor(gram: Tensor) -> Tensor | None:
-    """Return the Cholesky factor of C K (B, S, S), or None where systems with it are better solved by iteration."""
-    if gram.shape[1] > _FACTORISED:
-        return None
-    factor, failed = torch.linalg.cholesky_ex(gram)
-    apart = factor.diagonal(dim1=1, dim2=2).amin(1).square() / gram.diagonal(dim1=1, dim2=2).amax(1)
-    return None if bool((failed > 0).any() or (apart < _INDEPENDENT).any()) else factor
+    return p + taken * dp, z + taken * dz
 
 
 def _factorise(gram: Tensor, weight: Tensor) -> Solve:
