@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -24,10 +25,15 @@ DATA = Selection.datasets[0]
 
 
 class AlgorithmChecks(Conformance):
-    """Base of the groups of checks that `AlgorithmConformance` is made of."""
+    """Base of the groups of checks that `AlgorithmConformance` is made of.
+
+    Attributes:
+        network: parameters of its default backbone where training is checked; a smaller one learns sooner.
+    """
 
     kind: ClassVar[Kind] = "algorithm"
     algorithm: ClassVar[str] = ""
+    network: ClassVar[Mapping[str, Value]] = {}
 
     @property
     def spec(self) -> AlgorithmSpec:
