@@ -8,14 +8,10 @@ import pytest
 
 from metabench.api import AlgorithmConformance, BackboneConformance
 from metabench.registry.registry import availability, load_registry
-from metabench.testing.checks import learning
 from tests.vision_libraries import usable
 
-
-@pytest.fixture(autouse=True)
-def fewer_test_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 200, for time: what has to exceed the same t value with half of them has to gain more."""
-    monkeypatch.setattr(learning, "EPISODES", 100)
+SMALL_NET = {"channels": 16}
+"""A network that scores no episode well before it is trained, so that few episodes show what it learns."""
 
 
 class TestProtoNet(AlgorithmConformance):
@@ -121,10 +117,12 @@ class TestHausdorff(AlgorithmConformance):
 
 class TestMaml(AlgorithmConformance):
     algorithm = "maml"
+    network = SMALL_NET
 
 
 class TestMamlSupport(AlgorithmConformance):
     algorithm = "maml"
+    network = SMALL_NET
     params = {"bn": "support"}  # noqa: RUF012
 
 
@@ -138,34 +136,42 @@ class TestPretrain(AlgorithmConformance):
 
 class TestAnil(AlgorithmConformance):
     algorithm = "anil"
+    network = SMALL_NET
 
 
 class TestBoil(AlgorithmConformance):
     algorithm = "boil"
+    network = SMALL_NET
 
 
 class TestMetaSgd(AlgorithmConformance):
     algorithm = "meta-sgd"
+    network = SMALL_NET
 
 
 class TestReptile(AlgorithmConformance):
     algorithm = "reptile"
+    network = SMALL_NET
 
 
 class TestProtoMaml(AlgorithmConformance):
     algorithm = "proto-maml"
+    network = SMALL_NET
 
 
 class TestMamlPlusPlus(AlgorithmConformance):
     algorithm = "maml-plus-plus"
+    network = SMALL_NET
 
 
 class TestImaml(AlgorithmConformance):
     algorithm = "imaml"
+    network = SMALL_NET
 
 
 class TestCavia(AlgorithmConformance):
     algorithm = "cavia"
+    network = SMALL_NET
 
 
 class TestConv4(BackboneConformance):

@@ -1,4 +1,4 @@
-"""Checks of training, on generated data with its default backbone."""
+"""Checks of training, on generated data with the algorithm's default backbone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 
 from metabench.episodes.source import EpisodeSource
 from metabench.evaluation.scoring import evaluate
@@ -40,13 +41,14 @@ SMALL = {"train_classes": 40, "val_classes": 10, "test_classes": 20}
 WAY = 5
 QUERY = 5
 """Of each class; the shot is 1 in the test, and in training where the recipe does not fix another."""
-EPISODES = 200
-"""Test episodes."""
+LOOKS = (50, 100, 200)
+"""Numbers of test episodes at which a gain is looked for: a large one shows in few."""
 STEPS, STEPS_OF_NUMBERS = 40, 200
 """Training episodes of a round; those of numbers say less and cost next to nothing."""
 ROUNDS = 3
-SIGNIFICANT = 4.0
-"""Paired t value: an algorithm that learns nothing exceeds it once in 30,000 times."""
+RARE_GAIN = 1e-5
+"""Probability that an algorithm that learns nothing gains enough at one of the nine looks."""
+Scores = NDArray[np.float64]
 
 
 class LearningChecks(AlgorithmChecks):
@@ -60,17 +62,17 @@ class LearningChecks(AlgorithmChecks):
     )
     def test_learns(self) -> None:
         """Measure new classes after 40, 80 or 120 training episodes; for numbers, five times as many."""
-        lesson = _Lesson(self, self.device)
-        before, steps = lesson.merits(), STEPS if self.labels else STEPS_OF_NUMBERS
+        lesson, untrained = (_Lesson(self, self.device) for _ in range(2))
+        before, steps = np.zeros(0), STEPS if self.labels else STEPS_OF_NUMBERS
         for _ in range(ROUNDS):
             lesson.train(steps)
-            gain = lesson.merits() - before
-            gains = gain if self.labels else np.sign(gain)  # errors have no bound: a few would hide the others
-            error = float(gains.std(ddof=1)) / math.sqrt(EPISODES)
-            if float(gains.mean()) > SIGNIFICANT * error:
-                return
-        done, start = ROUNDS * steps, float(before.mean())
-        end, metric = start + float(gain.mean()), lesson.run.metric
+            after = np.zeros(0)
+            for episodes in LOOKS:
+                before, after = untrained.merits(episodes, before), lesson.merits(episodes, after)
+                if _is_significant(after - before[:episodes], self.labels):
+                    return
+        done, metric = ROUNDS * steps, lesson.run.metric
+        start, end = float(before.mean()), float(after.mean())
         if metric == ACCURACY:
             raise Violation(
                 f"after {done} training episodes {end:.1f} % of new queries are right, before {start:.1f} %"
@@ -110,6 +112,7 @@ class _Lesson:
         small = SMALL if owner.labels else {}
         settings: dict[str, Any] = {f"data.{name}": value for name, value in small.items()}
         settings |= {f"algo.{name}": value for name, value in owner.params.items()}
+        settings |= {f"backbone.{name}": value for name, value in owner.network.items()}
         registry = owner.subject.registry
         (self.run,) = plan(Selection((spec.name,), (owner.data,), query=QUERY, settings=settings), registry)
         if not self.run.stages:
@@ -118,6 +121,7 @@ class _Lesson:
         self.device = choose_device(device)
         self.learner = _learner(self.run, self.session, self.device)
         self.done = 0
+        self._data: torch.Tensor | None = None
 
     def train(self, steps: int) -> None:
         """Train for more updates, by the last stage of the algorithm's recipe but with small episodes or batches."""
@@ -145,18 +149,20 @@ class _Lesson:
             stage = dataclasses.replace(stage, epochs=epochs, validate_every=epochs)
         Trainer(objective, stage, self.learner, None, state).run(0, _silent)
         self.done += steps
+        self._data = None
 
-    def merits(self) -> NDArray[np.float64]:
-        """Return the score of each of the test episodes, larger is better; accuracy is in percent."""
-        data = to_device(self.split("test").images, self.device)
-        if (backbone := self.learner.embedder) is not None:
-            data = embed(backbone, data)
-        if self.run.uses_base:
-            self._study()
+    def merits(self, episodes: int, done: Scores) -> Scores:
+        """Return the scores of the first test episodes, with those `done`; larger is better, accuracy is in percent."""
+        if self._data is None:
+            images = to_device(self.split("test").images, self.device)
+            self._data = images if self.learner.embedder is None else embed(self.learner.embedder, images)
+            if self.run.uses_base:
+                self._study()
         source = EpisodeSource(_protocol(self.run.protocol), self.split("test"), "conformance")
-        shares: list[NDArray[np.float64]] = []
-        evaluate(self.learner, data, source, EPISODES, np.zeros(0), shares.append)
-        return (100.0 if self.run.metric == ACCURACY else self.run.metric.sign) * np.concatenate(shares)
+        parts, scale = [done], 100.0 if self.run.metric == ACCURACY else self.run.metric.sign
+        if episodes > len(done):
+            evaluate(self.learner, self._data, source, episodes, done, lambda scores: parts.append(scale * scores))
+        return np.concatenate(parts)
 
     @torch.no_grad()
     def _study(self) -> None:
@@ -169,6 +175,13 @@ class _Lesson:
     def split(self, name: str) -> Any:
         """Return a split of the small data."""
         return self.session.loader.split(self.run.dataset, name)
+
+
+def _is_significant(gains: Scores, bounded: bool) -> bool:
+    """Return whether the mean gain is beyond chance; where errors have no bound, a few would hide the other signs."""
+    gains = gains if bounded else np.sign(gains)
+    error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
+    return float(gains.mean()) > float(stats.t.isf(RARE_GAIN, len(gains) - 1)) * error
 
 
 def _protocol(choice: ResolvedPlugin[ProtocolSpec], shot: int = 0) -> Any:

@@ -20,8 +20,12 @@ _NOISE = 0.15
 _LEAST = 0.95
 _MOST = 0.5
 """Of the variance of functions that differ in little but their level: what learns nothing errs by all of it."""
-_COURSES = (range(100, 125), range(125, 300), range(300, 500), range(500, 700))
-"""Seeds of the steps, on 8 episodes each, for algorithms whose own weights must learn before they can tell anything."""
+_COURSES, _STEPS = 24, 25
+"""Steps on 8 episodes each, for algorithms whose own weights must learn before they can tell anything.
+
+Looking after each course lets an algorithm pass at a peak (MAML++ moves between 35 and 95 % at 5-way), but none that is
+blind to its support: with shuffled labels three algorithms stay at 18 to 25 % through twelve looks.
+"""
 
 
 class OutcomeChecks(AlgorithmChecks):
@@ -69,15 +73,14 @@ class OutcomeChecks(AlgorithmChecks):
         """
         self.need_labels()
         reason, adapts = self.exempt("separable-classes"), self.spec.takes == "images"
-        lacking = False
+        lacking, scorer = False, self.scorer()
         for way, shots in ((2, 1), (5, 1), (5, 5)) if adapts else ((2, 1), (5, 1), (5, 5), (20, 1)):
             least = (1 + 1 / way) / 2 if adapts else _LEAST
-            scorer = self.scorer()
             share = self._share(scorer, way, shots)
-            for seeds in _COURSES if self.spec.trains and not reason else ():
+            for course in range(_COURSES if self.spec.trains and not reason else 0):
                 if share >= least:
                     break
-                trained(scorer, [self._easy(scorer, way, shots, 2 * way, batch=8, seed=seed) for seed in seeds])
+                self._train(scorer, way, shots, 2 * way, course)
                 share = self._share(scorer, way, shots)
             lacking |= share < least
             if not reason and share < least:
@@ -96,13 +99,13 @@ class OutcomeChecks(AlgorithmChecks):
         """Require an error of at most half the variance of nearly constant functions, if need be after training."""
         if self.labels:
             raise NotApplicable("it predicts labels, and what is checked are numbers")
+        scorer = self.scorer()
         for points in (5, 20):
-            scorer = self.scorer()
             share = self._unexplained(scorer, points)
-            for seeds in _COURSES if self.spec.trains else ():
+            for course in range(_COURSES if self.spec.trains else 0):
                 if share <= _MOST:
                     break
-                trained(scorer, [self._easy(scorer, 1, points, 10, batch=8, seed=seed) for seed in seeds])
+                self._train(scorer, 1, points, 10, course)
                 share = self._unexplained(scorer, points)
             if share > _MOST:
                 raise Violation(
@@ -142,6 +145,10 @@ class OutcomeChecks(AlgorithmChecks):
     ) -> Episodes:
         options = {"way": way, "shots": shots, "queries": queries, "batch": batch, "seed": seed}
         return scorer.episodes(noise=_NOISE, in_order=in_order, **options).to(self.torch_device)
+
+    def _train(self, scorer: Scorer, way: int, shots: int, queries: int, course: int) -> None:
+        seeds = range(100 + _STEPS * course, 100 + _STEPS * (course + 1))
+        trained(scorer, [self._easy(scorer, way, shots, queries, batch=8, seed=seed) for seed in seeds])
 
     def _share(self, scorer: Scorer, way: int, shots: int) -> float:
         """Return the share of right answers in new episodes of separable classes."""

@@ -30,10 +30,15 @@ DATA = Selection.datasets[0]
 
 
 class AlgorithmChecks(Conformance[AlgorithmSpec]):
-    """Base of the groups of checks that `AlgorithmConformance` is made of."""
+    """Base of the groups of checks that `AlgorithmConformance` is made of.
+
+    Attributes:
+        network: parameters of its default backbone where training is checked; a smaller one learns sooner.
+    """
 
     kind: ClassVar[Kind] = "algorithm"
     algorithm: ClassVar[str] = ""
+    network: ClassVar[Mapping[str, Value]] = {}
 
     @staticmethod
     @functools.lru_cache(maxsize=64)
