@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 _EXACT = 0.01
-"""Where the penalty is below this share of the largest diagonal value of the inner products, they are taken in float64.
+"""Share of the largest diagonal value of the inner products: they are taken in float64 for a penalty below it.
 In float32 their errors are some 1e-6 of that value, and where items are nearly alike the weights would have a hundred
 times as much."""
 
