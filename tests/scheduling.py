@@ -35,6 +35,19 @@ class Spread(LoadFileScheduling):
                 break
         super()._assign_work_unit(node)
 
+    def remove_node(self, node: Any) -> str | None:
+        """Give what a process left to others, but not the test that it crashed in: each would crash in it again."""
+        workload = self.assigned_work.pop(node)
+        left = [(unit, test) for unit in workload.values() for test, is_done in unit.items() if not is_done]
+        if not left:
+            return None
+        unit, crashed = left[0]
+        unit[crashed] = True
+        self.workqueue.update({scope: unit for scope, unit in workload.items() if not all(unit.values())})
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return crashed
+
 
 def make_scheduler(config: Any, log: Any) -> Spread | None:
     """Return the scheduler for ``--dist loadfile``; None where another one was asked for."""

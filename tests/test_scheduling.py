@@ -42,6 +42,21 @@ def test_the_longest_file_is_begun_first(spread: Spread, monkeypatch: pytest.Mon
     assert list(spread.workqueue) == ["tests/test_a.py", "tests/test_b.py"]
 
 
+def test_a_test_that_ends_its_process_is_not_run_again(spread: Spread, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = []
+    monkeypatch.setattr(Spread, "_reschedule", lambda self, node: offered.append(node))
+    spread.workqueue = OrderedDict()
+    work = {"a.py": {"a.py::done": True}, "b.py": {"b.py::done": True, "b.py::hangs": False, "b.py::next": False}}
+    spread.assigned_work = {"gw0": work, "gw1": {}}
+    assert spread.remove_node("gw0") == "b.py::hangs"
+    assert spread.workqueue == {"b.py": {"b.py::done": True, "b.py::hangs": True, "b.py::next": False}}
+    assert offered == ["gw1"] and "gw0" not in spread.assigned_work
+    spread.assigned_work["gw2"] = {"b.py": {"b.py::next": False}}
+    spread.workqueue.clear()
+    assert spread.remove_node("gw2") == "b.py::next" and not spread.workqueue
+    assert spread.remove_node("gw1") is None  # it had nothing left: no crash
+
+
 def test_what_is_taken_apart_is_there() -> None:
     """A test or a file that is renamed would quietly be one long piece again."""
     names = {path.name for path in TESTS.rglob("test_*.py")}
