@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from scipy.stats import binom
 
 from metabench.records.schema import Record
 
@@ -16,6 +17,8 @@ SECONDS = 3.0
 hour on two cores."""
 LEAST, MOST = 8, 50
 """Episodes of such a replay, whatever they take."""
+RARE = 0.01
+"""Largest probability that more episodes of a part differ than may, where of all as many differ as may."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,8 @@ def choose_replays(mode: str, records: Path, environ: Mapping[str, str] = os.env
 
 
 def most_differing(share: float, episodes: int, whole: bool) -> float:
-    """Return how many episodes may differ where `share` of all may: three standard deviations more of a part."""
-    return share * episodes + (0 if whole else 3 * math.sqrt(share * (1 - share) * episodes))
+    """Return how many episodes may differ where `share` of all may; of a part, as many as chance may bring (`RARE`)."""
+    return share * episodes if whole else float(binom.isf(RARE, episodes, share))
 
 
 def _base(folder: Path, environ: Mapping[str, str]) -> str:

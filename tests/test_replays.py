@@ -6,9 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from scipy.stats import binom
 
 from tests.record_factory import changed, make_record
-from tests.replays import LEAST, MOST, choose_replays, most_differing
+from tests.replays import LEAST, MOST, RARE, choose_replays, most_differing
 
 RECORD = make_record()
 
@@ -103,7 +104,11 @@ def test_a_slow_record_is_replayed_in_a_few_seconds(checkout: Path, seconds: flo
     assert choose_replays("changed", checkout / "records", {}).episodes("old.json", record) == episodes
 
 
-@pytest.mark.parametrize(("share", "episodes", "is_whole", "most"), [(0.005, 2000, True, 10), (0.005, 50, False, 1)])
-def test_a_part_may_differ_by_chance_a_little_more(share: float, episodes: int, is_whole: bool, most: int) -> None:
-    assert int(most_differing(share, episodes, is_whole)) == most
-    assert int(most_differing(0.25, 50, False)) == 21
+def test_of_all_episodes_a_share_may_differ() -> None:
+    assert most_differing(0.005, 2000, True) == 10
+
+
+@pytest.mark.parametrize(("share", "episodes", "most"), [(0.005, 8, 1), (0.005, 50, 2), (0.25, 8, 5), (0.25, 50, 20)])
+def test_of_a_part_as_many_may_differ_as_chance_may_bring_and_no_more(share: float, episodes: int, most: int) -> None:
+    assert most_differing(share, episodes, False) == most
+    assert binom.sf(most, episodes, share) <= RARE < binom.sf(most - 1, episodes, share)

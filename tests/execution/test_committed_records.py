@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 from pathlib import Path
@@ -68,6 +69,8 @@ def test_a_record_replays(path: Path, home: Path, replays: Replays, capsys: pyte
     _skip_without_its_data(record)
     closed = record.inputs.evaluation.sampling == "closed"  # else the episodes depend on how many there are
     episodes = replays.episodes(path.name, record) if closed else None
+    if episodes is None:
+        faulthandler.cancel_dump_traceback_later()  # all 2,000 take up to 1,000 s, longer than a test may
     words = ["reproduce", str(path), "--home", str(home), "--json", "--quiet", "--no-download", "--device", "cpu"]
     words += ["--data", str(DATA)] if DATA.is_dir() else []
     code = main([*words, "--episodes", str(episodes or record.inputs.evaluation.episodes)])
