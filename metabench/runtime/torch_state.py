@@ -42,7 +42,7 @@ def _no_autocast(device: str) -> Iterator[None]:
 def _standard_settings() -> Iterator[None]:
     """Set what has no context manager of its own."""
     dtype, precision = torch.get_default_dtype(), _matmul_precision()
-    strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    determinism = torch.get_deterministic_debug_mode()
     switches = [part for part in _precision_switches() if hasattr(part, "fp32_precision")]
     set_before = [part.fp32_precision for part in switches]
     with _default_device_cpu():
@@ -51,11 +51,12 @@ def _standard_settings() -> Iterator[None]:
             part.fp32_precision = "none"
         if precision:
             torch.set_float32_matmul_precision("highest")
-        torch.use_deterministic_algorithms(False)
+        # not use_deterministic_algorithms, which imports torch's compiler: seconds at the start of every command
+        torch.set_deterministic_debug_mode("default")
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(strict, warn_only=warn)
+            torch.set_deterministic_debug_mode(determinism)
             if precision:
                 torch.set_float32_matmul_precision(precision)
             for part, value in zip(switches, set_before, strict=True):
