@@ -9,6 +9,8 @@ import sysconfig
 import venv
 from pathlib import Path
 
+from tests.warm_commands import write_command
+
 
 class Sandbox:
     """An environment that also sees everything of the running one (metabench, pytest, setuptools).
@@ -22,17 +24,15 @@ class Sandbox:
         venv.create(folder / "env", with_pip=False, symlinks=True)
         self.bin = folder / "env" / "bin"
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        site = folder / "env" / "lib" / version / "site-packages"
+        self.packages = folder / "env" / "lib" / version / "site-packages"
         # addsitedir, not a path alone: editable installs are .pth files of their own.
-        (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+        (self.packages / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
         for name, call in (
             ("metabench", "from metabench.cli.main import entry; entry()"),
-            ("pip", "from pip._internal.cli.main import main; sys.exit(main())"),
-            ("pytest", "import pytest; sys.exit(pytest.console_main())"),
+            ("pip", "import sys; from pip._internal.cli.main import main; sys.exit(main())"),
+            ("pytest", "import sys, pytest; sys.exit(pytest.main())"),
         ):
-            script = self.bin / name
-            script.write_text(f"#!{self.bin / 'python'}\nimport sys\nsys.argv[0] = {name!r}\n{call}\n")
-            script.chmod(0o755)
+            write_command(self.bin / name, self.bin / "python", self.packages, call)
         self.work = folder / "work"
         self.work.mkdir()
         outer = {name: value for name, value in os.environ.items() if not name.startswith(("METABENCH_", "PYTEST_"))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -153,7 +154,9 @@ def _complete_in_shell() -> None:
 def entry() -> None:
     """Run the console script."""
     _wait_briefly()
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # what is left is not collected once more on the way out: with torch loaded that takes a second
+    sys.exit(code)
 
 
 def _wait_briefly() -> None:
