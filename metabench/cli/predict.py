@@ -65,8 +65,8 @@ def predict_command(
     """Label new images from a few examples of each class.
 
     The support folder has one sub-folder of images for each class, or a labels.csv. Needs a pre-trained --backbone, a
-    stored run (--run, see 'metabench list runs') or the weights of one (--checkpoint). Both say which algorithm, backbone
-    and size of images they were trained with.
+    stored run (--run, see 'metabench list runs') or the weights of one (--checkpoint). Both say which algorithm,
+    backbone and size of images they were trained with.
     """
     from metabench.evaluation.prediction import label_images
     from metabench.utils.atomic_files import write_atomic
