@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import http.server
 import os
 import re
@@ -111,6 +112,7 @@ def test_page(page: str, tmp_path: Path, home: Path) -> None:
 @pytest.mark.realdata
 def test_the_page_on_real_images(tmp_path: Path) -> None:
     """As `test_page`, in a home of its own, with the official files where the page says that they are."""
+    faulthandler.cancel_dump_traceback_later()  # three minutes of one idle core; each command has a limit of its own
     sandbox, data = Sandbox(tmp_path, tmp_path / "home"), real_cifar()
     folder = data / "cifar-100-python"
     if folder.is_dir():
