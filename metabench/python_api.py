@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from metabench.errors import UsageError
 from metabench.execution.launcher import attempt_suite, planned_suite_runs, run_selection
-from metabench.execution.prediction_request import FORM, prediction_request
+from metabench.execution.prediction_request import FORM, choose_weights, prediction_request
 from metabench.execution.session import Session
 from metabench.planning import arguments
 from metabench.planning.arguments import Converter, convert_arguments
@@ -175,7 +175,8 @@ def predict(
     form, place = {name: asked.pop(name) for name in FORM if name in asked}, Home.resolve(asked.pop("home"))
     word = asked.pop("run")
     named_run = None if word is None else named_record(word, place, console.warn)
-    request = prediction_request(registry, run=named_run, home=place, form=form, **asked)
+    asked["checkpoint"] = choose_weights(asked["checkpoint"], named_run, place)
+    request = prediction_request(registry, form=form, **asked)
     labelled = label_images(request, console)
     shares = [{f"p({name})": share for name, share in image.probabilities.items()} for image in labelled]
     return pd.concat(

@@ -12,7 +12,7 @@ from metabench.cli.plugin_option import current_registry
 from metabench.cli.record_argument import resolve_record
 from metabench.cli.run_options import parse_settings
 from metabench.data.image_decoding import COLOUR_MODES, FIT_MODES
-from metabench.execution.prediction_request import ALGORITHM, FORM, prediction_request
+from metabench.execution.prediction_request import ALGORITHM, FORM, choose_weights, prediction_request
 from metabench.reports.prediction_tables import prediction_csv, prediction_json, prediction_text
 from metabench.utils.console import Console
 from metabench.utils.home import Home
@@ -75,7 +75,8 @@ def predict_command(
     console, given = Console(quiet=quiet), {name: options.pop(name) for name in FORM}
     form = {name: value for name, value in given.items() if value is not None}
     run = None if run_key is None else resolve_record(run_key, home)
-    request = prediction_request(current_registry(), run=run, home=Home.resolve(home), form=form, **options)
+    options["checkpoint"] = choose_weights(options["checkpoint"], run, Home.resolve(home))
+    request = prediction_request(current_registry(), form=form, **options)
     predictions = label_images(request, console)
     if csv_file is not None:
         write_atomic(csv_file, prediction_csv(predictions))

@@ -27,6 +27,27 @@ if TYPE_CHECKING:
 ALGORITHM = "protonet"
 
 
+@dataclasses.dataclass(frozen=True)
+class StoredRun:
+    """A run to label images as, and the home that may have its weights."""
+
+    named: NamedRecord
+    home: Home
+
+
+def choose_weights(checkpoint: Path | None, named: NamedRecord | None, home: Home) -> Path | StoredRun | None:
+    """Return the one of a file of weights and a run that is given; None where neither is.
+
+    Raises:
+        UsageError: both are.
+    """
+    if named is None:
+        return checkpoint
+    if checkpoint is not None:
+        raise UsageError("cannot apply --checkpoint: --run says it already. Leave out one of the two")
+    return StoredRun(named, home)
+
+
 FORM = ("size", "fit", "colour")
 """Options of the preprocessing; see `metabench.data.image_decoding.ImagePreprocessing`."""
 
@@ -38,9 +59,7 @@ def prediction_request(
     *,
     algo: str = "",
     backbone: str = "",
-    checkpoint: Path | None = None,
-    run: NamedRecord | None = None,
-    home: Home | None = None,
+    checkpoint: Path | StoredRun | None = None,
     settings: Mapping[str, Value] | None = None,
     form: Mapping[str, Any] | None = None,
     one_by_one: bool = False,
@@ -53,10 +72,8 @@ def prediction_request(
         registry: the plugins.
         support: folder of labelled images.
         query: image files and folders.
-        algo, backbone: names; '' takes those of `run` or `checkpoint`, or the defaults.
-        checkpoint: file of weights; None where the backbone needs none.
-        run: the record of a run that says all of these.
-        home: has the weights of `run`; None for the user's own.
+        algo, backbone: names; '' takes those of `checkpoint`, or the defaults.
+        checkpoint: file of weights, or a run that says all three; None where the backbone needs none.
         settings: parameters, by ``algo.NAME`` and ``backbone.NAME``.
         form: any of size, fit and colour of the images; the others are those of the training, or the defaults.
         one_by_one, skip_bad, device: see `PredictionRequest`.
@@ -70,12 +87,12 @@ def prediction_request(
         raise UsageError("cannot read --query: no path given. Pass image files, or folders of them")
     trained: Mapping[str, Any] = {}
     images: ImagePreprocessing | None = None
-    if run is not None:
-        for flag, value in (("--algo", algo), ("--backbone", backbone), ("--checkpoint", checkpoint)):
+    if isinstance(checkpoint, StoredRun):
+        for flag, value in (("--algo", algo), ("--backbone", backbone)):
             if value:
                 raise UsageError(f"cannot apply {flag}: --run says it already. Leave out one of the two")
-        trained, images = _made_by(run.record, registry)
-        checkpoint = find_weights(run.record, home or Home.resolve(), run.path)
+        trained, images = _made_by(checkpoint.named.record, registry)
+        checkpoint = find_weights(checkpoint.named.record, checkpoint.home, checkpoint.named.path)
     elif checkpoint is not None:
         require_weights_file(checkpoint, f"no checkpoint at {checkpoint}; --checkpoint takes a .safetensors file")
         meta = tensors_meta(checkpoint)
