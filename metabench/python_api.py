@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metabench.data.image_decoding import ImagePreprocessing
 from metabench.errors import UsageError
 from metabench.execution.launcher import attempt_suite, planned_suite_runs, run_selection
-from metabench.execution.prediction_request import prediction_request
+from metabench.execution.prediction_request import FORM, choose_weights, prediction_request
 from metabench.execution.session import Session
 from metabench.planning import arguments
 from metabench.planning.arguments import Converter, convert_arguments
 from metabench.planning.selection import LISTS, Selection
 from metabench.planning.suites import find_suite
+from metabench.records.loading import named_record
 from metabench.registry.registry import load_registry
 from metabench.reports.prediction_tables import PREDICTION_COLUMNS, prediction_rows
 from metabench.reports.rows import outcome_rows, to_frame
@@ -58,6 +58,8 @@ PREDICT_ARGUMENTS: Mapping[str, Converter] = {
     "algo": arguments.as_text,
     "backbone": arguments.as_text,
     "checkpoint": arguments.optional(arguments.as_path),
+    "run": arguments.optional(arguments.as_path_text),
+    "home": arguments.optional(arguments.as_path_text),
     "plugins": arguments.as_paths,
     "quiet": arguments.as_flag,
     "settings": arguments.optional(arguments.as_settings),
@@ -138,6 +140,8 @@ def predict(
     algo: str = "",
     backbone: str = "",
     checkpoint: str | Path | None = None,
+    run: str | Path | None = None,
+    home: str | Path | None = None,
     plugins: str | Path | Sequence[str | Path] = (),
     quiet: bool = True,
     **options: Any,
@@ -151,6 +155,8 @@ def predict(
         query: image files, and folders of them at any depth.
         algo, backbone, checkpoint: as the options of ``metabench predict``; algo and backbone default to those that
             `checkpoint` was trained with.
+        run: first digits of the key of a stored run, or the file of its record: it says all three.
+        home: folder of the stored runs; None for METABENCH_HOME or the user's own.
         plugins: local plugin files, as ``--plugin``.
         quiet: no progress.
         options: settings (``{"algo.x": 1}``), size, fit, colour, one_by_one, skip_bad, device.
@@ -163,10 +169,15 @@ def predict(
     from metabench.evaluation.prediction import label_images
 
     named = {"support": support, "query": query, "algo": algo, "backbone": backbone, "checkpoint": checkpoint}
+    named |= {"run": run, "home": home}
     asked = convert_arguments("predict", {**named, "plugins": plugins, "quiet": quiet, **options}, PREDICT_ARGUMENTS)
     registry, console = load_registry(asked.pop("plugins")), Console(quiet=asked.pop("quiet"))
-    form = ImagePreprocessing(**{name: asked.pop(name) for name in ("size", "fit", "colour") if name in asked})
-    labelled = label_images(prediction_request(registry, form=form, **asked), console)
+    form, place = {name: asked.pop(name) for name in FORM if name in asked}, Home.resolve(asked.pop("home"))
+    word = asked.pop("run")
+    named_run = None if word is None else named_record(word, place, console.warn)
+    asked["checkpoint"] = choose_weights(asked["checkpoint"], named_run, place)
+    request = prediction_request(registry, form=form, **asked)
+    labelled = label_images(request, console)
     shares = [{f"p({name})": share for name, share in image.probabilities.items()} for image in labelled]
     return pd.concat(
         [pd.DataFrame(prediction_rows(labelled), columns=list(PREDICTION_COLUMNS)), pd.DataFrame(shares)], axis=1

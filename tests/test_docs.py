@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import http.server
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -28,6 +30,7 @@ from metabench.cli.generated_docs import (
 from metabench.registry import hookspecs, specs
 from tests.browser import SECONDS, Browser, browser, missing
 from tests.pages import Block, Reader, blocks, compare
+from tests.plugins.test_cifar100 import real_cifar
 from tests.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
@@ -94,7 +97,8 @@ GENERATED = {
     "leaderboard.svg": lambda: leaderboard_picture.draw_leaderboard(LEADERBOARDS),
 }
 """Files of docs/, and what writes them (CONTRIBUTING.md has the commands)."""
-ELSEWHERE = ("troubleshooting.md",)
+PIPELINE = "pipeline.md"
+ELSEWHERE = ("troubleshooting.md", PIPELINE)
 """Pages whose code is run by tests of their own."""
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in (*GENERATED, *ELSEWHERE))
 
@@ -103,6 +107,19 @@ PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name n
 def test_page(page: str, tmp_path: Path, home: Path) -> None:
     """What a page says is typed, written and edited, from its first block to its last."""
     Reader(Sandbox(tmp_path, home)).follow(ROOT / "docs" / page)
+
+
+@pytest.mark.realdata
+def test_the_page_on_real_images(tmp_path: Path) -> None:
+    """As `test_page`, in a home of its own, with the official files where the page says that they are."""
+    faulthandler.cancel_dump_traceback_later()  # three minutes of one idle core; each command has a limit of its own
+    sandbox, data = Sandbox(tmp_path, tmp_path / "home"), real_cifar()
+    folder = data / "cifar-100-python"
+    if folder.is_dir():
+        (sandbox.work / folder.name).symlink_to(folder.resolve())
+    else:
+        shutil.unpack_archive(data / "cifar-100-python.tar.gz", sandbox.work, filter="data")
+    Reader(sandbox).follow(ROOT / "docs" / PIPELINE)
 
 
 @pytest.mark.parametrize("file", GENERATED)

@@ -48,6 +48,17 @@ def test_decimals_of_approximate_lines_may_not_differ_much_nor_numbers_of_things
         compare(_block(SHOWN, "protonet"), SHOWN.replace(old, new))
 
 
+def test_of_unsettled_lines_the_first_word_counts() -> None:
+    shown = (
+        "A         B    difference\nprotonet  one  -0.42 ± 0.25  different\nchance    two  +9.00 ± 0.25  different\n"
+    )
+    block = Block("text", shown, "page.md, line 1", (), ("one",))
+    compare(block, shown.replace("-0.42 ± 0.25  different", "+0.10 ± 0.30  undecided"))
+    for old, new in (("protonet", "maml"), ("9.00", "9.01"), ("+9.00 ± 0.25  different", "+9.00 ± 0.25  undecided")):
+        with pytest.raises(AssertionError):
+            compare(block, shown.replace(old, new))
+
+
 def test_dots_stand_for_any_lines() -> None:
     compare(_block("...\nchance     5     19.94 ± 0.20 (open ± 0.21)\n...\n"), SHOWN)
     compare(_block("algorithm  shot  accuracy (%)\n...\ntrained in 3 s\n"), SHOWN)
@@ -57,10 +68,12 @@ def test_dots_stand_for_any_lines() -> None:
 
 def test_a_comment_above_a_block_says_which_lines_are_approximate(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    shown = ["```sh\nls\n```", "<!-- approximate: protonet, conv4 -->\n```text\nx\n```", "```text\ny\n```"]
+    both = "<!-- approximate: *; unsettled: a, b -->\n```text\nv\n```"
+    shown = ["```sh\nls\n```", both, "<!-- approximate: protonet, conv4 -->\n```text\nx\n```", "```text\ny\n```"]
     page.write_text("\n\n".join([*shown, "<!-- approximate: * -->\n```text\nz\n```\n"]))
-    shell, marked, plain, last = blocks(page)
+    shell, settled, marked, plain, last = blocks(page)
+    assert (settled.approximate, settled.unsettled) == (("*",), ("a", "b"))
     assert (shell.language, shell.approximate) == ("sh", ())
-    assert (marked.text, marked.approximate, marked.where) == ("x\n", ("protonet", "conv4"), "page.md, line 6")
+    assert (marked.text, marked.approximate, marked.where) == ("x\n", ("protonet", "conv4"), "page.md, line 11")
     assert plain.approximate == ()
     assert (last.text, last.approximate) == ("z\n", ("*",))

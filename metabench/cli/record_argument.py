@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from metabench.utils.home import Home
-from metabench.utils.paths import is_file
 
 if TYPE_CHECKING:
-    from metabench.records.schema import Record
-
-
-@dataclass(frozen=True)
-class NamedRecord:
-    """A record, and its file if it was named by one."""
-
-    record: Record
-    path: Path | None
+    from metabench.records.loading import NamedRecord
 
 
 def resolve_record(word: str, home: str | None) -> NamedRecord:
-    """Return the record named by a path or by the first digits of its key.
+    """Return the record named by a path or by the first digits of its key; see `records.loading.named_record`."""
+    from metabench.records.loading import named_record
 
-    Raises:
-        UsageError: no such file, no such run, or digits that fit more than one.
-        RecordError: the file is not a valid record.
-    """
-    from metabench.records.loading import read_named_record
-    from metabench.records.store import Store
-
-    path = Path(word)
-    if path.suffix == ".json" or is_file(path):
-        return NamedRecord(read_named_record(path), path)
-    store = Store(Home.resolve(home).root, warn=lambda line: click.echo(f"warning: {line}", err=True))
-    return NamedRecord(store.resolve(word), None)
+    return named_record(word, Home.resolve(home), lambda line: click.echo(f"warning: {line}", err=True))

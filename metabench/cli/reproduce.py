@@ -11,7 +11,7 @@ import click
 
 from metabench.cli.options import replay_options
 from metabench.cli.plugin_option import current_registry
-from metabench.cli.record_argument import NamedRecord, resolve_record
+from metabench.cli.record_argument import resolve_record
 from metabench.cli.rendering import echo_json
 from metabench.errors import MetabenchError
 from metabench.utils.console import Console
@@ -20,6 +20,7 @@ from metabench.utils.text import pluralise
 
 if TYPE_CHECKING:
     from metabench.execution.session import Session
+    from metabench.records.loading import NamedRecord
     from metabench.records.schema import Record
 
 ROUNDING_SHARE = 0.005

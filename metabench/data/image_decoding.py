@@ -51,6 +51,11 @@ class ImagePreprocessing:
         """(height, width, channels) of a decoded image."""
         return self.size, self.size, 3 if self.colour == "rgb" else 1
 
+    @property
+    def words(self) -> str:
+        """The three in words."""
+        return f"size {self.size}, {self.fit}, {self.colour}"
+
 
 def decode_image(path: Path, form: ImagePreprocessing, bits: int = FULL) -> NDArray[np.uint8]:
     """Return an image as uint8 ``form.shape``: upright by its EXIF orientation, transparent pixels white.

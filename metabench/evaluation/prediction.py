@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.data.bit_depth import measure_depth
+from metabench.data.dataset_preprocessing import read_preprocessing
 from metabench.data.image_arrays import quiet_decoders
 from metabench.data.image_decoding import ImagePreprocessing, decode_image
 from metabench.data.image_folders import ClassFiles, ImageFile, images_below, require_images, why_none
@@ -208,6 +209,12 @@ def _load(learner: Learner, request: PredictionRequest, way: int, console: Conso
             raise UsageError(f"{error}, --size and --colour{hint}") from None
         if "made_for" in meta:
             console.note(f"weights made for {meta['made_for']}")
+        trained_on = read_preprocessing(meta.get("images"))
+        if trained_on not in (None, request.form):
+            console.warn(
+                f"the weights were trained on images of another form ({trained_on.words}) than these "
+                f"({request.form.words}): labels may be worse. Leave --size, --fit and --colour out"
+            )
     elif learner.studies:
         raise UsageError(
             f"cannot label images with {request.algorithm.name}: it needs statistics of base classes. Pass "

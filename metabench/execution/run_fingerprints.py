@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
 
+from metabench.data.dataset_preprocessing import dataset_preprocessing
 from metabench.episodes.source import EpisodeSource
 from metabench.learners.base import Learner
 from metabench.models.checkpoints import STUDIED
@@ -36,6 +38,7 @@ def made_for_stage(run: RunSpec, stage: Stage) -> dict[str, Any]:
     if stage.is_episodic:
         return _made_for(run, (run.trained_as or run.algorithm).as_trained)
     return {
+        **_trained_images(run),
         "made_for": f"classification on {run.backbone.words}, data {run.trained_on.words}",
         "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},
     }
@@ -45,8 +48,15 @@ def _made_for(run: RunSpec, algorithm: ResolvedPlugin[AlgorithmSpec]) -> dict[st
     own = {"way": run.protocol.params["way"]} if algorithm.spec.ways == "one" else {}
     return {
         **own,
+        **_trained_images(run),
         "made_for": f"{algorithm.words} on {run.backbone.words}, data {run.trained_on.words}",
         "algorithm": {"name": algorithm.name, "params": algorithm.recorded},
         **({"way": run.protocol.params["way"]} if algorithm.spec.ways == "one" else {}),
         "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},
     }
+
+
+def _trained_images(run: RunSpec) -> dict[str, Any]:
+    """Return size, fit and channels of the images that a run is trained on; {} where these are no square images."""
+    form = dataset_preprocessing(run.trained_on.spec, run.trained_on.params)
+    return {} if form is None else {"images": dataclasses.asdict(form)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from metabench.errors import NothingMeasured, UsageError
@@ -19,6 +20,32 @@ def load_records(*sources: str | Path, home: str | None = None) -> list[Record]:
     if not records:
         raise NothingMeasured("there is no finished run here. Make one with 'metabench run', or pass another --home.")
     return records
+
+
+@dataclass(frozen=True)
+class NamedRecord:
+    """A record, and its file if it was named by one."""
+
+    record: Record
+    path: Path | None
+
+
+def named_record(word: str, home: Home, warn: Callable[[str], None] | None = None) -> NamedRecord:
+    """Return the record named by a path or by the first digits of its key.
+
+    Args:
+        word: the path or the digits.
+        home: has the stored runs.
+        warn: called with one line for every file that had to be skipped.
+
+    Raises:
+        UsageError: no such file, no such run, or digits that fit more than one.
+        RecordError: the file is not a valid record.
+    """
+    path = Path(word)
+    if path.suffix == ".json" or is_file(path):
+        return NamedRecord(read_named_record(path), path)
+    return NamedRecord(Store(home.root, warn).resolve(word), None)
 
 
 def read_named_record(path: Path) -> Record:

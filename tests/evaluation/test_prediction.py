@@ -113,8 +113,12 @@ def test_many_queries_are_taken_in_parts(
 def trained(home: Path, capsys: pytest.CaptureFixture[str], algo: str, *more: str) -> str:
     """Train on glyphs and return the file of the weights."""
     (row,) = run_json(capsys, arguments(home, "--ways", "3", *more, algo=algo))
-    key = record_of(home, row)["training"]["training_key"]
-    return str(home / "models" / key / "weights.safetensors")
+    return str(home / "models" / training_key(home, row) / "weights.safetensors")
+
+
+def training_key(home: Path, row: dict[str, Any]) -> str:
+    """Return the name of the folder with the weights of a run."""
+    return str(record_of(home, row)["training"]["training_key"])
 
 
 GLYPHS = ["--size", "28", "--colour", "grey", "--set", "backbone.channels=4"]
@@ -126,9 +130,15 @@ def test_weights_of_a_trained_run(photos: Path, capsys: pytest.CaptureFixture[st
     assert len(found) == 12
     alone = labelled(capsys, "--checkpoint", weights, *GLYPHS, "--one-by-one")
     assert [row["probability"] for row in alone] == pytest.approx([row["probability"] for row in found], abs=1e-4)
-    command = ["predict", "--support", "known", "--query", "new", "--checkpoint", weights, *GLYPHS]
+    assert labelled(capsys, "--checkpoint", weights) == found  # the file says what it was trained on
+    command = ["predict", "--support", "known", "--query", "new", "--checkpoint", weights]
     assert main(command) == 0
-    assert "weights made for protonet() on conv4(channels=4), data glyphs(" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "weights made for protonet() on conv4(channels=4), data glyphs(" in said and "warning" not in said
+    assert main([*command, "--size", "32", "--fit", "pad"]) == 0  # it has as many features
+    assert "trained on images of another form (size 28, crop, grey) than these (size 32, pad, grey)" in (
+        capsys.readouterr().err
+    )
     assert main([*command, "--colour", "rgb"]) == 2
     assert "check --ways, --backbone and --set, --size and --colour" in capsys.readouterr().err
 
