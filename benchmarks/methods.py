@@ -63,7 +63,7 @@ class Nothing(FeatureHead):
     """Does no work."""
 
     def logits(self, episode: Episode) -> Tensor:
-        return episode.query[..., : episode.way]
+        return episode.query[..., : episode.way].clone()  # a view would keep the features alive
 
 
 @dataclass

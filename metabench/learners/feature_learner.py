@@ -146,10 +146,8 @@ class FeatureLearner(Learner):
         return ""
 
 
-_FLOATS_PER_PIECE = {"cpu": 1 << 19, "cuda": 1 << 26}
-"""Feature values gathered at once: 2 MiB, which stay in the cache of a core, or a share of the memory of a GPU.
-
-Twice as many take twice as long to gather."""
+_FLOATS_PER_PIECE = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Feature values gathered at once: about the cache of a CPU core, or a share of the memory of a GPU."""
 _PIECES = {"cpu": 8}
 """Most pieces in a chunk: drawing and counting small episodes takes its time for each chunk, whatever the size."""
 
