@@ -83,7 +83,7 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, nn.M
 
 
 def _channels_last(maps: Tensor) -> Tensor:
-    """Return maps (B, N, C, H, W) as (B N, C, H, W), channels last in memory: pooling is several times faster on CPU."""
+    """Return maps (B, N, C, H, W) as (B N, C, H, W), channels last in memory, where pooling is several times faster."""
     return maps.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
