@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import Any
 
 import torch
-from common import (
-    QUERY,
-    SHOT,
-    WAY,
-    Setting,
-    conv4,
-    declare_torchvision_operators,
-    float_images,
-    labels_of,
-    plain_conv4,
-    serve,
-    timed,
-)
+from common import SHOT, Setting, conv4, float_images, labels_of, plain_conv4, serve, timed
+from easyfsl_tools import loader  # first of what imports easyfsl
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
 
 from metabench.models.embedding import embed, to_device
 
-declare_torchvision_operators()
-
-from easyfsl.datasets import FeaturesDataset, FewShotDataset  # noqa: E402
-from easyfsl.methods import PrototypicalNetworks  # noqa: E402
-from easyfsl.samplers import TaskSampler  # noqa: E402
-from easyfsl.utils import evaluate  # noqa: E402
+from easyfsl.datasets import FeaturesDataset, FewShotDataset  # isort: skip
+from easyfsl.methods import PrototypicalNetworks  # isort: skip
+from easyfsl.utils import evaluate  # isort: skip
 
 SETTING = Setting.from_env()
-
-
-def _accept_data_source(self: Sampler[Any], data_source: object = None) -> None:
-    """Stand in for ``Sampler.__init__`` of the torch that easyfsl 1.5.0 was written for."""
-
-
-Sampler.__init__ = _accept_data_source  # type: ignore[method-assign]  # torch 2.13 takes no argument
 
 
 class InMemory(FewShotDataset):
@@ -69,11 +46,6 @@ def features_of(rotations: bool) -> FeaturesDataset:
     split = SETTING.split("test", rotations)
     features = embed(conv4(), to_device(split.images, torch.device("cpu")))
     return FeaturesDataset(labels_of(split), features, list(split.names))
-
-
-def loader(dataset: FewShotDataset, shot: int, episodes: int) -> DataLoader[Any]:
-    sampler = TaskSampler(dataset, n_way=WAY, n_shot=shot, n_query=QUERY, n_tasks=episodes)
-    return DataLoader(dataset, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)
 
 
 def _evaluate(dataset: FewShotDataset, backbone: nn.Module, episodes: int) -> dict[str, float]:

@@ -40,8 +40,18 @@ class FeatureLearner(Learner):
         self.body = model.backbone.for_training()
 
     def scores(self, data: Tensor, batch: EpisodeBatch) -> Tensor:
-        """Return the scores (B, Q, way) of the head on gathered features."""
-        return batch_logits(self.module.head, data, batch, self.module.item_shape, self.views)
+        """Return the scores (B, Q, way) of the head on gathered features, some episodes at a time.
+
+        Raises:
+            OutputError: the head returned an output of another shape, type or device.
+        """
+        size, scores = piece_size(batch, data.shape[1], data.device), list[Tensor]()
+        for start in range(0, len(batch), size):
+            piece = batch[start : start + size]
+            logits = batch_logits(self.module.head, data, piece, self.module.item_shape, self.views)
+            shape = (*piece.query.shape, self.width(piece))
+            scores.append(require_tensor(logits, shape, self.algorithm, data.device))
+        return torch.cat(scores) if len(scores) > 1 else scores[0]
 
     def own_losses(self, data: Tensor, batch: EpisodeBatch, episode: int) -> Tensor | None:
         """Return the loss (B,) of each episode by itself, where the head has a loss of its own."""
@@ -77,7 +87,7 @@ class FeatureLearner(Learner):
         self.module.head.study(features.view(-1, *self.module.item_shape), classes)
 
     def chunk_size(self, data: Tensor, batch: EpisodeBatch) -> int:
-        """Return the number of episodes whose gathered features fit the cache."""
+        """Return how many episodes are drawn, scored and counted at once."""
         return chunk_size(batch, data.shape[1], data.device)
 
     def backward(self, images: Tensor, batch: EpisodeBatch, stage: Stage, episode: int) -> Tensor:
@@ -136,14 +146,22 @@ class FeatureLearner(Learner):
         return ""
 
 
-_FLOATS_PER_CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
-"""Gathered feature values in one chunk: about the cache of a CPU core, or a share of the memory of a GPU."""
+_FLOATS_PER_PIECE = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Feature values gathered at once: about the cache of a CPU core, or a share of the memory of a GPU."""
+_PIECES = {"cpu": 8}
+"""Most pieces in a chunk: drawing and counting small episodes takes its time for each chunk, whatever the size."""
 
 
 def chunk_size(batch: EpisodeBatch, feature_dim: int, device: torch.device) -> int:
     """Return the number of episodes like the one in `batch` that make a chunk."""
+    size = piece_size(batch, feature_dim, device)
+    return min(4096, size * min(size, _PIECES.get(device.type, 1)))
+
+
+def piece_size(batch: EpisodeBatch, feature_dim: int, device: torch.device) -> int:
+    """Return the number of episodes like those in `batch` whose features are gathered at once."""
     rows = batch.support.shape[1] + batch.query.shape[1]
-    budget = _FLOATS_PER_CHUNK.get(device.type, _FLOATS_PER_CHUNK["cuda"])
+    budget = _FLOATS_PER_PIECE.get(device.type, _FLOATS_PER_PIECE["cuda"])
     return int(max(1, min(4096, budget // (rows * feature_dim))))
 
 

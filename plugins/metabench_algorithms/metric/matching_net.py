@@ -81,10 +81,28 @@ class FullContext(nn.Module):
     def _attend(self, query: Tensor, context: Tensor) -> Tensor:
         batch, queries, dim = query.shape
         flat = query.reshape(-1, dim)
-        hidden, readout, cell = flat, torch.zeros_like(flat), flat.new_zeros(len(flat), 2 * dim)
-        for _ in range(self.steps):
-            state, cell = self.query_cell(flat, (torch.cat([hidden, readout], -1), cell))
-            hidden = state[:, :dim] + flat  # h_k = h^_k + f'(x)
-            attention = torch.bmm(hidden.view(batch, queries, dim), context.transpose(1, 2)).softmax(-1)
-            readout = torch.bmm(attention, context).reshape(-1, dim)  # r_k = sum_i a(h_k, g(x_i)) g(x_i)
+        # The state is [h^, r], and only h^ is read: the gates of its other half are not computed. What the query says
+        # to the gates is the same in each step, and what r says is the attention over what the support items say.
+        of_query, of_state, bias = (self._half(part) for part in self._gates())
+        of_hidden, of_readout = of_state.chunk(2, dim=1)
+        constant = F.linear(flat, of_query, bias)
+        said = F.linear(context, of_readout)
+        hidden, cell = flat, torch.zeros_like(flat)
+        gates = constant + F.linear(hidden, of_hidden)
+        for step in range(self.steps):
+            enter, forget, candidate, leave = gates.chunk(4, dim=-1)
+            cell = forget.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
+            hidden = leave.sigmoid() * cell.tanh() + flat  # h_k = h^_k + f'(x)
+            if step < self.steps - 1:
+                attention = torch.bmm(hidden.view(batch, queries, dim), context.transpose(1, 2)).softmax(-1)
+                # r_k = sum_i a(h_k, g(x_i)) g(x_i)
+                gates = constant + F.linear(hidden, of_hidden) + torch.bmm(attention, said).flatten(0, 1)
         return hidden.view(batch, queries, dim)
+
+    def _gates(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weights of the four gates by query (8D, D) and state (8D, 2D), and their bias (8D,)."""
+        return self.query_cell.weight_ih, self.query_cell.weight_hh, self.query_cell.bias_ih + self.query_cell.bias_hh
+
+    def _half(self, gates: Tensor) -> Tensor:
+        """Return the rows (4D, ...) of the first half of each of four gates (8D, ...)."""
+        return gates.view(4, 2, self.feature_dim, *gates.shape[1:])[:, 0].flatten(0, 1)

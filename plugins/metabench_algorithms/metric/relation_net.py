@@ -47,12 +47,14 @@ class RelationNet(FeatureHead):
         them is the sum of one of either part, so that those are made once for each map and not for each pair.
         """
         (batch, queries), way = episode.query.shape[:2], episode.way
-        of_class, of_query = self.first.weight.chunk(2, dim=1)
-        classes = F.conv2d(_class_maps(episode).flatten(0, 1), of_class, self.first.bias, padding=1)
-        others = F.conv2d(episode.query.flatten(0, 1), of_query, padding=1)
+        weight, bias, norm = _folded(self.first, self.first_norm)
+        of_class, of_query = weight.chunk(2, dim=1)
+        classes = F.conv2d(_channels_last(_class_maps(episode)), of_class, bias, padding=1)
+        others = F.conv2d(_channels_last(episode.query), of_query, padding=1)
         pairs = others.view(batch, queries, 1, *others.shape[1:]) + classes.view(batch, 1, way, *classes.shape[1:])
-        maps = torch.relu(_pooled(self.first_norm(pairs.flatten(0, 2))))  # in this order on fewer values
-        maps = torch.relu(_pooled(self.second_norm(self.second(maps))))
+        maps = torch.relu(_pooled(norm(pairs.flatten(0, 2))))  # in this order on fewer values
+        weight, bias, norm = _folded(self.second, self.second_norm)
+        maps = torch.relu(_pooled(norm(F.conv2d(maps, weight, bias, padding=1))))
         scores: Tensor = self.score(torch.relu(self.hidden(maps.flatten(1))))
         return scores.view(batch, queries, way)
 
@@ -66,6 +68,23 @@ def _class_maps(episode: Episode) -> Tensor:
     """Return the sum of the support maps of each class, (B, way, C, H, W) (section 3.2, K-shot)."""
     members = F.one_hot(episode.labels, episode.way).to(episode.support.dtype)
     return torch.einsum("bsk,bschw->bkchw", members, episode.support)
+
+
+def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, nn.Module]:
+    """Return weight and bias of a convolution and the layer after it: in evaluation none, for `norm` is in both."""
+    assert conv.bias is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    if norm.training:
+        return conv.weight, conv.bias, norm
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    weight = conv.weight * scale[:, None, None, None]
+    return weight, (conv.bias - norm.running_mean) * scale + norm.bias, nn.Identity()
+
+
+def _channels_last(maps: Tensor) -> Tensor:
+    """Return maps (B, N, C, H, W) as (B N, C, H, W), channels last in memory, where pooling is several times faster."""
+    return maps.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 def _pooled(maps: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ def fit(support: Tensor, labels: Tensor, way: int, scale: float = 0.0) -> tuple[
         (2 * torch.rand(shape, generator=generator) - 1).mul_(bound).to(support).expand(len(support), *shape).clone()
         for shape in ((way, support.shape[-1]), (way,))
     )
+    basis, support, weights = _in_span(support, weights)
     targets = F.one_hot(labels, way).to(support.dtype)
     velocity: list[Tensor] = []
     for rows in _batches(support.shape[1], generator):
@@ -50,7 +51,19 @@ def fit(support: Tensor, labels: Tensor, way: int, scale: float = 0.0) -> tuple[
         velocity = steps
         for part, step in zip(parts, steps, strict=True):
             part.sub_(step, alpha=LR)
-    return weights, intercept
+    return weights if basis is None else weights @ basis.mT, intercept
+
+
+def _in_span(support: Tensor, weights: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Return an orthonormal basis (B, D, S + way) and the support (B, S, D) and weights (B, way, D) in it.
+
+    Every step stays in the span of both: there are 30 coordinates for 640 features at 5-way 5-shot, and all that is
+    asked of them is inner products. Where the features are no more, they are as they were and the basis is None.
+    """
+    if support.shape[1] + weights.shape[1] >= support.shape[2]:
+        return None, support, weights
+    basis = torch.linalg.qr(torch.cat([support, weights], 1).mT).Q
+    return basis, support @ basis, weights @ basis
 
 
 def _error(scores: Tensor, wanted: Tensor) -> Tensor:
