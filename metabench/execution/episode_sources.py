@@ -48,7 +48,7 @@ def training_source(
     named = {k: own[k] if k in ("way", "shot", "query") else value for k, value in protocol.params.items()}
     name = [ResolvedPlugin(protocol.spec, named).inputs(), *parts, split, run.seed, way, shot]
     classes, mask = loader.split(dataset, split), withheld_images(run, loader, split)
-    with training_advice(split, dataset.name):
+    with training_advice(stage, split, dataset.name):
         if mask is None:
             return EpisodeSource(_build_protocol(protocol, params), classes, name)
         return UnreservedSource(_build_protocol(protocol, params), classes, [name, run.reserve], mask)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from metabench.errors import MetabenchError
 from metabench.execution.active_run import ActiveRun
@@ -27,7 +27,9 @@ from metabench.utils.home import Home
 
 _SECONDS = "seconds.txt"
 """Name of the file beside weights that holds the seconds of their training."""
-_SECONDS_BYTES = 100
+_DIGEST = "sha256.txt"
+"""Name of the file beside weights that holds their digest: a disk that changes a number is noticed."""
+_SHORT_BYTES = 100
 
 
 def prepare_weights(active: ActiveRun) -> dict[str, Any] | None:
@@ -77,7 +79,7 @@ def _prepare_stage(active: ActiveRun, keys: list[str], index: int) -> dict[str, 
             # Not into the file of weights: the same training gives the same file, however long it took.
             write_atomic(seconds, str(course.pop("seconds")))
             meta = {**made_for_stage(run, stage), "training": {**course, **before}, "source": stage.source}
-            save_tensors(weights, tensors, meta)
+            _keep(weights, tensors, meta)
             (folder / "state.safetensors").unlink(missing_ok=True)
     training: dict[str, Any] = meta["training"]
     return training
@@ -95,7 +97,7 @@ def _before(active: ActiveRun, keys: list[str], index: int) -> dict[str, Any]:
 def _with_seconds(course: Mapping[str, Any], key: str, home: Home) -> dict[str, Any]:
     """Return the course of a stage with the seconds that it took, where they are known here."""
     try:
-        seconds = float(read_bounded(home.weights(key).with_name(_SECONDS), _SECONDS_BYTES, ValueError))
+        seconds = float(read_bounded(home.weights(key).with_name(_SECONDS), _SHORT_BYTES, ValueError))
     except (OSError, ValueError):
         return dict(course)
     return {**course, "seconds": seconds} if 0 <= seconds < math.inf else dict(course)
@@ -111,10 +113,30 @@ def _readable(weights: Path, model: nn.Module | None, console: Console) -> dict[
     if not weights.exists():
         return None
     try:
-        return load_tensors(weights)[1] if model is None else load_weights(model, weights)
+        meta = load_tensors(weights)[1]
+        _require_unchanged(weights)  # before the model has them, which is trained again
+        return meta if model is None else load_weights(model, weights)
     except MetabenchError as error:
         console.warn(f"{error}; training again")
         return None
+
+
+def _keep(weights: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write a file of weights and its digest; killed between the two, it leaves weights without one."""
+    digest = weights.with_name(_DIGEST)
+    digest.unlink(missing_ok=True)
+    save_tensors(weights, tensors, meta)
+    write_atomic(digest, file_sha256(weights))
+
+
+def _require_unchanged(weights: Path) -> None:
+    """Raise MetabenchError for a file of weights that is not what was written; one without a digest is taken."""
+    try:
+        written = read_bounded(weights.with_name(_DIGEST), _SHORT_BYTES, ValueError)
+    except (OSError, ValueError):
+        return
+    if written.decode(errors="replace") != file_sha256(weights):
+        raise MetabenchError(f"{weights} is damaged: it is not the file that was written")
 
 
 def _assemble(active: ActiveRun, trained: Path, key: str, training: dict[str, Any]) -> Path:
@@ -129,7 +151,7 @@ def _assemble(active: ActiveRun, trained: Path, key: str, training: dict[str, An
                 load_body(model.get_submodule("backbone"), trained)
             if run.uses_base:
                 _study(active)
-            save_tensors(weights, model.state_dict(), {**made_for(run), "training": training})
+            _keep(weights, model.state_dict(), {**made_for(run), "training": training})
     return weights
 
 

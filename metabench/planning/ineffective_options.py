@@ -31,6 +31,7 @@ def require_effect(given: Mapping[str, Any], runs: Sequence[Planned]) -> None:
     """
     _require_weights_to_load(given, runs)
     if any(_is_trained(planned) for planned in runs):
+        _require_stages(given.get("settings", {}), runs)
         return
     of_training = [f"--set {name}" for name in given.get("settings", {}) if name.partition(".")[0] not in SCOPES]
     of_training = [f"{name} (--train-episodes)" if name.endswith(".episodes") else name for name in of_training]
@@ -41,6 +42,20 @@ def require_effect(given: Mapping[str, Any], runs: Sequence[Planned]) -> None:
             f"cannot apply {of_training[0]}: {_why_untrained(given, runs)}. "
             f"Leave {', '.join(of_training)} out, or choose an --algo that is trained."
         )
+
+
+def _require_stages(settings: Mapping[str, Any], runs: Sequence[Planned]) -> None:
+    """Raise UsageError for a setting of a stage that no run does; whether a rejected run would is not known."""
+    if any(isinstance(planned, RejectedRun) for planned in runs):
+        return
+    done = {stage.name for planned in runs for stage in run_of(planned).stages}
+    for name in settings:
+        scope, _, field = name.partition(".")
+        if scope not in (*SCOPES, *done) and field != "repeat":
+            raise UsageError(
+                f"cannot apply --set {name}: no run does stage '{scope}', as it is repeated 0 times or trains a "
+                f"backbone that learns nothing. Leave --set {name} out, or use --set {scope}.repeat=1."
+            )
 
 
 def require_shape(selection: Selection, runs: Sequence[Planned], registry: Registry) -> None:
@@ -86,6 +101,8 @@ def _why_untrained(given: Mapping[str, Any], runs: Sequence[Planned]) -> str:
         return "with --checkpoint nothing is trained"
     run = run_of(runs[0])
     algorithm, backbone = run.algorithm, run.backbone
+    if trains(algorithm.spec, backbone.spec) and "train" in run.trained_on.spec.splits:
+        return f"no stage of {algorithm.name} is done on backbone '{backbone.name}'"
     if trains(algorithm.spec, backbone.spec):
         return f"'{run.trained_on.name}' has no classes to train {algorithm.name} on"
     return f"nothing is trained by {algorithm.name} on backbone '{backbone.name}'"

@@ -14,7 +14,7 @@ KEEPS = ("all", "backbone", "nothing")
 SELECTS = ("loss", "score", "last")
 CLASSIFIERS = ("linear", "cosine")
 _NOT_IN_KEYS = ("params", "source", "repeat")
-_EPISODIC = ("way", "shot", "query", "episodes", "first_order_episodes")
+EPISODIC = ("way", "shot", "query", "episodes", "first_order_episodes")
 """Fields without a meaning in a stage of classes."""
 _ADDED = (
     *("name", "objective", "augment", "momentum", "nesterov", "milestones", "label_smoothing", "backbone_lr"),
@@ -138,7 +138,7 @@ class Stage:
         """Return the fields that are part of keys."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         usual = {item.name for item in dataclasses.fields(self) if values[item.name] == item.default}
-        left_out = {*_NOT_IN_KEYS, *(usual & set(_ADDED) if self.is_episodic else usual.union(_EPISODIC))}
+        left_out = {*_NOT_IN_KEYS, *(usual & set(_ADDED) if self.is_episodic else usual.union(EPISODIC))}
         return {name: value for name, value in values.items() if name not in left_out}
 
 

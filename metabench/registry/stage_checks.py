@@ -6,12 +6,14 @@ import itertools
 from collections.abc import Sequence
 
 from metabench.errors import UsageError
-from metabench.registry.stage import CLASSIFIERS, KEEPS, OBJECTIVES, SELECTS, Chain, Stage
+from metabench.registry.stage import CLASSIFIERS, EPISODIC, KEEPS, OBJECTIVES, SELECTS, Chain, Stage
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("step", "cosine", "linear")
 TRAIN_ON = ("train", "train+val")
 AUGMENTS = ("none", "crop-flip", "crop-flip-jitter")
+_ONLY = {"classes": ("epochs", "classifier", "classifier_scale"), "episodes": EPISODIC}
+"""Fields that have a meaning in stages of one objective only."""
 _CHOICES = {
     "objective": OBJECTIVES,
     "optimizer": OPTIMIZERS,
@@ -47,7 +49,21 @@ def check_stage(stage: Stage) -> None:
         raise UsageError(f"{name}: label_smoothing must be below 1, and teacher_temperature above 0")
     if stage.length < 1:
         raise UsageError(f"{name}.{stage.unit}s must be at least 1: it is a stage of {stage.objective}")
+    _check_meaning(stage)
     milestones(stage)
+
+
+def _check_meaning(stage: Stage) -> None:
+    """Raise UsageError for a field that would be ignored, and yet make weights of a key of their own."""
+    other = "classes" if stage.is_episodic else "episodes"
+    without = dict.fromkeys(_ONLY[other], f"is for a stage of {other}, and this is one of {stage.objective}")
+    if not stage.teacher:
+        without |= dict.fromkeys(("teacher_weight", "teacher_temperature"), f"needs {stage.name}.teacher=true")
+    if stage.classifier != "cosine":
+        without.setdefault("classifier_scale", f"needs {stage.name}.classifier=cosine")
+    for field, reason in without.items():
+        if getattr(stage, field) != getattr(Stage, field):
+            raise UsageError(f"{stage.name}.{field} {reason}. Leave it out.")
 
 
 def milestones(stage: Stage) -> tuple[int, ...]:
@@ -72,6 +88,8 @@ def check_chain(chain: Chain) -> None:
     if repeated := _repeated([name for name, _ in itertools.groupby(stage.name for stage in chain)]):
         raise UsageError(f"two stages of a recipe have the name '{repeated}'. Rename one.")
     for before, stage in zip((None, *chain), chain, strict=False):
+        if before is not None and before.objective == stage.objective == "classes":
+            _check_classifiers(before, stage)
         if not stage.teacher:
             continue
         if before is None:
@@ -83,6 +101,23 @@ def check_chain(chain: Chain) -> None:
             raise UsageError(
                 f"stage '{stage.name}' of {stage.objective} cannot be taught by stage '{before.name}' of "
                 f"{before.objective}. Set {stage.name}.teacher=false."
+            )
+
+
+def _check_classifiers(before: Stage, stage: Stage) -> None:
+    """Raise UsageError where the classifier of a stage is not what a stage of classes needs of the one before.
+
+    Its weights go on where a stage keeps all, and a teacher is read as a model of the stage that it teaches.
+    """
+    fields = {"train_on", "classifier"} if stage.teacher or stage.keeps == "all" else set[str]()
+    fields |= {"classifier_scale"} if stage.teacher else set()
+    for field in sorted(fields):
+        own, theirs = getattr(stage, field), getattr(before, field)
+        if own != theirs:
+            role = "be taught by" if stage.teacher else "keep all weights of"
+            raise UsageError(
+                f"stage '{stage.name}' cannot {role} stage '{before.name}': {stage.name}.{field}={own}, and "
+                f"{before.name}.{field}={theirs}. Set both to the same."
             )
 
 

@@ -119,6 +119,19 @@ def test_damaged_weights_are_reported_and_trained_again(
     check_same(tmp_path, row, whole)
 
 
+def test_a_number_that_changed_on_the_disk_is_noticed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, whole: Path
+) -> None:
+    (row,) = run_json(capsys, arguments(tmp_path))
+    (path,) = (tmp_path / "models").glob("*/weights.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    assert main(arguments(tmp_path, "--rerun")) == 0
+    assert "weights.safetensors is damaged: it is not the file that was written; training" in capsys.readouterr().err
+    check_same(tmp_path, row, whole)
+
+
 def test_the_same_training_comes_out_whatever_is_measured_with_it(tmp_path: Path, whole: Path) -> None:
     assert main(arguments(tmp_path, "--ways", "3", "--query", "4")) == 0
     expected, found = weights_of(whole), weights_of(tmp_path)

@@ -37,6 +37,17 @@ def test_long_features_lose_no_digits() -> None:
     torch.testing.assert_close(ridge_regression(x, y, 1.0), (x.double().mT @ exact).float())
 
 
+@pytest.mark.parametrize(("rows", "features"), [(25, 40), (40, 25)])
+def test_features_of_unlike_sizes_lose_no_digits(rows: int, features: int) -> None:
+    """Of the weights of small features a sum over the items in float32 leaves little."""
+    x, y = problems(rows, features)
+    x = x * 10.0 ** (torch.arange(features) % 7 - 3)
+    long = x.double()
+    exact = torch.linalg.solve(long.mT @ long + 50 * torch.eye(features), long.mT @ y.double())
+    scores = long @ ridge_regression(x, y, 50.0).double()
+    torch.testing.assert_close(scores, long @ exact, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(("rows", "features"), [(3, 5), (5, 3)])
 def test_it_can_be_differentiated_by_everything(rows: int, features: int) -> None:
     x, y = (part.double().requires_grad_() for part in problems(rows, features, batch=2))

@@ -155,6 +155,11 @@ REFUSED = (
     (["--algo", "nearest-mean", "--protocol", "meta-dataset", "--ways", "3"], "has its own ways. Leave --ways out"),
     (["--algo", "protonet", "--backbone", "timm:resnet18", "--set", "backbone.model=resnet50"],
      "cannot set backbone.model: timm:resnet18 settles it"),
+    (["--algo", "rfs", "--set", "distill.lr=0.1"],
+     "cannot apply --set distill.lr: no run does stage 'distill', as it is repeated 0 times"),
+    (["--algo", "meta-baseline", "--backbone", "pixels", "--set", "pretrain.lr=0.1"],
+     "cannot apply --set pretrain.lr: no run does stage 'pretrain'"),
+    (["--algo", "simpleshot", "--set", "pretrain.repeat=0"], "no stage of simpleshot is done on backbone 'conv4'"),
     (["--algo", "chance", "--dry-run", "--plot", "x.svg"], "--plot and --dry-run exclude each other"),
 )  # fmt: skip
 
@@ -171,6 +176,8 @@ def test_what_changes_nothing_is_refused(words: list[str], message: str, planned
         ["--algo", "protonet,chance", "--train-episodes", "9", "--seed", "0,1", "--set", "train.lr=0.1"],
         ["--algo", "protonet,chance", "--checkpoint", "WEIGHTS"],
         ["--algo", "chance", "--seed", "0"],
+        ["--algo", "rfs", "--set", "distill.repeat=1", "--set", "distill.lr=0.1"],
+        ["--algo", "meta-baseline", "--set", "pretrain.repeat=0"],
         ["--algo", "protonet,chance", "--set", "backbone.weights=WEIGHTS"],
         ["--algo", "protonet,chance", "--suite", "quick", "--set", "train.lr=0.1", "--seed", "4"],
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from metabench.utils.hashing import content_key
 from tests.planning.small_registry import COMMON, DIGESTS, REGISTRY, by_name
 
 CLASSES = Stage(name="pretrain", objective="classes", epochs=3, batch=8, validation_query=2)
+TAUGHT = dataclasses.replace(CLASSES, name="distill", teacher=True)
+COSINE = dataclasses.replace(CLASSES, classifier="cosine")
 EPISODES = Stage(way=4, query=2, episodes=50)
 
 
@@ -87,8 +90,7 @@ def test_a_scoring_parameter_is_in_the_key_of_the_run_alone() -> None:
 
 
 def test_a_repeated_stage_is_several_and_none_is_left_out() -> None:
-    taught = dataclasses.replace(CLASSES, name="distill", teacher=True, repeat=0)
-    spec = learner("chain", CLASSES, taught, own_weights=False)
+    spec = learner("chain", CLASSES, dataclasses.replace(TAUGHT, repeat=0), own_weights=False)
     for repeat in (0, 1, 3):
         (run,) = runs(spec, settings={"distill.repeat": repeat})
         assert [stage.name for stage in run.stages] == ["pretrain", *["distill"] * repeat]
@@ -126,10 +128,31 @@ def test_an_algorithm_trained_as_another_shares_its_weights() -> None:
         ((dataclasses.replace(CLASSES, milestones="ten"),), "pretrain.milestones must be whole numbers"),
         ((dataclasses.replace(EPISODES, select="best"),), "train.select must be one of loss, score, last"),
         ((dataclasses.replace(CLASSES, select="last", patience=2),), "pretrain.patience"),
+        ((dataclasses.replace(CLASSES, way=3),), "pretrain.way is for a stage of episodes, and this is one of classes"),
+        ((dataclasses.replace(EPISODES, epochs=3),), "train.epochs is for a stage of classes"),
+        ((dataclasses.replace(EPISODES, classifier="cosine"),), "train.classifier is for a stage of classes"),
+        ((dataclasses.replace(CLASSES, teacher_weight=0.3),), "pretrain.teacher_weight needs pretrain.teacher=true"),
+        ((dataclasses.replace(CLASSES, classifier_scale=2),), "pretrain.classifier_scale needs pretrain.classifier"),
+        (
+            (CLASSES, dataclasses.replace(TAUGHT, classifier="cosine")),
+            "stage 'distill' cannot be taught by stage 'pretrain': distill.classifier=cosine, and",
+        ),
+        (
+            (COSINE, dataclasses.replace(TAUGHT, classifier="cosine", classifier_scale=2)),
+            "stage 'distill' cannot be taught by stage 'pretrain': distill.classifier_scale=2, and",
+        ),
+        (
+            (CLASSES, dataclasses.replace(TAUGHT, train_on="train+val")),
+            "stage 'distill' cannot be taught by stage 'pretrain': distill.train_on=train+val, and",
+        ),
+        (
+            (CLASSES, dataclasses.replace(COSINE, name="distill")),
+            "stage 'distill' cannot keep all weights of stage 'pretrain': distill.classifier=cosine, and",
+        ),
     ],
 )
 def test_a_chain_that_cannot_be_is_one_line(stages: tuple[Stage, ...], problem: str) -> None:
-    with pytest.raises(UsageError, match=problem.replace(".", r"\.")) as caught:
+    with pytest.raises(UsageError, match=re.escape(problem)) as caught:
         runs(learner("chain", *stages))
     assert "\n" not in str(caught.value)
 

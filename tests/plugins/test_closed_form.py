@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,14 @@ def test_scores_of_the_machine_are_those_of_liblinear(way: int, shots: list[int]
         ).fit(np.c_[x, own], y)
         expected = 3 * query @ machine.coef_[:, :dim].T
         np.testing.assert_allclose(scores[b].detach().numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_equal_features_far_from_the_origin_score_nothing() -> None:
+    """Their coefficients have the sum 0, so that all that float32 leaves of their weights is its error."""
+    plain = episodes(4, [5] * 4, 64)
+    same = 10 + plain.support[:, :1].expand_as(plain.support)
+    equal = replace(plain, support=same, query=10 + plain.query)
+    assert MetaOptNetSVM(64).logits(equal).abs().max() < 1e-8
 
 
 @pytest.mark.parametrize("kind", HEADS)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 
 from metabench.errors import UsageError
+from metabench.registry.stage import Stage
 from metabench.training.episode_errors import training_advice
 from metabench.utils.text import has_or_have, is_or_are, pluralise, short_digest, size_text
+
+TRAIN = Stage(episodes=10)
+PRETRAIN = Stage(name="pretrain", objective="classes", epochs=1)
 
 
 @pytest.mark.parametrize(
@@ -50,18 +54,22 @@ def test_an_irregular_plural_and_a_digest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "refused", "advice"),
+    ("stage", "split", "refused", "advice"),
     [
-        ("train", "use --ways 8 or fewer", "use --set train.way=8"),
-        ("val", "use --ways 3 or fewer", "use --set train.validation_way=3"),
-        ("train+val", "use --shots 4 or fewer", "use --set train.shot=4"),
-        ("train", "the largest legal --query is 3", "use --set train.query=3"),
-        ("val", "use fewer --shots or a smaller --query",
+        (TRAIN, "train", "use --ways 8 or fewer", "use --set train.way=8"),
+        (TRAIN, "val", "use --ways 3 or fewer", "use --set train.validation_way=3"),
+        (TRAIN, "train+val", "use --shots 4 or fewer", "use --set train.shot=4"),
+        (TRAIN, "train", "the largest legal --query is 3", "use --set train.query=3"),
+        (TRAIN, "val", "use fewer --shots or a smaller --query",
          "use a smaller --set train.shot or a smaller --set train.validation_query"),
+        (PRETRAIN, "val", "use --ways 3 or fewer", "use --set pretrain.validation_way=3"),
+        (PRETRAIN, "val", "use --shots 4 or fewer", "use --set pretrain.validation_shot=4"),
     ],
 )  # fmt: skip
-def test_training_is_not_told_of_options_that_do_not_reach_it(split: str, refused: str, advice: str) -> None:
-    with pytest.raises(UsageError) as caught, training_advice(split, "folder:parts"):
+def test_training_is_not_told_of_options_that_do_not_reach_it(
+    stage: Stage, split: str, refused: str, advice: str
+) -> None:
+    with pytest.raises(UsageError) as caught, training_advice(stage, split, "folder:parts"):
         raise UsageError(f"too few; {refused}")
     what = "validation" if split == "val" else "training"
     assert str(caught.value) == f"cannot draw {what} episodes from '{split}' of folder:parts: too few; {advice}"

@@ -22,14 +22,15 @@ def ridge_regression(x: Tensor, y: Tensor, penalty: Tensor | float) -> Tensor:
         y: (B, S, K).
         penalty: above 0; a number or a tensor ().
     """
-    dual = x.shape[1] < x.shape[2]
+    dual, dtype = x.shape[1] < x.shape[2], x.dtype
     gram = _inner_products(x, dual)
     if bool((penalty < _EXACT * gram.diagonal(dim1=1, dim2=2)).any()):
-        gram = _inner_products(x.double(), dual)
+        x = x.double()
+        gram = _inner_products(x, dual)
     factor = torch.linalg.cholesky(gram + penalty * torch.eye(gram.shape[1]).to(gram))
     if dual:
-        return x.mT @ torch.cholesky_solve(y.to(gram.dtype), factor).to(x.dtype)
-    return torch.cholesky_solve((x.mT @ y).to(gram.dtype), factor).to(x.dtype)
+        return (x.mT @ torch.cholesky_solve(y.to(x.dtype), factor)).to(dtype)
+    return torch.cholesky_solve(x.mT @ y.to(x.dtype), factor).to(dtype)
 
 
 def _inner_products(x: Tensor, dual: bool) -> Tensor:

@@ -106,7 +106,10 @@ class StateChecks(AlgorithmChecks):
         fix="Register what is learned or drawn at the start as nn.Parameter or with register_buffer.",
     )
     def test_save_load(self) -> None:
-        """Load weights after a few steps, through a file, into an instance of another seed."""
+        """Load weights after a few steps, through a file, into an instance of another seed.
+
+        Between, a third instance studies other base classes, if it studies any.
+        """
         one, two = self.scorer(seed=1), self.scorer(seed=2, studied=False)
         if self.spec.trains:
             trained(one, [self.episodes(one, batch=2, seed=seed) for seed in range(3)])
@@ -116,9 +119,12 @@ class StateChecks(AlgorithmChecks):
                 weight.add_(0.05 * torch.randn(weight.shape, generator=random).to(weight.device))
         path = scratch_folder() / "algorithm.safetensors"
         save_tensors(path, one.module.state_dict(), {})
-        two.module.load_state_dict(load_tensors(path)[0])
         episodes = self.episodes(one, batch=3)
-        expect_same(two.scores(episodes), one.scores(episodes), "an instance with loaded weights")
+        scores = one.scores(episodes)
+        if self.studies:
+            self.scorer(seed=3, studied=False).study(self.base_classes(count=7, seed=42))
+        two.module.load_state_dict(load_tensors(path)[0])
+        expect_same(two.scores(episodes), scores, "an instance with loaded weights")
 
     @conformance_check(
         "a parameter that only scores moves no weight",
@@ -136,19 +142,28 @@ class StateChecks(AlgorithmChecks):
         plain = self.scorer(seed=5, studied=False)
         episodes = self.episodes(plain, batch=2)
         weights, (loss, slopes) = frozen(plain.module), _learned(plain, episodes)
+        untried = []
         for param in params:
-            value = _other_value(param, self.values[param.name])
-            try:
+            accepted = [value for value in _other_values(param, self.values[param.name]) if self._takes(param, value)]
+            untried += [] if accepted else [param.name]
+            for value in accepted if param.choices else accepted[:1]:
                 other = self.scorer(seed=5, studied=False, params={param.name: value})
-            except ConstructorError:
-                continue  # it does not take that value
-            if name := moved(weights, other.module):
-                raise Violation(f"with {param.name}={value} it starts with another '{name}'")
-            other_loss, other_slopes = _learned(other, episodes)
-            if not torch.equal(other_loss, loss):
-                raise Violation(f"with {param.name}={value} its training loss is {other_loss:.6g}, else {loss:.6g}")
-            if names := [name for name, slope in slopes.items() if not torch.equal(slope, other_slopes[name])]:
-                raise Violation(f"with {param.name}={value} the gradient of '{names[0]}' is another")
+                if name := moved(weights, other.module):
+                    raise Violation(f"with {param.name}={value} it starts with another '{name}'")
+                other_loss, other_slopes = _learned(other, episodes)
+                if not torch.equal(other_loss, loss):
+                    raise Violation(f"with {param.name}={value} its training loss is {other_loss:.6g}, else {loss:.6g}")
+                if names := [name for name, slope in slopes.items() if not torch.equal(slope, other_slopes[name])]:
+                    raise Violation(f"with {param.name}={value} the gradient of '{names[0]}' is another")
+        if untried:
+            raise NotApplicable(f"no other value of {', '.join(untried)} was found that its constructor takes")
+
+    def _takes(self, param: Param, value: Value) -> bool:
+        try:
+            self.scorer(seed=5, studied=False, params={param.name: value})
+        except ConstructorError:
+            return False
+        return True
 
     @conformance_check(
         "tensors do not pile up",
@@ -201,13 +216,17 @@ def _learned(scorer: Scorer, episodes: Episodes) -> tuple[Tensor, dict[str, Tens
     return loss, {name: weight.grad for name, weight in weights if weight.grad is not None}
 
 
-def _other_value(param: Param, value: Value) -> Value:
-    """Return a value of a parameter that is not `value`."""
+def _other_values(param: Param, value: Value) -> list[Value]:
+    """Return values of a parameter that are not `value`, likely ones first; a constructor may refuse some."""
     if param.choices:
-        return next(choice for choice in param.choices if choice != value)
+        return [choice for choice in param.choices if choice != value]
     if isinstance(value, bool):
-        return not value
-    return f"{value}-" if isinstance(value, str) else 2 * value + 1
+        return [not value]
+    if isinstance(value, str):
+        return [f"{value}-"]
+    halved = value // 2 if isinstance(value, int) else value / 2
+    kind = type(value)
+    return [kind(other) for other in (2 * value + 1, halved, 0, 1, -value) if other != value]
 
 
 def frozen(module: nn.Module) -> dict[str, Tensor]:

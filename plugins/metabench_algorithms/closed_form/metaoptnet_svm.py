@@ -33,5 +33,6 @@ class MetaOptNetSVM(FeatureHead):
         support = episode.support.double()
         gram = support @ support.mT
         gram = gram + self.diagonal * torch.eye(gram.shape[1]).to(gram)
-        coefficients = crammer_singer(gram, episode.labels, episode.way, self.c).to(episode.support.dtype)
-        return self.scale * (episode.query @ (episode.support.mT @ coefficients))
+        coefficients = crammer_singer(gram, episode.labels, episode.way, self.c)
+        weights = (support.mT @ coefficients).to(episode.query.dtype)  # a sum that cancels
+        return self.scale * (episode.query @ weights)
