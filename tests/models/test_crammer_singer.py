@@ -188,3 +188,10 @@ def test_what_is_not_solved_is_not_passed_off_as_a_solution(monkeypatch: pytest.
     support, labels = problems(5, 5, 40)
     with pytest.raises(MetabenchError, match=r"the optimum was not reached in 2 steps\. Lower C"):
         fitted(support, labels, 5, 0.1)
+
+
+def test_an_optimum_beyond_the_digits_of_float64_is_not_passed_off_as_one() -> None:
+    support, labels = problems(5, 5, 40)
+    fitted(1e3 * support, labels, 5, 0.1)
+    with pytest.raises(MetabenchError, match=r"float64 does not tell the optimum\. Divide the features"):
+        fitted(1e6 * support, labels, 5, 0.1)

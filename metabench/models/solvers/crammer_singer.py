@@ -33,6 +33,8 @@ from metabench.models.solvers.conjugate_gradient import conjugate_gradient, expa
 _TOLERANCE = 1e-4
 """Largest error of the score of an item as long as the longest of the support, proved by the duality gap; errors are
 far below what is proved."""
+_LARGEST = 1e-2
+"""Largest error of such a score that rounding may leave."""
 _ROUNDS, _STEPS = 12, 100
 """Of active sets, and of the interior point."""
 _TO_BOUNDARY = 0.999
@@ -64,7 +66,7 @@ def crammer_singer(gram: Tensor, labels: Tensor, way: int, c: float) -> Tensor:
         c: C, the weight of the hinge losses.
 
     Raises:
-        MetabenchError: the optimum was not reached.
+        MetabenchError: the optimum was not reached, or is not told from others by float64.
     """
     coefficients: Tensor = _CrammerSinger.apply(gram, labels, way, c)  # type: ignore[no-untyped-call]
     return coefficients
@@ -84,6 +86,7 @@ class _CrammerSinger(torch.autograd.Function):
         if not bool(solved.all()):
             p[~solved] = _descend(problem[~solved], solver)
         gradient = problem.gradient(p)
+        _require_digits(problem, p)
         weight = (gradient - gradient.amin(1, keepdim=True)) / p.clamp_min(1e-100)
         coefficients = c * problem.moved(p)
         ctx.c, ctx.dtype, ctx.solver = c, gram.dtype, solver
@@ -126,12 +129,27 @@ class _Problem:
         Half the squared distance of the weights from the best ones is at most the gap.
         """
         gaps = inner_products(p, gradient - gradient.amin(1, keepdim=True))
-        longest = self.gram.diagonal(dim1=1, dim2=2).amax(1)
-        size = p.shape[2] * longest * self.moved(p).abs().sum((1, 2))
-        return gaps > torch.maximum(_TOLERANCE**2 / (2 * longest), 2 * torch.finfo(p.dtype).eps * size)
+        return gaps > torch.maximum(_TOLERANCE**2 / (2 * self.longest), self.rounding(p))
+
+    @property
+    def longest(self) -> Tensor:
+        """C times the squared length (B,) of the longest item."""
+        return self.gram.diagonal(dim1=1, dim2=2).amax(1)
+
+    def rounding(self, p: Tensor) -> Tensor:
+        """Return the rounding errors (B,) of duality gaps."""
+        return 2 * torch.finfo(p.dtype).eps * p.shape[2] * self.longest * self.moved(p).abs().sum((1, 2))
 
     def __getitem__(self, rows: Tensor) -> _Problem:
         return _Problem(self.gram[rows], self.labels[rows])
+
+
+def _require_digits(problem: _Problem, p: Tensor) -> None:
+    if bool((2 * problem.longest * problem.rounding(p) > _LARGEST**2).any()):
+        raise MetabenchError(
+            "cannot fit a support vector machine: the features are so long that float64 does not tell the optimum. "
+            "Divide the features by their length, or by their standard deviation."
+        )
 
 
 def _factor(gram: Tensor) -> Tensor | None:
