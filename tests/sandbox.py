@@ -29,10 +29,14 @@ class Sandbox:
         (self.packages / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
         for name, call in (
             ("metabench", "from metabench.cli.main import entry; entry()"),
-            ("pip", "import sys; from pip._internal.cli.main import main; sys.exit(main())"),
             ("pytest", "import sys, pytest; sys.exit(pytest.main())"),
         ):
             write_command(self.bin / name, self.bin / "python", self.packages, call)
+        pip = self.bin / "pip"  # in a process of its own, since Python keeps in mind where packages go
+        pip.write_text(
+            f"#!{self.bin / 'python'}\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
+        )
+        pip.chmod(0o755)
         self.work = folder / "work"
         self.work.mkdir()
         outer = {name: value for name, value in os.environ.items() if not name.startswith(("METABENCH_", "PYTEST_"))}

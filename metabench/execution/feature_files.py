@@ -15,6 +15,7 @@ from metabench.models.embedding import shared_tensor
 from metabench.runtime.memory import device_memory
 from metabench.runtime.memory_budget import NO_LIMIT, MemoryBudget
 from metabench.utils.atomic_files import replacing
+from metabench.utils.file_digests import forget_digest, is_unchanged, write_digest
 
 
 def room_for_features(
@@ -38,12 +39,17 @@ def room_for_features(
 def load_features(path: Path, shape: tuple[int, int]) -> Tensor | None:
     """Return cached features as a memory map, or None where the file is missing, damaged, or of another shape."""
     array = mapped_array(path)
-    if array is None or array.shape != shape or array.dtype != np.float32:
+    if array is None or array.shape != shape or array.dtype != np.float32 or not is_unchanged(path):
         return None
     return shared_tensor(array)
 
 
 def save_features(path: Path, features: Tensor) -> None:
-    """Write features, not durably: they may be large, and those that a power cut destroys are computed again."""
+    """Write features and their digest, not durably: they may be large.
+
+    Those that a power cut destroys, which may leave zeros for numbers, are computed again.
+    """
+    forget_digest(path)
     with replacing(path, durable=False) as temporary, temporary.open("wb") as stream:
         np.save(stream, features.cpu().numpy())
+    write_digest(path)

@@ -22,14 +22,13 @@ from metabench.models.checkpoints import load_body, load_tensors, load_weights, 
 from metabench.utils.atomic_files import write_atomic
 from metabench.utils.bounded_files import read_bounded
 from metabench.utils.console import Console
+from metabench.utils.file_digests import forget_digest, is_unchanged, write_digest
 from metabench.utils.hashing import file_sha256
 from metabench.utils.home import Home
 
 _SECONDS = "seconds.txt"
 """Name of the file beside weights that holds the seconds of their training."""
-_DIGEST = "sha256.txt"
-"""Name of the file beside weights that holds their digest: a disk that changes a number is noticed."""
-_SHORT_BYTES = 100
+_SECONDS_BYTES = 100
 
 
 def prepare_weights(active: ActiveRun) -> dict[str, Any] | None:
@@ -97,7 +96,7 @@ def _before(active: ActiveRun, keys: list[str], index: int) -> dict[str, Any]:
 def _with_seconds(course: Mapping[str, Any], key: str, home: Home) -> dict[str, Any]:
     """Return the course of a stage with the seconds that it took, where they are known here."""
     try:
-        seconds = float(read_bounded(home.weights(key).with_name(_SECONDS), _SHORT_BYTES, ValueError))
+        seconds = float(read_bounded(home.weights(key).with_name(_SECONDS), _SECONDS_BYTES, ValueError))
     except (OSError, ValueError):
         return dict(course)
     return {**course, "seconds": seconds} if 0 <= seconds < math.inf else dict(course)
@@ -114,7 +113,8 @@ def _readable(weights: Path, model: nn.Module | None, console: Console) -> dict[
         return None
     try:
         meta = load_tensors(weights)[1]
-        _require_unchanged(weights)  # before the model has them, which is trained again
+        if not is_unchanged(weights):  # asked before the model has them, which is trained again
+            raise MetabenchError(f"{weights} is damaged: it is not the file that was written")
         return meta if model is None else load_weights(model, weights)
     except MetabenchError as error:
         console.warn(f"{error}; training again")
@@ -123,20 +123,9 @@ def _readable(weights: Path, model: nn.Module | None, console: Console) -> dict[
 
 def _keep(weights: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write a file of weights and its digest; killed between the two, it leaves weights without one."""
-    digest = weights.with_name(_DIGEST)
-    digest.unlink(missing_ok=True)
+    forget_digest(weights)
     save_tensors(weights, tensors, meta)
-    write_atomic(digest, file_sha256(weights))
-
-
-def _require_unchanged(weights: Path) -> None:
-    """Raise MetabenchError for a file of weights that is not what was written; one without a digest is taken."""
-    try:
-        written = read_bounded(weights.with_name(_DIGEST), _SHORT_BYTES, ValueError)
-    except (OSError, ValueError):
-        return
-    if written.decode(errors="replace") != file_sha256(weights):
-        raise MetabenchError(f"{weights} is damaged: it is not the file that was written")
+    write_digest(weights)
 
 
 def _assemble(active: ActiveRun, trained: Path, key: str, training: dict[str, Any]) -> Path:

@@ -36,10 +36,12 @@ def test_images_are_embedded_once_for_all_that_share_weights(
     scores = [record_of(tmp_path, row)["scores"] for row in first]
     run_json(capsys, arguments(tmp_path, "--ways", "3,5", "--rerun"))
     assert embedded == [160]
-    features.write_bytes(b"damaged")
-    second = run_json(capsys, arguments(tmp_path, "--ways", "3,5", "--rerun"))
-    assert embedded == [160, 160]
-    assert [record_of(tmp_path, row)["scores"] for row in second] == scores
+    whole = features.read_bytes()
+    for done, damaged in enumerate((b"damaged", whole[:-400] + bytes(400), whole[:-1] + bytes([whole[-1] ^ 1]))):
+        features.write_bytes(damaged)
+        again = run_json(capsys, arguments(tmp_path, "--ways", "3,5", "--rerun"))
+        assert embedded == [160] * (done + 2)
+        assert [record_of(tmp_path, row)["scores"] for row in again] == scores
 
 
 def test_the_features_of_three_splits_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
