@@ -6,9 +6,10 @@ from metabench.api import AlgorithmSpec, hookimpl
 from metabench_algorithms.closed_form import _specs as closed_form
 from metabench_algorithms.gradient import _specs as gradient
 from metabench_algorithms.metric import _specs as metric
+from metabench_algorithms.transductive import _specs as transductive
 from metabench_algorithms.transfer import _specs as transfer
 
-SPECS = [*gradient.SPECS, *metric.SPECS, *transfer.SPECS, *closed_form.SPECS]
+SPECS = [*gradient.SPECS, *metric.SPECS, *transfer.SPECS, *transductive.SPECS, *closed_form.SPECS]
 
 
 @hookimpl

@@ -81,6 +81,28 @@ class TestMetaBaseline(AlgorithmConformance):
     algorithm = "meta-baseline"
 
 
+class TestBdCspn(AlgorithmConformance):
+    algorithm = "bd-cspn"
+
+
+class TestLaplacianShot(AlgorithmConformance):
+    algorithm = "laplacian-shot"
+
+
+class TestTim(AlgorithmConformance):
+    algorithm = "tim"
+
+
+class TestTimByGradients(AlgorithmConformance):
+    algorithm = "tim"
+    params = {"form": "gd", "steps": 100}  # noqa: RUF012
+
+
+class TestAlphaTim(AlgorithmConformance):
+    algorithm = "alpha-tim"
+    params = {"steps": 100}  # noqa: RUF012
+
+
 class TestR2D2(AlgorithmConformance):
     algorithm = "r2d2"
 
