@@ -83,17 +83,18 @@ _INDEPENDENT = 0.05
 
 
 def require_independent_scores(
-    learner: Learner, data: Tensor, source: EpisodeSource, start: int, batch: EpisodeBatch, outputs: Tensor
+    learner: Learner, data: Tensor, source: EpisodeSource, start: int, first: EpisodeBatch, outputs: Tensor
 ) -> None:
     """Raise OutputError where the scores of an episode depend on other episodes, or on other queries undeclared.
 
-    The last episode of `batch` is drawn and scored again, alone; among other queries where the algorithm says that it
-    is inductive: the second half of them are copies of the first one.
+    It is drawn and scored again, alone; among other queries where the algorithm says that it is inductive: the second
+    half of them are copies of the first one.
 
     Args:
-        outputs: (B, Q, way) of `batch`, the episodes from `start` on.
+        start: the number of the episode.
+        first: the episode, a batch of one.
+        outputs: (1, Q, way) of it.
     """
-    start, first, outputs = start + len(batch) - 1, batch[len(batch) - 1 :], outputs[-1:]
     drawn = next(source.runs(start, start + 1))
     if not (np.array_equal(drawn.support, first.support) and np.array_equal(drawn.query, first.query)):
         raise OutputError(
@@ -200,8 +201,13 @@ def evaluate(
     with torch.inference_mode(), learner.scoring(data):
         for start, batch in source.chunks(episodes, size, len(done), stops):
             outputs, truth = answer(learner, data, source, start, batch)
-            if start == len(done) or start + len(batch) == episodes:  # what is kept in between shows at the end
-                require_independent_scores(learner, data, source, start, batch, outputs)
+            # What a learner keeps from its first call shows in the first episode, what it keeps later in the last one.
+            places = {0, len(batch) - 1} if start == len(done) else set[int]()
+            if start + len(batch) == episodes:
+                places.add(len(batch) - 1)
+            for place in sorted(places):
+                one = slice(place, place + 1)
+                require_independent_scores(learner, data, source, start + place, batch[one], outputs[one])
             scores, answers = score_batch(source, start, outputs, truth)
             tally.update(batch)
             if watch is not None:

@@ -94,7 +94,7 @@ def _no_scope(setting: str, stages: Sequence[str]) -> UsageError:
             f"with a stage of {', '.join(stages)}, or leave it out."
         )
     return UsageError(
-        f"--set {setting}: write SCOPE.NAME=VALUE with a scope of {', '.join((*SCOPES, *dict.fromkeys(stages)))}"
+        f"--set {setting}: write SCOPE.NAME=VALUE with a scope of {', '.join((*SCOPES, *sorted(set(stages))))}"
     )
 
 

@@ -159,7 +159,7 @@ def saved(tmp_path: Path) -> Path:
 def test_saved_features_come_back(saved: Path) -> None:
     loaded = load_features(saved, (4, 3))
     assert loaded is not None and torch.equal(loaded, torch.arange(12.0).reshape(4, 3))
-    assert [path.name for path in saved.parent.iterdir()] == ["features.npy"]
+    assert {path.name for path in saved.parent.iterdir()} == {"features.npy", "features.sha256"}
 
 
 def test_another_shape_or_dtype_is_not_taken(saved: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_failed_save_keeps_the_old_file(saved: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="disk full"):
         save_features(saved, torch.zeros(4, 3))
     assert saved.read_bytes() == before
-    assert [path.name for path in saved.parent.iterdir()] == ["features.npy"]
+    assert {path.name for path in saved.parent.iterdir()} == {"features.npy"}
 
 
 def test_a_save_replaces_the_old_file(saved: Path) -> None:

@@ -148,7 +148,7 @@ def test_what_it_settles_is_not(tmp_path: Path, registry: Registry, given: dict[
          "[[runs]] 1, settings: data.split must be a number, a word, true or false, not []"),
         (HEAD + RUNS + "settings.trian.lr = 1\n",
          "[[runs]] 1, settings: trian.lr: write SCOPE.NAME=VALUE with a scope of algo, backbone, data, protocol, "
-         "train, pretrain, distill"),
+         "distill, pretrain, train"),
         (HEAD + RUNS + "settings.train.epsodes = 1\n",
          "[[runs]] 1, settings: train.epsodes: no such setting; did you mean 'episodes'?"),
         (HEAD + RUNS + "settings.data.test_clases = 1\n",

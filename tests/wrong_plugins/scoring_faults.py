@@ -24,9 +24,9 @@ class Share(FeatureHead):
 class LastChoice(FeatureHead):
     """Trains with the last of three choices"""
 
-    def __init__(self, feature_dim, size):
+    def __init__(self, feature_dim, metric):
         super().__init__()
-        self.factor = 0.5 if size == "half" else 1.0
+        self.factor = 0.5 if metric == "half" else 1.0
         self.scale = nn.Parameter(torch.ones(()))
 
     def logits(self, episode):

@@ -126,9 +126,8 @@ class _Lesson:
     def train(self, steps: int) -> None:
         """Train for more updates, by the last stage of the algorithm's recipe but with small episodes or batches."""
         stage = dataclasses.replace(
-            self.run.stages[-1], way=WAY, query=QUERY, episodes=steps, batch=1, schedule="step", lr_step=0,
-            milestones="", patience=0, validate_every=steps, keeps="nothing", teacher=False,
-            backbone_lr=1.0,
+            self.run.stages[-1], batch=1, schedule="step", lr_step=0, milestones="", patience=0, validate_every=steps,
+            keeps="nothing", teacher=False, backbone_lr=1.0,
         )  # fmt: skip
         state = scratch_folder() / "training.safetensors"
         state.unlink(missing_ok=True)
@@ -136,6 +135,7 @@ class _Lesson:
         images = to_device(split.images, self.device)
         objective: Objective
         if stage.is_episodic:
+            stage = dataclasses.replace(stage, way=WAY, query=QUERY, episodes=steps)
             source = EpisodeSource(_protocol(self.run.protocol, stage.shot), split, name)
             objective = EpisodeObjective(self.learner, stage, images, source)
         else:
