@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from metabench.records.schema import Record
 
-SECONDS = 1.0
+SECONDS = 3.0
 """What the replay of every other record may take, by the time that its record gives: whole, all 175 take more than an
 hour on two cores."""
 LEAST, MOST = 8, 50

@@ -98,7 +98,7 @@ def test_episodes_and_the_line_at_the_head_of_the_tests(checkout: Path) -> None:
     assert str(every) == "replays: every episode of every record (--replay=all)"
 
 
-@pytest.mark.parametrize(("seconds", "episodes"), [(0.01, MOST), (0.3, 13), (100.0, LEAST)])
+@pytest.mark.parametrize(("seconds", "episodes"), [(0.01, MOST), (1.0, 12), (100.0, LEAST)])
 def test_a_slow_record_is_replayed_in_a_few_seconds(checkout: Path, seconds: float, episodes: int) -> None:
     record = changed(make_record(), cost={"scoring_seconds": seconds})  # of four episodes
     assert choose_replays("changed", checkout / "records", {}).episodes("old.json", record) == episodes
