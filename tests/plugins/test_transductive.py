@@ -147,7 +147,7 @@ FORMS = [(5, 1, [4] * 5), (5, 5, [1, 9, 3, 0, 7]), (2, 1, [9, 2]), (2, 5, [5, 5]
 
 
 def centred(scores: Array) -> Array:
-    """What all classes of a query share says nothing."""
+    """Scores less a number for each query, which moves no label."""
     return scores - scores.mean(-1, keepdims=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from metabench.api import AlgorithmSpec, Param
 from metabench_algorithms.transfer._recipes import PRETRAIN
 
@@ -26,32 +28,30 @@ def _information(weight: float) -> tuple[Param, ...]:
     )
 
 
+_transductive = partial(
+    AlgorithmSpec,
+    version=1,
+    licence="MIT",
+    setting="transductive",
+    trains=True,
+    own_weights=False,
+    recipes=PRETRAIN,
+)
 SPECS = [
-    AlgorithmSpec(
+    _transductive(
         name="bd-cspn",
-        version=1,
         target="metabench_algorithms.transductive.bd_cspn:BdCspn",
         summary="cosine to class means that shifted queries of the same pseudo-label rectify",
         reference="Liu, Song, Qin 2020, Prototype Rectification for Few-Shot Learning",
-        licence="MIT",
-        setting="transductive",
-        trains=True,
-        own_weights=False,
         params=(_SCALE, _TRANSFORM),
         uses=("base",),
         uses_when={"transform": ("cl2n",)},
-        recipes=PRETRAIN,
     ),
-    AlgorithmSpec(
+    _transductive(
         name="laplacian-shot",
-        version=1,
         target="metabench_algorithms.transductive.laplacian_shot:LaplacianShot",
         summary="rectified class means, and neighbouring queries that share their class",
         reference="Ziko, Dolz, Granger, Ben Ayed 2020, Laplacian Regularized Few-Shot Learning",
-        licence="MIT",
-        setting="transductive",
-        trains=True,
-        own_weights=False,
         params=(
             Param("regularisation", 0.7, "weight of what neighbours say", scoring=True),
             Param("neighbours", 3, "nearest queries that count, with the query itself", scoring=True),
@@ -61,18 +61,12 @@ SPECS = [
         ),
         uses=("base",),
         uses_when={"transform": ("cl2n",)},
-        recipes=PRETRAIN,
     ),
-    AlgorithmSpec(
+    _transductive(
         name="tim",
-        version=1,
         target="metabench_algorithms.transductive.tim:TIM",
         summary="class weights of the largest mutual information of queries and their labels",
         reference="Boudiaf et al. 2020, Transductive Information Maximization For Few-Shot Learning",
-        licence="MIT",
-        setting="transductive",
-        trains=True,
-        own_weights=False,
         params=(
             Param(
                 "form",
@@ -84,23 +78,16 @@ SPECS = [
             Param("steps", 0, "of either form; 0: the authors' 1000 of gd and 150 of adm", scoring=True),
             *_information(0.1),
         ),
-        recipes=PRETRAIN,
     ),
-    AlgorithmSpec(
+    _transductive(
         name="alpha-tim",
-        version=1,
         target="metabench_algorithms.transductive.alpha_tim:AlphaTIM",
         summary="TIM with alpha-entropies, which forgive uneven numbers of queries",
         reference="Veilleux et al. 2021, Realistic Evaluation of Transductive Few-Shot Learning",
-        licence="MIT",
-        setting="transductive",
-        trains=True,
-        own_weights=False,
         params=(
             Param("alpha", 0.0, "of the entropies; 0: the authors' 2 at 1 shot, 7 from 5 on, 5 between", scoring=True),
             Param("steps", 0, "of Adam; 0: the authors' 1000", scoring=True),
             *_information(1.0),
         ),
-        recipes=PRETRAIN,
     ),
 ]

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metabench.api import Episode, FeatureHead, UsageError
-from metabench_algorithms.transductive._adam import Adam
 
 _STEPS = {"gd": 1000, "adm": 150}
 """Of tim.iter in the authors' scripts and in tim.py."""
@@ -69,7 +68,7 @@ class TIM(FeatureHead):
     def _descend(self, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         """Return the scores (B, way, Q) after steps of Adam."""
         weights = labels @ support / labels.sum(-1, keepdim=True)
-        shots, adam = support.shape[1], Adam(self.rate)
+        shots, adam = support.shape[1], torch.optim.Adam([weights], self.rate)
         for _ in range(self.steps if query.shape[1] > 1 else 0):
             lengths = weights.square().sum(-1, keepdim=True)
             log_p = self._scores(weights @ query.mT, lengths).log_softmax(1)
@@ -79,7 +78,8 @@ class TIM(FeatureHead):
             of_support = self.cross_entropy / shots * of_support
             pull = of_query.sum(-1, keepdim=True) + of_support.sum(-1, keepdim=True)
             gradient = of_query @ query + of_support @ support - pull * weights
-            weights = adam.step(weights, self.temperature * gradient)
+            weights.grad = self.temperature * gradient
+            adam.step()
         return self._scores(weights @ query.mT, weights.square().sum(-1, keepdim=True))
 
     def _slope(self, log_p: Tensor, shots: float) -> Tensor:
