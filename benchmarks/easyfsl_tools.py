@@ -1,4 +1,4 @@
-"""What it takes to run easyfsl 1.5.0 beside the torch of today; importing this prepares torch for it."""
+"""Run easyfsl 1.5.0 with current versions of torch: importing this module prepares torch for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from common import QUERY, WAY, declare_torchvision_operators
 from torch.utils.data import DataLoader, Sampler
 
-declare_torchvision_operators()
+declare_torchvision_operators()  # before easyfsl, which imports torchvision
 
 from easyfsl.datasets import FewShotDataset  # noqa: E402
 from easyfsl.samplers import TaskSampler  # noqa: E402

@@ -237,7 +237,10 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()  # as every metabench command does
-    wanted = lambda name: not given.methods or name in given.methods  # noqa: E731
+
+    def wanted(name: str) -> bool:
+        return not given.methods or name in given.methods
+
     with tempfile.TemporaryDirectory() as folder:
         rows = [*feature_rows(wanted), *image_rows(wanted, Path(folder))]
     for row in rows:

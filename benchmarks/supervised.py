@@ -73,6 +73,7 @@ class PlainLoop:
 
     def __init__(self, network: nn.Module, images: Tensor, labels: Tensor, augment: str, layout: torch.memory_format):
         self.images, self.labels, self.augment, self.layout = images, labels, augment, layout
+        # torch declares no `to` with a memory format alone
         self.model = network.to(memory_format=layout).train()  # type: ignore[call-overload]
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=STAGE.lr, momentum=STAGE.momentum, weight_decay=STAGE.weight_decay

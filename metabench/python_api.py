@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metabench.data.image_decoding import FORM
 from metabench.errors import UsageError
 from metabench.execution.launcher import attempt_suite, planned_suite_runs, run_selection
-from metabench.execution.prediction_request import FORM, choose_weights, prediction_request
+from metabench.execution.prediction_request import choose_weights, prediction_request
 from metabench.execution.session import Session
 from metabench.planning import arguments
 from metabench.planning.arguments import Converter, convert_arguments

@@ -11,8 +11,8 @@ from metabench.cli.options import check_file, home_option
 from metabench.cli.plugin_option import current_registry
 from metabench.cli.record_argument import resolve_record
 from metabench.cli.run_options import parse_settings
-from metabench.data.image_decoding import COLOUR_MODES, FIT_MODES
-from metabench.execution.prediction_request import ALGORITHM, FORM, choose_weights, prediction_request
+from metabench.data.image_decoding import COLOUR_MODES, FIT_MODES, FORM
+from metabench.execution.prediction_request import ALGORITHM, choose_weights, prediction_request
 from metabench.reports.prediction_tables import prediction_csv, prediction_json, prediction_text
 from metabench.utils.console import Console
 from metabench.utils.home import Home

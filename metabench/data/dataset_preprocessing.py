@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metabench.data.image_decoding import COLOUR_MODES, ImagePreprocessing
+from metabench.data.image_decoding import COLOUR_MODES, FORM, ImagePreprocessing
 from metabench.errors import UsageError
 from metabench.registry.specs import DatasetSpec
 
@@ -26,7 +26,7 @@ def dataset_preprocessing(spec: DatasetSpec, params: Mapping[str, Any]) -> Image
     if height != width or channels not in (1, 3):
         return None
     form = {"size": height, "colour": COLOUR_MODES[0] if channels == 3 else COLOUR_MODES[1]}
-    return read_preprocessing({**form, **{name: params[name] for name in ("size", "fit", "colour") if name in params}})
+    return read_preprocessing({**form, **{name: params[name] for name in FORM if name in params}})
 
 
 def read_preprocessing(form: Any) -> ImagePreprocessing | None:

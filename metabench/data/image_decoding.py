@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -55,6 +55,10 @@ class ImagePreprocessing:
     def words(self) -> str:
         """The three in words."""
         return f"size {self.size}, {self.fit}, {self.colour}"
+
+
+FORM = tuple(field.name for field in fields(ImagePreprocessing))
+"""Names of the options of the preprocessing."""
 
 
 def decode_image(path: Path, form: ImagePreprocessing, bits: int = FULL) -> NDArray[np.uint8]:

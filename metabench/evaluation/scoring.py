@@ -83,29 +83,29 @@ _INDEPENDENT = 0.05
 
 
 def require_independent_scores(
-    learner: Learner, data: Tensor, source: EpisodeSource, start: int, first: EpisodeBatch, outputs: Tensor
+    learner: Learner, data: Tensor, source: EpisodeSource, start: int, episode: EpisodeBatch, outputs: Tensor
 ) -> None:
     """Raise OutputError where the scores of an episode depend on other episodes, or on other queries undeclared.
 
-    It is drawn and scored again, alone; among other queries where the algorithm says that it is inductive: the second
-    half of them are copies of the first one.
+    The episode is drawn and scored again, alone; among other queries where the algorithm says that it is inductive:
+    the second half of them are copies of the first one.
 
     Args:
-        start: the number of the episode.
-        first: the episode, a batch of one.
+        start: its number.
+        episode: a batch of one.
         outputs: (1, Q, way) of it.
     """
     drawn = next(source.runs(start, start + 1))
-    if not (np.array_equal(drawn.support, first.support) and np.array_equal(drawn.query, first.query)):
+    if not (np.array_equal(drawn.support, episode.support) and np.array_equal(drawn.query, episode.query)):
         raise OutputError(
             f"protocol {type(source.protocol).__name__} drew another episode {start} by itself than among others. An "
             "episode must depend on its own random words alone; 'metabench check' tells more"
         )
-    order = source.query_orders(start, start + 1, first.query.shape[1])
+    order = source.query_orders(start, start + 1, episode.query.shape[1])
     kept = -(-order.size // 2) if learner.inductive else order.size
-    query = np.take_along_axis(first.query, order, axis=1)
+    query = np.take_along_axis(episode.query, order, axis=1)
     query[:, kept:] = query[:, :1]
-    again = checked_outputs(learner, data, replace(first, query=query), start)[:, :kept]
+    again = checked_outputs(learner, data, replace(episode, query=query), start)[:, :kept]
     before = outputs[:, torch.from_numpy(order[0, :kept]).to(outputs.device)]
     apart = score_gap(again, before)
     if apart > _INDEPENDENT:

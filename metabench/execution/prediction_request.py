@@ -48,10 +48,6 @@ def choose_weights(checkpoint: Path | None, named: NamedRecord | None, home: Hom
     return StoredRun(named, home)
 
 
-FORM = ("size", "fit", "colour")
-"""Options of the preprocessing; see `metabench.data.image_decoding.ImagePreprocessing`."""
-
-
 def prediction_request(
     registry: Registry,
     support: Path,

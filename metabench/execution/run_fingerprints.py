@@ -51,7 +51,6 @@ def _made_for(run: RunSpec, algorithm: ResolvedPlugin[AlgorithmSpec]) -> dict[st
         **_trained_images(run),
         "made_for": f"{algorithm.words} on {run.backbone.words}, data {run.trained_on.words}",
         "algorithm": {"name": algorithm.name, "params": algorithm.recorded},
-        **({"way": run.protocol.params["way"]} if algorithm.spec.ways == "one" else {}),
         "backbone": {"name": run.backbone.name, "params": run.backbone.recorded},
     }
 

@@ -145,6 +145,7 @@ class _Problem:
 
 
 def _require_digits(problem: _Problem, p: Tensor) -> None:
+    """Raise MetabenchError where rounding may leave larger errors than `_LARGEST`."""
     if bool((2 * problem.longest * problem.rounding(p) > _LARGEST**2).any()):
         raise MetabenchError(
             "cannot fit a support vector machine: the features are so long that float64 does not tell the optimum. "
